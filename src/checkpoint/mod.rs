@@ -1,0 +1,99 @@
+//! Chains of immutable numbered records: the store that keeps them, and the protocol above it.
+
+pub mod chain;
+mod memory;
+mod objects;
+mod record;
+
+pub use memory::MemoryCheckpoints;
+pub use objects::StoreCheckpoints;
+pub use record::{Record, RecordKind};
+
+use crate::error::{Error, Result};
+use crate::model::ShardKey;
+use crate::store::{Created, ObjectPath};
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::fmt::{self, Debug};
+
+/// Names a chain within a store: `<pipeline>/<role>/<shard>`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ChainId(String);
+
+impl ChainId {
+    /// The chain of checkpoints of a shard.
+    pub fn checkpoints(shard: &ShardKey) -> Self {
+        Self(format!("{}/checkpoints/{:04}", shard.pipeline, shard.shard))
+    }
+
+    /// The chain of landed segments of a shard.
+    pub fn segments(shard: &ShardKey) -> Self {
+        Self(format!("{}/segments/{:04}", shard.pipeline, shard.shard))
+    }
+
+    /// Any other chain.
+    ///
+    /// # Errors
+    /// `Config` if `name` is not a valid object name.
+    pub fn named(name: &str) -> Result<Self> {
+        let path = ObjectPath::parse(name)?;
+        if path.as_str().is_empty() {
+            return Err(Error::config("name chain", "a chain's name is not empty"));
+        }
+        Ok(Self(path.as_str().to_owned()))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ChainId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Keeps chains of immutable numbered records. Only this primitive: fencing, ambiguity and recovery are the protocol's
+/// (see [`chain`]), the same above every store.
+///
+/// # Guarantees (of an implementation)
+/// 1. *Create if absent*: of any number of `create` calls for a number, at most one has effect, and its record is
+///    never replaced.
+/// 2. *Durable*: what `create` and `advance_boundary` answered survives a power loss.
+/// 3. *Strong reads*: `read` and `boundary` after a completed write see it.
+/// 4. *Monotone boundary*: `boundary` never goes back, whoever advances it, and is never deleted.
+/// 5. *Hint*: `numbers` may miss records that exist; it names none that never existed.
+///
+/// # Errors
+/// `Unavailable` (transient) if nothing happened; `Ambiguous` if it may have happened. `create` may also answer
+/// [`Created::Exists`] for its own earlier try, or for a write that was refused: the protocol reads back and compares.
+///
+/// # Cancellation
+/// Every method may be dropped at any await; the effect may then have happened or not.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot keep the checkpoints",
+    label = "it does not implement `CheckpointStore`",
+    note = "use `StoreCheckpoints` over an object store, or `MemoryCheckpoints` in a test"
+)]
+#[async_trait]
+pub trait CheckpointStore: Send + Sync + Debug + 'static {
+    /// Writes record `number` (from 1) if there is none.
+    async fn create(&self, chain: &ChainId, number: u64, record: Bytes) -> Result<Created>;
+
+    /// Reads record `number`; `None` if there is none.
+    async fn read(&self, chain: &ChainId, number: u64) -> Result<Option<Bytes>>;
+
+    /// The numbers that are known to exist, in ascending order: a hint.
+    async fn numbers(&self, chain: &ChainId) -> Result<Vec<u64>>;
+
+    /// The low boundary: records up to this number may be gone, and creating one of them does not count. 0 at first.
+    async fn boundary(&self, chain: &ChainId) -> Result<u64>;
+
+    /// Moves the boundary up to at least `to`.
+    async fn advance_boundary(&self, chain: &ChainId, to: u64) -> Result<()>;
+
+    /// Deletes record `number`, which lies at or below the boundary. It is no error if it is gone.
+    async fn remove(&self, chain: &ChainId, number: u64) -> Result<()>;
+}

@@ -1,0 +1,188 @@
+//! The one place where time, sleep, randomness and CPU work come from, so that a test can own them.
+
+use crate::error::{Error, Result};
+use crate::model::Timestamp;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use std::fmt::{self, Debug};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Time and sleep.
+pub trait Clock: Send + Sync + Debug + 'static {
+    /// The time of day.
+    fn now(&self) -> Timestamp;
+    /// Time since some fixed point; never goes back.
+    fn monotonic(&self) -> Duration;
+    /// Completes when `duration` has passed. Dropping it is safe.
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
+}
+
+/// Randomness.
+pub trait Entropy: Send + Sync + Debug + 'static {
+    /// The next 64 random bits.
+    fn next_u64(&self) -> u64;
+}
+
+/// Where CPU work runs.
+#[derive(Clone)]
+enum Cpu {
+    Inline,
+    Pool(Arc<tokio::sync::Semaphore>),
+}
+
+/// Time, randomness and CPU of a pipeline. Cheap to clone.
+#[derive(Clone)]
+pub struct Env {
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    cpu: Cpu,
+    cores: usize,
+}
+
+impl Env {
+    /// The system's clock and randomness; CPU work on tokio's blocking threads, as many at a time as there are cores.
+    pub fn system() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            clock: Arc::new(SystemClock::default()),
+            entropy: Arc::new(SystemEntropy),
+            cpu: Cpu::Pool(Arc::new(tokio::sync::Semaphore::new(cores))),
+            cores,
+        }
+    }
+
+    /// The given clock and randomness; CPU work runs inline, so that one seed gives one history.
+    pub fn deterministic(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+        Self { clock, entropy, cpu: Cpu::Inline, cores: 1 }
+    }
+
+    /// The time of day.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Time since some fixed point; never goes back.
+    pub fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
+    /// Waits. Cancel-safe.
+    pub async fn sleep(&self, duration: Duration) {
+        self.clock.sleep(duration).await;
+    }
+
+    /// The next 64 random bits.
+    pub fn random(&self) -> u64 {
+        self.entropy.next_u64()
+    }
+
+    /// 128 random bits in 32 hexadecimal digits: a nonce or an incarnation.
+    pub fn nonce(&self) -> String {
+        format!("{:016x}{:016x}", self.random(), self.random())
+    }
+
+    /// How many pieces of CPU work can run at the same time; at least 1.
+    pub fn cores(&self) -> usize {
+        self.cores
+    }
+
+    /// Runs CPU work beside the I/O. A panic in it becomes an error of kind `Bug` that says `operation`.
+    ///
+    /// Cancellation: if the future is dropped the work still runs to its end, and its result is dropped.
+    pub async fn cpu<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T> {
+        match &self.cpu {
+            Cpu::Inline => catch_unwind(AssertUnwindSafe(work)).map_err(|panic| panicked(operation, panic.as_ref())),
+            Cpu::Pool(permits) => {
+                let permit = Arc::clone(permits).acquire_owned().await;
+                let task = tokio::task::spawn_blocking(move || {
+                    let _permit = permit;
+                    work()
+                });
+                task.await.map_err(|e| match e.try_into_panic() {
+                    Ok(panic) => panicked(operation, panic.as_ref()),
+                    Err(_) => Error::cancelled(operation),
+                })
+            }
+        }
+    }
+
+    /// Runs blocking file system work off the async threads (inline in deterministic environments).
+    pub async fn blocking<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T> {
+        match &self.cpu {
+            Cpu::Inline => self.cpu(operation, work).await,
+            Cpu::Pool(_) => tokio::task::spawn_blocking(work).map(|r| r.map_err(|_| Error::cancelled(operation))).await,
+        }
+    }
+}
+
+impl Debug for Env {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Env").field("clock", &self.clock).field("entropy", &self.entropy).finish_non_exhaustive()
+    }
+}
+
+impl Default for Env {
+    fn default() -> Self {
+        Self::system()
+    }
+}
+
+/// What a panic said, as an error of kind `Bug`.
+pub(crate) fn panicked(operation: &'static str, panic: &(dyn std::any::Any + Send)) -> Error {
+    let said = panic
+        .downcast_ref::<&str>()
+        .map(|s| (*s).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned());
+    Error::bug(operation, "panicked").with("panic", said)
+}
+
+/// The machine's clock, and tokio's timer.
+#[derive(Debug)]
+struct SystemClock {
+    start: tokio::time::Instant,
+}
+
+impl Default for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the injected clock")]
+    fn default() -> Self {
+        Self { start: tokio::time::Instant::now() }
+    }
+}
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the injected clock")]
+    fn now(&self) -> Timestamp {
+        Timestamp::from_system(std::time::SystemTime::now())
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the injected clock")]
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        tokio::time::sleep(duration).boxed()
+    }
+}
+
+/// The operating system's randomness.
+#[derive(Debug)]
+struct SystemEntropy;
+
+impl Entropy for SystemEntropy {
+    #[expect(clippy::disallowed_methods, reason = "this is the injected randomness")]
+    fn next_u64(&self) -> u64 {
+        getrandom::u64().expect("the operating system gives randomness")
+    }
+}

@@ -1,0 +1,228 @@
+//! The one error of the crate: what to do about it, where it happened, and why.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// Shorthand for results of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+type Cause = Box<dyn std::error::Error + Send + Sync + 'static>;
+
+/// What the caller should do about an [`Error`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The outcome of an effect is not known. Stop and start again: recovery decides. Never clean up by hand.
+    Ambiguous,
+    /// The other side refuses the credentials. Renew them; everything landed so far is kept.
+    Auth,
+    /// A component broke its contract, or user code panicked. Fix the code; a replay gives the same result.
+    Bug,
+    /// The run was stopped on request. Start again to go on.
+    Cancelled,
+    /// The configuration is wrong or unsafe. Change it; trying again does not help.
+    Config,
+    /// Persisted state is damaged or contradicts itself. An operator must look at the named object.
+    Corrupt,
+    /// What came in is not what was declared. Look at the source and at the declaration.
+    Data,
+    /// Another owner has taken over. This instance must stop; the other one goes on.
+    Fenced,
+    /// The evidence says that something is missing. Look at the named partition before trusting the data.
+    Incomplete,
+    /// The other side cannot answer now. Try again later; nothing is lost.
+    Unavailable,
+}
+
+impl ErrorKind {
+    /// The kind as one lower-case word, for metrics and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ambiguous => "ambiguous",
+            Self::Auth => "auth",
+            Self::Bug => "bug",
+            Self::Cancelled => "cancelled",
+            Self::Config => "config",
+            Self::Corrupt => "corrupt",
+            Self::Data => "data",
+            Self::Fenced => "fenced",
+            Self::Incomplete => "incomplete",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Whether trying the same operation again can help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Status {
+    /// The same operation will fail again.
+    Permanent,
+    /// The same operation may succeed if tried again.
+    Transient,
+    /// It was transient, and the retry budget is used up.
+    Exhausted,
+}
+
+/// The error of every fallible operation in this crate.
+///
+/// Messages are lower case, without a full stop, and never hold a secret or a full URL.
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    status: Status,
+    operation: &'static str,
+    message: Cow<'static, str>,
+    context: Vec<(&'static str, String)>,
+    hint: Option<Cow<'static, str>>,
+    cause: Option<Cause>,
+}
+
+impl Error {
+    /// A permanent error of `kind`, met while doing `operation`.
+    pub fn new(kind: ErrorKind, operation: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            status: if kind == ErrorKind::Unavailable { Status::Transient } else { Status::Permanent },
+            operation,
+            message: message.into(),
+            context: Vec::new(),
+            hint: None,
+            cause: None,
+        }))
+    }
+
+    /// [`ErrorKind::Config`].
+    pub fn config(operation: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::Config, operation, message)
+    }
+
+    /// [`ErrorKind::Data`].
+    pub fn data(operation: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::Data, operation, message)
+    }
+
+    /// [`ErrorKind::Corrupt`].
+    pub fn corrupt(operation: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::Corrupt, operation, message)
+    }
+
+    /// [`ErrorKind::Unavailable`], transient.
+    pub fn unavailable(operation: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::Unavailable, operation, message)
+    }
+
+    /// [`ErrorKind::Bug`].
+    pub fn bug(operation: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::Bug, operation, message)
+    }
+
+    /// [`ErrorKind::Cancelled`].
+    pub fn cancelled(operation: &'static str) -> Self {
+        Self::new(ErrorKind::Cancelled, operation, "stopped on request")
+    }
+
+    /// Sets whether trying again can help.
+    #[must_use]
+    pub fn with_status(mut self, status: Status) -> Self {
+        self.0.status = status;
+        self
+    }
+
+    /// Adds a named value to the message. Never a secret.
+    #[must_use]
+    pub fn with(mut self, key: &'static str, value: impl fmt::Display) -> Self {
+        self.0.context.push((key, value.to_string()));
+        self
+    }
+
+    /// Says what to do about it.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// Keeps the error that led to this one.
+    #[must_use]
+    pub fn with_source(mut self, cause: impl Into<Cause>) -> Self {
+        self.0.cause = Some(cause.into());
+        self
+    }
+
+    /// What the caller should do.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// Whether trying again can help.
+    pub fn status(&self) -> Status {
+        self.0.status
+    }
+
+    /// Whether the same operation may succeed if tried again.
+    pub fn is_transient(&self) -> bool {
+        self.0.status == Status::Transient
+    }
+
+    /// What was being done.
+    pub fn operation(&self) -> &'static str {
+        self.0.operation
+    }
+
+    /// The named values of the message.
+    pub fn context(&self) -> &[(&'static str, String)] {
+        &self.0.context
+    }
+
+    /// What to do about it, where there is more to say than the kind does.
+    pub fn hint(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.0.operation, self.0.message)?;
+        for (key, value) in &self.0.context {
+            write!(f, ", {key}=`{value}`")?;
+        }
+        if let Some(hint) = &self.0.hint {
+            write!(f, " ({hint})")?;
+        }
+        let mut cause = std::error::Error::source(self);
+        while let Some(e) = cause {
+            // An error of ours prints its own causes.
+            write!(f, ": {e}")?;
+            cause = if e.is::<Self>() { None } else { e.source() };
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", &self.0.kind)
+            .field("status", &self.0.status)
+            .field("operation", &self.0.operation)
+            .field("message", &self.0.message)
+            .field("context", &self.0.context)
+            .field("hint", &self.0.hint)
+            .field("source", &self.0.cause)
+            .finish()
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.cause.as_deref().map(|e| e as _)
+    }
+}

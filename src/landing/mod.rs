@@ -1,0 +1,62 @@
+//! The raw log: immutable numbered segments of pages, each durable in one step together with the positions after it.
+
+mod reader;
+mod retention;
+mod segment;
+mod writer;
+
+pub use reader::{LandingReader, Segment};
+pub use retention::Retention;
+pub use segment::Compression;
+pub use writer::{LandedSegment, LandedState, LandingWriter, PartitionEnd, SegmentDraft};
+
+use crate::error::Result;
+use crate::store::{ObjectPath, Store};
+use std::time::Duration;
+
+/// Where raw responses are landed, and how they are grouped.
+#[derive(Clone, Debug)]
+pub struct Landing {
+    pub(crate) store: Store,
+    pub(crate) prefix: ObjectPath,
+    pub(crate) segment_bytes: u64,
+    pub(crate) segment_age: Duration,
+    pub(crate) compression: Compression,
+}
+
+impl Landing {
+    /// Lands in folder `prefix` of `store`. Segments hold up to 8 MiB of bodies or 250 ms of input.
+    ///
+    /// # Errors
+    /// `Config` if `prefix` is not a valid object name.
+    pub fn in_store(store: &Store, prefix: &str) -> Result<Self> {
+        Ok(Self {
+            store: store.clone(),
+            prefix: ObjectPath::parse(prefix)?,
+            segment_bytes: 8 << 20,
+            segment_age: Duration::from_millis(250),
+            compression: Compression::default(),
+        })
+    }
+
+    /// Sets how many bytes of bodies a segment holds before it is written.
+    #[must_use]
+    pub fn segment_bytes(mut self, bytes: u64) -> Self {
+        self.segment_bytes = bytes.max(1);
+        self
+    }
+
+    /// Sets how long a page waits for others before its segment is written.
+    #[must_use]
+    pub fn segment_age(mut self, age: Duration) -> Self {
+        self.segment_age = age;
+        self
+    }
+
+    /// Sets how bodies are compressed.
+    #[must_use]
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.compression = compression;
+        self
+    }
+}

@@ -1,0 +1,16 @@
+//! landfall takes data out of HTTP APIs and puts it into a warehouse exactly once, and proves it.
+
+#![forbid(unsafe_code)]
+
+pub mod checkpoint;
+pub mod env;
+pub mod error;
+pub mod landing;
+pub mod model;
+pub mod sink;
+pub mod source;
+pub mod stage;
+pub mod store;
+
+pub use async_trait::async_trait;
+pub use error::{Error, ErrorKind, Result};

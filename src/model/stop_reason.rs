@@ -1,0 +1,72 @@
+use super::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What shows that a partition was read to its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Proof {
+    /// The API said that there is no next page: an absent cursor or next link, or a flag.
+    NoNextPage,
+    /// The number of records matches the total that the API claims.
+    TotalMatched(u64),
+    /// A page without records, in a listing that ends that way.
+    EmptyPage,
+    /// One response holds everything, and it was whole.
+    WholeResponse,
+    /// The source is finite and was read to its end (files, iterators).
+    EndOfInput,
+}
+
+/// Why a read of a partition ended. Never just "end".
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum StopReason {
+    /// Everything was read, and this shows it.
+    Exhausted(Proof),
+    /// A configured limit was reached; there may be more.
+    LimitReached(String),
+    /// Budget for waiting is used up; the position is kept, and the next run goes on.
+    RateLimited {
+        /// When the API said to come back, if it did.
+        until: Option<Timestamp>,
+    },
+    /// Stopped on request; the position is kept, and the next run goes on.
+    Cancelled,
+    /// Ended by an error, given as text; the position is kept.
+    Failed(String),
+}
+
+impl StopReason {
+    /// Whether the read is known to be complete.
+    pub fn is_complete(&self) -> bool {
+        matches!(self, Self::Exhausted(_))
+    }
+}
+
+impl fmt::Display for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoNextPage => f.write_str("no next page"),
+            Self::TotalMatched(n) => write!(f, "total of {n} matched"),
+            Self::EmptyPage => f.write_str("empty page"),
+            Self::WholeResponse => f.write_str("whole response"),
+            Self::EndOfInput => f.write_str("end of input"),
+        }
+    }
+}
+
+impl fmt::Display for StopReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exhausted(proof) => write!(f, "exhausted: {proof}"),
+            Self::LimitReached(limit) => write!(f, "limit reached: {limit}"),
+            Self::RateLimited { until: Some(t) } => write!(f, "rate limited until {t}"),
+            Self::RateLimited { until: None } => f.write_str("rate limited"),
+            Self::Cancelled => f.write_str("cancelled"),
+            Self::Failed(error) => write!(f, "failed: {error}"),
+        }
+    }
+}

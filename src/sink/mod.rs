@@ -1,0 +1,232 @@
+//! Where data goes: the contract of a sink, with two phases.
+
+mod memory;
+mod promise;
+
+pub use memory::{MemorySink, MemoryTable};
+pub use promise::{AtLeastOnce, ExactlyOnce, IdempotentApply, Promise, Transactional};
+
+use crate::env::Env;
+use crate::error::Result;
+use crate::model::{Incarnation, Item, ShardKey};
+use crate::source::ComponentConfig;
+use async_trait::async_trait;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// The highest epoch that a sink holds for a shard, kept as current state inside the destination.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// The life of the chain that the epoch belongs to.
+    pub incarnation: Incarnation,
+    /// Generation of the owner that prepared the epoch (or of a newer owner that committed it).
+    pub generation: u64,
+    /// Number of the epoch's checkpoint.
+    pub epoch: u64,
+    /// SHA-256 of what was committed, in hexadecimal digits.
+    pub digest: String,
+}
+
+/// What the sink is asked to make visible, in one atomic step with the mark.
+#[derive(Clone, Debug)]
+pub struct CommitRequest<S> {
+    /// The shard that commits.
+    pub shard: ShardKey,
+    /// The mark to hold afterwards. Its generation is that of the owner that asks.
+    pub mark: Mark,
+    /// The epoch that must be the newest before, `None` for the first.
+    pub previous: Option<u64>,
+    /// The staged output.
+    pub staged: S,
+}
+
+/// What came of a commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CommitOutcome {
+    /// Committed now.
+    Done,
+    /// It was committed before; nothing changed.
+    AlreadyCommitted,
+    /// A newer owner has committed: the one that asks must stop.
+    Fenced {
+        /// The generation found.
+        generation: u64,
+    },
+    /// The sink does not hold the epoch that must come before. Halt: state was lost or restored from a backup.
+    Gap {
+        /// What the sink holds.
+        found: Option<Mark>,
+    },
+    /// The sink holds the same epoch with other content. Halt.
+    Fork {
+        /// What the sink holds.
+        found: Mark,
+    },
+}
+
+/// Who writes an epoch: known before its first record.
+#[derive(Clone, Debug)]
+pub struct EpochContext {
+    /// The shard that writes.
+    pub shard: ShardKey,
+    /// The owner's generation; part of the name of staged files, so that a zombie never overwrites a newer owner's.
+    pub generation: u64,
+    /// The number that the epoch's checkpoint will have.
+    pub epoch: u64,
+    /// Time, randomness, CPU.
+    pub env: Env,
+}
+
+/// What a writer staged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StagedOutput<S> {
+    /// What `commit` needs: goes into the checkpoint, so small (names, sizes, hashes).
+    pub staged: S,
+    /// Records in it, counted by the sink itself.
+    pub records: u64,
+    /// Bytes in it.
+    pub bytes: u64,
+}
+
+/// Where data goes. Output is staged invisibly first, then made visible in one atomic step.
+///
+/// # Guarantees (of an implementation)
+/// 1. *Invisible*: nothing that a writer stages is seen by readers before `commit`, whatever happens.
+/// 2. *Atomic*: `commit` shows all of an epoch together with its mark, or nothing.
+/// 3. *Idempotent*: the same request again gives `AlreadyCommitted`, also much later, from another process, and after
+///    the destination's history was compacted: the mark is current state.
+/// 4. *Fenced*: a request of a lower generation than the mark's never changes anything.
+/// 5. *No gap, no fork*: see [`decide_commit`], which every sink asks before it applies.
+/// 6. *Honest doubt*: if the outcome is not known, `commit` fails with kind `Ambiguous` (the runtime asks
+///    [`mark`](Sink::mark) and decides), and deletes nothing.
+/// 7. *Durable*: what `finish` returned, and what `commit` answered, survives a power loss.
+///
+/// # Requires
+/// At most one uncommitted epoch for a shard. Epoch numbers of a shard grow but may skip.
+///
+/// # Cancellation
+/// Every method may be dropped at any await; the call may then have happened or not.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the sink here",
+    label = "it does not implement `Sink`",
+    note = "implement `landfall::sink::Sink` for it, or use a built-in sink such as `ParquetDataset` or `MemorySink`"
+)]
+#[async_trait]
+pub trait Sink: Send + Sync + 'static {
+    /// What it takes.
+    type Item: Item;
+    /// What names the staged output; goes into the checkpoint.
+    type Staged: Serialize + DeserializeOwned + Clone + Send + Sync + 'static;
+    /// What it can promise.
+    type Promise: Promise;
+    /// Stages one epoch.
+    type Writer: Writer<Item = Self::Item, Staged = Self::Staged>;
+
+    /// What it is configured to do.
+    fn config(&self) -> ComponentConfig;
+
+    /// Starts to stage an epoch.
+    async fn open(&self, epoch: EpochContext) -> Result<Self::Writer>;
+
+    /// Makes a staged epoch visible.
+    async fn commit(&self, env: &Env, request: CommitRequest<Self::Staged>) -> Result<CommitOutcome>;
+
+    /// The mark that the destination holds for a shard.
+    async fn mark(&self, shard: &ShardKey) -> Result<Option<Mark>>;
+
+    /// Deletes staged output of `shard` that no epoch will ever commit: of generations below `below_generation` and
+    /// not named in `keep`. Called only after the boundary has been advanced. Returns how many objects were deleted.
+    async fn collect(&self, shard: &ShardKey, below_generation: u64, keep: &[Self::Staged]) -> Result<u64>;
+}
+
+/// Stages one epoch.
+///
+/// # Cancellation
+/// May be dropped at any time: what it staged stays invisible, and is collected later.
+#[async_trait]
+pub trait Writer: Send + 'static {
+    /// What it takes.
+    type Item: Item;
+    /// What names the staged output.
+    type Staged: Send;
+
+    /// Stages an item. Waits while the destination is slower than the source.
+    async fn write(&mut self, item: Self::Item) -> Result<()>;
+
+    /// Bytes staged so far, for cutting epochs; an estimate is enough.
+    fn staged_bytes(&self) -> u64;
+
+    /// Makes the staged output durable. `None` if nothing was written.
+    async fn finish(self) -> Result<Option<StagedOutput<Self::Staged>>>;
+}
+
+/// What a sink must do with a commit request, given the mark that it holds: the rule of all sinks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CommitDecision {
+    /// Apply the data and set the mark, in one atomic step that fails if the mark changed meanwhile.
+    Apply,
+    /// Answer this; change nothing.
+    Answer(CommitOutcome),
+}
+
+/// Decides what a sink must do with `wanted`, which must follow epoch `previous`, given the mark that it `held`.
+///
+/// A pure function: the same code decides in every sink, in simulation and in a model checker.
+pub fn decide_commit(held: Option<&Mark>, wanted: &Mark, previous: Option<u64>) -> CommitDecision {
+    use CommitDecision::{Answer, Apply};
+    let Some(held) = held else {
+        return if previous.is_none() { Apply } else { Answer(CommitOutcome::Gap { found: None }) };
+    };
+    if held.incarnation != wanted.incarnation {
+        // Another life of the pipeline wrote here: its epochs are not comparable with ours.
+        return Answer(CommitOutcome::Fork { found: held.clone() });
+    }
+    if held.epoch == wanted.epoch {
+        return Answer(if held.digest == wanted.digest {
+            CommitOutcome::AlreadyCommitted
+        } else {
+            CommitOutcome::Fork { found: held.clone() }
+        });
+    }
+    if held.generation > wanted.generation {
+        return Answer(CommitOutcome::Fenced { generation: held.generation });
+    }
+    if held.epoch > wanted.epoch {
+        return Answer(CommitOutcome::AlreadyCommitted);
+    }
+    if previous == Some(held.epoch) { Apply } else { Answer(CommitOutcome::Gap { found: Some(held.clone()) }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mark(generation: u64, epoch: u64, digest: &str) -> Mark {
+        Mark { incarnation: Incarnation("a".into()), generation, epoch, digest: digest.into() }
+    }
+
+    #[test]
+    fn decides_by_the_mark_alone() {
+        use CommitDecision::{Answer, Apply};
+        let held = mark(2, 5, "x");
+        let cases = [
+            (None, mark(1, 3, "y"), None, Apply),
+            (None, mark(1, 3, "y"), Some(2), Answer(CommitOutcome::Gap { found: None })),
+            (Some(&held), mark(2, 7, "y"), Some(5), Apply),
+            (Some(&held), mark(3, 7, "y"), Some(5), Apply),
+            (Some(&held), mark(2, 7, "y"), Some(4), Answer(CommitOutcome::Gap { found: Some(held.clone()) })),
+            (Some(&held), mark(2, 7, "y"), None, Answer(CommitOutcome::Gap { found: Some(held.clone()) })),
+            (Some(&held), mark(1, 7, "y"), Some(5), Answer(CommitOutcome::Fenced { generation: 2 })),
+            (Some(&held), mark(1, 5, "x"), Some(4), Answer(CommitOutcome::AlreadyCommitted)),
+            (Some(&held), mark(3, 5, "x"), Some(4), Answer(CommitOutcome::AlreadyCommitted)),
+            (Some(&held), mark(2, 5, "y"), Some(4), Answer(CommitOutcome::Fork { found: held.clone() })),
+            (Some(&held), mark(2, 4, "y"), Some(3), Answer(CommitOutcome::AlreadyCommitted)),
+        ];
+        for (held, wanted, previous, expected) in cases {
+            assert_eq!(decide_commit(held, &wanted, previous), expected, "{wanted:?} after {previous:?}");
+        }
+        let other = Mark { incarnation: Incarnation("b".into()), ..mark(9, 9, "x") };
+        assert!(matches!(decide_commit(Some(&held), &other, Some(5)), Answer(CommitOutcome::Fork { .. })));
+    }
+}

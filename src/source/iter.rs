@@ -1,0 +1,78 @@
+use super::{ComponentConfig, Emitter, Source};
+use crate::env::Env;
+use crate::error::Result;
+use crate::model::{Item, Partition, Position, Proof, Rows, StopReason, Validity};
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use std::fmt::Debug;
+
+/// A source over values in memory: replayable itself, so it needs no landing.
+#[derive(Clone, Debug)]
+pub struct IterSource<T> {
+    partitions: Vec<(Partition, Vec<T>)>,
+    batch: usize,
+}
+
+/// How many rows of a partition have been read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowsRead(pub u64);
+
+impl Position for RowsRead {
+    fn validity(&self) -> Validity {
+        Validity::Durable
+    }
+}
+
+impl<T: Clone + Send + Sync + 'static> IterSource<T> {
+    /// One partition named `all`, read 1,000 rows at a time.
+    pub fn new(rows: impl IntoIterator<Item = T>) -> Self {
+        Self { partitions: vec![(Partition::new("all"), rows.into_iter().collect())], batch: 1_000 }
+    }
+
+    /// Adds a partition.
+    #[must_use]
+    pub fn with_partition(mut self, id: &str, rows: impl IntoIterator<Item = T>) -> Self {
+        self.partitions.push((Partition::new(id), rows.into_iter().collect()));
+        self
+    }
+
+    /// Sets how many rows an item holds; at least 1.
+    #[must_use]
+    pub fn with_batch(mut self, rows: usize) -> Self {
+        self.batch = rows.max(1);
+        self
+    }
+}
+
+#[async_trait]
+impl<T: Clone + Send + Sync + 'static> Source for IterSource<T>
+where
+    Rows<T>: Item,
+{
+    type Item = Rows<T>;
+    type Position = RowsRead;
+
+    fn config(&self) -> ComponentConfig {
+        ComponentConfig::none()
+    }
+
+    async fn partitions(&self, _env: &Env) -> Result<Vec<Partition>> {
+        Ok(self.partitions.iter().map(|(p, _)| p.clone()).collect())
+    }
+
+    async fn read(
+        &self,
+        _env: &Env,
+        partition: &Partition,
+        from: Option<RowsRead>,
+        out: &mut Emitter<Rows<T>, RowsRead>,
+    ) -> Result<StopReason> {
+        let rows = self.partitions.iter().find(|(p, _)| p.id == partition.id).map_or(&[][..], |(_, rows)| rows);
+        let mut at = from.map_or(0, |p| p.0);
+        for chunk in rows.get(usize::try_from(at).unwrap_or(usize::MAX)..).unwrap_or_default().chunks(self.batch) {
+            at += chunk.len() as u64;
+            out.emit(Rows(chunk.to_vec()), &RowsRead(at)).await?;
+        }
+        Ok(StopReason::Exhausted(Proof::EndOfInput))
+    }
+}

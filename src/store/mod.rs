@@ -1,0 +1,119 @@
+//! A flat namespace of named objects: what landing, checkpoints, state, quarantine and datasets are kept in.
+
+mod local;
+mod memory;
+mod path;
+
+pub use local::LocalStore;
+pub use memory::MemoryStore;
+pub use path::ObjectPath;
+
+use crate::error::Result;
+use crate::model::Timestamp;
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::fmt::Debug;
+use std::ops::{Deref, Range};
+use std::path::Path;
+use std::sync::Arc;
+
+/// What came of a create-if-absent, as the store answered it. The answer may be wrong: see
+/// [`chain`](crate::checkpoint::chain), where one function decides by reading back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// The object was absent and is there now, durably.
+    New,
+    /// An object of that name was there (perhaps from an earlier try of the same request).
+    Exists,
+}
+
+/// What a listing says of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectInfo {
+    /// Its name.
+    pub path: ObjectPath,
+    /// Its size in bytes.
+    pub size: u64,
+    /// When it was last written.
+    pub modified: Timestamp,
+}
+
+/// A flat namespace of named, immutable objects.
+///
+/// # Guarantees (of an implementation)
+/// 1. *Durable*: what `create`, `put`, `finish` or `rename` answered survives a power loss.
+/// 2. *Whole*: an object is seen with all of its bytes or not at all.
+/// 3. *Exclusive*: of any number of concurrent `create` calls for a name, at most one has effect.
+/// 4. *Strong reads*: `get` after a completed write sees it.
+/// 5. *Hints*: `list` may be behind. No step of the protocol depends on it being complete.
+///
+/// # Errors
+/// `Unavailable` (transient) if nothing happened; `Ambiguous` if it may have happened. `create` may also answer
+/// [`Created::Exists`] for its own earlier try.
+///
+/// # Cancellation
+/// Every method may be dropped at any await; the effect may then have happened or not.
+#[async_trait]
+pub trait ObjectAccess: Send + Sync + Debug + 'static {
+    /// Writes an object if there is none of that name.
+    async fn create(&self, path: &ObjectPath, bytes: Bytes) -> Result<Created>;
+
+    /// Writes an object, replacing one that is there.
+    async fn put(&self, path: &ObjectPath, bytes: Bytes) -> Result<()>;
+
+    /// Starts to write a large object, which is seen only after `finish`, and then replaces one that is there.
+    async fn upload(&self, path: &ObjectPath) -> Result<Box<dyn Upload>>;
+
+    /// Reads an object, or a range of it; `None` if there is none.
+    async fn get(&self, path: &ObjectPath, range: Option<Range<u64>>) -> Result<Option<Bytes>>;
+
+    /// The objects whose names start with the folder `prefix`, in order of their names.
+    async fn list(&self, prefix: &ObjectPath) -> Result<Vec<ObjectInfo>>;
+
+    /// Gives an object another name, replacing one that is there. `false` if there is no object `from`.
+    async fn rename(&self, from: &ObjectPath, to: &ObjectPath) -> Result<bool>;
+
+    /// Deletes an object; it is no error if there is none.
+    async fn delete(&self, path: &ObjectPath) -> Result<()>;
+}
+
+/// Writes one large object. Dropped before `finish`, it leaves nothing that a reader sees.
+#[async_trait]
+pub trait Upload: Send {
+    /// Adds bytes.
+    async fn write(&mut self, bytes: Bytes) -> Result<()>;
+
+    /// Makes the object durable and visible; returns its size.
+    async fn finish(self: Box<Self>) -> Result<u64>;
+}
+
+/// A shared handle to any [`ObjectAccess`]. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store(Arc<dyn ObjectAccess>);
+
+impl Store {
+    /// A handle to `access`.
+    pub fn new(access: impl ObjectAccess) -> Self {
+        Self(Arc::new(access))
+    }
+
+    /// Objects in memory: for tests.
+    pub fn memory() -> Self {
+        Self::new(MemoryStore::default())
+    }
+
+    /// Objects as files below `folder`, which is made if it is not there. Files and folders are synced.
+    ///
+    /// # Errors
+    /// `Config` if the folder cannot be made or written.
+    pub fn local(folder: impl AsRef<Path>) -> Result<Self> {
+        Ok(Self::new(LocalStore::open(folder)?))
+    }
+}
+
+impl Deref for Store {
+    type Target = dyn ObjectAccess;
+    fn deref(&self) -> &Self::Target {
+        self.0.as_ref()
+    }
+}
