@@ -5,6 +5,8 @@
 pub mod checkpoint;
 pub mod env;
 pub mod error;
+#[cfg(any(feature = "http", feature = "arrow"))]
+pub mod json;
 pub mod landing;
 pub mod model;
 pub mod sink;

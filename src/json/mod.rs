@@ -1,0 +1,30 @@
+//! Where the records of a page lie: the structure of a JSON body, found in one pass, without decoding the records.
+//!
+//! The page as a whole must be sound: UTF-8, every bracket and string closed, nothing after the end. What stands inside
+//! of a record is not judged here: a record that is not JSON is the decoder's to refuse, one record at a time.
+//!
+//! ```
+//! use landfall::json::{RecordsPath, ValuePath, scan};
+//!
+//! let body = br#"{"data":[{"id":1},{"id":2}],"next":"c3e8"}"#;
+//! let page = scan(body, &RecordsPath::parse("$.data[*]")?, &[ValuePath::parse("$.next")?])?;
+//! assert_eq!(page.spans[1].of(body), Some(&br#"{"id":2}"#[..]));
+//! assert_eq!(page.values, [Some("\"c3e8\"".to_owned())]);
+//! # Ok::<(), landfall::Error>(())
+//! ```
+
+mod lines;
+mod locate;
+mod path;
+mod scan;
+mod skip;
+
+pub use lines::{LineSplitter, lines};
+pub use path::{RecordsPath, ValuePath};
+pub use scan::{Scan, field, scan};
+
+/// How deep a page may be nested.
+pub const MAX_DEPTH: usize = 128;
+
+#[cfg(test)]
+mod tests;

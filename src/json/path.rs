@@ -1,0 +1,222 @@
+use crate::error::{Error, Result};
+use serde_json_path::JsonPath;
+use std::fmt;
+
+/// One step of a simple path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Name(String),
+    Index(usize),
+    /// `[*]`: the elements of an array.
+    Elements,
+    /// `.*`: the elements of an array or the members of an object.
+    Members,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Kind {
+    /// Names and indices, and perhaps a final wildcard: found in the pass over the page.
+    Simple(Vec<Step>),
+    /// Any other RFC 9535 query; `prefix` are the steps before its first other selector.
+    General { query: JsonPath, prefix: Vec<Step> },
+    /// One record per line.
+    Lines,
+}
+
+/// Where the records of a page are: an RFC 9535 path, or one per line.
+///
+/// `[*]` at the end takes the elements of an array, `.*` those of an array or the member values of an object. A path
+/// without a wildcard takes the one value it names as one record. `null` in the place of the array is no records; if
+/// nothing is in that place, the page is not what was declared.
+///
+/// Names and a final wildcard cost nothing beyond the pass over the page. Other paths (filters, slices, `..`) build a tree of it.
+#[derive(Clone, PartialEq)]
+pub struct RecordsPath {
+    text: String,
+    pub(super) kind: Kind,
+}
+
+impl RecordsPath {
+    /// Reads an RFC 9535 path, or `ndjson`.
+    ///
+    /// # Errors
+    /// `Config` if it is not one.
+    pub fn parse(text: &str) -> Result<Self> {
+        if text == "ndjson" {
+            return Ok(Self::ndjson());
+        }
+        let query = query(text)?;
+        let (steps, whole) = steps(text);
+        let wildcard_before_end =
+            steps.iter().rev().skip(1).any(|s| matches!(s, Step::Elements | Step::Members)) || steps.len() > MAX_STEPS;
+        let kind = if whole && !wildcard_before_end {
+            Kind::Simple(steps)
+        } else {
+            let prefix = steps.into_iter().take_while(|s| matches!(s, Step::Name(_) | Step::Index(_))).collect();
+            Kind::General { query, prefix }
+        };
+        Ok(Self { text: text.to_owned(), kind })
+    }
+
+    /// One record per line (NDJSON, JSON Lines).
+    pub fn ndjson() -> Self {
+        Self { text: "ndjson".to_owned(), kind: Kind::Lines }
+    }
+
+    /// Whether a page holds one record per line.
+    pub fn is_ndjson(&self) -> bool {
+        self.kind == Kind::Lines
+    }
+
+    /// The path as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl fmt::Debug for RecordsPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RecordsPath").field(&self.text).finish()
+    }
+}
+
+/// Where one value of a page or of a record is: a path of names and indices.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ValuePath {
+    text: String,
+    pub(super) steps: Vec<Step>,
+}
+
+impl ValuePath {
+    /// Reads an RFC 9535 path of names and indices, such as `$.meta.next` or `$['@odata.nextLink']`.
+    ///
+    /// # Errors
+    /// `Config` if it is not one, or may select more than one value.
+    pub fn parse(text: &str) -> Result<Self> {
+        query(text)?;
+        let (steps, whole) = steps(text);
+        if !whole || steps.len() > MAX_STEPS || steps.iter().any(|s| matches!(s, Step::Elements | Step::Members)) {
+            return Err(Error::config("read path", "the path may name one value only")
+                .with("path", text)
+                .with_hint("use names and indices, such as $.meta.next"));
+        }
+        Ok(Self { text: text.to_owned(), steps })
+    }
+
+    /// The path of a field of a record: a path that starts with `$`, or else the name of a top-level field.
+    ///
+    /// # Errors
+    /// `Config` as [`parse`](Self::parse).
+    pub fn field(name: &str) -> Result<Self> {
+        if name.starts_with('$') {
+            return Self::parse(name);
+        }
+        if name.is_empty() {
+            return Err(Error::config("read path", "the name of the field is empty"));
+        }
+        Ok(Self { text: name.to_owned(), steps: vec![Step::Name(name.to_owned())] })
+    }
+
+    /// The path as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl fmt::Debug for ValuePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ValuePath").field(&self.text).finish()
+    }
+}
+
+fn query(text: &str) -> Result<JsonPath> {
+    JsonPath::parse(text).map_err(|e| {
+        Error::config("read path", "not an RFC 9535 path")
+            .with("path", text)
+            .with_hint("a path looks like $.data[*]; names with special characters are written ['like.this']")
+            .with_source(e)
+    })
+}
+
+/// The simple steps at the start of a valid path, and whether they are the whole path.
+fn steps(text: &str) -> (Vec<Step>, bool) {
+    let mut steps = Vec::new();
+    let mut rest = text.trim_start_matches('$');
+    while !rest.is_empty() {
+        match step(rest) {
+            Some((step, after)) => {
+                steps.push(step);
+                rest = after;
+            }
+            None => return (steps, false),
+        }
+    }
+    (steps, true)
+}
+
+fn step(text: &str) -> Option<(Step, &str)> {
+    if let Some(rest) = text.strip_prefix("[*]") {
+        return Some((Step::Elements, rest));
+    }
+    if let Some(rest) = text.strip_prefix(".*") {
+        return Some((Step::Members, rest));
+    }
+    if let Some(rest) = text.strip_prefix('.') {
+        let end = rest.find(['.', '[', ' ']).unwrap_or(rest.len());
+        let (name, rest) = rest.split_at(end);
+        return (!name.is_empty()).then(|| (Step::Name(name.to_owned()), rest));
+    }
+    let rest = text.strip_prefix('[')?;
+    if let Some(quote) = rest.chars().next().filter(|c| matches!(c, '\'' | '"')) {
+        let (name, rest) = rest.get(1..)?.split_once(quote)?;
+        // A name with escapes is left to the full parser.
+        return rest.strip_prefix(']').filter(|_| !name.contains('\\')).map(|rest| (Step::Name(name.to_owned()), rest));
+    }
+    let (index, rest) = rest.split_once(']')?;
+    index.parse().ok().map(|index| (Step::Index(index), rest))
+}
+
+const MAX_STEPS: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(n: &str) -> Step {
+        Step::Name(n.to_owned())
+    }
+
+    #[test]
+    fn takes_names_and_a_final_wildcard_as_simple() {
+        let simple = |text| match RecordsPath::parse(text).expect("a path").kind {
+            Kind::Simple(steps) => steps,
+            other => panic!("{text} is {other:?}"),
+        };
+        assert_eq!(simple("$[*]"), [Step::Elements]);
+        assert_eq!(simple("$.data[*]"), [name("data"), Step::Elements]);
+        assert_eq!(simple("$.a['x.y'][2].*"), [name("a"), name("x.y"), Step::Index(2), Step::Members]);
+        assert_eq!(simple("$"), []);
+    }
+
+    #[test]
+    fn leaves_other_queries_to_the_full_parser_but_keeps_their_prefix() {
+        for text in ["$.data[*].items[*]", "$.data[?@.kind == 'a']", "$.data[0:2]", "$.data..id"] {
+            match RecordsPath::parse(text).expect("a path").kind {
+                Kind::General { prefix, .. } => assert_eq!(prefix, [name("data")], "{text}"),
+                other => panic!("{text} is {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_not_a_path() {
+        for text in ["data", "$.data[", "", "$.@odata.next"] {
+            assert!(RecordsPath::parse(text).is_err(), "{text}");
+        }
+        for text in ["$.data[*]", "$..id", "$.data[-1]", "$.data.*"] {
+            assert!(ValuePath::parse(text).is_err(), "{text}");
+        }
+        assert_eq!(ValuePath::parse("$['@odata.nextLink']").expect("a path").steps, [name("@odata.nextLink")]);
+        assert_eq!(ValuePath::field("updated.at").expect("a name").steps, [name("updated.at")]);
+    }
+}

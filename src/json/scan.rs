@@ -1,0 +1,430 @@
+use super::path::{Kind, RecordsPath, Step, ValuePath};
+use super::skip::{container, ends_early, string, too_deep};
+use super::{MAX_DEPTH, locate};
+use crate::error::{Error, Result};
+use crate::model::Span;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+/// What one pass over a page found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Scan {
+    /// Where each record lies, in the order of the page.
+    pub spans: Vec<Span>,
+    /// The raw JSON text of each value that was asked for; `None` if it is not there.
+    pub values: Vec<Option<String>>,
+    /// Whether the object or array that would hold the value is there, for each value that was asked for.
+    pub parents: Vec<bool>,
+}
+
+/// Finds the records under `path` and the values at `extract` in one pass over `body`.
+///
+/// # Errors
+/// `Data` if the body is not one whole JSON text (transient if it ends too early), or if nothing that can hold records
+/// stands at `path`.
+pub fn scan(body: &[u8], path: &RecordsPath, extract: &[ValuePath]) -> Result<Scan> {
+    let mut plan = Node::default();
+    for (slot, value) in extract.iter().enumerate() {
+        plan.at(&value.steps).values.push(slot);
+    }
+    match &path.kind {
+        Kind::Lines => {
+            let empty = vec![None; extract.len()];
+            return Ok(Scan { spans: super::lines(body), values: empty, parents: vec![false; extract.len()] });
+        }
+        Kind::Simple(steps) => match steps.split_last() {
+            Some((Step::Elements, parent)) => plan.at(parent).records = Some(Records::Elements),
+            Some((Step::Members, parent)) => plan.at(parent).records = Some(Records::Members),
+            _ => plan.at(steps).records = Some(Records::This),
+        },
+        Kind::General { query, prefix } => {
+            plan.at(prefix).records = Some(Records::Below);
+            locate::plan(body, query, &mut plan)?;
+        }
+    }
+    let mut walk = Walk::new(body, extract.len())?;
+    walk.page(&plan)?;
+    if !walk.place_found {
+        return Err(selects_nothing(body, path));
+    }
+    // A general query may name values in any order, and some twice.
+    walk.records.sort_unstable_by_key(|r| (r.start, std::cmp::Reverse(r.end)));
+    walk.records.dedup();
+    if walk.records.windows(2).any(|pair| matches!(pair, [a, b] if b.start < a.end)) {
+        return Err(Error::data("scan page", "the path selects records inside of records").with("path", path.as_str()));
+    }
+    Ok(Scan {
+        spans: walk.records.iter().map(|r| span(r.start, r.len())).collect(),
+        values: walk.values.into_iter().map(|v| v.map(|range| text(body, range))).collect(),
+        parents: walk.parents,
+    })
+}
+
+/// The raw JSON text at `path` of one record, or `None` if it is not there.
+///
+/// # Errors
+/// `Data` if the structure of the record is broken.
+pub fn field<'a>(record: &'a [u8], path: &ValuePath) -> Result<Option<&'a [u8]>> {
+    let mut walk = Walk { body: record, at: 0, depth: 0, ..Walk::default() };
+    for step in &path.steps {
+        if !walk.enter(step)? {
+            return Ok(None);
+        }
+    }
+    walk.blank();
+    let start = walk.at;
+    walk.skip()?;
+    Ok(record.get(start..walk.at))
+}
+
+/// What to take on the way through a page.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Node {
+    names: BTreeMap<String, Node>,
+    indices: BTreeMap<usize, Node>,
+    /// Slots that take this value.
+    values: Vec<usize>,
+    records: Option<Records>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Records {
+    /// This value is a record.
+    This,
+    /// The elements of this array are.
+    Elements,
+    /// The elements of this array or the members of this object are.
+    Members,
+    /// Values below this one are, which a query has found.
+    Below,
+    /// A query has found this value to be a record.
+    Found,
+}
+
+impl Node {
+    /// The node at `steps`, made where there is none.
+    fn at(&mut self, steps: &[Step]) -> &mut Self {
+        steps.iter().fold(self, |node, step| match step {
+            Step::Name(name) => node.named(name),
+            Step::Index(index) => node.indexed(*index),
+            Step::Elements | Step::Members => node,
+        })
+    }
+
+    pub(super) fn named(&mut self, name: &str) -> &mut Self {
+        self.names.entry(name.to_owned()).or_default()
+    }
+
+    pub(super) fn indexed(&mut self, index: usize) -> &mut Self {
+        self.indices.entry(index).or_default()
+    }
+
+    pub(super) fn is_found(&mut self) {
+        self.records = Some(Records::Found);
+    }
+
+    fn takes_elements(&self) -> bool {
+        matches!(self.records, Some(Records::Elements | Records::Members))
+    }
+
+    /// Values right below this one were asked for: their parent is there.
+    fn mark_parents(&self, parents: &mut [bool]) {
+        for slot in self.names.values().chain(self.indices.values()).flat_map(|node| &node.values) {
+            if let Some(parent) = parents.get_mut(*slot) {
+                *parent = true;
+            }
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Walk<'a> {
+    body: &'a [u8],
+    at: usize,
+    depth: usize,
+    records: Vec<Range<usize>>,
+    values: Vec<Option<Range<usize>>>,
+    parents: Vec<bool>,
+    place_found: bool,
+}
+
+impl<'a> Walk<'a> {
+    fn new(body: &'a [u8], values: usize) -> Result<Self> {
+        if u32::try_from(body.len()).is_err() {
+            return Err(Error::data("scan page", "the page is larger than 4 GiB").with("bytes", body.len()));
+        }
+        if let Err(e) = std::str::from_utf8(body) {
+            // A character cut at the end is what a cut page looks like.
+            return Err(match e.error_len() {
+                None => ends_early(body.len()),
+                Some(_) => Error::data("scan page", "the page is not UTF-8").with("at", e.valid_up_to()),
+            });
+        }
+        let at = if body.starts_with(BOM) { BOM.len() } else { 0 };
+        Ok(Self { body, at, values: vec![None; values], parents: vec![false; values], ..Self::default() })
+    }
+
+    fn page(&mut self, plan: &Node) -> Result<()> {
+        self.blank();
+        if self.at == self.body.len() {
+            return Err(Error::data("scan page", "the page is empty"));
+        }
+        self.value(plan)?;
+        self.blank();
+        if self.at < self.body.len() {
+            return Err(Error::data("scan page", "something follows after the end of the JSON").with("at", self.at));
+        }
+        Ok(())
+    }
+
+    fn value(&mut self, node: &Node) -> Result<()> {
+        self.blank();
+        let start = self.at;
+        self.check_place(node)?;
+        let is_record = match node.records {
+            Some(Records::This) => !self.is_null(),
+            Some(Records::Found) => true,
+            _ => false,
+        };
+        match self.peek() {
+            Some(b'{') if !node.names.is_empty() || node.takes_elements() => self.object(node)?,
+            Some(b'[') if !node.indices.is_empty() || node.takes_elements() => self.array(node)?,
+            _ => self.skip()?,
+        }
+        if is_record {
+            self.records.push(start..self.at);
+        }
+        for slot in &node.values {
+            if let Some(value) = self.values.get_mut(*slot) {
+                *value = Some(start..self.at);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether what stands in the place of the records can hold them.
+    fn check_place(&mut self, node: &Node) -> Result<()> {
+        let (Some(records), Some(first)) = (node.records, self.peek()) else { return Ok(()) };
+        self.place_found = true;
+        let what = match first {
+            _ if matches!(records, Records::Below | Records::Found) || self.is_null() => return Ok(()),
+            b'[' if records == Records::This => {
+                return Err(Error::data("scan page", "the path names an array, which is not a record")
+                    .with_hint("end the path with [*] to take its elements"));
+            }
+            b'[' => return Ok(()),
+            b'{' if records == Records::Elements => {
+                return Err(Error::data("scan page", "an object is in the place of the array of records")
+                    .with_hint("end the path with .* to take the members of an object"));
+            }
+            b'{' => return Ok(()),
+            b'"' => "a string",
+            b't' | b'f' => "a boolean",
+            _ => "a number",
+        };
+        Err(Error::data("scan page", "no records in their place").with("found", what))
+    }
+
+    fn is_null(&self) -> bool {
+        self.body.get(self.at..).is_some_and(|rest| rest.starts_with(b"null"))
+    }
+
+    fn object(&mut self, node: &Node) -> Result<()> {
+        self.open()?;
+        node.mark_parents(&mut self.parents);
+        let mut seen = BTreeSet::new();
+        let mut first = true;
+        while self.more(b'}', &mut first)? {
+            let key = self.key()?;
+            let child = node.names.get_key_value(key.as_ref());
+            if child.is_some_and(|(name, _)| !seen.insert(name)) {
+                return Err(Error::data("scan page", "a name that matters is twice in an object").with("name", key));
+            }
+            self.member(node, child.map(|(_, child)| child))?;
+        }
+        Ok(())
+    }
+
+    fn array(&mut self, node: &Node) -> Result<()> {
+        self.open()?;
+        node.mark_parents(&mut self.parents);
+        let mut first = true;
+        let mut index = 0;
+        while self.more(b']', &mut first)? {
+            self.member(node, node.indices.get(&index))?;
+            index += 1;
+        }
+        Ok(())
+    }
+
+    /// An element of an array or the value of a member.
+    fn member(&mut self, node: &Node, child: Option<&Node>) -> Result<()> {
+        self.blank();
+        let start = self.at;
+        match child {
+            Some(child) => self.value(child)?,
+            None => self.skip()?,
+        }
+        if node.takes_elements() {
+            self.records.push(start..self.at);
+        }
+        Ok(())
+    }
+
+    /// Goes to the value below this one, if it is there.
+    fn enter(&mut self, step: &Step) -> Result<bool> {
+        self.blank();
+        let mut first = true;
+        match (step, self.peek()) {
+            (Step::Name(name), Some(b'{')) => {
+                self.open()?;
+                while self.more(b'}', &mut first)? {
+                    if self.key()? == name.as_str() {
+                        return Ok(true);
+                    }
+                    self.skip()?;
+                }
+            }
+            (Step::Index(index), Some(b'[')) => {
+                self.open()?;
+                let mut left = *index;
+                while self.more(b']', &mut first)? {
+                    if left == 0 {
+                        return Ok(true);
+                    }
+                    left -= 1;
+                    self.skip()?;
+                }
+            }
+            _ => {}
+        }
+        Ok(false)
+    }
+
+    fn open(&mut self) -> Result<()> {
+        if self.depth == MAX_DEPTH {
+            return Err(too_deep(self.at));
+        }
+        self.depth += 1;
+        self.at += 1;
+        Ok(())
+    }
+
+    /// Whether another member follows; takes the comma before it, or the closing bracket.
+    fn more(&mut self, close: u8, first: &mut bool) -> Result<bool> {
+        self.blank();
+        match self.peek() {
+            Some(b) if b == close => {
+                self.at += 1;
+                self.depth -= 1;
+                Ok(false)
+            }
+            Some(b',') if !*first => {
+                self.at += 1;
+                Ok(true)
+            }
+            Some(_) if std::mem::take(first) => Ok(true),
+            _ => Err(self.unexpected("a comma or the closing bracket")),
+        }
+    }
+
+    fn key(&mut self) -> Result<Cow<'a, str>> {
+        self.blank();
+        let start = self.at;
+        if self.peek() != Some(b'"') {
+            return Err(self.unexpected("a name in quotes"));
+        }
+        self.at = string(self.body, start)?;
+        let raw = self.body.get(start + 1..self.at - 1).unwrap_or_default();
+        self.blank();
+        if self.peek() != Some(b':') {
+            return Err(self.unexpected("a colon"));
+        }
+        self.at += 1;
+        if raw.contains(&b'\\') {
+            let quoted = self.body.get(start..=start + raw.len() + 1).unwrap_or_default();
+            let key: String = serde_json::from_slice(quoted).map_err(|e| {
+                Error::data("scan page", "a name is not a JSON string").with("at", start).with_source(e)
+            })?;
+            return Ok(key.into());
+        }
+        Ok(String::from_utf8_lossy(raw))
+    }
+
+    /// Goes to the end of a value of any kind.
+    fn skip(&mut self) -> Result<()> {
+        self.blank();
+        self.at = match self.peek() {
+            Some(b'{' | b'[') => container(self.body, self.at, self.depth)?,
+            Some(b'"') => string(self.body, self.at)?,
+            _ => {
+                let rest = self.body.get(self.at..).unwrap_or_default();
+                let len = rest.iter().take_while(|b| b.is_ascii_alphanumeric() || b"+-.".contains(b)).count();
+                if len == 0 {
+                    return Err(self.unexpected("a value"));
+                }
+                self.at + len
+            }
+        };
+        Ok(())
+    }
+
+    fn blank(&mut self) {
+        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.body.get(self.at).copied()
+    }
+
+    fn unexpected(&self, expected: &'static str) -> Error {
+        match self.peek() {
+            None => ends_early(self.body.len()),
+            Some(_) => Error::data("scan page", "not JSON").with("at", self.at).with("expected", expected),
+        }
+    }
+}
+
+fn selects_nothing(body: &[u8], path: &RecordsPath) -> Error {
+    let error = Error::data("scan page", "the path selects nothing").with("path", path.as_str());
+    match names(body) {
+        Ok(names) => {
+            let list: Vec<_> = names.into_iter().take(20).collect();
+            error.with("names_there", list.join(", "))
+        }
+        Err(_) => error.with_hint("the page is not an object"),
+    }
+}
+
+/// The top-level names of the page.
+fn names(body: &[u8]) -> Result<BTreeSet<String>> {
+    let mut walk = Walk::new(body, 0)?;
+    let mut names = BTreeSet::new();
+    let mut first = true;
+    walk.blank();
+    if walk.peek() != Some(b'{') {
+        return Err(walk.unexpected("an object"));
+    }
+    walk.open()?;
+    while walk.more(b'}', &mut first)? {
+        names.insert(walk.key()?.chars().take(64).collect());
+        walk.skip()?;
+    }
+    Ok(names)
+}
+
+pub(super) fn span(start: usize, len: usize) -> Span {
+    let small = |n| u32::try_from(n).unwrap_or(u32::MAX);
+    Span { start: small(start), len: small(len) }
+}
+
+fn text(body: &[u8], range: Range<usize>) -> String {
+    String::from_utf8_lossy(body.get(range).unwrap_or_default()).into_owned()
+}
+
+/// The mark that some servers put before UTF-8.
+pub(super) const BOM: &[u8] = b"\xEF\xBB\xBF";
