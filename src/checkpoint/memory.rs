@@ -1,6 +1,6 @@
 use super::{ChainId, CheckpointStore};
 use crate::error::Result;
-use crate::store::Created;
+use crate::store::{Created, ObjectPath, Store};
 use async_trait::async_trait;
 use bytes::Bytes;
 
@@ -27,5 +27,8 @@ impl CheckpointStore for MemoryCheckpoints {
     }
     async fn remove(&self, _chain: &ChainId, _number: u64) -> Result<()> {
         todo!()
+    }
+    fn objects(&self) -> Option<(Store, ObjectPath)> {
+        None
     }
 }

@@ -11,7 +11,7 @@ pub use record::{Record, RecordKind};
 
 use crate::error::{Error, Result};
 use crate::model::ShardKey;
-use crate::store::{Created, ObjectPath};
+use crate::store::{Created, ObjectPath, Store};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::fmt::{self, Debug};
@@ -96,4 +96,7 @@ pub trait CheckpointStore: Send + Sync + Debug + 'static {
 
     /// Deletes record `number`, which lies at or below the boundary. It is no error if it is gone.
     async fn remove(&self, chain: &ChainId, number: u64) -> Result<()>;
+
+    /// A store and a folder for objects beside the chains (the states of stages), if it has such a place.
+    fn objects(&self) -> Option<(Store, ObjectPath)>;
 }

@@ -41,4 +41,7 @@ impl CheckpointStore for StoreCheckpoints {
     async fn remove(&self, _chain: &ChainId, _number: u64) -> Result<()> {
         todo!()
     }
+    fn objects(&self) -> Option<(Store, ObjectPath)> {
+        Some((self._store.clone(), self._prefix.clone()))
+    }
 }

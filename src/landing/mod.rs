@@ -59,4 +59,12 @@ impl Landing {
         self.compression = compression;
         self
     }
+
+    /// Checks that the store keeps conditions; see [`chain::probe`](crate::checkpoint::chain::probe).
+    ///
+    /// # Errors
+    /// `Config` if it does not.
+    pub async fn probe(&self, _env: &crate::env::Env) -> Result<()> {
+        todo!()
+    }
 }

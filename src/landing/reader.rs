@@ -1,15 +1,27 @@
-use super::Landing;
+use super::{Landing, PartitionEnd};
 use crate::env::Env;
 use crate::error::Result;
-use crate::model::{Page, ShardKey};
+use crate::model::{LandingPosition, Page, ShardKey};
 
 /// A segment as it was landed.
 #[derive(Debug)]
 pub struct Segment {
     /// Its number.
     pub number: u64,
+    /// Whether it is a fence: a new owner begins here, and goes on with no response of an older one.
+    pub is_fence: bool,
     /// Its pages with their origin; none for a fence.
     pub pages: Vec<Page>,
+    /// Partitions whose read ended here.
+    pub ended: Vec<PartitionEnd>,
+}
+
+impl Segment {
+    /// What of it lies after `position`: pages before it are dropped, and a page that it cuts has `skip` set.
+    #[must_use]
+    pub fn after(self, _position: LandingPosition) -> Self {
+        todo!()
+    }
 }
 
 /// Reads the landing of a shard, without owning it.

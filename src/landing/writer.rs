@@ -69,4 +69,9 @@ impl LandingWriter {
     pub async fn append(&mut self, _draft: SegmentDraft) -> Result<LandedSegment> {
         todo!()
     }
+
+    /// Deletes segments that every load has committed; returns how many. Deletes nothing if no load is known.
+    pub async fn collect(&self) -> Result<u64> {
+        todo!()
+    }
 }

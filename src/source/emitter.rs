@@ -3,7 +3,7 @@ use crate::model::{Item, Partition, Position, PositionValue};
 use std::fmt::{self, Debug};
 use std::marker::PhantomData;
 use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 /// Memory of the pipeline's budget, held from the socket to the sink. Freed when dropped.
 #[derive(Debug, Default)]
@@ -55,6 +55,11 @@ pub struct Emission<I> {
     pub reservation: Reservation,
 }
 
+/// Lets one response at a time be handed over in parts: shared by the reads of a shard, so that the parts of different
+/// responses never mix in its landing.
+#[derive(Clone, Debug, Default)]
+pub struct Gate(Arc<Mutex<()>>);
+
 /// Takes the items of one read, with backpressure: `emit` waits while the pipeline is full.
 pub struct Emitter<I, P> {
     partition: Partition,
@@ -63,6 +68,8 @@ pub struct Emitter<I, P> {
     queue: mpsc::Sender<Emission<I>>,
     stop: watch::Receiver<bool>,
     held: Reservation,
+    gate: Gate,
+    passed: Option<OwnedMutexGuard<()>>,
     position: PhantomData<fn(P)>,
 }
 
@@ -75,7 +82,25 @@ impl<I: Item, P: Position> Emitter<I, P> {
         queue: mpsc::Sender<Emission<I>>,
         stop: watch::Receiver<bool>,
     ) -> Self {
-        Self { partition, budget, capacity, queue, stop, held: Reservation::none(), position: PhantomData }
+        let held = Reservation::none();
+        Self {
+            partition,
+            budget,
+            capacity,
+            queue,
+            stop,
+            held,
+            gate: Gate::default(),
+            passed: None,
+            position: PhantomData,
+        }
+    }
+
+    /// Shares `gate` with the other reads of the shard.
+    #[must_use]
+    pub fn with_gate(mut self, gate: Gate) -> Self {
+        self.gate = gate;
+        self
     }
 
     /// Holds memory for the next item before it is read from the socket; waits while the pipeline is full.
@@ -110,14 +135,25 @@ impl<I: Item, P: Position> Emitter<I, P> {
     /// # Errors
     /// `Cancelled` if the pipeline stops; pass it on.
     pub async fn emit(&mut self, item: I, after: &P) -> Result<()> {
-        self.send(Some(item), Some(PositionValue::keep(after)?)).await
+        self.send(Some(item), Some(PositionValue::keep(after)?)).await?;
+        self.passed = None;
+        Ok(())
     }
 
-    /// Hands over a part of a response that is not its last: the partition does not move yet.
+    /// Hands over a part of a response that is not its last: the partition does not move yet. The last part goes through
+    /// [`emit`](Self::emit). Until then the other reads of the shard wait with parts of theirs.
     ///
     /// # Errors
     /// `Cancelled` if the pipeline stops; pass it on.
     pub async fn emit_part(&mut self, item: I) -> Result<()> {
+        if self.passed.is_none() {
+            let gate = Arc::clone(&self.gate.0);
+            self.passed = Some(tokio::select! {
+                biased;
+                () = stopped(&mut self.stop) => return Err(Error::cancelled("emit part")),
+                passed = gate.lock_owned() => passed,
+            });
+        }
         self.send(Some(item), None).await
     }
 

@@ -3,7 +3,7 @@
 mod emitter;
 mod iter;
 
-pub use emitter::{Emission, Emitter, Reservation};
+pub use emitter::{Emission, Emitter, Gate, Reservation};
 pub use iter::IterSource;
 
 use crate::env::Env;

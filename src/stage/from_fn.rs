@@ -54,7 +54,7 @@ where
     }
 
     fn fork(&self) -> Option<Self> {
-        Some(Self { name: self.name.clone(), function: self.function.clone(), types: PhantomData })
+        Some(self.clone())
     }
 
     fn state(&mut self) -> Option<&mut dyn StageState> {
@@ -63,6 +63,12 @@ where
 
     fn apply(&mut self, item: I, out: &mut Output<O>) -> Result<()> {
         (self.function)(item, out)
+    }
+}
+
+impl<I, O, F: Clone> Clone for FnStage<I, O, F> {
+    fn clone(&self) -> Self {
+        Self { name: self.name.clone(), function: self.function.clone(), types: PhantomData }
     }
 }
 
