@@ -176,9 +176,10 @@ impl<I: Item, P: Position> Emitter<I, P> {
     }
 
     async fn send(&mut self, item: Option<I>, position: Option<PositionValue>) -> Result<()> {
-        if let Some(item) = &item {
-            self.reserve(item.bytes()).await?;
-            self.held.shrink_to(item.bytes());
+        // The item itself is not borrowed across an await: it need not be `Sync`.
+        if let Some(bytes) = item.as_ref().map(Item::bytes) {
+            self.reserve(bytes).await?;
+            self.held.shrink_to(bytes);
         }
         let reservation = if item.is_some() { std::mem::take(&mut self.held) } else { Reservation::none() };
         let emission = Emission { partition: self.partition.clone(), item, position, reservation };

@@ -58,7 +58,7 @@ impl ObjectPath {
             }
         }
         if out.is_empty() {
-            out.push_str("%");
+            out.push('%');
         }
         if out.len() > 128 {
             out.truncate(96);

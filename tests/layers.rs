@@ -1,0 +1,213 @@
+//! The rooms under `src/` import in one direction only. A room that is not in [`ROOMS`] fails the test: say there what it
+//! stands on.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What every room stands on: errors, the vocabulary, time and randomness.
+const BASE: &[&str] = &["error", "model", "env", "json"];
+const ROLES: &[&str] = &["store", "source", "stage", "sink", "quarantine", "checkpoint", "landing", "retry", "observe"];
+
+/// Each room, and the rooms that it may import. Connectors are checked against each other besides.
+const ROOMS: &[(&str, &[&[&str]])] = &[
+    ("error", &[]),
+    ("model", &[&["error"]]),
+    ("env", &[&["error", "model"]]),
+    ("json", &[&["error", "model"]]),
+    ("observe", &[BASE]),
+    ("store", &[BASE, &["observe"]]),
+    ("retry", &[BASE, &["observe"]]),
+    ("source", &[BASE, &["observe"]]),
+    ("stage", &[BASE, &["observe", "source"]]),
+    ("sink", &[BASE, &["observe", "source", "store"]]),
+    ("quarantine", &[BASE, &["observe", "source", "stage", "sink", "store"]]),
+    ("checkpoint", &[BASE, &["observe", "store"]]),
+    ("landing", &[BASE, &["observe", "store", "checkpoint"]]),
+    ("columnar", &[BASE, ROLES]),
+    ("reconcile", &[BASE, ROLES, &["columnar"]]),
+    ("pipeline", &[BASE, ROLES, &["columnar", "reconcile"]]),
+    ("connectors", &[BASE, ROLES, &["columnar"]]),
+    ("testkit", &[BASE, ROLES, &["columnar", "reconcile", "pipeline", "connectors"]]),
+];
+
+#[test]
+fn rooms_import_in_one_direction() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut wrong = Vec::new();
+    let mut read = 0;
+    for file in rust_files(&src) {
+        let text = fs::read_to_string(&file).expect("the source is text");
+        let relative = file.strip_prefix(&src).expect("it lies below src");
+        wrong.extend(
+            violations(&module_path(relative), &text).into_iter().map(|w| format!("{}: {w}", relative.display())),
+        );
+        read += 1;
+    }
+    assert!(read > 20, "only {read} files were read");
+    assert!(wrong.is_empty(), "imports against the direction of the rooms:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn notices_an_import_against_the_direction() {
+    let cases = [
+        ("model/page.rs", "use crate::landing::Landing;", "landing"),
+        ("model/page.rs", "use crate::{\n    error::Error,\n    store::{Store, ObjectPath},\n};", "store"),
+        ("sink/mod.rs", "fn f() -> crate::pipeline::Report { todo() }", "pipeline"),
+        ("stage/a/b.rs", "use super::super::super::columnar::Decode;", "columnar"),
+        ("checkpoint/chain.rs", "use crate::landing::Segment;", "landing"),
+        ("connectors/http/client.rs", "use crate::pipeline::Pipeline;", "pipeline"),
+        ("connectors/http/client.rs", "use crate::connectors::parquet::Dataset;", "connectors::parquet"),
+        ("connectors/http/client.rs", "use super::super::parquet::Dataset;", "connectors::parquet"),
+        ("pipeline/mod.rs", "use crate::connectors::http::Rest;", "connectors"),
+        ("columnar/json.rs", "pub(crate) use crate::testkit::Faults;", "testkit"),
+        ("attic/mod.rs", "", "attic"),
+    ];
+    for (file, text, blamed) in cases {
+        let found = violations(&module_path(Path::new(file)), text);
+        assert!(found.iter().any(|w| w.contains(&format!("`{blamed}`"))), "{file}: {text}: {found:?}");
+    }
+}
+
+#[test]
+fn lets_imports_with_the_direction_pass() {
+    let cases = [
+        ("landing/writer.rs", "use crate::checkpoint::chain::Chain;\nuse super::Landing;\nuse crate::{Error, Result};"),
+        ("connectors/http/client.rs", "use super::pages::Pages;\nuse crate::connectors::http::auth::Auth;"),
+        ("store/mod.rs", "/// See [`chain`](crate::checkpoint::chain).\n// crate::pipeline is told"),
+        ("store/local.rs", "use crate::error::Error;\n#[cfg(test)]\nmod tests {\n    use crate::testkit::Faults;\n}"),
+        ("testkit/mod.rs", "use crate::pipeline::Pipeline;"),
+    ];
+    for (file, text) in cases {
+        assert_eq!(violations(&module_path(Path::new(file)), text), Vec::<String>::new(), "{file}: {text}");
+    }
+}
+
+/// What a module imports against the direction.
+fn violations(module: &[String], text: &str) -> Vec<String> {
+    let Some(room) = module.first() else { return Vec::new() };
+    let Some((_, allowed)) = ROOMS.iter().find(|(name, _)| name == room) else {
+        return vec![format!("`{room}` is not a known room")];
+    };
+    if module.last().is_some_and(|m| m == "tests") {
+        return Vec::new(); // a test may use the testkit
+    }
+    let mut wrong = Vec::new();
+    for path in imported(module, &code_of(text)) {
+        let Some(target) = path.first() else { continue };
+        let known = ROOMS.iter().any(|(name, _)| name == target);
+        if !known {
+            continue; // an item of the crate's root, such as `crate::Error`
+        }
+        if target == room {
+            if let (true, Some(own), Some(other)) = (room == "connectors", module.get(1), path.get(1)) {
+                if own != other && is_connector(other) {
+                    wrong.push(format!("`connectors::{own}` uses `connectors::{other}`"));
+                }
+            }
+        } else if !allowed.iter().any(|group| group.contains(&target.as_str())) {
+            wrong.push(format!("`{room}` uses `{target}`"));
+        }
+    }
+    wrong
+}
+
+/// Connectors are folders; an item re-exported by `connectors/mod.rs` begins with a capital.
+fn is_connector(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_lowercase())
+}
+
+/// The text without comments and without what follows `#[cfg(test)]`.
+fn code_of(text: &str) -> String {
+    let lines = text.lines().take_while(|line| !line.trim_start().starts_with("#[cfg(test)]"));
+    lines.map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+}
+
+/// The first two names of every path that starts at the crate's root, by `crate::` or by enough `super::`.
+fn imported(module: &[String], code: &str) -> BTreeSet<Vec<String>> {
+    let mut found = BTreeSet::new();
+    for (at, _) in code.match_indices("crate::") {
+        if !code[..at].ends_with(is_word) {
+            leaves(&[], &code[at + "crate::".len()..], &mut found);
+        }
+    }
+    for (at, _) in code.match_indices("super::") {
+        if code[..at].ends_with(is_word) || code[..at].ends_with("super::") {
+            continue;
+        }
+        let mut rest = &code[at..];
+        let mut base = module.to_vec();
+        while let Some(after) = rest.strip_prefix("super::") {
+            base.pop();
+            rest = after;
+        }
+        leaves(&base, rest, &mut found);
+    }
+    found
+}
+
+/// Adds `base` joined with each name that `text` starts with: one name, or those of a group in braces.
+fn leaves(base: &[String], text: &str, found: &mut BTreeSet<Vec<String>>) {
+    if base.len() >= 2 {
+        found.insert(base[..2].to_vec());
+        return;
+    }
+    let Some(group) = text.strip_prefix('{') else {
+        let name: String = text.chars().take_while(|c| is_word(*c)).collect();
+        if !name.is_empty() {
+            let path = [base, std::slice::from_ref(&name)].concat();
+            match text[name.len()..].strip_prefix("::") {
+                Some(rest) => leaves(&path, rest, found),
+                None => {
+                    found.insert(path);
+                }
+            }
+        }
+        return;
+    };
+    let mut depth = 0;
+    let mut start = 0;
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth > 0 => depth -= 1,
+            ',' if depth == 0 => {
+                leaves(base, group[start..at].trim(), found);
+                start = at + 1;
+            }
+            '}' => {
+                leaves(base, group[start..at].trim(), found);
+                return;
+            }
+            _ => {}
+        }
+    }
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// `landing/writer.rs` is `[landing, writer]`, `landing/mod.rs` is `[landing]`, `lib.rs` is `[]`.
+fn module_path(relative: &Path) -> Vec<String> {
+    let names = relative.with_extension("");
+    let mut path: Vec<String> = names.iter().map(|n| n.to_string_lossy().into_owned()).collect();
+    if path.last().is_some_and(|last| last == "mod" || (last == "lib" && path.len() == 1)) {
+        path.pop();
+    }
+    path
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).expect("the folder is there") {
+        let path = entry.expect("the folder can be read").path();
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}
