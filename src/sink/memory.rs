@@ -1,13 +1,287 @@
-use crate::model::Item;
+use super::{
+    CommitDecision, CommitOutcome, CommitRequest, EpochContext, Mark, Sink, StagedOutput, Transactional, Writer,
+    decide_commit,
+};
+use crate::env::Env;
+use crate::error::{Error, Result};
+use crate::model::{Item, Rows, ShardKey};
+use crate::source::ComponentConfig;
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A table in memory that a [`MemorySink`] commits to. Clones share their content.
-#[derive(Clone, Debug, Default)]
-pub struct MemoryTable<T> {
-    _rows: std::marker::PhantomData<T>,
+/// A table in memory that a [`MemorySink`] commits to. Clones share their content, which therefore outlives the
+/// pipeline that wrote it. `T` is the sink's item.
+#[derive(Debug)]
+pub struct MemoryTable<T>(Arc<Mutex<Content<T>>>);
+
+#[derive(Debug)]
+struct Content<T> {
+    /// Committed epochs, in the order of their commits.
+    epochs: Vec<(ShardKey, Mark, Vec<T>)>,
+    marks: BTreeMap<ShardKey, Mark>,
+    staged: BTreeMap<MemoryStaged, Vec<T>>,
+}
+
+/// Names what a [`MemorySink`] staged; the items themselves wait in the table, invisible.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct MemoryStaged {
+    shard: ShardKey,
+    generation: u64,
+    epoch: u64,
+    records: u64,
+}
+
+impl<T> MemoryTable<T> {
+    /// An empty table.
+    pub fn new() -> Self {
+        Self(Arc::new(Mutex::new(Content { epochs: Vec::new(), marks: BTreeMap::new(), staged: BTreeMap::new() })))
+    }
+
+    /// The committed epochs, in the order of their commits.
+    pub fn epochs(&self) -> Vec<(ShardKey, Mark)> {
+        self.content().epochs.iter().map(|(shard, mark, _)| (shard.clone(), mark.clone())).collect()
+    }
+
+    /// How many epochs are staged and not committed.
+    pub fn staged_epochs(&self) -> usize {
+        self.content().staged.len()
+    }
+
+    fn content(&self) -> MutexGuard<'_, Content<T>> {
+        // Every change below is a single insertion or comes last, so content is whole even after a panic elsewhere.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T: Clone> MemoryTable<T> {
+    /// The items of all committed epochs, in the order of their commits: whole epochs only.
+    pub fn items(&self) -> Vec<T> {
+        self.content().epochs.iter().flat_map(|(_, _, items)| items).cloned().collect()
+    }
+}
+
+impl<R: Clone> MemoryTable<Rows<R>> {
+    /// The rows of all committed epochs, in the order of their commits: whole epochs only.
+    pub fn rows(&self) -> Vec<R> {
+        self.content().epochs.iter().flat_map(|(_, _, items)| items).flat_map(|rows| &rows.0).cloned().collect()
+    }
+}
+
+impl<T> Clone for MemoryTable<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> Default for MemoryTable<T> {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// A sink in memory, transactional: for tests and examples.
-#[derive(Clone, Debug)]
-pub struct MemorySink<I: Item> {
-    _types: std::marker::PhantomData<fn(I)>,
+///
+/// ```
+/// use landfall::model::Rows;
+/// use landfall::sink::{MemorySink, MemoryTable};
+///
+/// let table = MemoryTable::<Rows<u64>>::new();
+/// let sink = MemorySink::new(&table);
+/// assert!(table.rows().is_empty());
+/// # drop(sink);
+/// ```
+#[derive(Debug)]
+pub struct MemorySink<I: Item>(MemoryTable<I>);
+
+impl<I: Item> MemorySink<I> {
+    /// Commits to `table`.
+    pub fn new(table: &MemoryTable<I>) -> Self {
+        Self(table.clone())
+    }
+}
+
+impl<I: Item> Clone for MemorySink<I> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+/// Stages one epoch of a [`MemorySink`].
+#[derive(Debug)]
+pub struct MemoryWriter<I> {
+    table: MemoryTable<I>,
+    key: MemoryStaged,
+    items: Vec<I>,
+    bytes: u64,
+}
+
+#[async_trait]
+impl<I: Item + Clone + Sync> Sink for MemorySink<I> {
+    type Item = I;
+    type Staged = MemoryStaged;
+    type Promise = Transactional;
+    type Writer = MemoryWriter<I>;
+
+    fn config(&self) -> ComponentConfig {
+        ComponentConfig::none()
+    }
+
+    async fn open(&self, epoch: EpochContext) -> Result<MemoryWriter<I>> {
+        let EpochContext { shard, generation, epoch, .. } = epoch;
+        let key = MemoryStaged { shard, generation, epoch, records: 0 };
+        Ok(MemoryWriter { table: self.0.clone(), key, items: Vec::new(), bytes: 0 })
+    }
+
+    async fn commit(&self, _env: &Env, request: CommitRequest<MemoryStaged>) -> Result<CommitOutcome> {
+        let mut content = self.0.content();
+        let CommitRequest { shard, mark, previous, staged } = request;
+        match decide_commit(content.marks.get(&shard), &mark, previous) {
+            CommitDecision::Answer(outcome) => Ok(outcome),
+            CommitDecision::Apply => {
+                let items = content.staged.remove(&staged).ok_or_else(|| {
+                    Error::corrupt("commit to memory", "the staged output is gone").with("shard", &shard)
+                })?;
+                content.marks.insert(shard.clone(), mark.clone());
+                content.epochs.push((shard, mark, items));
+                Ok(CommitOutcome::Done)
+            }
+        }
+    }
+
+    async fn mark(&self, shard: &ShardKey) -> Result<Option<Mark>> {
+        Ok(self.0.content().marks.get(shard).cloned())
+    }
+
+    async fn collect(&self, shard: &ShardKey, below_generation: u64, keep: &[MemoryStaged]) -> Result<u64> {
+        let mut content = self.0.content();
+        let before = content.staged.len();
+        content.staged.retain(|s, _| s.shard != *shard || s.generation >= below_generation || keep.contains(s));
+        Ok((before - content.staged.len()) as u64)
+    }
+}
+
+#[async_trait]
+impl<I: Item + Clone + Sync> Writer for MemoryWriter<I> {
+    type Item = I;
+    type Staged = MemoryStaged;
+
+    async fn write(&mut self, item: I) -> Result<()> {
+        self.key.records += item.records();
+        self.bytes += item.bytes();
+        self.items.push(item);
+        Ok(())
+    }
+
+    fn staged_bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    async fn finish(self) -> Result<Option<StagedOutput<MemoryStaged>>> {
+        let Self { table, key, items, bytes } = self;
+        if items.is_empty() {
+            return Ok(None);
+        }
+        let records = key.records;
+        let mut content = table.content();
+        // A replay of the same owner replaces what it staged before.
+        content.staged.retain(|s, _| (&s.shard, s.generation, s.epoch) != (&key.shard, key.generation, key.epoch));
+        content.staged.insert(key.clone(), items);
+        Ok(Some(StagedOutput { staged: key, records, bytes }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::model::{Incarnation, PipelineName};
+
+    type Sunk = MemorySink<Rows<u64>>;
+
+    fn shard() -> ShardKey {
+        ShardKey { pipeline: PipelineName::new("p").expect("valid"), shard: 0 }
+    }
+
+    async fn stage(sink: &Sunk, generation: u64, epoch: u64, rows: &[u64]) -> MemoryStaged {
+        let context = EpochContext { shard: shard(), generation, epoch, env: Env::system() };
+        let mut writer = sink.open(context).await.expect("opens");
+        for row in rows {
+            writer.write(Rows(vec![*row])).await.expect("writes");
+        }
+        let output = writer.finish().await.expect("finishes").expect("has rows");
+        assert_eq!(output.records, rows.len() as u64);
+        output.staged
+    }
+
+    async fn commit(
+        sink: &Sunk,
+        generation: u64,
+        epoch: u64,
+        previous: Option<u64>,
+        staged: &MemoryStaged,
+    ) -> Result<CommitOutcome> {
+        let digest = format!("digest of {}", serde_json::to_string(staged).expect("plain data"));
+        let mark = Mark { incarnation: Incarnation("a".into()), generation, epoch, digest };
+        sink.commit(&Env::system(), CommitRequest { shard: shard(), mark, previous, staged: staged.clone() }).await
+    }
+
+    #[tokio::test]
+    async fn shows_staged_rows_only_after_commit_and_only_once() {
+        let table = MemoryTable::new();
+        let sink = Sunk::new(&table);
+        let staged = stage(&sink, 1, 1, &[1, 2]).await;
+        assert!(table.rows().is_empty());
+
+        // Another process, after a crash, with the name from the checkpoint.
+        let text = serde_json::to_string(&staged).expect("plain data");
+        drop(sink);
+        let (sink, staged) = (Sunk::new(&table), serde_json::from_str(&text).expect("own text"));
+        assert_eq!(commit(&sink, 2, 1, None, &staged).await.expect("commits"), CommitOutcome::Done);
+        assert_eq!(commit(&sink, 2, 1, None, &staged).await.expect("answers"), CommitOutcome::AlreadyCommitted);
+        assert_eq!(table.rows(), [1, 2]);
+        assert_eq!(sink.mark(&shard()).await.expect("reads").map(|m| (m.generation, m.epoch)), Some((2, 1)));
+    }
+
+    #[tokio::test]
+    async fn refuses_an_older_owner_a_gap_and_a_fork() {
+        let table = MemoryTable::new();
+        let sink = Sunk::new(&table);
+        let first = stage(&sink, 2, 1, &[1]).await;
+        commit(&sink, 2, 1, None, &first).await.expect("commits");
+
+        let zombie = stage(&sink, 1, 2, &[7]).await;
+        let outcome = commit(&sink, 1, 2, Some(1), &zombie).await.expect("answers");
+        assert_eq!(outcome, CommitOutcome::Fenced { generation: 2 });
+        let gap = stage(&sink, 2, 5, &[8]).await;
+        assert!(matches!(commit(&sink, 2, 5, Some(4), &gap).await.expect("answers"), CommitOutcome::Gap { .. }));
+        let fork = stage(&sink, 2, 1, &[9, 9]).await;
+        assert!(matches!(commit(&sink, 2, 1, None, &fork).await.expect("answers"), CommitOutcome::Fork { .. }));
+        assert_eq!(table.rows(), [1]);
+    }
+
+    #[tokio::test]
+    async fn refuses_to_commit_what_is_not_staged() {
+        let sink = Sunk::new(&MemoryTable::new());
+        let staged = stage(&sink, 1, 1, &[1]).await;
+        assert_eq!(sink.collect(&shard(), 2, &[]).await.expect("collects"), 1);
+        let error = commit(&sink, 1, 1, None, &staged).await.expect_err("nothing to show");
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert_eq!(sink.mark(&shard()).await.expect("reads"), None);
+    }
+
+    #[tokio::test]
+    async fn a_replay_replaces_and_collection_keeps_what_may_still_be_committed() {
+        let table = MemoryTable::new();
+        let sink = Sunk::new(&table);
+        let kept = stage(&sink, 1, 1, &[1, 2]).await;
+        stage(&sink, 1, 2, &[3]).await;
+        stage(&sink, 1, 2, &[3, 4]).await;
+        stage(&sink, 2, 2, &[3]).await;
+        assert_eq!(table.staged_epochs(), 3);
+        assert_eq!(sink.collect(&shard(), 2, &[kept.clone()]).await.expect("collects"), 1);
+        assert_eq!(commit(&sink, 2, 1, None, &kept).await.expect("commits"), CommitOutcome::Done);
+        assert_eq!((table.rows(), table.staged_epochs()), (vec![1, 2], 1));
+    }
 }

@@ -1,10 +1,14 @@
 //! Where data goes: the contract of a sink, with two phases.
 
+mod from_fn;
 mod memory;
 mod promise;
+mod quarantine;
 
-pub use memory::{MemorySink, MemoryTable};
+pub use from_fn::{FnSink, FnWriter, from_fn};
+pub use memory::{MemorySink, MemoryStaged, MemoryTable, MemoryWriter};
 pub use promise::{AtLeastOnce, ExactlyOnce, IdempotentApply, Promise, Transactional};
+pub use quarantine::{Quarantine, QuarantineRef, QuarantineWriter, QuarantinedRecord};
 
 use crate::env::Env;
 use crate::error::Result;

@@ -1,0 +1,137 @@
+//! Where rejected records go: NDJSON objects, part of the commit. Format: docs/formats.md, "Quarantine".
+
+mod record;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use record::QuarantinedRecord;
+pub use writer::{QuarantineRef, QuarantineWriter};
+
+use super::EpochContext;
+use crate::error::{Error, Result};
+use crate::model::ShardKey;
+use crate::store::{ObjectPath, Store};
+use sha2::{Digest, Sha256};
+
+/// Where rejected records go, with the reason and a pointer to the landed bytes.
+///
+/// The records of an epoch are staged while the epoch is prepared, and published after the sink has committed it.
+/// Both names follow from shard and epoch alone, so that a replay overwrites and never doubles.
+#[derive(Clone, Debug)]
+pub struct Quarantine {
+    store: Store,
+    prefix: ObjectPath,
+}
+
+impl Quarantine {
+    /// Keeps rejected records in folder `prefix` of `store`.
+    ///
+    /// # Errors
+    /// `Config` if `prefix` is not a valid object name.
+    pub fn in_store(store: &Store, prefix: &str) -> Result<Self> {
+        Ok(Self { store: store.clone(), prefix: ObjectPath::parse(prefix)? })
+    }
+
+    /// Starts to stage the rejected records of an epoch. Nothing is written before there is one.
+    ///
+    /// # Errors
+    /// `Config` if the names become too long.
+    pub fn open(&self, epoch: &EpochContext) -> Result<QuarantineWriter> {
+        let EpochContext { shard, generation, epoch, .. } = epoch;
+        let staged = format!("{}/g{generation:010}/{epoch:020}.ndjson", staged_folder(shard));
+        let path = format!("{}-{:04}-{epoch:020}.ndjson", shard.pipeline, shard.shard);
+        QuarantineWriter::new(self.store.clone(), &self.prefix, shard.clone(), *epoch, staged, path)
+    }
+
+    /// Gives staged records their final name. Call it only after the sink has committed their epoch.
+    ///
+    /// Idempotent: records that are published already, perhaps by another owner, are left as they are.
+    ///
+    /// # Errors
+    /// `Corrupt` if the records are neither staged nor published, or if others are published under their name.
+    /// Errors of the store: call it again.
+    pub async fn publish(&self, records: &QuarantineRef) -> Result<()> {
+        let published = self.prefix.join(&records.path)?;
+        if self.is_published(&published, records).await? {
+            return Ok(());
+        }
+        let staged = self.prefix.join(&records.staged)?;
+        if self.store.rename(&staged, &published).await? || self.is_published(&published, records).await? {
+            return Ok(());
+        }
+        Err(Error::corrupt("publish quarantine", "the quarantined records of a committed epoch are gone")
+            .with("staged", staged)
+            .with("published", published)
+            .with_hint("restore one of the two objects; nothing is decoded again by itself"))
+    }
+
+    async fn is_published(&self, path: &ObjectPath, records: &QuarantineRef) -> Result<bool> {
+        let Some(bytes) = self.store.get(path, None).await? else { return Ok(false) };
+        if hex(&Sha256::digest(&bytes)) == records.sha256 {
+            return Ok(true);
+        }
+        Err(Error::corrupt("publish quarantine", "other records are quarantined under the name of this epoch")
+            .with("object", path)
+            .with_hint("another life of the pipeline wrote here; give this one a quarantine folder of its own"))
+    }
+
+    /// Deletes staged records of `shard` that no epoch will ever commit: of generations below `below_generation` and
+    /// not in `keep`. Call it only after the boundary has been advanced. Returns how many objects were deleted.
+    ///
+    /// # Errors
+    /// Errors of the store: what is left is deleted by the next call.
+    pub async fn collect(&self, shard: &ShardKey, below_generation: u64, keep: &[QuarantineRef]) -> Result<u64> {
+        let keep: Vec<_> = keep.iter().map(|k| self.prefix.join(&k.staged)).collect::<Result<_>>()?;
+        let folder = self.prefix.join(&staged_folder(shard))?;
+        let mut deleted = 0;
+        for object in self.store.list(&folder).await? {
+            if staged_generation(&folder, &object.path).is_some_and(|g| g < below_generation)
+                && !keep.contains(&object.path)
+            {
+                self.store.delete(&object.path).await?;
+                deleted += 1;
+            }
+        }
+        Ok(deleted)
+    }
+
+    /// All published records, by pipeline, shard and epoch. They are held in memory: for reports and tests.
+    ///
+    /// # Errors
+    /// `Corrupt` if a line cannot be read, `Config` if it is of a newer format; errors of the store.
+    pub async fn read_all(&self) -> Result<Vec<QuarantinedRecord>> {
+        let staged = self.prefix.join("_staged")?;
+        let mut records = Vec::new();
+        for object in self.store.list(&self.prefix).await? {
+            if is_below(&staged, &object.path) || !object.path.as_str().ends_with(".ndjson") {
+                continue;
+            }
+            let Some(bytes) = self.store.get(&object.path, None).await? else { continue };
+            for (index, line) in bytes.split(|b| *b == b'\n').filter(|line| !line.is_empty()).enumerate() {
+                let record = QuarantinedRecord::decode(line)
+                    .map_err(|e| e.with("object", &object.path).with("line", index + 1))?;
+                records.push(record);
+            }
+        }
+        Ok(records)
+    }
+}
+
+fn staged_folder(shard: &ShardKey) -> String {
+    format!("_staged/{}/{:04}", shard.pipeline, shard.shard)
+}
+
+/// The generation in the name of a staged object: `<folder>/g<generation>/…`.
+fn staged_generation(folder: &ObjectPath, object: &ObjectPath) -> Option<u64> {
+    let below = object.as_str().strip_prefix(folder.as_str())?.strip_prefix('/')?;
+    below.split('/').next()?.strip_prefix('g')?.parse().ok()
+}
+
+fn is_below(folder: &ObjectPath, object: &ObjectPath) -> bool {
+    object.as_str().strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/'))
+}
+
+fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}

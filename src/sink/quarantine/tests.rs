@@ -1,0 +1,158 @@
+use super::*;
+use crate::env::Env;
+use crate::error::ErrorKind;
+use crate::model::{LandingPosition, PartitionId, PipelineName, Reject, Span, Timestamp};
+
+const FROZEN: &[u8] = include_bytes!("../../../tests/fixtures/quarantine-1.ndjson");
+
+fn shard() -> ShardKey {
+    ShardKey { pipeline: PipelineName::new("orders").expect("valid"), shard: 3 }
+}
+
+fn context(generation: u64, epoch: u64) -> EpochContext {
+    EpochContext { shard: shard(), generation, epoch, env: Env::system() }
+}
+
+fn reject(raw: &[u8]) -> Reject {
+    Reject::new("type", "`total` is not a number", raw.to_vec())
+}
+
+async fn stage(quarantine: &Quarantine, generation: u64, epoch: u64, raws: &[&[u8]]) -> QuarantineRef {
+    let mut writer = quarantine.open(&context(generation, epoch)).expect("opens");
+    for raw in raws {
+        writer.add("decode", reject(raw)).await.expect("adds");
+    }
+    writer.finish().await.expect("finishes").expect("has records")
+}
+
+async fn raws(quarantine: &Quarantine) -> Vec<Vec<u8>> {
+    quarantine.read_all().await.expect("reads").into_iter().map(|r| r.raw.to_vec()).collect()
+}
+
+#[tokio::test]
+async fn shows_records_only_after_publishing_and_keeps_their_exact_bytes() {
+    let quarantine = Quarantine::in_store(&Store::memory(), "quarantine/orders").expect("valid");
+    let bad: [&[u8]; 4] = [b"{\"id\":", b"\xff\xfe\n\0", b"", "\u{2028}\n\"\\".as_bytes()];
+    let staged = stage(&quarantine, 1, 7, &bad).await;
+    assert_eq!(staged.records, 4);
+    assert!(raws(&quarantine).await.is_empty());
+    quarantine.publish(&staged).await.expect("publishes");
+    assert_eq!(raws(&quarantine).await, bad);
+}
+
+#[tokio::test]
+async fn keeps_where_a_record_came_from() {
+    let quarantine = Quarantine::in_store(&Store::memory(), "q").expect("valid");
+    let mut record = reject(b"{}");
+    record.partition = Some(PartitionId::from("2024-01"));
+    record.origin = Some(LandingPosition { segment: 12, record: 34 });
+    record.span = Some(Span { start: 5, len: 2 });
+    record.received_at = Some(Timestamp::from_micros(1_700_000_000_123_456));
+    let mut writer = quarantine.open(&context(2, 9)).expect("opens");
+    writer.add("validate", record).await.expect("adds");
+    quarantine.publish(&writer.finish().await.expect("finishes").expect("one")).await.expect("publishes");
+    let kept = quarantine.read_all().await.expect("reads").remove(0);
+    assert_eq!((kept.shard, kept.epoch, kept.stage.as_str(), kept.code.as_str()), (3, 9, "validate", "type"));
+    assert_eq!((kept.segment, kept.record, kept.span_start, kept.span_len), (Some(12), Some(34), Some(5), Some(2)));
+    assert_eq!(kept.partition, Some(PartitionId::from("2024-01")));
+    assert_eq!(kept.received_at, Some(Timestamp::from_micros(1_700_000_000_123_456)));
+}
+
+#[tokio::test]
+async fn a_replay_never_doubles() {
+    let store = Store::memory();
+    let quarantine = Quarantine::in_store(&store, "q").expect("valid");
+    // Staged by an owner that dies, staged again by the next one, and by that one again.
+    stage(&quarantine, 1, 7, &[b"a", b"b"]).await;
+    stage(&quarantine, 2, 7, &[b"a"]).await;
+    let committed = stage(&quarantine, 2, 7, &[b"a", b"b"]).await;
+    for _ in 0..3 {
+        quarantine.publish(&committed).await.expect("publishes");
+    }
+    assert_eq!(raws(&quarantine).await, [b"a", b"b"]);
+
+    assert_eq!(quarantine.collect(&shard(), 2, &[]).await.expect("collects"), 1);
+    assert_eq!(quarantine.collect(&shard(), 2, &[]).await.expect("collects"), 0);
+    assert_eq!(raws(&quarantine).await, [b"a", b"b"]);
+}
+
+#[tokio::test]
+async fn collection_keeps_newer_generations_other_shards_and_what_a_checkpoint_names() {
+    let quarantine = Quarantine::in_store(&Store::memory(), "q").expect("valid");
+    let named = stage(&quarantine, 1, 7, &[b"a"]).await;
+    stage(&quarantine, 1, 8, &[b"b"]).await;
+    let newer = stage(&quarantine, 2, 8, &[b"b"]).await;
+    let other = ShardKey { shard: 30, ..shard() };
+    let mut writer = quarantine.open(&EpochContext { shard: other, ..context(1, 1) }).expect("opens");
+    writer.add("decode", reject(b"c")).await.expect("adds");
+    let elsewhere = writer.finish().await.expect("finishes").expect("one");
+
+    assert_eq!(quarantine.collect(&shard(), 2, &[named.clone()]).await.expect("collects"), 1);
+    for kept in [named, newer, elsewhere] {
+        quarantine.publish(&kept).await.expect("is still there");
+    }
+}
+
+#[tokio::test]
+async fn refuses_to_publish_what_is_gone_or_what_another_life_has_published() {
+    let store = Store::memory();
+    let quarantine = Quarantine::in_store(&store, "q").expect("valid");
+    let staged = stage(&quarantine, 1, 7, &[b"a"]).await;
+    store.delete(&ObjectPath::parse("q").and_then(|p| p.join(&staged.staged)).expect("valid")).await.expect("deletes");
+    assert_eq!(quarantine.publish(&staged).await.expect_err("is gone").kind(), ErrorKind::Corrupt);
+
+    let old = stage(&quarantine, 1, 7, &[b"old"]).await;
+    quarantine.publish(&old).await.expect("publishes");
+    let new = stage(&quarantine, 1, 7, &[b"new"]).await;
+    assert_eq!(quarantine.publish(&new).await.expect_err("must not overwrite").kind(), ErrorKind::Corrupt);
+    assert_eq!(raws(&quarantine).await, [b"old"]);
+}
+
+#[tokio::test]
+async fn spills_what_does_not_fit_into_memory() {
+    let quarantine = Quarantine::in_store(&Store::memory(), "q").expect("valid");
+    let raw = vec![b'x'; 300_000];
+    let mut writer = quarantine.open(&context(1, 1)).expect("opens");
+    for _ in 0..20 {
+        writer.add("decode", reject(&raw)).await.expect("adds");
+        assert!(writer.buffer.capacity() < 3 << 20, "{}", writer.buffer.capacity());
+    }
+    let staged = writer.finish().await.expect("finishes").expect("some");
+    assert!(staged.bytes > 6_000_000);
+    quarantine.publish(&staged).await.expect("publishes");
+    quarantine.publish(&staged).await.expect("knows it by its hash");
+    assert_eq!(raws(&quarantine).await, vec![raw; 20]);
+}
+
+#[tokio::test]
+async fn an_epoch_without_rejects_writes_nothing() {
+    let store = Store::memory();
+    let quarantine = Quarantine::in_store(&store, "q").expect("valid");
+    assert_eq!(quarantine.open(&context(1, 1)).expect("opens").finish().await.expect("finishes"), None);
+    assert!(store.list(&ObjectPath::root()).await.expect("lists").is_empty());
+}
+
+#[test]
+fn reads_the_first_format_and_refuses_newer_and_damaged_lines() {
+    let lines: Vec<_> = FROZEN.split(|b| *b == b'\n').filter(|line| !line.is_empty()).collect();
+    let records: Vec<_> = lines.iter().map(|line| QuarantinedRecord::decode(line).expect("frozen format")).collect();
+    assert_eq!(records.len(), 2);
+    assert_eq!((&records[0].raw[..], records[0].segment), (&b"{\"id\":1,\"total\":\"x\"}"[..], Some(4)));
+    assert_eq!((&records[1].raw[..], records[1].segment), (&b"\xff\x00"[..], None));
+
+    let mut written = Vec::new();
+    for r in &records {
+        let mut reject = Reject::new(if r.code == "type" { "type" } else { "json" }, r.reason.clone(), r.raw.clone());
+        reject.partition = r.partition.clone();
+        reject.origin = r.segment.zip(r.record).map(|(segment, record)| LandingPosition { segment, record });
+        reject.span = r.span_start.zip(r.span_len).map(|(start, len)| Span { start, len });
+        reject.received_at = r.received_at;
+        record::encode(&r.pipeline, r.shard, r.epoch, &r.stage, &reject, &mut written).expect("encodes");
+    }
+    assert_eq!(String::from_utf8_lossy(&written), String::from_utf8_lossy(FROZEN));
+
+    let newer = String::from_utf8_lossy(lines[0]).replace("\"format\":1", "\"format\":2");
+    assert_eq!(QuarantinedRecord::decode(newer.as_bytes()).expect_err("newer").kind(), ErrorKind::Config);
+    let cut = &lines[0][..lines[0].len() - 3];
+    assert_eq!(QuarantinedRecord::decode(cut).expect_err("cut").kind(), ErrorKind::Corrupt);
+}
