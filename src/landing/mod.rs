@@ -1,8 +1,13 @@
 //! The raw log: immutable numbered segments of pages, each durable in one step together with the positions after it.
 
+mod block;
+mod manifest;
+mod positions;
 mod reader;
 mod retention;
 mod segment;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use reader::{LandingReader, Segment};
@@ -10,8 +15,12 @@ pub use retention::Retention;
 pub use segment::Compression;
 pub use writer::{LandedSegment, LandedState, LandingWriter, PartitionEnd, SegmentDraft};
 
+use crate::checkpoint::{ChainId, StoreCheckpoints, chain};
+use crate::env::Env;
 use crate::error::Result;
+use crate::model::ShardKey;
 use crate::store::{ObjectPath, Store};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Where raw responses are landed, and how they are grouped.
@@ -64,7 +73,22 @@ impl Landing {
     ///
     /// # Errors
     /// `Config` if it does not.
-    pub async fn probe(&self, _env: &crate::env::Env) -> Result<()> {
-        todo!()
+    pub async fn probe(&self, env: &Env) -> Result<()> {
+        chain::probe(&self.checkpoints(), env).await
+    }
+
+    /// The chain of a shard's segments.
+    fn chain(&self, shard: &ShardKey) -> (Arc<StoreCheckpoints>, ChainId) {
+        (Arc::new(self.checkpoints()), ChainId::segments(shard))
+    }
+
+    fn checkpoints(&self) -> StoreCheckpoints {
+        StoreCheckpoints::new(&self.store, self.prefix.as_str()).expect("the prefix is a valid name")
+    }
+
+    /// The folder `role` of a shard, beside its segments.
+    fn folder(&self, role: &str, shard: &ShardKey) -> ObjectPath {
+        let folder = format!("{}/{role}/{:04}", shard.pipeline, shard.shard);
+        self.prefix.join(&folder).expect("a pipeline's name, a role and a number are valid names")
     }
 }

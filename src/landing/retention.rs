@@ -1,26 +1,184 @@
 use super::Landing;
+use super::manifest::read_versioned;
+use super::reader::check_retained;
+use crate::checkpoint::{ChainId, CheckpointStore, StoreCheckpoints};
 use crate::env::Env;
-use crate::error::Result;
-use crate::model::{LandingPosition, PipelineName, ShardKey};
+use crate::error::{Error, Result};
+use crate::model::{LandingPosition, PipelineName, ShardKey, Timestamp};
+use crate::store::{ObjectPath, Store};
+use futures::future::try_join;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
-/// What the landing must keep: each load that reads it publishes how far it has committed.
+/// What the landing of a shard must keep: each load that reads it publishes how far it has committed.
+///
+/// Removal is up to the owner of the landing: see [`LandingWriter::collect`](super::LandingWriter::collect).
 #[derive(Clone, Debug)]
-pub struct Retention {}
+pub struct Retention {
+    checkpoints: Arc<StoreCheckpoints>,
+    id: ChainId,
+    store: Store,
+    shard: ShardKey,
+    folder: ObjectPath,
+    env: Env,
+}
+
+/// How far a load has committed. Written description: docs/formats.md, "Load progress".
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Progress {
+    version: u32,
+    shard: ShardKey,
+    load: PipelineName,
+    position: LandingPosition,
+    /// Whether nothing is kept for it any more.
+    released: bool,
+    published_at: Timestamp,
+}
+
+/// The name of a load that is known. Loads are numbered from 1, without gaps, so that none can be missed.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KnownLoad {
+    version: u32,
+    shard: ShardKey,
+    load: PipelineName,
+}
+
+/// The format version of both.
+const VERSION: u32 = 1;
 
 impl Retention {
     /// The retention of the landing of `shard`.
-    pub fn new(_landing: &Landing, _shard: &ShardKey, _env: &Env) -> Self {
-        todo!()
+    pub fn new(landing: &Landing, shard: &ShardKey, env: &Env) -> Self {
+        let (checkpoints, id) = landing.chain(shard);
+        Self {
+            checkpoints,
+            id,
+            store: landing.store.clone(),
+            shard: shard.clone(),
+            folder: landing.folder("loads", shard),
+            env: env.clone(),
+        }
     }
 
     /// Publishes that `load` has committed everything before `position`. From the first call on, what `load` has not
     /// committed is kept.
-    pub async fn publish(&self, _load: &PipelineName, _position: LandingPosition) -> Result<()> {
-        todo!()
+    ///
+    /// A position lower than the published one changes nothing. Should an older instance of the load write a lower one
+    /// at the same time, more is kept than needed, until the next call.
+    ///
+    /// # Errors
+    /// `Corrupt` if the landing does not hold everything from `position` on any more, which includes a new load on a
+    /// landing whose beginning is gone. Nothing is published then, and the load must not go on.
+    pub async fn publish(&self, load: &PipelineName, position: LandingPosition) -> Result<()> {
+        let (held, boundary) = try_join(self.progress(load), self.checkpoints.boundary(&self.id)).await?;
+        check_retained(&self.shard, boundary, position.segment.max(1)).map_err(|e| e.with("load", load))?;
+        match held {
+            Some(held) if held.position >= position && !held.released => return Ok(()),
+            Some(_) => {}
+            None => self.register(load).await?,
+        }
+        self.write(load, position, false).await
     }
 
-    /// Deletes segments that every load has committed; returns how many. Deletes nothing if no load is known.
-    pub async fn collect(&self) -> Result<u64> {
-        todo!()
+    /// Forgets `load`, which will not run again: nothing is kept for it any more. A load that is not known stays so.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn release(&self, load: &PipelineName) -> Result<()> {
+        match self.progress(load).await? {
+            Some(held) => self.write(load, held.position, true).await,
+            None if self.loads().await?.contains(load) => self.write(load, LandingPosition::default(), true).await,
+            None => Ok(()),
+        }
     }
+
+    /// Everything from this position on is kept for a load; `None` if everything is kept because no load, or not
+    /// every load, has published how far it is.
+    ///
+    /// # Errors
+    /// `Corrupt` if what a load has published is damaged; `Config` if a newer version of this crate has written it.
+    pub async fn retained(&self) -> Result<Option<LandingPosition>> {
+        let mut slowest: Option<LandingPosition> = None;
+        for load in self.loads().await? {
+            let Some(progress) = self.progress(&load).await? else { return Ok(None) };
+            if !progress.released {
+                slowest = Some(slowest.map_or(progress.position, |s| s.min(progress.position)));
+            }
+        }
+        Ok(slowest)
+    }
+
+    async fn progress(&self, load: &PipelineName) -> Result<Option<Progress>> {
+        let path = self.folder.join(&format!("{load}.json"))?;
+        let Some(bytes) = self.store.get(&path, None).await? else { return Ok(None) };
+        let progress: Progress = read_versioned(READ, &path, &bytes, VERSION)?;
+        if &progress.load != load || progress.shard != self.shard {
+            return Err(self.foreign(&path));
+        }
+        Ok(Some(progress))
+    }
+
+    async fn write(&self, load: &PipelineName, position: LandingPosition, released: bool) -> Result<()> {
+        let path = self.folder.join(&format!("{load}.json"))?;
+        let published_at = self.env.now();
+        let (shard, load) = (self.shard.clone(), load.clone());
+        let progress = Progress { version: VERSION, shard, load, position, released, published_at };
+        self.store.put(&path, to_json(&progress)?.into()).await
+    }
+
+    /// All loads that are known. Read one by one: a listing may miss one, and its segments would be lost.
+    async fn loads(&self) -> Result<Vec<PipelineName>> {
+        let mut loads = Vec::new();
+        while let Some(load) = self.known(loads.len() + 1).await? {
+            loads.push(load);
+        }
+        Ok(loads)
+    }
+
+    async fn register(&self, load: &PipelineName) -> Result<()> {
+        let mut number = 1;
+        loop {
+            let mut known = self.known(number).await?;
+            if known.is_none() {
+                let entry = KnownLoad { version: VERSION, shard: self.shard.clone(), load: load.clone() };
+                // Whoever created it: what counts is what is there now.
+                self.store.create(&self.known_path(number)?, to_json(&entry)?.into()).await?;
+                known = self.known(number).await?;
+            }
+            match known {
+                Some(known) if &known == load => return Ok(()),
+                Some(_) => number += 1,
+                None => {
+                    return Err(Error::corrupt("register load", "the store does not give back what was just written")
+                        .with("object", self.known_path(number)?));
+                }
+            }
+        }
+    }
+
+    fn known_path(&self, number: usize) -> Result<ObjectPath> {
+        self.folder.join(&format!("known/{number:06}.json"))
+    }
+
+    async fn known(&self, number: usize) -> Result<Option<PipelineName>> {
+        let path = self.known_path(number)?;
+        let Some(bytes) = self.store.get(&path, None).await? else { return Ok(None) };
+        let known: KnownLoad = read_versioned(READ, &path, &bytes, VERSION)?;
+        if known.shard != self.shard {
+            return Err(self.foreign(&path));
+        }
+        Ok(Some(known.load))
+    }
+
+    fn foreign(&self, path: &ObjectPath) -> Error {
+        Error::corrupt(READ, "the object belongs to another load or shard").with("object", path).with("shard", &self.shard)
+    }
+}
+
+const READ: &str = "read load progress";
+
+fn to_json(value: &impl Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|e| Error::bug("publish load", "progress does not serialise").with_source(e))
 }

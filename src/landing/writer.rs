@@ -1,6 +1,10 @@
-use super::Landing;
+use super::manifest::{Manifest, keep};
+use super::positions::PositionLog;
+use super::segment::{encode, set_origins};
+use super::{Compression, Landing, Retention};
+use crate::checkpoint::chain::{Chain, Opened};
 use crate::env::Env;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{Page, PartitionId, PositionValue, ShardKey, StopReason};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -51,23 +55,82 @@ pub struct LandedState {
 
 /// Appends segments to the landing of a shard, as its owner.
 #[derive(Debug)]
-pub struct LandingWriter {}
+pub struct LandingWriter {
+    chain: Chain,
+    positions: PositionLog,
+    retention: Retention,
+    compression: Compression,
+    env: Env,
+    /// False from the start of an append until it has succeeded.
+    usable: bool,
+}
 
 impl LandingWriter {
     /// Takes over the landing of `shard`: fences older owners out and reads where each partition stands.
     ///
     /// # Errors
-    /// As [`Chain::open`](crate::checkpoint::chain::Chain::open).
-    pub async fn open(_landing: &Landing, _shard: &ShardKey, _env: &Env) -> Result<(Self, LandedState)> {
-        todo!()
+    /// As [`Chain::open`](crate::checkpoint::chain::Chain::open); `Corrupt` if positions are missing or damaged;
+    /// `Config` if they were written by a newer version of this crate.
+    pub async fn open(landing: &Landing, shard: &ShardKey, env: &Env) -> Result<(Self, LandedState)> {
+        let (checkpoints, id) = landing.chain(shard);
+        let Opened { chain, newest_data } = Chain::open(checkpoints, id, env.clone()).await?;
+        let positions = PositionLog::recover(landing, shard, &chain, newest_data).await?;
+        let state = LandedState { positions: positions.all().clone(), newest: chain.next_number().saturating_sub(1) };
+        let writer = Self {
+            chain,
+            positions,
+            retention: Retention::new(landing, shard, env),
+            compression: landing.compression,
+            env: env.clone(),
+            usable: true,
+        };
+        Ok((writer, state))
     }
 
-    /// Makes pages and positions durable in one step.
+    /// Makes pages and positions durable in one step. An empty draft is a segment too.
     ///
     /// # Errors
-    /// As [`Chain::append`](crate::checkpoint::chain::Chain::append). After an error the writer must be dropped.
-    pub async fn append(&mut self, _draft: SegmentDraft) -> Result<LandedSegment> {
-        todo!()
+    /// As [`Chain::append`](crate::checkpoint::chain::Chain::append); `Data` if a body has more than 1 GiB; `Bug` if a
+    /// position does not survive being written as JSON. After an error the writer must be dropped.
+    ///
+    /// # Cancellation
+    /// If it is dropped, the segment may or may not be landed, and the writer must be dropped too.
+    pub async fn append(&mut self, draft: SegmentDraft) -> Result<LandedSegment> {
+        if !std::mem::replace(&mut self.usable, false) {
+            return Err(Error::bug("land segment", "the writer was used again after an append that did not succeed"));
+        }
+        let SegmentDraft { mut pages, positions, ended } = draft;
+        let number = self.chain.next_number();
+        set_origins(number, &mut pages)?;
+        let mut manifest = Manifest::new(keep(&positions)?, keep(&ended)?);
+        self.positions.moved(positions);
+        self.positions.describe(&self.env, number, &mut manifest).await?;
+        let (payload, pages) = encode(&self.env, self.compression, pages, manifest).await?;
+        let stored_bytes = payload.len() as u64;
+        let landed = self.chain.append(payload).await?;
+        if landed != number {
+            return Err(Error::bug("land segment", "the chain gave another number than it announced")
+                .with("announced", number)
+                .with("given", landed));
+        }
+        self.usable = true;
+        Ok(LandedSegment { number, pages, stored_bytes })
+    }
+
+    /// Deletes segments that every load has committed, as far as they are not needed to recover positions; returns how
+    /// many. Deletes nothing if no load is known. The newest segment with pages always stays.
+    ///
+    /// # Errors
+    /// Those of the store; `Corrupt` if what a load has published is damaged. Calling it again goes on.
+    pub async fn collect(&self) -> Result<u64> {
+        let Some(retained) = self.retention.retained().await? else { return Ok(0) };
+        let keep_from = retained.segment.min(self.positions.base());
+        let removed = match keep_from.checked_sub(1) {
+            None | Some(0) => 0,
+            Some(through) => self.chain.collect(through).await?,
+        };
+        self.positions.collect().await?;
+        Ok(removed)
     }
 
     /// Deletes segments that every load has committed; returns how many. Deletes nothing if no load is known.

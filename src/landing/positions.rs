@@ -1,0 +1,197 @@
+//! Where each partition stands: deltas in every segment, and all of them in one segment out of 64, so that recovery
+//! reads a bounded number of manifests. Written description: docs/formats.md, "Positions snapshot".
+
+use super::Landing;
+use super::manifest::{self, Manifest, Place, SnapshotRef, read_versioned};
+use crate::checkpoint::Record;
+use crate::checkpoint::chain::Chain;
+use crate::env::Env;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{PartitionId, PositionValue, ShardKey};
+use crate::store::{ObjectPath, Store};
+use serde::{Deserialize, Serialize};
+use serde_json::value::to_raw_value;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
+
+/// All positions are written with every segment of this count.
+pub(super) const SNAPSHOT_EVERY: u64 = 64;
+
+/// Positions larger than this go to an object of their own.
+const INLINE_BYTES: usize = 1 << 20;
+
+/// The format version of that object.
+const VERSION: u32 = 1;
+
+pub(super) type Positions = BTreeMap<PartitionId, PositionValue>;
+
+/// An object with all positions.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SnapshotObject<P> {
+    version: u32,
+    shard: ShardKey,
+    segment: u64,
+    positions: P,
+}
+
+/// Where each partition stands, and how far back that is written down.
+#[derive(Debug)]
+pub(super) struct PositionLog {
+    shard: ShardKey,
+    store: Store,
+    /// The landing's folder of snapshot objects.
+    folder: ObjectPath,
+    all: Arc<Positions>,
+    /// The number of the newest segment with all positions; 0 if there is none.
+    base: u64,
+    /// Segments after `base`.
+    since: u64,
+}
+
+impl PositionLog {
+    /// Reads the positions back, from the newest segment to the newest one that has them all.
+    ///
+    /// # Errors
+    /// `Corrupt` if one of these segments, or the object that one refers to, is missing or damaged.
+    pub(super) async fn recover(
+        landing: &Landing,
+        shard: &ShardKey,
+        chain: &Chain,
+        newest: Option<Record>,
+    ) -> Result<Self> {
+        let mut log = Self {
+            shard: shard.clone(),
+            store: landing.store.clone(),
+            folder: landing.folder("positions", shard),
+            all: Arc::default(),
+            base: 0,
+            since: 0,
+        };
+        let mut deltas: Vec<Positions> = Vec::new();
+        let mut next = newest;
+        while let Some(record) = next {
+            let place = Place { shard, segment: record.number };
+            let (manifest, _) = manifest::parse(&record.payload, place)?;
+            if deltas.is_empty() {
+                log.base = manifest.base;
+            }
+            if manifest.base != log.base || record.number < log.base {
+                return Err(place.damaged("segments disagree about where all positions are"));
+            }
+            if record.number == log.base {
+                log.all = Arc::new(log.snapshot(&manifest, place).await?);
+                break;
+            }
+            deltas.push(manifest::parse_kept(&manifest.positions, place)?);
+            next = match record.newest_data {
+                Some(number) => Some(chain.read(number).await?),
+                None if log.base == 0 => None,
+                None => return Err(place.damaged("no segment has all positions")),
+            };
+        }
+        log.since = deltas.len() as u64;
+        for delta in deltas.into_iter().rev() {
+            log.moved(delta);
+        }
+        Ok(log)
+    }
+
+    /// Where each partition stands.
+    pub(super) fn all(&self) -> &Positions {
+        &self.all
+    }
+
+    /// The number of the newest segment with all positions; 0 if there is none. What is before it is not needed here.
+    pub(super) fn base(&self) -> u64 {
+        self.base
+    }
+
+    /// Notes that partitions moved.
+    pub(super) fn moved(&mut self, delta: Positions) {
+        Arc::make_mut(&mut self.all).extend(delta);
+    }
+
+    /// Says in the manifest of segment `number`, which is written next, where all positions are; writes them down if it
+    /// is time to.
+    ///
+    /// # Errors
+    /// Those of the store, if it has refused the snapshot for another 64 segments.
+    pub(super) async fn describe(&mut self, env: &Env, number: u64, manifest: &mut Manifest) -> Result<()> {
+        self.since += 1;
+        if self.since >= SNAPSHOT_EVERY {
+            match self.write(env, number, manifest).await {
+                Ok(()) => (self.base, self.since) = (number, 0),
+                Err(e)
+                    if matches!(e.kind(), ErrorKind::Unavailable | ErrorKind::Ambiguous)
+                        && self.since < 2 * SNAPSHOT_EVERY =>
+                {
+                    tracing::warn!(shard = %self.shard, error = %e, "positions are written with the next segment");
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        manifest.base = self.base;
+        Ok(())
+    }
+
+    async fn write(&self, env: &Env, number: u64, manifest: &mut Manifest) -> Result<()> {
+        let all = Arc::clone(&self.all);
+        let unfit = |e| Error::bug("write positions", "positions do not serialise").with_source(e);
+        let text = env.cpu("write positions", move || to_raw_value(all.as_ref())).await?.map_err(unfit)?;
+        if text.get().len() < INLINE_BYTES {
+            manifest.snapshot = Some(text);
+            return Ok(());
+        }
+        let object = SnapshotObject { version: VERSION, shard: self.shard.clone(), segment: number, positions: text };
+        let write = move || serde_json::to_vec(&object).map(|bytes| (hex_sha256(&bytes), bytes));
+        let (sha256, bytes) = env.cpu("write positions", write).await?.map_err(unfit)?;
+        let name = format!("{number:020}-{}.json", sha256.get(..16).unwrap_or_default());
+        let path = self.folder.join(&name)?;
+        // The name follows from the content, so replacing is the same as creating.
+        self.store.put(&path, bytes.into()).await?;
+        manifest.snapshot_at = Some(SnapshotRef { name, sha256 });
+        Ok(())
+    }
+
+    /// The positions that a segment says are all.
+    async fn snapshot(&self, manifest: &Manifest, place: Place<'_>) -> Result<Positions> {
+        let at = match (&manifest.snapshot, &manifest.snapshot_at) {
+            (Some(inline), None) => return manifest::parse_kept(inline, place),
+            (None, Some(at)) => at,
+            _ => return Err(place.damaged("a segment should have all positions, and has not")),
+        };
+        let path = self.folder.join(&at.name)?;
+        let damaged = |message| place.damaged(message).with("object", &path);
+        let bytes = self.store.get(&path, None).await?;
+        let bytes = bytes.ok_or_else(|| damaged("the object with all positions is missing"))?;
+        if hex_sha256(&bytes) != at.sha256 {
+            return Err(damaged("the object with all positions fails its checksum"));
+        }
+        let object: SnapshotObject<Positions> = read_versioned("read positions", &path, &bytes, VERSION)?;
+        if &object.shard != place.shard || object.segment != place.segment {
+            return Err(damaged("the object with all positions belongs to another segment"));
+        }
+        Ok(object.positions)
+    }
+
+    /// Deletes snapshot objects of segments before `base`. What a listing misses is deleted another time.
+    pub(super) async fn collect(&self) -> Result<()> {
+        for object in self.store.list(&self.folder).await? {
+            let number = object.path.file_name().get(..20).and_then(|digits| digits.parse::<u64>().ok());
+            if number.is_some_and(|number| number < self.base) {
+                self.store.delete(&object.path).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn hex_sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut hex, byte| {
+        write!(hex, "{byte:02x}").expect("a string takes any text");
+        hex
+    })
+}
