@@ -78,9 +78,7 @@ pub(super) fn unpack(codec: Codec, stored: Bytes, raw: u64) -> Result<Bytes, Cow
             out.truncate(length);
             out.into()
         }
-        Codec::Zstd => {
-            zstd::bulk::decompress(&stored, size).map_err(|e| format!("a block is not zstd: {e}"))?.into()
-        }
+        Codec::Zstd => zstd::bulk::decompress(&stored, size).map_err(|e| format!("a block is not zstd: {e}"))?.into(),
     };
     if unpacked.len() != size {
         return Err("a block has another length than the manifest says".into());

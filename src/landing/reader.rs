@@ -47,7 +47,9 @@ impl Segment {
             return Err(Error::corrupt("resume from landing", "a load stands after the last record of a segment")
                 .with("position", position)
                 .with("records", start)
-                .with_hint("the landing or the load's checkpoints were replaced; restore the ones that belong together"));
+                .with_hint(
+                    "the landing or the load's checkpoints were replaced; restore the ones that belong together",
+                ));
         }
         Ok(self)
     }
@@ -112,7 +114,9 @@ impl LandingReader {
                 .with("shard", &self.shard)
                 .with("position", position)
                 .with("newest", newest)
-                .with_hint("the landing was replaced or restored from an old backup; bring back the one it belongs to"));
+                .with_hint(
+                    "the landing was replaced or restored from an old backup; bring back the one it belongs to",
+                ));
         }
         Ok(())
     }

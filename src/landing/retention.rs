@@ -173,7 +173,9 @@ impl Retention {
     }
 
     fn foreign(&self, path: &ObjectPath) -> Error {
-        Error::corrupt(READ, "the object belongs to another load or shard").with("object", path).with("shard", &self.shard)
+        Error::corrupt(READ, "the object belongs to another load or shard")
+            .with("object", path)
+            .with("shard", &self.shard)
     }
 }
 

@@ -132,9 +132,4 @@ impl LandingWriter {
         self.positions.collect().await?;
         Ok(removed)
     }
-
-    /// Deletes segments that every load has committed; returns how many. Deletes nothing if no load is known.
-    pub async fn collect(&self) -> Result<u64> {
-        todo!()
-    }
 }
