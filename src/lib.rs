@@ -9,6 +9,7 @@ pub mod error;
 pub mod json;
 pub mod landing;
 pub mod model;
+pub mod pipeline;
 pub mod sink;
 pub mod source;
 pub mod stage;

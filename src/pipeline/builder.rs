@@ -1,0 +1,330 @@
+use super::Pipeline;
+use super::epoch::ConfigRecord;
+use super::erased::{AnySink, AnySource, AnyStage, TypedSink, TypedSource, TypedStage};
+use super::settings::Settings;
+use crate::checkpoint::CheckpointStore;
+use crate::env::Env;
+use crate::error::{Error, Result};
+use crate::landing::Landing;
+use crate::model::{Item, Page, PipelineName};
+use crate::sink::{ExactlyOnce, Quarantine, Sink};
+use crate::source::{ComponentConfig, Source};
+use crate::stage::Stage;
+use crate::store::{ObjectPath, Store};
+use std::collections::{BTreeMap, HashSet};
+use std::fmt::{self, Debug};
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+/// In place of a source that is not given yet.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct NoSource;
+
+/// In place of a sink that is not given yet.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct NoSink;
+
+/// Composes a pipeline, step by step; the types say what fits.
+///
+/// `I` is what the last step gives: the next stage, or the sink, must take it. A pipeline needs a source, a sink and
+/// checkpoints; sources of pages should have a landing, because an API cannot be read twice.
+pub struct PipelineBuilder<S = NoSource, I = (), K = NoSink> {
+    name: String,
+    source: Option<Arc<dyn AnySource>>,
+    sink: Option<Arc<dyn AnySink>>,
+    stages: Vec<Box<dyn StageFactory>>,
+    landing: Option<Landing>,
+    quarantine: Option<Quarantine>,
+    checkpoints: Option<Arc<dyn CheckpointStore>>,
+    state: Option<(Store, ObjectPath)>,
+    settings: Settings,
+    keys_stay_in_partition: bool,
+    env: Env,
+    types: PhantomData<fn() -> (S, I, K)>,
+}
+
+/// Makes the stages of each shard and of each run: they begin without memory.
+pub(super) trait StageFactory: Send + Sync {
+    fn make(&self) -> Box<dyn AnyStage>;
+}
+
+struct MakeStage<F>(F);
+
+impl<F, T> StageFactory for MakeStage<F>
+where
+    F: Fn() -> T + Send + Sync,
+    T: Stage + Sync,
+{
+    fn make(&self) -> Box<dyn AnyStage> {
+        Box::new(TypedStage((self.0)()))
+    }
+}
+
+impl PipelineBuilder {
+    pub(super) fn named(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            source: None,
+            sink: None,
+            stages: Vec::new(),
+            landing: None,
+            quarantine: None,
+            checkpoints: None,
+            state: None,
+            settings: Settings::default(),
+            keys_stay_in_partition: false,
+            env: Env::system(),
+            types: PhantomData,
+        }
+    }
+
+    /// Where the data comes from.
+    pub fn source<S: Source>(self, source: S) -> PipelineBuilder<S, S::Item, NoSink> {
+        let source: Arc<dyn AnySource> = Arc::new(TypedSource(source));
+        PipelineBuilder { source: Some(source), ..self }.retyped()
+    }
+}
+
+impl<S: Source<Item = Page>> PipelineBuilder<S, Page, NoSink> {
+    /// Lands the source's pages before anything else touches them. Only a source of [`Page`]s can be landed.
+    #[must_use]
+    pub fn land(mut self, landing: Landing) -> Self {
+        self.landing = Some(landing);
+        self
+    }
+}
+
+impl<S, I, K> PipelineBuilder<S, I, K> {
+    fn retyped<S2, I2, K2>(self) -> PipelineBuilder<S2, I2, K2> {
+        PipelineBuilder {
+            name: self.name,
+            source: self.source,
+            sink: self.sink,
+            stages: self.stages,
+            landing: self.landing,
+            quarantine: self.quarantine,
+            checkpoints: self.checkpoints,
+            state: self.state,
+            settings: self.settings,
+            keys_stay_in_partition: self.keys_stay_in_partition,
+            env: self.env,
+            types: PhantomData,
+        }
+    }
+
+    /// Where rejected records go, in the same commit. Without one, a rejected record stops the pipeline.
+    #[must_use]
+    pub fn quarantine(mut self, quarantine: Quarantine) -> Self {
+        self.quarantine = Some(quarantine);
+        self
+    }
+
+    /// Where the checkpoints are kept; the states of stages go beside them if the store has a place for objects.
+    #[must_use]
+    pub fn checkpoints(mut self, checkpoints: impl CheckpointStore) -> Self {
+        self.state = self.state.or_else(|| checkpoints.objects());
+        self.checkpoints = Some(Arc::new(checkpoints));
+        self
+    }
+
+    /// Keeps the states of stages in folder `prefix` of `store`, for checkpoint stores that have no place for objects.
+    ///
+    /// # Errors
+    /// `Config` if `prefix` is not a valid object name.
+    pub fn state_in(mut self, store: &Store, prefix: &str) -> Result<Self> {
+        self.state = Some((store.clone(), ObjectPath::parse(prefix)?));
+        Ok(self)
+    }
+
+    /// How it runs.
+    #[must_use]
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Declares that a key never occurs in two partitions. Stages that compare records (dedup) are exact within one
+    /// shard only, so a pipeline with several shards and such a stage does not build without this.
+    #[must_use]
+    pub fn keys_stay_in_partition(mut self) -> Self {
+        self.keys_stay_in_partition = true;
+        self
+    }
+
+    /// Time, randomness and CPU: for tests.
+    #[must_use]
+    pub fn env(mut self, env: Env) -> Self {
+        self.env = env;
+        self
+    }
+}
+
+impl<S: Source, I: Item> PipelineBuilder<S, I, NoSink> {
+    /// A step: takes what the step before gives. Each shard, and each run, works on a clone without memory.
+    pub fn stage<T>(mut self, stage: T) -> PipelineBuilder<S, T::Out, NoSink>
+    where
+        T: StageFor<I> + Clone + Sync,
+    {
+        self.stages.push(Box::new(MakeStage(move || stage.clone())));
+        self.retyped()
+    }
+
+    /// Where the data goes.
+    pub fn sink<K>(self, sink: K) -> PipelineBuilder<S, I, K>
+    where
+        K: SinkFor<I>,
+    {
+        let sink: Arc<dyn AnySink> = Arc::new(TypedSink(sink));
+        PipelineBuilder { sink: Some(sink), ..self }.retyped()
+    }
+}
+
+/// A stage that takes `I`: every [`Stage`] whose `In` is `I`.
+#[diagnostic::on_unimplemented(
+    message = "the stage `{Self}` does not fit here: it does not take `{I}`",
+    label = "its `In` is not what the step before it gives, `{I}`",
+    note = "put a stage between them that turns one into the other (for example `Decode::json()` after a source of pages)"
+)]
+pub trait StageFor<I>: Stage {}
+
+impl<T: Stage> StageFor<T::In> for T {}
+
+/// A sink that takes `I`: every [`Sink`] whose `Item` is `I`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the sink here: it does not accept `{I}`",
+    label = "its `Item` is not what the last step gives, `{I}`",
+    note = "put a stage before it that turns `{I}` into what the sink accepts"
+)]
+pub trait SinkFor<I>: Sink {}
+
+impl<K: Sink> SinkFor<K::Item> for K {}
+
+impl<S, I, K> PipelineBuilder<S, I, K> {
+    /// Checks everything that types cannot say, and gives the pipeline. It is exactly-once: the sink must promise
+    /// enough.
+    ///
+    /// # Errors
+    /// `Config`, saying what is missing or unsafe and what to do.
+    pub fn build(self) -> Result<Pipeline>
+    where
+        K: Sink,
+        K::Promise: ExactlyOnce,
+    {
+        self.assemble()
+    }
+
+    /// Like [`build`](Self::build), for a sink that may repeat records after a failure.
+    ///
+    /// # Errors
+    /// `Config`, saying what is missing or unsafe and what to do.
+    pub fn build_at_least_once(self) -> Result<Pipeline>
+    where
+        K: Sink,
+    {
+        self.assemble()
+    }
+
+    fn assemble(self) -> Result<Pipeline> {
+        let missing = |what: &'static str, hint: &'static str| Error::config("build pipeline", what).with_hint(hint);
+        let name = PipelineName::new(self.name)?;
+        let source = self.source.ok_or_else(|| missing("there is no source", "begin with `.source(…)`"))?;
+        let sink = self.sink.ok_or_else(|| missing("there is no sink", "end with `.sink(…)`"))?;
+        let checkpoints = self.checkpoints.ok_or_else(|| {
+            missing("there is no checkpoint store", "add `.checkpoints(StoreCheckpoints::new(&store, \"state\")?)`")
+        })?;
+        let mut stages: Vec<_> = self.stages.iter().map(|s| s.make()).collect();
+        check_stages(&mut stages, &self.settings, self.keys_stay_in_partition, self.state.is_some())?;
+        check_settings(&self.settings)?;
+        let config = config_record(source.as_ref(), &stages, sink.as_ref(), &self.settings);
+        Ok(Pipeline {
+            name,
+            source,
+            sink,
+            stages: self.stages.into(),
+            landing: self.landing,
+            quarantine: self.quarantine,
+            checkpoints,
+            state: self.state,
+            settings: self.settings,
+            env: self.env,
+            config,
+        })
+    }
+}
+
+fn check_stages(
+    stages: &mut [Box<dyn AnyStage>],
+    settings: &Settings,
+    keys_stay_in_partition: bool,
+    has_state: bool,
+) -> Result<()> {
+    let mut names = HashSet::new();
+    for stage in stages {
+        let name = stage.name().to_owned();
+        let remembers = stage.state().is_some();
+        if remembers && !has_state {
+            return Err(Error::config("build pipeline", "a stage has state, and there is no place for it")
+                .with("stage", name)
+                .with_hint("use a checkpoint store with objects (`StoreCheckpoints`), or add `.state_in(&store, \"…\")`"));
+        }
+        if remembers && stage.fork().is_none() && settings.shards > 1 && !keys_stay_in_partition {
+            return Err(Error::config("build pipeline", "a stage compares records, and there are several shards")
+                .with("stage", name)
+                .with("shards", settings.shards)
+                .with_hint("use one shard, or declare `.keys_stay_in_partition()` if no key occurs in two partitions"));
+        }
+        if !names.insert(name.clone()) {
+            return Err(Error::config("build pipeline", "two stages have the same name")
+                .with("stage", name)
+                .with_hint("stages are told apart by name in ledger and state: name them"));
+        }
+    }
+    Ok(())
+}
+
+fn check_settings(settings: &Settings) -> Result<()> {
+    let zero = [
+        ("shards", u64::from(settings.shards)),
+        ("parallel_partitions", settings.parallel_partitions as u64),
+        ("epoch_bytes", settings.epoch_bytes),
+        ("epoch_records", settings.epoch_records),
+    ];
+    if let Some((name, _)) = zero.iter().find(|(_, value)| *value == 0) {
+        return Err(Error::config("build pipeline", "a setting must be at least 1").with("setting", name));
+    }
+    if !(1 << 20..=u64::from(u32::MAX)).contains(&settings.memory_bytes) {
+        return Err(Error::config("build pipeline", "memory_bytes must be from 1 MiB to 4 GiB")
+            .with("memory_bytes", settings.memory_bytes));
+    }
+    Ok(())
+}
+
+fn config_record(
+    source: &dyn AnySource,
+    stages: &[Box<dyn AnyStage>],
+    sink: &dyn AnySink,
+    settings: &Settings,
+) -> ConfigRecord {
+    let mut record = ConfigRecord { identity: BTreeMap::new(), settings: BTreeMap::new() };
+    let mut note = |name: String, config: ComponentConfig| {
+        if !config.identity.is_null() {
+            record.identity.insert(name.clone(), config.identity);
+        }
+        record.settings.insert(name, config.settings);
+    };
+    note("source".to_owned(), source.config());
+    for stage in stages {
+        note(format!("stage {}", stage.name()), stage.config());
+    }
+    note("sink".to_owned(), sink.config());
+    note("shards".to_owned(), ComponentConfig::none().with_identity(settings.shards.into()));
+    record
+}
+
+impl<S, I, K> Debug for PipelineBuilder<S, I, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PipelineBuilder").field("name", &self.name).field("settings", &self.settings).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,242 @@
+//! The content of a checkpoint, and the roll-forward of a prepared epoch. Format: docs/formats.md, "Checkpoint".
+
+use super::erased::AnySink;
+use crate::checkpoint::Record;
+use crate::env::Env;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{EpochLedger, Incarnation, LandingPosition, PartitionId, PositionValue, ShardKey};
+use crate::sink::{CommitOutcome, CommitRequest, Mark, Quarantine, QuarantineRef};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Where the input of a load stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum InputPosition {
+    /// In the landing.
+    Landing(LandingPosition),
+    /// In the source itself, where there is no landing.
+    Source(BTreeMap<PartitionId, PositionValue>),
+}
+
+/// A part of a stage's state, by reference.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct StateRef {
+    /// The stage's name.
+    pub stage: String,
+    /// The object's name.
+    pub path: String,
+    /// SHA-256 of its bytes, in hexadecimal digits.
+    pub sha256: String,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// The staged output of an epoch, ready to be committed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Prepared {
+    /// The epoch that the sink must hold before; `None` for the first.
+    pub previous: Option<u64>,
+    /// SHA-256 of `staged`, in hexadecimal digits.
+    pub digest: String,
+    /// What the sink needs to commit.
+    pub staged: Value,
+}
+
+/// What the pipeline was configured to do when the epoch was prepared.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct ConfigRecord {
+    /// What gives identity, by component. A change is refused.
+    pub identity: BTreeMap<String, Value>,
+    /// Everything else, by component. A change is recorded.
+    pub settings: BTreeMap<String, Value>,
+}
+
+impl ConfigRecord {
+    /// Refuses a change of what gives identity.
+    pub(super) fn check_identity(&self, now: &Self) -> Result<()> {
+        let names = self.identity.keys().chain(now.identity.keys());
+        for name in names {
+            let (before, after) = (self.identity.get(name), now.identity.get(name));
+            if before != after {
+                let text = |v: Option<&Value>| v.map_or_else(|| "absent".to_owned(), Value::to_string);
+                return Err(Error::config("open pipeline", "what gives identity has changed since the last epoch")
+                    .with("component", name)
+                    .with("before", text(before))
+                    .with("now", text(after))
+                    .with_hint("put it back, or start over under a new pipeline name"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The content of a checkpoint: everything that is needed to finish its epoch and to go on after it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Checkpoint {
+    pub format: String,
+    pub config: ConfigRecord,
+    pub input: InputPosition,
+    /// Parts of the stages' states, oldest first.
+    pub state: Vec<StateRef>,
+    pub prepared: Option<Prepared>,
+    /// The newest epoch with output for the sink, this one included.
+    pub marked: Option<u64>,
+    pub quarantine: Option<QuarantineRef>,
+    pub ledger: EpochLedger,
+}
+
+pub(super) const FORMAT: &str = "landfall-checkpoint/1";
+/// Big parts go by reference; a checkpoint beyond this is a bug of a component.
+const MAX_BYTES: usize = 4 << 20;
+
+impl Checkpoint {
+    pub(super) fn encode(&self) -> Result<Bytes> {
+        let bytes = serde_json::to_vec(self)
+            .map_err(|e| Error::bug("write checkpoint", "does not serialise").with_source(e))?;
+        if bytes.len() > MAX_BYTES {
+            return Err(Error::bug("write checkpoint", "over 4 MiB")
+                .with("bytes", bytes.len())
+                .with_hint("cut smaller epochs: fewer staged files, or fewer partitions without a landing"));
+        }
+        Ok(bytes.into())
+    }
+
+    pub(super) fn decode(shard: &ShardKey, record: &Record) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Head {
+            format: String,
+        }
+        let damaged = |e: serde_json::Error| {
+            Error::corrupt("read checkpoint", "not the content of a checkpoint")
+                .with("shard", shard)
+                .with("number", record.number)
+                .with_source(e)
+        };
+        let head: Head = serde_json::from_slice(&record.payload).map_err(damaged)?;
+        if head.format != FORMAT {
+            return Err(Error::config("read checkpoint", "a format that this version does not know")
+                .with("shard", shard)
+                .with("number", record.number)
+                .with("format", head.format)
+                .with_hint("use the version of landfall that wrote it, or a newer one"));
+        }
+        serde_json::from_slice(&record.payload).map_err(damaged)
+    }
+}
+
+/// SHA-256 of what is staged.
+pub(super) fn digest(staged: &Value) -> String {
+    hex(&Sha256::digest(staged.to_string().as_bytes()))
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Makes a prepared epoch visible: once its checkpoint exists it only rolls forward (design rule 1). Safe to repeat.
+///
+/// # Errors
+/// `Fenced` if a newer owner has committed; `Corrupt` on a gap or a fork; `Ambiguous` if the sink cannot say what
+/// happened even when it is asked again.
+pub(super) async fn roll_forward(
+    env: &Env,
+    sink: &dyn AnySink,
+    quarantine: Option<&Quarantine>,
+    owner: &Owner,
+    number: u64,
+    checkpoint: &Checkpoint,
+) -> Result<()> {
+    if let Some(prepared) = &checkpoint.prepared {
+        let request = CommitRequest {
+            shard: owner.shard.clone(),
+            mark: Mark {
+                incarnation: owner.incarnation.clone(),
+                generation: owner.generation,
+                epoch: number,
+                digest: prepared.digest.clone(),
+            },
+            previous: prepared.previous,
+            staged: prepared.staged.clone(),
+        };
+        commit(env, sink, &request).await?;
+    }
+    if let (Some(quarantine), Some(reference)) = (quarantine, &checkpoint.quarantine) {
+        quarantine.publish(reference).await?;
+    }
+    Ok(())
+}
+
+/// Who commits.
+#[derive(Clone, Debug)]
+pub(super) struct Owner {
+    pub shard: ShardKey,
+    pub incarnation: Incarnation,
+    pub generation: u64,
+}
+
+/// Tries that a commit gets while the sink is unavailable or its answers are lost. Repeating is safe: the sink compares
+/// the mark each time.
+const TRIES: u32 = 5;
+
+async fn commit(env: &Env, sink: &dyn AnySink, request: &CommitRequest<Value>) -> Result<()> {
+    let mut tried = 0;
+    let outcome = loop {
+        tried += 1;
+        match sink.commit(env, request.clone()).await {
+            Ok(outcome) => break outcome,
+            Err(e) if tried < TRIES && (e.is_transient() || e.kind() == ErrorKind::Ambiguous) => {
+                tracing::warn!(shard = %request.shard, epoch = request.mark.epoch, error = %e, "commit is tried again");
+                env.sleep(Duration::from_millis(50 << tried)).await;
+            }
+            Err(e) => return Err(e.with("shard", &request.shard).with("epoch", request.mark.epoch)),
+        }
+    };
+    let halt = |message: &'static str, found: String| {
+        Error::corrupt("commit epoch", message)
+            .with("shard", &request.shard)
+            .with("epoch", request.mark.epoch)
+            .with("after", request.previous.map_or_else(|| "none".to_owned(), |n| n.to_string()))
+            .with("found", found)
+    };
+    let text = |m: &Mark| format!("epoch {} of generation {} ({})", m.epoch, m.generation, m.incarnation);
+    match outcome {
+        CommitOutcome::Done | CommitOutcome::AlreadyCommitted => Ok(()),
+        CommitOutcome::Fenced { generation } => {
+            Err(Error::new(ErrorKind::Fenced, "commit epoch", "a newer owner has taken over")
+                .with("shard", &request.shard)
+                .with("generation", request.mark.generation)
+                .with("newer", generation))
+        }
+        CommitOutcome::Gap { found } => Err(halt(
+            "the destination does not hold the epoch that must come before",
+            found.as_ref().map_or_else(|| "nothing".to_owned(), text),
+        )
+        .with_hint("destination or checkpoints were lost or restored from a backup; restore both to the same point")),
+        CommitOutcome::Fork { found } => Err(halt("the destination holds another history", text(&found))
+            .with_hint("two pipelines write to it under one name, or its checkpoints were replaced")),
+    }
+}
+
+/// Checks that the destination is not ahead of the chain (design rule 8).
+pub(super) async fn check_mark(sink: &dyn AnySink, owner: &Owner, newest: Option<(u64, &Checkpoint)>) -> Result<()> {
+    let Some(mark) = sink.mark(&owner.shard).await? else { return Ok(()) };
+    let newest = newest.map_or(0, |(number, _)| number);
+    if mark.incarnation == owner.incarnation && mark.epoch <= newest {
+        return Ok(());
+    }
+    let message = if mark.incarnation == owner.incarnation {
+        "the destination is ahead of the checkpoints"
+    } else {
+        "the destination holds epochs of another life of this pipeline"
+    };
+    Err(Error::corrupt("open pipeline", message)
+        .with("shard", &owner.shard)
+        .with("destination_epoch", mark.epoch)
+        .with("newest_checkpoint", newest)
+        .with_hint("checkpoints were lost or restored from a backup: restore them to match, or use a new pipeline name and an empty destination"))
+}

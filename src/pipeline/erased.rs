@@ -1,0 +1,234 @@
+//! The typed parts of a pipeline behind plain trait objects, so that the drivers are compiled once.
+
+use crate::env::{Env, panicked};
+use crate::error::{Error, Result};
+use crate::model::{Item, Page, Partition, PositionValue, Reject, ShardKey, StopReason};
+use crate::sink::{CommitOutcome, CommitRequest, EpochContext, Mark, Promise, Sink, StagedOutput, Writer};
+use crate::source::{ComponentConfig, Emission, Emitter, Gate, Source};
+use crate::stage::{Output, Stage, StageState};
+use async_trait::async_trait;
+use serde_json::Value;
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use tokio::sync::{Semaphore, mpsc, watch};
+
+/// Any item, between stages.
+pub(super) trait AnyItem: Send + 'static {
+    fn records(&self) -> u64;
+    fn into_any(self: Box<Self>) -> Box<dyn Any + Send>;
+}
+
+impl<I: Item> AnyItem for I {
+    fn records(&self) -> u64 {
+        Item::records(self)
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any + Send> {
+        self
+    }
+}
+
+pub(super) type BoxItem = Box<dyn AnyItem>;
+
+fn typed<I: Item>(item: BoxItem, step: &'static str) -> Result<I> {
+    match item.into_any().downcast::<I>() {
+        Ok(item) => Ok(*item),
+        Err(_) => Err(Error::bug(step, "an item of another type than the builder checked")),
+    }
+}
+
+/// What all reads of a run share.
+#[derive(Clone, Debug)]
+pub(super) struct ReadContext {
+    pub env: Env,
+    pub budget: Arc<Semaphore>,
+    pub capacity: u64,
+    pub stop: watch::Receiver<bool>,
+    pub gate: Gate,
+}
+
+#[async_trait]
+pub(super) trait AnySource: Send + Sync {
+    fn config(&self) -> ComponentConfig;
+    async fn partitions(&self, env: &Env) -> Result<Vec<Partition>>;
+    async fn read(
+        &self,
+        cx: &ReadContext,
+        partition: &Partition,
+        from: Option<PositionValue>,
+        out: mpsc::Sender<Emission<BoxItem>>,
+    ) -> Result<StopReason>;
+}
+
+pub(super) struct TypedSource<S>(pub S);
+
+#[async_trait]
+impl<S: Source> AnySource for TypedSource<S> {
+    fn config(&self) -> ComponentConfig {
+        self.0.config()
+    }
+
+    async fn partitions(&self, env: &Env) -> Result<Vec<Partition>> {
+        self.0.partitions(env).await
+    }
+
+    async fn read(
+        &self,
+        cx: &ReadContext,
+        partition: &Partition,
+        from: Option<PositionValue>,
+        out: mpsc::Sender<Emission<BoxItem>>,
+    ) -> Result<StopReason> {
+        let from = from.map(|p| p.restore::<S::Position>()).transpose()?;
+        let (queue, mut emitted) = mpsc::channel::<Emission<S::Item>>(1);
+        let reading = async {
+            let mut emitter =
+                Emitter::new(partition.clone(), Arc::clone(&cx.budget), cx.capacity, queue, cx.stop.clone())
+                    .with_gate(cx.gate.clone());
+            self.0.read(&cx.env, partition, from, &mut emitter).await
+        };
+        let forwarding = async {
+            while let Some(Emission { partition, item, position, reservation }) = emitted.recv().await {
+                let item = item.map(|i| Box::new(i) as BoxItem);
+                if out.send(Emission { partition, item, position, reservation }).await.is_err() {
+                    break;
+                }
+            }
+        };
+        tokio::join!(reading, forwarding).0
+    }
+}
+
+/// The page in `item`: the builder lets only sources of pages be landed.
+pub(super) fn into_page(item: BoxItem) -> Result<Page> {
+    typed(item, "land page")
+}
+
+/// What a stage gave for one item.
+#[derive(Default)]
+pub(super) struct Applied {
+    pub items: Vec<BoxItem>,
+    pub rejects: Vec<Reject>,
+    /// Records filtered, deduplicated, fanned out.
+    pub counts: [u64; 3],
+}
+
+pub(super) trait AnyStage: Send + Sync {
+    fn name(&self) -> &str;
+    fn config(&self) -> ComponentConfig;
+    fn fork(&self) -> Option<Box<dyn AnyStage>>;
+    fn state(&mut self) -> Option<&mut dyn StageState>;
+    fn apply(&mut self, item: BoxItem) -> Result<Applied>;
+}
+
+pub(super) struct TypedStage<T>(pub T);
+
+impl<T: Stage + Sync> AnyStage for TypedStage<T> {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn config(&self) -> ComponentConfig {
+        self.0.config()
+    }
+
+    fn fork(&self) -> Option<Box<dyn AnyStage>> {
+        self.0.fork().map(|copy| Box::new(Self(copy)) as Box<dyn AnyStage>)
+    }
+
+    fn state(&mut self) -> Option<&mut dyn StageState> {
+        self.0.state()
+    }
+
+    fn apply(&mut self, item: BoxItem) -> Result<Applied> {
+        let item = typed::<T::In>(item, "apply stage")?;
+        let mut output = Output::new();
+        let applied = catch_unwind(AssertUnwindSafe(|| self.0.apply(item, &mut output)));
+        applied
+            .unwrap_or_else(|panic| Err(panicked("apply stage", panic.as_ref())))
+            .map_err(|e| e.with("stage", self.0.name()))?;
+        let (items, rejects, counts) = output.into_parts();
+        let items = items.into_iter().map(|i| Box::new(i) as BoxItem).collect();
+        Ok(Applied { items, rejects, counts })
+    }
+}
+
+#[async_trait]
+pub(super) trait AnyWriter: Send {
+    async fn write(&mut self, item: BoxItem) -> Result<()>;
+    fn staged_bytes(&self) -> u64;
+    async fn finish(self: Box<Self>) -> Result<Option<StagedOutput<Value>>>;
+}
+
+struct TypedWriter<W>(W);
+
+#[async_trait]
+impl<W: Writer> AnyWriter for TypedWriter<W>
+where
+    W::Staged: serde::Serialize,
+{
+    async fn write(&mut self, item: BoxItem) -> Result<()> {
+        self.0.write(typed::<W::Item>(item, "write")?).await
+    }
+
+    fn staged_bytes(&self) -> u64 {
+        self.0.staged_bytes()
+    }
+
+    async fn finish(self: Box<Self>) -> Result<Option<StagedOutput<Value>>> {
+        let Some(output) = self.0.finish().await? else { return Ok(None) };
+        let staged = serde_json::to_value(&output.staged)
+            .map_err(|e| Error::bug("stage epoch", "the sink's staged output does not serialise").with_source(e))?;
+        Ok(Some(StagedOutput { staged, records: output.records, bytes: output.bytes }))
+    }
+}
+
+#[async_trait]
+pub(super) trait AnySink: Send + Sync {
+    fn config(&self) -> ComponentConfig;
+    fn promise(&self) -> &'static str;
+    async fn open(&self, epoch: EpochContext) -> Result<Box<dyn AnyWriter>>;
+    async fn commit(&self, env: &Env, request: CommitRequest<Value>) -> Result<CommitOutcome>;
+    async fn mark(&self, shard: &ShardKey) -> Result<Option<Mark>>;
+    async fn collect(&self, shard: &ShardKey, below_generation: u64, keep: &[Value]) -> Result<u64>;
+}
+
+pub(super) struct TypedSink<K>(pub K);
+
+fn staged<K: Sink>(value: &Value) -> Result<K::Staged> {
+    serde::Deserialize::deserialize(value).map_err(|e| {
+        Error::config("commit epoch", "the prepared epoch was staged by another kind of sink")
+            .with_hint("finish it with the sink that staged it, then change the sink")
+            .with_source(e)
+    })
+}
+
+#[async_trait]
+impl<K: Sink> AnySink for TypedSink<K> {
+    fn config(&self) -> ComponentConfig {
+        self.0.config()
+    }
+
+    fn promise(&self) -> &'static str {
+        K::Promise::NAME
+    }
+
+    async fn open(&self, epoch: EpochContext) -> Result<Box<dyn AnyWriter>> {
+        Ok(Box::new(TypedWriter(self.0.open(epoch).await?)))
+    }
+
+    async fn commit(&self, env: &Env, request: CommitRequest<Value>) -> Result<CommitOutcome> {
+        let CommitRequest { shard, mark, previous, staged: value } = request;
+        self.0.commit(env, CommitRequest { shard, mark, previous, staged: staged::<K>(&value)? }).await
+    }
+
+    async fn mark(&self, shard: &ShardKey) -> Result<Option<Mark>> {
+        self.0.mark(shard).await
+    }
+
+    async fn collect(&self, shard: &ShardKey, below_generation: u64, keep: &[Value]) -> Result<u64> {
+        let keep = keep.iter().map(staged::<K>).collect::<Result<Vec<_>>>()?;
+        self.0.collect(shard, below_generation, &keep).await
+    }
+}

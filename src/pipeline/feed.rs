@@ -1,0 +1,276 @@
+//! The input of a load: landed pages in order, from memory or from the log; or a replayable source directly.
+
+use super::epoch::InputPosition;
+use super::erased::BoxItem;
+use super::handoff::{Handed, HandoffReceiver};
+use crate::error::{Error, Result};
+use crate::landing::LandingReader;
+use crate::model::{LandingPosition, Page, PartitionId, PositionValue};
+use crate::source::{Emission, Reservation};
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use tokio::sync::mpsc;
+
+/// What a feed gives.
+pub(super) enum Input {
+    /// Something to work on, or a position alone.
+    Item(FedItem),
+    /// Parts of this response were given, and it turned out never to become whole: go back to the last checkpoint.
+    Abandoned(u64),
+}
+
+pub(super) struct FedItem {
+    pub item: Option<BoxItem>,
+    pub records: u64,
+    pub bytes: u64,
+    /// Records of a superseded response: passed over.
+    pub superseded: u64,
+    pub after: Advance,
+    /// Whether an epoch may end after this: not in the middle of a response.
+    pub may_cut: bool,
+    pub reservation: Reservation,
+}
+
+/// How the input position moves.
+pub(super) enum Advance {
+    Landing(LandingPosition),
+    Source(PartitionId, Option<PositionValue>),
+}
+
+impl InputPosition {
+    pub(super) fn advance(&mut self, by: Advance) {
+        match (self, by) {
+            (Self::Landing(position), Advance::Landing(to)) => *position = to,
+            (Self::Source(positions), Advance::Source(partition, Some(to))) => {
+                positions.insert(partition, to);
+            }
+            (Self::Source(_), Advance::Source(_, None)) => {}
+            (position, Advance::Landing(to)) => *position = Self::Landing(to),
+            (position, Advance::Source(partition, to)) => {
+                *position = Self::Source(to.map(|to| BTreeMap::from([(partition, to)])).unwrap_or_default());
+            }
+        }
+    }
+}
+
+/// The input of the load of a shard.
+pub(super) enum Feed {
+    Landing(Box<LandingFeed>),
+    Direct(mpsc::Receiver<Emission<BoxItem>>),
+}
+
+impl Feed {
+    /// The next input; `None` at the end of the run. Cancel-safe.
+    pub(super) async fn next(&mut self) -> Result<Option<Input>> {
+        match self {
+            Self::Landing(feed) => feed.next().await,
+            Self::Direct(emitted) => {
+                let Some(emission) = emitted.recv().await else { return Ok(None) };
+                let Emission { partition, item, position, reservation } = emission;
+                Ok(Some(Input::Item(FedItem {
+                    records: item.as_ref().map_or(0, |i| i.records()),
+                    bytes: reservation.bytes(),
+                    item,
+                    superseded: 0,
+                    after: Advance::Source(partition.id, position),
+                    may_cut: true,
+                    reservation,
+                })))
+            }
+        }
+    }
+
+    /// Goes back to `position`, never to give `superseded` again.
+    pub(super) fn rewind(&mut self, position: &InputPosition, superseded: u64) -> Result<()> {
+        match (self, position) {
+            (Self::Landing(feed), InputPosition::Landing(position)) => {
+                feed.superseded.insert(superseded);
+                feed.seek(*position);
+                Ok(())
+            }
+            _ => Err(Error::bug("rewind input", "only a landing can be read again")),
+        }
+    }
+}
+
+/// Reads the landing of a shard from a position on, up to its tail.
+pub(super) struct LandingFeed {
+    handoff: HandoffReceiver,
+    reader: LandingReader,
+    /// The segment to read next.
+    segment: u64,
+    /// Records of it to pass over.
+    skip: u64,
+    handed: Option<Handed>,
+    queue: VecDeque<Queued>,
+    open: Option<OpenResponse>,
+    superseded: HashSet<u64>,
+}
+
+struct OpenResponse {
+    response: u64,
+    partition: PartitionId,
+}
+
+enum Queued {
+    Page(Page, Reservation),
+    /// A new owner begins: it goes on with no response of an older one.
+    Fence,
+    Ended(PartitionId),
+    /// The segment is done.
+    Next(u64),
+}
+
+impl LandingFeed {
+    pub(super) fn new(handoff: HandoffReceiver, reader: LandingReader, from: LandingPosition) -> Self {
+        let mut feed = Self {
+            handoff,
+            reader,
+            segment: 1,
+            skip: 0,
+            handed: None,
+            queue: VecDeque::new(),
+            open: None,
+            superseded: HashSet::new(),
+        };
+        feed.seek(from);
+        feed
+    }
+
+    fn seek(&mut self, to: LandingPosition) {
+        self.segment = to.segment.max(1);
+        self.skip = to.record;
+        self.queue.clear();
+        self.open = None;
+        self.handoff.want(self.segment);
+    }
+
+    async fn next(&mut self) -> Result<Option<Input>> {
+        loop {
+            while let Some(queued) = self.queue.pop_front() {
+                if let Some(input) = self.take(queued) {
+                    return Ok(Some(input));
+                }
+            }
+            if !self.fill().await? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Puts the next segment into the queue; `false` at the end of the landing.
+    async fn fill(&mut self) -> Result<bool> {
+        let number = self.segment;
+        loop {
+            if self.handed.is_none() {
+                self.handed = self.handoff.queue.try_recv().ok();
+            }
+            match &self.handed {
+                Some(handed) if handed.number < number => self.handed = None,
+                // A segment that was cut in the middle by the last checkpoint is read from the log.
+                Some(handed) if handed.number == number && self.skip == 0 => {
+                    let Some(handed) = self.handed.take() else { continue };
+                    self.queue.extend(handed.pages.into_iter().map(|(page, held)| Queued::Page(page, held)));
+                    self.queue.extend(handed.ended.into_iter().map(Queued::Ended));
+                    break;
+                }
+                other => {
+                    let tail = *self.handoff.tail.borrow_and_update();
+                    if other.is_some() || tail.newest >= number {
+                        self.read(number).await?;
+                        break;
+                    }
+                    if tail.closed {
+                        return Ok(false);
+                    }
+                    tokio::select! {
+                        handed = self.handoff.queue.recv() => match handed {
+                            Some(handed) => self.handed = Some(handed),
+                            None => if self.handoff.tail.changed().await.is_err() && self.handoff.tail.borrow().newest < number {
+                                return Ok(false);
+                            },
+                        },
+                        changed = self.handoff.tail.changed() => if changed.is_err() && self.handoff.tail.borrow().newest < number {
+                            return Ok(false);
+                        },
+                    }
+                }
+            }
+        }
+        self.queue.push_back(Queued::Next(number + 1));
+        self.segment = number + 1;
+        self.skip = 0;
+        self.handoff.want(self.segment);
+        Ok(true)
+    }
+
+    async fn read(&mut self, number: u64) -> Result<()> {
+        let segment = self.reader.read(number).await?.ok_or_else(|| {
+            Error::corrupt("read landing", "a segment that was landed is missing")
+                .with("segment", number)
+                .with_hint("restore it from a backup; nothing after it is loaded until then")
+        })?;
+        let segment = segment.after(LandingPosition { segment: number, record: self.skip });
+        if segment.is_fence {
+            self.queue.push_back(Queued::Fence);
+        }
+        self.queue.extend(segment.pages.into_iter().map(|page| Queued::Page(page, Reservation::none())));
+        self.queue.extend(segment.ended.into_iter().map(|end| Queued::Ended(end.partition)));
+        Ok(())
+    }
+
+    fn take(&mut self, queued: Queued) -> Option<Input> {
+        match queued {
+            Queued::Fence => self.abandon(),
+            Queued::Ended(partition) => {
+                let open = self.open.as_ref().is_some_and(|open| open.partition == partition);
+                if open { self.abandon() } else { None }
+            }
+            Queued::Next(segment) => {
+                let after = LandingPosition { segment, record: 0 };
+                Some(Input::Item(FedItem {
+                    item: None,
+                    records: 0,
+                    bytes: 0,
+                    superseded: 0,
+                    after: Advance::Landing(after),
+                    may_cut: self.open.is_none(),
+                    reservation: Reservation::none(),
+                }))
+            }
+            Queued::Page(page, reservation) => self.take_page(page, reservation),
+        }
+    }
+
+    fn take_page(&mut self, page: Page, reservation: Reservation) -> Option<Input> {
+        let records = page.records.saturating_sub(page.skip);
+        let start = page.origin.map(|o| o.start).unwrap_or_default();
+        let after = LandingPosition { segment: start.segment, record: start.record + page.records };
+        let mut superseded = 0;
+        if let Some(part) = page.part {
+            if self.superseded.contains(&part.response) {
+                superseded = records;
+            } else {
+                if self.open.as_ref().is_some_and(|open| open.response != part.response) {
+                    // Kept for after the rewind, which reads this segment again.
+                    return self.abandon();
+                }
+                self.open =
+                    (!part.last).then(|| OpenResponse { response: part.response, partition: page.partition.clone() });
+            }
+        }
+        let bytes = page.body.len() as u64;
+        Some(Input::Item(FedItem {
+            item: (superseded == 0).then(|| Box::new(page) as BoxItem),
+            records: records - superseded,
+            bytes,
+            superseded,
+            after: Advance::Landing(after),
+            may_cut: self.open.is_none(),
+            reservation,
+        }))
+    }
+
+    fn abandon(&mut self) -> Option<Input> {
+        self.open.take().map(|open| Input::Abandoned(open.response))
+    }
+}

@@ -1,0 +1,496 @@
+//! Landing to sink, for one shard: stages run beside the I/O, epochs are prepared, then committed.
+
+use super::epoch::{Checkpoint, ConfigRecord, FORMAT, InputPosition, Owner, Prepared, check_mark, digest, roll_forward};
+use super::erased::{AnySink, AnyStage, AnyWriter};
+use super::events::{Event, Events};
+use super::feed::{Advance, Feed, FedItem, Input};
+use super::program::{Outcome, Program};
+use super::settings::Settings;
+use super::state::StateObjects;
+use super::task::Task;
+use crate::checkpoint::chain::{Chain, Opened};
+use crate::checkpoint::{ChainId, CheckpointStore};
+use crate::env::Env;
+use crate::error::{Error, Result};
+use crate::landing::Retention;
+use crate::model::{EpochLedger, LandingPosition, Reject, ShardKey, StageCounts};
+use crate::sink::{EpochContext, Quarantine, QuarantineWriter};
+use crate::source::Reservation;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the load of a shard is made of.
+pub(super) struct Load {
+    pub shard: ShardKey,
+    pub env: Env,
+    pub settings: Settings,
+    pub sink: Arc<dyn AnySink>,
+    pub quarantine: Option<Quarantine>,
+    pub checkpoints: Arc<dyn CheckpointStore>,
+    pub state: Option<StateObjects>,
+    pub retention: Option<Retention>,
+    pub stages: Vec<Box<dyn AnyStage>>,
+    pub config: ConfigRecord,
+    pub landed: bool,
+    pub events: Events,
+}
+
+/// A load that owns its chain and has finished what an earlier owner prepared.
+pub(super) struct OpenLoad {
+    load: Load,
+    chain: Chain,
+    owner: Owner,
+    newest: Option<(u64, Checkpoint)>,
+}
+
+/// What is left when a load has ended well.
+pub(super) struct Loaded {
+    pub ledger: EpochLedger,
+    pub epochs: u64,
+    chain: Chain,
+    load: Load,
+    newest: Option<(u64, Checkpoint)>,
+}
+
+impl Load {
+    /// Takes the chain over and rolls the newest prepared epoch forward.
+    pub(super) async fn open(mut self) -> Result<OpenLoad> {
+        let id = ChainId::checkpoints(&self.shard);
+        let Opened { chain, newest_data } = Chain::open(Arc::clone(&self.checkpoints), id, self.env.clone()).await?;
+        let owner = Owner {
+            shard: self.shard.clone(),
+            incarnation: chain.incarnation().clone(),
+            generation: chain.generation(),
+        };
+        let newest = match newest_data {
+            Some(record) => Some((record.number, Checkpoint::decode(&self.shard, &record)?)),
+            None => None,
+        };
+        let seen = newest.as_ref().map(|(number, checkpoint)| (*number, checkpoint));
+        check_mark(self.sink.as_ref(), &owner, seen).await?;
+        if let Some((number, checkpoint)) = &newest {
+            checkpoint.config.check_identity(&self.config)?;
+            roll_forward(&self.env, self.sink.as_ref(), self.quarantine.as_ref(), &owner, *number, checkpoint).await?;
+            if checkpoint.config.settings != self.config.settings {
+                self.events.send(Event::ConfigChanged { shard: self.shard.clone() });
+            }
+        }
+        let refs = newest.as_ref().map(|(_, c)| c.state.as_slice()).unwrap_or_default();
+        super::state::restore(self.state.as_ref(), self.stages.iter_mut(), refs).await?;
+        self.events.send(Event::ShardOpened {
+            shard: self.shard.clone(),
+            generation: owner.generation,
+            recovered: newest.as_ref().map(|(number, _)| *number),
+        });
+        let open = OpenLoad { load: self, chain, owner, newest };
+        if let (InputPosition::Landing(position), true) = (open.position(), open.load.landed) {
+            open.publish(position).await?;
+        }
+        Ok(open)
+    }
+}
+
+impl OpenLoad {
+    /// Where to go on.
+    pub(super) fn position(&self) -> InputPosition {
+        match &self.newest {
+            Some((_, checkpoint)) => checkpoint.input.clone(),
+            None if self.load.landed => InputPosition::Landing(LandingPosition { segment: 1, record: 0 }),
+            None => InputPosition::Source(BTreeMap::new()),
+        }
+    }
+
+    async fn publish(&self, position: LandingPosition) -> Result<()> {
+        match &self.load.retention {
+            Some(retention) => retention.publish(&self.load.shard.pipeline, position).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Loads everything that the feed gives, and commits it.
+    pub(super) async fn run(mut self, feed: Feed) -> Result<Loaded> {
+        let mut leading = Program::new(std::mem::take(&mut self.load.stages));
+        let copies = leading.fork_leading();
+        let ordered = leading.split_off(copies.stages.len());
+        let position = self.position();
+        let Self { load, chain, owner, newest } = self;
+        let epoch = Epoch::new(&leading, &ordered);
+        let running = Running {
+            load,
+            chain,
+            owner,
+            newest,
+            position,
+            feed,
+            leading,
+            idle: vec![copies],
+            ordered: Some(ordered),
+            in_flight: VecDeque::new(),
+            epoch,
+            pending: None,
+            ledger: EpochLedger::default(),
+            epochs: 0,
+        };
+        running.run().await
+    }
+}
+
+/// Where an item stands that is being worked on.
+struct InFlight {
+    fed: Fed,
+    work: Task<Result<(Program, Result<Outcome>)>>,
+}
+
+/// What is known of an item besides its content.
+struct Fed {
+    records: u64,
+    bytes: u64,
+    superseded: u64,
+    after: Advance,
+    may_cut: bool,
+    reservation: Reservation,
+}
+
+/// The epoch that is being filled.
+struct Epoch {
+    ledger: EpochLedger,
+    bytes: u64,
+    /// When its first input came; `None` while there was none.
+    since: Option<Duration>,
+    may_cut: bool,
+    writer: Option<Box<dyn AnyWriter>>,
+    rejects: Option<QuarantineWriter>,
+}
+
+impl Epoch {
+    fn new(leading: &Program, ordered: &Program) -> Self {
+        let stages = leading.stages.iter().chain(&ordered.stages);
+        let counts = |s: &Box<dyn AnyStage>| StageCounts { stage: s.name().to_owned(), ..StageCounts::default() };
+        let ledger = EpochLedger { stages: stages.map(counts).collect(), ..EpochLedger::default() };
+        Self { ledger, bytes: 0, since: None, may_cut: true, writer: None, rejects: None }
+    }
+}
+
+/// An epoch whose checkpoint exists, on its way into the sink.
+struct Pending {
+    number: u64,
+    ledger: EpochLedger,
+    position: InputPosition,
+    commit: Task<Result<()>>,
+}
+
+struct Running {
+    load: Load,
+    chain: Chain,
+    owner: Owner,
+    newest: Option<(u64, Checkpoint)>,
+    /// Everything before it has been worked on.
+    position: InputPosition,
+    feed: Feed,
+    /// The originals of the stages whose copies run side by side; they hold the state.
+    leading: Program,
+    /// Copies that wait for work.
+    idle: Vec<Program>,
+    /// The stages that need the order; `None` only while they run.
+    ordered: Option<Program>,
+    in_flight: VecDeque<InFlight>,
+    epoch: Epoch,
+    pending: Option<Pending>,
+    ledger: EpochLedger,
+    epochs: u64,
+}
+
+impl Running {
+    async fn run(mut self) -> Result<Loaded> {
+        let env = self.load.env.clone();
+        let ahead = env.cores() + 2;
+        let mut open = true;
+        while open || !self.in_flight.is_empty() {
+            let left = match self.epoch.since {
+                Some(since) => self.load.settings.epoch_age.saturating_sub(env.monotonic().saturating_sub(since)),
+                None => Duration::MAX,
+            };
+            tokio::select! {
+                biased;
+                input = self.feed.next(), if open && self.in_flight.len() < ahead => match input? {
+                    Some(Input::Item(fed)) => self.begin(fed)?,
+                    Some(Input::Abandoned(response)) => self.go_back(response).await?,
+                    None => open = false,
+                },
+                done = first(&mut self.in_flight) => {
+                    let (program, outcome) = done??;
+                    self.idle.push(program);
+                    if let Some(InFlight { fed, .. }) = self.in_flight.pop_front() {
+                        self.finish(fed, outcome?).await?;
+                    }
+                    if self.is_full() {
+                        self.cut().await?;
+                    }
+                }
+                committed = settled(&mut self.pending) => {
+                    let pending = self.pending.take();
+                    self.committed(pending, committed?).await?;
+                }
+                () = env.sleep(left), if self.epoch.since.is_some() && self.epoch.may_cut && !left.is_zero() => {}
+            }
+            let aged = self.epoch.since.is_some_and(|s| {
+                env.monotonic().saturating_sub(s) >= self.load.settings.epoch_age
+            });
+            if aged && self.epoch.may_cut {
+                self.cut().await?;
+            }
+        }
+        if !self.epoch.may_cut {
+            // The run ended inside of a response that is not known to be whole: the next run decides about it.
+            return Err(Error::data("load", "the landing ends inside of a response")
+                .with("shard", &self.load.shard)
+                .with_hint("nothing is lost; run again"));
+        }
+        self.cut().await?;
+        self.settle().await?;
+        let Self { mut load, chain, newest, leading, ordered, ledger, epochs, .. } = self;
+        load.stages = leading.stages.into_iter().chain(ordered.into_iter().flat_map(|o| o.stages)).collect();
+        Ok(Loaded { ledger, epochs, chain, load, newest })
+    }
+
+    /// Starts the leading stages on an item, beside everything else.
+    fn begin(&mut self, item: FedItem) -> Result<()> {
+        let FedItem { item, records, bytes, superseded, after, may_cut, reservation } = item;
+        let fed = Fed { records, bytes, superseded, after, may_cut, reservation };
+        let mut program = match self.idle.pop() {
+            Some(program) => program,
+            None => self.leading.fork()?,
+        };
+        let env = self.load.env.clone();
+        let work = Task::spawn("run stages", async move {
+            let Some(item) = item else { return Ok((program, Ok(Outcome::default()))) };
+            env.cpu("run stages", move || {
+                let outcome = program.run(Outcome { items: vec![item], ..Outcome::default() });
+                (program, outcome)
+            })
+            .await
+        });
+        self.in_flight.push_back(InFlight { fed, work });
+        Ok(())
+    }
+
+    /// Runs the ordered stages on what the leading ones gave, and writes it.
+    async fn finish(&mut self, fed: Fed, outcome: Outcome) -> Result<()> {
+        let mut outcome = outcome;
+        let worked = !outcome.counts.is_empty() || !outcome.items.is_empty();
+        if worked && self.ordered.as_ref().is_some_and(|o| !o.stages.is_empty()) {
+            let mut ordered = self.ordered.take().ok_or_else(|| Error::bug("run stages", "they run already"))?;
+            let env = self.load.env.clone();
+            let (ordered, done) = env
+                .cpu("run stages", move || {
+                    let done = ordered.run(outcome);
+                    (ordered, done)
+                })
+                .await?;
+            self.ordered = Some(ordered);
+            outcome = done?;
+        }
+        if self.epoch.since.is_none() && (fed.records > 0 || fed.superseded > 0 || worked) {
+            self.epoch.since = Some(self.load.env.monotonic());
+        }
+        self.write(outcome).await.map_err(|e| e.with("shard", &self.load.shard))?;
+        self.epoch.ledger.read += fed.records;
+        self.epoch.ledger.superseded += fed.superseded;
+        self.epoch.bytes += fed.bytes;
+        self.epoch.may_cut = fed.may_cut;
+        self.position.advance(fed.after);
+        drop(fed.reservation);
+        Ok(())
+    }
+
+    async fn write(&mut self, outcome: Outcome) -> Result<()> {
+        for counts in &outcome.counts {
+            self.epoch.ledger.add(&EpochLedger { stages: vec![counts.clone()], ..EpochLedger::default() });
+        }
+        for (stage, reject) in outcome.rejects {
+            self.reject(stage, reject).await?;
+        }
+        for item in outcome.items {
+            let records = item.records();
+            if records == 0 {
+                continue;
+            }
+            if self.epoch.writer.is_none() {
+                self.epoch.writer = Some(self.load.sink.open(self.context()).await?);
+            }
+            if let Some(writer) = &mut self.epoch.writer {
+                writer.write(item).await?;
+                self.epoch.ledger.written += records;
+            }
+        }
+        Ok(())
+    }
+
+    async fn reject(&mut self, stage: usize, reject: Reject) -> Result<()> {
+        let stage = self.epoch.ledger.stages.get(stage).map_or("", |s| s.stage.as_str());
+        let Some(quarantine) = &self.load.quarantine else {
+            return Err(Error::data("quarantine record", "a record was rejected, and there is no quarantine")
+                .with("stage", stage)
+                .with("code", reject.code)
+                .with("reason", reject.reason)
+                .with_hint("give the pipeline a quarantine; the record is landed and nothing is lost"));
+        };
+        if self.epoch.rejects.is_none() {
+            self.epoch.rejects = Some(quarantine.open(self.context())?);
+        }
+        if let Some(rejects) = &mut self.epoch.rejects {
+            rejects.add(stage, reject).await?;
+        }
+        Ok(())
+    }
+
+    fn context(&self) -> EpochContext {
+        EpochContext {
+            shard: self.load.shard.clone(),
+            generation: self.owner.generation,
+            epoch: self.chain.next_number(),
+            env: self.load.env.clone(),
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        let settings = &self.load.settings;
+        self.epoch.may_cut
+            && (self.epoch.bytes >= settings.epoch_bytes || self.epoch.ledger.read >= settings.epoch_records)
+    }
+
+    /// Ends the epoch: stages its output, writes its checkpoint, and starts its commit (design rule 1).
+    async fn cut(&mut self) -> Result<()> {
+        if self.epoch.since.is_none() {
+            return Ok(());
+        }
+        let number = self.chain.next_number();
+        let Some(mut ordered) = self.ordered.take() else { return Err(Error::bug("cut epoch", "stages still run")) };
+        let fresh = Epoch::new(&self.leading, &ordered);
+        let Epoch { mut ledger, writer, rejects, .. } = std::mem::replace(&mut self.epoch, fresh);
+        let output = match writer {
+            Some(writer) => writer.finish().await?,
+            None => None,
+        };
+        let quarantine = match rejects {
+            Some(rejects) => rejects.finish().await?,
+            None => None,
+        };
+        ledger.staged = output.as_ref().map_or(0, |o| o.records);
+        ledger.quarantined = quarantine.as_ref().map_or(0, |q| q.records);
+        ledger.check().map_err(|e| e.with("shard", &self.load.shard).with("epoch", number))?;
+        let refs = self.newest.as_ref().map(|(_, c)| c.state.as_slice()).unwrap_or_default();
+        let stages = self.leading.stages.iter_mut().chain(&mut ordered.stages);
+        let state = match &self.load.state {
+            Some(state) => state.save(stages, refs, number).await?,
+            None => Vec::new(),
+        };
+        self.ordered = Some(ordered);
+        // At most one uncommitted epoch: the one before must be known to be committed.
+        self.settle().await?;
+        let previous = self.newest.as_ref().and_then(|(_, c)| c.marked);
+        let prepared =
+            output.map(|o| Prepared { previous, digest: digest(&o.staged), staged: o.staged });
+        let checkpoint = Checkpoint {
+            format: FORMAT.to_owned(),
+            config: self.load.config.clone(),
+            input: self.position.clone(),
+            state,
+            marked: if prepared.is_some() { Some(number) } else { previous },
+            prepared,
+            quarantine,
+            ledger: ledger.clone(),
+        };
+        let written = self.chain.append(checkpoint.encode()?).await?;
+        if written != number {
+            return Err(Error::bug("write checkpoint", "another number than announced").with("number", written));
+        }
+        self.load.events.send(Event::EpochPrepared { shard: self.load.shard.clone(), epoch: number });
+        let commit = {
+            let (env, sink) = (self.load.env.clone(), Arc::clone(&self.load.sink));
+            let (quarantine, owner) = (self.load.quarantine.clone(), self.owner.clone());
+            let checkpoint = checkpoint.clone();
+            Task::spawn("commit epoch", async move {
+                roll_forward(&env, sink.as_ref(), quarantine.as_ref(), &owner, number, &checkpoint).await
+            })
+        };
+        self.pending = Some(Pending { number, ledger, position: checkpoint.input.clone(), commit });
+        self.newest = Some((number, checkpoint));
+        Ok(())
+    }
+
+    /// Waits until the prepared epoch is committed.
+    async fn settle(&mut self) -> Result<()> {
+        if self.pending.is_none() {
+            return Ok(());
+        }
+        let committed = settled(&mut self.pending).await;
+        let pending = self.pending.take();
+        self.committed(pending, committed?).await
+    }
+
+    async fn committed(&mut self, pending: Option<Pending>, result: Result<()>) -> Result<()> {
+        result?;
+        let Some(Pending { number, ledger, position, .. }) = pending else { return Ok(()) };
+        if let (Some(retention), InputPosition::Landing(position)) = (&self.load.retention, position) {
+            retention.publish(&self.load.shard.pipeline, position).await?;
+        }
+        self.ledger.add(&ledger);
+        self.epochs += 1;
+        self.load.events.send(Event::EpochCommitted { shard: self.load.shard.clone(), epoch: number, ledger });
+        Ok(())
+    }
+
+    /// Gives up what was staged since the last checkpoint, and goes on from there without `response`.
+    async fn go_back(&mut self, response: u64) -> Result<()> {
+        self.load.events.send(Event::ResponseSuperseded { shard: self.load.shard.clone() });
+        self.in_flight.clear();
+        let Some(mut ordered) = self.ordered.take() else { return Err(Error::bug("go back", "stages still run")) };
+        let (refs, position) = match &self.newest {
+            Some((_, checkpoint)) => (checkpoint.state.clone(), checkpoint.input.clone()),
+            None => (Vec::new(), InputPosition::Landing(LandingPosition { segment: 1, record: 0 })),
+        };
+        self.epoch = Epoch::new(&self.leading, &ordered);
+        let stages = self.leading.stages.iter_mut().chain(&mut ordered.stages);
+        super::state::restore(self.load.state.as_ref(), stages, &refs).await?;
+        self.ordered = Some(ordered);
+        self.feed.rewind(&position, response)?;
+        self.position = position;
+        Ok(())
+    }
+}
+
+async fn first(in_flight: &mut VecDeque<InFlight>) -> Result<Result<(Program, Result<Outcome>)>> {
+    match in_flight.front_mut() {
+        Some(InFlight { work, .. }) => work.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn settled(pending: &mut Option<Pending>) -> Result<Result<()>> {
+    match pending {
+        Some(Pending { commit, .. }) => commit.await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Loaded {
+    /// Deletes what no recovery and no reader needs any more: boundaries first, then objects. Returns how many.
+    pub(super) async fn collect(&mut self) -> Result<u64> {
+        let Some((number, checkpoint)) = &self.newest else { return Ok(0) };
+        let load = &self.load;
+        let mut deleted = self.chain.collect(number.saturating_sub(load.settings.kept_checkpoints)).await?;
+        if let Some(state) = &load.state {
+            deleted += state.collect(&checkpoint.state, *number).await?;
+        }
+        let generation = self.chain.generation();
+        let staged: Vec<_> = checkpoint.prepared.iter().map(|p| p.staged.clone()).collect();
+        deleted += load.sink.collect(&load.shard, generation, &staged).await?;
+        if let Some(quarantine) = &load.quarantine {
+            let keep: Vec<_> = checkpoint.quarantine.iter().cloned().collect();
+            deleted += quarantine.collect(&load.shard, generation, &keep).await?;
+        }
+        Ok(deleted)
+    }
+}

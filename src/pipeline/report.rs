@@ -1,0 +1,171 @@
+use crate::landing::PartitionEnd;
+use crate::model::{EpochLedger, PartitionId, PipelineName, StopReason, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What was landed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct LandedCounts {
+    /// Segments.
+    pub segments: u64,
+    /// Pages.
+    pub pages: u64,
+    /// Records.
+    pub records: u64,
+    /// Bytes of bodies.
+    pub bytes: u64,
+    /// Bytes written.
+    pub stored_bytes: u64,
+}
+
+impl LandedCounts {
+    pub(super) fn add(&mut self, pages: u64, records: u64, bytes: u64, stored_bytes: u64) {
+        self.segments += 1;
+        self.pages += pages;
+        self.records += records;
+        self.bytes += bytes;
+        self.stored_bytes += stored_bytes;
+    }
+
+    pub(super) fn add_all(&mut self, other: &Self) {
+        self.segments += other.segments;
+        self.pages += other.pages;
+        self.records += other.records;
+        self.bytes += other.bytes;
+        self.stored_bytes += other.stored_bytes;
+    }
+}
+
+/// How the read of a partition went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PartitionReport {
+    /// The partition.
+    pub partition: PartitionId,
+    /// Why the read ended.
+    pub reason: StopReason,
+    /// Pages read.
+    pub pages: u64,
+    /// Records read.
+    pub records: u64,
+}
+
+impl PartitionReport {
+    pub(super) fn of(end: &PartitionEnd) -> Self {
+        Self {
+            partition: end.partition.clone(),
+            reason: end.reason.clone(),
+            pages: end.pages,
+            records: end.records,
+        }
+    }
+}
+
+/// What a run did: the balanced ledger, and why each partition ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RunReport {
+    /// The pipeline.
+    pub pipeline: PipelineName,
+    /// What the sink promises.
+    pub promise: String,
+    /// When the run began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// Whether it was stopped before its end.
+    pub stopped: bool,
+    /// What was landed in this run; all zero without a landing.
+    pub landed: LandedCounts,
+    /// Epochs committed in this run.
+    pub epochs: u64,
+    /// What became of the records of the committed epochs, at every hop.
+    pub ledger: EpochLedger,
+    /// The partitions that were read.
+    pub partitions: Vec<PartitionReport>,
+}
+
+impl RunReport {
+    /// Whether every partition was read to a proven end.
+    pub fn is_complete(&self) -> bool {
+        !self.stopped && self.partitions.iter().all(|p| p.reason.is_complete())
+    }
+}
+
+/// Partitions that are named one by one in the table.
+const SHOWN: usize = 20;
+
+impl fmt::Display for RunReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.ended_at.saturating_since(self.started_at).as_secs_f64();
+        let end = if self.stopped { "stopped" } else if self.is_complete() { "complete" } else { "incomplete" };
+        writeln!(f, "pipeline {} · {end} · {} epochs · {seconds:.2} s · {}", self.pipeline, self.epochs, self.promise)?;
+        if self.landed.segments > 0 {
+            let LandedCounts { segments, pages, records, bytes, stored_bytes } = &self.landed;
+            writeln!(
+                f,
+                "landed   {records} records in {pages} pages, {segments} segments ({} as {})",
+                size(*bytes),
+                size(*stored_bytes)
+            )?;
+        }
+        writeln!(f)?;
+        writeln!(
+            f,
+            "{:<20} {:>11} {:>11} {:>11} {:>11} {:>11} {:>11}",
+            "hop", "in", "out", "filtered", "repeated", "quarantined", "fanned out"
+        )?;
+        let mut row = |name: &str, counts: [u64; 6]| {
+            write!(f, "{name:<20}")?;
+            counts.iter().try_for_each(|n| write!(f, " {n:>11}"))?;
+            writeln!(f)
+        };
+        let l = &self.ledger;
+        row("read", [l.read + l.superseded, l.read, 0, 0, 0, 0])?;
+        for s in &l.stages {
+            row(&s.stage, [s.input, s.output, s.filtered, s.deduplicated, s.quarantined, s.fanned_out])?;
+        }
+        row("committed", [l.written, l.staged, 0, 0, 0, 0])?;
+        if l.superseded > 0 {
+            writeln!(f, "{} records of responses that never became whole were passed over", l.superseded)?;
+        }
+        writeln!(
+            f,
+            "{} read = {} committed + {} repeated + {} filtered + {} quarantined{}",
+            l.read,
+            l.staged,
+            l.deduplicated(),
+            l.filtered(),
+            l.quarantined,
+            match l.stages.iter().map(|s| s.fanned_out).sum::<u64>() {
+                0 => String::new(),
+                n => format!(" - {n} fanned out"),
+            }
+        )?;
+        writeln!(f)?;
+        for p in self.partitions.iter().take(SHOWN) {
+            writeln!(f, "partition {}: {} records in {} pages; {}", p.partition, p.records, p.pages, p.reason)?;
+        }
+        if self.partitions.len() > SHOWN {
+            let rest = &self.partitions[SHOWN..];
+            let complete = rest.iter().filter(|p| p.reason.is_complete()).count();
+            writeln!(f, "and {} more partitions, {complete} of them complete", rest.len())?;
+        }
+        Ok(())
+    }
+}
+
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    let mut value = bytes as f64;
+    let mut unit = "B";
+    for next in UNITS {
+        if value < 1024.0 {
+            break;
+        }
+        value /= 1024.0;
+        unit = next;
+    }
+    if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") }
+}

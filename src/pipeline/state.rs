@@ -1,0 +1,109 @@
+//! The states of the stages, kept as immutable objects beside the chain and named in the checkpoints.
+
+use super::epoch::{StateRef, hex};
+use super::erased::AnyStage;
+use crate::error::{Error, Result};
+use crate::model::ShardKey;
+use crate::store::{ObjectPath, Store};
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+
+/// Where the states of the stages of a shard are kept.
+#[derive(Clone, Debug)]
+pub(super) struct StateObjects {
+    store: Store,
+    folder: ObjectPath,
+}
+
+/// Parts of one stage's state before they are replaced by a new base.
+const MAX_PARTS: usize = 16;
+
+impl StateObjects {
+    pub(super) fn new(store: &Store, prefix: &ObjectPath, shard: &ShardKey) -> Result<Self> {
+        let folder = prefix.join(&format!("{}/state/{:04}", shard.pipeline, shard.shard))?;
+        Ok(Self { store: store.clone(), folder })
+    }
+
+    async fn read(&self, reference: &StateRef) -> Result<Bytes> {
+        let damaged = |what: &'static str| {
+            Error::corrupt("restore state", what)
+                .with("object", &reference.path)
+                .with_hint("restore it from a backup, or start over under a new pipeline name: the landing replays")
+        };
+        let path = self.folder.join(&reference.path)?;
+        let bytes = self.store.get(&path, None).await?.ok_or_else(|| damaged("a part of a stage's state is missing"))?;
+        if hex(&Sha256::digest(&bytes)) != reference.sha256 {
+            return Err(damaged("a part of a stage's state is damaged"));
+        }
+        Ok(bytes)
+    }
+
+    /// Writes what the stages learned in epoch `number`; returns the parts to name in its checkpoint.
+    pub(super) async fn save(
+        &self,
+        stages: impl Iterator<Item = &mut Box<dyn AnyStage>>,
+        refs: &[StateRef],
+        number: u64,
+    ) -> Result<Vec<StateRef>> {
+        let mut saved = Vec::new();
+        for stage in stages {
+            let name = stage.name().to_owned();
+            let Some(state) = stage.state() else { continue };
+            let mut parts: Vec<StateRef> = refs.iter().filter(|r| r.stage == name).cloned().collect();
+            let learned = if parts.len() < MAX_PARTS {
+                state.delta()?
+            } else {
+                parts.clear();
+                Some(state.base()?)
+            };
+            if let Some(bytes) = learned {
+                let sha256 = hex(&Sha256::digest(&bytes));
+                let path = format!("{}/{number:020}-{}", ObjectPath::encode(&name), &sha256[..16]);
+                let size = bytes.len() as u64;
+                self.store.put(&self.folder.join(&path)?, bytes).await?;
+                parts.push(StateRef { stage: name, path, sha256, bytes: size });
+            }
+            saved.extend(parts);
+        }
+        Ok(saved)
+    }
+
+    /// Deletes parts of epochs up to `newest` that the newest checkpoint does not name.
+    pub(super) async fn collect(&self, keep: &[StateRef], newest: u64) -> Result<u64> {
+        let keep: Vec<ObjectPath> = keep.iter().map(|r| self.folder.join(&r.path)).collect::<Result<_>>()?;
+        let mut deleted = 0;
+        for object in self.store.list(&self.folder).await? {
+            let number = object.path.file_name().split('-').next().and_then(|n| n.parse::<u64>().ok());
+            if number.is_some_and(|n| n <= newest) && !keep.contains(&object.path) {
+                self.store.delete(&object.path).await?;
+                deleted += 1;
+            }
+        }
+        Ok(deleted)
+    }
+}
+
+/// Gives each stage the state that a checkpoint names; without state objects, every stage begins afresh.
+pub(super) async fn restore(
+    objects: Option<&StateObjects>,
+    stages: impl Iterator<Item = &mut Box<dyn AnyStage>>,
+    refs: &[StateRef],
+) -> Result<()> {
+    for stage in stages {
+        let name = stage.name().to_owned();
+        let mut parts = Vec::new();
+        if let Some(objects) = objects {
+            for reference in refs.iter().filter(|r| r.stage == name) {
+                parts.push(objects.read(reference).await?);
+            }
+        }
+        if let Some(state) = stage.state() {
+            state.restore(parts).map_err(|e| e.with("stage", name))?;
+        } else if !parts.is_empty() {
+            return Err(Error::config("restore state", "a stage with state became one without")
+                .with("stage", name)
+                .with_hint("put the stage back, or start over under a new pipeline name"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! A spawned task that ends with its owner.
+
+use crate::error::{Error, Result};
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::task::JoinHandle;
+
+/// A task that is aborted when this is dropped, and whose panic is an error.
+pub(super) struct Task<T> {
+    operation: &'static str,
+    handle: JoinHandle<T>,
+}
+
+impl<T: Send + 'static> Task<T> {
+    pub(super) fn spawn(operation: &'static str, future: impl Future<Output = T> + Send + 'static) -> Self {
+        Self { operation, handle: tokio::spawn(future) }
+    }
+
+    pub(super) fn abort(&self) {
+        self.handle.abort();
+    }
+}
+
+impl<T> Future for Task<T> {
+    type Output = Result<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let operation = self.operation;
+        Pin::new(&mut self.handle).poll(cx).map(|joined| {
+            joined.map_err(|e| match e.try_into_panic() {
+                Ok(panic) => crate::env::panicked(operation, panic.as_ref()),
+                Err(_) => Error::cancelled(operation),
+            })
+        })
+    }
+}
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.handle.abort();
+    }
+}
