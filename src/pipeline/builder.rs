@@ -267,13 +267,17 @@ fn check_stages(
         if remembers && !has_state {
             return Err(Error::config("build pipeline", "a stage has state, and there is no place for it")
                 .with("stage", name)
-                .with_hint("use a checkpoint store with objects (`StoreCheckpoints`), or add `.state_in(&store, \"…\")`"));
+                .with_hint(
+                    "use a checkpoint store with objects (`StoreCheckpoints`), or add `.state_in(&store, \"…\")`",
+                ));
         }
         if remembers && stage.fork().is_none() && settings.shards > 1 && !keys_stay_in_partition {
             return Err(Error::config("build pipeline", "a stage compares records, and there are several shards")
                 .with("stage", name)
                 .with("shards", settings.shards)
-                .with_hint("use one shard, or declare `.keys_stay_in_partition()` if no key occurs in two partitions"));
+                .with_hint(
+                    "use one shard, or declare `.keys_stay_in_partition()` if no key occurs in two partitions",
+                ));
         }
         if !names.insert(name.clone()) {
             return Err(Error::config("build pipeline", "two stages have the same name")
@@ -325,6 +329,9 @@ fn config_record(
 
 impl<S, I, K> Debug for PipelineBuilder<S, I, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PipelineBuilder").field("name", &self.name).field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("PipelineBuilder")
+            .field("name", &self.name)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }

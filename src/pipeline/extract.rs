@@ -5,7 +5,7 @@ use super::events::{Event, Events};
 use super::handoff::{Handed, HandoffSender};
 use super::report::{LandedCounts, PartitionReport};
 use crate::error::{Error, ErrorKind, Result};
-use crate::landing::{Landing, LandedSegment, LandingWriter, PartitionEnd, SegmentDraft};
+use crate::landing::{LandedSegment, Landing, LandingWriter, PartitionEnd, SegmentDraft};
 use crate::model::{Page, Partition, PartitionId, PositionValue, ShardKey, StopReason};
 use crate::source::{Emission, Reservation};
 use futures::FutureExt;

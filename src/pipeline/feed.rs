@@ -209,7 +209,7 @@ impl LandingFeed {
                 .with("segment", number)
                 .with_hint("restore it from a backup; nothing after it is loaded until then")
         })?;
-        let segment = segment.after(LandingPosition { segment: number, record: self.skip });
+        let segment = segment.after(LandingPosition { segment: number, record: self.skip })?;
         if segment.is_fence {
             self.queue.push_back(Queued::Fence);
         }

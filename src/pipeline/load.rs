@@ -1,9 +1,11 @@
 //! Landing to sink, for one shard: stages run beside the I/O, epochs are prepared, then committed.
 
-use super::epoch::{Checkpoint, ConfigRecord, FORMAT, InputPosition, Owner, Prepared, check_mark, digest, roll_forward};
+use super::epoch::{
+    Checkpoint, ConfigRecord, FORMAT, InputPosition, Owner, Prepared, check_mark, digest, roll_forward,
+};
 use super::erased::{AnySink, AnyStage, AnyWriter};
 use super::events::{Event, Events};
-use super::feed::{Advance, Feed, FedItem, Input};
+use super::feed::{Advance, FedItem, Feed, Input};
 use super::program::{Outcome, Program};
 use super::settings::Settings;
 use super::state::StateObjects;
@@ -234,9 +236,8 @@ impl Running {
                 }
                 () = env.sleep(left), if self.epoch.since.is_some() && self.epoch.may_cut && !left.is_zero() => {}
             }
-            let aged = self.epoch.since.is_some_and(|s| {
-                env.monotonic().saturating_sub(s) >= self.load.settings.epoch_age
-            });
+            let aged =
+                self.epoch.since.is_some_and(|s| env.monotonic().saturating_sub(s) >= self.load.settings.epoch_age);
             if aged && self.epoch.may_cut {
                 self.cut().await?;
             }
@@ -337,7 +338,7 @@ impl Running {
                 .with_hint("give the pipeline a quarantine; the record is landed and nothing is lost"));
         };
         if self.epoch.rejects.is_none() {
-            self.epoch.rejects = Some(quarantine.open(self.context())?);
+            self.epoch.rejects = Some(quarantine.open(&self.context())?);
         }
         if let Some(rejects) = &mut self.epoch.rejects {
             rejects.add(stage, reject).await?;
@@ -356,8 +357,10 @@ impl Running {
 
     fn is_full(&self) -> bool {
         let settings = &self.load.settings;
+        let staged = self.epoch.writer.as_ref().map_or(0, |w| w.staged_bytes());
         self.epoch.may_cut
-            && (self.epoch.bytes >= settings.epoch_bytes || self.epoch.ledger.read >= settings.epoch_records)
+            && (self.epoch.bytes.max(staged) >= settings.epoch_bytes
+                || self.epoch.ledger.read >= settings.epoch_records)
     }
 
     /// Ends the epoch: stages its output, writes its checkpoint, and starts its commit (design rule 1).
@@ -390,8 +393,7 @@ impl Running {
         // At most one uncommitted epoch: the one before must be known to be committed.
         self.settle().await?;
         let previous = self.newest.as_ref().and_then(|(_, c)| c.marked);
-        let prepared =
-            output.map(|o| Prepared { previous, digest: digest(&o.staged), staged: o.staged });
+        let prepared = output.map(|o| Prepared { previous, digest: digest(&o.staged), staged: o.staged });
         let checkpoint = Checkpoint {
             format: FORMAT.to_owned(),
             config: self.load.config.clone(),

@@ -53,12 +53,7 @@ pub struct PartitionReport {
 
 impl PartitionReport {
     pub(super) fn of(end: &PartitionEnd) -> Self {
-        Self {
-            partition: end.partition.clone(),
-            reason: end.reason.clone(),
-            pages: end.pages,
-            records: end.records,
-        }
+        Self { partition: end.partition.clone(), reason: end.reason.clone(), pages: end.pages, records: end.records }
     }
 }
 
@@ -99,7 +94,13 @@ const SHOWN: usize = 20;
 impl fmt::Display for RunReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.ended_at.saturating_since(self.started_at).as_secs_f64();
-        let end = if self.stopped { "stopped" } else if self.is_complete() { "complete" } else { "incomplete" };
+        let end = if self.stopped {
+            "stopped"
+        } else if self.is_complete() {
+            "complete"
+        } else {
+            "incomplete"
+        };
         writeln!(f, "pipeline {} · {end} · {} epochs · {seconds:.2} s · {}", self.pipeline, self.epochs, self.promise)?;
         if self.landed.segments > 0 {
             let LandedCounts { segments, pages, records, bytes, stored_bytes } = &self.landed;

@@ -1,16 +1,16 @@
 //! One run of a pipeline: opens every shard, extracts and loads at the same time, and reports.
 
+use super::Pipeline;
+use super::epoch::InputPosition;
+use super::erased::ReadContext;
 use super::events::{Event, Events, Status};
 use super::extract::{Extract, Extracted, ReadEnd, partitions_of, read_partitions};
 use super::feed::{Feed, LandingFeed};
-use super::epoch::InputPosition;
-use super::erased::ReadContext;
 use super::handoff::handoff;
 use super::load::{Load, Loaded, OpenLoad};
 use super::report::{PartitionReport, RunReport};
 use super::state::StateObjects;
 use super::task::Task;
-use super::Pipeline;
 use crate::checkpoint::chain;
 use crate::error::{Error, ErrorKind, Result};
 use crate::landing::{Landing, LandingReader, LandingWriter, PartitionEnd, Retention};
@@ -213,7 +213,8 @@ impl Run {
         }
         let partitions = pipeline.source.partitions(env).await?;
         let capacity = pipeline.settings.memory_bytes;
-        let budget = Arc::new(Semaphore::new(usize::try_from(capacity).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)));
+        let budget =
+            Arc::new(Semaphore::new(usize::try_from(capacity).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)));
         let mut tasks = Vec::new();
         for number in 0..pipeline.settings.shards {
             let cx = ReadContext {
@@ -389,7 +390,12 @@ impl Shard {
                     partition: partition.clone(),
                     reason: reason.clone(),
                 });
-                extracted.partitions.push(PartitionReport::of(&PartitionEnd { partition, reason, pages: 0, records: 0 }));
+                extracted.partitions.push(PartitionReport::of(&PartitionEnd {
+                    partition,
+                    reason,
+                    pages: 0,
+                    records: 0,
+                }));
             }
         };
         let ((), (), loaded) = tokio::join!(reading, noting, loading);

@@ -13,7 +13,7 @@ pub struct Settings {
     pub parallel_partitions: usize,
     /// Bytes of pages in memory, from socket to sink, over all shards. Default 64 MiB.
     pub memory_bytes: u64,
-    /// An epoch is cut when it has taken in this many bytes. Default 256 MiB.
+    /// An epoch is cut when it has taken in, or staged, this many bytes. Default 256 MiB.
     pub epoch_bytes: u64,
     /// An epoch is cut when it has taken in this many records. Default 2,000,000.
     pub epoch_records: u64,

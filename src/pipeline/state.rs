@@ -31,7 +31,8 @@ impl StateObjects {
                 .with_hint("restore it from a backup, or start over under a new pipeline name: the landing replays")
         };
         let path = self.folder.join(&reference.path)?;
-        let bytes = self.store.get(&path, None).await?.ok_or_else(|| damaged("a part of a stage's state is missing"))?;
+        let bytes =
+            self.store.get(&path, None).await?.ok_or_else(|| damaged("a part of a stage's state is missing"))?;
         if hex(&Sha256::digest(&bytes)) != reference.sha256 {
             return Err(damaged("a part of a stage's state is damaged"));
         }
