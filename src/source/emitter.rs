@@ -104,7 +104,10 @@ impl<I: Item, P: Position> Emitter<I, P> {
     }
 
     /// Holds memory for the next item before it is read from the socket; waits while the pipeline is full.
-    /// More than half of the budget is never held by one item.
+    ///
+    /// Who holds something already never waits for more, or reads could wait for each other for ever: what is missing
+    /// then is taken if it is there, and else the budget is exceeded by it. More than half of the budget is never held
+    /// by one item.
     ///
     /// # Cancellation
     /// Cancel-safe: nothing is held if it is dropped.
@@ -112,18 +115,24 @@ impl<I: Item, P: Position> Emitter<I, P> {
     /// # Errors
     /// `Cancelled` if the pipeline stops meanwhile.
     pub async fn reserve(&mut self, bytes: u64) -> Result<()> {
-        let want = bytes.saturating_sub(self.held.bytes()).min((self.capacity / 2).saturating_sub(self.held.bytes()));
-        if want == 0 {
+        let missing = bytes.min(self.capacity / 2).saturating_sub(self.held.bytes());
+        let missing = u32::try_from(missing).unwrap_or(u32::MAX);
+        if missing == 0 {
             return Ok(());
         }
         let budget = Arc::clone(&self.budget);
+        if self.held.bytes() > 0 {
+            if let Ok(permit) = budget.try_acquire_many_owned(missing) {
+                self.held.merge(Reservation::of(permit));
+            }
+            return Ok(());
+        }
         let permit = tokio::select! {
             biased;
             () = stopped(&mut self.stop) => return Err(Error::cancelled("reserve memory")),
-            permit = budget.acquire_many_owned(u32::try_from(want).unwrap_or(u32::MAX)) => permit,
+            permit = budget.acquire_many_owned(missing) => permit,
         };
-        let permit = permit.map_err(|_| Error::cancelled("reserve memory"))?;
-        self.held.merge(Reservation::of(permit));
+        self.held = Reservation::of(permit.map_err(|_| Error::cancelled("reserve memory"))?);
         Ok(())
     }
 
@@ -147,6 +156,8 @@ impl<I: Item, P: Position> Emitter<I, P> {
     /// `Cancelled` if the pipeline stops; pass it on.
     pub async fn emit_part(&mut self, item: I) -> Result<()> {
         if self.passed.is_none() {
+            // Whoever has the gate may need the memory.
+            self.held = Reservation::none();
             let gate = Arc::clone(&self.gate.0);
             self.passed = Some(tokio::select! {
                 biased;
@@ -200,4 +211,65 @@ impl<I, P> Debug for Emitter<I, P> {
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     // A pipeline that is gone has stopped too.
     let _gone = stop.wait_for(|stop| *stop).await.is_err();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Rows;
+    use crate::source::RowsRead;
+
+    type Numbers = Rows<u64>;
+
+    fn emitter(budget: &Arc<Semaphore>, queue: &mpsc::Sender<Emission<Numbers>>) -> Emitter<Numbers, RowsRead> {
+        // The sender is leaked into the test on purpose: the pipeline does not stop.
+        let (stop, stopped) = watch::channel(false);
+        std::mem::forget(stop);
+        Emitter::new(Partition::new("p"), Arc::clone(budget), 1_000, queue.clone(), stopped)
+    }
+
+    #[tokio::test]
+    async fn reads_that_hold_memory_never_wait_for_each_other() {
+        let budget = Arc::new(Semaphore::new(1_000));
+        let (queue, _emitted) = mpsc::channel(8);
+        let (mut one, mut two) = (emitter(&budget, &queue), emitter(&budget, &queue));
+        one.reserve(500).await.expect("free");
+        two.reserve(500).await.expect("free");
+        // Both turn out to need more than there is.
+        one.emit(Rows(vec![0; 80]), &RowsRead(80)).await.expect("goes on");
+        two.emit(Rows(vec![0; 80]), &RowsRead(80)).await.expect("goes on");
+    }
+
+    #[tokio::test]
+    async fn a_full_pipeline_makes_a_read_wait_and_a_written_item_lets_it_go_on() {
+        let budget = Arc::new(Semaphore::new(1_000));
+        let (queue, mut emitted) = mpsc::channel(8);
+        let (mut one, mut two) = (emitter(&budget, &queue), emitter(&budget, &queue));
+        let all = Arc::clone(&budget).acquire_many_owned(600).await.expect("free");
+        one.emit(Rows(vec![0; 50]), &RowsRead(50)).await.expect("400 bytes fit");
+        let mut waiting = std::pin::pin!(two.emit(Rows(vec![0; 50]), &RowsRead(50)));
+        assert!(futures::poll!(waiting.as_mut()).is_pending());
+        drop(emitted.recv().await);
+        waiting.await.expect("memory is free again");
+        drop(all);
+    }
+
+    #[tokio::test]
+    async fn parts_of_two_responses_never_mix() {
+        let budget = Arc::new(Semaphore::new(1_000));
+        let (queue, mut emitted) = mpsc::channel(8);
+        let gate = Gate::default();
+        let mut one = emitter(&budget, &queue).with_gate(gate.clone());
+        let mut two = emitter(&budget, &queue).with_gate(gate);
+        one.emit_part(Rows(vec![1])).await.expect("first");
+        let mut waiting = std::pin::pin!(two.emit_part(Rows(vec![2])));
+        assert!(futures::poll!(waiting.as_mut()).is_pending());
+        one.emit(Rows(vec![1]), &RowsRead(2)).await.expect("last part");
+        waiting.await.expect("its turn");
+        let mut order = Vec::new();
+        while let Ok(emission) = emitted.try_recv() {
+            order.extend(emission.item.map(|rows| rows.0[0]));
+        }
+        assert_eq!(order, [1, 1, 2]);
+    }
 }

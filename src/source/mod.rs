@@ -4,7 +4,7 @@ mod emitter;
 mod iter;
 
 pub use emitter::{Emission, Emitter, Gate, Reservation};
-pub use iter::IterSource;
+pub use iter::{IterSource, RowsRead};
 
 use crate::env::Env;
 use crate::error::Result;
