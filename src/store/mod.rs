@@ -3,10 +3,13 @@
 mod local;
 mod memory;
 mod path;
+mod probe;
+mod uri;
 
 pub use local::LocalStore;
 pub use memory::MemoryStore;
 pub use path::ObjectPath;
+pub use probe::probe;
 
 use crate::error::Result;
 use crate::model::Timestamp;
@@ -16,6 +19,7 @@ use std::fmt::Debug;
 use std::ops::{Deref, Range};
 use std::path::Path;
 use std::sync::Arc;
+use uri::Place;
 
 /// What came of a create-if-absent, as the store answered it. The answer may be wrong: see
 /// [`chain`](crate::checkpoint::chain), where one function decides by reading back.
@@ -47,9 +51,13 @@ pub struct ObjectInfo {
 /// 4. *Strong reads*: `get` after a completed write sees it.
 /// 5. *Hints*: `list` may be behind. No step of the protocol depends on it being complete.
 ///
+/// # Requires
+/// 1. An object's name is not the root, and not the folder of another object: no `a` beside `a/b`.
+///
 /// # Errors
 /// `Unavailable` (transient) if nothing happened; `Ambiguous` if it may have happened. `create` may also answer
-/// [`Created::Exists`] for its own earlier try.
+/// [`Created::Exists`] for its own earlier try, and where another writer was under way and then failed: read back.
+/// `Config` or `Auth` where trying again does not help.
 ///
 /// # Cancellation
 /// Every method may be dropped at any await; the effect may then have happened or not.
@@ -64,13 +72,15 @@ pub trait ObjectAccess: Send + Sync + Debug + 'static {
     /// Starts to write a large object, which is seen only after `finish`, and then replaces one that is there.
     async fn upload(&self, path: &ObjectPath) -> Result<Box<dyn Upload>>;
 
-    /// Reads an object, or a range of it; `None` if there is none.
+    /// Reads an object, or a range of it; `None` if there is none. What lies behind the object's end is not answered: a
+    /// range may give fewer bytes, or none.
     async fn get(&self, path: &ObjectPath, range: Option<Range<u64>>) -> Result<Option<Bytes>>;
 
     /// The objects whose names start with the folder `prefix`, in order of their names.
     async fn list(&self, prefix: &ObjectPath) -> Result<Vec<ObjectInfo>>;
 
-    /// Gives an object another name, replacing one that is there. `false` if there is no object `from`.
+    /// Gives an object another name, replacing one that is there. `false` if there is no object `from`: perhaps an earlier
+    /// try has moved it. A crash may leave the object under both names, never under none.
     async fn rename(&self, from: &ObjectPath, to: &ObjectPath) -> Result<bool>;
 
     /// Deletes an object; it is no error if there is none.
@@ -80,7 +90,7 @@ pub trait ObjectAccess: Send + Sync + Debug + 'static {
 /// Writes one large object. Dropped before `finish`, it leaves nothing that a reader sees.
 #[async_trait]
 pub trait Upload: Send {
-    /// Adds bytes.
+    /// Adds bytes. After an error, or if it was dropped before it was done, the upload cannot be finished.
     async fn write(&mut self, bytes: Bytes) -> Result<()>;
 
     /// Makes the object durable and visible; returns its size.
@@ -100,6 +110,18 @@ impl Store {
     /// Objects in memory: for tests.
     pub fn memory() -> Self {
         Self::new(MemoryStore::default())
+    }
+
+    /// The store at a place that is given as text, as in a configuration: the path of a folder, `file:///path` (with
+    /// `%20` for a space) or `memory://` (empty, and different in each call).
+    ///
+    /// # Errors
+    /// `Config` if `uri` is none of these, or if the folder cannot be made or written.
+    pub fn from_uri(uri: &str) -> Result<Self> {
+        match Place::parse(uri)? {
+            Place::Folder(folder) => Self::local(folder),
+            Place::Memory => Ok(Self::memory()),
+        }
     }
 
     /// Objects as files below `folder`, which is made if it is not there. Files and folders are synced.

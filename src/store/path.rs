@@ -72,6 +72,14 @@ impl ObjectPath {
         &self.0
     }
 
+    /// Whether this name lies in the folder `folder`, at any depth. Everything but the root lies in the root.
+    pub fn is_below(&self, folder: &Self) -> bool {
+        if folder.0.is_empty() {
+            return !self.0.is_empty();
+        }
+        self.0.strip_prefix(&folder.0).is_some_and(|rest| rest.starts_with('/'))
+    }
+
     /// The last segment.
     pub fn file_name(&self) -> &str {
         self.0.rsplit('/').next().unwrap_or_default()
@@ -94,6 +102,14 @@ mod tests {
             assert!(ObjectPath::parse(bad).is_err(), "{bad:?}");
         }
         assert_eq!(ObjectPath::parse("/a/b/").expect("fine").join("c=1/d.x").expect("fine").as_str(), "a/b/c=1/d.x");
+    }
+
+    #[test]
+    fn lies_in_its_folders_only() {
+        let path = |text| ObjectPath::parse(text).expect("a name");
+        assert!(path("a/b/c").is_below(&path("a")) && path("a/b/c").is_below(&path("a/b")));
+        assert!(!path("a/b").is_below(&path("a/b")) && !path("ab/c").is_below(&path("a")));
+        assert!(path("a").is_below(&ObjectPath::root()) && !ObjectPath::root().is_below(&ObjectPath::root()));
     }
 
     #[test]
