@@ -1,0 +1,259 @@
+use crate::error::{Error, Result};
+use crate::model::{Item, LandingPosition, Page, Reject, Span};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array};
+use arrow::compute::{filter, filter_record_batch, take_record_batch};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// Rows on their way, with where each came from.
+///
+/// A batch holds its [`Page`], so that the exact bytes of a row can be had until it is written.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    rows: RecordBatch,
+    origin: Option<Provenance>,
+}
+
+/// Which records of which page the rows are.
+#[derive(Clone, Debug)]
+struct Provenance {
+    page: Arc<Page>,
+    spans: Arc<[Span]>,
+    records: Records,
+}
+
+/// The number within the page of the record of each row.
+#[derive(Clone, Debug)]
+enum Records {
+    /// Row 0 is this record, row 1 the next one, and so on.
+    From(u32),
+    Listed(UInt32Array),
+}
+
+impl Records {
+    fn of(&self, row: usize) -> Option<u32> {
+        match self {
+            Self::From(first) => first.checked_add(u32::try_from(row).ok()?),
+            Self::Listed(records) => records.values().get(row).copied(),
+        }
+    }
+}
+
+impl Batch {
+    /// Rows that come from no page. A refused row is then kept as text made of its values.
+    pub fn new(rows: RecordBatch) -> Self {
+        Self { rows, origin: None }
+    }
+
+    /// Rows that are the records `records` of `page`, which lie at `spans` in its body.
+    ///
+    /// # Errors
+    /// `Bug` if there are not as many records as rows, or one of them is not in the page.
+    pub fn from_page(rows: RecordBatch, page: Arc<Page>, spans: Arc<[Span]>, records: Vec<u32>) -> Result<Self> {
+        let refuse = |message| Err(Error::bug("make batch", message).with("rows", rows.num_rows()));
+        if records.len() != rows.num_rows() {
+            return refuse("there are not as many records as rows");
+        }
+        if records.iter().any(|r| spans.get(*r as usize).is_none_or(|s| s.of(&page.body).is_none())) {
+            return refuse("a record is not in the page");
+        }
+        let dense = |first: &u32| records.iter().zip(*first..).all(|(record, expected)| *record == expected);
+        let records = match records.first() {
+            None => Records::From(0),
+            Some(first) if dense(first) => Records::From(*first),
+            Some(_) => Records::Listed(records.into()),
+        };
+        Ok(Self { rows, origin: Some(Provenance { page, spans, records }) })
+    }
+
+    /// The rows.
+    pub fn rows(&self) -> &RecordBatch {
+        &self.rows
+    }
+
+    /// The number of rows.
+    pub fn num_rows(&self) -> usize {
+        self.rows.num_rows()
+    }
+
+    /// The page that the rows come from, if they come from one.
+    pub fn page(&self) -> Option<&Arc<Page>> {
+        self.origin.as_ref().map(|o| &o.page)
+    }
+
+    /// The column at `path`: a name, or names that lead into nested columns, with dots between them. A nested value is
+    /// null where something around it is.
+    ///
+    /// # Errors
+    /// `Config` if there is no such column.
+    pub fn column(&self, path: &str) -> Result<ArrayRef> {
+        super::path::resolve(&self.rows, path)
+    }
+
+    /// The rows for which `keep` is true (neither false nor null), with where they came from.
+    ///
+    /// # Errors
+    /// `Bug` if `keep` has another length.
+    pub fn filter(&self, keep: &BooleanArray) -> Result<Self> {
+        let failed = |e| Error::bug("filter batch", "the rows cannot be filtered").with_source(e);
+        if keep.len() != self.num_rows() {
+            return Err(Error::bug("filter batch", "the answer has another length than the batch")
+                .with("answer", keep.len())
+                .with("rows", self.num_rows()));
+        }
+        let rows = filter_record_batch(&self.rows, keep).map_err(failed)?;
+        let origin = match &self.origin {
+            None => None,
+            Some(origin) => {
+                let records = filter(&self.records()?, keep).map_err(failed)?;
+                Some(origin.with(&records))
+            }
+        };
+        Ok(Self { rows, origin })
+    }
+
+    /// The rows of the given numbers, in that order, with where they came from. A row may be taken twice.
+    ///
+    /// # Errors
+    /// `Bug` if there is no such row.
+    pub fn take(&self, numbers: &[u32]) -> Result<Self> {
+        if let Some(missing) = numbers.iter().find(|n| **n as usize >= self.num_rows()) {
+            return Err(Error::bug("take rows", "there is no such row")
+                .with("row", missing)
+                .with("rows", self.num_rows()));
+        }
+        let failed = |e| Error::bug("take rows", "the rows cannot be taken").with_source(e);
+        let numbers = UInt32Array::from(numbers.to_vec());
+        let rows = take_record_batch(&self.rows, &numbers).map_err(failed)?;
+        let origin = match &self.origin {
+            None => None,
+            Some(origin) => {
+                let records = arrow::compute::take(&self.records()?, &numbers, None).map_err(failed)?;
+                Some(origin.with(&records))
+            }
+        };
+        Ok(Self { rows, origin })
+    }
+
+    /// The same records with other columns.
+    ///
+    /// # Errors
+    /// `Bug` if the number of rows is another one.
+    pub fn with_rows(&self, rows: RecordBatch) -> Result<Self> {
+        if rows.num_rows() != self.num_rows() {
+            return Err(Error::bug("replace rows", "there are not as many rows as before")
+                .with("before", self.num_rows())
+                .with("after", rows.num_rows())
+                .with_hint("use `Batch::filter` or `Batch::take` to change which rows there are"));
+        }
+        Ok(Self { rows, origin: self.origin.clone() })
+    }
+
+    /// The exact bytes of the record of a row: a part of its page, not copied. For rows of no page, a JSON object of
+    /// their values as text. Empty if there is no such row.
+    pub fn raw(&self, row: usize) -> Bytes {
+        match &self.origin {
+            None => Bytes::from(self.as_text(row)),
+            Some(_) => self.span(row).map_or_else(Bytes::new, |(page, span)| slice(page, span)),
+        }
+    }
+
+    /// Where the record of a row was landed.
+    pub fn origin(&self, row: usize) -> Option<LandingPosition> {
+        let origin = self.origin.as_ref()?;
+        landed(&origin.page, origin.records.of(row)?)
+    }
+
+    /// The refusal of a row, with its exact bytes and where they were landed.
+    pub fn reject(&self, row: usize, code: &'static str, reason: impl Into<String>) -> Reject {
+        let origin = self.origin.as_ref().and_then(|o| Some((o, o.records.of(row)?)));
+        match origin {
+            Some((origin, record)) => reject_record(&origin.page, &origin.spans, record, code, reason.into()),
+            None => Reject::new(code, reason, self.raw(row)),
+        }
+    }
+
+    fn span(&self, row: usize) -> Option<(&Page, Span)> {
+        let origin = self.origin.as_ref()?;
+        let record = origin.records.of(row)?;
+        Some((&origin.page, *origin.spans.get(record as usize)?))
+    }
+
+    /// The number within the page of the record of each row.
+    fn records(&self) -> Result<UInt32Array> {
+        let rows = 0..self.num_rows();
+        match self.origin.as_ref().map(|o| &o.records) {
+            Some(Records::Listed(records)) => Ok(records.clone()),
+            Some(dense @ Records::From(_)) => rows
+                .map(|row| dense.of(row))
+                .collect::<Option<Vec<u32>>>()
+                .map(UInt32Array::from)
+                .ok_or_else(|| Error::bug("number rows", "more rows than a page has records")),
+            None => Ok(UInt32Array::from(Vec::new())),
+        }
+    }
+
+    fn as_text(&self, row: usize) -> String {
+        if row >= self.num_rows() {
+            return String::new();
+        }
+        let options = FormatOptions::new();
+        let value = |column: &ArrayRef| match ArrayFormatter::try_new(column, &options) {
+            Ok(_) if column.is_null(row) => serde_json::Value::Null,
+            Ok(formatter) => serde_json::Value::String(formatter.value(row).to_string()),
+            Err(_) => serde_json::Value::Null,
+        };
+        let schema = self.rows.schema();
+        let fields = schema.fields().iter().zip(self.rows.columns());
+        let object: serde_json::Map<_, _> = fields.map(|(field, column)| (field.name().clone(), value(column))).collect();
+        serde_json::Value::Object(object).to_string()
+    }
+}
+
+impl Provenance {
+    fn with(&self, records: &dyn Array) -> Self {
+        let records = records.as_any().downcast_ref::<UInt32Array>().cloned();
+        Self {
+            page: Arc::clone(&self.page),
+            spans: Arc::clone(&self.spans),
+            records: Records::Listed(records.expect("filtering and taking keep the type")),
+        }
+    }
+}
+
+impl Item for Batch {
+    fn records(&self) -> u64 {
+        self.num_rows() as u64
+    }
+
+    fn bytes(&self) -> u64 {
+        let page = self.origin.as_ref().map_or(0, |o| o.page.body.len() + size_of_val::<[Span]>(&o.spans));
+        (self.rows.get_array_memory_size() + page) as u64
+    }
+}
+
+/// The bytes at `span`, not copied; empty if it does not lie in the body.
+fn slice(page: &Page, span: Span) -> Bytes {
+    span.of(&page.body).map_or_else(Bytes::new, |bytes| page.body.slice_ref(bytes))
+}
+
+/// Where record number `record` of `page` was landed.
+pub(super) fn landed(page: &Page, record: u32) -> Option<LandingPosition> {
+    let start = page.origin?.start;
+    Some(LandingPosition { segment: start.segment, record: start.record.checked_add(u64::from(record))? })
+}
+
+/// The refusal of record number `record` of `page`.
+pub(super) fn reject_record(page: &Page, spans: &[Span], record: u32, code: &'static str, reason: String) -> Reject {
+    let span = spans.get(record as usize).copied();
+    Reject {
+        code,
+        reason,
+        raw: span.map_or_else(Bytes::new, |span| slice(page, span)),
+        partition: Some(page.partition.clone()),
+        origin: landed(page, record),
+        span,
+        received_at: Some(page.received_at),
+    }
+}

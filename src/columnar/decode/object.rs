@@ -1,0 +1,227 @@
+//! Objects: finds the column of each key, and fills in what is missing.
+
+use super::cursor::Cursor;
+use super::fault::{Checked, Fault};
+use super::node::{Node, broken};
+use crate::columnar::schema::Column;
+use crate::error::Result;
+use arrow::array::ArrayRef;
+use arrow::datatypes::{DataType, Field};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// What the decoder needs beside the columns while it works on a record.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    pub(super) text: Vec<u8>,
+    /// Fields of no column in this record.
+    pub(super) unknown: u64,
+    /// Whether a field of no column is refused.
+    pub(super) refuse_unknown: bool,
+    /// Numbers the objects, so that a key that comes twice in one is seen.
+    objects: u64,
+}
+
+/// The columns of an object, found by key.
+///
+/// Records of one source have their keys in one order, as a rule. So each key remembers which one came after it, and a
+/// key is first compared with the remembered one, quotes included; only if it is another one is it looked up.
+pub(super) struct Object {
+    children: Vec<Child>,
+    slots: Vec<Slot>,
+    by_name: HashMap<Box<[u8]>, u32>,
+}
+
+struct Child {
+    node: Node,
+    /// The key, for reasons.
+    key: String,
+    /// The object in which it was found last.
+    seen: u64,
+    /// Where its column goes among the columns of the whole; unused for a group.
+    place: usize,
+}
+
+/// A key that has been met, or is declared. The first slot is the beginning of the object.
+struct Slot {
+    /// The key as it stands in JSON, with its quotes.
+    quoted: Box<[u8]>,
+    /// The column; none if the field is ignored.
+    child: Option<u32>,
+    /// The slot of the key that came after it last time.
+    next: u32,
+}
+
+/// How many ignored keys are remembered.
+const MOST_SLOTS: usize = 1024;
+
+impl Object {
+    pub(super) fn new<'a>(columns: impl Iterator<Item = &'a Column>) -> Self {
+        let mut object = Self::empty();
+        for (place, column) in columns.enumerate() {
+            object.insert(&column.path, place, column);
+        }
+        object
+    }
+
+    fn empty() -> Self {
+        let begin = Slot { quoted: IMPOSSIBLE.into(), child: None, next: 0 };
+        Self { children: Vec::new(), slots: vec![begin], by_name: HashMap::new() }
+    }
+
+    /// Adds a column at the end of `path`, with groups on the way. The columns have been checked.
+    fn insert(&mut self, path: &[String], place: usize, column: &Column) {
+        let Some((key, inner)) = path.split_first() else { return };
+        if inner.is_empty() {
+            return self.add(key, place, Node::new(&column.name, &column.kind));
+        }
+        if !self.by_name.contains_key(key.as_bytes()) {
+            self.add(key, place, Node::group(key, Self::empty()));
+        }
+        let slot = self.by_name.get(key.as_bytes()).and_then(|slot| self.slots.get(*slot as usize));
+        let child = slot.and_then(|slot| self.children.get_mut(slot.child? as usize));
+        if let Some(group) = child.and_then(|child| child.node.object()) {
+            group.insert(inner, place, column);
+        }
+    }
+
+    fn add(&mut self, key: &str, place: usize, node: Node) {
+        let child = Some(self.children.len() as u32);
+        self.children.push(Child { node, key: key.to_owned(), seen: 0, place });
+        self.learn(key.as_bytes(), child);
+    }
+
+    fn learn(&mut self, key: &[u8], child: Option<u32>) -> usize {
+        let slot = self.slots.len();
+        // A key that JSON cannot have as it is cannot be compared so.
+        let plain = std::str::from_utf8(key).is_ok() && key.iter().all(|b| *b >= 0x20 && *b != b'"' && *b != b'\\');
+        let quoted = if plain { [b"\"", key, b"\""].concat() } else { IMPOSSIBLE.to_vec() };
+        // In the declared order, until another one has been met.
+        if let Some(before) = self.slots.last_mut() {
+            before.next = slot as u32;
+        }
+        self.slots.push(Slot { quoted: quoted.into(), child, next: 0 });
+        self.by_name.insert(key.into(), slot as u32);
+        slot
+    }
+
+    /// Takes an object; its brace is next.
+    pub(super) fn take(&mut self, cursor: &mut Cursor<'_>, scratch: &mut Scratch) -> Checked<()> {
+        scratch.objects += 1;
+        let this = scratch.objects;
+        let mut found = 0;
+        let mut before = 0;
+        cursor.sequence(b'}', |cursor| {
+            before = self.key(cursor, before, scratch)?;
+            cursor.space();
+            cursor.expect(b':', "a colon")?;
+            cursor.space();
+            let child = self.slots.get(before).and_then(|slot| slot.child);
+            let Some(child) = child.and_then(|child| self.children.get_mut(child as usize)) else {
+                scratch.unknown += 1;
+                return cursor.value();
+            };
+            if child.seen == this {
+                return Err(Fault::new("duplicate_key", "the key comes twice").within(&child.key));
+            }
+            child.seen = this;
+            found += 1;
+            child.node.take(cursor, scratch).map_err(|fault| fault.within(&child.key))
+        })?;
+        if found < self.children.len() {
+            for child in self.children.iter_mut().filter(|child| child.seen != this) {
+                child.node.take_null();
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a key and gives its slot; for a key that is not remembered, the first one.
+    #[inline(always)]
+    fn key(&mut self, cursor: &mut Cursor<'_>, before: usize, scratch: &mut Scratch) -> Checked<usize> {
+        let guess = self.slots.get(before).map_or(0, |slot| slot.next as usize);
+        if let Some(slot) = self.slots.get(guess) {
+            if cursor.rest().starts_with(&slot.quoted) {
+                cursor.skip(slot.quoted.len());
+                return Ok(guess);
+            }
+        }
+        self.look_up(cursor, before, scratch)
+    }
+
+    #[inline(never)]
+    fn look_up(&mut self, cursor: &mut Cursor<'_>, before: usize, scratch: &mut Scratch) -> Checked<usize> {
+        if cursor.peek() != b'"' {
+            return Err(cursor.broken("a key"));
+        }
+        let text = cursor.string()?;
+        scratch.text.clear();
+        text.unescape(&mut scratch.text)?;
+        let slot = match self.by_name.get(scratch.text.as_slice()) {
+            Some(slot) => *slot as usize,
+            None if scratch.refuse_unknown => return Err(unknown(&scratch.text)),
+            None if self.slots.len() < self.children.len() + MOST_SLOTS => {
+                let last = self.slots.len() - 1;
+                let kept = self.slots.get(last).map_or(0, |slot| slot.next);
+                let slot = self.learn(&scratch.text.clone(), None);
+                if let Some(slot) = self.slots.get_mut(last) {
+                    slot.next = kept;
+                }
+                slot
+            }
+            None => return Ok(0),
+        };
+        if let Some(before) = self.slots.get_mut(before) {
+            before.next = slot as u32;
+        }
+        Ok(slot)
+    }
+
+    pub(super) fn take_null(&mut self) {
+        for child in &mut self.children {
+            child.node.take_null();
+        }
+    }
+
+    pub(super) fn truncate(&mut self, rows: usize) {
+        for child in &mut self.children {
+            child.node.truncate(rows);
+        }
+    }
+
+    /// Gives the columns in their declared order, those of groups included.
+    pub(super) fn finish(&mut self) -> Result<Vec<ArrayRef>> {
+        let mut columns = Vec::with_capacity(self.children.len());
+        self.finish_into(&mut columns)?;
+        columns.sort_by_key(|(place, _)| *place);
+        Ok(columns.into_iter().map(|(_, column)| column).collect())
+    }
+
+    fn finish_into(&mut self, columns: &mut Vec<(usize, ArrayRef)>) -> Result<()> {
+        for child in &mut self.children {
+            if *child.node.field().data_type() == DataType::Null {
+                let group = child.node.object().ok_or_else(|| broken("a group has no columns"))?;
+                group.finish_into(columns)?;
+            } else {
+                columns.push((child.place, child.node.finish()?));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Object {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let fields: Vec<&Arc<Field>> = self.children.iter().map(|child| child.node.field()).collect();
+        f.debug_struct("Object").field("fields", &fields).finish_non_exhaustive()
+    }
+}
+
+#[cold]
+fn unknown(key: &[u8]) -> Box<Fault> {
+    let name: String = String::from_utf8_lossy(key).chars().take(64).collect();
+    Fault::new("unknown_field", format!("a field that no column is declared for: {name:?}"))
+}
+
+/// Bytes that no JSON has.
+const IMPOSSIBLE: &[u8] = b"\xff";
