@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 
 pub mod checkpoint;
+#[cfg(feature = "arrow")]
+pub mod columnar;
 pub mod env;
 pub mod error;
 #[cfg(any(feature = "http", feature = "arrow"))]

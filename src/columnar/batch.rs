@@ -190,7 +190,7 @@ impl Batch {
                 .collect::<Option<Vec<u32>>>()
                 .map(UInt32Array::from)
                 .ok_or_else(|| Error::bug("number rows", "more rows than a page has records")),
-            None => Ok(UInt32Array::from(Vec::new())),
+            None => Ok(UInt32Array::new_null(0)),
         }
     }
 
@@ -206,7 +206,8 @@ impl Batch {
         };
         let schema = self.rows.schema();
         let fields = schema.fields().iter().zip(self.rows.columns());
-        let object: serde_json::Map<_, _> = fields.map(|(field, column)| (field.name().clone(), value(column))).collect();
+        let object: serde_json::Map<_, _> =
+            fields.map(|(field, column)| (field.name().clone(), value(column))).collect();
         serde_json::Value::Object(object).to_string()
     }
 }

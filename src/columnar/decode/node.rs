@@ -7,16 +7,18 @@ use super::cursor::Cursor;
 use super::fault::{Checked, Fault};
 use super::object::{Object, Scratch};
 use super::{number, time};
-use crate::columnar::schema::{Coerce, ColumnType, TimeUnit, Written};
+use crate::columnar::schema::{Coerce, Column, ColumnType, TimeUnit, Written};
 use crate::error::{Error, Result};
 use arrow::array::types::{
-    ArrowPrimitiveType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
-    UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    ArrowPrimitiveType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
+    Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
-use arrow::array::{ArrayRef, BooleanArray, ListArray, PrimitiveArray, StringArray, StructArray};
+use arrow::array::{
+    ArrayRef, BooleanArray, BooleanBufferBuilder, ListArray, NullBufferBuilder, PrimitiveArray, StringArray,
+    StructArray,
+};
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{ArrowNativeType, DataType, Field};
-use arrow::array::{BooleanBufferBuilder, NullBufferBuilder};
 use std::sync::Arc;
 
 /// One column that is being filled.
@@ -24,6 +26,8 @@ pub(super) struct Node {
     nulls: NullBufferBuilder,
     values: Values,
     field: Arc<Field>,
+    /// Columns that a null fills: more than one for a nested record.
+    width: usize,
 }
 
 enum Values {
@@ -80,17 +84,30 @@ impl Node {
             ColumnType::List(element) => Values::List(vec![0], Box::new(Self::new("item", element))),
             ColumnType::Struct(fields) => Values::Struct(Box::new(Object::new(fields.iter()))),
         };
-        Self { nulls: NullBufferBuilder::new(0), values, field: Arc::new(kind.field(name)) }
+        let width = if let Values::Struct(object) = &values { object.width() } else { 1 };
+        Self { nulls: NullBufferBuilder::new(0), values, field: Arc::new(kind.field(name)), width }
     }
 
     /// Keys under a common one that are columns of their own: they take no column here.
     pub(super) fn group(name: &str, object: Object) -> Self {
         let field = Arc::new(Field::new(name, DataType::Null, true));
-        Self { nulls: NullBufferBuilder::new(0), values: Values::Struct(Box::new(object)), field }
+        Self { nulls: NullBufferBuilder::new(0), values: Values::Struct(Box::new(object)), field, width: 1 }
+    }
+
+    pub(super) fn width(&self) -> usize {
+        self.width
     }
 
     pub(super) fn field(&self) -> &Arc<Field> {
         &self.field
+    }
+
+    /// Adds a column to a group.
+    pub(super) fn insert(&mut self, path: &[String], place: usize, column: &Column) {
+        if let Values::Struct(object) = &mut self.values {
+            object.insert(path, place, column);
+            self.width = object.width();
+        }
     }
 
     /// The columns of a group or of a nested record.
@@ -106,6 +123,9 @@ impl Node {
         let first = cursor.peek();
         if first == b'n' {
             cursor.literal("null")?;
+            if self.width > 1 {
+                scratch.fill(self.width)?;
+            }
             self.take_null();
             return Ok(());
         }
@@ -203,7 +223,9 @@ impl Node {
         self.nulls.truncate(rows);
         match &mut self.values {
             Values::Bool(values) => values.truncate(rows),
-            Values::Int(values, _) | Values::Timestamp(values, ..) | Values::Datetime(values, _) => values.truncate(rows),
+            Values::Int(values, _) | Values::Timestamp(values, ..) | Values::Datetime(values, _) => {
+                values.truncate(rows)
+            }
             Values::Float32(values) => values.truncate(rows),
             Values::Float64(values) => values.truncate(rows),
             Values::Decimal(values, ..) => values.truncate(rows),
@@ -256,7 +278,9 @@ impl Node {
                 Arc::new(ListArray::try_new(Arc::clone(field), offsets, element, nulls).map_err(broken)?)
             }
             Values::Struct(object) => {
-                let DataType::Struct(fields) = kind else { return Err(broken("an object is declared as something else")) };
+                let DataType::Struct(fields) = kind else {
+                    return Err(broken("an object is declared as something else"));
+                };
                 let columns = object.finish()?;
                 Arc::new(StructArray::try_new(fields.clone(), columns, nulls).map_err(broken)?)
             }

@@ -177,7 +177,8 @@ fn inexact(name: &'static str) -> Box<Fault> {
 
 /// Refuses what became infinite, or nothing.
 fn bounded(infinite: bool, zero: bool, text: &[u8], name: &'static str) -> Checked<()> {
-    let significant = |text: &[u8]| text.iter().take_while(|b| !matches!(b, b'e' | b'E')).any(|b| (b'1'..=b'9').contains(b));
+    let significant =
+        |text: &[u8]| text.iter().take_while(|b| !matches!(b, b'e' | b'E')).any(|b| (b'1'..=b'9').contains(b));
     if infinite || (zero && significant(text)) {
         return Err(Fault::new("range", format!("out of range of {name}")));
     }

@@ -18,8 +18,24 @@ pub(super) struct Scratch {
     pub(super) unknown: u64,
     /// Whether a field of no column is refused.
     pub(super) refuse_unknown: bool,
+    /// Values that this record lacks, and that were filled in.
+    pub(super) filled: usize,
     /// Numbers the objects, so that a key that comes twice in one is seen.
     objects: u64,
+}
+
+/// Most values that may be filled in for one record: a few bytes of `[{},{}]` become a row of all columns each.
+const MOST_FILLED: usize = 1 << 22;
+
+impl Scratch {
+    #[inline]
+    pub(super) fn fill(&mut self, values: usize) -> Checked<()> {
+        self.filled += values;
+        if self.filled > MOST_FILLED {
+            return Err(Fault::new("size", format!("more than {MOST_FILLED} nested values are missing")));
+        }
+        Ok(())
+    }
 }
 
 /// The columns of an object, found by key.
@@ -44,7 +60,7 @@ struct Child {
 
 /// A key that has been met, or is declared. The first slot is the beginning of the object.
 struct Slot {
-    /// The key as it stands in JSON, with its quotes.
+    /// The key as it stands in JSON, with its quotes; empty if it needs escapes there.
     quoted: Box<[u8]>,
     /// The column; none if the field is ignored.
     child: Option<u32>,
@@ -65,12 +81,12 @@ impl Object {
     }
 
     fn empty() -> Self {
-        let begin = Slot { quoted: IMPOSSIBLE.into(), child: None, next: 0 };
+        let begin = Slot { quoted: [].into(), child: None, next: 0 };
         Self { children: Vec::new(), slots: vec![begin], by_name: HashMap::new() }
     }
 
     /// Adds a column at the end of `path`, with groups on the way. The columns have been checked.
-    fn insert(&mut self, path: &[String], place: usize, column: &Column) {
+    pub(super) fn insert(&mut self, path: &[String], place: usize, column: &Column) {
         let Some((key, inner)) = path.split_first() else { return };
         if inner.is_empty() {
             return self.add(key, place, Node::new(&column.name, &column.kind));
@@ -80,8 +96,8 @@ impl Object {
         }
         let slot = self.by_name.get(key.as_bytes()).and_then(|slot| self.slots.get(*slot as usize));
         let child = slot.and_then(|slot| self.children.get_mut(slot.child? as usize));
-        if let Some(group) = child.and_then(|child| child.node.object()) {
-            group.insert(inner, place, column);
+        if let Some(group) = child {
+            group.node.insert(inner, place, column);
         }
     }
 
@@ -93,9 +109,8 @@ impl Object {
 
     fn learn(&mut self, key: &[u8], child: Option<u32>) -> usize {
         let slot = self.slots.len();
-        // A key that JSON cannot have as it is cannot be compared so.
         let plain = std::str::from_utf8(key).is_ok() && key.iter().all(|b| *b >= 0x20 && *b != b'"' && *b != b'\\');
-        let quoted = if plain { [b"\"", key, b"\""].concat() } else { IMPOSSIBLE.to_vec() };
+        let quoted = if plain { [b"\"", key, b"\""].concat() } else { Vec::new() };
         // In the declared order, until another one has been met.
         if let Some(before) = self.slots.last_mut() {
             before.next = slot as u32;
@@ -130,6 +145,7 @@ impl Object {
         })?;
         if found < self.children.len() {
             for child in self.children.iter_mut().filter(|child| child.seen != this) {
+                scratch.fill(child.node.width())?;
                 child.node.take_null();
             }
         }
@@ -141,7 +157,7 @@ impl Object {
     fn key(&mut self, cursor: &mut Cursor<'_>, before: usize, scratch: &mut Scratch) -> Checked<usize> {
         let guess = self.slots.get(before).map_or(0, |slot| slot.next as usize);
         if let Some(slot) = self.slots.get(guess) {
-            if cursor.rest().starts_with(&slot.quoted) {
+            if !slot.quoted.is_empty() && cursor.rest().starts_with(&slot.quoted) {
                 cursor.skip(slot.quoted.len());
                 return Ok(guess);
             }
@@ -175,6 +191,11 @@ impl Object {
             before.next = slot as u32;
         }
         Ok(slot)
+    }
+
+    /// How many columns there are, nested ones included.
+    pub(super) fn width(&self) -> usize {
+        self.children.iter().map(|child| child.node.width()).sum()
     }
 
     pub(super) fn take_null(&mut self) {
@@ -222,6 +243,3 @@ fn unknown(key: &[u8]) -> Box<Fault> {
     let name: String = String::from_utf8_lossy(key).chars().take(64).collect();
     Fault::new("unknown_field", format!("a field that no column is declared for: {name:?}"))
 }
-
-/// Bytes that no JSON has.
-const IMPOSSIBLE: &[u8] = b"\xff";

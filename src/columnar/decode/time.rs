@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn times_agree_with_a_calendar_on_every_day() {
         let mut day: jiff::civil::Date = "0000-01-01".parse().expect("a date");
-        let epoch = "1970-01-01".parse().expect("a date");
+        let epoch: jiff::civil::Date = "1970-01-01".parse().expect("a date");
         for _ in 0..3_652_424 {
             let text = day.to_string();
             let expected = day.since((jiff::Unit::Day, epoch)).expect("in range").get_days();

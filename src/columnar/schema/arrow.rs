@@ -4,14 +4,14 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The time zone of every instant.
-const UTC: &str = "UTC";
+/// The time zone of every instant: the spelling that Arrow's text functions understand without a zone database.
+pub(crate) const UTC: &str = "+00:00";
 
 /// Arrow's own mark of a string column that holds JSON.
 const EXTENSION: (&str, &str) = ("ARROW:extension:name", "arrow.json");
 
 impl Columns {
-    /// The Arrow schema of the batches. All fields may be null; instants are in `UTC`; a `json` column is a string
+    /// The Arrow schema of the batches. All fields may be null; instants are in UTC, spelled `+00:00`; a `json` column is a string
     /// column marked with Arrow's extension name `arrow.json`.
     ///
     /// # Errors

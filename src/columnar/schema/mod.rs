@@ -7,6 +7,7 @@ mod text;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use arrow::UTC;
 pub use column_type::{Coerce, ColumnType, TimeUnit, Written};
 
 use crate::error::{Error, Result};

@@ -217,7 +217,8 @@ impl<'a> Reader<'a> {
             }
             "timestamp" if self.eat("(") => {
                 let unit = self.one_of(UNITS, "one of s, ms, us, ns")?;
-                let written = if self.eat(",") { self.one_of(EPOCHS, "epoch_s, _ms, _us or _ns")? } else { Written::Rfc3339 };
+                let written =
+                    if self.eat(",") { self.one_of(EPOCHS, "epoch_s, _ms, _us or _ns")? } else { Written::Rfc3339 };
                 self.expect(")")?;
                 ColumnType::Timestamp { unit, written }
             }

@@ -1,0 +1,162 @@
+//! Pages to batches, with the columns known.
+
+use super::UnknownFields;
+use super::cursor::Cursor;
+use super::fault::{Checked, Fault};
+use super::node::broken;
+use super::object::{Object, Scratch};
+use crate::columnar::batch::{Batch, landed, reject_record};
+use crate::columnar::schema::{Columns, UTC};
+use crate::error::{Error, Result};
+use crate::model::{LandingPosition, Page, Reject, Span};
+use crate::stage::Output;
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray, UInt64Array};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use std::sync::Arc;
+
+/// A batch is given at the latest when it has this many rows ...
+const MAX_ROWS: usize = 1 << 16;
+/// ... or comes from this many bytes of JSON, so that the offsets of its strings and lists fit into 31 bits.
+const MAX_BYTES: u64 = 1 << 30;
+
+/// The names of the columns that say where a row comes from.
+const PROVENANCE: [&str; 3] = ["_landfall_segment", "_landfall_record", "_landfall_received_at"];
+
+/// The columns that are being filled.
+#[derive(Debug)]
+pub(super) struct Core {
+    root: Object,
+    schema: SchemaRef,
+    provenance: bool,
+    max_record_bytes: u32,
+    scratch: Scratch,
+}
+
+impl Core {
+    pub(super) fn new(
+        columns: &Columns,
+        unknown: UnknownFields,
+        provenance: bool,
+        max_record_bytes: u32,
+    ) -> Result<Self> {
+        columns.check()?;
+        let mut fields = columns.fields();
+        if provenance {
+            if let Some(taken) = fields.iter().find(|f| PROVENANCE.contains(&f.name().to_lowercase().as_str())) {
+                return Err(Error::config("set up decode", "a column has the name of a provenance column")
+                    .with("column", taken.name()));
+            }
+            let [segment, record, received_at] = PROVENANCE;
+            fields.push(Field::new(segment, DataType::UInt64, true));
+            fields.push(Field::new(record, DataType::UInt64, true));
+            fields.push(Field::new(received_at, DataType::Timestamp(TimeUnit::Microsecond, Some(UTC.into())), true));
+        }
+        let mut scratch = Scratch::default();
+        scratch.refuse_unknown = unknown == UnknownFields::Quarantine;
+        let schema = Arc::new(Schema::new(fields));
+        Ok(Self { root: Object::new(columns.iter()), schema, provenance, max_record_bytes, scratch })
+    }
+
+    /// Decodes the records of a page that have not been consumed before.
+    pub(super) fn page(&mut self, page: Arc<Page>, spans: &Arc<[Span]>, out: &mut Output<Batch>) -> Result<()> {
+        let mut rows: Vec<u32> = Vec::with_capacity(spans.len().min(MAX_ROWS));
+        let mut bytes = 0;
+        for (record, span) in numbered(&page, spans) {
+            match self.record(&page.body, *span) {
+                Ok(()) => rows.push(record),
+                Err(fault) => {
+                    self.root.truncate(rows.len());
+                    out.reject(reject(&page, spans, record, &fault));
+                }
+            }
+            bytes += u64::from(span.len);
+            if rows.len() >= MAX_ROWS || bytes + u64::from(self.max_record_bytes) > MAX_BYTES {
+                self.finish(&page, spans, std::mem::take(&mut rows), out)?;
+                bytes = 0;
+            }
+        }
+        let unknown = std::mem::take(&mut self.scratch.unknown);
+        if unknown > 0 {
+            metrics::counter!("landfall_decode_unknown_fields_total").increment(unknown);
+        }
+        self.finish(&page, spans, rows, out)
+    }
+
+    /// Takes one record. On a fault the columns are left with a part of it.
+    fn record(&mut self, body: &[u8], span: Span) -> Checked<()> {
+        if span.len > self.max_record_bytes {
+            return Err(Fault::new("size", format!("larger than {} bytes", self.max_record_bytes)));
+        }
+        let root = &mut self.root;
+        let scratch = &mut self.scratch;
+        scratch.filled = 0;
+        whole(body, span, |cursor| match cursor.peek() {
+            b'{' => root.take(cursor, scratch),
+            first => cursor.value().and_then(|()| Err(Fault::expected("an object", first))),
+        })
+    }
+
+    fn finish(&mut self, page: &Arc<Page>, spans: &Arc<[Span]>, rows: Vec<u32>, out: &mut Output<Batch>) -> Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut columns = self.root.finish()?;
+        if self.provenance {
+            columns.extend(provenance(page, &rows));
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options).map_err(broken)?;
+        out.emit(Batch::from_page(batch, Arc::clone(page), Arc::clone(spans), rows)?);
+        Ok(())
+    }
+}
+
+/// The records that have not been consumed before, with their numbers.
+pub(super) fn numbered<'a>(page: &Page, spans: &'a [Span]) -> impl Iterator<Item = (u32, &'a Span)> + use<'a> {
+    let skip = usize::try_from(page.skip).unwrap_or(usize::MAX);
+    (0u32..).zip(spans).skip(skip)
+}
+
+/// Lets `take` have the value at `span`, and checks that it is the whole of it.
+pub(super) fn whole<T>(body: &[u8], span: Span, take: impl FnOnce(&mut Cursor<'_>) -> Checked<T>) -> Checked<T> {
+    let mut cursor = Cursor::new(body, span.start as usize);
+    let end = span.start as usize + span.len as usize;
+    cursor.space();
+    let taken = take(&mut cursor);
+    // What was read there belongs to the page around, so it must not decide what is said.
+    if cursor.at() > end {
+        return Err(Fault::json("not JSON: the record ends too early"));
+    }
+    let value = taken?;
+    let rest = body.get(cursor.at()..end).unwrap_or_default();
+    if !rest.iter().all(|b| matches!(b, b' ' | b'\n' | b'\r' | b'\t')) {
+        return Err(Fault::json("not JSON: something follows the record"));
+    }
+    Ok(value)
+}
+
+/// Refuses all records of a page in which none is an object: there is nothing to decide columns by.
+pub(super) fn reject_all(page: &Page, spans: &[Span], out: &mut Output<Batch>) {
+    for (record, span) in numbered(page, spans) {
+        let checked = whole(&page.body, *span, |cursor| {
+            let first = cursor.peek();
+            cursor.value().map(|()| first)
+        });
+        let fault = match checked {
+            Ok(first) => Fault::expected("an object", first),
+            Err(fault) => fault,
+        };
+        out.reject(reject(page, spans, record, &fault));
+    }
+}
+
+fn reject(page: &Page, spans: &[Span], record: u32, fault: &Fault) -> Reject {
+    reject_record(page, spans, record, fault.code, fault.reason())
+}
+
+fn provenance(page: &Page, rows: &[u32]) -> [ArrayRef; 3] {
+    let places: Vec<Option<LandingPosition>> = rows.iter().map(|record| landed(page, *record)).collect();
+    let column = |of: fn(&LandingPosition) -> u64| UInt64Array::from_iter(places.iter().map(|p| p.as_ref().map(of)));
+    let received_at = TimestampMicrosecondArray::from_value(page.received_at.as_micros(), rows.len());
+    [Arc::new(column(|p| p.segment)), Arc::new(column(|p| p.record)), Arc::new(received_at.with_timezone(UTC))]
+}

@@ -1,0 +1,334 @@
+//! From landed JSON to batches.
+
+mod core;
+mod cursor;
+mod fault;
+mod frozen;
+mod infer;
+mod node;
+mod number;
+mod object;
+mod time;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use number::decimal;
+pub(crate) use time::{date, instant};
+
+use self::core::Core;
+use super::batch::Batch;
+use super::schema::Columns;
+use crate::error::{Error, Result};
+use crate::json::{RecordsPath, scan};
+use crate::model::{Page, Span};
+use crate::source::ComponentConfig;
+use crate::stage::{Output, Stage, StageState};
+use bytes::Bytes;
+use serde_json::json;
+use std::sync::Arc;
+
+/// What happens to a field that no column is declared for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UnknownFields {
+    /// It is left out, and counted in the metric `landfall_decode_unknown_fields_total`. The landed bytes keep it.
+    #[default]
+    Ignore,
+    /// Its record goes to the quarantine.
+    Quarantine,
+}
+
+/// Turns pages of JSON into batches.
+///
+/// # Guarantees
+/// 1. *Lossless*: a value is held exactly by its column, or its record is refused. Nothing is rounded, cut or replaced.
+/// 2. *Accounted*: each record of a page becomes one row or one refusal; a page with another number of records than the
+///    source counted is an error of kind `Data`.
+/// 3. *Bad records only*: a record that cannot be decoded is refused with its exact bytes, its code (`json`, `type`,
+///    `range`, `scale`, `duplicate_key`, `unknown_field`, `depth`, `size`) and a reason that names field and rule;
+///    the others go on.
+/// 4. *Frozen types*: inferred columns are decided once, by the first records of the first page that has any, and kept as
+///    the stage's state: the same after every restart.
+///
+/// # Copies
+/// With declared columns it can be forked. An inferring one cannot until its columns are decided, because the first page
+/// in landing order decides, and only a single copy sees that order: [`fork`](Stage::fork) gives `None` before, and
+/// copies after the first page, or from the start where the state was restored.
+///
+/// ```
+/// use landfall::columnar::{Columns, Decode};
+///
+/// let decode = Decode::json()
+///     .records("$.data[*]")
+///     .schema(Columns::new().utf8("id").decimal("total", 18, 2).timestamp("created_at"))
+///     .provenance();
+/// decode.check()?;
+/// # Ok::<(), landfall::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Decode {
+    name: String,
+    records: String,
+    plan: Plan,
+    unknown: UnknownFields,
+    provenance: bool,
+    max_record_bytes: u32,
+    ready: Option<Ready>,
+}
+
+/// Where the columns come from.
+#[derive(Clone, Debug, PartialEq)]
+enum Plan {
+    Unsaid,
+    Declared(Columns),
+    Infer { sample: usize, frozen: Option<Columns>, unsaved: bool },
+}
+
+/// What the configuration comes to, made at the first page.
+#[derive(Debug)]
+struct Ready {
+    path: RecordsPath,
+    /// None while the columns are not decided.
+    core: Option<Core>,
+}
+
+/// Largest record, unless another limit is set.
+const MAX_RECORD_BYTES: u32 = 16 << 20;
+/// Records that inferring looks at, unless another number is set.
+const SAMPLE: usize = 1000;
+
+impl Decode {
+    /// A decoder of pages that are a JSON array of records, or one record. Say where records lie with
+    /// [`records`](Self::records) or [`ndjson`](Self::ndjson), and what they are with [`schema`](Self::schema) or
+    /// [`infer`](Self::infer).
+    pub fn json() -> Self {
+        Self {
+            name: "decode".to_owned(),
+            records: "$[*]".to_owned(),
+            plan: Plan::Unsaid,
+            unknown: UnknownFields::Ignore,
+            provenance: false,
+            max_record_bytes: MAX_RECORD_BYTES,
+            ready: None,
+        }
+    }
+
+    /// Where the records of a page lie: an RFC 9535 path, or `ndjson`. Used where the source has not marked them.
+    #[must_use]
+    pub fn records(mut self, path: impl Into<String>) -> Self {
+        self.records = path.into();
+        self
+    }
+
+    /// Pages have one record per line.
+    #[must_use]
+    pub fn ndjson(self) -> Self {
+        self.records("ndjson")
+    }
+
+    /// Declares the columns.
+    #[must_use]
+    pub fn schema(mut self, columns: Columns) -> Self {
+        self.plan = Plan::Declared(columns);
+        self
+    }
+
+    /// Infers the columns from the first 1,000 records of the first page that has any, and freezes them.
+    ///
+    /// Numbers become `int64`, `uint64`, `float64` or, where these cannot hold them, `utf8(text)`; strings become
+    /// `timestamp` or `date` if all are one, else `utf8`; numbers, bools and strings in one field `utf8(text)`; objects
+    /// `struct`, arrays `list`; everything else, and fields that were always null, `json`.
+    #[must_use]
+    pub fn infer(self) -> Self {
+        self.infer_from(SAMPLE)
+    }
+
+    /// As [`infer`](Self::infer), from the first `records` records of that page.
+    #[must_use]
+    pub fn infer_from(mut self, records: usize) -> Self {
+        self.plan = Plan::Infer { sample: records, frozen: None, unsaved: false };
+        self
+    }
+
+    /// What happens to fields that no column is declared for; ignored and counted unless set.
+    #[must_use]
+    pub fn unknown_fields(mut self, policy: UnknownFields) -> Self {
+        self.unknown = policy;
+        self
+    }
+
+    /// Adds the columns `_landfall_segment`, `_landfall_record` (where the record was landed) and
+    /// `_landfall_received_at` (when its page was received, in UTC microseconds).
+    #[must_use]
+    pub fn provenance(mut self) -> Self {
+        self.provenance = true;
+        self
+    }
+
+    /// Refuses records of more than `bytes`; 16 MiB unless set, at most 512 MiB.
+    #[must_use]
+    pub fn max_record_bytes(mut self, bytes: u32) -> Self {
+        self.max_record_bytes = bytes.min(512 << 20);
+        self
+    }
+
+    /// Names the stage; `decode` unless set.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Checks the configuration, which otherwise happens at the first page.
+    ///
+    /// # Errors
+    /// `Config` if the path is not one, if the columns contradict each other, or if nothing was said about them.
+    pub fn check(&self) -> Result<()> {
+        self.prepare().map(|_| ())
+    }
+
+    /// The columns: declared, or decided by now.
+    pub fn columns(&self) -> Option<&Columns> {
+        match &self.plan {
+            Plan::Declared(columns) => Some(columns),
+            Plan::Infer { frozen, .. } => frozen.as_ref(),
+            Plan::Unsaid => None,
+        }
+    }
+
+    fn prepare(&self) -> Result<Ready> {
+        if self.plan == Plan::Unsaid {
+            return Err(Error::config("set up decode", "nothing is said about the columns")
+                .with_hint("declare them with `schema`, or let them be decided with `infer`"));
+        }
+        let core = self.columns().map(|columns| self.core(columns)).transpose()?;
+        Ok(Ready { path: RecordsPath::parse(&self.records)?, core })
+    }
+
+    fn core(&self, columns: &Columns) -> Result<Core> {
+        Core::new(columns, self.unknown, self.provenance, self.max_record_bytes)
+    }
+}
+
+impl Stage for Decode {
+    type In = Page;
+    type Out = Batch;
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn config(&self) -> ComponentConfig {
+        let columns = match &self.plan {
+            Plan::Declared(columns) => frozen::columns(columns),
+            Plan::Infer { sample, .. } => json!({ "infer_from": sample }),
+            Plan::Unsaid => json!(null),
+        };
+        ComponentConfig::none().with_settings(json!({
+            "records": self.records,
+            "columns": columns,
+            "unknown_fields": format!("{:?}", self.unknown).to_lowercase(),
+            "provenance": self.provenance,
+            "max_record_bytes": self.max_record_bytes,
+        }))
+    }
+
+    fn fork(&self) -> Option<Self> {
+        self.columns()?;
+        Some(Self {
+            name: self.name.clone(),
+            records: self.records.clone(),
+            plan: self.plan.clone(),
+            unknown: self.unknown,
+            provenance: self.provenance,
+            max_record_bytes: self.max_record_bytes,
+            ready: None,
+        })
+    }
+
+    fn state(&mut self) -> Option<&mut dyn StageState> {
+        match self.plan {
+            Plan::Infer { .. } => Some(self),
+            _ => None,
+        }
+    }
+
+    fn apply(&mut self, page: Page, out: &mut Output<Batch>) -> Result<()> {
+        if self.ready.is_none() {
+            self.ready = Some(self.prepare()?);
+        }
+        let ready = self.ready.as_ref().ok_or_else(|| Error::bug("decode page", "the decoder is not set up"))?;
+        let spans = locate(&page, &ready.path)?;
+        if ready.core.is_none() {
+            let sample = if let Plan::Infer { sample, .. } = &self.plan { *sample } else { 0 };
+            let Some(columns) = infer::columns(&page, &spans, sample)? else {
+                core::reject_all(&page, &spans, out);
+                return Ok(());
+            };
+            let core = self.core(&columns)?;
+            self.plan = Plan::Infer { sample, frozen: Some(columns), unsaved: true };
+            self.ready = Some(Ready { path: ready.path.clone(), core: Some(core) });
+        }
+        let core = self.ready.as_mut().and_then(|ready| ready.core.as_mut());
+        core.ok_or_else(|| Error::bug("decode page", "the decoder is not set up"))?.page(Arc::new(page), &spans, out)
+    }
+}
+
+/// Where the records lie; as many as the source counted.
+fn locate(page: &Page, path: &RecordsPath) -> Result<Arc<[Span]>> {
+    let spans = match &page.spans {
+        Some(spans) => Arc::clone(spans),
+        None if page.records == 0 && page.body.is_empty() => Arc::new([]),
+        None => scan(&page.body, path, &[])?.spans.into(),
+    };
+    if spans.len() as u64 != page.records {
+        let error = Error::data("decode page", "the page has not as many records as were counted")
+            .with("partition", &page.partition)
+            .with("counted", page.records)
+            .with("found", spans.len())
+            .with_hint("the path of the records is another one than that of the source");
+        return Err(match page.origin {
+            Some(origin) => error.with("landed", origin.start),
+            None => error,
+        });
+    }
+    Ok(spans)
+}
+
+/// The decided columns are all there is to remember.
+impl StageState for Decode {
+    fn delta(&mut self) -> Result<Option<Bytes>> {
+        match &mut self.plan {
+            Plan::Infer { frozen: Some(columns), unsaved: unsaved @ true, .. } => {
+                *unsaved = false;
+                frozen::write(columns).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn base(&mut self) -> Result<Bytes> {
+        match &mut self.plan {
+            Plan::Infer { frozen: Some(columns), unsaved, .. } => {
+                *unsaved = false;
+                frozen::write(columns)
+            }
+            _ => frozen::write(&Columns::new()),
+        }
+    }
+
+    fn restore(&mut self, parts: Vec<Bytes>) -> Result<()> {
+        let Plan::Infer { sample, .. } = &self.plan else {
+            return Err(Error::bug("restore decode", "declared columns have no state"));
+        };
+        let sample = *sample;
+        let mut frozen = None;
+        for part in &parts {
+            frozen = Some(frozen::read(part)?).filter(|columns| !columns.is_empty());
+        }
+        self.plan = Plan::Infer { sample, frozen, unsaved: false };
+        self.ready = None;
+        Ok(())
+    }
+}
