@@ -16,12 +16,15 @@ const PROBE: &str = "probe store";
 /// Dropped, it may leave a scratch object, which does no harm.
 pub async fn probe(store: &Store, prefix: &ObjectPath, env: &Env) -> Result<()> {
     let folder = prefix.join("_probe")?;
-    let scratch = |env: &Env| Ok((folder.join(&env.nonce())?, Bytes::from(env.nonce()), Bytes::from(env.nonce())));
+    let path = folder.join(&env.nonce())?;
+    let outcome = in_turn(store, &path, env.nonce().into(), env.nonce().into()).await;
+    clean(store, &path).await;
+    outcome?;
 
-    let (path, first, second) = scratch(env)?;
-    cleaned(store, &path, in_turn(store, &path, first, second).await).await?;
-    let (path, one, other) = scratch(env)?;
-    cleaned(store, &path, at_once(store, &path, one, other).await).await
+    let path = folder.join(&env.nonce())?;
+    let outcome = at_once(store, &path, env.nonce().into(), env.nonce().into()).await;
+    clean(store, &path).await;
+    outcome
 }
 
 /// The second of two creates has no effect, and says so.
@@ -67,9 +70,8 @@ fn ignored(path: &ObjectPath) -> Error {
         )
 }
 
-async fn cleaned(store: &Store, path: &ObjectPath, outcome: Result<()>) -> Result<()> {
+async fn clean(store: &Store, path: &ObjectPath) {
     if let Err(error) = store.delete(path).await {
         tracing::warn!(%path, %error, "the scratch object of the start-up probe stays");
     }
-    outcome
 }
