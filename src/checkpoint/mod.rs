@@ -15,6 +15,7 @@ use crate::store::{Created, ObjectPath, Store};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::fmt::{self, Debug};
+use std::sync::Arc;
 
 /// Names a chain within a store: `<pipeline>/<role>/<shard>`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -100,3 +101,33 @@ pub trait CheckpointStore: Send + Sync + Debug + 'static {
     /// A store and a folder for objects beside the chains (the states of stages), if it has such a place.
     fn objects(&self) -> Option<(Store, ObjectPath)>;
 }
+
+/// Forwards to what a pointer points to, whatever store it is.
+macro_rules! forward {
+    ($($pointer:ident),*) => {$(
+        #[async_trait]
+        #[deny(clippy::missing_trait_methods)]
+        impl<S: CheckpointStore + ?Sized> CheckpointStore for $pointer<S> {
+            async fn create(&self, chain: &ChainId, number: u64, record: Bytes) -> Result<Created> {
+                (**self).create(chain, number, record).await
+            }
+            async fn read(&self, chain: &ChainId, number: u64) -> Result<Option<Bytes>> {
+                (**self).read(chain, number).await
+            }
+            async fn numbers(&self, chain: &ChainId) -> Result<Vec<u64>> {
+                (**self).numbers(chain).await
+            }
+            async fn boundary(&self, chain: &ChainId) -> Result<u64> {
+                (**self).boundary(chain).await
+            }
+            async fn advance_boundary(&self, chain: &ChainId, to: u64) -> Result<()> {
+                (**self).advance_boundary(chain, to).await
+            }
+            async fn remove(&self, chain: &ChainId, number: u64) -> Result<()> {
+                (**self).remove(chain, number).await
+            }
+        }
+    )*};
+}
+
+forward!(Arc, Box);

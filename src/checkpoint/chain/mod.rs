@@ -1,0 +1,291 @@
+//! The protocol above a [`CheckpointStore`]: ownership by fences, create with doubt resolved, collection that cannot
+//! un-fence.
+//!
+//! A chain has records 1, 2, 3 … without gaps; each names the digest of the one before. An owner takes a chain over by
+//! writing an empty *fence* with a higher generation at its end, and then appends. Whoever fails to create the next number
+//! has lost. No lock, no clock and no complete listing is needed for safety; the decisions are the pure functions of
+//! [`decide`].
+//!
+//! ```
+//! use landfall::checkpoint::chain::Chain;
+//! use landfall::checkpoint::{ChainId, MemoryCheckpoints};
+//! use landfall::env::Env;
+//! use std::sync::Arc;
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+//! let store = Arc::new(MemoryCheckpoints::default());
+//! let id = ChainId::named("orders/notes")?;
+//! let mut old = Chain::open(store.clone(), id.clone(), Env::system()).await?.chain;
+//! assert_eq!(old.append("first".into()).await?, 2); // number 1 is the fence
+//!
+//! let new = Chain::open(store, id, Env::system()).await?;
+//! assert_eq!(new.newest_data.map(|record| record.number), Some(2));
+//! assert!(old.append("second".into()).await.is_err()); // fenced
+//! # Ok::<_, landfall::Error>(())
+//! # }).unwrap();
+//! ```
+
+mod access;
+mod collect;
+pub mod decide;
+mod probe;
+mod reader;
+mod walk;
+
+pub use probe::probe;
+pub use reader::ChainReader;
+
+use self::access::{Access, Settled};
+use self::decide::{Claim, Slot, Standing};
+use super::record::WAY_OUT;
+use super::{ChainId, CheckpointStore, Record, RecordKind};
+use crate::env::Env;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::Incarnation;
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// A chain that this process owns until somebody fences it out.
+#[derive(Debug)]
+pub struct Chain {
+    access: Access,
+    env: Env,
+    incarnation: Incarnation,
+    claim: Claim,
+    head: u64,
+    head_digest: String,
+    newest_data: Option<u64>,
+    condition: Condition,
+}
+
+/// What [`Chain::open`] found.
+#[derive(Debug)]
+pub struct Opened {
+    /// The chain, owned.
+    pub chain: Chain,
+    /// The newest data record, if there is any.
+    pub newest_data: Option<Record>,
+}
+
+/// Whether a chain may still be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Condition {
+    Sound,
+    /// An append runs, or was dropped on its way.
+    Appending,
+    /// An append failed.
+    Failed(ErrorKind),
+}
+
+impl Chain {
+    /// Takes the chain over: walks to its end, verifies what it uses, and writes a fence with a higher generation. A chain
+    /// that does not exist begins with this fence, and gets a new incarnation.
+    ///
+    /// # Errors
+    /// `Corrupt` if the chain is damaged: nothing was written then. `Config` if it was written by a newer version. `Fenced`
+    /// if another owner takes it at the same time. `Ambiguous` if the store's answers leave it open who won.
+    ///
+    /// # Cancellation
+    /// May be dropped at any await; a fence may be left behind, which shuts older owners out.
+    pub async fn open(store: Arc<dyn CheckpointStore>, id: ChainId, env: Env) -> Result<Opened> {
+        let access = Access { store, id, env: Some(env.clone()) };
+        let (mut head, mut newest_data) = match access.find_head_and_data().await? {
+            Some((head, data)) => (Some(head), data),
+            None => (None, None),
+        };
+        let claim = Claim {
+            generation: match &head {
+                Some(head) => next(&access, head.record.generation, "the chain has no generations left")?,
+                None => 1,
+            },
+            nonce: env.nonce(),
+        };
+        loop {
+            let fence = Record {
+                number: next(&access, head.as_ref().map_or(0, |h| h.record.number), "the chain has no numbers left")?,
+                kind: RecordKind::Fence,
+                incarnation: match &head {
+                    Some(head) => head.record.incarnation.clone(),
+                    None => Incarnation(env.nonce()),
+                },
+                generation: claim.generation,
+                nonce: claim.nonce.clone(),
+                parent: head.as_ref().map(|h| h.digest.clone()),
+                newest_data: newest_data.as_ref().map(|r| r.number),
+                written_at: env.now(),
+                payload: Bytes::new(),
+            };
+            let bytes = fence.encode(&access.id)?;
+            match access.create(fence.number, &bytes).await? {
+                Settled::Mine => {
+                    counts(&access, fence.number).await?;
+                    let chain = Self {
+                        env,
+                        incarnation: fence.incarnation,
+                        claim,
+                        head: fence.number,
+                        head_digest: Record::digest(&bytes),
+                        newest_data: fence.newest_data,
+                        condition: Condition::Sound,
+                        access,
+                    };
+                    return Ok(Opened { chain, newest_data });
+                }
+                Settled::Lost(theirs) => {
+                    counts(&access, fence.number).await?;
+                    let theirs = access.head(fence.number, theirs).await?;
+                    match decide::follows(head.as_ref().map(|h| (&h.record, h.digest.as_str())), &theirs.record) {
+                        Ok(()) => {}
+                        Err(broken) => {
+                            return Err(access.corrupt(fence.number, broken.as_str()).with_hint(WAY_OUT));
+                        }
+                    }
+                    if decide::slot(&claim, &claim_of(&theirs.record)) != Slot::TakeAsHead {
+                        return Err(fenced(&access, fence.number).with("owner_generation", theirs.record.generation));
+                    }
+                    if theirs.record.kind == RecordKind::Data {
+                        newest_data = Some(theirs.record.clone());
+                    }
+                    head = Some(theirs);
+                }
+            }
+        }
+    }
+
+    /// Writes the next data record; returns its number. After an error the chain must be dropped and opened anew: every
+    /// further call fails in the same way.
+    ///
+    /// # Errors
+    /// `Fenced` if another owner has taken over; `Ambiguous` if the store's answers leave the outcome open. After either the
+    /// record may be part of the chain nevertheless: recovery decides. `Corrupt` if the number holds a record that cannot
+    /// be there. Any other kind is the store's, and nothing was written.
+    ///
+    /// # Cancellation
+    /// If it is dropped the outcome is open, and the chain can only be dropped.
+    pub async fn append(&mut self, payload: Bytes) -> Result<u64> {
+        self.sound()?;
+        self.condition = Condition::Appending;
+        let done = self.append_next(payload).await;
+        self.condition = match &done {
+            Ok(_) => Condition::Sound,
+            Err(e) => Condition::Failed(e.kind()),
+        };
+        done
+    }
+
+    /// The number that the next record will have.
+    pub fn next_number(&self) -> u64 {
+        self.head.saturating_add(1)
+    }
+
+    /// This owner's generation.
+    pub fn generation(&self) -> u64 {
+        self.claim.generation
+    }
+
+    /// The life of the chain.
+    pub fn incarnation(&self) -> &Incarnation {
+        &self.incarnation
+    }
+
+    /// The number of the newest data record.
+    pub fn newest_data(&self) -> Option<u64> {
+        self.newest_data
+    }
+
+    /// Reads a data or fence record of this chain.
+    ///
+    /// # Errors
+    /// `Corrupt` if a record above the boundary is missing or damaged, or if the record was collected.
+    pub async fn read(&self, number: u64) -> Result<Record> {
+        let missing = || self.access.corrupt(number, "the record is missing").with_hint(WAY_OUT);
+        self.access.read(number).await?.ok_or_else(missing)
+    }
+
+    /// Deletes records up to `through`, but never the newest data record or what follows it: the boundary first,
+    /// then the records, oldest first. Returns how many deletions were made. What a crash has left is deleted the next time.
+    ///
+    /// # Errors
+    /// The store's; and as [`append`](Self::append) once that has failed: an owner in doubt deletes nothing.
+    ///
+    /// # Cancellation
+    /// May be dropped at any await: call it again.
+    pub async fn collect(&self, through: u64) -> Result<u64> {
+        self.sound()?;
+        self.access.collect(through, self.newest_data).await
+    }
+
+    async fn append_next(&mut self, payload: Bytes) -> Result<u64> {
+        let record = Record {
+            number: next(&self.access, self.head, "the chain has no numbers left")?,
+            kind: RecordKind::Data,
+            incarnation: self.incarnation.clone(),
+            generation: self.claim.generation,
+            nonce: self.claim.nonce.clone(),
+            parent: Some(self.head_digest.clone()),
+            newest_data: self.newest_data,
+            written_at: self.env.now(),
+            payload,
+        };
+        let number = record.number;
+        let id = self.access.id.clone();
+        let encode = move || {
+            let bytes = record.encode(&id)?;
+            let digest = Record::digest(&bytes);
+            Ok((bytes, digest))
+        };
+        let (bytes, digest) = self.env.cpu("write chain record", encode).await??;
+        match self.access.create(number, &bytes).await? {
+            Settled::Mine => counts(&self.access, number).await?,
+            Settled::Lost(theirs) => {
+                counts(&self.access, number).await?;
+                let theirs = self.access.head(number, theirs).await?;
+                return Err(match decide::slot(&self.claim, &claim_of(&theirs.record)) {
+                    Slot::Lost => fenced(&self.access, number).with("owner_generation", theirs.record.generation),
+                    Slot::Mine | Slot::TakeAsHead => {
+                        self.access.corrupt(number, "a record lies above the fence that shut its writer out").with_hint(WAY_OUT)
+                    }
+                });
+            }
+        }
+        self.head = number;
+        self.head_digest = digest;
+        self.newest_data = Some(number);
+        Ok(number)
+    }
+
+    fn sound(&self) -> Result<()> {
+        let kind = match self.condition {
+            Condition::Sound => return Ok(()),
+            Condition::Appending => ErrorKind::Ambiguous,
+            Condition::Failed(kind) => kind,
+        };
+        Err(Error::new(kind, "use chain", "an earlier append failed or was dropped")
+            .with("chain", &self.access.id)
+            .with_hint("drop this chain and open it again"))
+    }
+}
+
+/// Rule 4: fails if record `number` lies in a place that collection has emptied, whoever wrote it.
+async fn counts(access: &Access, number: u64) -> Result<()> {
+    let boundary = access.boundary().await.map_err(|e| access.unknown(number, Some(e)))?;
+    match decide::after_create(number, boundary) {
+        Standing::Holds => Ok(()),
+        Standing::Lost => Err(fenced(access, number).with("boundary", boundary)),
+    }
+}
+
+fn fenced(access: &Access, number: u64) -> Error {
+    Error::new(ErrorKind::Fenced, "own chain", "another owner has taken the chain over")
+        .with("chain", &access.id)
+        .with("record", number)
+        .with_hint("this instance must stop; the other one goes on")
+}
+
+fn next(access: &Access, number: u64, message: &'static str) -> Result<u64> {
+    number.checked_add(1).ok_or_else(|| access.corrupt(number, message))
+}
+
+fn claim_of(record: &Record) -> Claim {
+    Claim { generation: record.generation, nonce: record.nonce.clone() }
+}

@@ -1,0 +1,60 @@
+use super::access::Access;
+use crate::checkpoint::{ChainId, CheckpointStore, Record};
+use crate::env::Env;
+use crate::error::Result;
+use std::sync::Arc;
+
+/// Reads a chain without owning it.
+#[derive(Clone, Debug)]
+pub struct ChainReader {
+    access: Access,
+}
+
+impl ChainReader {
+    /// A reader of chain `id`. It tries nothing again, and verifies records where it reads them; see
+    /// [`with_env`](Self::with_env).
+    pub fn new(store: Arc<dyn CheckpointStore>, id: ChainId) -> Self {
+        Self { access: Access { store, id, env: None } }
+    }
+
+    /// Tries again after passing failures, and verifies records beside the I/O: for large records.
+    #[must_use]
+    pub fn with_env(mut self, env: &Env) -> Self {
+        self.access.env = Some(env.clone());
+        self
+    }
+
+    /// Record `number`, verified; `None` if it is not written yet.
+    ///
+    /// # Errors
+    /// `Corrupt` if it is damaged, or was collected (at or below the boundary).
+    pub async fn read(&self, number: u64) -> Result<Option<Record>> {
+        self.access.read(number).await
+    }
+
+    /// The newest record: follows the hint to the end. `None` if the chain is empty.
+    ///
+    /// # Errors
+    /// `Corrupt` if the chain is damaged.
+    pub async fn newest(&self) -> Result<Option<Record>> {
+        Ok(self.access.find_head().await?.map(|head| head.record))
+    }
+
+    /// The low boundary: records up to this number were collected. 0 at first.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn boundary(&self) -> Result<u64> {
+        self.access.boundary().await
+    }
+
+    /// Deletes records up to `through` as [`Chain::collect`](super::Chain::collect) does: never the newest data record or
+    /// what follows it. Collection needs no ownership: its boundary only moves up, before anything is deleted.
+    ///
+    /// # Errors
+    /// `Corrupt` if the chain is damaged; else the store's.
+    pub async fn collect(&self, through: u64) -> Result<u64> {
+        let newest_data = self.access.find_head().await?.and_then(|head| head.record.newest_data_with_self());
+        self.access.collect(through, newest_data).await
+    }
+}

@@ -1,0 +1,142 @@
+use super::access::{Access, Look};
+use super::decide::{self, End};
+use crate::checkpoint::record::WAY_OUT;
+use crate::checkpoint::{Record, RecordKind};
+use crate::error::{Error, Result};
+use bytes::Bytes;
+
+/// The newest record of a chain, verified, with its digest.
+#[derive(Clone, Debug)]
+pub(super) struct Head {
+    pub(super) record: Record,
+    pub(super) digest: String,
+}
+
+impl Access {
+    /// The end of the chain; `None` if nothing was ever written.
+    pub(super) async fn find_head(&self) -> Result<Option<Head>> {
+        self.while_collected(async || self.walk().await).await
+    }
+
+    /// The end of the chain, and the newest data record.
+    pub(super) async fn find_head_and_data(&self) -> Result<Option<(Head, Option<Record>)>> {
+        self.while_collected(async || match self.walk().await? {
+            Look::Found(Some(head)) => match self.newest_data(&head).await? {
+                Look::Found(data) => Ok(Look::Found(Some((head, data)))),
+                Look::Collected => Ok(Look::Collected),
+            },
+            Look::Found(None) => Ok(Look::Found(None)),
+            Look::Collected => Ok(Look::Collected),
+        })
+        .await
+    }
+
+    /// Looks again when collection has taken away what was being looked at: its owner goes on meanwhile.
+    async fn while_collected<T>(&self, look: impl AsyncFn() -> Result<Look<T>>) -> Result<T> {
+        for _ in 0..LOOKS {
+            if let Look::Found(found) = look().await? {
+                return Ok(found);
+            }
+        }
+        Err(Error::unavailable("walk chain", "the chain is collected faster than it can be read").with("chain", &self.id))
+    }
+
+    async fn walk(&self) -> Result<Look<Option<Head>>> {
+        let boundary = self.boundary().await?;
+        let mut hint = self.patiently(|| self.store.numbers(&self.id)).await?;
+        hint.retain(|n| *n > boundary);
+        hint.sort_unstable();
+
+        let mut at = decide::begin(boundary, &hint);
+        let mut found = self.read_raw(at).await?;
+        let hinted = found.is_some() && !hint.is_empty();
+        if found.is_none() && !hint.is_empty() {
+            // The hint names what is not there: do without it.
+            at = decide::begin(boundary, &[]);
+            found = self.read_raw(at).await?;
+        }
+        let mut head = None;
+        if hinted {
+            // Only the records that the hint did not name are looked for: the others were there when it was made.
+            for number in decide::unlisted(boundary, &hint, at).into_iter().flatten() {
+                if self.read_raw(number).await?.is_none() {
+                    return self.missing(number, HOLE).await;
+                }
+            }
+            if at > boundary.saturating_add(1) {
+                head = match self.read_raw(at - 1).await? {
+                    Some(bytes) => Some(self.head(at - 1, bytes).await?),
+                    None => return self.missing(at - 1, HOLE).await,
+                };
+            }
+        }
+        while let Some(bytes) = found {
+            let next = self.head(at, bytes).await?;
+            // The record before the first one above the boundary is gone, or does not count any more.
+            if head.is_some() || at == 1 {
+                if let Err(broken) = decide::follows(head.as_ref().map(|h| (&h.record, h.digest.as_str())), &next.record) {
+                    // The one before may be a leftover in a place that was collected meanwhile.
+                    let now = self.boundary().await?;
+                    if now > boundary && now >= at - 1 {
+                        return Ok(Look::Collected);
+                    }
+                    return Err(self.corrupt(at, broken.as_str()).with_hint(WAY_OUT));
+                }
+            }
+            head = Some(next);
+            at = at.checked_add(1).ok_or_else(|| self.corrupt(at, "the chain has no numbers left"))?;
+            found = self.read_raw(at).await?;
+        }
+        for number in hint.into_iter().filter(|n| *n > at) {
+            if self.read_raw(number).await?.is_some() {
+                return self.missing(at, HOLE).await;
+            }
+        }
+        let Some(head) = head else {
+            return match decide::nothing_above(boundary) {
+                End::Empty => Ok(Look::Found(None)),
+                End::Hollow => self.missing(at, HOLLOW).await,
+            };
+        };
+        // An end that was collected while it was looked for is not the end.
+        if head.record.number <= self.boundary().await? {
+            return Ok(Look::Collected);
+        }
+        Ok(Look::Found(Some(head)))
+    }
+
+    async fn newest_data(&self, head: &Head) -> Result<Look<Option<Record>>> {
+        let Some(number) = head.record.newest_data_with_self() else { return Ok(Look::Found(None)) };
+        if number == head.record.number {
+            return Ok(Look::Found(Some(head.record.clone())));
+        }
+        let Some(bytes) = self.read_raw(number).await? else {
+            return self.missing(number, NO_DATA).await;
+        };
+        // What was read counts only if it lies above the boundary still.
+        let boundary = self.boundary().await?;
+        if number <= boundary {
+            return if head.record.number <= boundary || self.read_raw(head.record.number + 1).await?.is_some() {
+                Ok(Look::Collected)
+            } else {
+                Err(self.corrupt(number, PASSED).with_hint(WAY_OUT))
+            };
+        }
+        let (data, _) = self.verify(number, bytes).await?;
+        if data.kind != RecordKind::Data || data.incarnation != head.record.incarnation {
+            return Err(self.corrupt(number, "the newest data record is not one").with_hint(WAY_OUT));
+        }
+        Ok(Look::Found(Some(data)))
+    }
+
+    pub(super) async fn head(&self, number: u64, bytes: Bytes) -> Result<Head> {
+        let (record, digest) = self.verify(number, bytes).await?;
+        Ok(Head { record, digest })
+    }
+}
+
+const LOOKS: u32 = 8;
+const HOLE: &str = "the record is missing, though there are later ones: the chain has a hole";
+const HOLLOW: &str = "nothing is left above the boundary, though collection always leaves the newest data record";
+const NO_DATA: &str = "the newest data record is missing";
+const PASSED: &str = "the boundary has passed the newest data record";
