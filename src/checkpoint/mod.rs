@@ -126,6 +126,9 @@ macro_rules! forward {
             async fn remove(&self, chain: &ChainId, number: u64) -> Result<()> {
                 (**self).remove(chain, number).await
             }
+            fn objects(&self) -> Option<(Store, ObjectPath)> {
+                (**self).objects()
+            }
         }
     )*};
 }

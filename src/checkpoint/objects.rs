@@ -78,7 +78,8 @@ impl StoreCheckpoints {
         let Some(bytes) = self.store.get(&path, None).await? else { return Ok(None) };
         let corrupt = |message| Error::corrupt(BOUNDARY, message).with("object", &path).with_hint(WAY_OUT);
         let body = unseal(&bytes).ok_or_else(|| corrupt("the boundary is damaged: its checksum does not fit"))?;
-        let stored: StoredStep = serde_json::from_slice(body).map_err(|e| corrupt("the boundary is unreadable").with_source(e))?;
+        let stored: StoredStep =
+            serde_json::from_slice(body).map_err(|e| corrupt("the boundary is unreadable").with_source(e))?;
         let newer = || Error::config(BOUNDARY, "the boundary has a newer format").with("object", &path);
         check_format(&stored.format, FORMAT, VERSION, newer, || corrupt("the boundary has an unknown format"))?;
         if stored.chain != chain.as_str() || stored.step != number {
@@ -160,7 +161,12 @@ impl CheckpointStore for StoreCheckpoints {
                 return Ok(());
             }
             let number = newest.number + 1;
-            let step = StoredStep { format: format!("{FORMAT}{VERSION}"), chain: chain.to_string(), step: number, boundary: to };
+            let step = StoredStep {
+                format: format!("{FORMAT}{VERSION}"),
+                chain: chain.to_string(),
+                step: number,
+                boundary: to,
+            };
             let mut bytes = serde_json::to_vec(&step)
                 .map_err(|e| Error::bug(BOUNDARY, "the boundary cannot be written").with_source(e))?;
             seal(&mut bytes);
@@ -177,7 +183,7 @@ impl CheckpointStore for StoreCheckpoints {
         self.store.delete(&self.record(chain, number)?).await
     }
     fn objects(&self) -> Option<(Store, ObjectPath)> {
-        Some((self._store.clone(), self._prefix.clone()))
+        Some((self.store.clone(), self.prefix.clone()))
     }
 }
 

@@ -106,7 +106,9 @@ impl Record {
             payload_len: self.payload.len() as u64,
             payload_sha256: Self::digest(&self.payload),
         })
-        .map_err(|e| in_place(Error::bug(ENCODE, "its first line cannot be written").with_source(e), chain, self.number))?;
+        .map_err(|e| {
+            in_place(Error::bug(ENCODE, "its first line cannot be written").with_source(e), chain, self.number)
+        })?;
         if header.len() > MAX_HEADER {
             return Err(in_place(Error::config(ENCODE, "its first line is too large"), chain, self.number)
                 .with_hint("give the chain a shorter name"));
@@ -128,14 +130,19 @@ impl Record {
         let corrupt = |message: &'static str| {
             in_place(Error::corrupt(DECODE, message), chain, number).with("bytes", bytes.len()).with_hint(WAY_OUT)
         };
-        let body = unseal(bytes).ok_or_else(|| corrupt("the record is damaged or cut off: its checksum does not fit"))?;
+        let body =
+            unseal(bytes).ok_or_else(|| corrupt("the record is damaged or cut off: its checksum does not fit"))?;
         let line = body.iter().take(MAX_HEADER + 1).position(|b| *b == b'\n');
         let (line, rest) = line.and_then(|at| Some((body.get(..at)?, at + 1))).ok_or_else(|| corrupt(NO_HEADER))?;
         let unread = |e| corrupt(NO_HEADER).with_source(e);
         let format: Format<'_> = serde_json::from_slice(line).map_err(unread)?;
-        check_format(&format.format, FORMAT, VERSION, || in_place(Error::config(DECODE, NEWER), chain, number), || {
-            corrupt("the record has a format that was never written")
-        })?;
+        check_format(
+            &format.format,
+            FORMAT,
+            VERSION,
+            || in_place(Error::config(DECODE, NEWER), chain, number),
+            || corrupt("the record has a format that was never written"),
+        )?;
         let header: Header<'_> = serde_json::from_slice(line).map_err(unread)?;
         if header.chain != chain.as_str() || header.number != number {
             return Err(corrupt("the record was written for another place")
@@ -146,7 +153,10 @@ impl Record {
             return Err(corrupt("the payload is not what the first line says"));
         }
         let fence = header.kind == RecordKind::Fence;
-        if (number == 1) != header.parent.is_none() || header.newest_data >= Some(number) || (fence && !payload.is_empty()) {
+        if (number == 1) != header.parent.is_none()
+            || header.newest_data >= Some(number)
+            || (fence && !payload.is_empty())
+        {
             return Err(corrupt("the record contradicts itself"));
         }
         Ok(Self {

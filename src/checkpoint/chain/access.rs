@@ -74,10 +74,14 @@ impl Access {
 
     /// That it is open whether record `number` counts.
     pub(super) fn unknown(&self, number: u64, cause: Option<Error>) -> Error {
-        let e = Error::new(ErrorKind::Ambiguous, CREATE, "the store's answers leave it open whether the record was written")
-            .with("chain", &self.id)
-            .with("record", number)
-            .with_hint("start again: recovery reads the chain and decides; delete nothing by hand");
+        let e = Error::new(
+            ErrorKind::Ambiguous,
+            CREATE,
+            "the store's answers leave it open whether the record was written",
+        )
+        .with("chain", &self.id)
+        .with("record", number)
+        .with_hint("start again: recovery reads the chain and decides; delete nothing by hand");
         match cause {
             Some(cause) => e.with_source(cause),
             None => e,

@@ -56,7 +56,11 @@ pub fn settle(answer: Answer, read_back: ReadBack, doubted: bool, tries_left: u3
         (Answer::New, _) | (_, ReadBack::Same) => Outcome::Mine,
         (_, ReadBack::Other) => Outcome::Lost,
         (Answer::Refused { transient }, _) if !doubted => {
-            if transient && tries_left > 0 { Outcome::Retry } else { Outcome::Refused }
+            if transient && tries_left > 0 {
+                Outcome::Retry
+            } else {
+                Outcome::Refused
+            }
         }
         (Answer::Refused { transient: false }, _) => Outcome::Unknown,
         (Answer::Exists | Answer::Doubt | Answer::Refused { .. }, ReadBack::Absent | ReadBack::Failed) => {

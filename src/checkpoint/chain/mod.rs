@@ -44,6 +44,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::Incarnation;
 use bytes::Bytes;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A chain that this process owns until somebody fences it out.
 #[derive(Debug)]
@@ -56,6 +57,8 @@ pub struct Chain {
     head_digest: String,
     newest_data: Option<u64>,
     condition: Condition,
+    /// Whether the last collection came to its end: if not, something may be left of it.
+    swept: AtomicBool,
 }
 
 /// What [`Chain::open`] found.
@@ -89,10 +92,7 @@ impl Chain {
     /// May be dropped at any await; a fence may be left behind, which shuts older owners out.
     pub async fn open(store: Arc<dyn CheckpointStore>, id: ChainId, env: Env) -> Result<Opened> {
         let access = Access { store, id, env: Some(env.clone()) };
-        let (mut head, mut newest_data) = match access.find_head_and_data().await? {
-            Some((head, data)) => (Some(head), data),
-            None => (None, None),
-        };
+        let (mut head, mut newest_data) = access.find_head_and_data().await?;
         let claim = Claim {
             generation: match &head {
                 Some(head) => next(&access, head.record.generation, "the chain has no generations left")?,
@@ -127,6 +127,7 @@ impl Chain {
                         head_digest: Record::digest(&bytes),
                         newest_data: fence.newest_data,
                         condition: Condition::Sound,
+                        swept: AtomicBool::new(false),
                         access,
                     };
                     return Ok(Opened { chain, newest_data });
@@ -212,7 +213,10 @@ impl Chain {
     /// May be dropped at any await: call it again.
     pub async fn collect(&self, through: u64) -> Result<u64> {
         self.sound()?;
-        self.access.collect(through, self.newest_data).await
+        let swept = self.swept.swap(false, Ordering::Relaxed);
+        let deleted = self.access.collect(through, self.newest_data, !swept).await?;
+        self.swept.store(true, Ordering::Relaxed);
+        Ok(deleted)
     }
 
     async fn append_next(&mut self, payload: Bytes) -> Result<u64> {
@@ -232,7 +236,7 @@ impl Chain {
         let encode = move || {
             let bytes = record.encode(&id)?;
             let digest = Record::digest(&bytes);
-            Ok((bytes, digest))
+            Ok::<_, Error>((bytes, digest))
         };
         let (bytes, digest) = self.env.cpu("write chain record", encode).await??;
         match self.access.create(number, &bytes).await? {
@@ -242,9 +246,10 @@ impl Chain {
                 let theirs = self.access.head(number, theirs).await?;
                 return Err(match decide::slot(&self.claim, &claim_of(&theirs.record)) {
                     Slot::Lost => fenced(&self.access, number).with("owner_generation", theirs.record.generation),
-                    Slot::Mine | Slot::TakeAsHead => {
-                        self.access.corrupt(number, "a record lies above the fence that shut its writer out").with_hint(WAY_OUT)
-                    }
+                    Slot::Mine | Slot::TakeAsHead => self
+                        .access
+                        .corrupt(number, "a record lies above the fence that shut its writer out")
+                        .with_hint(WAY_OUT),
                 });
             }
         }

@@ -15,9 +15,9 @@ pub async fn probe(store: &dyn CheckpointStore, env: &Env) -> Result<()> {
     let scratch = |which: &str| Bytes::from(format!("landfall-probe {which} {}\n", env.nonce()));
     let (first, second) = (scratch("first"), scratch("second"));
     let refuse = |message: &'static str| {
-        Err(Error::config("probe store", message)
-            .with("chain", &id)
-            .with_hint("use a store that keeps conditional writes (create if absent): nothing is exactly once without them"))
+        Err(Error::config("probe store", message).with("chain", &id).with_hint(
+            "use a store that keeps conditional writes (create if absent): nothing is exactly once without them",
+        ))
     };
     let mut kept = None;
     for pause in [25, 100, 400, 0] {

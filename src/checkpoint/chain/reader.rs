@@ -39,22 +39,4 @@ impl ChainReader {
     pub async fn newest(&self) -> Result<Option<Record>> {
         Ok(self.access.find_head().await?.map(|head| head.record))
     }
-
-    /// The low boundary: records up to this number were collected. 0 at first.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn boundary(&self) -> Result<u64> {
-        self.access.boundary().await
-    }
-
-    /// Deletes records up to `through` as [`Chain::collect`](super::Chain::collect) does: never the newest data record or
-    /// what follows it. Collection needs no ownership: its boundary only moves up, before anything is deleted.
-    ///
-    /// # Errors
-    /// `Corrupt` if the chain is damaged; else the store's.
-    pub async fn collect(&self, through: u64) -> Result<u64> {
-        let newest_data = self.access.find_head().await?.and_then(|head| head.record.newest_data_with_self());
-        self.access.collect(through, newest_data).await
-    }
 }

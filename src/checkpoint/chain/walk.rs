@@ -15,30 +15,28 @@ pub(super) struct Head {
 impl Access {
     /// The end of the chain; `None` if nothing was ever written.
     pub(super) async fn find_head(&self) -> Result<Option<Head>> {
-        self.while_collected(async || self.walk().await).await
+        for _ in 0..LOOKS {
+            if let Look::Found(head) = self.walk().await? {
+                return Ok(head);
+            }
+        }
+        Err(self.moving())
     }
 
     /// The end of the chain, and the newest data record.
-    pub(super) async fn find_head_and_data(&self) -> Result<Option<(Head, Option<Record>)>> {
-        self.while_collected(async || match self.walk().await? {
-            Look::Found(Some(head)) => match self.newest_data(&head).await? {
-                Look::Found(data) => Ok(Look::Found(Some((head, data)))),
-                Look::Collected => Ok(Look::Collected),
-            },
-            Look::Found(None) => Ok(Look::Found(None)),
-            Look::Collected => Ok(Look::Collected),
-        })
-        .await
-    }
-
-    /// Looks again when collection has taken away what was being looked at: its owner goes on meanwhile.
-    async fn while_collected<T>(&self, look: impl AsyncFn() -> Result<Look<T>>) -> Result<T> {
+    pub(super) async fn find_head_and_data(&self) -> Result<(Option<Head>, Option<Record>)> {
         for _ in 0..LOOKS {
-            if let Look::Found(found) = look().await? {
-                return Ok(found);
+            let Some(head) = self.find_head().await? else { return Ok((None, None)) };
+            if let Look::Found(data) = self.newest_data(&head).await? {
+                return Ok((Some(head), data));
             }
         }
-        Err(Error::unavailable("walk chain", "the chain is collected faster than it can be read").with("chain", &self.id))
+        Err(self.moving())
+    }
+
+    /// Whoever collects the chain goes on while it is looked at, again and again.
+    fn moving(&self) -> Error {
+        Error::unavailable("walk chain", "the chain is collected faster than it can be read").with("chain", &self.id)
     }
 
     async fn walk(&self) -> Result<Look<Option<Head>>> {
@@ -74,7 +72,9 @@ impl Access {
             let next = self.head(at, bytes).await?;
             // The record before the first one above the boundary is gone, or does not count any more.
             if head.is_some() || at == 1 {
-                if let Err(broken) = decide::follows(head.as_ref().map(|h| (&h.record, h.digest.as_str())), &next.record) {
+                if let Err(broken) =
+                    decide::follows(head.as_ref().map(|h| (&h.record, h.digest.as_str())), &next.record)
+                {
                     // The one before may be a leftover in a place that was collected meanwhile.
                     let now = self.boundary().await?;
                     if now > boundary && now >= at - 1 {
