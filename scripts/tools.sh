@@ -16,3 +16,27 @@ need() {
     DEBIAN_FRONTEND=noninteractive "${as[@]}" apt-get install -y -q --no-install-recommends "$@" >&2 ||
         { "${as[@]}" apt-get update -q >&2 && DEBIAN_FRONTEND=noninteractive "${as[@]}" apt-get install -y -q --no-install-recommends "$@" >&2; }
 }
+
+# A Python with what the checks need, as $python.
+python_tools() {
+    export LANDFALL_CACHE=$cache
+    python=$cache/venv/bin/python
+    local wanted=scripts/checks/requirements.txt
+    cmp -s "$wanted" "$cache/venv/requirements.txt" && return
+    need python3 python3 python3-venv
+    python3 -c 'import ensurepip, venv' 2>/dev/null || need no-such-command python3-venv
+    python3 -m venv "$cache/venv"
+    "$python" -m pip install -q --disable-pip-version-check -r "$wanted"
+    cp "$wanted" "$cache/venv/requirements.txt"
+}
+
+# Servers and data from npm, under $cache/node/node_modules.
+node_tools() {
+    local wanted=scripts/checks/package.json
+    cmp -s "$wanted" "$cache/node/installed.json" && return
+    need npm nodejs npm
+    mkdir -p "$cache/node"
+    cp "$wanted" "$cache/node/package.json"
+    npm install --prefix "$cache/node" --silent --no-audit --no-fund --ignore-scripts
+    cp "$wanted" "$cache/node/installed.json"
+}

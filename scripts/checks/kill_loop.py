@@ -1,0 +1,153 @@
+"""kill_loop.py N: kills `ingest` with SIGKILL at random moments, N times, while it loads one growing dataset from the
+demo API. Afterwards, and after every kill, compares what it left with what the API served."""
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from decimal import Decimal
+from pathlib import Path
+
+from harness import data_files, demo_api, fetch, ingest, quarantined, rows_by_duckdb, start_ingest
+
+SPEC = """
+name = "orders"
+state = "{folder}/state"
+
+[source]
+url = "{api}/orders"
+query = {{ limit = "40" }}
+records = "$.data[*]"
+paginate = {{ cursor = "$.next_cursor", query = "cursor" }}
+since = {{ field = "updated_at", query = "since", overlap = "10s" }}
+
+[schema]
+id = "utf8"
+number = "int64"
+status = "utf8"
+quantity = "int64"
+amount = "decimal(12,2)"
+customer = "struct<id: utf8, country: utf8>"
+note = "utf8"
+updated_at = "timestamp"
+
+[validate]
+required = ["id", "quantity", "amount", "updated_at"]
+range = {{ quantity = {{ min = 1 }} }}
+one_of = {{ status = ["placed", "paid", "shipped", "returned"] }}
+
+[dedup]
+key = ["id"]
+
+[sink]
+parquet = "{folder}/orders"
+
+[quarantine]
+to = "{folder}/quarantine"
+
+[run]
+epoch_records = 400
+"""
+
+
+def main():
+    ap = argparse.ArgumentParser()
+    ap.add_argument("kills", type=int)
+    ap.add_argument("--seed", type=int, default=int(time.time()))
+    a = ap.parse_args()
+    rng = random.Random(a.seed)
+    print(f"seed {a.seed}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="landfall-kill-") as folder, demo_api(
+        "--records", 500, "--unavailable", 15, "--cut", 10, "--throttle-every", 29
+    ) as api:
+        spec = Path(folder, "orders.toml")
+        spec.write_text(SPEC.format(folder=folder, api=api))
+        return loop(a.kills, rng, api, spec, folder)
+
+
+def loop(wanted, rng, api, spec, folder):
+    began = time.monotonic()
+    code, _, said = ingest(spec)
+    if code:
+        sys.exit(f"the first run failed with {code}: {said}")
+    typical = time.monotonic() - began
+    kills, runs, seen, problems = 0, 1, 0, Counter()
+    while kills < wanted:
+        fetch(f"{api}/grow?n={rng.randint(100, 900)}", "POST")
+        began = time.monotonic()
+        proc = start_ingest(spec)
+        deadline = began + rng.uniform(0, 1.2 * typical)
+        while time.monotonic() < deadline and proc.poll() is None:
+            time.sleep(0.001)
+        killed = proc.poll() is None
+        if killed:
+            proc.kill()
+            kills += 1
+        _, said = proc.communicate()
+        runs += 1
+        if not killed:
+            typical = 0.8 * typical + 0.2 * (time.monotonic() - began)
+            if proc.returncode:
+                print(f"run {runs} failed with {proc.returncode}: {said.strip()}", flush=True)
+                problems["failed"] += 1
+        ids = [row[0] for row in rows_by_duckdb(f"{folder}/orders", ["id"], "1")]
+        if len(ids) != len(set(ids)) or len(ids) < seen:
+            print(f"after kill {kills}: {len(ids)} rows, {len(set(ids))} ids, {seen} seen before", flush=True)
+            problems["doubled"] += len(ids) - len(set(ids))
+            problems["lost"] += max(0, seen - len(set(ids)))
+        seen = len(ids)
+        if kills % 20 == 0 and killed:
+            print(f"{kills} kills, {seen} orders, {len(data_files(f'{folder}/orders'))} files", flush=True)
+    code, _, said = ingest(spec)
+    if code:
+        sys.exit(f"the last run failed with {code}: {said}")
+    problems += compare(api, folder)
+    truth = json.loads(fetch(f"{api}/truth"))
+    figures = {
+        "kills": kills,
+        "runs": runs + 1,
+        "served": truth["records"],
+        "orders": truth["orders"],
+        "quarantined": truth["bad"],
+        "failed": problems["failed"],
+        "wrong": problems["wrong"],
+        "lost": problems["lost"],
+        "doubled": problems["doubled"],
+    }
+    print(" ".join(f"{k}={v}" for k, v in figures.items()))
+    return 1 if sum(problems.values()) else 0
+
+
+def compare(api, folder):
+    """What differs between the API and what was left, record by record."""
+    problems = Counter()
+    right = {r["id"]: r for r in map(json.loads, fetch(f"{api}/truth/orders").splitlines())}
+    columns = ["id", "number", "status", "quantity", "amount", "customer", "note", "updated_at"]
+    rows = rows_by_duckdb(f"{folder}/orders", columns, "id")
+    found = Counter(row[0] for row in rows)
+    problems["doubled"] += sum(n - 1 for n in found.values())
+    problems["lost"] += len(right.keys() - found.keys())
+    problems["wrong"] += len(found.keys() - right.keys())
+    for row in rows:
+        want = right.get(row[0])
+        got = dict(zip(columns, row))
+        if want is None:
+            continue
+        got["updated_at"] = got["updated_at"].strftime("%Y-%m-%dT%H:%M:%SZ")
+        if {**want, "amount": Decimal(want["amount"])} != got:
+            problems["wrong"] += 1
+            print(f"differs: {want} -> {got}")
+    bad = set(fetch(f"{api}/truth/bad").decode().splitlines())
+    kept = quarantined(f"{folder}/quarantine")
+    problems["lost"] += len(bad - {r["raw"] for r in kept})
+    problems["wrong"] += len({r["raw"] for r in kept} - bad)
+    # The overlap serves a bad record again, and then it is landed and refused again. But nothing landed is refused twice.
+    places = Counter((r["shard"], r["segment"], r["record"]) for r in kept)
+    problems["doubled"] += sum(n - 1 for n in places.values())
+    return problems
+
+
+sys.exit(main())
