@@ -37,7 +37,7 @@ mod task;
 pub use builder::{NoSink, NoSource, PipelineBuilder, SinkFor, StageFor};
 pub use events::{Event, Status};
 pub use report::{LandedCounts, PartitionReport, RunReport};
-pub use run::{RunFailure, RunHandle};
+pub use run::{RunControl, RunFailure, RunHandle};
 pub use settings::Settings;
 
 use crate::checkpoint::CheckpointStore;

@@ -19,6 +19,7 @@ use crate::source::Gate;
 use std::fmt;
 use std::sync::Arc;
 use tokio::sync::{Semaphore, broadcast, mpsc, watch};
+use tokio::task::AbortHandle;
 
 /// A run that failed: the error, and what was done before.
 #[derive(Debug)]
@@ -70,11 +71,58 @@ impl From<RunFailure> for Error {
 /// A run that goes on in the background. Dropping it aborts the run, which is as safe as a crash.
 pub struct RunHandle {
     task: Task<Result<RunReport, RunFailure>>,
-    stop: watch::Sender<bool>,
-    events: Events,
+    control: RunControl,
 }
 
 impl RunHandle {
+    /// What watches and stops the run, to keep while another task waits for its end.
+    pub fn control(&self) -> RunControl {
+        self.control.clone()
+    }
+
+    /// As [`RunControl::status`].
+    pub fn status(&self) -> Status {
+        self.control.status()
+    }
+
+    /// As [`RunControl::events`].
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.control.events()
+    }
+
+    /// As [`RunControl::drain`].
+    pub fn drain(&self) {
+        self.control.drain();
+    }
+
+    /// As [`RunControl::abort`].
+    pub fn abort(&self) {
+        self.control.abort();
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// What failed, with the report of what was committed.
+    pub async fn wait(self) -> Result<RunReport, RunFailure> {
+        let Self { task, control } = self;
+        let now = crate::model::Timestamp::default();
+        task.await.unwrap_or_else(|error| {
+            let report = Box::new(RunReport::aborted(&control.events, now));
+            Err(RunFailure { error, others: Vec::new(), report })
+        })
+    }
+}
+
+/// Watches and stops a run. Cheap to clone; it does not keep the run alive.
+#[derive(Clone)]
+pub struct RunControl {
+    stop: watch::Sender<bool>,
+    events: Events,
+    abort: AbortHandle,
+}
+
+impl RunControl {
     /// How far it has come.
     pub fn status(&self) -> Status {
         self.events.status()
@@ -94,20 +142,13 @@ impl RunHandle {
 
     /// Stops at once, like a crash: the next run recovers.
     pub fn abort(&self) {
-        self.task.abort();
+        self.abort.abort();
     }
+}
 
-    /// Waits for the end.
-    ///
-    /// # Errors
-    /// What failed, with the report of what was committed.
-    pub async fn wait(self) -> Result<RunReport, RunFailure> {
-        let Self { task, events, .. } = self;
-        let now = crate::model::Timestamp::default();
-        task.await.unwrap_or_else(|error| {
-            let report = Box::new(RunReport::aborted(&events, now));
-            Err(RunFailure { error, others: Vec::new(), report })
-        })
+impl fmt::Debug for RunControl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunControl").field("status", &self.status()).finish_non_exhaustive()
     }
 }
 
@@ -152,7 +193,9 @@ impl Pipeline {
         let (stop, stopped) = watch::channel(false);
         let events = Events::new(&self.name);
         let run = Run { pipeline: self.clone(), stop: stopped, events: events.clone() };
-        RunHandle { task: Task::spawn("run pipeline", run.run()), stop, events }
+        let task = Task::spawn("run pipeline", run.run());
+        let control = RunControl { stop, events, abort: task.abort_handle() };
+        RunHandle { task, control }
     }
 }
 

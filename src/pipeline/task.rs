@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 /// A task that is aborted when this is dropped, and whose panic is an error.
 pub(super) struct Task<T> {
@@ -17,8 +17,8 @@ impl<T: Send + 'static> Task<T> {
         Self { operation, handle: tokio::spawn(future) }
     }
 
-    pub(super) fn abort(&self) {
-        self.handle.abort();
+    pub(super) fn abort_handle(&self) -> AbortHandle {
+        self.handle.abort_handle()
     }
 }
 

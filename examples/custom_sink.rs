@@ -1,0 +1,150 @@
+//! A sink of your own: a database with transactions. Rows are staged where no reader looks; one transaction then makes them
+//! visible and moves the mark. That is all a sink needs to be exactly-once.
+//!
+//! `cargo run --example custom_sink`
+
+#![allow(clippy::print_stdout, clippy::disallowed_macros, reason = "it is a program")]
+
+use landfall::checkpoint::MemoryCheckpoints;
+use landfall::env::Env;
+use landfall::model::{Item, Rows, ShardKey};
+use landfall::pipeline::Pipeline;
+use landfall::sink::{
+    CommitDecision, CommitOutcome, CommitRequest, EpochContext, Mark, Sink, StagedOutput, Transactional, Writer,
+    decide_commit,
+};
+use landfall::source::{ComponentConfig, IterSource};
+use landfall::{Result, async_trait};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Stands in for your database. One call of `transaction` sees and changes everything, or nothing.
+#[derive(Clone, Debug, Default)]
+struct Database(Arc<Mutex<Tables>>);
+
+#[derive(Debug, Default)]
+struct Tables {
+    words: Vec<String>,
+    staging: BTreeMap<Batch, Vec<String>>,
+    marks: BTreeMap<ShardKey, Mark>,
+}
+
+impl Database {
+    fn transaction<T>(&self, work: impl FnOnce(&mut Tables) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Names what was staged; it is kept in the checkpoint. The generation is part of it: an owner that was shut out and still
+/// writes never touches what its successor staged.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Batch {
+    shard: ShardKey,
+    generation: u64,
+    epoch: u64,
+}
+
+#[derive(Debug)]
+struct WordSink(Database);
+
+#[async_trait]
+impl Sink for WordSink {
+    type Item = Rows<String>;
+    type Staged = Batch;
+    type Promise = Transactional;
+    type Writer = WordWriter;
+
+    fn config(&self) -> ComponentConfig {
+        ComponentConfig::none().with_settings(serde_json::json!({ "table": "words" }))
+    }
+
+    async fn open(&self, epoch: EpochContext) -> Result<WordWriter> {
+        let batch = Batch { shard: epoch.shard, generation: epoch.generation, epoch: epoch.epoch };
+        self.0.transaction(|t| t.staging.insert(batch.clone(), Vec::new()));
+        Ok(WordWriter { database: self.0.clone(), batch, records: 0, bytes: 0 })
+    }
+
+    async fn commit(&self, _env: &Env, request: CommitRequest<Batch>) -> Result<CommitOutcome> {
+        Ok(self.0.transaction(|t| {
+            // One rule for all sinks: is it there already, is the owner the newest, does nothing lie between?
+            let held = t.marks.get(&request.shard);
+            match decide_commit(held, &request.mark, request.previous) {
+                CommitDecision::Answer(outcome) => outcome,
+                CommitDecision::Apply => {
+                    let rows = t.staging.remove(&request.staged).unwrap_or_default();
+                    t.words.extend(rows);
+                    t.marks.insert(request.shard, request.mark);
+                    CommitOutcome::Done
+                }
+            }
+        }))
+    }
+
+    async fn mark(&self, shard: &ShardKey) -> Result<Option<Mark>> {
+        Ok(self.0.transaction(|t| t.marks.get(shard).cloned()))
+    }
+
+    async fn collect(&self, shard: &ShardKey, below_generation: u64, keep: &[Batch]) -> Result<u64> {
+        Ok(self.0.transaction(|t| {
+            let before = t.staging.len();
+            t.staging.retain(|b, _| b.shard != *shard || b.generation >= below_generation || keep.contains(b));
+            (before - t.staging.len()) as u64
+        }))
+    }
+}
+
+#[derive(Debug)]
+struct WordWriter {
+    database: Database,
+    batch: Batch,
+    records: u64,
+    bytes: u64,
+}
+
+#[async_trait]
+impl Writer for WordWriter {
+    type Item = Rows<String>;
+    type Staged = Batch;
+
+    async fn write(&mut self, rows: Rows<String>) -> Result<()> {
+        self.records += rows.records();
+        self.bytes += rows.bytes();
+        self.database.transaction(|t| t.staging.entry(self.batch.clone()).or_default().extend(rows.0));
+        Ok(())
+    }
+
+    fn staged_bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    async fn finish(self) -> Result<Option<StagedOutput<Batch>>> {
+        if self.records == 0 {
+            return Ok(None);
+        }
+        Ok(Some(StagedOutput { staged: self.batch, records: self.records, bytes: self.bytes }))
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let database = Database::default();
+    let checkpoints = MemoryCheckpoints::default();
+    let text = "in the beginning was the word and it was counted exactly once";
+    let words: Vec<String> = text.split(' ').map(str::to_owned).collect();
+
+    let pipeline = Pipeline::named("words")
+        .source(IterSource::new(words).with_batch(4))
+        .sink(WordSink(database.clone()))
+        .checkpoints(checkpoints)
+        .build()?;
+    println!("{}", pipeline.run().await?);
+    println!("And again, with nothing new:\n");
+    println!("{}", pipeline.run().await?);
+
+    database.transaction(|t| {
+        println!("{} words in the table: {}", t.words.len(), t.words.join(" "));
+        println!("mark: {:?}", t.marks.values().next());
+    });
+    Ok(())
+}
