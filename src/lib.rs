@@ -16,6 +16,8 @@ pub mod sink;
 pub mod source;
 pub mod stage;
 pub mod store;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
 
 pub use async_trait::async_trait;
 pub use error::{Error, ErrorKind, Result};

@@ -111,3 +111,8 @@ impl Upload for MemoryUpload {
         Ok(size)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    crate::store_conformance!((crate::store::Store::memory(), ()));
+}

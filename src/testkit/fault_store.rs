@@ -1,0 +1,154 @@
+use super::faults::{Faults, Pass};
+use crate::error::{Error, Result};
+use crate::store::{Created, ObjectAccess, ObjectInfo, ObjectPath, Store, Upload};
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::ops::Range;
+
+/// A store of which every operation, and every write and finish of an upload, is an I/O point of a [`Faults`].
+#[derive(Clone, Debug)]
+pub struct FaultStore {
+    inner: Store,
+    faults: Faults,
+}
+
+impl FaultStore {
+    /// `store` as the process of `faults` reaches it. Several stores may share one process.
+    pub fn new(store: &Store, faults: &Faults) -> Self {
+        Self { inner: store.clone(), faults: faults.clone() }
+    }
+
+    async fn enter(&self, operation: &'static str, name: &ObjectPath) -> Result<Pass<'_>> {
+        self.faults.enter(operation, name.to_string()).await
+    }
+
+    /// Dies within a write: half of the bytes are on their way, nothing is visible, and nobody cleans up.
+    async fn tear(&self, pass: Pass<'_>, path: &ObjectPath, bytes: &Bytes) -> Error {
+        if let Ok(mut upload) = self.inner.upload(path).await {
+            drop(upload.write(half(bytes)).await);
+            self.faults.wreck(upload);
+        }
+        pass.die()
+    }
+}
+
+fn half(bytes: &Bytes) -> Bytes {
+    bytes.slice(..bytes.len() / 2)
+}
+
+#[async_trait]
+impl ObjectAccess for FaultStore {
+    async fn create(&self, path: &ObjectPath, bytes: Bytes) -> Result<Created> {
+        let pass = self.enter("create", path).await?;
+        if pass.is_torn() {
+            return Err(self.tear(pass, path, &bytes).await);
+        }
+        pass.leave(self.inner.create(path, bytes).await)
+    }
+
+    async fn put(&self, path: &ObjectPath, bytes: Bytes) -> Result<()> {
+        let pass = self.enter("put", path).await?;
+        if pass.is_torn() {
+            return Err(self.tear(pass, path, &bytes).await);
+        }
+        pass.leave(self.inner.put(path, bytes).await)
+    }
+
+    async fn upload(&self, path: &ObjectPath) -> Result<Box<dyn Upload>> {
+        let pass = self.enter("upload", path).await?;
+        if pass.is_torn() {
+            return Err(self.tear(pass, path, &Bytes::new()).await);
+        }
+        let inner = self.inner.upload(path).await.map(|upload| FaultUpload {
+            inner: Some(upload),
+            path: path.clone(),
+            faults: self.faults.clone(),
+        });
+        Ok(Box::new(pass.leave(inner)?))
+    }
+
+    async fn get(&self, path: &ObjectPath, range: Option<Range<u64>>) -> Result<Option<Bytes>> {
+        let pass = self.enter("get", path).await?;
+        if pass.is_torn() {
+            return Err(pass.die());
+        }
+        pass.leave_read(self.inner.get(path, range).await)
+    }
+
+    async fn list(&self, prefix: &ObjectPath) -> Result<Vec<ObjectInfo>> {
+        let pass = self.enter("list", prefix).await?;
+        if pass.is_torn() {
+            return Err(pass.die());
+        }
+        pass.leave_read(self.inner.list(prefix).await)
+    }
+
+    async fn rename(&self, from: &ObjectPath, to: &ObjectPath) -> Result<bool> {
+        let pass = self.faults.enter("rename", format!("{from} -> {to}")).await?;
+        if pass.is_torn() {
+            if let Ok(Some(bytes)) = self.inner.get(from, None).await {
+                drop(self.inner.put(to, bytes).await);
+            }
+            return Err(pass.die());
+        }
+        pass.leave(self.inner.rename(from, to).await)
+    }
+
+    async fn delete(&self, path: &ObjectPath) -> Result<()> {
+        self.faults.point("delete", path, self.inner.delete(path)).await
+    }
+}
+
+struct FaultUpload {
+    /// `None` once it is finished, has become a wreck, or a write has failed.
+    inner: Option<Box<dyn Upload>>,
+    path: ObjectPath,
+    faults: Faults,
+}
+
+impl FaultUpload {
+    async fn pass_write(&mut self, bytes: Bytes) -> Result<()> {
+        let faults = self.faults.clone();
+        let pass = faults.enter("upload.write", self.path.to_string()).await?;
+        let Some(inner) = self.inner.as_mut() else { return Err(self.cut_off()) };
+        if pass.is_torn() {
+            drop(inner.write(half(&bytes)).await);
+            return Err(pass.die());
+        }
+        pass.leave(inner.write(bytes).await)
+    }
+
+    fn cut_off(&self) -> Error {
+        Error::bug("upload", "an earlier write failed").with("name", &self.path)
+    }
+}
+
+#[async_trait]
+impl Upload for FaultUpload {
+    async fn write(&mut self, bytes: Bytes) -> Result<()> {
+        let written = self.pass_write(bytes).await;
+        if written.is_err() && !self.faults.is_dead() {
+            self.inner = None;
+        }
+        written
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<u64> {
+        let faults = self.faults.clone();
+        let pass = faults.enter("upload.finish", self.path.to_string()).await?;
+        if pass.is_torn() {
+            return Err(pass.die());
+        }
+        let Some(inner) = self.inner.take() else { return Err(self.cut_off()) };
+        pass.leave(inner.finish().await)
+    }
+}
+
+impl Drop for FaultUpload {
+    fn drop(&mut self) {
+        // A dead process does not clean up.
+        if let Some(upload) = self.inner.take().filter(|_| self.faults.is_dead()) {
+            self.faults.wreck(upload);
+        }
+    }
+}

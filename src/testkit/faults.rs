@@ -1,0 +1,261 @@
+use super::FaultStore;
+use crate::error::{Error, ErrorKind, Result, Status};
+use crate::store::{Store, Upload};
+use std::fmt::{self, Debug, Display};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+
+const CRASH: &str = "injected crash";
+
+/// What happens at an I/O point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Mode {
+    /// The process dies before the effect.
+    Before,
+    /// The effect happens, and the process dies before it hears the answer.
+    AfterLostResponse,
+    /// Part of the effect happens, as far as the contract allows, and the process dies: an upload or a write leaves a
+    /// temporary object behind, a rename has copied and not deleted. Where there is no such part it is [`Before`](Self::Before).
+    Torn,
+    /// The whole process stands still before the effect, until [`Faults::resume`]; then it goes on as if nothing had been.
+    Pause,
+    /// The effect happens, and the answer is lost: an error of kind `Ambiguous`, or `Unavailable` for a read. The process
+    /// lives on.
+    LostResponse,
+    /// The effect does not happen: an error of kind `Unavailable`, transient. The process lives on.
+    Fail,
+}
+
+/// A fault at one I/O point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Plan {
+    /// The number of the point, from 0.
+    pub at: u64,
+    /// What happens there.
+    pub mode: Mode,
+}
+
+/// An I/O point that was passed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Point {
+    /// Its number, from 0.
+    pub index: u64,
+    /// What was done.
+    pub operation: &'static str,
+    /// What it was done to.
+    pub name: String,
+}
+
+/// The counted I/O points of one imagined process, and the faults planned at them. Clones are the same process.
+///
+/// Every operation of a [`FaultStore`] is a point; whatever else has effects is made one by [`point`](Self::point). A run
+/// without faults tells by [`count`](Self::count) how many there are; then each of them is made to fail in turn. Once the
+/// process has died, every operation of it fails, without effect and without being counted.
+#[derive(Clone)]
+pub struct Faults(Arc<Inner>);
+
+struct Inner {
+    state: Mutex<State>,
+    paused: watch::Sender<bool>,
+    /// Uploads that the dead process will never clean up.
+    wrecks: Mutex<Vec<Box<dyn Upload>>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    trace: Vec<Point>,
+    plans: Vec<Plan>,
+    dead: bool,
+}
+
+impl Faults {
+    /// A process without faults.
+    pub fn none() -> Self {
+        Self::of([])
+    }
+
+    /// A process with these faults.
+    pub fn of(plans: impl IntoIterator<Item = Plan>) -> Self {
+        let state = State { plans: plans.into_iter().collect(), ..State::default() };
+        Self(Arc::new(Inner { state: Mutex::new(state), paused: watch::Sender::new(false), wrecks: Mutex::default() }))
+    }
+
+    /// `store` as this process reaches it.
+    pub fn store(&self, store: &Store) -> Store {
+        Store::new(FaultStore::new(store, self))
+    }
+
+    /// How many points were passed.
+    pub fn count(&self) -> u64 {
+        self.state().trace.len() as u64
+    }
+
+    /// The points that were passed, in order.
+    pub fn trace(&self) -> Vec<Point> {
+        self.state().trace.clone()
+    }
+
+    /// Whether the process has died.
+    pub fn is_dead(&self) -> bool {
+        self.state().dead
+    }
+
+    /// Lets the process die now. What is under way may still have its effect; its answer is not heard.
+    pub fn crash(&self) {
+        self.state().dead = true;
+    }
+
+    /// Waits until the process stands still at a planned [`Mode::Pause`]. Race it with the process: it may never get there.
+    /// Cancel-safe.
+    pub async fn until_paused(&self) {
+        self.wait(true).await;
+    }
+
+    /// Whether the process stands still.
+    pub fn is_paused(&self) -> bool {
+        *self.0.paused.borrow()
+    }
+
+    /// Lets a process that stands still go on. If it was made to [`crash`](Self::crash) meanwhile, the one operation that stood
+    /// still has its effect late, as a request that was on its way.
+    pub fn resume(&self) {
+        self.0.paused.send_replace(false);
+    }
+
+    /// Whether `error` says that the process has died here.
+    pub fn is_crash(error: &Error) -> bool {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+        while let Some(e) = cause {
+            if e.downcast_ref::<Error>().is_some_and(|e| e.operation() == CRASH) {
+                return true;
+            }
+            cause = e.source();
+        }
+        false
+    }
+
+    /// Passes one point with the effect of `operation` on `name`, which has no visible parts: what [`FaultStore`] does for
+    /// each of its operations, for a sink, a source or a checkpoint store in a test.
+    ///
+    /// # Errors
+    /// Those of the effect and of the faults planned.
+    ///
+    /// # Cancellation
+    /// Dropped, it drops `effect`.
+    pub async fn point<T>(
+        &self,
+        operation: &'static str,
+        name: impl Display + Send,
+        effect: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T> {
+        let pass = self.enter(operation, name.to_string()).await?;
+        if pass.is_torn() {
+            return Err(pass.die());
+        }
+        pass.leave(effect.await)
+    }
+
+    /// Counts a point and comes to it: what follows is the effect, or a part of it if it is torn.
+    pub(super) async fn enter(&self, operation: &'static str, name: String) -> Result<Pass<'_>> {
+        self.wait(false).await;
+        let mode = {
+            let mut state = self.state();
+            if state.dead {
+                return Err(dead());
+            }
+            let index = state.trace.len() as u64;
+            state.trace.push(Point { index, operation, name });
+            state.plans.iter().find(|plan| plan.at == index).map(|plan| plan.mode)
+        };
+        let pass = Pass { faults: self, operation, mode };
+        match mode {
+            Some(Mode::Before) => return Err(pass.die()),
+            Some(Mode::Fail) => return Err(unavailable(operation)),
+            Some(Mode::Pause) => {
+                self.0.paused.send_replace(true);
+                self.wait(false).await;
+            }
+            _ => {}
+        }
+        Ok(pass)
+    }
+
+    pub(super) fn wreck(&self, upload: Box<dyn Upload>) {
+        self.0.wrecks.lock().unwrap_or_else(PoisonError::into_inner).push(upload);
+    }
+
+    async fn wait(&self, paused: bool) {
+        let reached = self.0.paused.subscribe().wait_for(|now| *now == paused).await.is_ok();
+        debug_assert!(reached, "the gate lives as long as the process");
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        Self::none()
+    }
+}
+
+impl Debug for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state();
+        f.debug_struct("Faults").field("count", &state.trace.len()).field("plans", &state.plans).finish_non_exhaustive()
+    }
+}
+
+/// An operation at its point.
+#[derive(Debug)]
+pub(super) struct Pass<'a> {
+    faults: &'a Faults,
+    operation: &'static str,
+    mode: Option<Mode>,
+}
+
+impl Pass<'_> {
+    /// Whether only a part of the effect is to happen; [`die`](Self::die) follows.
+    pub(super) fn is_torn(&self) -> bool {
+        self.mode == Some(Mode::Torn)
+    }
+
+    pub(super) fn die(&self) -> Error {
+        self.faults.crash();
+        dead()
+    }
+
+    /// What the process hears of a write.
+    pub(super) fn leave<T>(self, answer: Result<T>) -> Result<T> {
+        if self.mode == Some(Mode::LostResponse) && answer.is_ok() && !self.faults.is_dead() {
+            return Err(Error::new(ErrorKind::Ambiguous, self.operation, "injected loss of the response"));
+        }
+        self.heard(answer)
+    }
+
+    /// What the process hears of a read.
+    pub(super) fn leave_read<T>(self, answer: Result<T>) -> Result<T> {
+        if self.mode == Some(Mode::LostResponse) && !self.faults.is_dead() {
+            return Err(unavailable(self.operation));
+        }
+        self.heard(answer)
+    }
+
+    fn heard<T>(self, answer: Result<T>) -> Result<T> {
+        if self.mode == Some(Mode::AfterLostResponse) || self.faults.is_dead() {
+            return Err(self.die());
+        }
+        answer
+    }
+}
+
+fn dead() -> Error {
+    // Not transient: nothing that a dead process tries again can succeed.
+    Error::unavailable(CRASH, "this process is dead").with_status(Status::Permanent)
+}
+
+fn unavailable(operation: &'static str) -> Error {
+    Error::unavailable(operation, "injected failure")
+}
