@@ -13,26 +13,20 @@ from pathlib import Path
 
 from harness import data_files, demo_api, fetch, ingest, quarantined, rows_by_duckdb, start_ingest
 
-SPEC = """
+SPEC = '''
 name = "orders"
 state = "{folder}/state"
+schema = """
+    id: utf8, number: int64, status: utf8, quantity: int64, amount: decimal(12,2),
+    customer: struct<id: utf8, country: utf8>, note: utf8, updated_at: timestamp
+"""
 
 [source]
 url = "{api}/orders"
 query = {{ limit = "40" }}
 records = "$.data[*]"
-paginate = {{ cursor = "$.next_cursor", query = "cursor" }}
+paginate = {{ by = "cursor", at = "$.next_cursor", query = "cursor" }}
 since = {{ field = "updated_at", query = "since", overlap = "10s" }}
-
-[schema]
-id = "utf8"
-number = "int64"
-status = "utf8"
-quantity = "int64"
-amount = "decimal(12,2)"
-customer = "struct<id: utf8, country: utf8>"
-note = "utf8"
-updated_at = "timestamp"
 
 [validate]
 required = ["id", "quantity", "amount", "updated_at"]
@@ -50,7 +44,7 @@ to = "{folder}/quarantine"
 
 [run]
 epoch_records = 400
-"""
+'''
 
 
 def main():

@@ -80,12 +80,10 @@ def expected(records, columns):
 
 def write_spec(folder, name, source, schema, extra=""):
     if schema != "infer":
-        schema = "{ " + ", ".join(f"{json.dumps(c)} = {json.dumps(t)}" for c, t in schema.items()) + " }"
-    else:
-        schema = '"infer"'
+        schema = ", ".join(f"{json.dumps(c)}: {t}" for c, t in schema.items())
     spec = Path(folder, f"{name}.toml")
     spec.write_text(
-        f'name = "{name}"\nstate = "{folder}/{name}-state"\nschema = {schema}\n\n'
+        f'name = "{name}"\nstate = "{folder}/{name}-state"\nschema = '{schema}'\n\n'
         f"[source]\n{source}\n\n[dedup]\nkey = [\"id\"]\n\n[sink]\nparquet = \"{folder}/{name}\"\n\n{extra}"
     )
     return spec
@@ -170,24 +168,24 @@ def real_servers(checks, folder):
     with datasette(folder, tables) as base:
         by_token = (
             'query = {{ _shape = "objects", _size = "{size}" }}\nurl = "{base}/{table}.json"\n'
-            'records = "$.rows[*]"\npaginate = {{ cursor = "$.next", query = "_next" }}'
+            'records = "$.rows[*]"\npaginate = {{ by = "cursor", at = "$.next", query = "_next" }}'
         )
         source = by_token.format(size=1000, base=base, table="flights")
         loads_once(checks, folder, "datasette-flights", source, FLIGHTS, flights, FLIGHTS)
         source = by_token.format(size=100, base=base, table="movies")
         loads_once(checks, folder, "datasette-movies", source, MOVIES, movies, MOVIES)
     with json_server(folder, tables) as base:
-        source = f'url = "{base}/flights"\nquery = {{ _page = "1", _limit = "1000" }}\npaginate = "link"'
+        source = f'url = "{base}/flights"\nquery = {{ _page = "1", _limit = "1000" }}\npaginate = {{ by = "link" }}'
         loads_once(checks, folder, "json-server-flights", source, "infer", flights, FLIGHTS)
         source = (
             f'url = "{base}/movies"\nquery = {{ _limit = "200" }}\n'
-            'paginate = { page = "_page", first = 1, ends = "empty_page" }'
+            'paginate = { by = "page", query = "_page" }'
         )
         loads_once(checks, folder, "json-server-movies", source, MOVIES, movies, MOVIES)
 
 
 ORDERS = {"id": "utf8", "number": "int64", "status": "utf8", "quantity": "int64", "amount": "decimal(12,2)"}
-PAGED = 'url = "{api}/orders"\nrecords = "{records}"\npaginate = {{ cursor = "$.next_cursor", query = "cursor" }}\n'
+PAGED = 'url = "{api}/orders"\nrecords = "{records}"\npaginate = {{ by = "cursor", at = "$.next_cursor", query = "cursor" }}\n'
 
 
 def refuses(checks, name, spec, code, words, env=None):
@@ -200,7 +198,7 @@ def refuses(checks, name, spec, code, words, env=None):
 
 def errors(checks, folder):
     with demo_api("--records", 1500, "--token", "right") as api:
-        source = PAGED.format(api=api, records="$.data[*]") + 'auth = { bearer_env = "TOKEN" }'
+        source = PAGED.format(api=api, records="$.data[*]") + 'auth = { by = "bearer", env = "TOKEN" }'
         spec = write_spec(folder, "token", source, ORDERS)
         refuses(checks, "a wrong token", spec, 3, ["401", "token"], {"TOKEN": "s3cr3t"})
         refuses(checks, "a token that is not set", spec, 2, ["TOKEN"])
