@@ -1,0 +1,158 @@
+use crate::support::{Script, World};
+use landfall::ErrorKind;
+use landfall::checkpoint::MemoryCheckpoints;
+use landfall::model::{Proof, Rows, StopReason};
+use landfall::pipeline::{Event, Pipeline};
+use landfall::sink::{MemorySink, MemoryTable};
+use landfall::source::IterSource;
+use landfall::stage::{Output, from_fn};
+
+#[tokio::test]
+async fn loads_every_record_once_and_quarantines_the_bad_ones() {
+    let world = World::new(Script::new(3, 5, 10));
+    let report = world.pipeline().run().await.expect("no faults");
+    world.assert_exact().await;
+    assert!(report.is_complete());
+    assert_eq!(report.landed.records, world.script.served());
+    assert_eq!(report.ledger.read, world.script.served());
+    report.ledger.check().expect("balances");
+    assert!(report.epochs > 1, "epochs of 20 records: {}", report.epochs);
+    assert_eq!(report.partitions.len(), 3);
+    assert!(report.partitions.iter().all(|p| p.reason == StopReason::Exhausted(Proof::EndOfInput)));
+    let table = report.to_string();
+    assert!(table.contains("150 read ="), "{table}");
+}
+
+#[tokio::test]
+async fn a_second_run_loads_nothing_twice_and_asks_for_nothing_again() {
+    let world = World::new(Script::new(2, 4, 10));
+    world.pipeline().run().await.expect("no faults");
+    let requests = world.script.requests.load(std::sync::atomic::Ordering::SeqCst);
+    let report = world.pipeline().run().await.expect("no faults");
+    assert_eq!(report.ledger.read, 0);
+    assert_eq!(world.script.requests.load(std::sync::atomic::Ordering::SeqCst), requests);
+    world.assert_exact().await;
+}
+
+#[tokio::test]
+async fn a_grown_source_is_loaded_from_where_it_stood() {
+    let mut world = World::new(Script::new(2, 3, 10));
+    world.pipeline().run().await.expect("no faults");
+    world.script.partitions = Script::new(2, 3, 10)
+        .partitions
+        .into_iter()
+        .map(|(id, mut pages)| {
+            pages.push(vec!["77".into(), format!("{}", 5_000_000), "bad again".into()]);
+            (id, pages)
+        })
+        .collect();
+    let report = world.pipeline().run().await.expect("no faults");
+    assert_eq!(report.ledger.read, 6);
+    world.assert_exact().await;
+}
+
+#[tokio::test]
+async fn several_shards_run_side_by_side() {
+    let mut world = World::new(Script::new(8, 4, 10));
+    world.settings.shards = 3;
+    let report = world.pipeline().run().await.expect("no faults");
+    assert_eq!(report.partitions.len(), 8);
+    world.assert_exact().await;
+    world.pipeline().run().await.expect("no faults");
+    world.assert_exact().await;
+}
+
+#[tokio::test]
+async fn a_replayable_source_needs_no_landing() {
+    let table = MemoryTable::<Rows<u64>>::new();
+    let checkpoints = MemoryCheckpoints::default();
+    let pipeline = |rows: std::ops::Range<u64>| {
+        Pipeline::named("numbers")
+            .source(IterSource::new(rows).with_batch(7))
+            .sink(MemorySink::new(&table))
+            .checkpoints(checkpoints.clone())
+            .build()
+            .expect("complete")
+    };
+    pipeline(0..50).run().await.expect("no faults");
+    let report = pipeline(0..80).run().await.expect("no faults");
+    assert_eq!(report.ledger.read, 30);
+    let mut rows = table.rows();
+    rows.sort_unstable();
+    assert_eq!(rows, (0..80).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_panic_in_a_stage_is_an_error_that_says_where_and_nothing_is_committed() {
+    let table = MemoryTable::<Rows<u64>>::new();
+    let bad = from_fn("fragile", |rows: Rows<u64>, out: &mut Output<Rows<u64>>| {
+        assert!(!rows.0.contains(&13), "unlucky");
+        out.emit(rows);
+        Ok(())
+    });
+    let pipeline = Pipeline::named("numbers")
+        .source(IterSource::new(0..20_u64).with_batch(5))
+        .stage(bad)
+        .sink(MemorySink::new(&table))
+        .checkpoints(MemoryCheckpoints::default())
+        .build()
+        .expect("complete");
+    let failure = pipeline.run().await.expect_err("it panics");
+    assert_eq!(failure.error().kind(), ErrorKind::Bug);
+    let text = failure.to_string();
+    assert!(text.contains("fragile") && text.contains("unlucky"), "{text}");
+    assert!(table.rows().is_empty());
+}
+
+#[tokio::test]
+async fn a_stage_that_loses_a_record_stops_the_pipeline() {
+    let table = MemoryTable::<Rows<u64>>::new();
+    let leaky = from_fn("leaky", |mut rows: Rows<u64>, out: &mut Output<Rows<u64>>| {
+        rows.0.pop();
+        out.emit(rows);
+        Ok(())
+    });
+    let pipeline = Pipeline::named("numbers")
+        .source(IterSource::new(0..20_u64))
+        .stage(leaky)
+        .sink(MemorySink::new(&table))
+        .checkpoints(MemoryCheckpoints::default())
+        .build()
+        .expect("complete");
+    let failure = pipeline.run().await.expect_err("a record is missing");
+    assert_eq!(failure.error().kind(), ErrorKind::Bug);
+    assert!(failure.to_string().contains("leaky"), "{failure}");
+    assert!(table.rows().is_empty());
+}
+
+#[tokio::test]
+async fn a_failing_partition_does_not_stop_the_others() {
+    let mut world = World::new(Script::new(3, 4, 10));
+    world.script.parts = Some("p1".into());
+    world.script.broken.store(1, std::sync::atomic::Ordering::SeqCst);
+    let failure = world.pipeline().run().await.expect_err("p1 breaks");
+    assert_eq!(failure.error().kind(), ErrorKind::Unavailable);
+    assert_eq!(failure.report().partitions.iter().filter(|p| p.reason.is_complete()).count(), 2);
+    let others: Vec<u64> = world.script.expected().into_iter().filter(|n| !(1_000_000..2_000_000).contains(n)).collect();
+    assert_eq!(world.rows(), others, "nothing of the broken response, everything of the others");
+    world.pipeline().run().await.expect("it is whole now");
+    world.assert_exact().await;
+}
+
+#[tokio::test]
+async fn events_and_status_tell_how_far_it_has_come() {
+    let world = World::new(Script::new(1, 4, 10));
+    let handle = world.pipeline().start();
+    let mut events = handle.events();
+    let mut committed = 0;
+    while let Ok(event) = events.recv().await {
+        if let Event::EpochCommitted { ledger, .. } = event {
+            committed += ledger.read;
+        }
+        if committed == 40 {
+            break;
+        }
+    }
+    assert_eq!(handle.status().committed.read, 40);
+    handle.wait().await.expect("no faults");
+}
