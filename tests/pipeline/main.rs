@@ -1,5 +1,7 @@
 //! How a whole pipeline behaves, over a scripted source and stores in memory.
 
+#![allow(unreachable_pub, reason = "a test binary has no outside")]
+
 mod support;
 
 mod guards;
