@@ -88,7 +88,8 @@ impl<S: Source> AnySource for TypedSource<S> {
                     .with_gate(cx.gate.clone());
             self.0.read(&cx.env, partition, from, &mut emitter).await
         };
-        let forwarding = async {
+        // Owns its end of the queue: when the pipeline is gone, the source must not wait for it.
+        let forwarding = async move {
             while let Some(Emission { partition, item, position, reservation }) = emitted.recv().await {
                 let item = item.map(|i| Box::new(i) as BoxItem);
                 if out.send(Emission { partition, item, position, reservation }).await.is_err() {

@@ -258,7 +258,7 @@ impl Run {
         let capacity = pipeline.settings.memory_bytes;
         let budget =
             Arc::new(Semaphore::new(usize::try_from(capacity).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)));
-        let mut tasks = Vec::new();
+        let mut opened = Vec::new();
         for number in 0..pipeline.settings.shards {
             let cx = ReadContext {
                 env: env.clone(),
@@ -274,15 +274,19 @@ impl Run {
                 cx,
                 events: self.events.clone(),
             };
-            tasks.push(Task::spawn("run shard", shard.run()));
+            // All shards are opened before any of them works: what one refuses must not be half done by others.
+            let load = shard.load()?.open().await?;
+            opened.push((shard, load));
         }
+        let mut tasks: Vec<_> =
+            opened.into_iter().map(|(shard, load)| Task::spawn("run shard", shard.run(load))).collect();
         let mut ends = Vec::new();
         let mut deadline = std::pin::pin!(self.deadline());
-        for mut task in tasks {
+        for task in &mut tasks {
             // Past the deadline a graceful stop becomes an abort: the tasks end when they are dropped.
             let end = tokio::select! {
                 biased;
-                end = &mut task => end,
+                end = task => end,
                 () = &mut deadline => {
                     return Err(Error::cancelled("run pipeline")
                         .with_hint("the deadline of the graceful stop has passed; the next run recovers"));
@@ -312,24 +316,14 @@ struct Shard {
 }
 
 impl Shard {
-    async fn run(self) -> ShardEnd {
+    async fn run(self, load: OpenLoad) -> ShardEnd {
         let mut end = ShardEnd::default();
-        let opened = match self.load() {
-            Ok(load) => load.open().await,
-            Err(error) => Err(error),
-        };
-        let writer = match opened {
-            Err(error) => {
-                end.errors.push(error);
-                return end;
+        let writer = match self.pipeline.landing.clone() {
+            Some(landing) => self.land_and_load(landing, load, &mut end).await,
+            None => {
+                self.load_directly(load, &mut end).await;
+                None
             }
-            Ok(load) => match self.pipeline.landing.clone() {
-                Some(landing) => self.land_and_load(landing, load, &mut end).await,
-                None => {
-                    self.load_directly(load, &mut end).await;
-                    None
-                }
-            },
         };
         if let (Some(loaded), true) = (&mut end.loaded, end.errors.is_empty()) {
             if let Err(error) = self.collect(loaded, writer).await {

@@ -41,6 +41,7 @@ async fn parts_of_a_response_that_broke_off_are_never_loaded() {
 async fn parts_that_a_killed_process_left_are_superseded_by_the_next_one() {
     let mut world = World::new(Script::new(1, 6, 10));
     world.script.parts = Some("p0".into());
+    world.script.stalled.store(true, Ordering::SeqCst);
     let handle = world.pipeline().start();
     let mut events = handle.events();
     while let Ok(event) = events.recv().await {
@@ -50,6 +51,7 @@ async fn parts_that_a_killed_process_left_are_superseded_by_the_next_one() {
     }
     handle.abort();
     drop(handle);
+    world.script.stalled.store(false, Ordering::SeqCst);
     let report = world.pipeline().run().await.expect("recovers");
     assert!(report.ledger.superseded > 0, "some parts were landed before the kill");
     world.assert_exact().await;

@@ -133,7 +133,8 @@ async fn a_failing_partition_does_not_stop_the_others() {
     let failure = world.pipeline().run().await.expect_err("p1 breaks");
     assert_eq!(failure.error().kind(), ErrorKind::Unavailable);
     assert_eq!(failure.report().partitions.iter().filter(|p| p.reason.is_complete()).count(), 2);
-    let others: Vec<u64> = world.script.expected().into_iter().filter(|n| !(1_000_000..2_000_000).contains(n)).collect();
+    let others: Vec<u64> =
+        world.script.expected().into_iter().filter(|n| !(1_000_000..2_000_000).contains(n)).collect();
     assert_eq!(world.rows(), others, "nothing of the broken response, everything of the others");
     world.pipeline().run().await.expect("it is whole now");
     world.assert_exact().await;

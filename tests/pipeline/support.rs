@@ -3,9 +3,7 @@
 use landfall::checkpoint::StoreCheckpoints;
 use landfall::env::Env;
 use landfall::landing::Landing;
-use landfall::model::{
-    Page, Part, Partition, Position, Proof, Reject, Rows, StopReason, Timestamp, Validity,
-};
+use landfall::model::{Page, Part, Partition, Position, Proof, Reject, Rows, StopReason, Timestamp, Validity};
 use landfall::pipeline::{Pipeline, PipelineBuilder, Settings};
 use landfall::sink::{MemorySink, MemoryTable, Quarantine};
 use landfall::source::{ComponentConfig, Emitter, Source};
@@ -15,7 +13,7 @@ use landfall::{Error, Result, async_trait};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// A record of the scripted API: one line of its pages. A line that is no number is a bad record.
 pub type Line = String;
@@ -27,6 +25,8 @@ pub struct Script {
     /// Pages of this partition come as one response in parts; the first `broken` tries of it break off.
     pub parts: Option<String>,
     pub broken: Arc<AtomicU64>,
+    /// Before the last of the parts, the server says nothing more.
+    pub stalled: Arc<AtomicBool>,
     pub requests: Arc<AtomicU64>,
 }
 
@@ -48,7 +48,7 @@ impl Script {
                 (format!("p{p}"), pages)
             })
             .collect();
-        Self { partitions, parts: None, broken: Arc::default(), requests: Arc::default() }
+        Self { partitions, parts: None, broken: Arc::default(), stalled: Arc::default(), requests: Arc::default() }
     }
 
     /// The numbers that must be in the destination, each once, sorted.
@@ -115,6 +115,9 @@ impl Source for Script {
                 let part = Part { response, index: u32::try_from(index).expect("few"), last };
                 let page = Page { part: Some(part), ..page(lines) };
                 self.requests.fetch_add(1, Ordering::SeqCst);
+                if last && self.stalled.load(Ordering::SeqCst) {
+                    out.cancelled().await;
+                }
                 if last && breaks {
                     return Err(Error::unavailable("read body", "the connection broke"));
                 }
@@ -225,13 +228,7 @@ impl World {
     pub fn new(script: Script) -> Self {
         let mut settings = Settings::default();
         settings.epoch_records = 20;
-        Self {
-            store: Store::memory(),
-            table: MemoryTable::new(),
-            script,
-            settings,
-            env: landfall::testkit::test_env(1),
-        }
+        Self { store: Store::memory(), table: MemoryTable::new(), script, settings, env: Env::system() }
     }
 
     /// A pipeline named `numbers` over this world, up to its sink.
