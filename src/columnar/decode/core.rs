@@ -3,10 +3,10 @@
 use super::UnknownFields;
 use super::cursor::Cursor;
 use super::fault::{Checked, Fault};
-use super::node::broken;
+use super::node::{Node, broken};
 use super::object::{Object, Scratch};
 use crate::columnar::batch::{Batch, landed, reject_record};
-use crate::columnar::schema::{Columns, UTC};
+use crate::columnar::schema::{ColumnType, Columns, UTC};
 use crate::error::{Error, Result};
 use crate::model::{LandingPosition, Page, Reject, Span};
 use crate::stage::Output;
@@ -108,6 +108,34 @@ impl Core {
         let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options).map_err(broken)?;
         out.emit(Batch::from_page(batch, Arc::clone(page), Arc::clone(spans), rows)?);
         Ok(())
+    }
+}
+
+/// Reads single values of one type, as the decoder reads the values of a column.
+pub(crate) struct OneColumn {
+    node: Node,
+    scratch: Scratch,
+}
+
+impl OneColumn {
+    pub(crate) fn new(kind: &ColumnType) -> Self {
+        Self { node: Node::new("value", kind), scratch: Scratch::default() }
+    }
+
+    /// Whether `value` is the text of one: as it would stand in JSON, with or without quotes.
+    pub(crate) fn reads(&mut self, value: &str) -> bool {
+        self.reads_json(value.as_bytes()) || serde_json::to_vec(value).is_ok_and(|quoted| self.reads_json(&quoted))
+    }
+
+    fn reads_json(&mut self, value: &[u8]) -> bool {
+        let Ok(len) = u32::try_from(value.len()) else { return false };
+        let edges = [value.first(), value.last()];
+        if edges.iter().any(|edge| edge.is_none_or(u8::is_ascii_whitespace)) || value == b"null" {
+            return false;
+        }
+        let read = whole(value, Span { start: 0, len }, |cursor| self.node.take(cursor, &mut self.scratch));
+        self.node.truncate(0);
+        read.is_ok()
     }
 }
 

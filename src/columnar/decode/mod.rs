@@ -13,6 +13,7 @@ mod time;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::core::OneColumn;
 pub(crate) use number::decimal;
 pub(crate) use time::{date, instant};
 
