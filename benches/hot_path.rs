@@ -79,7 +79,8 @@ fn hot_path(c: &mut Criterion) {
 
     let batches = batches();
     let first = batches.first().expect("there is a batch").clone();
-    let mut validate = Validate::new().required("id").required("total").range("number", 0..).one_of("status", ["shipped"]);
+    let mut validate =
+        Validate::new().required("id").required("total").range("number", 0..).one_of("status", ["shipped"]);
     group.bench_function("validate", |b| {
         b.iter_batched(|| first.clone(), |batch| black_box(run(&mut validate, batch)), BatchSize::LargeInput);
     });
