@@ -1,0 +1,316 @@
+use super::commit::{DatasetCommit, StagedFiles};
+use super::log::Folder;
+use super::options::{Compression, Options};
+use super::partition::check_names;
+use super::schema::{StoredColumn, merge_columns};
+use super::writer::ParquetWriter;
+use crate::columnar::Batch;
+use crate::env::Env;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::ShardKey;
+use crate::sink::{
+    CommitDecision, CommitOutcome, CommitRequest, EpochContext, IdempotentApply, Mark, Sink, decide_commit,
+};
+use crate::source::ComponentConfig;
+use crate::store::{Created, ObjectPath, Store};
+use async_trait::async_trait;
+use serde_json::json;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Times that a commit is decided anew before it gives up in doubt.
+const ATTEMPTS: usize = 5;
+
+/// A folder of Parquet files with numbered commit objects. Format: docs/formats.md, "Dataset".
+///
+/// Readers that follow the commit objects ([`DatasetReader`](super::DatasetReader)) see whole epochs only. The files are plain Hive-style Parquet
+/// besides: readers that list the folder (DuckDB, Polars, Spark) never see a file that is not committed, and see those of
+/// an epoch soon after its commit.
+///
+/// ```
+/// use landfall::connectors::parquet::ParquetDataset;
+/// use landfall::store::Store;
+///
+/// let orders = ParquetDataset::in_store(&Store::memory(), "datasets/orders")?
+///     .partition_by(["country"])?
+///     .target_file_bytes(256 << 20);
+/// # drop(orders);
+/// # Ok::<(), landfall::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct ParquetDataset {
+    pub(super) folder: Folder,
+    pub(super) options: Options,
+    seen: Arc<Mutex<BTreeMap<ShardKey, Seen>>>,
+}
+
+/// What this process knows of a shard. It saves questions and decides nothing.
+#[derive(Debug, Default)]
+struct Seen {
+    /// A commit that exists.
+    newest: u64,
+    /// A commit whose files all have their final names; so have those before it.
+    published: u64,
+    /// Whether the newest commit was compared with the configuration.
+    checked: bool,
+    /// The columns that were written.
+    columns: Vec<StoredColumn>,
+}
+
+impl ParquetDataset {
+    /// The dataset in folder `prefix` of `store`.
+    ///
+    /// # Errors
+    /// `Config` if `prefix` is not a valid object name, or empty.
+    pub fn in_store(store: &Store, prefix: &str) -> Result<Self> {
+        let prefix = ObjectPath::parse(prefix)?;
+        let folder = Folder { store: store.clone(), prefix };
+        Ok(Self { folder, options: Options::default(), seen: Arc::default() })
+    }
+
+    /// Splits rows by the values of these columns, which then are not in the files but in the names of their folders
+    /// (`country=NL/`). Text, whole numbers, booleans and dates can do that. None by default.
+    ///
+    /// Part of the dataset's identity: it cannot change later.
+    ///
+    /// # Errors
+    /// `Config` if a name cannot be that of a folder, or is given twice.
+    pub fn partition_by<C: Into<String>>(mut self, columns: impl IntoIterator<Item = C>) -> Result<Self> {
+        self.options.partition_by = columns.into_iter().map(Into::into).collect();
+        check_names(&self.options.partition_by)?;
+        Ok(self)
+    }
+
+    /// Begins a new file when one has this many bytes. 128 MiB by default. An epoch always begins new files.
+    #[must_use]
+    pub fn target_file_bytes(mut self, bytes: u64) -> Self {
+        self.options.target_file_bytes = bytes.max(1);
+        self
+    }
+
+    /// Ends a row group at this many encoded bytes. 16 MiB by default. A lane holds at most about twice as much in memory.
+    #[must_use]
+    pub fn row_group_bytes(mut self, bytes: u64) -> Self {
+        self.options.row_group_bytes = bytes.max(1);
+        self
+    }
+
+    /// Ends a row group at this many rows. 131,072 by default.
+    #[must_use]
+    pub fn row_group_rows(mut self, rows: usize) -> Self {
+        self.options.row_group_rows = rows.max(1);
+        self
+    }
+
+    /// Compresses pages in this way. Zstandard at level 1 by default.
+    ///
+    /// # Errors
+    /// `Config` if there is no such level.
+    pub fn compression(mut self, compression: Compression) -> Result<Self> {
+        compression.codec()?;
+        self.options.compression = compression;
+        Ok(self)
+    }
+
+    /// Encodes on this many lanes side by side. As many as there are cores by default.
+    #[must_use]
+    pub fn lanes(mut self, lanes: usize) -> Self {
+        self.options.lanes = Some(lanes.max(1));
+        self
+    }
+
+    /// Keeps at most this many files open, 128 by default: beyond it the one that was not written to for longest is
+    /// completed. Matters for datasets with many partitions.
+    #[must_use]
+    pub fn open_files(mut self, files: usize) -> Self {
+        self.options.open_files = files.max(1);
+        self
+    }
+
+    /// Does not try a dictionary for a column whose values hardly repeat, such as a key. Names of nested columns have dots between them.
+    #[must_use]
+    pub fn column_without_dictionary(mut self, column: impl Into<String>) -> Self {
+        self.options.without_dictionary.push(column.into());
+        self
+    }
+
+    /// Checks the columns of a new epoch against those that were written before, and remembers them.
+    pub(super) fn admit(&self, shard: &ShardKey, columns: &[StoredColumn]) -> Result<()> {
+        let mut seen = self.seen();
+        let seen = seen.entry(shard.clone()).or_default();
+        seen.columns = if seen.columns.is_empty() { columns.to_vec() } else { merge_columns(&seen.columns, columns)? };
+        Ok(())
+    }
+
+    async fn newest(&self, shard: &ShardKey) -> Result<Option<DatasetCommit>> {
+        let hint = self.seen().get(shard).map_or(0, |s| s.newest);
+        let newest = self.folder.newest(shard, hint).await?;
+        if let Some(commit) = &newest {
+            self.seen().entry(shard.clone()).or_default().newest = commit.sequence;
+        }
+        Ok(newest)
+    }
+
+    /// Moves the files of a commit into view, unless this process has done so.
+    async fn publish(&self, commit: &DatasetCommit) -> Result<()> {
+        if self.seen().get(&commit.shard).is_some_and(|s| s.published >= commit.sequence) {
+            return Ok(());
+        }
+        self.folder.publish(commit).await?;
+        let mut seen = self.seen();
+        let seen = seen.entry(commit.shard.clone()).or_default();
+        seen.published = seen.published.max(commit.sequence);
+        seen.newest = seen.newest.max(commit.sequence);
+        Ok(())
+    }
+
+    fn seen(&self) -> MutexGuard<'_, BTreeMap<ShardKey, Seen>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn try_commit(
+        &self,
+        env: &Env,
+        request: &CommitRequest<StagedFiles>,
+        doubt: &mut bool,
+    ) -> Result<Option<CommitOutcome>> {
+        let CommitRequest { shard, mark, previous, staged } = request;
+        let held = self.newest(shard).await?;
+        let decision = decide_commit(held.as_ref().map(|h| &h.mark), mark, *previous);
+        // Only the files of the newest commit may still wait for their final names: they come first.
+        if let (Some(held), CommitDecision::Apply | CommitDecision::Answer(CommitOutcome::AlreadyCommitted)) =
+            (&held, &decision)
+        {
+            self.publish(held).await?;
+        }
+        if let CommitDecision::Answer(outcome) = decision {
+            return Ok(Some(outcome));
+        }
+        if let Err(error) = self.folder.verify_staged(&staged.files).await {
+            // Another owner may have committed the same epoch meanwhile, and moved its files.
+            let now = self.newest(shard).await?;
+            return if now.map(|n| n.sequence) == held.map(|h| h.sequence) { Err(error) } else { Ok(None) };
+        }
+        let commit = DatasetCommit::following(held.as_ref(), shard.clone(), mark.clone(), *previous, staged, env.now());
+        let path = self.folder.commit_path(shard, commit.sequence)?;
+        match self.folder.store.create(&path, commit.encode()?).await {
+            Ok(Created::New) => {}
+            // Another's, or an earlier try of ours: the mark tells.
+            Ok(Created::Exists) => return Ok(None),
+            Err(e) if e.kind() == ErrorKind::Ambiguous => {
+                *doubt = true;
+                return Ok(None);
+            }
+            Err(e) => return Err(e),
+        }
+        self.publish(&commit).await?;
+        Ok(Some(CommitOutcome::Done))
+    }
+}
+
+#[async_trait]
+impl Sink for ParquetDataset {
+    type Item = Batch;
+    type Staged = StagedFiles;
+    type Promise = IdempotentApply;
+    type Writer = ParquetWriter;
+
+    fn config(&self) -> ComponentConfig {
+        ComponentConfig::none()
+            .with_identity(json!({ "partition_by": self.options.partition_by }))
+            .with_settings(self.options.settings(&self.folder.prefix))
+    }
+
+    async fn open(&self, epoch: EpochContext) -> Result<ParquetWriter> {
+        if !self.seen().get(&epoch.shard).is_some_and(|s| s.checked) {
+            if let Some(commit) = self.newest(&epoch.shard).await? {
+                let kept: Vec<_> = commit.partition_by.iter().map(|c| c.name.clone()).collect();
+                if kept != self.options.partition_by {
+                    return Err(Error::config("open dataset", "the dataset is partitioned by other columns")
+                        .with("dataset", &self.folder.prefix)
+                        .with("has", kept.join(", "))
+                        .with("wanted", self.options.partition_by.join(", "))
+                        .with_hint("write to a dataset of its own, or partition as before"));
+                }
+                self.admit(&epoch.shard, &commit.columns)?;
+            }
+            self.seen().entry(epoch.shard.clone()).or_default().checked = true;
+        }
+        Ok(ParquetWriter::new(self.clone(), epoch))
+    }
+
+    async fn commit(&self, env: &Env, request: CommitRequest<StagedFiles>) -> Result<CommitOutcome> {
+        let mut doubt = false;
+        for _ in 0..ATTEMPTS {
+            match self.try_commit(env, &request, &mut doubt).await {
+                Ok(Some(outcome)) => return Ok(outcome),
+                Ok(None) => {}
+                Err(e) if doubt && e.kind() == ErrorKind::Unavailable => {
+                    return Err(in_doubt(&request.shard).with_source(e));
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        Err(in_doubt(&request.shard))
+    }
+
+    async fn mark(&self, shard: &ShardKey) -> Result<Option<Mark>> {
+        Ok(self.newest(shard).await?.map(|commit| commit.mark))
+    }
+
+    async fn collect(&self, shard: &ShardKey, below_generation: u64, keep: &[StagedFiles]) -> Result<u64> {
+        let newest = self.newest(shard).await?;
+        let kept = keep.iter().flat_map(|k| &k.files).chain(newest.iter().flat_map(|c| &c.files));
+        let kept: HashSet<_> = kept.map(|f| self.folder.prefix.join(&f.staged)).collect::<Result<_>>()?;
+        let folder = self.folder.prefix.join(&Layout::staged_folder(shard))?;
+        let mut deleted = 0;
+        for object in self.folder.store.list(&folder).await? {
+            let generation = Layout::staged_generation(&folder, &object.path);
+            if generation.is_some_and(|g| g < below_generation) && !kept.contains(&object.path) {
+                self.folder.store.delete(&object.path).await?;
+                deleted += 1;
+            }
+        }
+        Ok(deleted)
+    }
+}
+
+fn in_doubt(shard: &ShardKey) -> Error {
+    Error::new(ErrorKind::Ambiguous, "commit dataset", "it is not known whether the epoch was committed")
+        .with("shard", shard)
+}
+
+/// The names of an epoch's files.
+#[derive(Clone, Debug)]
+pub(super) struct Layout {
+    pub(super) prefix: ObjectPath,
+    pub(super) shard: ShardKey,
+    pub(super) generation: u64,
+    pub(super) epoch: u64,
+}
+
+impl Layout {
+    fn staged_folder(shard: &ShardKey) -> String {
+        format!("_staged/{}/{:04}", shard.pipeline, shard.shard)
+    }
+
+    /// The generation in the name of a staged file: `<folder>/g<generation>/…`.
+    fn staged_generation(folder: &ObjectPath, object: &ObjectPath) -> Option<u64> {
+        let below = object.as_str().strip_prefix(folder.as_str())?.strip_prefix('/')?;
+        below.split('/').next()?.strip_prefix('g')?.parse().ok()
+    }
+
+    pub(super) fn staged(&self, number: u64) -> String {
+        let Self { shard, generation, epoch, .. } = self;
+        format!("{}/g{generation:010}/{epoch:020}-{number:04}.parquet", Self::staged_folder(shard))
+    }
+
+    pub(super) fn staged_path(&self, number: u64) -> Result<ObjectPath> {
+        self.prefix.join(&self.staged(number))
+    }
+
+    pub(super) fn published(&self, folders: &str, number: u64) -> String {
+        let Self { shard, generation, epoch, .. } = self;
+        format!("{folders}{}-{:04}-{epoch:020}-g{generation:010}-{number:04}.parquet", shard.pipeline, shard.shard)
+    }
+}

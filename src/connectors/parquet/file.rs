@@ -1,0 +1,113 @@
+//! One Parquet file that is being written: encoded on a CPU thread, uploaded as its row groups are complete.
+
+use super::commit::{DataFile, checksum};
+use super::log::TAIL;
+use crate::env::Env;
+use crate::error::{Error, Result};
+use crate::store::Upload;
+use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
+use bytes::Bytes;
+use parquet::arrow::ArrowWriter;
+use parquet::errors::ParquetError;
+use parquet::file::properties::WriterProperties;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The part that moves to a CPU thread and back.
+struct Encoder {
+    writer: ArrowWriter<Vec<u8>>,
+    digest: Sha256,
+    tail: Vec<u8>,
+    bytes: u64,
+}
+
+impl Encoder {
+    /// What was encoded since the last call.
+    fn drain(&mut self) -> Bytes {
+        let encoded = std::mem::take(self.writer.inner_mut());
+        self.digest.update(&encoded);
+        self.bytes += encoded.len() as u64;
+        let keep = encoded.len().saturating_sub(TAIL as usize);
+        self.tail.extend_from_slice(encoded.get(keep..).unwrap_or_default());
+        self.tail.drain(..self.tail.len().saturating_sub(TAIL as usize));
+        encoded.into()
+    }
+}
+
+pub(super) struct OpenFile {
+    encoder: Box<Encoder>,
+    upload: Box<dyn Upload>,
+    rows: u64,
+}
+
+impl OpenFile {
+    pub(super) fn new(upload: Box<dyn Upload>, schema: &Arc<Schema>, properties: &WriterProperties) -> Result<Self> {
+        let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(properties.clone())).map_err(failed)?;
+        let encoder = Encoder { writer, digest: Sha256::new(), tail: Vec::new(), bytes: 0 };
+        Ok(Self { encoder: Box::new(encoder), upload, rows: 0 })
+    }
+
+    /// Encodes rows, and uploads what is complete. After an error the file is useless.
+    pub(super) async fn write(self, env: &Env, batch: RecordBatch) -> Result<Self> {
+        let Self { mut encoder, upload, rows } = self;
+        let rows = rows + batch.num_rows() as u64;
+        let work = move || encoder.writer.write(&batch).map(|()| (encoder.drain(), encoder));
+        let (encoded, encoder) = env.cpu("encode parquet", work).await?.map_err(failed)?;
+        Self { encoder, upload, rows }.upload(encoded).await
+    }
+
+    /// Ends the row group, so that its memory is free.
+    pub(super) async fn flush(self, env: &Env) -> Result<Self> {
+        let Self { mut encoder, upload, rows } = self;
+        let work = move || encoder.writer.flush().map(|()| (encoder.drain(), encoder));
+        let (encoded, encoder) = env.cpu("encode parquet", work).await?.map_err(failed)?;
+        Self { encoder, upload, rows }.upload(encoded).await
+    }
+
+    async fn upload(mut self, encoded: Bytes) -> Result<Self> {
+        if !encoded.is_empty() {
+            self.upload.write(encoded).await?;
+        }
+        Ok(self)
+    }
+
+    /// Memory held by the row group in progress, in bytes.
+    pub(super) fn memory(&self) -> u64 {
+        self.encoder.writer.memory_size() as u64
+    }
+
+    /// The size that the file has so far, in bytes; an estimate for the row group in progress.
+    pub(super) fn size(&self) -> u64 {
+        self.encoder.bytes + self.encoder.writer.in_progress_size() as u64
+    }
+
+    /// Completes the file, which is durable then, and invisible.
+    pub(super) async fn finish(
+        self,
+        env: &Env,
+        staged: String,
+        path: String,
+        partition: BTreeMap<String, Option<String>>,
+    ) -> Result<DataFile> {
+        let Self { mut encoder, mut upload, rows } = self;
+        let work = move || encoder.writer.finish().map(|_| (encoder.drain(), encoder));
+        let (encoded, encoder) = env.cpu("encode parquet", work).await?.map_err(failed)?;
+        upload.write(encoded).await?;
+        let size = upload.finish().await?;
+        let Encoder { digest, tail, bytes, .. } = *encoder;
+        if size != bytes {
+            return Err(Error::bug("stage parquet", "the store kept another size than was written")
+                .with("file", staged)
+                .with("written", bytes)
+                .with("kept", size));
+        }
+        let sha256 = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(DataFile { path, staged, rows, bytes, sha256, tail_crc32c: checksum(&tail), partition })
+    }
+}
+
+fn failed(error: ParquetError) -> Error {
+    Error::data("encode parquet", "the rows cannot be written as Parquet").with_source(error)
+}

@@ -1,0 +1,142 @@
+//! A lane encodes batches beside other lanes: it has files of its own, and a queue of one batch.
+
+use super::commit::DataFile;
+use super::dataset::Layout;
+use super::file::OpenFile;
+use super::partition::{Key, Partitioning};
+use crate::env::Env;
+use crate::error::{Error, Result};
+use crate::store::Store;
+use arrow::array::RecordBatch;
+use parquet::file::properties::WriterProperties;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::mpsc;
+
+/// Files of one epoch: each is named in the checkpoint, which is bounded.
+const MAX_FILES: u64 = 4096;
+
+/// What the lanes of one epoch share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) env: Env,
+    pub(super) store: Store,
+    pub(super) layout: Layout,
+    pub(super) by: Partitioning,
+    pub(super) properties: WriterProperties,
+    pub(super) target_file_bytes: u64,
+    /// Memory for row groups in progress, of one lane.
+    pub(super) lane_memory: u64,
+    /// Files open at the same time, in one lane.
+    pub(super) open_files: usize,
+    pub(super) lanes: u64,
+    pub(super) files: AtomicU64,
+}
+
+pub(super) struct Lane {
+    shared: Arc<Shared>,
+    number: u64,
+    /// Files started so far.
+    started: u64,
+    /// Batches taken so far: tells which file was used last.
+    turn: u64,
+    open: HashMap<Key, Open>,
+    done: Vec<(u64, DataFile)>,
+    staged_bytes: Arc<AtomicU64>,
+}
+
+struct Open {
+    number: u64,
+    used: u64,
+    file: OpenFile,
+}
+
+impl Lane {
+    pub(super) fn new(shared: Arc<Shared>, number: u64, staged_bytes: Arc<AtomicU64>) -> Self {
+        Self { shared, number, started: 0, turn: 0, open: HashMap::new(), done: Vec::new(), staged_bytes }
+    }
+
+    /// Works until the queue is closed, then completes its files: each with its number within the epoch.
+    pub(super) async fn run(mut self, mut queue: mpsc::Receiver<(Key, RecordBatch)>) -> Result<Vec<(u64, DataFile)>> {
+        while let Some((key, batch)) = queue.recv().await {
+            self.write(key, batch).await?;
+            self.count();
+        }
+        let mut rest: Vec<_> = self.open.drain().collect();
+        rest.sort_by_key(|(_, open)| open.number);
+        for (key, open) in rest {
+            self.finish(key, open).await?;
+        }
+        self.count();
+        Ok(self.done)
+    }
+
+    async fn write(&mut self, key: Key, batch: RecordBatch) -> Result<()> {
+        self.turn += 1;
+        // A file is out of the map while it is worked on: if that fails, the lane ends.
+        let mut open = match self.open.remove(&key) {
+            Some(open) => open,
+            None => self.start().await?,
+        };
+        open.used = self.turn;
+        open.file = open.file.write(&self.shared.env, batch).await?;
+        if open.file.size() >= self.shared.target_file_bytes {
+            return self.finish(key, open).await;
+        }
+        self.open.insert(key, open);
+        self.free_memory().await
+    }
+
+    async fn start(&mut self) -> Result<Open> {
+        if self.open.len() >= self.shared.open_files {
+            let oldest = self.open.iter().min_by_key(|(_, open)| open.used).map(|(key, _)| key.clone());
+            if let Some((key, open)) = oldest.and_then(|key| self.open.remove_entry(&key)) {
+                self.finish(key, open).await?;
+            }
+        }
+        if self.shared.files.fetch_add(1, Ordering::Relaxed) >= MAX_FILES {
+            return Err(Error::data("stage parquet", "an epoch would have too many files")
+                .with("limit", MAX_FILES)
+                .with_hint("partition by columns with fewer values, or make epochs smaller"));
+        }
+        let number = self.started * self.shared.lanes + self.number;
+        self.started += 1;
+        let path = self.shared.layout.staged_path(number)?;
+        let upload = self.shared.store.upload(&path).await?;
+        let file = OpenFile::new(upload, &self.shared.by.rest, &self.shared.properties)?;
+        Ok(Open { number, used: self.turn, file })
+    }
+
+    async fn finish(&mut self, key: Key, open: Open) -> Result<()> {
+        let Shared { env, layout, by, .. } = &*self.shared;
+        let (staged, path) = (layout.staged(open.number), layout.published(&by.folders(&key), open.number));
+        let file = open.file.finish(env, staged, path, by.named(&key)).await?;
+        self.done.push((open.number, file));
+        Ok(())
+    }
+
+    /// Ends the largest row groups in progress, until the lane is within its memory.
+    async fn free_memory(&mut self) -> Result<()> {
+        let mut held: u64 = self.open.values().map(|open| open.file.memory()).sum();
+        while held > self.shared.lane_memory {
+            let largest = self.open.iter().max_by_key(|(_, open)| open.file.memory()).map(|(key, _)| key.clone());
+            let Some((key, mut open)) = largest.and_then(|key| self.open.remove_entry(&key)) else { break };
+            let before = open.file.memory();
+            open.file = open.file.flush(&self.shared.env).await?;
+            let freed = before.saturating_sub(open.file.memory());
+            self.open.insert(key, open);
+            if freed == 0 {
+                break;
+            }
+            held = held.saturating_sub(freed);
+        }
+        Ok(())
+    }
+
+    fn count(&self) {
+        let done: u64 = self.done.iter().map(|(_, file)| file.bytes).sum();
+        let open: u64 = self.open.values().map(|open| open.file.size()).sum();
+        self.staged_bytes.store(done + open, Ordering::Relaxed);
+    }
+}

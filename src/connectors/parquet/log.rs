@@ -1,0 +1,128 @@
+//! The commit objects of a shard: found, read, and the files that they name checked and moved into view.
+
+use super::commit::{DataFile, DatasetCommit, checksum};
+use crate::error::{Error, Result};
+use crate::model::ShardKey;
+use crate::store::{ObjectPath, Store};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+
+/// Bytes at the end of a file that tell whether it is the one that was staged: they hold its footer.
+pub(super) const TAIL: u64 = 4096;
+
+/// Files that are looked at or moved at the same time.
+const AT_ONCE: usize = 8;
+
+/// The folder of a dataset.
+#[derive(Clone, Debug)]
+pub(super) struct Folder {
+    pub(super) store: Store,
+    pub(super) prefix: ObjectPath,
+}
+
+impl Folder {
+    pub(super) fn commits(&self) -> Result<ObjectPath> {
+        self.prefix.join("_commits")
+    }
+
+    pub(super) fn commit_path(&self, shard: &ShardKey, sequence: u64) -> Result<ObjectPath> {
+        self.commits()?.join(&format!("{}-{:04}/{sequence:020}.json", shard.pipeline, shard.shard))
+    }
+
+    /// Reads a commit of a shard; `None` if there is none of that number.
+    pub(super) async fn read(&self, shard: &ShardKey, sequence: u64) -> Result<Option<DatasetCommit>> {
+        let path = self.commit_path(shard, sequence)?;
+        let Some(bytes) = self.store.get(&path, None).await? else { return Ok(None) };
+        DatasetCommit::decode(shard, sequence, &bytes).map(Some).map_err(|e| e.with("object", path))
+    }
+
+    /// The newest commit of a shard. `hint` is a number that existed, or 0.
+    ///
+    /// The listing only says where to begin: from there on every number is asked for, until one is absent.
+    pub(super) async fn newest(&self, shard: &ShardKey, hint: u64) -> Result<Option<DatasetCommit>> {
+        let mut newest = if hint > 0 { self.read(shard, hint).await? } else { None };
+        if newest.is_none() {
+            let listed = self.listed(shard).await?;
+            if let Some(last) = listed.last() {
+                let commit = self.read(shard, *last).await?;
+                newest = Some(commit.ok_or_else(|| self.gone(shard, *last))?);
+            }
+        }
+        loop {
+            let next = newest.as_ref().map_or(0, |c| c.sequence) + 1;
+            match self.read(shard, next).await? {
+                Some(commit) => newest = Some(commit),
+                None => return Ok(newest),
+            }
+        }
+    }
+
+    /// The numbers of a shard's commits, as the store lists them.
+    async fn listed(&self, shard: &ShardKey) -> Result<Vec<u64>> {
+        let folder = self.commits()?.join(&format!("{}-{:04}", shard.pipeline, shard.shard))?;
+        let listed = self.store.list(&folder).await?;
+        let mut numbers: Vec<_> = listed.iter().filter_map(|o| number_of(o.path.file_name())).collect();
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    pub(super) fn gone(&self, shard: &ShardKey, sequence: u64) -> Error {
+        Error::corrupt("read dataset", "a commit object is gone")
+            .with("shard", shard)
+            .with("sequence", sequence)
+            .with_hint("restore the folder _commits; it is the only record of what was committed")
+    }
+
+    /// Fails if a staged file is not there, or is not the one that was staged.
+    pub(super) async fn verify_staged(&self, files: &[DataFile]) -> Result<()> {
+        all(files.iter().map(|file| self.verify_one(file).boxed()).collect()).await
+    }
+
+    async fn verify_one(&self, file: &DataFile) -> Result<()> {
+        let path = self.prefix.join(&file.staged)?;
+        if self.is_there(&path, file).await? {
+            return Ok(());
+        }
+        Err(Error::corrupt("commit dataset", "a staged file is gone; nothing was committed")
+            .with("file", path)
+            .with_hint("restore the file from a copy, or load the epoch again under a new pipeline name"))
+    }
+
+    /// Gives the files of a commit their final names, as far as they do not have them yet. Idempotent.
+    pub(super) async fn publish(&self, commit: &DatasetCommit) -> Result<()> {
+        all(commit.files.iter().map(|file| self.publish_one(file).boxed()).collect()).await
+    }
+
+    async fn publish_one(&self, file: &DataFile) -> Result<()> {
+        let (staged, path) = (self.prefix.join(&file.staged)?, self.prefix.join(&file.path)?);
+        if self.store.rename(&staged, &path).await? || self.is_there(&path, file).await? {
+            return Ok(());
+        }
+        Err(Error::corrupt("publish dataset", "a committed file is gone")
+            .with("file", path)
+            .with_hint("restore the file from a copy; the commit that names it stays"))
+    }
+
+    async fn is_there(&self, path: &ObjectPath, file: &DataFile) -> Result<bool> {
+        // One byte more is asked for than there should be: it shows a file that is too long.
+        let range = file.bytes.saturating_sub(TAIL)..file.bytes + 1;
+        let expected = range.end - range.start - 1;
+        let Some(tail) = self.store.get(path, Some(range)).await? else { return Ok(false) };
+        if tail.len() as u64 == expected && checksum(&tail) == file.tail_crc32c {
+            return Ok(true);
+        }
+        Err(Error::corrupt("check file", "the file is not the one that was staged")
+            .with("file", path)
+            .with("expected_bytes", file.bytes)
+            .with_hint("something else wrote to this folder; restore the file from a copy"))
+    }
+}
+
+async fn all(work: Vec<BoxFuture<'_, Result<()>>>) -> Result<()> {
+    stream::iter(work).buffer_unordered(AT_ONCE).try_collect().await
+}
+
+/// The number of a commit object: `<number>.json`.
+pub(super) fn number_of(file_name: &str) -> Option<u64> {
+    file_name.strip_suffix(".json")?.parse().ok()
+}

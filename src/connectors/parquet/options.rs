@@ -1,0 +1,90 @@
+use crate::error::{Error, Result};
+use crate::store::ObjectPath;
+use parquet::basic::{Compression as Codec, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+use parquet::schema::types::ColumnPath;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+/// How the pages of Parquet files are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// Snappy: fast, larger files, read by everything.
+    Snappy,
+    /// LZ4 (the raw format): fast, larger files.
+    Lz4,
+    /// Zstandard at this level, 1 to 22.
+    Zstd(u8),
+}
+
+impl Compression {
+    pub(super) fn codec(self) -> Result<Codec> {
+        Ok(match self {
+            Self::None => Codec::UNCOMPRESSED,
+            Self::Snappy => Codec::SNAPPY,
+            Self::Lz4 => Codec::LZ4_RAW,
+            Self::Zstd(level) => {
+                Codec::ZSTD(ZstdLevel::try_new(level.into()).map_err(|e| {
+                    Error::config("configure dataset", "Zstandard has the levels 1 to 22").with_source(e)
+                })?)
+            }
+        })
+    }
+}
+
+/// How files are made.
+#[derive(Clone, Debug)]
+pub(super) struct Options {
+    pub(super) partition_by: Vec<String>,
+    pub(super) target_file_bytes: u64,
+    pub(super) row_group_bytes: u64,
+    pub(super) row_group_rows: usize,
+    pub(super) compression: Compression,
+    pub(super) lanes: Option<usize>,
+    pub(super) open_files: usize,
+    pub(super) without_dictionary: Vec<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            partition_by: Vec::new(),
+            target_file_bytes: 128 << 20,
+            row_group_bytes: 16 << 20,
+            row_group_rows: 128 << 10,
+            compression: Compression::Zstd(1),
+            lanes: None,
+            open_files: 128,
+            without_dictionary: Vec::new(),
+        }
+    }
+}
+
+impl Options {
+    pub(super) fn writer_properties(&self) -> WriterProperties {
+        let mut properties = WriterProperties::builder()
+            .set_compression(self.compression.codec().unwrap_or(Codec::UNCOMPRESSED))
+            .set_max_row_group_row_count(Some(self.row_group_rows))
+            .set_max_row_group_bytes(Some(usize::try_from(self.row_group_bytes).unwrap_or(usize::MAX)));
+        for column in &self.without_dictionary {
+            let path = ColumnPath::new(column.split('.').map(str::to_owned).collect());
+            properties = properties.set_column_dictionary_enabled(path, false);
+        }
+        properties.build()
+    }
+
+    pub(super) fn settings(&self, prefix: &ObjectPath) -> serde_json::Value {
+        json!({
+            "dataset": prefix.as_str(),
+            "target_file_bytes": self.target_file_bytes,
+            "row_group_bytes": self.row_group_bytes,
+            "row_group_rows": self.row_group_rows,
+            "compression": self.compression,
+            "without_dictionary": self.without_dictionary,
+        })
+    }
+}

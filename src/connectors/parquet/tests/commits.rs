@@ -1,0 +1,175 @@
+//! Commit objects: their rules, their format, and what is refused.
+
+use super::*;
+use crate::error::ErrorKind;
+use bytes::Bytes;
+
+const FROZEN: &[u8] = include_bytes!("../../../../tests/fixtures/dataset-commit-1.json");
+
+#[tokio::test]
+async fn the_same_request_again_changes_nothing_also_from_another_process() {
+    let store = Store::memory();
+    let staged = stage(&dataset(&store), 1, 4, rows(0..10)).await;
+    let text = serde_json::to_string(&staged).expect("plain data");
+    let staged: StagedFiles = serde_json::from_str(&text).expect("own text");
+    assert_eq!(commit(&dataset(&store), 2, 4, None, &staged).await.expect("commits"), CommitOutcome::Done);
+    let objects = store.list(&ObjectPath::root()).await.expect("lists");
+    for generation in [1, 2, 3] {
+        let outcome = commit(&dataset(&store), generation, 4, None, &staged).await.expect("answers");
+        assert_eq!(outcome, CommitOutcome::AlreadyCommitted);
+    }
+    assert_eq!(store.list(&ObjectPath::root()).await.expect("lists"), objects);
+    let mark = dataset(&store).mark(&shard()).await.expect("reads").expect("is there");
+    assert_eq!((mark.generation, mark.epoch), (2, 4));
+}
+
+#[tokio::test]
+async fn refuses_an_older_owner_a_gap_and_a_fork() {
+    let store = Store::memory();
+    let owner = dataset(&store);
+    let first = stage(&owner, 2, 1, rows([1])).await;
+    commit(&owner, 2, 1, None, &first).await.expect("commits");
+
+    let zombie = stage(&dataset(&store), 1, 2, rows([7])).await;
+    let outcome = commit(&dataset(&store), 1, 2, Some(1), &zombie).await.expect("answers");
+    assert_eq!(outcome, CommitOutcome::Fenced { generation: 2 });
+    let next = stage(&owner, 2, 5, rows([8])).await;
+    for previous in [None, Some(4)] {
+        let outcome = commit(&owner, 2, 5, previous, &next).await.expect("answers");
+        assert!(matches!(outcome, CommitOutcome::Gap { found: Some(_) }), "{outcome:?}");
+    }
+    let outcome = commit(&owner, 2, 1, None, &next).await.expect("answers");
+    assert!(matches!(outcome, CommitOutcome::Fork { .. }), "{outcome:?}");
+    let mut other_life = request(3, 6, Some(1), &next);
+    other_life.mark.incarnation = Incarnation("other".into());
+    let outcome = owner.commit(&Env::system(), other_life).await.expect("answers");
+    assert!(matches!(outcome, CommitOutcome::Fork { .. }), "{outcome:?}");
+    assert_eq!((followed(&store).await, listed(&store).await), (vec![1], vec![1]));
+}
+
+#[tokio::test]
+async fn registers_nothing_if_a_staged_file_is_gone_or_another_one() {
+    for damage in ["gone", "shorter", "longer", "other"] {
+        let store = Store::memory();
+        let dataset = dataset(&store);
+        let staged = stage(&dataset, 1, 1, rows(0..3_000)).await;
+        let path = ObjectPath::parse(PREFIX).and_then(|p| p.join(&staged.files[0].staged)).expect("valid");
+        let bytes = store.get(&path, None).await.expect("reads").expect("is there");
+        assert!(bytes.len() > 4096);
+        let mut other = bytes.to_vec();
+        match damage {
+            "gone" => store.delete(&path).await.expect("deletes"),
+            "shorter" => drop(other.remove(0)),
+            "longer" => other.push(0),
+            _ => {
+                let last = other.len() - 100;
+                other[last] ^= 1;
+            }
+        }
+        if damage != "gone" {
+            store.put(&path, other.into()).await.expect("puts");
+        }
+        let error = commit(&dataset, 1, 1, None, &staged).await.expect_err("must not register it");
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{damage}");
+        assert!(error.to_string().contains(path.as_str()), "{error}");
+        assert_eq!(dataset.mark(&shard()).await.expect("reads"), None);
+        assert!(visible(&store).await.is_empty());
+        // Put back, it commits.
+        store.put(&path, bytes).await.expect("puts");
+        assert_eq!(commit(&dataset, 1, 1, None, &staged).await.expect("commits"), CommitOutcome::Done);
+    }
+}
+
+#[tokio::test]
+async fn collects_what_no_epoch_will_commit() {
+    let store = Store::memory();
+    let owner = dataset(&store);
+    let committed = stage(&owner, 1, 1, rows([1])).await;
+    commit(&owner, 1, 1, None, &committed).await.expect("commits");
+    let kept = stage(&owner, 1, 2, rows([2])).await;
+    stage(&owner, 1, 3, rows([3])).await;
+    let newer = stage(&owner, 2, 3, rows([3])).await;
+    let other = EpochContext { shard: ShardKey { shard: 1, ..shard() }, ..context(1, 1) };
+    let mut writer = owner.open(other).await.expect("opens");
+    writer.write(Batch::new(rows([9]))).await.expect("writes");
+    let elsewhere = writer.finish().await.expect("finishes").expect("some").staged;
+
+    assert_eq!(owner.collect(&shard(), 2, std::slice::from_ref(&kept)).await.expect("collects"), 1);
+    assert_eq!(owner.collect(&shard(), 2, std::slice::from_ref(&kept)).await.expect("collects"), 0);
+    commit(&owner, 2, 2, Some(1), &kept).await.expect("still there");
+    commit(&owner, 2, 3, Some(2), &newer).await.expect("still there");
+    let staged = ObjectPath::parse(PREFIX).and_then(|p| p.join(&elsewhere.files[0].staged)).expect("valid");
+    assert!(store.get(&staged, None).await.expect("reads").is_some());
+    assert_eq!(listed(&store).await, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn finds_the_newest_commit_without_a_complete_listing() {
+    let store = Store::memory();
+    let owner = dataset(&store);
+    let mut previous = None;
+    for epoch in [1, 2, 5, 9] {
+        let staged = stage(&owner, 1, epoch, rows([epoch as i64])).await;
+        commit(&owner, 1, epoch, previous, &staged).await.expect("commits");
+        previous = Some(epoch);
+    }
+    let behind = Store::new(store::Forgetful(store.clone()));
+    let mark = dataset(&behind).mark(&shard()).await.expect("reads").expect("is there");
+    assert_eq!(mark.epoch, 9);
+}
+
+#[tokio::test]
+async fn a_hole_or_damage_in_the_commits_is_an_error_that_names_the_object() {
+    let store = Store::memory();
+    let owner = dataset(&store);
+    for epoch in 1..=3 {
+        let staged = stage(&owner, 1, epoch, rows([epoch as i64])).await;
+        commit(&owner, 1, epoch, (epoch > 1).then(|| epoch - 1), &staged).await.expect("commits");
+    }
+    let path = |n: u64| ObjectPath::parse(&format!("{PREFIX}/_commits/orders-0000/{n:020}.json")).expect("valid");
+    let bytes = store.get(&path(2), None).await.expect("reads").expect("is there");
+    let reader = DatasetReader::new(&store, PREFIX).expect("valid");
+
+    store.delete(&path(2)).await.expect("deletes");
+    let error = reader.snapshot().await.expect_err("a hole");
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.to_string().contains("sequence=`2`"), "{error}");
+
+    for at in (0..bytes.len()).step_by(7) {
+        let mut damaged = bytes.to_vec();
+        damaged[at] ^= 4;
+        store.put(&path(2), damaged.into()).await.expect("puts");
+        let error = reader.snapshot().await.expect_err("damage");
+        assert!(matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Config), "{at}: {error}");
+        assert!(error.to_string().contains(path(2).as_str()), "{error}");
+    }
+    let copied = store.get(&path(1), None).await.expect("reads").expect("is there");
+    store.put(&path(2), copied).await.expect("puts");
+    assert_eq!(reader.snapshot().await.expect_err("the commit of another number").kind(), ErrorKind::Corrupt);
+}
+
+#[tokio::test]
+async fn refuses_other_partition_columns_than_the_dataset_has() {
+    let store = Store::memory();
+    let staged = stage(&dataset(&store), 1, 1, rows([1])).await;
+    commit(&dataset(&store), 1, 1, None, &staged).await.expect("commits");
+    let other = dataset(&store).partition_by(["country"]).expect("valid");
+    // Whoever recovers asks for the mark first.
+    other.mark(&shard()).await.expect("reads");
+    let error = other.open(context(2, 2)).await.expect_err("another layout");
+    assert_eq!(error.kind(), ErrorKind::Config);
+}
+
+#[test]
+fn reads_the_first_format_and_refuses_a_newer_one() {
+    let shard = ShardKey { pipeline: PipelineName::new("orders").expect("valid"), shard: 3 };
+    let commit = DatasetCommit::decode(&shard, 2, FROZEN.trim_ascii_end()).expect("frozen format");
+    assert_eq!((commit.mark.epoch, commit.previous, commit.rows), (9, Some(7), 2));
+    assert_eq!(commit.files[0].partition["country"], None);
+    assert_eq!(commit.columns[1].kind.to_string(), "list<struct<sku: utf8, qty: int64>>");
+    let written = commit.encode().expect("encodes");
+    assert_eq!(String::from_utf8_lossy(&written), String::from_utf8_lossy(FROZEN.trim_ascii_end()));
+
+    let newer = Bytes::from(String::from_utf8_lossy(FROZEN).replace("\"version\":1", "\"version\":2"));
+    assert_eq!(DatasetCommit::decode(&shard, 2, &newer).expect_err("newer").kind(), ErrorKind::Config);
+}

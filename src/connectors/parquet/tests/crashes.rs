@@ -1,0 +1,197 @@
+//! Every operation on the store, in turn: the process ends at it, its answer is lost, or another owner goes first.
+
+use super::store::{Fault, Faulty};
+use super::*;
+use crate::error::ErrorKind;
+use futures::FutureExt;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// An epoch of three files, after one of one file.
+async fn begun() -> Store {
+    let store = Store::memory();
+    let first = partitioned(&store);
+    let staged = stage(&first, 1, 1, rows([1])).await;
+    assert_eq!(commit(&first, 1, 1, None, &staged).await.expect("commits"), CommitOutcome::Done);
+    store
+}
+
+fn partitioned(store: &Store) -> ParquetDataset {
+    dataset(store).partition_by(["country"]).expect("valid")
+}
+
+fn second() -> Vec<RecordBatch> {
+    vec![rows([12, 13]), rows([14, 22])]
+}
+
+const AFTER: [i64; 5] = [1, 12, 13, 14, 22];
+
+/// Whole epochs for those that follow, and of those nothing more for those that list.
+async fn check_readers(store: &Store) {
+    let followed = followed(store).await;
+    assert!(followed == [1] || followed == AFTER, "part of an epoch is seen: {followed:?}");
+    let listed = listed(store).await;
+    assert!(listed.contains(&1) && listed.iter().all(|id| followed.contains(id)), "{listed:?} of {followed:?}");
+    assert!(listed.windows(2).all(|w| w[0] != w[1]), "a row is seen twice: {listed:?}");
+}
+
+/// What an owner does: stages the epoch unless its checkpoint exists, and commits it. `prepared` is that checkpoint.
+async fn run(store: &Store, generation: u64, prepared: &Mutex<Option<StagedFiles>>) -> Result<CommitOutcome> {
+    let dataset = partitioned(store);
+    let known = prepared.lock().expect("not poisoned").clone();
+    let staged = match known {
+        Some(staged) => staged,
+        None => {
+            let staged = try_stage(&dataset, generation, 2, second()).await?;
+            prepared.lock().expect("not poisoned").get_or_insert(staged).clone()
+        }
+    };
+    commit(&dataset, generation, 2, Some(1), &staged).await
+}
+
+#[tokio::test]
+async fn a_crash_at_every_operation_and_again_in_the_recovery_loses_and_doubles_nothing() {
+    let mut schedules = 0;
+    for fault in [Fault::CrashBefore, Fault::CrashAfter] {
+        for at in 0.. {
+            let mut ended = false;
+            for again in 0.. {
+                let store = begun().await;
+                let prepared = Mutex::new(None);
+                let crashing = Faulty::new(&store, Some((at, fault)));
+                ended = run(&crashing.store(), 1, &prepared).await.is_ok();
+                check_readers(&store).await;
+
+                let recovering = Faulty::new(&store, Some((again, fault)));
+                let recovered = run(&recovering.store(), 2, &prepared).await.is_ok();
+                check_readers(&store).await;
+
+                let outcome = run(&store, 3, &prepared).await.expect("recovers");
+                assert!(matches!(outcome, CommitOutcome::Done | CommitOutcome::AlreadyCommitted), "{outcome:?}");
+                assert_eq!(followed(&store).await, AFTER, "{fault:?} at {at} and {again}");
+                assert_eq!(listed(&store).await, AFTER, "{fault:?} at {at} and {again}");
+                partitioned(&store).collect(&shard(), 4, &[]).await.expect("collects");
+                assert_eq!((followed(&store).await, listed(&store).await), (AFTER.to_vec(), AFTER.to_vec()));
+                schedules += 1;
+                if recovered {
+                    break;
+                }
+            }
+            if ended {
+                break;
+            }
+        }
+    }
+    println!("schedules={schedules}");
+    assert!(schedules > 300, "{schedules}");
+}
+
+#[tokio::test]
+async fn a_lost_answer_at_every_operation_of_a_commit_is_resolved_by_reading_back() {
+    for fault in [Fault::LostRequest, Fault::LostAnswer, Fault::Refused] {
+        for at in 0.. {
+            let store = begun().await;
+            let staged = try_stage(&partitioned(&store), 1, 2, second()).await.expect("stages");
+            let faulty = Faulty::new(&store, Some((at, fault)));
+            let dataset = partitioned(&faulty.store());
+            let mut outcome = commit(&dataset, 1, 2, Some(1), &staged).await;
+            if let Err(error) = outcome {
+                // Then the runtime asks again.
+                assert!(matches!(error.kind(), ErrorKind::Ambiguous | ErrorKind::Unavailable), "{error}");
+                outcome = commit(&dataset, 1, 2, Some(1), &staged).await;
+            }
+            let outcome = outcome.expect("the fault is over");
+            assert!(matches!(outcome, CommitOutcome::Done | CommitOutcome::AlreadyCommitted), "{outcome:?}");
+            assert_eq!((followed(&store).await, listed(&store).await), (AFTER.to_vec(), AFTER.to_vec()));
+            if faulty.count() <= at {
+                assert!(at > 8, "a commit took {at} operations");
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_owner_that_sleeps_at_any_operation_of_its_commit_and_wakes_after_the_next_one_changes_nothing() {
+    for at in 0.. {
+        let store = begun().await;
+        let staged = try_stage(&partitioned(&store), 1, 2, second()).await.expect("stages");
+        let orphan = try_stage(&partitioned(&store), 1, 3, vec![rows([666])]).await.expect("stages");
+        let (below, other, finished) = (store.clone(), staged.clone(), Arc::new(AtomicBool::new(false)));
+        let done = Arc::clone(&finished);
+        let takeover = move |number| {
+            let (store, staged, done) = (below.clone(), other.clone(), Arc::clone(&done));
+            let work = async move {
+                let next = partitioned(&store);
+                commit(&next, 2, 2, Some(1), &staged).await.expect("rolls forward");
+                let third = stage(&next, 2, 3, rows([35])).await;
+                assert_eq!(commit(&next, 2, 3, Some(2), &third).await.expect("commits"), CommitOutcome::Done);
+                next.collect(&shard(), 2, &[]).await.expect("collects");
+                done.store(true, Ordering::SeqCst);
+            };
+            async move {
+                if number == at {
+                    // A task of its own: it goes on if the sleeper gives its operation up.
+                    tokio::spawn(work).await.expect("takes over");
+                }
+            }
+            .boxed()
+        };
+        let sleepy = Faulty::hooked(&store, takeover);
+        let zombie = partitioned(&sleepy.store());
+        let outcome = commit(&zombie, 1, 2, Some(1), &staged).await.expect("answers");
+        let ended = sleepy.count() <= at;
+        let fine = match outcome {
+            CommitOutcome::Done => true,
+            CommitOutcome::AlreadyCommitted | CommitOutcome::Fenced { generation: 2 } => !ended,
+            _ => false,
+        };
+        assert!(fine, "{outcome:?} at {at}");
+        if ended {
+            break;
+        }
+        while !finished.load(Ordering::SeqCst) {
+            tokio::task::yield_now().await;
+        }
+        let outcome = commit(&zombie, 1, 3, Some(2), &orphan).await.expect("answers");
+        assert!(matches!(outcome, CommitOutcome::Fork { .. }), "{outcome:?} at {at}");
+        let after: Vec<_> = AFTER.into_iter().chain([35]).collect();
+        assert_eq!((followed(&store).await, listed(&store).await), (after.clone(), after), "{at}");
+    }
+}
+
+#[tokio::test]
+async fn readers_see_whole_epochs_at_every_operation_of_a_commit() {
+    let store = begun().await;
+    let below = store.clone();
+    let hooked = Faulty::hooked(&store, move |_| {
+        let store = below.clone();
+        async move { check_readers(&store).await }.boxed()
+    });
+    run(&hooked.store(), 1, &Mutex::new(None)).await.expect("commits");
+    assert!(hooked.count() > 15, "{}", hooked.count());
+    assert_eq!(followed(&store).await, AFTER);
+}
+
+#[tokio::test]
+async fn a_snapshot_stays_readable_while_its_files_are_moved() {
+    let store = begun().await;
+    let staged = try_stage(&partitioned(&store), 1, 2, second()).await.expect("stages");
+    // The commit object is there, and the process ends before the first file is moved.
+    let (mut at, mut committed) = (0, None);
+    while committed.is_none() {
+        let faulty = Faulty::new(&store, Some((at, Fault::CrashBefore)));
+        commit(&partitioned(&faulty.store()), 1, 2, Some(1), &staged).await.expect_err("crashes");
+        committed = Some(snapshot(&store).await).filter(|s| s.epochs().count() == 2);
+        at += 1;
+    }
+    let snapshot = committed.expect("the loop ends with one");
+    assert_eq!(listed(&store).await, [1], "nothing is moved yet");
+    assert_eq!(ids(&snapshot.read_batches().await.expect("reads staged files")), AFTER);
+
+    // The next owner asks again: only the files are left to do.
+    let outcome = commit(&partitioned(&store), 2, 2, Some(1), &staged).await.expect("answers");
+    assert_eq!(outcome, CommitOutcome::AlreadyCommitted);
+    assert_eq!(listed(&store).await, AFTER);
+    assert_eq!(ids(&snapshot.read_batches().await.expect("reads moved files")), AFTER);
+}

@@ -1,0 +1,241 @@
+//! The files: their sizes, their names, and what survives in them.
+
+use super::store::{Fault, Faulty};
+use super::*;
+use crate::error::ErrorKind;
+use arrow::array::{
+    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, ListArray, StringViewArray, StructArray,
+    TimestampMicrosecondArray, UInt64Array,
+};
+use arrow::datatypes::{DataType, Field};
+use std::collections::{BTreeMap, BTreeSet};
+
+async fn load(dataset: &ParquetDataset, batches: Vec<RecordBatch>) -> StagedFiles {
+    let staged = try_stage(dataset, 1, 1, batches).await.expect("stages");
+    assert_eq!(commit(dataset, 1, 1, None, &staged).await.expect("commits"), CommitOutcome::Done);
+    staged
+}
+
+#[tokio::test]
+async fn an_epoch_without_rows_stages_nothing() {
+    let store = Store::memory();
+    let dataset = dataset(&store);
+    let mut writer = dataset.open(context(1, 1)).await.expect("opens");
+    writer.write(Batch::new(rows([]))).await.expect("writes");
+    assert!(writer.finish().await.expect("finishes").is_none());
+    assert!(store.list(&ObjectPath::root()).await.expect("lists").is_empty());
+}
+
+#[tokio::test]
+async fn begins_a_new_file_at_the_target_size_and_a_new_row_group_at_its_limits() {
+    let store = Store::memory();
+    let rolling = dataset(&store).target_file_bytes(5_000).row_group_rows(500);
+    let batches = (0..20).map(|n| rows(n * 1_000..(n + 1) * 1_000)).collect();
+    let staged = load(&rolling, batches).await;
+    assert!(staged.files.len() > 3, "{}", staged.files.len());
+    let (last, full) = staged.files.split_last().expect("some");
+    assert!(full.iter().all(|f| (5_000..20_000).contains(&f.bytes)) && last.bytes < 20_000, "{staged:?}");
+    assert_eq!(followed(&store).await, (0..20_000).collect::<Vec<_>>());
+    assert_eq!(listed(&store).await, (0..20_000).collect::<Vec<_>>());
+
+    for path in visible(&store).await {
+        let bytes = store.get(&path, None).await.expect("reads").expect("is there");
+        let file = ParquetRecordBatchReaderBuilder::try_new(bytes).expect("Parquet");
+        assert!(file.metadata().row_groups().iter().all(|g| g.num_rows() <= 500));
+    }
+}
+
+#[tokio::test]
+async fn memory_for_row_groups_is_bounded_over_all_open_files() {
+    let store = Store::memory();
+    let wide = dataset(&store).partition_by(["country"]).expect("valid").row_group_bytes(20_000);
+    let batches = (0..40).map(|n| rows((n * 1_000..(n + 1) * 1_000).map(|id| id * 7919 % 1_000_003))).collect();
+    load(&wide, batches).await;
+    let mut groups = 0;
+    for path in visible(&store).await {
+        let bytes = store.get(&path, None).await.expect("reads").expect("is there");
+        groups += ParquetRecordBatchReaderBuilder::try_new(bytes).expect("Parquet").metadata().num_row_groups();
+    }
+    assert_eq!(visible(&store).await.len(), 10);
+    assert!(groups > 15, "{groups} row groups: more than 40,000 bytes were held");
+}
+
+#[tokio::test]
+async fn lanes_share_the_work_and_lose_nothing() {
+    for partition_by in [vec![], vec!["country"]] {
+        let store = Store::memory();
+        let dataset = dataset(&store).lanes(3).partition_by(partition_by).expect("valid");
+        let staged = load(&dataset, (0..50).map(|n| rows(n * 100..(n + 1) * 100)).collect()).await;
+        assert_eq!(followed(&store).await, (0..5_000).collect::<Vec<_>>());
+        let names: BTreeSet<_> = staged.files.iter().map(|f| &f.staged).collect();
+        assert_eq!(names.len(), staged.files.len());
+    }
+}
+
+#[tokio::test]
+async fn closes_files_beyond_the_cap_on_open_ones() {
+    let store = Store::memory();
+    let capped = dataset(&store).partition_by(["country"]).expect("valid").open_files(3);
+    let staged = load(&capped, (0..4).map(|n| rows(n * 10..(n + 1) * 10)).collect()).await;
+    assert_eq!(staged.files.len(), 40, "ten partitions in turn, three open");
+    assert_eq!(followed(&store).await, (0..40).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn too_many_files_in_an_epoch_are_an_error_that_says_what_to_do() {
+    let store = Store::memory();
+    let exploding = dataset(&store).partition_by(["id"]).expect("valid").open_files(16);
+    let mut writer = exploding.open(context(1, 1)).await.expect("opens");
+    let mut written = Ok(());
+    for n in 0..50 {
+        written = writer.write(Batch::new(rows(n * 100..(n + 1) * 100))).await;
+        if written.is_err() {
+            break;
+        }
+    }
+    let error = written.expect_err("5,000 partitions");
+    assert_eq!(error.kind(), ErrorKind::Data);
+    assert!(error.hint().is_some_and(|h| h.contains("partition by")), "{error}");
+}
+
+#[tokio::test]
+async fn hostile_partition_values_stay_inside_and_are_read_back_exactly() {
+    let long = "ü".repeat(1_000);
+    let values = [
+        Some("NL"),
+        None,
+        Some(""),
+        Some("../x"),
+        Some("/etc"),
+        Some("a=b"),
+        Some(".."),
+        Some("%2e%2e"),
+        Some("\0"),
+        Some("CON"),
+        Some("_hidden"),
+        Some("__HIVE_DEFAULT_PARTITION__"),
+        Some("new\nline"),
+        Some("日本"),
+        Some(&long),
+    ];
+    let ids = Int64Array::from_iter_values(0..values.len() as i64);
+    let rows = RecordBatch::try_from_iter([
+        ("id", Arc::new(ids) as ArrayRef),
+        ("country", Arc::new(StringArray::from_iter(values)) as ArrayRef),
+    ])
+    .expect("fits");
+    let store = Store::memory();
+    load(&dataset(&store).partition_by(["country"]).expect("valid"), vec![rows]).await;
+
+    let snapshot = snapshot(&store).await;
+    let mut seen = BTreeMap::new();
+    for batch in snapshot.read_batches().await.expect("reads") {
+        let countries = batch.column_by_name("country").expect("added").as_string::<i32>().clone();
+        for (id, country) in super::ids(&[batch]).into_iter().zip(&countries) {
+            seen.insert(id, country.map(str::to_owned));
+        }
+    }
+    let expected: BTreeMap<_, _> = (0..).zip(values.map(|v| v.map(str::to_owned))).collect();
+    assert_eq!(seen, expected);
+
+    let mut folders = BTreeSet::new();
+    for path in visible(&store).await {
+        let below = path.as_str().strip_prefix(PREFIX).and_then(|p| p.strip_prefix('/')).expect("inside");
+        let (folder, file) = below.split_once('/').expect("one folder");
+        assert!(folder.starts_with("country=") && !file.contains('/'), "{below}");
+        assert!(folders.insert(folder.to_owned()));
+        assert_eq!(read(&store, &path).await[0].num_columns(), 1, "the partition column is not in the file");
+    }
+    assert_eq!(folders.len(), values.len());
+    assert!(folders.contains("country=__HIVE_DEFAULT_PARTITION__") && folders.contains("country="));
+}
+
+#[tokio::test]
+async fn values_of_every_type_survive() {
+    let text: StringViewArray = [Some("ä\0"), None, Some("")].into_iter().collect();
+    let nested = StructArray::from(vec![(
+        Arc::new(Field::new("sku", DataType::Utf8, true)),
+        Arc::new(StringArray::from(vec![Some("x"), None, Some("")])) as ArrayRef,
+    )]);
+    let list =
+        ListArray::from_iter_primitive::<Int64Type, _, _>([Some(vec![Some(i64::MIN), None]), None, Some(vec![])]);
+    let decimal = Decimal128Array::from(vec![Some(i128::from(u64::MAX)), None, Some(-1)]);
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("int", Arc::new(Int64Array::from(vec![Some(i64::MAX), None, Some(-9_007_199_254_740_993)]))),
+        ("unsigned", Arc::new(UInt64Array::from(vec![Some(u64::MAX), None, Some(0)]))),
+        ("float", Arc::new(Float64Array::from(vec![Some(-0.0), None, Some(f64::INFINITY)]))),
+        ("decimal", Arc::new(decimal.with_precision_and_scale(38, 9).expect("fits"))),
+        ("yes", Arc::new(BooleanArray::from(vec![Some(true), None, Some(false)]))),
+        ("day", Arc::new(Date32Array::from(vec![Some(-719_162), None, Some(2_932_896)]))),
+        ("time", Arc::new(TimestampMicrosecondArray::from(vec![Some(i64::MAX), None, Some(-1)]).with_timezone("UTC"))),
+        ("text", Arc::new(text)),
+        ("nested", Arc::new(nested)),
+        ("list", Arc::new(list)),
+        ("nothing", arrow::array::new_null_array(&DataType::Null, 3)),
+    ];
+    let rows = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, a)| (n, a, true))).expect("fits");
+    for compression in [Compression::None, Compression::Snappy, Compression::Lz4, Compression::Zstd(3)] {
+        let store = Store::memory();
+        let dataset = dataset(&store).compression(compression).expect("valid").column_without_dictionary("nested.sku");
+        load(&dataset, vec![rows.clone()]).await;
+        assert_eq!(snapshot(&store).await.read_batches().await.expect("reads"), std::slice::from_ref(&rows));
+    }
+    assert!(dataset(&Store::memory()).compression(Compression::Zstd(23)).is_err());
+}
+
+#[tokio::test]
+async fn columns_may_be_added_between_epochs_and_never_change_their_type() {
+    let store = Store::memory();
+    let owner = dataset(&store);
+    let narrow = rows([1]).project(&[0]).expect("projects");
+    let first = stage(&owner, 1, 1, narrow.clone()).await;
+    commit(&owner, 1, 1, None, &first).await.expect("commits");
+    let wider = stage(&owner, 1, 2, rows([2])).await;
+    commit(&owner, 1, 2, Some(1), &wider).await.expect("commits");
+    let narrow_again = stage(&owner, 1, 3, narrow.clone()).await;
+    commit(&owner, 1, 3, Some(2), &narrow_again).await.expect("commits");
+
+    let texts =
+        RecordBatch::try_from_iter([("country", Arc::new(Int64Array::from(vec![1])) as ArrayRef)]).expect("fits");
+    for writer in [owner, dataset(&store)] {
+        let error = try_stage(&writer, 1, 4, vec![texts.clone()]).await.expect_err("country was text");
+        assert_eq!(error.kind(), ErrorKind::Data);
+        assert!(error.to_string().contains("column=`country`"), "{error}");
+        let error = try_stage(&writer, 1, 4, vec![narrow.clone(), rows([5])]).await.expect_err("within an epoch");
+        assert_eq!(error.kind(), ErrorKind::Data);
+        assert!(error.to_string().contains("column=`country`"), "{error}");
+    }
+    let snapshot = snapshot(&store).await;
+    let columns = &snapshot.commits()[2].columns;
+    assert_eq!(
+        columns.iter().map(|c| (c.name.as_str(), c.nullable)).collect::<Vec<_>>(),
+        [("id", false), ("country", true)]
+    );
+}
+
+#[tokio::test]
+async fn an_upload_that_fails_fails_the_epoch_and_leaves_nothing_to_see() {
+    for at in 0.. {
+        let store = Store::memory();
+        let faulty = Faulty::new(&store, Some((at, Fault::Refused)));
+        let staged = try_stage(&dataset(&faulty.store()).lanes(2), 1, 1, (0..6).map(|n| rows([n])).collect()).await;
+        assert!(visible(&store).await.is_empty());
+        match staged {
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}"),
+            Ok(_) => {
+                assert!(at >= 4, "staging took {at} operations");
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_writer_that_is_dropped_leaves_nothing_to_see() {
+    let store = Store::memory();
+    let mut writer = dataset(&store).open(context(1, 1)).await.expect("opens");
+    writer.write(Batch::new(rows(0..100))).await.expect("writes");
+    drop(writer);
+    tokio::task::yield_now().await;
+    assert!(store.list(&ObjectPath::root()).await.expect("lists").is_empty());
+}
