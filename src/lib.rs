@@ -5,6 +5,7 @@
 pub mod checkpoint;
 #[cfg(feature = "arrow")]
 pub mod columnar;
+pub mod connectors;
 pub mod env;
 pub mod error;
 #[cfg(any(feature = "http", feature = "arrow"))]

@@ -42,7 +42,7 @@ async fn refuses_an_older_owner_a_gap_and_a_fork() {
     assert!(matches!(outcome, CommitOutcome::Fork { .. }), "{outcome:?}");
     let mut other_life = request(3, 6, Some(1), &next);
     other_life.mark.incarnation = Incarnation("other".into());
-    let outcome = owner.commit(&Env::system(), other_life).await.expect("answers");
+    let outcome = owner.commit(&env(), other_life).await.expect("answers");
     assert!(matches!(outcome, CommitOutcome::Fork { .. }), "{outcome:?}");
     assert_eq!((followed(&store).await, listed(&store).await), (vec![1], vec![1]));
 }

@@ -1,11 +1,10 @@
 //! Every operation on the store, in turn: the process ends at it, its answer is lost, or another owner goes first.
 
-use super::store::{Fault, Faulty};
 use super::*;
 use crate::error::ErrorKind;
-use futures::FutureExt;
+use futures::future::{Either, select};
+use std::pin::pin;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// An epoch of three files, after one of one file.
 async fn begun() -> Store {
@@ -49,29 +48,32 @@ async fn run(store: &Store, generation: u64, prepared: &Mutex<Option<StagedFiles
     commit(&dataset, generation, 2, Some(1), &staged).await
 }
 
+/// A process that lives until the given point.
+fn process(at: u64, mode: Mode) -> Faults {
+    Faults::of([Plan { at, mode }])
+}
+
 #[tokio::test]
 async fn a_crash_at_every_operation_and_again_in_the_recovery_loses_and_doubles_nothing() {
     let mut schedules = 0;
-    for fault in [Fault::CrashBefore, Fault::CrashAfter] {
+    for mode in [Mode::Before, Mode::AfterLostResponse, Mode::Torn] {
         for at in 0.. {
             let mut ended = false;
             for again in 0.. {
                 let store = begun().await;
                 let prepared = Mutex::new(None);
-                let crashing = Faulty::new(&store, Some((at, fault)));
-                ended = run(&crashing.store(), 1, &prepared).await.is_ok();
+                ended = run(&process(at, mode).store(&store), 1, &prepared).await.is_ok();
                 check_readers(&store).await;
-
-                let recovering = Faulty::new(&store, Some((again, fault)));
-                let recovered = run(&recovering.store(), 2, &prepared).await.is_ok();
+                let recovered = run(&process(again, mode).store(&store), 2, &prepared).await.is_ok();
                 check_readers(&store).await;
 
                 let outcome = run(&store, 3, &prepared).await.expect("recovers");
                 assert!(matches!(outcome, CommitOutcome::Done | CommitOutcome::AlreadyCommitted), "{outcome:?}");
-                assert_eq!(followed(&store).await, AFTER, "{fault:?} at {at} and {again}");
-                assert_eq!(listed(&store).await, AFTER, "{fault:?} at {at} and {again}");
+                let after = AFTER.to_vec();
+                let seen = (followed(&store).await, listed(&store).await);
+                assert_eq!(seen, (after.clone(), after.clone()), "{mode:?} at {at} and {again}");
                 partitioned(&store).collect(&shard(), 4, &[]).await.expect("collects");
-                assert_eq!((followed(&store).await, listed(&store).await), (AFTER.to_vec(), AFTER.to_vec()));
+                assert_eq!((followed(&store).await, listed(&store).await), (after.clone(), after));
                 schedules += 1;
                 if recovered {
                     break;
@@ -82,18 +84,17 @@ async fn a_crash_at_every_operation_and_again_in_the_recovery_loses_and_doubles_
             }
         }
     }
-    println!("schedules={schedules}");
-    assert!(schedules > 300, "{schedules}");
+    assert!(schedules > 500, "{schedules}");
 }
 
 #[tokio::test]
 async fn a_lost_answer_at_every_operation_of_a_commit_is_resolved_by_reading_back() {
-    for fault in [Fault::LostRequest, Fault::LostAnswer, Fault::Refused] {
+    for mode in [Mode::LostResponse, Mode::Fail] {
         for at in 0.. {
             let store = begun().await;
             let staged = try_stage(&partitioned(&store), 1, 2, second()).await.expect("stages");
-            let faulty = Faulty::new(&store, Some((at, fault)));
-            let dataset = partitioned(&faulty.store());
+            let faults = process(at, mode);
+            let dataset = partitioned(&faults.store(&store));
             let mut outcome = commit(&dataset, 1, 2, Some(1), &staged).await;
             if let Err(error) = outcome {
                 // Then the runtime asks again.
@@ -103,7 +104,7 @@ async fn a_lost_answer_at_every_operation_of_a_commit_is_resolved_by_reading_bac
             let outcome = outcome.expect("the fault is over");
             assert!(matches!(outcome, CommitOutcome::Done | CommitOutcome::AlreadyCommitted), "{outcome:?}");
             assert_eq!((followed(&store).await, listed(&store).await), (AFTER.to_vec(), AFTER.to_vec()));
-            if faulty.count() <= at {
+            if faults.count() <= at {
                 assert!(at > 8, "a commit took {at} operations");
                 break;
             }
@@ -117,42 +118,27 @@ async fn an_owner_that_sleeps_at_any_operation_of_its_commit_and_wakes_after_the
         let store = begun().await;
         let staged = try_stage(&partitioned(&store), 1, 2, second()).await.expect("stages");
         let orphan = try_stage(&partitioned(&store), 1, 3, vec![rows([666])]).await.expect("stages");
-        let (below, other, finished) = (store.clone(), staged.clone(), Arc::new(AtomicBool::new(false)));
-        let done = Arc::clone(&finished);
-        let takeover = move |number| {
-            let (store, staged, done) = (below.clone(), other.clone(), Arc::clone(&done));
-            let work = async move {
+        let faults = process(at, Mode::Pause);
+        let zombie = partitioned(&faults.store(&store));
+        let commits = pin!(commit(&zombie, 1, 2, Some(1), &staged));
+        let outcome = match select(commits, pin!(faults.until_paused())).await {
+            Either::Left((outcome, _)) => {
+                assert_eq!(outcome.expect("nobody is in its way"), CommitOutcome::Done);
+                assert!(at > 8, "a commit took {at} operations");
+                break;
+            }
+            Either::Right(((), sleeping)) => {
                 let next = partitioned(&store);
                 commit(&next, 2, 2, Some(1), &staged).await.expect("rolls forward");
                 let third = stage(&next, 2, 3, rows([35])).await;
                 assert_eq!(commit(&next, 2, 3, Some(2), &third).await.expect("commits"), CommitOutcome::Done);
                 next.collect(&shard(), 2, &[]).await.expect("collects");
-                done.store(true, Ordering::SeqCst);
-            };
-            async move {
-                if number == at {
-                    // A task of its own: it goes on if the sleeper gives its operation up.
-                    tokio::spawn(work).await.expect("takes over");
-                }
+                faults.resume();
+                sleeping.await.expect("answers")
             }
-            .boxed()
         };
-        let sleepy = Faulty::hooked(&store, takeover);
-        let zombie = partitioned(&sleepy.store());
-        let outcome = commit(&zombie, 1, 2, Some(1), &staged).await.expect("answers");
-        let ended = sleepy.count() <= at;
-        let fine = match outcome {
-            CommitOutcome::Done => true,
-            CommitOutcome::AlreadyCommitted | CommitOutcome::Fenced { generation: 2 } => !ended,
-            _ => false,
-        };
-        assert!(fine, "{outcome:?} at {at}");
-        if ended {
-            break;
-        }
-        while !finished.load(Ordering::SeqCst) {
-            tokio::task::yield_now().await;
-        }
+        let expected = [CommitOutcome::Done, CommitOutcome::AlreadyCommitted, CommitOutcome::Fenced { generation: 2 }];
+        assert!(expected.contains(&outcome), "{outcome:?} at {at}");
         let outcome = commit(&zombie, 1, 3, Some(2), &orphan).await.expect("answers");
         assert!(matches!(outcome, CommitOutcome::Fork { .. }), "{outcome:?} at {at}");
         let after: Vec<_> = AFTER.into_iter().chain([35]).collect();
@@ -162,15 +148,25 @@ async fn an_owner_that_sleeps_at_any_operation_of_its_commit_and_wakes_after_the
 
 #[tokio::test]
 async fn readers_see_whole_epochs_at_every_operation_of_a_commit() {
-    let store = begun().await;
-    let below = store.clone();
-    let hooked = Faulty::hooked(&store, move |_| {
-        let store = below.clone();
-        async move { check_readers(&store).await }.boxed()
-    });
-    run(&hooked.store(), 1, &Mutex::new(None)).await.expect("commits");
-    assert!(hooked.count() > 15, "{}", hooked.count());
-    assert_eq!(followed(&store).await, AFTER);
+    for at in 0.. {
+        let store = begun().await;
+        let faults = process(at, Mode::Pause);
+        let (below, prepared) = (faults.store(&store), Mutex::new(None));
+        let running = pin!(run(&below, 1, &prepared));
+        match select(running, pin!(faults.until_paused())).await {
+            Either::Left((outcome, _)) => {
+                outcome.expect("commits");
+                assert!(at > 15, "an epoch took {at} operations");
+                break;
+            }
+            Either::Right(((), running)) => {
+                check_readers(&store).await;
+                faults.resume();
+                running.await.expect("commits");
+                assert_eq!(followed(&store).await, AFTER);
+            }
+        }
+    }
 }
 
 #[tokio::test]
@@ -180,8 +176,8 @@ async fn a_snapshot_stays_readable_while_its_files_are_moved() {
     // The commit object is there, and the process ends before the first file is moved.
     let (mut at, mut committed) = (0, None);
     while committed.is_none() {
-        let faulty = Faulty::new(&store, Some((at, Fault::CrashBefore)));
-        commit(&partitioned(&faulty.store()), 1, 2, Some(1), &staged).await.expect_err("crashes");
+        let dying = process(at, Mode::Before).store(&store);
+        commit(&partitioned(&dying), 1, 2, Some(1), &staged).await.expect_err("crashes");
         committed = Some(snapshot(&store).await).filter(|s| s.epochs().count() == 2);
         at += 1;
     }

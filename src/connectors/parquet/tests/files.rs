@@ -1,6 +1,5 @@
 //! The files: their sizes, their names, and what survives in them.
 
-use super::store::{Fault, Faulty};
 use super::*;
 use crate::error::ErrorKind;
 use arrow::array::{
@@ -217,8 +216,8 @@ async fn columns_may_be_added_between_epochs_and_never_change_their_type() {
 async fn an_upload_that_fails_fails_the_epoch_and_leaves_nothing_to_see() {
     for at in 0.. {
         let store = Store::memory();
-        let faulty = Faulty::new(&store, Some((at, Fault::Refused)));
-        let staged = try_stage(&dataset(&faulty.store()).lanes(2), 1, 1, (0..6).map(|n| rows([n])).collect()).await;
+        let failing = Faults::of([Plan { at, mode: Mode::Fail }]).store(&store);
+        let staged = try_stage(&dataset(&failing).lanes(2), 1, 1, (0..6).map(|n| rows([n])).collect()).await;
         assert!(visible(&store).await.is_empty());
         match staged {
             Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}"),

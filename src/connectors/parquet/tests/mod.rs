@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::model::{Incarnation, PipelineName, ShardKey};
 use crate::sink::{CommitOutcome, CommitRequest, EpochContext, Mark, Sink, Writer};
 use crate::store::{ObjectPath, Store};
+use crate::testkit::{Faults, Mode, Plan, test_env};
 use arrow::array::{AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::Int64Type;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -17,12 +18,16 @@ use std::sync::Arc;
 
 const PREFIX: &str = "data/orders";
 
+fn env() -> Env {
+    test_env(1)
+}
+
 fn shard() -> ShardKey {
     ShardKey { pipeline: PipelineName::new("orders").expect("valid"), shard: 0 }
 }
 
 fn context(generation: u64, epoch: u64) -> EpochContext {
-    EpochContext { shard: shard(), generation, epoch, env: Env::system() }
+    EpochContext { shard: shard(), generation, epoch, env: env() }
 }
 
 fn dataset(store: &Store) -> ParquetDataset {
@@ -70,7 +75,7 @@ async fn commit(
     previous: Option<u64>,
     staged: &StagedFiles,
 ) -> Result<CommitOutcome> {
-    dataset.commit(&Env::system(), request(generation, epoch, previous, staged)).await
+    dataset.commit(&env(), request(generation, epoch, previous, staged)).await
 }
 
 fn ids(batches: &[RecordBatch]) -> Vec<i64> {
