@@ -280,7 +280,7 @@ mod tests {
         stage(&sink, 1, 2, &[3, 4]).await;
         stage(&sink, 2, 2, &[3]).await;
         assert_eq!(table.staged_epochs(), 3);
-        assert_eq!(sink.collect(&shard(), 2, &[kept.clone()]).await.expect("collects"), 1);
+        assert_eq!(sink.collect(&shard(), 2, std::slice::from_ref(&kept)).await.expect("collects"), 1);
         assert_eq!(commit(&sink, 2, 1, None, &kept).await.expect("commits"), CommitOutcome::Done);
         assert_eq!((table.rows(), table.staged_epochs()), (vec![1, 2], 1));
     }

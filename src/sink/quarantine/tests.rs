@@ -87,7 +87,7 @@ async fn collection_keeps_newer_generations_other_shards_and_what_a_checkpoint_n
     writer.add("decode", reject(b"c")).await.expect("adds");
     let elsewhere = writer.finish().await.expect("finishes").expect("one");
 
-    assert_eq!(quarantine.collect(&shard(), 2, &[named.clone()]).await.expect("collects"), 1);
+    assert_eq!(quarantine.collect(&shard(), 2, std::slice::from_ref(&named)).await.expect("collects"), 1);
     for kept in [named, newer, elsewhere] {
         quarantine.publish(&kept).await.expect("is still there");
     }
