@@ -9,6 +9,7 @@ use landfall::sink::{MemorySink, MemoryTable, Quarantine};
 use landfall::source::{ComponentConfig, Emitter, Source};
 use landfall::stage::{FnStage, Output, Stage, StageState, from_fn};
 use landfall::store::Store;
+use landfall::testkit::{Faults, test_env};
 use landfall::{Error, Result, async_trait};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -103,6 +104,27 @@ impl Source for Script {
         from: Option<PageNumber>,
         out: &mut Emitter<Page, PageNumber>,
     ) -> Result<StopReason> {
+        self.read_through(env, partition, from, out, None).await
+    }
+}
+
+impl Script {
+    /// Reads over a connection: every request is an I/O point of `faults`.
+    pub async fn read_through(
+        &self,
+        env: &Env,
+        partition: &Partition,
+        from: Option<PageNumber>,
+        out: &mut Emitter<Page, PageNumber>,
+        faults: Option<&Faults>,
+    ) -> Result<StopReason> {
+        let fetch = async |number: usize| {
+            self.requests.fetch_add(1, Ordering::SeqCst);
+            match faults {
+                Some(faults) => faults.point("fetch", format!("{}/{number}", partition.id), async { Ok(()) }).await,
+                None => Ok(()),
+            }
+        };
         let pages = self.partitions.iter().find(|(id, _)| *id == partition.id.0).map_or(&[][..], |(_, pages)| pages);
         let page = |lines: &[Line]| {
             Page::new(partition.id.clone(), lines.join("\n"), lines.len() as u64, Timestamp::from_micros(1))
@@ -114,7 +136,7 @@ impl Source for Script {
                 let last = index + 1 == pages.len();
                 let part = Part { response, index: u32::try_from(index).expect("few"), last };
                 let page = Page { part: Some(part), ..page(lines) };
-                self.requests.fetch_add(1, Ordering::SeqCst);
+                fetch(index).await?;
                 if last && self.stalled.load(Ordering::SeqCst) {
                     out.cancelled().await;
                 }
@@ -130,7 +152,7 @@ impl Source for Script {
             return Ok(StopReason::Exhausted(Proof::WholeResponse));
         }
         for (number, lines) in pages.iter().enumerate().skip(from.map_or(0, |p| p.0)) {
-            self.requests.fetch_add(1, Ordering::SeqCst);
+            fetch(number).await?;
             out.emit(page(lines), &PageNumber(number + 1)).await?;
         }
         Ok(StopReason::Exhausted(Proof::EndOfInput))
@@ -228,7 +250,7 @@ impl World {
     pub fn new(script: Script) -> Self {
         let mut settings = Settings::default();
         settings.epoch_records = 20;
-        Self { store: Store::memory(), table: MemoryTable::new(), script, settings, env: Env::system() }
+        Self { store: Store::memory(), table: MemoryTable::new(), script, settings, env: test_env(1) }
     }
 
     /// A pipeline named `numbers` over this world, up to its sink.

@@ -212,6 +212,21 @@ impl Decode {
     }
 }
 
+/// A clone sets itself up anew.
+impl Clone for Decode {
+    fn clone(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            records: self.records.clone(),
+            plan: self.plan.clone(),
+            unknown: self.unknown,
+            provenance: self.provenance,
+            max_record_bytes: self.max_record_bytes,
+            ready: None,
+        }
+    }
+}
+
 impl Stage for Decode {
     type In = Page;
     type Out = Batch;
@@ -237,15 +252,7 @@ impl Stage for Decode {
 
     fn fork(&self) -> Option<Self> {
         self.columns()?;
-        Some(Self {
-            name: self.name.clone(),
-            records: self.records.clone(),
-            plan: self.plan.clone(),
-            unknown: self.unknown,
-            provenance: self.provenance,
-            max_record_bytes: self.max_record_bytes,
-            ready: None,
-        })
+        Some(self.clone())
     }
 
     fn state(&mut self) -> Option<&mut dyn StageState> {

@@ -45,7 +45,7 @@ use serde_json::json;
 /// let newest = Dedup::by(["customer.id", "number"]).keep(Latest::of("updated_at"));
 /// # let _ = (first, newest);
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Dedup {
     name: String,
     by: By,
@@ -78,7 +78,7 @@ impl Latest {
 }
 
 /// The keys that were there, and for [`Latest`] the newest version of each.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Memory {
     First(Table<()>),
     /// Nothing has been seen: the first batch shows of which type versions are.

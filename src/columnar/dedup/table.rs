@@ -7,6 +7,7 @@ use std::fmt;
 /// A hash table doubles when it is full, and needs both sizes while it does. One of 256 parts does that at a time; and
 /// because their shares of the keys lie between 1 and 2, they do it one after the other, so that memory grows evenly
 /// with the keys.
+#[derive(Clone)]
 pub(super) struct Table<V> {
     parts: Vec<HashTable<(u128, V)>>,
     /// The part of the first 12 bits of a fingerprint, in ascending order.

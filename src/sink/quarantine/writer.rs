@@ -36,8 +36,6 @@ pub struct QuarantineWriter {
     staged: String,
     path: String,
     pub(super) buffer: Vec<u8>,
-    /// Bytes at which the buffer is written on.
-    pub(super) spill_at: usize,
     upload: Option<Box<dyn Upload>>,
     digest: Sha256,
     records: u64,
@@ -63,7 +61,6 @@ impl QuarantineWriter {
             staged,
             path,
             buffer: Vec::new(),
-            spill_at: SPILL,
             upload: None,
             digest: Sha256::new(),
             records: 0,
@@ -81,7 +78,7 @@ impl QuarantineWriter {
     pub async fn add(&mut self, stage: &str, reject: Reject) -> Result<()> {
         record::encode(&self.shard.pipeline, self.shard.shard, self.epoch, stage, &reject, &mut self.buffer)?;
         self.records += 1;
-        if self.buffer.len() >= self.spill_at {
+        if self.buffer.len() >= SPILL {
             self.spill().await?;
         }
         Ok(())

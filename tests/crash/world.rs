@@ -1,0 +1,274 @@
+//! What outlives the processes of a schedule, and the oracle that looks at it from outside.
+
+use crate::faulty::{FaultySink, FaultySource};
+use crate::support::{Line, Once, Script, parse};
+use landfall::checkpoint::StoreCheckpoints;
+use landfall::columnar::arrow::array::AsArray;
+use landfall::columnar::arrow::datatypes::Int64Type;
+use landfall::columnar::{Columns, Decode, Dedup};
+use landfall::connectors::parquet::{DatasetReader, ParquetDataset};
+use landfall::env::Env;
+use landfall::landing::{Landing, LandingReader};
+use landfall::model::{PipelineName, Rows, ShardKey};
+use landfall::pipeline::{Pipeline, RunFailure, Settings};
+use landfall::sink::{MemorySink, MemoryTable, Quarantine};
+use landfall::store::{ObjectPath, Store};
+use landfall::testkit::{Faults, test_env};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What a schedule is run on.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    pub name: &'static str,
+    pub partitions: usize,
+    pub pages: usize,
+    pub shards: u32,
+    pub parts: bool,
+    pub prune: bool,
+    /// Decoded, deduplicated and kept in a Parquet dataset, instead of a table in memory.
+    pub parquet: bool,
+}
+
+pub const SHAPES: [Shape; 6] = [
+    Shape { name: "one shard", partitions: 2, pages: 3, shards: 1, parts: false, prune: false, parquet: false },
+    Shape { name: "three shards", partitions: 5, pages: 2, shards: 3, parts: false, prune: false, parquet: false },
+    Shape {
+        name: "a response in parts",
+        partitions: 2,
+        pages: 4,
+        shards: 1,
+        parts: true,
+        prune: false,
+        parquet: false,
+    },
+    Shape { name: "collection", partitions: 2, pages: 4, shards: 1, parts: false, prune: true, parquet: false },
+    Shape { name: "parquet", partitions: 2, pages: 2, shards: 1, parts: false, prune: true, parquet: true },
+    Shape { name: "parquet, two shards", partitions: 3, pages: 2, shards: 2, parts: true, prune: false, parquet: true },
+];
+
+/// How far the destination is from what was served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    pub lost: u64,
+    pub doubled: u64,
+    pub invented: u64,
+}
+
+impl Verdict {
+    pub fn add(&mut self, other: Self) {
+        self.lost += other.lost;
+        self.doubled += other.doubled;
+        self.invented += other.invented;
+    }
+
+    fn of<T: Ord + Clone>(served: &[T], found: &[T]) -> Self {
+        let count = |all: &[T]| {
+            let mut counts = BTreeMap::<T, u64>::new();
+            for one in all {
+                *counts.entry(one.clone()).or_default() += 1;
+            }
+            counts
+        };
+        let (served, found) = (count(served), count(found));
+        let mut verdict = Self::default();
+        for (one, n) in &served {
+            let m = found.get(one).copied().unwrap_or(0);
+            verdict.lost += n.saturating_sub(m);
+            verdict.doubled += m.saturating_sub(*n);
+        }
+        verdict.invented = found.iter().filter(|(one, _)| !served.contains_key(one)).map(|(_, n)| n).sum();
+        verdict
+    }
+}
+
+pub struct World {
+    shape: Shape,
+    store: Store,
+    table: MemoryTable<Rows<u64>>,
+    first: Script,
+    grown: Script,
+    processes: AtomicU64,
+}
+
+impl World {
+    pub fn new(shape: Shape) -> Self {
+        let mut first = Script::new(shape.partitions, shape.pages, 6);
+        first.parts = shape.parts.then(|| "p0".to_owned());
+        if shape.parquet {
+            let lines = first.partitions.iter_mut().flat_map(|(_, pages)| pages.iter_mut().flatten());
+            lines.for_each(|line| *line = json(line));
+        }
+        let mut grown = first.clone();
+        for (number, (id, pages)) in grown.partitions.iter_mut().enumerate() {
+            // Repeats of what is there, something new, something bad.
+            let repeated: Line = pages[0][0].clone();
+            let (new, bad) = (format!("{}", 9_000_000 + number), format!("bad in {id}"));
+            pages.push(if shape.parquet { vec![repeated, json(&new), json(&bad)] } else { vec![repeated, new, bad] });
+        }
+        Self { shape, store: Store::memory(), table: MemoryTable::new(), first, grown, processes: AtomicU64::new(0) }
+    }
+
+    fn env(&self) -> Env {
+        test_env(self.processes.fetch_add(1, Ordering::SeqCst) + 1)
+    }
+
+    fn pipeline(&self, script: &Script, faults: &Faults) -> Pipeline {
+        let mut settings = Settings::default();
+        settings.shards = self.shape.shards;
+        settings.epoch_records = 8;
+        settings.kept_checkpoints = 1;
+        settings.prune_landing = self.shape.prune;
+        let store = faults.store(&self.store);
+        let builder = Pipeline::named("numbers")
+            .source(FaultySource { script: script.clone(), faults: faults.clone() })
+            .land(Landing::in_store(&store, "raw").expect("a name").segment_bytes(40));
+        let quarantine = Quarantine::in_store(&store, "quarantine").expect("a name");
+        let checkpoints = StoreCheckpoints::new(&store, "state").expect("a name");
+        let built = if self.shape.parquet {
+            let dataset = ParquetDataset::in_store(&store, "numbers").expect("a name").lanes(1);
+            builder
+                .stage(Decode::json().ndjson().schema(Columns::new().int64("n")))
+                .stage(Dedup::by(["n"]))
+                .sink(dataset)
+                .quarantine(quarantine)
+                .checkpoints(checkpoints)
+                .settings(settings)
+                .keys_stay_in_partition()
+                .env(self.env())
+                .build()
+        } else {
+            builder
+                .stage(parse())
+                .stage(Once::default())
+                .sink(FaultySink { sink: MemorySink::new(&self.table), faults: faults.clone() })
+                .quarantine(quarantine)
+                .checkpoints(checkpoints)
+                .settings(settings)
+                .keys_stay_in_partition()
+                .env(self.env())
+                .build()
+        };
+        built.expect("complete")
+    }
+
+    /// One process: loads what there is, and then what has come since.
+    pub async fn process(&self, faults: &Faults) -> Result<(), RunFailure> {
+        self.pipeline(&self.first, faults).run().await?;
+        self.pipeline(&self.grown, faults).run().await?;
+        Ok(())
+    }
+
+    /// Compares destination, quarantine and landing with what was served.
+    pub async fn verdict(&self) -> Verdict {
+        let mut verdict = Verdict::of(&self.expected(), &self.rows().await);
+        let quarantine = Quarantine::in_store(&self.store, "quarantine").expect("a name");
+        let bad: Vec<String> = quarantine
+            .read_all()
+            .await
+            .expect("readable")
+            .into_iter()
+            .map(|r| String::from_utf8_lossy(&r.raw).into_owned())
+            .collect();
+        verdict.add(Verdict::of(&self.bad(), &bad));
+        if !self.shape.prune {
+            verdict.add(Verdict::of(&self.served(), &self.landed().await));
+        }
+        verdict
+    }
+
+    fn expected(&self) -> Vec<u64> {
+        let mut numbers: Vec<u64> = self.served().iter().filter_map(|line| number(line)).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers
+    }
+
+    fn bad(&self) -> Vec<Line> {
+        self.served().into_iter().filter(|line| number(line).is_none()).collect()
+    }
+
+    async fn rows(&self) -> Vec<u64> {
+        if !self.shape.parquet {
+            return self.table.rows();
+        }
+        let reader = DatasetReader::new(&self.store, "numbers").expect("a name");
+        let rows = rows_of(&reader).await;
+        // Readers that only list files see the same.
+        let files = self.store.list(&ObjectPath::parse("numbers").expect("a name")).await.expect("a list");
+        let listed = files.iter().filter(|f| !f.path.as_str().contains("/_")).count();
+        let committed = reader.snapshot().await.expect("readable").files().count();
+        assert_eq!(listed, committed, "files in view, and files committed");
+        rows
+    }
+
+    /// Looks at the dataset while processes run: whoever follows the commits sees whole epochs only. Never ends.
+    pub async fn watch(&self) {
+        if !self.shape.parquet {
+            std::future::pending::<()>().await;
+        }
+        let reader = DatasetReader::new(&self.store, "numbers").expect("a name");
+        loop {
+            let before = reader.snapshot().await.expect("readable").rows();
+            let mut rows = rows_of(&reader).await;
+            let after = reader.snapshot().await.expect("readable").rows();
+            let seen = rows.len() as u64;
+            assert!(
+                (before..=after).contains(&seen),
+                "a reader saw {seen} rows, between {before} and {after} committed"
+            );
+            rows.sort_unstable();
+            rows.dedup();
+            assert_eq!(rows.len() as u64, seen, "a reader saw a row twice");
+            for _ in 0..50 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    fn served(&self) -> Vec<Line> {
+        self.grown.partitions.iter().flat_map(|(_, pages)| pages.iter().flatten().cloned()).collect()
+    }
+
+    /// Every line that the landing holds, but for the parts of responses that never became whole.
+    async fn landed(&self) -> Vec<Line> {
+        let landing = Landing::in_store(&self.store, "raw").expect("a name");
+        let mut pages = Vec::new();
+        for shard in 0..self.shape.shards {
+            let key = ShardKey { pipeline: PipelineName::new("numbers").expect("a name"), shard };
+            let reader = LandingReader::new(&landing, &key, &test_env(0));
+            let mut number = 1;
+            while let Some(segment) = reader.read(number).await.expect("readable") {
+                pages.extend(segment.pages);
+                number += 1;
+            }
+        }
+        let whole: Vec<u64> =
+            pages.iter().filter_map(|p| p.part.filter(|part| part.last).map(|part| part.response)).collect();
+        let counts = |page: &landfall::model::Page| page.part.is_none_or(|part| whole.contains(&part.response));
+        let bodies =
+            pages.iter().filter(|page| counts(page)).map(|page| String::from_utf8_lossy(&page.body).into_owned());
+        bodies.flat_map(|body| body.lines().map(str::to_owned).collect::<Vec<_>>()).collect()
+    }
+}
+
+/// A line of the script as a record: a number, or something in its place.
+fn json(line: &str) -> Line {
+    match line.parse::<u64>() {
+        Ok(number) => format!("{{\"n\":{number}}}"),
+        Err(_) => format!("{{\"n\":\"{line}\"}}"),
+    }
+}
+
+fn number(line: &str) -> Option<u64> {
+    line.strip_prefix("{\"n\":").map_or(line, |rest| rest.trim_end_matches('}')).parse().ok()
+}
+
+async fn rows_of(reader: &DatasetReader) -> Vec<u64> {
+    let mut rows = Vec::new();
+    for batch in reader.snapshot().await.expect("readable").read_batches().await.expect("readable") {
+        let column = batch.column_by_name("n").expect("the column").as_primitive::<Int64Type>();
+        rows.extend(column.values().iter().map(|n| u64::try_from(*n).expect("positive")));
+    }
+    rows
+}
