@@ -302,7 +302,8 @@ impl Layout {
 
     pub(super) fn staged(&self, number: u64) -> String {
         let Self { shard, generation, epoch, .. } = self;
-        format!("{}/g{generation:010}/{epoch:020}-{number:04}.parquet", Self::staged_folder(shard))
+        // Not `.parquet`: readers that list by a pattern may not skip the folder.
+        format!("{}/g{generation:010}/{epoch:020}-{number:04}.staged", Self::staged_folder(shard))
     }
 
     pub(super) fn staged_path(&self, number: u64) -> Result<ObjectPath> {

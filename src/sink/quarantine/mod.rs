@@ -39,7 +39,7 @@ impl Quarantine {
     /// `Config` if the names become too long.
     pub fn open(&self, epoch: &EpochContext) -> Result<QuarantineWriter> {
         let EpochContext { shard, generation, epoch, .. } = epoch;
-        let staged = format!("{}/g{generation:010}/{epoch:020}.ndjson", staged_folder(shard));
+        let staged = format!("{}/g{generation:010}/{epoch:020}.staged", staged_folder(shard));
         let path = format!("{}-{:04}-{epoch:020}.ndjson", shard.pipeline, shard.shard);
         QuarantineWriter::new(self.store.clone(), &self.prefix, shard.clone(), *epoch, staged, path)
     }

@@ -2,6 +2,8 @@ use super::*;
 use crate::env::Env;
 use crate::error::ErrorKind;
 use crate::model::{LandingPosition, PartitionId, PipelineName, Reject, Span, Timestamp};
+use crate::testkit::{Faults, Mode, Plan};
+use std::sync::Mutex;
 
 const FROZEN: &[u8] = include_bytes!("../../../tests/fixtures/quarantine-1.ndjson");
 
@@ -122,6 +124,49 @@ async fn spills_what_does_not_fit_into_memory() {
     quarantine.publish(&staged).await.expect("publishes");
     quarantine.publish(&staged).await.expect("knows it by its hash");
     assert_eq!(raws(&quarantine).await, vec![raw; 20]);
+}
+
+/// Stages and publishes unless the checkpoint that names the staged records exists already.
+async fn run(store: &Store, generation: u64, checkpoint: &Mutex<Option<QuarantineRef>>) -> Result<()> {
+    let quarantine = Quarantine::in_store(store, "q")?;
+    let known = checkpoint.lock().expect("not poisoned").clone();
+    let staged = match known {
+        Some(staged) => staged,
+        None => {
+            let mut writer = quarantine.open(&context(generation, 7))?;
+            writer.spill_at = 300;
+            for raw in [b"0", b"1", b"2"] {
+                writer.add("decode", reject(raw)).await?;
+            }
+            let staged = writer.finish().await?.expect("has records");
+            checkpoint.lock().expect("not poisoned").get_or_insert(staged).clone()
+        }
+    };
+    quarantine.publish(&staged).await
+}
+
+#[tokio::test]
+async fn a_fault_at_every_operation_and_again_in_the_recovery_loses_and_doubles_nothing() {
+    for mode in [Mode::Before, Mode::AfterLostResponse, Mode::Torn, Mode::LostResponse, Mode::Fail] {
+        let mut points = (0, 0);
+        loop {
+            let (store, checkpoint) = (Store::memory(), Mutex::new(None));
+            let (first, second) = (Plan { at: points.0, mode }, Plan { at: points.1, mode });
+            let ended = run(&Faults::of([first]).store(&store), 1, &checkpoint).await.is_ok();
+            let recovered = run(&Faults::of([second]).store(&store), 2, &checkpoint).await.is_ok();
+            run(&store, 3, &checkpoint).await.expect("recovers");
+            let quarantine = Quarantine::in_store(&store, "q").expect("valid");
+            quarantine.collect(&shard(), 4, &[]).await.expect("collects");
+            let kept: Vec<_> = quarantine.read_all().await.expect("reads").iter().map(|r| r.raw[0]).collect();
+            assert_eq!(kept, *b"012", "{mode:?} at {points:?}");
+            assert_eq!(store.list(&ObjectPath::root()).await.expect("lists").len(), 1, "{mode:?} at {points:?}");
+            points = if recovered { (points.0 + 1, 0) } else { (points.0, points.1 + 1) };
+            if ended && recovered {
+                break;
+            }
+        }
+        assert!(points.0 > 5, "{points:?}");
+    }
 }
 
 #[tokio::test]

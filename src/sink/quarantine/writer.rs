@@ -36,6 +36,8 @@ pub struct QuarantineWriter {
     staged: String,
     path: String,
     pub(super) buffer: Vec<u8>,
+    /// Bytes at which the buffer is written on.
+    pub(super) spill_at: usize,
     upload: Option<Box<dyn Upload>>,
     digest: Sha256,
     records: u64,
@@ -61,6 +63,7 @@ impl QuarantineWriter {
             staged,
             path,
             buffer: Vec::new(),
+            spill_at: SPILL,
             upload: None,
             digest: Sha256::new(),
             records: 0,
@@ -78,7 +81,7 @@ impl QuarantineWriter {
     pub async fn add(&mut self, stage: &str, reject: Reject) -> Result<()> {
         record::encode(&self.shard.pipeline, self.shard.shard, self.epoch, stage, &reject, &mut self.buffer)?;
         self.records += 1;
-        if self.buffer.len() >= SPILL {
+        if self.buffer.len() >= self.spill_at {
             self.spill().await?;
         }
         Ok(())

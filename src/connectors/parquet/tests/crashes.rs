@@ -6,7 +6,7 @@ use futures::future::{Either, select};
 use std::pin::pin;
 use std::sync::Mutex;
 
-/// An epoch of three files, after one of one file.
+/// A dataset with an epoch of one file. The next one has two.
 async fn begun() -> Store {
     let store = Store::memory();
     let first = partitioned(&store);
@@ -20,10 +20,10 @@ fn partitioned(store: &Store) -> ParquetDataset {
 }
 
 fn second() -> Vec<RecordBatch> {
-    vec![rows([12, 13]), rows([14, 22])]
+    vec![rows([12, 13]), rows([22])]
 }
 
-const AFTER: [i64; 5] = [1, 12, 13, 14, 22];
+const AFTER: [i64; 4] = [1, 12, 13, 22];
 
 /// Whole epochs for those that follow, and of those nothing more for those that list.
 async fn check_readers(store: &Store) {
@@ -84,7 +84,7 @@ async fn a_crash_at_every_operation_and_again_in_the_recovery_loses_and_doubles_
             }
         }
     }
-    assert!(schedules > 500, "{schedules}");
+    assert!(schedules > 300, "{schedules}");
 }
 
 #[tokio::test]
@@ -105,7 +105,7 @@ async fn a_lost_answer_at_every_operation_of_a_commit_is_resolved_by_reading_bac
             assert!(matches!(outcome, CommitOutcome::Done | CommitOutcome::AlreadyCommitted), "{outcome:?}");
             assert_eq!((followed(&store).await, listed(&store).await), (AFTER.to_vec(), AFTER.to_vec()));
             if faults.count() <= at {
-                assert!(at > 8, "a commit took {at} operations");
+                assert!(at > 6, "a commit took {at} operations");
                 break;
             }
         }
@@ -124,7 +124,7 @@ async fn an_owner_that_sleeps_at_any_operation_of_its_commit_and_wakes_after_the
         let outcome = match select(commits, pin!(faults.until_paused())).await {
             Either::Left((outcome, _)) => {
                 assert_eq!(outcome.expect("nobody is in its way"), CommitOutcome::Done);
-                assert!(at > 8, "a commit took {at} operations");
+                assert!(at > 6, "a commit took {at} operations");
                 break;
             }
             Either::Right(((), sleeping)) => {
@@ -156,7 +156,7 @@ async fn readers_see_whole_epochs_at_every_operation_of_a_commit() {
         match select(running, pin!(faults.until_paused())).await {
             Either::Left((outcome, _)) => {
                 outcome.expect("commits");
-                assert!(at > 15, "an epoch took {at} operations");
+                assert!(at > 12, "an epoch took {at} operations");
                 break;
             }
             Either::Right(((), running)) => {

@@ -1,5 +1,6 @@
 mod commits;
 mod crashes;
+mod disk;
 mod files;
 mod store;
 
@@ -92,19 +93,20 @@ async fn snapshot(store: &Store) -> Snapshot {
 
 /// What a reader that follows the commits sees.
 async fn followed(store: &Store) -> Vec<i64> {
-    let snapshot = snapshot(store).await;
+    followed_in(&snapshot(store).await).await
+}
+
+async fn followed_in(snapshot: &Snapshot) -> Vec<i64> {
     let batches = snapshot.read_batches().await.expect("reads");
     let ids = ids(&batches);
     assert_eq!(ids.len() as u64, snapshot.rows());
     ids
 }
 
-/// The objects that a reader that lists the folder takes for data.
+/// The objects that a reader that lists `**/*.parquet` takes for data.
 async fn visible(store: &Store) -> Vec<ObjectPath> {
-    let prefix = ObjectPath::parse(PREFIX).expect("valid");
-    let below = |path: &ObjectPath| path.as_str()[prefix.as_str().len() + 1..].to_owned();
-    let objects = store.list(&prefix).await.expect("lists").into_iter().map(|o| o.path);
-    objects.filter(|path| !below(path).split('/').any(|s| s.starts_with(['_', '.']))).collect()
+    let objects = store.list(&ObjectPath::parse(PREFIX).expect("valid")).await.expect("lists");
+    objects.into_iter().map(|o| o.path).filter(|path| path.as_str().ends_with(".parquet")).collect()
 }
 
 async fn read(store: &Store, path: &ObjectPath) -> Vec<RecordBatch> {
