@@ -4,6 +4,7 @@ use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::{filter, filter_record_batch, take_record_batch};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use bytes::Bytes;
+use serde_json::json;
 use std::sync::Arc;
 
 /// Rows on their way, with where each came from.
@@ -199,16 +200,15 @@ impl Batch {
             return String::new();
         }
         let options = FormatOptions::new();
-        let value = |column: &ArrayRef| match ArrayFormatter::try_new(column, &options) {
-            Ok(_) if column.is_null(row) => serde_json::Value::Null,
-            Ok(formatter) => serde_json::Value::String(formatter.value(row).to_string()),
-            Err(_) => serde_json::Value::Null,
-        };
         let schema = self.rows.schema();
-        let fields = schema.fields().iter().zip(self.rows.columns());
-        let object: serde_json::Map<_, _> =
-            fields.map(|(field, column)| (field.name().clone(), value(column))).collect();
-        serde_json::Value::Object(object).to_string()
+        let values = schema.fields().iter().zip(self.rows.columns()).map(|(field, column)| {
+            let value = match ArrayFormatter::try_new(column, &options) {
+                Ok(formatter) if column.is_valid(row) => json!(formatter.value(row).to_string()),
+                _ => json!(null),
+            };
+            format!("{}:{value}", json!(field.name()))
+        });
+        format!("{{{}}}", values.collect::<Vec<_>>().join(","))
     }
 }
 

@@ -4,9 +4,7 @@ use crate::error::ErrorKind;
 use crate::model::{LandingPosition, Origin, PartitionId, Reject, Timestamp};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::concat_batches;
-use arrow::datatypes::{
-    Date32Type, Decimal128Type, Float64Type, Int8Type, Int64Type, TimestampMicrosecondType, UInt64Type,
-};
+use arrow::datatypes::{Date32Type, Float64Type, Int8Type, Int64Type, TimestampMicrosecondType, UInt64Type};
 use proptest::prelude::*;
 
 fn page(records: &[&str]) -> Page {
@@ -35,7 +33,7 @@ fn rows(batches: &[Batch]) -> RecordBatch {
 /// Decodes one value under the key `v`.
 fn one(kind: &str, value: &str) -> Result<RecordBatch, Reject> {
     let mut decode = Decode::json().schema(columns(&[("v", kind)]));
-    let (batches, mut rejects) = apply(&mut decode, page(&[&format!("{{\"v\":{value}}}")]));
+    let (batches, mut rejects) = apply(&mut decode, marked(&[format!("{{\"v\":{value}}}").as_bytes()]));
     match rejects.pop() {
         Some(reject) => Err(reject),
         None => Ok(rows(&batches)),
@@ -86,4 +84,494 @@ fn declared_columns_take_a_whole_order() {
         ]
     );
     assert_eq!(json[1], ["b", "null", "7.00", "null", "[]", "null", "null", "null"]);
+}
+
+#[test]
+fn values_at_the_edges_are_exact() {
+    let int = |value: &str| one("int64", value).expect(value).column(0).as_primitive::<Int64Type>().value(0);
+    assert_eq!(int("9223372036854775807"), i64::MAX);
+    assert_eq!(int("-9223372036854775808"), i64::MIN);
+    assert_eq!(int("9007199254740993"), 9_007_199_254_740_993);
+    assert_eq!(int("-0"), 0);
+    assert_eq!(int("1.0"), 1);
+    let max = one("uint64", "18446744073709551615").expect("fits");
+    assert_eq!(max.column(0).as_primitive::<UInt64Type>().value(0), u64::MAX);
+    assert_eq!(one("int8", "-128").expect("fits").column(0).as_primitive::<Int8Type>().value(0), -128);
+    let zero = one("float64", "-0").expect("fits").column(0).as_primitive::<Float64Type>().value(0);
+    assert!(zero == 0.0 && zero.is_sign_negative());
+    let time = one("timestamp", r#""9999-12-31T23:59:59.999999-00:00""#).expect("fits");
+    assert_eq!(time.column(0).as_primitive::<TimestampMicrosecondType>().value(0), 253_402_300_799_999_999);
+    let day = one("date", r#""0000-01-01""#).expect("fits");
+    assert_eq!(day.column(0).as_primitive::<Date32Type>().value(0), -719_528);
+    let text =
+        |kind: &str, value: &str| one(kind, value).expect(value).column(0).as_string::<i32>().value(0).to_owned();
+    assert_eq!(text("utf8", r#""\u0000\ud83d\ude00\/\"\\\b\f\n\r\té\u2028""#), "\0😀/\"\\\u{8}\u{c}\n\r\té\u{2028}");
+    assert_eq!(text("utf8", "\"\u{2028}\u{feff}\""), "\u{2028}\u{feff}");
+    assert_eq!(text("json", r#"{ "a" : [1.50, 1e400, "\u00e9"] }"#), r#"{ "a" : [1.50, 1e400, "\u00e9"] }"#);
+    assert_eq!(text("json", "\"text\""), "\"text\"");
+    assert!(one("timestamp", "null").expect("fits").column(0).is_null(0));
+}
+
+#[test]
+fn a_value_that_does_not_fit_is_refused_with_field_rule_and_exact_bytes() {
+    let deep = format!("{}{}", "[".repeat(128), "]".repeat(128));
+    let table: &[(&str, &str, &str, &str)] = &[
+        ("int64", "9223372036854775808", "range", "v: out of range of int64"),
+        ("int64", "-9223372036854775809", "range", "v: out of range of int64"),
+        ("int64", "1.5", "range", "v: expected int64, found a number with a fraction"),
+        ("int64", "\"1\"", "type", "v: expected int64, found a string"),
+        ("int64", "true", "type", "v: expected int64, found a bool"),
+        ("int8", "128", "range", "v: out of range of int8"),
+        ("int8", "-129", "range", "v: out of range of int8"),
+        ("uint8", "-1", "range", "v: out of range of uint8"),
+        ("uint64", "18446744073709551616", "range", "v: out of range of uint64"),
+        ("float64", "9007199254740993", "range", "v: a whole number that float64 cannot hold exactly"),
+        ("float64", "1e999", "range", "v: out of range of float64"),
+        ("float64", "\"1.5\"", "type", "v: expected float64, found a string"),
+        ("bool", "1", "type", "v: expected a bool, found a number"),
+        ("utf8", "300", "type", "v: expected a string, found a number"),
+        ("utf8(text)", "{}", "type", "v: expected a string, a number or a bool, found an object"),
+        ("decimal(4,2)", "1.005", "scale", "v: more than 2 digits after the point"),
+        ("decimal(4,2)", "100.00", "range", "v: out of range of decimal(4,2)"),
+        ("decimal(4,2)", "\"free\"", "type", "v: expected decimal(4,2), found other text"),
+        ("decimal(4,2)", "[]", "type", "v: expected a decimal, found an array"),
+        ("timestamp", "\"2024-05-17\"", "type", "v: expected an RFC 3339 time, found other text"),
+        (
+            "timestamp",
+            "\"2024-05-17T00:00:00.0000001Z\"",
+            "scale",
+            "v: a time with more than 6 digits after the second",
+        ),
+        ("timestamp", "5", "type", "v: expected an RFC 3339 time, found a number"),
+        ("timestamp(us, epoch_s)", "\"soon\"", "type", "v: expected a number of an epoch, found other text"),
+        ("date", "\"2024-02-30\"", "type", "v: expected a date like 2024-05-17, found other text"),
+        ("list<int64>", "[1,2,\"3\"]", "type", "v[2]: expected int64, found a string"),
+        ("list<int64>", "{}", "type", "v: expected an array, found an object"),
+        ("struct<a: int64>", "[]", "type", "v: expected an object, found an array"),
+        ("list<struct<a: list<int64>>>", "[{},{\"a\":[0,true]}]", "type", "v[1].a[1]: expected int64, found a bool"),
+        ("struct<a: int64>", "{\"a\":1,\"\\u0061\":2}", "duplicate_key", "v.a: the key comes twice"),
+        ("utf8", "\"\\ud800\"", "json", "v: half of a surrogate pair in a string"),
+        ("utf8", "\"\\udc00\\ud800\"", "json", "v: half of a surrogate pair in a string"),
+        ("utf8", "\"\\ud83d\\u0041\"", "json", "v: half of a surrogate pair in a string"),
+        ("utf8", "\"\\x\"", "json", "v: not JSON: a broken escape in a string"),
+        ("utf8", "\"a\tb\"", "json", "v: not JSON: a control character in a string"),
+        ("int64", "01", "json", "v: not JSON: expected a number without leading zeros, found something else"),
+        ("int64", "NaN", "json", "v: not JSON: expected a JSON value, found something else"),
+        ("float64", "-Infinity", "json", "v: not JSON: expected a JSON value, found something else"),
+        ("json", "tru", "json", "v: not JSON: expected a JSON value, found something else"),
+        ("json", &deep, "depth", "v: nested deeper than 128"),
+    ];
+    for (kind, value, code, reason) in table {
+        let reject = one(kind, value).expect_err(value);
+        assert_eq!((reject.code, reject.reason.as_str()), (*code, *reason), "{kind} {value}");
+        assert_eq!(reject.raw, format!("{{\"v\":{value}}}"), "{kind}");
+    }
+}
+
+/// A page whose records are marked, so that they need not make a page that is JSON.
+fn marked(records: &[&[u8]]) -> Page {
+    let mut body = Vec::new();
+    let mut spans = Vec::new();
+    for record in records {
+        spans.push(Span { start: body.len() as u32, len: record.len() as u32 });
+        body.extend_from_slice(record);
+        body.push(b',');
+    }
+    let mut page = Page::new(PartitionId::from("p"), body, records.len() as u64, Timestamp::from_micros(7));
+    page.spans = Some(spans.into());
+    page
+}
+
+#[test]
+fn broken_records_are_bisected_out_and_the_rest_goes_on() {
+    let records: &[&[u8]] = &[
+        br#"{"id":"a","n":1,"tags":["x","y"]}"#,
+        b"{\"id\":\"\xff\",\"n\":1}",
+        b"{\"id\":\"b\",\"other\":\"\xc3\x28\"}",
+        br#"{"id":"c","n":1,"tags":["x","#,
+        br#"{"id":"d","#,
+        br#"{"id":"e"} x"#,
+        br#"{"id":"f"}}"#,
+        b"",
+        b"  ",
+        br#"[1]"#,
+        br#"17"#,
+        br#"{"id":"g","n":2,"id":"h"}"#,
+        br#"{"id":"i","n":2,"tags":["x",{}]}"#,
+        br#"{"id":"j",}"#,
+        br#"{"id" "k"}"#,
+        b"\xff\xff",
+        br#"{"id":"z","n":3,"tags":["z"],"n2":1}"#,
+        br#" {"id":"y"} "#,
+    ];
+    let mut decode = Decode::json().schema(columns(&[("id", "utf8"), ("n", "int64"), ("tags", "list<utf8>")]));
+    let (batches, rejects) = apply(&mut decode, marked(records));
+    let batch = rows(&batches);
+    let ids: Vec<_> = batch.column(0).as_string::<i32>().iter().flatten().collect();
+    assert_eq!(ids, ["a", "z", "y"]);
+    let tags: Vec<_> = batch.column(2).as_list::<i32>().values().as_string::<i32>().iter().flatten().collect();
+    assert_eq!(tags, ["x", "y", "z"]);
+    let refused: Vec<(&str, &[u8])> = rejects.iter().map(|r| (r.code, r.raw.as_ref())).collect();
+    let codes = ["json"; 8].into_iter().chain(["type", "type", "duplicate_key", "type", "json", "json", "json"]);
+    let expected: Vec<(&str, &[u8])> = codes.zip(records.iter().skip(1).copied()).collect();
+    assert_eq!(refused, expected);
+    assert_eq!(batches[0].raw(1), records[16]);
+    assert_eq!(batches[0].raw(2), records[17]);
+}
+
+#[test]
+fn what_follows_a_cut_record_in_its_page_decides_nothing() {
+    let cut: &[u8] = br#"{"id":"a","n":"#;
+    let faults: Vec<(&str, String)> = [&b"1}"[..], b"}", b"\"\"}", b"[[", b""]
+        .iter()
+        .map(|after| {
+            let mut page = marked(&[cut]);
+            page.body = [cut, after].concat().into();
+            let mut decode = Decode::json().schema(columns(&[("id", "utf8"), ("n", "int64")]));
+            let reject = apply(&mut decode, page).1.pop().expect("refused");
+            (reject.code, reject.reason)
+        })
+        .collect();
+    assert!(faults.iter().all(|f| *f == ("json", "not JSON: the record ends too early".to_owned())), "{faults:?}");
+}
+
+#[test]
+fn a_mixed_field_is_handled_by_a_declared_rule() {
+    let movies = [
+        r#"{"Title": "The Land Girls", "US Gross": 146083, "IMDB Rating": 6.1}"#,
+        r#"{"Title": 300, "US Gross": 210614939, "IMDB Rating": 7.8}"#,
+        r#"{"Title": 12.0, "US Gross": null, "IMDB Rating": 7}"#,
+        r#"{"Title": true, "US Gross": 1, "IMDB Rating": null}"#,
+        r#"{"Title": null, "US Gross": 1, "IMDB Rating": null}"#,
+    ];
+    let declared = columns(&[("title", "utf8(text)"), ("US Gross", "int64"), ("IMDB Rating", "float64")]);
+    let declared = declared.iter().fold(Columns::new(), |all, c| match c.name() {
+        "title" => all.column(c.clone().at(["Title"])),
+        _ => all.column(c.clone()),
+    });
+    let (batches, rejects) = apply(&mut Decode::json().schema(declared), page(&movies));
+    assert!(rejects.is_empty(), "{rejects:?}");
+    let titles: Vec<Option<&str>> = rows_of(&batches).column(0).as_string::<i32>().iter().collect();
+    assert_eq!(titles, [Some("The Land Girls"), Some("300"), Some("12.0"), Some("true"), None]);
+
+    let (batches, _) = apply(&mut Decode::json().infer(), page(&movies));
+    let titles: Vec<Option<&str>> = rows_of(&batches).column(0).as_string::<i32>().iter().collect();
+    assert_eq!(titles[1], Some("300"));
+
+    let (batches, rejects) = apply(&mut Decode::json().schema(columns(&[("Title", "utf8")])), page(&movies));
+    assert_eq!((rows(&batches).num_rows(), rejects.len()), (2, 3));
+}
+
+/// The one batch of a page.
+fn rows_of(batches: &[Batch]) -> &RecordBatch {
+    assert_eq!(batches.len(), 1);
+    batches[0].rows()
+}
+
+#[test]
+fn unknown_fields_are_ignored_or_refused() {
+    let records = [r#"{"id":1,"new":{"a":[1]}}"#, r#"{"id":2}"#, r#"{"new":3,"id":3,"newer":[]}"#];
+    let stage = || Decode::json().schema(columns(&[("id", "int64")]));
+    let (batches, rejects) = apply(&mut stage(), page(&records));
+    assert_eq!((rows(&batches).num_rows(), rejects.len()), (3, 0));
+    let (batches, rejects) = apply(&mut stage().unknown_fields(UnknownFields::Quarantine), page(&records));
+    assert_eq!(rows(&batches).num_rows(), 1);
+    assert_eq!(rejects[1].code, "unknown_field");
+    assert_eq!(rejects[1].reason, "a field that no column is declared for: \"new\"");
+}
+
+#[test]
+fn keys_are_found_in_any_order_and_with_escapes() {
+    let mut keys = Columns::new().int64("a").int64("b\"c").int64("é").int64("d");
+    keys = keys.column(Column::new("deep", ColumnType::Int64).at(["x", "y", "z"]));
+    keys = keys.column(Column::new("flat", ColumnType::Int64).at(["x", "w"]));
+    let records = [
+        r#"{"a":1,"b\"c":2,"é":3,"d":4,"x":{"y":{"z":5},"w":6}}"#,
+        r#"{"x":{"w":6,"q":0,"y":{"z":5}},"d":4,"\u00e9":3,"b\u0022c":2,"\u0061":1}"#,
+        r#"{"q":0,"d" : 4 ,"x":{"y":{"z":5},"w":6},"a":1,"é":3,"b\"c":2}"#,
+    ];
+    let (batches, rejects) = apply(&mut Decode::json().schema(keys), page(&records));
+    assert!(rejects.is_empty(), "{rejects:?}");
+    for (column, expected) in rows(&batches).columns().iter().zip(1..) {
+        assert_eq!(column.as_primitive::<Int64Type>().values(), &[expected; 3]);
+    }
+}
+
+#[test]
+fn large_and_bloated_records_are_refused() {
+    let large = format!(r#"{{"id":"{}"}}"#, "x".repeat(100));
+    let mut decode = Decode::json().schema(columns(&[("id", "utf8")])).max_record_bytes(50);
+    let (batches, rejects) = apply(&mut decode, page(&[r#"{"id":"a"}"#, &large, r#"{"id":"b"}"#]));
+    assert_eq!(rows(&batches).num_rows(), 2);
+    assert_eq!((rejects[0].code, rejects[0].raw.len()), ("size", large.len()));
+
+    // A few bytes for each row of many columns.
+    let fields: Vec<String> = (0..1000).map(|n| format!("f{n}: utf8")).collect();
+    let wide = format!("list<struct<{}>>", fields.join(", "));
+    for element in ["{},", "null,"] {
+        let list = element.repeat(5000);
+        let reject = one(&wide, &format!("[{}]", list.trim_end_matches(','))).expect_err("too many values");
+        assert_eq!(reject.code, "size");
+    }
+}
+
+#[test]
+fn rows_know_where_they_come_from() {
+    let mut page = page(&[r#"{"id":0}"#, r#"{"id":1}"#, r#"{"id":"?"}"#, r#"{"id":3}"#]);
+    page.origin = Some(Origin { start: LandingPosition { segment: 5, record: 100 }, page: 2 });
+    page.skip = 1;
+    let mut decode = Decode::json().schema(columns(&[("id", "int64")])).provenance();
+    let (batches, rejects) = apply(&mut decode, page);
+    let [batch] = batches.as_slice() else { panic!("one batch") };
+    let at = |record| Some(LandingPosition { segment: 5, record });
+    assert_eq!((batch.origin(0), batch.origin(1), batch.origin(2)), (at(101), at(103), None));
+    assert_eq!((batch.raw(0).as_ref(), batch.raw(1).as_ref()), (&br#"{"id":1}"#[..], &br#"{"id":3}"#[..]));
+    let uint = |column: usize| batch.rows().column(column).as_primitive::<UInt64Type>().values().to_vec();
+    assert_eq!((uint(1), uint(2)), (vec![5, 5], vec![101, 103]));
+    assert_eq!(batch.rows().column(3).as_primitive::<TimestampMicrosecondType>().values(), &[7, 7]);
+    let [reject] = rejects.as_slice() else { panic!("one refusal") };
+    assert_eq!((reject.origin, reject.received_at), (at(102), Some(Timestamp::from_micros(7))));
+    assert_eq!(reject.span.map(|s| s.len), Some(10));
+    let picked = batch.take(&[1, 0, 1]).expect("rows");
+    assert_eq!((picked.origin(0), picked.origin(1), picked.raw(2)), (at(103), at(101), batch.raw(1)));
+    let refused = picked.reject(0, "mine", "why");
+    assert_eq!((refused.origin, refused.raw, refused.code), (at(103), batch.raw(1), "mine"));
+}
+
+#[test]
+fn a_page_with_another_number_of_records_is_an_error() {
+    let mut decode = Decode::json().schema(columns(&[("id", "int64")]));
+    let mut wrong = page(&[r#"{"id":0}"#]);
+    wrong.records = 2;
+    let error = decode.apply(wrong, &mut Output::new()).expect_err("one record is missing");
+    assert_eq!(error.kind(), ErrorKind::Data);
+    let (batches, rejects) = apply(&mut decode, page(&[]));
+    assert_eq!((batches.len(), rejects.len()), (0, 0));
+}
+
+#[test]
+fn a_wrong_set_up_says_what_to_do() {
+    let id = || columns(&[("id", "int64")]);
+    for wrong in [
+        Decode::json(),
+        Decode::json().schema(id()).records("$["),
+        Decode::json().schema(Columns::new()),
+        Decode::json().schema(columns(&[("_landfall_record", "int64")])).provenance(),
+    ] {
+        let mut wrong = wrong;
+        assert_eq!(wrong.check().expect_err("wrong").kind(), ErrorKind::Config);
+        assert_eq!(wrong.apply(page(&[]), &mut Output::new()).expect_err("wrong").kind(), ErrorKind::Config);
+    }
+}
+
+#[test]
+fn inferred_columns_hold_what_the_sample_has() {
+    let records = [
+        r#"{"id":1,"big":18446744073709551615,"huge":18446744073709551616,"f":1,"t":"2024-05-17T00:00:00Z","d":"2024-05-17",
+            "s":"x","mixed":1,"deep":{"a":[{"b":1}],"c":null},"none":null,"empty":[],"any":{},"exact":0.1234567890123456789}"#,
+        r#"{"id":-1,"big":0,"f":0.5,"t":null,"d":null,"s":"2024-05-17","mixed":"x","deep":null,"any":[1],"late":true}"#,
+        r#"{"id":"broken"#,
+    ];
+    let spans = |page: &mut Page| {
+        let body = page.body.clone();
+        let mut at = 0;
+        let spans: Vec<Span> = records
+            .iter()
+            .map(|r| {
+                let start = body[at..].windows(r.len()).position(|w| w == r.as_bytes()).expect("in the body") + at;
+                at = start + r.len();
+                Span { start: start as u32, len: r.len() as u32 }
+            })
+            .collect();
+        page.spans = Some(spans.into());
+    };
+    let mut sample = page(&records);
+    spans(&mut sample);
+    let mut decode = Decode::json().infer();
+    let (batches, rejects) = apply(&mut decode, sample);
+    assert_eq!((rows(&batches).num_rows(), rejects.len()), (2, 1));
+    let kinds: Vec<String> =
+        decode.columns().expect("decided").iter().map(|c| format!("{}: {}", c.name(), c.kind())).collect();
+    assert_eq!(
+        kinds,
+        [
+            "id: int64",
+            "big: uint64",
+            "huge: decimal(38,0)",
+            "f: float64",
+            "t: timestamp",
+            "d: date",
+            "s: utf8",
+            "mixed: utf8(text)",
+            "deep: struct<a: list<struct<b: int64>>, c: json>",
+            "none: json",
+            "empty: list<json>",
+            "any: json",
+            "exact: utf8(text)",
+            "late: bool",
+        ]
+    );
+}
+
+#[test]
+fn inferred_columns_are_frozen_and_restored() {
+    let mut decode = Decode::json().infer_from(1);
+    assert!(decode.fork().is_none());
+    // Nothing in this page says what the columns are.
+    let (batches, rejects) = apply(&mut decode, page(&["1", "[]"]));
+    assert_eq!((batches.len(), rejects.len()), (0, 2));
+    assert_eq!(rejects[0].reason, "expected an object, found a number");
+    assert_eq!(decode.delta().expect("writes"), None);
+
+    let (_, rejects) = apply(&mut decode, page(&[r#"{"id":1}"#, r#"{"id":"x","late":1}"#]));
+    assert_eq!(rejects.len(), 1);
+    let kept = decode.delta().expect("writes").expect("decided");
+    assert_eq!(
+        kept.as_ref(),
+        include_bytes!("../../../tests/fixtures/columns-v1.json").trim_ascii_end(),
+        "the persisted form is fixed"
+    );
+    assert_eq!(decode.delta().expect("writes"), None);
+    assert_eq!(decode.base().expect("writes"), kept);
+
+    // Another first page, and yet the same columns; and copies from the start.
+    let mut again = Decode::json().infer_from(1);
+    again.restore(vec![kept.clone()]).expect("restores");
+    let mut copy = again.fork().expect("decided");
+    for decode in [&mut again, &mut copy] {
+        let (batches, rejects) = apply(decode, page(&[r#"{"id":"text"}"#, r#"{"id":7,"other":1}"#]));
+        assert_eq!((rows(&batches).schema().fields().len(), rejects.len()), (1, 1));
+    }
+    let newer = String::from_utf8_lossy(&kept).replace("\"version\":1", "\"version\":2");
+    assert_eq!(again.restore(vec![newer.into()]).expect_err("newer").kind(), ErrorKind::Corrupt);
+    assert_eq!(again.restore(vec![Bytes::from_static(b"{")]).expect_err("cut").kind(), ErrorKind::Corrupt);
+}
+
+#[test]
+fn fields_that_differ_in_case_only_are_not_inferred() {
+    let error = Decode::json().infer().apply(page(&[r#"{"id":1,"ID":2}"#]), &mut Output::new()).expect_err("one name");
+    assert_eq!(error.kind(), ErrorKind::Data);
+}
+
+#[test]
+fn whole_numbers_declared_by_an_arrow_schema() {
+    let declared = columns(&[("a", "int32"), ("j", "json"), ("t", "timestamp(ns)"), ("l", "list<struct<x: float32>>")]);
+    let taken = Columns::from_arrow(&declared.to_arrow().expect("a schema")).expect("the same types");
+    assert_eq!(taken, declared);
+    let (batches, _) = apply(&mut Decode::json().schema(taken), page(&[r#"{"a":1,"j":{"k":1},"l":[{"x":0.5}]}"#]));
+    assert_eq!(rows(&batches).schema(), declared.to_arrow().expect("a schema"));
+}
+
+fn json_value() -> impl Strategy<Value = serde_json::Value> {
+    let leaf = prop_oneof![
+        Just(serde_json::Value::Null),
+        any::<bool>().prop_map(Into::into),
+        any::<i64>().prop_map(Into::into),
+        any::<u64>().prop_map(Into::into),
+        (-1e6..1e6f64).prop_map(Into::into),
+        "\\PC{0,12}".prop_map(Into::into),
+        "[\\x00-\\x7f\"\\\\é😀]{0,20}".prop_map(Into::into),
+    ];
+    leaf.prop_recursive(3, 20, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Into::into),
+            prop::collection::hash_map("[a-d\"é]{0,2}", inner, 0..4)
+                .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+/// Valid JSON with, now and then, a byte changed.
+fn perhaps_json() -> impl Strategy<Value = Vec<u8>> {
+    (json_value(), any::<bool>(), any::<prop::sample::Index>(), any::<u8>(), any::<bool>()).prop_map(
+        |(value, pretty, at, byte, damage)| {
+            let text = if pretty { serde_json::to_vec_pretty(&value) } else { serde_json::to_vec(&value) };
+            let mut text = text.expect("values are written");
+            if damage {
+                let at = at.index(text.len());
+                text[at] = byte;
+            }
+            text
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn takes_as_json_what_another_parser_takes(text in perhaps_json()) {
+        let other = serde_json::from_slice::<Box<serde_json::value::RawValue>>(&text).is_ok();
+        // The other parser does not look at escapes and UTF-8 where it only skips.
+        let strict = serde_json::from_slice::<serde_json::Value>(&text);
+        let exact = match &strict {
+            // It refuses numbers beyond its own; JSON has them.
+            Err(e) if e.to_string().contains("number out of range") => other,
+            result => result.is_ok(),
+        };
+        let span = Span { start: 0, len: text.len() as u32 };
+        let ours = core::whole(&text, span, |cursor| cursor.value()).is_ok();
+        prop_assert_eq!(ours, exact, "{:?}", String::from_utf8_lossy(&text));
+    }
+
+    #[test]
+    fn strings_are_read_as_another_parser_reads_them(value in "[\\x00-\\x7f\"\\\\é😀\\u{2028}]{0,40}") {
+        let text = serde_json::to_string(&value).expect("strings are written");
+        let batch = one("utf8", &text).expect("a string");
+        prop_assert_eq!(batch.column(0).as_string::<i32>().value(0), value.as_str());
+    }
+
+    #[test]
+    fn rows_and_refusals_are_the_records_in_order(
+        records in prop::collection::vec(
+            (0u8..6, "[a-z\"]{0,9}", any::<i64>(), prop::collection::vec(any::<u8>(), 0..3)), 0..60),
+        skip in 0usize..70,
+    ) {
+        let texts: Vec<String> = records.iter().map(|(shape, text, number, list)| {
+            let text = serde_json::to_string(text).expect("written");
+            match shape {
+                0 => format!("{{\"n\":{number},\"s\":{text},\"l\":{list:?},\"o\":{{\"x\":{text}}}}}"),
+                1 => format!("{{\"s\":{text},\"o\":null,\"n\":{number}}}"),
+                2 => format!("{{\"l\":{list:?},\"o\":{{\"y\":1,\"x\":{text}}},\"n\":\"{number}\"}}"),
+                3 => format!("{{\"l\":[1,{text}],\"n\":{number}}}"),
+                4 => format!("{{\"n\":{number},\"q\":[{text}],\"o\":{{}}}}"),
+                _ => text,
+            }
+        }).collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let mut page = page(&texts);
+        page.skip = skip.min(texts.len()) as u64;
+        let schema = || columns(&[("n", "int64"), ("s", "utf8"), ("l", "list<uint8>"), ("o", "struct<x: utf8>")]);
+        let mut decode = Decode::json().schema(schema());
+        let mut fork = decode.fork().expect("declared");
+        // The copy has another past.
+        apply(&mut fork, self::page(&[r#"{"o":{"x":1,"x":2},"n":1}"#, r#"{"n":2,"l":[1,2]}"#]));
+        let (batches, rejects) = apply(&mut decode, page.clone());
+        let (copied, _) = apply(&mut fork, page.clone());
+        prop_assert_eq!(batches.first().map(Batch::rows), copied.first().map(Batch::rows));
+
+        let good = |text: &&str| match serde_json::from_str::<serde_json::Value>(text) {
+            Ok(value) => value["n"].is_i64() && value["l"].as_array().is_none_or(|l| l.iter().all(|v| v.is_u64())),
+            Err(_) => false,
+        };
+        let left: Vec<&str> = texts.iter().copied().skip(skip).collect();
+        let (expected, refused): (Vec<&str>, Vec<&str>) = left.iter().partition(|t| good(t));
+        let raw: Vec<String> = batches
+            .iter()
+            .flat_map(|b| (0..b.num_rows()).map(|row| String::from_utf8_lossy(&b.raw(row)).into_owned()))
+            .collect();
+        prop_assert_eq!(raw, expected.clone());
+        let raw: Vec<String> = rejects.iter().map(|r| String::from_utf8_lossy(&r.raw).into_owned()).collect();
+        prop_assert_eq!(raw, refused);
+        for (row, text) in expected.iter().enumerate() {
+            let value: serde_json::Value = serde_json::from_str(text).expect("good");
+            let batch = batches[0].rows();
+            prop_assert_eq!(Some(batch.column(0).as_primitive::<Int64Type>().value(row)), value["n"].as_i64());
+            let strings = batch.column(1).as_string::<i32>();
+            prop_assert_eq!(strings.is_valid(row).then(|| strings.value(row)), value["s"].as_str());
+            let lists = batch.column(2).as_list::<i32>();
+            prop_assert_eq!(lists.is_valid(row).then(|| lists.value_length(row) as usize), value["l"].as_array().map(Vec::len));
+            let inner = batches[0].column("o.x").expect("nested");
+            let inner = inner.as_string::<i32>();
+            prop_assert_eq!(inner.is_valid(row).then(|| inner.value(row)), value["o"]["x"].as_str());
+        }
+    }
 }

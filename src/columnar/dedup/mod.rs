@@ -216,6 +216,9 @@ impl Stage for Dedup {
     }
 
     fn apply(&mut self, batch: Batch, out: &mut Output<Batch>) -> Result<()> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
         let prints = match &self.by {
             By::Columns(columns) => Fingerprints::of_columns(&batch, columns, &self.hasher)?,
             By::Content => Fingerprints::of_content(&batch, &self.hasher),
