@@ -4,6 +4,8 @@
 //! page is read back from the log. `infer`: as `spans`, with inferred columns. `bad`: as `spans`, where one record in a
 //! hundred is refused. All with provenance columns; the records are like those of an order API.
 
+#![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
+
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use landfall::columnar::{Batch, Columns, Decode};
 use landfall::json::{RecordsPath, scan};

@@ -4,6 +4,8 @@
 //! `first`: the first of each key passes. `latest`: newer ones do too. `content`: whole records are compared. One record in
 //! fifty is a repeat. `delta`: the state of 1,000 new keys among a million.
 
+#![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
+
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use landfall::columnar::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use landfall::columnar::{Batch, Dedup, Latest};
