@@ -32,11 +32,15 @@ mod probe;
 mod reader;
 mod walk;
 
+#[cfg(test)]
+mod tests;
+
 pub use probe::probe;
 pub use reader::ChainReader;
 
 use self::access::{Access, Settled};
 use self::decide::{Claim, Slot, Standing};
+use self::walk::Head;
 use super::record::WAY_OUT;
 use super::{ChainId, CheckpointStore, Record, RecordKind};
 use crate::env::Env;
@@ -51,11 +55,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct Chain {
     access: Access,
     env: Env,
-    incarnation: Incarnation,
     claim: Claim,
-    head: u64,
-    head_digest: String,
-    newest_data: Option<u64>,
+    /// The newest record, without its payload.
+    head: Head,
     condition: Condition,
     /// Whether the last collection came to its end: if not, something may be left of it.
     swept: AtomicBool,
@@ -121,11 +123,8 @@ impl Chain {
                     counts(&access, fence.number).await?;
                     let chain = Self {
                         env,
-                        incarnation: fence.incarnation,
                         claim,
-                        head: fence.number,
-                        head_digest: Record::digest(&bytes),
-                        newest_data: fence.newest_data,
+                        head: Head { record: fence, digest: Record::digest(&bytes) },
                         condition: Condition::Sound,
                         swept: AtomicBool::new(false),
                         access,
@@ -134,16 +133,7 @@ impl Chain {
                 }
                 Settled::Lost(theirs) => {
                     counts(&access, fence.number).await?;
-                    let theirs = access.head(fence.number, theirs).await?;
-                    match decide::follows(head.as_ref().map(|h| (&h.record, h.digest.as_str())), &theirs.record) {
-                        Ok(()) => {}
-                        Err(broken) => {
-                            return Err(access.corrupt(fence.number, broken.as_str()).with_hint(WAY_OUT));
-                        }
-                    }
-                    if decide::slot(&claim, &claim_of(&theirs.record)) != Slot::TakeAsHead {
-                        return Err(fenced(&access, fence.number).with("owner_generation", theirs.record.generation));
-                    }
+                    let theirs = taken(&access, &claim, head.as_ref(), fence.number, theirs).await?;
                     if theirs.record.kind == RecordKind::Data {
                         newest_data = Some(theirs.record.clone());
                     }
@@ -176,7 +166,7 @@ impl Chain {
 
     /// The number that the next record will have.
     pub fn next_number(&self) -> u64 {
-        self.head.saturating_add(1)
+        self.head.record.number.saturating_add(1)
     }
 
     /// This owner's generation.
@@ -186,12 +176,12 @@ impl Chain {
 
     /// The life of the chain.
     pub fn incarnation(&self) -> &Incarnation {
-        &self.incarnation
+        &self.head.record.incarnation
     }
 
     /// The number of the newest data record.
     pub fn newest_data(&self) -> Option<u64> {
-        self.newest_data
+        self.head.record.newest_data_with_self()
     }
 
     /// Reads a data or fence record of this chain.
@@ -214,20 +204,21 @@ impl Chain {
     pub async fn collect(&self, through: u64) -> Result<u64> {
         self.sound()?;
         let swept = self.swept.swap(false, Ordering::Relaxed);
-        let deleted = self.access.collect(through, self.newest_data, !swept).await?;
+        let deleted = self.access.collect(through, self.newest_data(), !swept).await?;
         self.swept.store(true, Ordering::Relaxed);
         Ok(deleted)
     }
 
     async fn append_next(&mut self, payload: Bytes) -> Result<u64> {
-        let record = Record {
-            number: next(&self.access, self.head, "the chain has no numbers left")?,
+        let head = &self.head.record;
+        let mut record = Record {
+            number: next(&self.access, head.number, "the chain has no numbers left")?,
             kind: RecordKind::Data,
-            incarnation: self.incarnation.clone(),
+            incarnation: head.incarnation.clone(),
             generation: self.claim.generation,
             nonce: self.claim.nonce.clone(),
-            parent: Some(self.head_digest.clone()),
-            newest_data: self.newest_data,
+            parent: Some(self.head.digest.clone()),
+            newest_data: head.newest_data_with_self(),
             written_at: self.env.now(),
             payload,
         };
@@ -235,27 +226,20 @@ impl Chain {
         let id = self.access.id.clone();
         let encode = move || {
             let bytes = record.encode(&id)?;
+            record.payload = Bytes::new();
             let digest = Record::digest(&bytes);
-            Ok::<_, Error>((bytes, digest))
+            Ok::<_, Error>((bytes, Head { record, digest }))
         };
-        let (bytes, digest) = self.env.cpu("write chain record", encode).await??;
+        let (bytes, head) = self.env.cpu("write chain record", encode).await??;
         match self.access.create(number, &bytes).await? {
             Settled::Mine => counts(&self.access, number).await?,
             Settled::Lost(theirs) => {
                 counts(&self.access, number).await?;
-                let theirs = self.access.head(number, theirs).await?;
-                return Err(match decide::slot(&self.claim, &claim_of(&theirs.record)) {
-                    Slot::Lost => fenced(&self.access, number).with("owner_generation", theirs.record.generation),
-                    Slot::Mine | Slot::TakeAsHead => self
-                        .access
-                        .corrupt(number, "a record lies above the fence that shut its writer out")
-                        .with_hint(WAY_OUT),
-                });
+                taken(&self.access, &self.claim, Some(&self.head), number, theirs).await?;
+                return Err(self.access.corrupt(number, STRANGER).with_hint(WAY_OUT));
             }
         }
-        self.head = number;
-        self.head_digest = digest;
-        self.newest_data = Some(number);
+        self.head = head;
         Ok(number)
     }
 
@@ -280,6 +264,20 @@ async fn counts(access: &Access, number: u64) -> Result<()> {
     }
 }
 
+/// Rule 3: what it means that number `number` after `head` is taken by `theirs`. The record, if it may be stepped over.
+async fn taken(access: &Access, claim: &Claim, head: Option<&Head>, number: u64, theirs: Bytes) -> Result<Head> {
+    let theirs = access.head(number, theirs).await?;
+    if let Err(broken) = decide::follows(head.map(|h| (&h.record, h.digest.as_str())), &theirs.record) {
+        return Err(access.corrupt(number, broken.as_str()).with_hint(WAY_OUT));
+    }
+    let generation = theirs.record.generation;
+    match decide::slot(claim, &Claim { generation, nonce: theirs.record.nonce.clone() }) {
+        Slot::TakeAsHead => Ok(theirs),
+        Slot::Lost => Err(fenced(access, number).with("owner_generation", generation)),
+        Slot::Mine => Err(access.corrupt(number, STRANGER).with_hint(WAY_OUT)),
+    }
+}
+
 fn fenced(access: &Access, number: u64) -> Error {
     Error::new(ErrorKind::Fenced, "own chain", "another owner has taken the chain over")
         .with("chain", &access.id)
@@ -291,6 +289,4 @@ fn next(access: &Access, number: u64, message: &'static str) -> Result<u64> {
     number.checked_add(1).ok_or_else(|| access.corrupt(number, message))
 }
 
-fn claim_of(record: &Record) -> Claim {
-    Claim { generation: record.generation, nonce: record.nonce.clone() }
-}
+const STRANGER: &str = "a record is there that nobody but this owner could have written, and it did not";

@@ -93,7 +93,7 @@ impl Access {
             }
         }
         let Some(head) = head else {
-            return match decide::nothing_above(boundary) {
+            return match decide::nothing_above(self.boundary().await?) {
                 End::Empty => Ok(Look::Found(None)),
                 End::Hollow => self.missing(at, HOLLOW).await,
             };
