@@ -44,3 +44,6 @@ use std::sync::Arc;
 pub fn test_env(seed: u64) -> Env {
     Env::deterministic(Arc::new(ManualClock::auto()), Arc::new(SeededEntropy::new(seed)))
 }
+
+#[cfg(test)]
+mod tests;
