@@ -1,4 +1,6 @@
 //! Connectors: one room for each foreign system.
 
+#[cfg(feature = "object-store")]
+pub mod object_store;
 #[cfg(feature = "parquet")]
 pub mod parquet;
