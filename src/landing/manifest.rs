@@ -235,7 +235,7 @@ pub(super) fn parse_kept<T: DeserializeOwned>(text: &RawValue, place: Place<'_>)
     serde_json::from_str(text.get()).map_err(|e| place.damaged("a segment's positions do not parse").with_source(e))
 }
 
-/// Reads a JSON object of our own that says its format in `version`.
+/// Reads a JSON object of our own that says its format in `format`.
 ///
 /// # Errors
 /// `Config` if the format is newer than `newest`, `Corrupt` if it does not parse.
@@ -247,18 +247,18 @@ pub(super) fn read_versioned<T: DeserializeOwned>(
 ) -> Result<T> {
     #[derive(Deserialize)]
     struct Versioned {
-        version: u32,
+        format: u32,
     }
     let damaged = |e| Error::corrupt(operation, "the object does not parse").with("object", path).with_source(e);
-    let Versioned { version } = serde_json::from_slice(bytes).map_err(damaged)?;
-    if version > newest {
-        return Err(newer(operation, version).with("object", path));
+    let Versioned { format } = serde_json::from_slice(bytes).map_err(damaged)?;
+    if format > newest {
+        return Err(newer(operation, format).with("object", path));
     }
     serde_json::from_slice(bytes).map_err(damaged)
 }
 
-fn newer(operation: &'static str, version: u32) -> Error {
+fn newer(operation: &'static str, format: u32) -> Error {
     Error::config(operation, "this was written by a newer version of this crate")
-        .with("version", version)
+        .with("format", format)
         .with_hint("upgrade; an older version never guesses what a newer one wrote")
 }

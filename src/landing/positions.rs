@@ -1,5 +1,5 @@
-//! Where each partition stands: deltas in every segment, and all of them in one segment out of 64, so that recovery
-//! reads a bounded number of manifests. Written description: docs/formats.md, "Positions snapshot".
+//! Where each partition stands: what moved in every segment, and all of it in some segments, so that recovery reads a
+//! bounded number of manifests. Written description: docs/formats.md, "Positions snapshot".
 
 use super::Landing;
 use super::manifest::{self, Manifest, Place, SnapshotRef, read_versioned};
@@ -16,14 +16,15 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
-/// All positions are written with every segment of this count.
-pub(super) const SNAPSHOT_EVERY: u64 = 64;
+/// All positions are written with a segment when as many bytes of them have moved as there are: few partitions are in
+/// every segment, and many cost at most twice. After this many segments they are written in any case.
+const SNAPSHOT_AFTER: u64 = 64;
 
 /// Positions larger than this go to an object of their own.
 const INLINE_BYTES: usize = 1 << 20;
 
-/// The format version of that object.
-const VERSION: u32 = 1;
+/// The format of that object.
+const FORMAT: u32 = 1;
 
 pub(super) type Positions = BTreeMap<PartitionId, PositionValue>;
 
@@ -31,7 +32,7 @@ pub(super) type Positions = BTreeMap<PartitionId, PositionValue>;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SnapshotObject<P> {
-    version: u32,
+    format: u32,
     shard: ShardKey,
     segment: u64,
     positions: P,
@@ -47,8 +48,12 @@ pub(super) struct PositionLog {
     all: Arc<Positions>,
     /// The number of the newest segment with all positions; 0 if there is none.
     base: u64,
+    /// The size of all positions in `base`.
+    base_bytes: usize,
     /// Segments after `base`.
     since: u64,
+    /// The size of the positions that moved in them.
+    moved_bytes: usize,
 }
 
 impl PositionLog {
@@ -68,7 +73,9 @@ impl PositionLog {
             folder: landing.folder("positions", shard),
             all: Arc::default(),
             base: 0,
+            base_bytes: 0,
             since: 0,
+            moved_bytes: 0,
         };
         let mut deltas: Vec<Positions> = Vec::new();
         let mut next = newest;
@@ -82,9 +89,11 @@ impl PositionLog {
                 return Err(place.damaged("segments disagree about where all positions are"));
             }
             if record.number == log.base {
-                log.all = Arc::new(log.snapshot(&manifest, place).await?);
+                let (all, bytes) = log.snapshot(&manifest, place).await?;
+                (log.all, log.base_bytes) = (Arc::new(all), bytes);
                 break;
             }
+            log.moved_bytes += manifest.positions.get().len();
             deltas.push(manifest::parse_kept(&manifest.positions, place)?);
             next = match record.newest_data {
                 Some(number) => Some(chain.read(number).await?),
@@ -118,15 +127,18 @@ impl PositionLog {
     /// is time to.
     ///
     /// # Errors
-    /// Those of the store, if it has refused the snapshot for another 64 segments.
+    /// Those of the store, if it has refused the snapshot for 64 segments after it had to be written.
     pub(super) async fn describe(&mut self, env: &Env, number: u64, manifest: &mut Manifest) -> Result<()> {
         self.since += 1;
-        if self.since >= SNAPSHOT_EVERY {
+        self.moved_bytes += manifest.positions.get().len();
+        if self.since >= SNAPSHOT_AFTER || self.moved_bytes >= self.base_bytes {
             match self.write(env, number, manifest).await {
-                Ok(()) => (self.base, self.since) = (number, 0),
+                Ok(bytes) => {
+                    (self.base, self.base_bytes, self.since, self.moved_bytes) = (number, bytes, 0, 0);
+                }
                 Err(e)
                     if matches!(e.kind(), ErrorKind::Unavailable | ErrorKind::Ambiguous)
-                        && self.since < 2 * SNAPSHOT_EVERY =>
+                        && self.since < 2 * SNAPSHOT_AFTER =>
                 {
                     tracing::warn!(shard = %self.shard, error = %e, "positions are written with the next segment");
                 }
@@ -137,15 +149,17 @@ impl PositionLog {
         Ok(())
     }
 
-    async fn write(&self, env: &Env, number: u64, manifest: &mut Manifest) -> Result<()> {
+    /// Writes all positions down; returns their size.
+    async fn write(&self, env: &Env, number: u64, manifest: &mut Manifest) -> Result<usize> {
         let all = Arc::clone(&self.all);
         let unfit = |e| Error::bug("write positions", "positions do not serialise").with_source(e);
         let text = env.cpu("write positions", move || to_raw_value(all.as_ref())).await?.map_err(unfit)?;
-        if text.get().len() < INLINE_BYTES {
+        let size = text.get().len();
+        if size < INLINE_BYTES {
             manifest.snapshot = Some(text);
-            return Ok(());
+            return Ok(size);
         }
-        let object = SnapshotObject { version: VERSION, shard: self.shard.clone(), segment: number, positions: text };
+        let object = SnapshotObject { format: FORMAT, shard: self.shard.clone(), segment: number, positions: text };
         let write = move || serde_json::to_vec(&object).map(|bytes| (hex_sha256(&bytes), bytes));
         let (sha256, bytes) = env.cpu("write positions", write).await?.map_err(unfit)?;
         let name = format!("{number:020}-{}.json", sha256.get(..16).unwrap_or_default());
@@ -153,13 +167,13 @@ impl PositionLog {
         // The name follows from the content, so replacing is the same as creating.
         self.store.put(&path, bytes.into()).await?;
         manifest.snapshot_at = Some(SnapshotRef { name, sha256 });
-        Ok(())
+        Ok(size)
     }
 
-    /// The positions that a segment says are all.
-    async fn snapshot(&self, manifest: &Manifest, place: Place<'_>) -> Result<Positions> {
+    /// The positions that a segment says are all, and their size.
+    async fn snapshot(&self, manifest: &Manifest, place: Place<'_>) -> Result<(Positions, usize)> {
         let at = match (&manifest.snapshot, &manifest.snapshot_at) {
-            (Some(inline), None) => return manifest::parse_kept(inline, place),
+            (Some(inline), None) => return Ok((manifest::parse_kept(inline, place)?, inline.get().len())),
             (None, Some(at)) => at,
             _ => return Err(place.damaged("a segment should have all positions, and has not")),
         };
@@ -170,11 +184,11 @@ impl PositionLog {
         if hex_sha256(&bytes) != at.sha256 {
             return Err(damaged("the object with all positions fails its checksum"));
         }
-        let object: SnapshotObject<Positions> = read_versioned("read positions", &path, &bytes, VERSION)?;
+        let object: SnapshotObject<Positions> = read_versioned("read positions", &path, &bytes, FORMAT)?;
         if &object.shard != place.shard || object.segment != place.segment {
             return Err(damaged("the object with all positions belongs to another segment"));
         }
-        Ok(object.positions)
+        Ok((object.positions, bytes.len()))
     }
 
     /// Deletes snapshot objects of segments before `base`. What a listing misses is deleted another time.

@@ -70,7 +70,7 @@ impl LandingReader {
     pub fn new(landing: &Landing, shard: &ShardKey, env: &Env) -> Self {
         let (checkpoints, id) = landing.chain(shard);
         Self {
-            chain: ChainReader::new(Arc::<StoreCheckpoints>::clone(&checkpoints), id.clone()),
+            chain: ChainReader::new(Arc::<StoreCheckpoints>::clone(&checkpoints), id.clone()).with_env(env),
             checkpoints,
             id,
             shard: shard.clone(),

@@ -27,7 +27,7 @@ pub struct Retention {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Progress {
-    version: u32,
+    format: u32,
     shard: ShardKey,
     load: PipelineName,
     position: LandingPosition,
@@ -40,13 +40,13 @@ struct Progress {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct KnownLoad {
-    version: u32,
+    format: u32,
     shard: ShardKey,
     load: PipelineName,
 }
 
-/// The format version of both.
-const VERSION: u32 = 1;
+/// The format of both.
+const FORMAT: u32 = 1;
 
 impl Retention {
     /// The retention of the landing of `shard`.
@@ -113,7 +113,7 @@ impl Retention {
     async fn progress(&self, load: &PipelineName) -> Result<Option<Progress>> {
         let path = self.folder.join(&format!("{load}.json"))?;
         let Some(bytes) = self.store.get(&path, None).await? else { return Ok(None) };
-        let progress: Progress = read_versioned(READ, &path, &bytes, VERSION)?;
+        let progress: Progress = read_versioned(READ, &path, &bytes, FORMAT)?;
         if &progress.load != load || progress.shard != self.shard {
             return Err(self.foreign(&path));
         }
@@ -124,7 +124,7 @@ impl Retention {
         let path = self.folder.join(&format!("{load}.json"))?;
         let published_at = self.env.now();
         let (shard, load) = (self.shard.clone(), load.clone());
-        let progress = Progress { version: VERSION, shard, load, position, released, published_at };
+        let progress = Progress { format: FORMAT, shard, load, position, released, published_at };
         self.store.put(&path, to_json(&progress)?.into()).await
     }
 
@@ -142,7 +142,7 @@ impl Retention {
         loop {
             let mut known = self.known(number).await?;
             if known.is_none() {
-                let entry = KnownLoad { version: VERSION, shard: self.shard.clone(), load: load.clone() };
+                let entry = KnownLoad { format: FORMAT, shard: self.shard.clone(), load: load.clone() };
                 // Whoever created it: what counts is what is there now.
                 self.store.create(&self.known_path(number)?, to_json(&entry)?.into()).await?;
                 known = self.known(number).await?;
@@ -165,7 +165,7 @@ impl Retention {
     async fn known(&self, number: usize) -> Result<Option<PipelineName>> {
         let path = self.known_path(number)?;
         let Some(bytes) = self.store.get(&path, None).await? else { return Ok(None) };
-        let known: KnownLoad = read_versioned(READ, &path, &bytes, VERSION)?;
+        let known: KnownLoad = read_versioned(READ, &path, &bytes, FORMAT)?;
         if known.shard != self.shard {
             return Err(self.foreign(&path));
         }

@@ -96,9 +96,8 @@ impl LandingWriter {
     /// # Cancellation
     /// If it is dropped, the segment may or may not be landed, and the writer must be dropped too.
     pub async fn append(&mut self, draft: SegmentDraft) -> Result<LandedSegment> {
-        if !std::mem::replace(&mut self.usable, false) {
-            return Err(Error::bug("land segment", "the writer was used again after an append that did not succeed"));
-        }
+        self.check_usable()?;
+        self.usable = false;
         let SegmentDraft { mut pages, positions, ended } = draft;
         let number = self.chain.next_number();
         set_origins(number, &mut pages)?;
@@ -121,8 +120,13 @@ impl LandingWriter {
     /// many. Deletes nothing if no load is known. The newest segment with pages always stays.
     ///
     /// # Errors
-    /// Those of the store; `Corrupt` if what a load has published is damaged. Calling it again goes on.
+    /// Those of the store; `Corrupt` if what a load has published is damaged. Calling it again goes on. After a failed
+    /// append it does nothing.
+    ///
+    /// # Cancellation
+    /// May be dropped at any await: call it again.
     pub async fn collect(&self) -> Result<u64> {
+        self.check_usable()?;
         let Some(retained) = self.retention.retained().await? else { return Ok(0) };
         let keep_from = retained.segment.min(self.positions.base());
         let removed = match keep_from.checked_sub(1) {
@@ -131,5 +135,14 @@ impl LandingWriter {
         };
         self.positions.collect().await?;
         Ok(removed)
+    }
+
+    /// An owner in doubt writes nothing and deletes nothing.
+    fn check_usable(&self) -> Result<()> {
+        if self.usable {
+            return Ok(());
+        }
+        Err(Error::bug("own landing", "the writer was used again after an append that did not succeed")
+            .with_hint("drop it and open the landing again"))
     }
 }

@@ -1,0 +1,249 @@
+use super::super::manifest::{self, Manifest, Place, keep};
+use super::super::positions::Positions;
+use super::super::segment::{decode, encode};
+use super::*;
+use crate::ErrorKind;
+use crate::model::{LandingPosition, Origin, Part, Proof, StopReason};
+
+const CODECS: [Compression; 4] = [Compression::None, Compression::Lz4, Compression::Zstd(1), Compression::Zstd(-3)];
+
+fn order(id: usize) -> String {
+    format!(
+        r#"{{"id":{id},"customer":{},"status":"paid","amount":"{}.50","note":"{}"}}"#,
+        id * 7,
+        id % 90,
+        "x".repeat(id % 60)
+    )
+}
+
+/// Pages as odd as they come.
+fn odd_pages() -> Vec<Page> {
+    let orders = (0..3_000).map(order).collect::<Vec<_>>().join("\n");
+    let noise: Vec<u8> = (0..300_000_u64).map(|n| xxhash_rust::xxh3::xxh3_64(&n.to_le_bytes()) as u8).collect();
+    let mut pages = vec![
+        page("", "", 0),
+        page("a", orders.clone(), 3_000),
+        page("Größe/名前\u{0}\n\"", "{}", 1),
+        page("a", noise, 1),
+        page("big", "0123456789abcdef".repeat((10 << 20) / 16), 5),
+        page("a", "", 0),
+        page("a", orders, 3_000),
+    ];
+    for (index, page) in (0..).zip(pages.iter_mut().skip(1).take(3)) {
+        page.part = Some(Part { response: u64::MAX - 7, index, last: index == 2 });
+    }
+    let last = pages.last_mut().expect("not empty");
+    last.request = "GET /v1/orders?page=2&q=%C3%A4".to_owned();
+    last.status = 206;
+    last.headers = vec![("etag".to_owned(), "\"ü\"".to_owned()), ("etag".to_owned(), String::new())];
+    last.received_at = Timestamp::from_micros(i64::MIN);
+    pages
+}
+
+fn empty_manifest() -> Manifest {
+    Manifest::new(keep(&Positions::new()).expect("no positions"), keep(&Vec::<PartitionEnd>::new()).expect("no ends"))
+}
+
+async fn decoded(payload: &Bytes, segment: u64) -> Result<Vec<Page>> {
+    let shard = shard();
+    let place = Place { shard: &shard, segment };
+    let (manifest, blocks) = manifest::parse(payload, place)?;
+    decode(&env(), place, payload, manifest, blocks).await
+}
+
+#[tokio::test]
+async fn odd_pages_come_back_as_they_were() {
+    for compression in CODECS {
+        let pages = odd_pages();
+        let (payload, same) = encode(&env(), compression, pages.clone(), empty_manifest()).await.expect("encodes");
+        assert!(same.iter().map(content).eq(pages.iter().map(content)), "{compression:?}: the caller's pages changed");
+        let back = decoded(&payload, 9).await.expect("decodes");
+        assert!(back.iter().map(content).eq(pages.iter().map(content)), "{compression:?}: other pages came back");
+        let starts: Vec<u64> = back.iter().filter_map(|p| p.origin).map(|o| o.start.record).collect();
+        assert_eq!(starts, [0, 0, 3_000, 3_001, 3_002, 3_007, 3_007]);
+        let origin = Origin { start: LandingPosition { segment: 9, record: 3_007 }, page: 6 };
+        assert_eq!(back.last().and_then(|p| p.origin), Some(origin));
+        if compression != Compression::None {
+            assert!(payload.len() < 1_000_000, "{compression:?}: not compressed");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_segment_without_pages_is_a_segment() {
+    let (payload, _) = encode(&env(), Compression::Lz4, Vec::new(), empty_manifest()).await.expect("encodes");
+    assert!(decoded(&payload, 1).await.expect("decodes").is_empty());
+}
+
+#[tokio::test]
+async fn small_pages_share_blocks_and_large_ones_do_not() {
+    let sizes = [400_000, 400_000, 400_000, 3_000_000, 10, 0, 1_048_576];
+    let pages = sizes.iter().map(|&size| page("a", "x".repeat(size), 1)).collect();
+    let (payload, _) = encode(&env(), Compression::None, pages, empty_manifest()).await.expect("encodes");
+    let shard = shard();
+    let (manifest, _) = manifest::parse(&payload, Place { shard: &shard, segment: 1 }).expect("parses");
+    let blocks: Vec<u32> = manifest.pages.iter().map(|p| p.block).collect();
+    assert_eq!(blocks, [0, 0, 1, 2, 3, 3, 4]);
+}
+
+#[tokio::test]
+async fn a_changed_byte_never_goes_unseen() {
+    for compression in CODECS {
+        let pages: Vec<Page> =
+            (0..4).map(|p| page("a", (0..50).map(|n| order(p * 50 + n)).collect::<String>(), 50)).collect();
+        let (payload, _) = encode(&env(), compression, pages.clone(), empty_manifest()).await.expect("encodes");
+        let step = (payload.len() / 1_500).max(1);
+        for at in (0..payload.len()).filter(|at| *at < 24 || at % step == 0) {
+            let mut damaged = payload.to_vec();
+            damaged[at] ^= 0x10;
+            match decoded(&damaged.into(), 3).await {
+                // Another way to write the same bytes is no damage to the pages; the record's frame has its own checksum.
+                Ok(back) => {
+                    assert!(back.iter().map(content).eq(pages.iter().map(content)), "{compression:?}, byte {at}")
+                }
+                Err(e) if at == 4 || at == 5 => assert_eq!(e.kind(), ErrorKind::Config, "{e}"),
+                Err(e) => {
+                    assert_eq!(e.kind(), ErrorKind::Corrupt, "{e}");
+                    assert!(e.to_string().contains("shard=`orders/0000`, segment=`3`"), "{e}");
+                }
+            }
+        }
+        for length in (0..payload.len()).step_by(step) {
+            assert!(decoded(&payload.slice(..length), 3).await.is_err(), "{compression:?}, cut at {length}");
+        }
+        let longer = [payload.as_ref(), b"x"].concat().into();
+        assert!(decoded(&longer, 3).await.is_err(), "{compression:?}, one byte more");
+    }
+}
+
+#[tokio::test]
+async fn damage_names_the_page() {
+    let pages = (0..3).map(|_| page("a", "x".repeat(700_000), 1)).collect();
+    let (payload, _) = encode(&env(), Compression::None, pages, empty_manifest()).await.expect("encodes");
+    let mut damaged = payload.to_vec();
+    let at = damaged.len() - 700_001;
+    damaged[at] = b'y';
+    let e = decoded(&damaged.into(), 12).await.expect_err("damaged");
+    assert!(e.to_string().contains("segment=`12`, page=`1`"), "{e}");
+}
+
+#[tokio::test]
+async fn what_would_not_come_back_is_not_written() {
+    let mut deep = serde_json::Value::Null;
+    for _ in 0..200 {
+        deep = serde_json::Value::Array(vec![deep]);
+    }
+    let endless = Validity::ShortLived { until: Some(Timestamp::from_micros(i64::MAX)) };
+    for bad in [
+        PositionValue { value: deep, validity: Validity::Durable },
+        PositionValue { value: 1.into(), validity: endless },
+    ] {
+        let store = Store::memory();
+        let (mut writer, _) = open(&store).await.expect("opens");
+        let draft = SegmentDraft { positions: [("a".into(), bad)].into(), ..SegmentDraft::default() };
+        assert_eq!(writer.append(draft).await.expect_err("refused").kind(), ErrorKind::Bug);
+        assert_eq!(reader(&store).read(2).await.expect("no damage").map(|s| s.number), None);
+    }
+}
+
+#[tokio::test]
+async fn any_record_can_be_resumed_at() {
+    let store = Store::memory();
+    let (mut writer, _) = open(&store).await.expect("opens");
+    let counts = [0, 3, 0, 1, 4, 0];
+    let pages = counts.iter().map(|&records| page("a", format!("{records}"), records)).collect();
+    let landed = writer.append(SegmentDraft { pages, ..SegmentDraft::default() }).await.expect("lands");
+    let whole = reader(&store).read(landed.number).await.expect("reads").expect("is there");
+    for record in 0..=8_u64 {
+        let rest = whole.clone().after(LandingPosition { segment: landed.number, record }).expect("within");
+        let first = rest.pages.first().expect("a page without records at the end stays");
+        let next = first.origin.expect("landed").start.record + first.skip;
+        assert_eq!(next, record, "skips what is not consumed, or repeats what is");
+        assert_eq!(rest.pages.iter().map(|p| p.records - p.skip).sum::<u64>(), 8 - record);
+        assert!(rest.pages.iter().skip(1).all(|p| p.skip == 0));
+    }
+    let beyond = whole.clone().after(LandingPosition { segment: landed.number, record: 9 });
+    assert_eq!(beyond.expect_err("not a place").kind(), ErrorKind::Corrupt);
+    let later = whole.clone().after(LandingPosition { segment: landed.number + 1, record: 7 }).expect("later");
+    assert!(later.pages.is_empty());
+    let earlier = whole.clone().after(LandingPosition { segment: landed.number - 1, record: 7 }).expect("earlier");
+    assert_eq!(earlier.pages.len(), 6);
+}
+
+#[tokio::test]
+async fn what_was_appended_is_read_back_with_its_origin() {
+    let store = Store::memory();
+    let (mut writer, _) = open(&store).await.expect("opens");
+    let ended = vec![PartitionEnd {
+        partition: "a".into(),
+        reason: StopReason::Exhausted(Proof::TotalMatched(7)),
+        pages: 2,
+        records: 7,
+    }];
+    let draft = SegmentDraft { pages: odd_pages(), positions: Positions::new(), ended: ended.clone() };
+    let landed = writer.append(draft).await.expect("lands");
+    let segment = reader(&store).read(landed.number).await.expect("reads").expect("is there");
+    assert!(!segment.is_fence);
+    assert_eq!(segment.ended, ended);
+    let origins = |pages: &[Page]| pages.iter().map(|p| p.origin).collect::<Vec<_>>();
+    assert_eq!(origins(&segment.pages), origins(&landed.pages));
+    assert!(segment.pages.iter().map(content).eq(odd_pages().iter().map(content)));
+    let fence = reader(&store).read(1).await.expect("reads").expect("is there");
+    assert!(fence.is_fence && fence.pages.is_empty());
+    assert_eq!(reader(&store).newest().await.expect("reads"), landed.number);
+    assert_eq!(reader(&store).read(landed.number + 1).await.expect("reads").map(|s| s.number), None);
+}
+
+/// The bytes of version 1, written once. They never change.
+#[tokio::test]
+async fn the_frozen_segments_of_version_1_are_read() {
+    for frozen in [
+        include_bytes!("../../../tests/fixtures/segment-v1.plain").as_slice(),
+        include_bytes!("../../../tests/fixtures/segment-v1.lz4"),
+        include_bytes!("../../../tests/fixtures/segment-v1.zstd"),
+    ] {
+        let payload = Bytes::from_static(frozen);
+        let pages = decoded(&payload, 7).await.expect("reads");
+        assert!(pages.iter().map(content).eq(frozen_pages().iter().map(content)));
+        let shard = shard();
+        let place = Place { shard: &shard, segment: 7 };
+        let (manifest, _) = manifest::parse(&payload, place).expect("parses");
+        assert_eq!(
+            manifest::parse_kept::<Positions>(&manifest.positions, place).expect("positions"),
+            frozen_positions()
+        );
+        assert_eq!(manifest::parse_kept::<Vec<PartitionEnd>>(&manifest.ended, place).expect("ends"), frozen_ends());
+        assert_eq!(manifest.base, 5);
+        let newer = [&frozen[..4], &[2, 0], &frozen[6..]].concat();
+        assert_eq!(decoded(&newer.into(), 7).await.expect_err("newer").kind(), ErrorKind::Config);
+    }
+}
+
+fn frozen_pages() -> Vec<Page> {
+    let mut first = page("2024-01", r#"{"data":[{"id":1,"name":"Ä"},{"id":2,"name":"Ä"},{"id":3,"name":"Ä"}]}"#, 3);
+    first.request = "GET /v1/orders?page=1".to_owned();
+    first.status = 200;
+    first.headers = vec![("etag".to_owned(), "\"33a6\"".to_owned())];
+    let mut second = page("2024-02", "{\"id\":4}\n".repeat(20), 20);
+    second.part = Some(Part { response: 18_446_744_073_709_551_557, index: 3, last: true });
+    vec![first, second, page("2024-03", "", 0)]
+}
+
+fn frozen_positions() -> Positions {
+    let token = serde_json::json!({"token": "3e8", "page": 2});
+    let until = Some(Timestamp::from_micros(1_700_000_600_000_000));
+    [
+        (PartitionId::from("2024-01"), PositionValue { value: token, validity: Validity::ShortLived { until } }),
+        (PartitionId::from("2024-02"), position(u64::MAX)),
+        (PartitionId::from("2024-03"), PositionValue { value: "x".into(), validity: Validity::Unstable }),
+    ]
+    .into()
+}
+
+fn frozen_ends() -> Vec<PartitionEnd> {
+    let end = |partition: &str, reason| PartitionEnd { partition: partition.into(), reason, pages: 1, records: 3 };
+    vec![
+        end("2024-01", StopReason::Exhausted(Proof::NoNextPage)),
+        end("2024-02", StopReason::RateLimited { until: Some(Timestamp::from_micros(1_700_000_600_000_000)) }),
+    ]
+}

@@ -1,0 +1,196 @@
+use super::*;
+use crate::ErrorKind;
+use crate::model::LandingPosition;
+
+fn at(segment: u64, record: u64) -> LandingPosition {
+    LandingPosition { segment, record }
+}
+
+fn retention(store: &Store) -> Retention {
+    Retention::new(&landing(store), &shard(), &env())
+}
+
+/// A writer that has landed `segments`, numbered from 2. Segments 2, 66, 130 … have all positions.
+async fn landed(store: &Store, segments: u64) -> LandingWriter {
+    let (mut writer, _) = open(store).await.expect("opens");
+    writer.append(wide()).await.expect("lands");
+    for number in 1..segments {
+        writer.append(moves("a", number)).await.expect("lands");
+    }
+    writer
+}
+
+async fn oldest(store: &Store) -> u64 {
+    let reader = reader(store);
+    let newest = reader.newest().await.expect("reads");
+    for number in 1..=newest {
+        match reader.read(number).await {
+            Ok(segment) => return segment.expect("a hole").number,
+            Err(e) => {
+                assert!(e.kind() == ErrorKind::Corrupt && e.to_string().contains("below the retained start"), "{e}")
+            }
+        }
+    }
+    panic!("nothing is left of {newest}");
+}
+
+#[tokio::test]
+async fn nothing_is_removed_while_no_load_is_known() {
+    let store = Store::memory();
+    let writer = landed(&store, 80).await;
+    assert_eq!(retention(&store).retained().await.expect("reads"), None);
+    assert_eq!(writer.collect().await.expect("collects"), 0);
+    assert_eq!(oldest(&store).await, 1);
+}
+
+#[tokio::test]
+async fn the_slowest_load_decides() {
+    let store = Store::memory();
+    let writer = landed(&store, 80).await;
+    let retention = retention(&store);
+    for (name, position) in [("fast", at(80, 0)), ("slow", at(30, 1)), ("idle", at(1, 0))] {
+        retention.publish(&load(name), position).await.expect("publishes");
+    }
+    assert_eq!(writer.collect().await.expect("collects"), 0);
+    retention.publish(&load("idle"), at(50, 0)).await.expect("publishes");
+    assert_eq!(retention.retained().await.expect("reads"), Some(at(30, 1)));
+    assert_eq!(writer.collect().await.expect("collects"), 29);
+    assert_eq!(oldest(&store).await, 30, "the segment that the slowest load is in stays");
+    assert_eq!(writer.collect().await.expect("collects"), 0);
+    retention.release(&load("slow")).await.expect("releases");
+    assert_eq!(writer.collect().await.expect("collects"), 20);
+    assert_eq!(oldest(&store).await, 50);
+}
+
+#[tokio::test]
+async fn what_recovery_needs_is_not_removed() {
+    let store = Store::memory();
+    let retention = retention(&store);
+    let mut writer = landed(&store, 40).await;
+    retention.publish(&load("fast"), at(41, 0)).await.expect("publishes");
+    assert_eq!(writer.collect().await.expect("collects"), 1, "only the fence before the first segment");
+    for number in 40..90 {
+        writer.append(moves("b", number)).await.expect("lands");
+    }
+    retention.publish(&load("fast"), at(91, 0)).await.expect("publishes");
+    writer.collect().await.expect("collects");
+    assert_eq!(oldest(&store).await, 66);
+    let (_, state) = open(&store).await.expect("recovers");
+    assert_eq!(state.positions.len(), 502);
+    for (partition, value) in [("wide-7", 7), ("a", 39), ("b", 89)] {
+        assert_eq!(state.positions.get(&partition.into()), Some(&position(value)));
+    }
+}
+
+#[tokio::test]
+async fn a_load_below_the_retained_start_halts() {
+    let store = Store::memory();
+    let writer = landed(&store, 80).await;
+    let retention = retention(&store);
+    retention.publish(&load("orders"), at(40, 0)).await.expect("publishes");
+    assert_eq!(writer.collect().await.expect("collects"), 39);
+    for (name, position) in [("orders", at(39, 0)), ("new", at(1, 0)), ("new", LandingPosition::default())] {
+        let e = retention.publish(&load(name), position).await.expect_err("gone");
+        assert!(e.kind() == ErrorKind::Corrupt && e.to_string().contains("retained_from=`40`"), "{e}");
+        assert_eq!(reader(&store).check(position).await.expect_err("gone").kind(), ErrorKind::Corrupt);
+    }
+    assert_eq!(retention.retained().await.expect("reads"), Some(at(40, 0)), "a refused load does not hold anything up");
+    let reader = reader(&store);
+    for fine in [at(40, 0), at(81, 1), at(82, 0)] {
+        reader.check(fine).await.expect("can go on from there");
+    }
+    for beyond in [at(82, 1), at(83, 0), at(900, 0)] {
+        assert_eq!(reader.check(beyond).await.expect_err("not landed").kind(), ErrorKind::Corrupt);
+    }
+}
+
+#[tokio::test]
+async fn a_new_load_starts_at_the_beginning_if_it_is_there() {
+    let store = Store::memory();
+    retention(&store).publish(&load("first"), LandingPosition::default()).await.expect("an empty landing");
+    let _writer = landed(&store, 3).await;
+    retention(&store).publish(&load("second"), at(1, 0)).await.expect("nothing was removed");
+}
+
+#[tokio::test]
+async fn a_lower_position_is_not_published() {
+    let store = Store::memory();
+    let retention = retention(&store);
+    retention.publish(&load("orders"), at(7, 3)).await.expect("publishes");
+    retention.publish(&load("orders"), at(7, 2)).await.expect("changes nothing");
+    assert_eq!(retention.retained().await.expect("reads"), Some(at(7, 3)));
+    retention.publish(&load("orders"), at(7, 4)).await.expect("publishes");
+    assert_eq!(retention.retained().await.expect("reads"), Some(at(7, 4)));
+}
+
+#[tokio::test]
+async fn a_load_that_is_known_but_has_published_nothing_keeps_everything() {
+    let store = Store::memory();
+    let writer = landed(&store, 80).await;
+    let retention = retention(&store);
+    retention.publish(&load("a"), at(60, 0)).await.expect("publishes");
+    retention.publish(&load("b"), at(60, 0)).await.expect("publishes");
+    let progress = landing(&store).folder("loads", &shard()).join("b.json").expect("a valid name");
+    store.delete(&progress).await.expect("deletes");
+    assert_eq!(writer.collect().await.expect("collects"), 0);
+    retention.release(&load("b")).await.expect("releases");
+    retention.release(&load("never-seen")).await.expect("stays unknown");
+    assert_eq!(writer.collect().await.expect("collects"), 59);
+}
+
+#[tokio::test]
+async fn damaged_or_newer_progress_stops_collection() {
+    let store = Store::memory();
+    let writer = landed(&store, 80).await;
+    retention(&store).publish(&load("a"), at(60, 0)).await.expect("publishes");
+    let folder = landing(&store).folder("loads", &shard());
+    for name in ["a.json", "known/000001.json"] {
+        let path = folder.join(name).expect("a valid name");
+        let good = store.get(&path, None).await.expect("reads").expect("is there");
+        let text = String::from_utf8(good.to_vec()).expect("JSON");
+        let newer = text.replace("\"format\":1", "\"format\":2,\"more\":[]");
+        let foreign = text.replace("\"shard\":0", "\"shard\":1");
+        for (bad, kind) in
+            [(&newer, ErrorKind::Config), (&foreign, ErrorKind::Corrupt), (&text[1..].into(), ErrorKind::Corrupt)]
+        {
+            store.put(&path, Bytes::from(bad.clone())).await.expect("writes");
+            assert_eq!(writer.collect().await.expect_err("unreadable").kind(), kind, "{name}: {bad}");
+        }
+        store.put(&path, good).await.expect("writes");
+    }
+    assert_eq!(writer.collect().await.expect("collects"), 59);
+}
+
+#[tokio::test]
+async fn collection_that_crashes_anywhere_loses_nothing_and_is_taken_up_again() {
+    for fault in [Fault::Before as fn(u64) -> Fault, Fault::After] {
+        for step in 0.. {
+            let inner = MemoryStore::default();
+            let store = Store::new(inner.clone());
+            drop(landed(&store, 140).await);
+            let dying = DyingStore::over(&inner, fault(step));
+            let run = async {
+                let (writer, _) = open(&dying.store()).await?;
+                let retention = retention(&dying.store());
+                retention.publish(&load("slow"), at(12, 0)).await?;
+                retention.publish(&load("fast"), at(100, 0)).await?;
+                writer.collect().await
+            };
+            let result = run.await;
+            assert!(dying.died() || result.is_ok(), "failed without a fault: {result:?}");
+            let (writer, state) = open(&store).await.expect("recovers");
+            assert_eq!((state.positions.len(), state.positions.get(&"a".into())), (501, Some(&position(139))));
+            assert!(oldest(&store).await <= 12, "{:?}", fault(step));
+            for number in 12..=141 {
+                reader(&store).read(number).await.expect("kept").expect("kept");
+            }
+            retention(&store).publish(&load("slow"), at(13, 0)).await.expect("publishes");
+            retention(&store).publish(&load("fast"), at(100, 0)).await.expect("publishes");
+            writer.collect().await.expect("collects");
+            assert_eq!(oldest(&store).await, 13, "{:?}", fault(step));
+            if !dying.died() {
+                break;
+            }
+        }
+    }
+}
