@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Times that a commit is decided anew before it gives up in doubt.
 const ATTEMPTS: usize = 5;
 
-/// A folder of Parquet files with numbered commit objects. Format: docs/formats.md, "Dataset".
+/// A folder of Parquet files with numbered commit objects. Format: docs/formats.md, "Dataset commit".
 ///
 /// Readers that follow the commit objects ([`DatasetReader`](super::DatasetReader)) see whole epochs only. The files are plain Hive-style Parquet
 /// besides: readers that list the folder (DuckDB, Polars, Spark) never see a file that is not committed, and see those of

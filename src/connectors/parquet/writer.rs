@@ -28,6 +28,8 @@ pub struct ParquetWriter {
     dataset: ParquetDataset,
     context: EpochContext,
     running: Option<Running>,
+    /// After an error the epoch is incomplete: nothing may be staged of it.
+    failed: bool,
     /// The lanes; they are stopped if the writer is dropped.
     tasks: JoinSet<Result<Files>>,
     staged_bytes: Vec<Arc<AtomicU64>>,
@@ -42,11 +44,11 @@ struct Running {
 
 impl ParquetWriter {
     pub(super) fn new(dataset: ParquetDataset, context: EpochContext) -> Self {
-        Self { dataset, context, running: None, tasks: JoinSet::new(), staged_bytes: Vec::new() }
+        Self { dataset, context, running: None, failed: false, tasks: JoinSet::new(), staged_bytes: Vec::new() }
     }
 
     /// Stages rows.
-    pub(super) async fn write_rows(&mut self, rows: RecordBatch) -> Result<()> {
+    async fn write_rows(&mut self, rows: RecordBatch) -> Result<()> {
         if rows.num_rows() == 0 {
             return Ok(());
         }
@@ -121,6 +123,13 @@ impl ParquetWriter {
         Ok(())
     }
 
+    fn refuse_after_error(&self) -> Result<()> {
+        if self.failed {
+            return Err(Error::bug("stage parquet", "an earlier write failed, so the epoch is not complete"));
+        }
+        Ok(())
+    }
+
     /// Why a lane ended before its queue was closed.
     async fn failure(&mut self) -> Error {
         self.running = None;
@@ -139,7 +148,12 @@ impl Writer for ParquetWriter {
     type Staged = StagedFiles;
 
     async fn write(&mut self, item: Batch) -> Result<()> {
-        self.write_rows(item.rows().clone()).await
+        self.refuse_after_error()?;
+        // Dropped or failed halfway, it stays set.
+        self.failed = true;
+        self.write_rows(item.rows().clone()).await?;
+        self.failed = false;
+        Ok(())
     }
 
     fn staged_bytes(&self) -> u64 {
@@ -147,6 +161,7 @@ impl Writer for ParquetWriter {
     }
 
     async fn finish(mut self) -> Result<Option<StagedOutput<StagedFiles>>> {
+        self.refuse_after_error()?;
         let Some(Running { shared, queues, .. }) = self.running.take() else {
             return Ok(None);
         };

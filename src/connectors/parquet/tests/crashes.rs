@@ -169,20 +169,47 @@ async fn readers_see_whole_epochs_at_every_operation_of_a_commit() {
     }
 }
 
+/// A commit object that is there, of a process that ended before it moved the first file.
+async fn committed_and_not_moved(store: &Store, staged: &StagedFiles) -> Snapshot {
+    for at in 0.. {
+        let dying = process(at, Mode::Before).store(store);
+        commit(&partitioned(&dying), 1, 2, Some(1), staged).await.expect_err("crashes");
+        let snapshot = snapshot(store).await;
+        if snapshot.epochs().count() == 2 {
+            assert_eq!(listed(store).await, [1], "nothing is moved yet");
+            return snapshot;
+        }
+    }
+    unreachable!("a process that does not crash commits")
+}
+
+#[tokio::test]
+async fn files_of_the_newest_commit_are_not_collected_and_come_before_the_next_commit() {
+    let store = begun().await;
+    let staged = try_stage(&partitioned(&store), 1, 2, second()).await.expect("stages");
+    committed_and_not_moved(&store, &staged).await;
+    let next = partitioned(&store);
+    assert_eq!(next.collect(&shard(), 2, &[]).await.expect("collects"), 0);
+    let third = stage(&next, 2, 3, rows([35])).await;
+    for at in 0.. {
+        let outcome = commit(&partitioned(&process(at, Mode::Before).store(&store)), 2, 3, Some(2), &third).await;
+        let seen = snapshot(&store).await;
+        if seen.epochs().count() == 3 {
+            assert!(listed(&store).await.starts_with(&AFTER), "a commit before the files of the one before");
+        }
+        if outcome.is_ok() {
+            break;
+        }
+    }
+    let after: Vec<_> = AFTER.into_iter().chain([35]).collect();
+    assert_eq!((followed(&store).await, listed(&store).await), (after.clone(), after));
+}
+
 #[tokio::test]
 async fn a_snapshot_stays_readable_while_its_files_are_moved() {
     let store = begun().await;
     let staged = try_stage(&partitioned(&store), 1, 2, second()).await.expect("stages");
-    // The commit object is there, and the process ends before the first file is moved.
-    let (mut at, mut committed) = (0, None);
-    while committed.is_none() {
-        let dying = process(at, Mode::Before).store(&store);
-        commit(&partitioned(&dying), 1, 2, Some(1), &staged).await.expect_err("crashes");
-        committed = Some(snapshot(&store).await).filter(|s| s.epochs().count() == 2);
-        at += 1;
-    }
-    let snapshot = committed.expect("the loop ends with one");
-    assert_eq!(listed(&store).await, [1], "nothing is moved yet");
+    let snapshot = committed_and_not_moved(&store, &staged).await;
     assert_eq!(ids(&snapshot.read_batches().await.expect("reads staged files")), AFTER);
 
     // The next owner asks again: only the files are left to do.

@@ -230,6 +230,17 @@ async fn an_upload_that_fails_fails_the_epoch_and_leaves_nothing_to_see() {
 }
 
 #[tokio::test]
+async fn an_epoch_that_lost_rows_cannot_be_finished() {
+    let store = Store::memory();
+    let mut writer = dataset(&store).open(context(1, 1)).await.expect("opens");
+    writer.write(Batch::new(rows(0..10))).await.expect("writes");
+    let other = rows([1]).project(&[0]).expect("projects");
+    writer.write(Batch::new(other)).await.expect_err("other columns");
+    assert_eq!(writer.write(Batch::new(rows([11]))).await.expect_err("too late").kind(), ErrorKind::Bug);
+    assert_eq!(writer.finish().await.expect_err("rows are missing").kind(), ErrorKind::Bug);
+}
+
+#[tokio::test]
 async fn a_writer_that_is_dropped_leaves_nothing_to_see() {
     let store = Store::memory();
     let mut writer = dataset(&store).open(context(1, 1)).await.expect("opens");
