@@ -68,6 +68,7 @@ async fn a_replay_never_doubles() {
     stage(&quarantine, 1, 7, &[b"a", b"b"]).await;
     stage(&quarantine, 2, 7, &[b"a"]).await;
     let committed = stage(&quarantine, 2, 7, &[b"a", b"b"]).await;
+    assert_eq!(committed.path, "orders-0003-00000000000000000007.ndjson");
     for _ in 0..3 {
         quarantine.publish(&committed).await.expect("publishes");
     }

@@ -147,6 +147,31 @@ async fn an_owner_that_sleeps_at_any_operation_of_its_commit_and_wakes_after_the
 }
 
 #[tokio::test]
+async fn of_two_owners_that_commit_different_epochs_at_the_same_time_one_is_refused() {
+    let mut refused = 0;
+    for at in 0.. {
+        let store = begun().await;
+        let late = try_stage(&partitioned(&store), 1, 2, second()).await.expect("stages");
+        let other = stage(&partitioned(&store), 2, 3, rows([35])).await;
+        let faults = process(at, Mode::Pause);
+        let sleeper = partitioned(&faults.store(&store));
+        let commits = pin!(commit(&sleeper, 1, 2, Some(1), &late));
+        let Either::Right(((), sleeping)) = select(commits, pin!(faults.until_paused())).await else { break };
+        let awake = commit(&partitioned(&store), 2, 3, Some(1), &other).await.expect("answers");
+        faults.resume();
+        let (slept, seen) = (sleeping.await.expect("answers"), (followed(&store).await, listed(&store).await));
+        if awake == CommitOutcome::Done {
+            refused += 1;
+            assert_eq!((slept, seen), (CommitOutcome::Fenced { generation: 2 }, (vec![1, 35], vec![1, 35])), "{at}");
+        } else {
+            assert!(matches!(awake, CommitOutcome::Gap { .. }), "{awake:?}");
+            assert_eq!((slept, seen), (CommitOutcome::Done, (AFTER.to_vec(), AFTER.to_vec())), "{at}");
+        }
+    }
+    assert!(refused > 4, "{refused}");
+}
+
+#[tokio::test]
 async fn readers_see_whole_epochs_at_every_operation_of_a_commit() {
     for at in 0.. {
         let store = begun().await;
