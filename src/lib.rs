@@ -13,6 +13,7 @@ pub mod json;
 pub mod landing;
 pub mod model;
 pub mod pipeline;
+pub mod retry;
 pub mod sink;
 pub mod source;
 pub mod stage;

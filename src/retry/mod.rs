@@ -1,0 +1,23 @@
+//! Trying again: when ([`Backoff`]), whether it may ([`Policy`]), and how much of it in total ([`WaitBudget`], [`RetryTokens`]).
+//!
+//! Faults and rate limits have separate budgets. A fault costs an attempt and time; being asked to wait costs waiting
+//! time only, and when that is used up the work is put off, not failed.
+//!
+//! ```
+//! use landfall::env::Env;
+//! use landfall::retry::{Next, Policy, RetryTokens, Trial};
+//! use std::time::Duration;
+//!
+//! let (env, tokens) = (Env::system(), RetryTokens::default());
+//! let mut trial = Trial::new(&Policy::default());
+//! // The first retry comes soon.
+//! assert!(matches!(trial.fault(&env, &tokens), Next::Again { after } if after <= Duration::from_millis(50)));
+//! ```
+
+mod backoff;
+mod budget;
+mod policy;
+
+pub use backoff::Backoff;
+pub use budget::{RetryTokens, WaitBudget};
+pub use policy::{Next, Policy, Trial};
