@@ -15,7 +15,7 @@ pub struct Scan {
     pub spans: Vec<Span>,
     /// The raw JSON text of each value that was asked for; `None` if it is not there.
     pub values: Vec<Option<String>>,
-    /// Whether the object or array that would hold the value is there, for each value that was asked for.
+    /// Whether what would hold the value is there (an object, an array or `null`), for each value that was asked for.
     pub parents: Vec<bool>,
 }
 
@@ -129,12 +129,23 @@ impl Node {
         matches!(self.records, Some(Records::Elements | Records::Members))
     }
 
+    fn below(&self) -> impl Iterator<Item = &Self> {
+        self.names.values().chain(self.indices.values())
+    }
+
     /// Values right below this one were asked for: their parent is there.
     fn mark_parents(&self, parents: &mut [bool]) {
-        for slot in self.names.values().chain(self.indices.values()).flat_map(|node| &node.values) {
+        for slot in self.below().flat_map(|node| &node.values) {
             if let Some(parent) = parents.get_mut(*slot) {
                 *parent = true;
             }
+        }
+    }
+
+    fn mark_all_below(&self, parents: &mut [bool]) {
+        self.mark_parents(parents);
+        for node in self.below() {
+            node.mark_all_below(parents);
         }
     }
 }
@@ -191,6 +202,11 @@ impl<'a> Walk<'a> {
         match self.peek() {
             Some(b'{') if !node.names.is_empty() || node.takes_elements() => self.object(node)?,
             Some(b'[') if !node.indices.is_empty() || node.takes_elements() => self.array(node)?,
+            Some(b'n') => {
+                // In the place of an object or array that would hold them, `null` says that there is none.
+                node.mark_all_below(&mut self.parents);
+                self.skip()?;
+            }
             _ => self.skip()?,
         }
         if is_record {

@@ -66,6 +66,16 @@ fn extracts_values_as_their_own_text() {
 }
 
 #[test]
+fn a_null_in_the_place_of_a_parent_is_there() {
+    let paths = [ValuePath::parse("$.meta.page.next").expect("a path")];
+    let parents = |body: &str| scan(body.as_bytes(), &RecordsPath::parse("$.d[*]")?, &paths).map(|s| s.parents);
+    assert_eq!(parents(r#"{"d":[],"meta":null}"#).expect("whole"), [true]);
+    assert_eq!(parents(r#"{"d":[],"meta":{"page":null}}"#).expect("whole"), [true]);
+    assert_eq!(parents(r#"{"d":[],"meta":{}}"#).expect("whole"), [false]);
+    assert_eq!(parents(r#"{"d":[]}"#).expect("whole"), [false]);
+}
+
+#[test]
 fn takes_null_for_no_records_and_a_missing_place_for_an_error() {
     assert_eq!(records(r#"{"data":null}"#, "$.data[*]").expect("whole"), [""; 0]);
     assert_eq!(records(r#"{"data":[]}"#, "$.data[*]").expect("whole"), [""; 0]);

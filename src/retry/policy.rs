@@ -163,7 +163,9 @@ mod tests {
     fn gives_up_when_the_shared_retries_are_gone() {
         let (env, tokens) = (Env::system(), RetryTokens::new(1));
         assert!(matches!(Trial::new(&Policy::default()).fault(&env, &tokens), Next::Again { .. }));
-        assert!(matches!(Trial::new(&Policy::default()).fault(&env, &tokens), Next::GiveUp(why) if why.contains("shared")));
+        assert!(
+            matches!(Trial::new(&Policy::default()).fault(&env, &tokens), Next::GiveUp(why) if why.contains("shared"))
+        );
     }
 
     #[test]

@@ -1,0 +1,208 @@
+//! The body of a response: decompressed as it streams, never beyond its limits.
+
+use super::client::failed;
+use super::limits::Limits;
+use crate::error::{Error, Result, Status};
+use async_compression::tokio::bufread::{BrotliDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder};
+use async_compression::zstd::DParameter;
+use bytes::{Bytes, BytesMut};
+use futures::stream::{BoxStream, StreamExt};
+use reqwest::Response;
+use reqwest::header::{CONTENT_ENCODING, TRANSFER_ENCODING};
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio_util::io::StreamReader;
+
+/// The pieces of a body, decompressed.
+pub(super) struct Body {
+    pieces: Pieces,
+    wire: Arc<AtomicU64>,
+    given: u64,
+    ratio: u64,
+}
+
+enum Pieces {
+    AsTheyCome(BoxStream<'static, io::Result<Bytes>>),
+    Decoded(Box<dyn AsyncRead + Send + Unpin>),
+}
+
+impl Body {
+    /// The body of `response`, of at most `wire` bytes on the wire.
+    ///
+    /// # Errors
+    /// `Data` for an encoding that is not known.
+    pub(super) async fn open(response: Response, limits: &Limits, wire: u64) -> Result<Self> {
+        let codings = codings(&response)?;
+        let came = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&came);
+        let mut stream = response
+            .bytes_stream()
+            .map(move |piece| {
+                let piece = piece.map_err(|e| io::Error::other(failed("read body", e)))?;
+                let total = counter.fetch_add(piece.len() as u64, Ordering::Relaxed) + piece.len() as u64;
+                metrics::counter!("landfall_http_body_bytes_total").increment(piece.len() as u64);
+                if total > wire {
+                    return Err(io::Error::other(too_large("the body is larger than its limit on the wire", wire)));
+                }
+                Ok(piece)
+            })
+            .boxed();
+
+        let mut first = BytesMut::new();
+        while first.len() < 4 {
+            match stream.next().await {
+                Some(piece) => first.extend_from_slice(&piece.map_err(from_io)?),
+                None => break,
+            }
+        }
+        let first = first.freeze();
+        let codings = seen(codings, &first);
+        let stream = futures::stream::iter([Ok(first)]).chain(stream).boxed();
+        let pieces = match codings.as_slice() {
+            [] => Pieces::AsTheyCome(stream),
+            codings => {
+                let raw: Box<dyn AsyncRead + Send + Unpin> = Box::new(StreamReader::new(stream));
+                // The last coding was put on last.
+                Pieces::Decoded(codings.iter().rev().fold(raw, |inner, coding| coding.decode(inner)))
+            }
+        };
+        Ok(Self { pieces, wire: came, given: 0, ratio: limits.ratio })
+    }
+
+    /// The next piece, or `None` at the end. Not cancel-safe: a piece may be lost.
+    ///
+    /// # Errors
+    /// `Unavailable`, transient, if the body breaks off; `Data` if it is larger than it may be.
+    pub(super) async fn piece(&mut self) -> Result<Option<Bytes>> {
+        let piece = match &mut self.pieces {
+            Pieces::AsTheyCome(stream) => stream.next().await.transpose().map_err(from_io)?,
+            Pieces::Decoded(reader) => {
+                let mut buffer = BytesMut::with_capacity(PIECE);
+                let read = reader.read_buf(&mut buffer).await.map_err(from_io)?;
+                (read > 0).then(|| buffer.freeze())
+            }
+        };
+        self.given += piece.as_ref().map_or(0, |p| p.len() as u64);
+        let wire = self.wire.load(Ordering::Relaxed).max(SMALL);
+        if self.given / wire > self.ratio {
+            return Err(too_large("the body grows too much when it is decompressed", self.ratio));
+        }
+        Ok(piece)
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body").field("given", &self.given).finish_non_exhaustive()
+    }
+}
+
+/// Whether the transport shows where the body ends. Without that, a cut stream looks like a whole one.
+pub(super) fn end_is_known(response: &Response) -> bool {
+    response.content_length().is_some()
+        || response.version() >= reqwest::Version::HTTP_2
+        || response.headers().contains_key(TRANSFER_ENCODING)
+}
+
+pub(super) fn too_large(what: &'static str, limit: u64) -> Error {
+    Error::data("read body", what).with("limit", limit).with_hint("raise the limit if such responses are meant to be")
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Coding {
+    Gzip,
+    Deflate,
+    Zstd,
+    Brotli,
+}
+
+impl Coding {
+    fn decode(self, inner: Box<dyn AsyncRead + Send + Unpin>) -> Box<dyn AsyncRead + Send + Unpin> {
+        let inner = tokio::io::BufReader::with_capacity(PIECE, inner);
+        match self {
+            Self::Gzip => {
+                let mut decoder = GzipDecoder::new(inner);
+                decoder.multiple_members(true);
+                Box::new(decoder)
+            }
+            Self::Deflate => Box::new(ZlibDecoder::new(inner)),
+            Self::Zstd => {
+                let mut decoder = ZstdDecoder::with_params(inner, &[DParameter::window_log_max(ZSTD_WINDOW_LOG)]);
+                decoder.multiple_members(true);
+                Box::new(decoder)
+            }
+            Self::Brotli => Box::new(BrotliDecoder::new(inner)),
+        }
+    }
+
+    /// Whether a body can begin with `first`, which is shorter than a mark only if the body is.
+    fn can_begin(self, first: &[u8]) -> bool {
+        let marked = |mark: &[u8]| first.starts_with(mark) || mark.starts_with(first);
+        match self {
+            Self::Gzip => marked(&[0x1f, 0x8b]),
+            // A frame, or one that a decoder must skip.
+            Self::Zstd => marked(&[0x28, 0xb5, 0x2f, 0xfd]) || matches!(first, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..]),
+            Self::Deflate => match first {
+                [method, flags, ..] => method & 0x0f == 8 && u16::from_be_bytes([*method, *flags]) % 31 == 0,
+                _ => true,
+            },
+            // It has no mark.
+            Self::Brotli => true,
+        }
+    }
+}
+
+/// The declared codings, in the order in which they were put on.
+fn codings(response: &Response) -> Result<Vec<Coding>> {
+    let mut codings = Vec::new();
+    for header in response.headers().get_all(CONTENT_ENCODING) {
+        let text = header.to_str().unwrap_or("not text");
+        for name in text.split(',').map(str::trim).filter(|n| !n.is_empty()) {
+            codings.push(match name.to_ascii_lowercase().as_str() {
+                "identity" => continue,
+                "gzip" | "x-gzip" => Coding::Gzip,
+                "deflate" => Coding::Deflate,
+                "zstd" => Coding::Zstd,
+                "br" => Coding::Brotli,
+                _ => {
+                    let name: String = name.chars().take(40).collect();
+                    return Err(
+                        Error::data("read body", "the body has an encoding that is not known").with("encoding", name)
+                    );
+                }
+            });
+        }
+    }
+    if codings.len() > MOST_CODINGS {
+        return Err(Error::data("read body", "the body is encoded too many times").with("times", codings.len()));
+    }
+    Ok(codings)
+}
+
+/// The codings that the body really has, as far as its first bytes show: servers and proxies get the header wrong.
+fn seen(mut codings: Vec<Coding>, first: &[u8]) -> Vec<Coding> {
+    match codings.last() {
+        Some(outermost) if !first.is_empty() && !outermost.can_begin(first) => codings.clear(),
+        None if first.len() > 1 && Coding::Gzip.can_begin(first) => codings.push(Coding::Gzip),
+        _ => {}
+    }
+    codings
+}
+
+/// An error of ours that came through a reader, or damage that a decoder found: the latter is what a cut body looks like.
+fn from_io(e: io::Error) -> Error {
+    e.downcast::<Error>().unwrap_or_else(|e| {
+        Error::data("read body", "the compressed body is damaged or cut").with_status(Status::Transient).with_source(e)
+    })
+}
+
+pub(super) const ACCEPTED: &str = "gzip, zstd, br, deflate";
+const MOST_CODINGS: usize = 2;
+const PIECE: usize = 64 << 10;
+/// Below this many bytes on the wire the ratio says nothing.
+const SMALL: u64 = 1 << 10;
+/// 8 MiB, as RFC 9659 has it.
+const ZSTD_WINDOW_LOG: u32 = 23;

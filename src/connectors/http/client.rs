@@ -1,0 +1,169 @@
+//! The only place where a request leaves the machine: it signs, pins to the origin, and keeps the time.
+
+use super::auth::{Auth, Signature};
+use super::limits::Limits;
+use super::origin;
+use super::request::Request;
+use crate::env::Env;
+use crate::error::{Error, Result};
+use crate::retry::RetryTokens;
+use reqwest::header::{HeaderMap, LOCATION};
+use reqwest::{Response, Url};
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tracing::Instrument;
+
+/// Talks to one origin, for all partitions of a source.
+pub(super) struct Client {
+    http: reqwest::Client,
+    origin: Url,
+    auth: Arc<dyn Auth>,
+    limits: Limits,
+    /// Retries that all reads share.
+    pub(super) tokens: RetryTokens,
+    /// Until when the API asked everyone to wait, on the monotonic clock.
+    resume_at: Mutex<Duration>,
+    waited_micros: AtomicU64,
+}
+
+/// The head of a response, before its body.
+pub(super) struct Reply {
+    pub(super) response: Response,
+    /// Where it came from, without credentials.
+    pub(super) url: Url,
+    pub(super) signature: Signature,
+}
+
+impl Client {
+    pub(super) fn new(origin: Url, auth: Arc<dyn Auth>, limits: Limits) -> Result<Self> {
+        let http = reqwest::Client::builder()
+            .user_agent(concat!("landfall/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .no_proxy()
+            .connect_timeout(limits.connect)
+            .build()
+            .map_err(|e| {
+                Error::config("build source", "the HTTP client cannot be made").with_source(e.without_url())
+            })?;
+        let tokens = RetryTokens::default();
+        Ok(Self { http, origin, auth, limits, tokens, resume_at: Mutex::default(), waited_micros: AtomicU64::new(0) })
+    }
+
+    /// Sends `request` and gives the head of the response, after redirects.
+    ///
+    /// Cancel-safe: the connection is closed.
+    ///
+    /// # Errors
+    /// `Unavailable`, transient, if there is no response in time; `Config` if a redirect leads to another origin.
+    pub(super) async fn send(&self, env: &Env, request: &Request) -> Result<Reply> {
+        let mut url = request.url().clone();
+        for _ in 0..=MOST_REDIRECTS {
+            let reply = self.send_once(env, url, request).await?;
+            let Some(target) = redirect(&reply)? else { return Ok(reply) };
+            url = reply.signature.stripped(origin::resolve(&reply.url, &target)?);
+        }
+        Err(Error::config("send request", "too many redirects")
+            .with("request", request.name())
+            .with("limit", MOST_REDIRECTS))
+    }
+
+    async fn send_once(&self, env: &Env, url: Url, request: &Request) -> Result<Reply> {
+        origin::check(&self.origin, &url)?;
+        let mut signature = Signature::default();
+        self.auth.sign(env, &mut signature).await?;
+        let mut headers = request.headers().clone();
+        for (name, value) in signature.headers() {
+            headers.insert(name, value.clone());
+        }
+        let span = tracing::debug_span!("request", method = "GET", path = url.path(), status = tracing::field::Empty);
+        let sent = self.http.get(signature.signed(&url)).headers(headers).send().instrument(span.clone());
+        let response = in_time(env, self.limits.idle, "send request", sent).await?.map_err(|e| {
+            count_request("none");
+            failed("send request", e).with("request", format!("GET {}", url.path()))
+        })?;
+        span.record("status", response.status().as_u16());
+        count_request(response.status().as_str());
+        Ok(Reply { response, url, signature })
+    }
+
+    /// How long the API wants everyone to wait still.
+    pub(super) fn must_wait(&self, env: &Env) -> Duration {
+        let resume_at = *self.resume_at.lock().unwrap_or_else(PoisonError::into_inner);
+        resume_at.saturating_sub(env.monotonic())
+    }
+
+    /// The API asked to wait: all reads do.
+    pub(super) fn hold_all(&self, env: &Env, wait: Duration) {
+        let mut resume_at = self.resume_at.lock().unwrap_or_else(PoisonError::into_inner);
+        *resume_at = (*resume_at).max(env.monotonic().saturating_add(wait));
+    }
+
+    /// Counts time that was really waited, in whole seconds of the sum.
+    pub(super) fn count_wait(&self, waited: Duration) {
+        let micros = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
+        let before = self.waited_micros.fetch_add(micros, Ordering::Relaxed);
+        let seconds = before.saturating_add(micros) / 1_000_000 - before / 1_000_000;
+        metrics::counter!("landfall_http_wait_seconds_total").increment(seconds);
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("auth", &self.auth).field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+/// Waits for `work`, but not longer than `limit`.
+pub(super) async fn in_time<T>(
+    env: &Env,
+    limit: Duration,
+    operation: &'static str,
+    work: impl Future<Output = T>,
+) -> Result<T> {
+    tokio::select! {
+        biased;
+        done = work => Ok(done),
+        () = env.sleep(limit) => {
+            Err(Error::unavailable(operation, "no answer in time").with("waited_seconds", limit.as_secs_f64()))
+        }
+    }
+}
+
+/// A fault of the transport: trying again may help.
+pub(super) fn failed(operation: &'static str, e: reqwest::Error) -> Error {
+    let what = if e.is_timeout() {
+        "no connection in time"
+    } else if e.is_connect() {
+        "no connection"
+    } else if e.is_body() || e.is_decode() {
+        "the response broke off"
+    } else {
+        "the request failed"
+    };
+    // The URL may hold a secret.
+    Error::unavailable(operation, what).with_source(e.without_url())
+}
+
+/// Where the response redirects to, if it does.
+fn redirect(reply: &Reply) -> Result<Option<String>> {
+    if !matches!(reply.response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+        return Ok(None);
+    }
+    let target = location(reply.response.headers())
+        .ok_or_else(|| Error::data("send request", "a redirect without a target").with("path", reply.url.path()))?;
+    Ok(Some(target.to_owned()))
+}
+
+fn location(headers: &HeaderMap) -> Option<&str> {
+    headers.get(LOCATION)?.to_str().ok()
+}
+
+fn count_request(status: &str) {
+    metrics::counter!("landfall_http_requests_total", "status" => status.to_owned()).increment(1);
+}
+
+const MOST_REDIRECTS: u32 = 5;

@@ -1,0 +1,312 @@
+use super::auth::{Auth, NoAuth};
+use super::body;
+use super::client::Client;
+use super::incremental::Since;
+use super::limits::Limits;
+use super::pagination::{Paginate, Single};
+use super::rest::Rest;
+use super::template::{Template, path_segment};
+use crate::error::{Error, Result};
+use crate::json::{RecordsPath, ValuePath};
+use crate::model::Partition;
+use crate::retry::Policy;
+use crate::source::ComponentConfig;
+use reqwest::Url;
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+/// Describes a [`Rest`] source. Nothing is checked or sent until [`build`](Self::build).
+#[derive(Clone)]
+#[must_use]
+pub struct RestBuilder {
+    url: String,
+    query: Vec<(String, String)>,
+    headers: Vec<(String, String)>,
+    auth: Arc<dyn Auth>,
+    paginate: Arc<dyn Paginate>,
+    records: String,
+    total: Option<String>,
+    since: Option<Since>,
+    partitions: Vec<(String, BTreeMap<String, String>)>,
+    limits: Limits,
+    retry: Policy,
+    max_pages: Option<u64>,
+    max_records: Option<u64>,
+    repeated_pages: bool,
+}
+
+impl RestBuilder {
+    pub(super) fn new(url: String) -> Self {
+        Self {
+            url,
+            query: Vec::new(),
+            headers: Vec::new(),
+            auth: Arc::new(NoAuth),
+            paginate: Arc::new(Single),
+            records: "$[*]".to_owned(),
+            total: None,
+            since: None,
+            partitions: Vec::new(),
+            limits: Limits::default(),
+            retry: Policy::default(),
+            max_pages: None,
+            max_records: None,
+            repeated_pages: false,
+        }
+    }
+
+    /// Adds a parameter to the query. `{name}` stands for a value of the partition. Not for secrets: see [`auth`](Self::auth).
+    pub fn query(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.query.push((name.into(), value.into()));
+        self
+    }
+
+    /// Adds a header. Not for secrets: see [`auth`](Self::auth).
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Sets the credentials: [`Bearer`](super::Bearer), [`Basic`](super::Basic) or [`ApiKey`](super::ApiKey). None by default.
+    pub fn auth(mut self, auth: impl Auth) -> Self {
+        self.auth = Arc::new(auth);
+        self
+    }
+
+    /// Sets how the listing is cut into pages. One response holds everything by default.
+    pub fn paginate(mut self, paginate: impl Paginate) -> Self {
+        self.paginate = Arc::new(paginate);
+        self
+    }
+
+    /// Sets where the records of a page are: an RFC 9535 path, or `ndjson` for one record per line. `$[*]` by default.
+    pub fn records(mut self, path: impl Into<String>) -> Self {
+        self.records = path.into();
+        self
+    }
+
+    /// The API claims at `path` how many records there are in all: fewer are an error.
+    pub fn total(mut self, path: impl Into<String>) -> Self {
+        self.total = Some(path.into());
+        self
+    }
+
+    /// Reads only what is new since the last complete read.
+    pub fn since(mut self, since: Since) -> Self {
+        self.since = Some(since);
+        self
+    }
+
+    /// Adds a partition with values for the places `{name}` of the path and the query. Without any there is one, named `all`.
+    pub fn partition<N: Into<String>, V: Into<String>>(
+        mut self,
+        id: impl Into<String>,
+        values: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
+        self.partitions.push((id.into(), values.into_iter().map(|(n, v)| (n.into(), v.into())).collect()));
+        self
+    }
+
+    /// Sets how long and how large a response may be.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets how often, how soon and how long to try again.
+    pub fn retry(mut self, policy: Policy) -> Self {
+        self.retry = policy;
+        self
+    }
+
+    /// Ends each read after this many pages; the next one goes on from there.
+    pub fn max_pages(mut self, pages: u64) -> Self {
+        self.max_pages = Some(pages);
+        self
+    }
+
+    /// Ends each read with the page that brings it to this many records; the next one goes on from there.
+    pub fn max_records(mut self, records: u64) -> Self {
+        self.max_records = Some(records);
+        self
+    }
+
+    /// Takes pages with the same records as an earlier one for data, not for a listing that goes in circles.
+    pub fn allow_repeated_pages(mut self) -> Self {
+        self.repeated_pages = true;
+        self
+    }
+
+    /// Makes the source.
+    ///
+    /// # Errors
+    /// `Config` for what is wrong, contradicts itself, or would never end.
+    pub fn build(self) -> Result<Rest> {
+        let parsed = self.check_url()?;
+        self.auth.check()?;
+        self.paginate.check()?;
+        self.limits.check()?;
+        let records = RecordsPath::parse(&self.records)?;
+        let since = self.since.as_ref().map(|since| since.check().and_then(|()| since.path())).transpose()?;
+        let mut values = self.paginate.values()?;
+        if let Some(total) = &self.total {
+            values.push(ValuePath::parse(total)?);
+        }
+        if records.is_ndjson() && !values.is_empty() {
+            return Err(wrong("lines hold records only: there is no value to find the next page or the total by"));
+        }
+        if self.max_pages == Some(0) || self.max_records == Some(0) {
+            return Err(wrong("a limit of no pages or no records reads nothing"));
+        }
+        self.check_parameters()?;
+        let template = Template::parse(&self.url);
+        let query: Vec<_> = self.query.iter().map(|(name, value)| (name.clone(), Template::parse(value))).collect();
+        self.check_partitions(&template, &query)?;
+        let headers = self.request_headers()?;
+        let client = Client::new(parsed, Arc::clone(&self.auth), self.limits)?;
+        Ok(Rest {
+            config: self.recorded(),
+            partitions: self.listed()?,
+            client,
+            url: template,
+            query,
+            headers,
+            paginate: self.paginate,
+            records: Arc::new(records),
+            values: values.into(),
+            has_total: self.total.is_some(),
+            since: self.since.zip(since.map(Arc::new)),
+            limits: self.limits,
+            retry: self.retry,
+            max_pages: self.max_pages,
+            max_records: self.max_records,
+            repeated_pages: self.repeated_pages,
+        })
+    }
+
+    /// The URL with something in each place, so that it can be looked at.
+    fn check_url(&self) -> Result<Url> {
+        let template = Template::parse(&self.url);
+        let filled = template.names().into_iter().map(|name| (name.to_owned(), "x".to_owned())).collect();
+        let url = Url::parse(&template.fill(&filled, path_segment)?)
+            .map_err(|e| wrong("the URL cannot be read").with_source(e))?;
+        if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+            return Err(wrong("the URL is not one of http or https").with("scheme", url.scheme()));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(wrong("the URL carries a user or a password").with_hint("set them with .auth(Basic::new(…))"));
+        }
+        let origin = self.url.split('/').nth(2).unwrap_or_default();
+        if !Template::parse(origin).names().is_empty() {
+            return Err(wrong("the host and the port of the URL have no places for values"));
+        }
+        Ok(url)
+    }
+
+    /// Two setters must not fill the same parameter.
+    fn check_parameters(&self) -> Result<()> {
+        let mut taken: BTreeSet<String> = self.query.iter().map(|(name, _)| name.clone()).collect();
+        let since = self.since.as_ref().map(Since::parameters).unwrap_or_default();
+        for name in self.paginate.parameters().into_iter().chain(since) {
+            if name.is_empty() {
+                return Err(wrong("a parameter of the query has no name"));
+            }
+            if !taken.insert(name.clone()) {
+                return Err(wrong("a parameter of the query is set twice").with("parameter", name));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_partitions(&self, url: &Template, query: &[(String, Template)]) -> Result<()> {
+        let places: BTreeSet<&str> = query.iter().flat_map(|(_, value)| value.names()).chain(url.names()).collect();
+        let no_values = BTreeMap::new();
+        let all = ("all".to_owned(), no_values);
+        let partitions = if self.partitions.is_empty() { std::slice::from_ref(&all) } else { &self.partitions };
+        let mut ids = BTreeSet::new();
+        for (id, values) in partitions {
+            if id.is_empty() || !ids.insert(id) {
+                return Err(wrong("the id of a partition is empty, or occurs twice").with("partition", id));
+            }
+            let bound: BTreeSet<&str> = values.keys().map(String::as_str).collect();
+            if let Some(place) = places.difference(&bound).next() {
+                return Err(wrong("a partition has no value for a place of the request")
+                    .with("partition", id)
+                    .with("place", place));
+            }
+            if let Some(value) = bound.difference(&places).next() {
+                return Err(wrong("a partition has a value that no place of the request takes")
+                    .with("partition", id)
+                    .with("value", value));
+            }
+        }
+        Ok(())
+    }
+
+    fn request_headers(&self) -> Result<HeaderMap> {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json, application/x-ndjson, */*;q=0.5"));
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(body::ACCEPTED));
+        for (name, value) in &self.headers {
+            let lower = name.to_ascii_lowercase();
+            if matches!(lower.as_str(), "authorization" | "proxy-authorization" | "cookie") {
+                return Err(wrong("credentials do not belong into a header")
+                    .with("header", name)
+                    .with_hint("use .auth(…)"));
+            }
+            let header = HeaderName::from_bytes(name.as_bytes());
+            let (Ok(header), Ok(value)) = (header, HeaderValue::from_str(value)) else {
+                return Err(wrong("the name or the value of a header is not valid").with("header", name));
+            };
+            headers.insert(header, value);
+        }
+        Ok(headers)
+    }
+
+    fn listed(&self) -> Result<Vec<Partition>> {
+        if self.partitions.is_empty() {
+            return Ok(vec![Partition::new("all")]);
+        }
+        let partition = |(id, values): &(String, BTreeMap<String, String>)| {
+            let params = serde_json::to_value(values)
+                .map_err(|e| wrong("the values of a partition cannot be kept").with_source(e))?;
+            Ok(Partition::new(id.clone()).with_params(params))
+        };
+        self.partitions.iter().map(partition).collect()
+    }
+
+    fn recorded(&self) -> ComponentConfig {
+        let identity = serde_json::json!({
+            "url": self.url,
+            "records": self.records,
+            "cursor_field": self.since.as_ref().map(Since::name),
+        });
+        let settings = serde_json::json!({
+            "query": self.query,
+            "headers": self.headers.iter().map(|(name, _)| name).collect::<Vec<_>>(),
+            "pagination": self.paginate.describe(),
+            "since": self.since,
+            "total": self.total,
+            "max_pages": self.max_pages,
+            "max_records": self.max_records,
+            "allow_repeated_pages": self.repeated_pages,
+        });
+        ComponentConfig::none().with_identity(identity).with_settings(settings)
+    }
+}
+
+impl fmt::Debug for RestBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What may hold a secret by mistake is left out.
+        f.debug_struct("RestBuilder")
+            .field("records", &self.records)
+            .field("paginate", &self.paginate)
+            .finish_non_exhaustive()
+    }
+}
+
+fn wrong(what: &'static str) -> Error {
+    Error::config("build source", what)
+}

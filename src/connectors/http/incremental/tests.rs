@@ -1,0 +1,71 @@
+use super::decimal::Decimal;
+use super::*;
+use crate::json::{RecordsPath, scan};
+use reqwest::Url;
+use reqwest::header::HeaderMap;
+
+fn high(body: &str, before: Option<CursorValue>) -> Result<Highest> {
+    let spans = scan(body.as_bytes(), &RecordsPath::parse("$[*]")?, &[])?.spans;
+    highest(body.as_bytes(), &spans, &ValuePath::field("t")?, before.as_ref())
+}
+
+fn sent(since: &Since, value: Option<CursorValue>) -> Result<String> {
+    let mut request = Request::new(Url::parse("http://h/r").expect("a URL"), HeaderMap::new());
+    let now = Timestamp::parse("2024-05-01T12:00:00Z").expect("a time");
+    since.request(value.as_ref(), since.upper(now), &mut request)?;
+    Ok(request.described())
+}
+
+#[test]
+fn compares_numbers_without_losing_digits() {
+    let order =
+        ["-1e3", "-999.5", "-1", "0", "0.01", "1e-1", "1", "9007199254740992", "9007199254740993", "1e17", "1e400"];
+    for pair in order.windows(2) {
+        let [a, b] = pair else { panic!("a pair") };
+        assert!(Decimal::parse(a) < Decimal::parse(b), "{a} {b}");
+    }
+    assert_eq!(Decimal::parse("-0").cmp(&Decimal::parse("0.00")), std::cmp::Ordering::Equal);
+    assert_eq!(Decimal::parse("100").cmp(&Decimal::parse("1.0e2")), std::cmp::Ordering::Equal);
+    assert!(Decimal::parse("1x").is_none() && Decimal::parse("").is_none());
+}
+
+#[test]
+fn finds_the_highest_value_by_its_type() {
+    let of = |body| high(body, None).expect("comparable").value.expect("a value");
+    assert_eq!(of(r#"[{"t":9},{"t":10},{"t":2}]"#), CursorValue::Number("10".to_owned()));
+    assert_eq!(of(r#"[{"t":"9"},{"t":"10"}]"#), CursorValue::Text("9".to_owned()));
+    let times = r#"[{"t":"2024-01-01T01:00:00+02:00"},{"t":"2024-01-01T00:00:00Z"},{"t":"2023-12-31T23:59:59.5Z"}]"#;
+    assert_eq!(of(times), CursorValue::Time("2024-01-01T00:00:00Z".to_owned()));
+    let kept = high(r#"[{"t":1}]"#, Some(CursorValue::Number("7".to_owned()))).expect("comparable");
+    assert_eq!(kept.value, Some(CursorValue::Number("7".to_owned())));
+    assert!(kept.descends);
+}
+
+#[test]
+fn counts_records_without_a_value_and_refuses_mixed_types() {
+    let found = high(r#"[{"t":null},{"x":1},{"t":3},7,{"t":{}},{"t":""}]"#, None).expect("comparable");
+    assert_eq!(found.without, 5);
+    assert!(high(r#"[{"t":1},{"t":"2024-01-01T00:00:00Z"}]"#, None).is_err());
+}
+
+#[test]
+fn sends_the_bound_as_the_api_wrote_it_and_less_the_overlap_otherwise() {
+    let since = Since::field("t").query("since");
+    let number = |text: &str| Some(CursorValue::Number(text.to_owned()));
+    let time = |text: &str| Some(CursorValue::Time(text.to_owned()));
+    assert_eq!(sent(&since, None).expect("sent"), "GET /r");
+    assert_eq!(sent(&since.clone().initial("2020"), None).expect("sent"), "GET /r?since=2020");
+    assert_eq!(sent(&since, number("1.50")).expect("sent"), "GET /r?since=1.50");
+    assert_eq!(sent(&since.clone().overlap_number(2), number("1.50")).expect("sent"), "GET /r?since=-0.50");
+    assert_eq!(
+        sent(&since.clone().overlap_number(1), number("9007199254740993")).expect("sent"),
+        "GET /r?since=9007199254740992"
+    );
+    let minute = since.overlap(Duration::from_secs(60));
+    let wide = sent(&minute, time("2024-01-01T00:00:30.5+00:00")).expect("sent");
+    assert_eq!(wide, "GET /r?since=2023-12-31T23%3A59%3A30.5Z");
+    let epoch = minute.clone().unit(Unit::Milliseconds).until_query("until").lag(Duration::from_secs(1));
+    assert_eq!(sent(&epoch, number("1700000000000")).expect("sent"), "GET /r?since=1699999940000&until=1714564799000");
+    assert!(sent(&minute, number("5")).is_err());
+    assert!(sent(&minute, Some(CursorValue::Text("2024".to_owned()))).is_err());
+}

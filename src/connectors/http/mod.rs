@@ -1,0 +1,44 @@
+//! Records of HTTP APIs: the [`Rest`] source, its pagination, its credentials, and its limits.
+//!
+//! What it promises beyond the contract of a [`Source`](crate::source::Source):
+//!
+//! 1. *One origin.* Links and redirects are followed within the configured scheme, host and port; others are refused before
+//!    anything is sent.
+//! 2. *Whole pages.* A cut body, HTML, a status without a page or damage of the whole page is an error of the fetch, never "no records".
+//! 3. *No circles.* A request or a page's content that comes again in one read is an error of kind `Incomplete`.
+//! 4. *Totals.* Where the API claims a total, fewer records are an error of kind `Incomplete`.
+//! 5. *Bounded.* Bodies, decompression, redirects, links, retries and waits have limits.
+//! 6. *Secrets* appear in no error, log, page, position or `Debug`.
+
+mod auth;
+mod body;
+mod client;
+mod config;
+mod fetch;
+mod incremental;
+mod limits;
+mod loop_guard;
+mod origin;
+mod pagination;
+mod position;
+mod read;
+mod request;
+mod rest;
+mod retry_after;
+mod scanned;
+mod status;
+mod template;
+
+pub use auth::{ApiKey, Auth, Basic, Bearer, Secret, Signature};
+pub use config::RestBuilder;
+pub use incremental::{Since, Unit, Without};
+pub use limits::Limits;
+pub use pagination::{Answer, At, Cursor, LinkHeader, NextUrl, Offset, PageNumber, Paginate, Single, Step};
+pub use position::RestPosition;
+pub use request::Request;
+pub use rest::Rest;
+/// The type of secrets in memory, for credentials of your own.
+pub use secrecy::SecretString;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,101 @@
+use crate::error::{Error, Result};
+use crate::json::ValuePath;
+use reqwest::header::HeaderMap;
+
+/// What a page says about the listing.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer<'a> {
+    pub(crate) paths: &'a [ValuePath],
+    /// The raw JSON text of each value, if it is there.
+    pub(crate) values: &'a [Option<String>],
+    /// Whether what would hold the value is there.
+    pub(crate) parents: &'a [bool],
+    pub(crate) headers: &'a HeaderMap,
+    /// Records in this page.
+    pub(crate) records: u64,
+    /// Records of the listing up to and with this page.
+    pub(crate) so_far: u64,
+}
+
+impl Answer<'_> {
+    /// Records in this page.
+    pub fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// Records of the listing up to and with this page.
+    pub fn so_far(&self) -> u64 {
+        self.so_far
+    }
+
+    /// The first header of that name, if it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// All headers of that name that are text.
+    pub fn headers(&self, name: &str) -> Vec<&str> {
+        self.headers.get_all(name).iter().filter_map(|v| v.to_str().ok()).collect()
+    }
+
+    /// Value `n` as a token or a link: a string's content or a number's own text. `None` for `null`, `false`, an
+    /// empty string, and for a value that is not there in an object that is.
+    ///
+    /// # Errors
+    /// `Data` if the object that would hold it is not there (unless `optional`), or if it is of another type.
+    pub fn token(&self, n: usize, optional: bool) -> Result<Option<String>> {
+        let Some(raw) = self.raw(n) else {
+            if optional || self.parents.get(n).copied().unwrap_or_default() {
+                return Ok(None);
+            }
+            return Err(self.wrong(n, "the page has no place for the value that leads to the next page").with_hint(
+                "declare it optional if its absence means the end; otherwise the path or the page is not what was expected",
+            ));
+        };
+        match raw.as_bytes().first() {
+            Some(b'"') => self.string(n, raw).map(|text| (!text.is_empty()).then_some(text)),
+            Some(b'-' | b'0'..=b'9') => Ok(Some(raw.to_owned())),
+            _ if matches!(raw, "null" | "false") => Ok(None),
+            _ => Err(self.wrong(n, "the value that leads to the next page is not a string or a number")),
+        }
+    }
+
+    /// Value `n` as a count: a whole number, or a string of one.
+    ///
+    /// # Errors
+    /// `Data` if it is not there, or not a count.
+    pub fn count(&self, n: usize) -> Result<u64> {
+        let raw = self.raw(n).ok_or_else(|| self.wrong(n, "the page has no total where one was declared"))?;
+        let text = raw.trim_matches('"');
+        text.trim().parse().map_err(|_| self.wrong(n, "the total is not a whole number").with("value", clip(raw)))
+    }
+
+    /// Value `n` as a flag: a boolean, or a string of one.
+    ///
+    /// # Errors
+    /// `Data` if it is not there, or not a flag.
+    pub fn flag(&self, n: usize) -> Result<bool> {
+        let raw = self.raw(n).ok_or_else(|| self.wrong(n, "the page has no flag where one was declared"))?;
+        match raw.trim_matches('"').to_ascii_lowercase().as_str() {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err(self.wrong(n, "the flag is neither true nor false").with("value", clip(raw))),
+        }
+    }
+
+    fn raw(&self, n: usize) -> Option<&str> {
+        self.values.get(n)?.as_deref()
+    }
+
+    fn string(&self, n: usize, raw: &str) -> Result<String> {
+        serde_json::from_str(raw).map_err(|e| self.wrong(n, "the string is not valid JSON").with_source(e))
+    }
+
+    fn wrong(&self, n: usize, what: &'static str) -> Error {
+        Error::data("read page", what).with("path", self.paths.get(n).map_or("", ValuePath::as_str))
+    }
+}
+
+fn clip(raw: &str) -> String {
+    raw.chars().take(40).collect()
+}

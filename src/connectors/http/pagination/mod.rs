@@ -1,0 +1,82 @@
+//! How a listing is cut into pages, and what shows its end. Each kind is a file of its own.
+
+mod answer;
+mod cursor;
+mod ends;
+mod link_header;
+mod next_url;
+mod offset;
+mod page_number;
+mod single;
+
+pub use answer::Answer;
+pub use cursor::Cursor;
+pub(super) use ends::short;
+pub use link_header::LinkHeader;
+pub use next_url::NextUrl;
+pub use offset::Offset;
+pub use page_number::PageNumber;
+pub use single::Single;
+
+use super::request::Request;
+use crate::error::Result;
+use crate::json::ValuePath;
+use crate::model::Proof;
+use serde::{Deserialize, Serialize};
+use std::fmt::Debug;
+
+/// Finds the way from page to page.
+///
+/// # Guarantees (of an implementation)
+/// 1. `next` tells [`Step::End`] only if the answer shows that there is no next page.
+/// 2. It keeps no state of its own: everything is in [`At`], so reads of several partitions do not disturb each other,
+///    and a read goes on where another one stopped.
+pub trait Paginate: Debug + Send + Sync + 'static {
+    /// Refuses what contradicts itself, or cannot end.
+    fn check(&self) -> Result<()>;
+
+    /// What it is configured to do, for the record.
+    fn describe(&self) -> serde_json::Value;
+
+    /// The parameters of the query that it sets.
+    fn parameters(&self) -> Vec<String>;
+
+    /// The values that it needs of each page; [`Answer`] gives them by their number in this list.
+    fn values(&self) -> Result<Vec<ValuePath>>;
+
+    /// Makes `request` ask for the page at `at`.
+    fn request(&self, at: &At, request: &mut Request) -> Result<()>;
+
+    /// Where the page after the one at `at` is, which gave `answer`.
+    fn next(&self, at: &At, answer: &Answer<'_>) -> Result<Step>;
+}
+
+/// Which page of a listing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum At {
+    /// The first.
+    #[default]
+    First,
+    /// The one with this number.
+    Number(u64),
+    /// The one that begins with the record of this number.
+    Offset(u64),
+    /// The one that this token names, as the API wrote it.
+    Token(String),
+    /// The one at this link.
+    Link(String),
+}
+
+/// What follows a page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Step {
+    /// Another page.
+    Next(At),
+    /// Nothing, and this shows it.
+    End(Proof),
+    /// A configured limit; there may be more.
+    Limit(String),
+}

@@ -1,0 +1,111 @@
+use super::ends::Ends;
+use super::{Answer, At, Paginate, Request, Step};
+use crate::error::Result;
+use crate::json::ValuePath;
+
+/// Pages asked for by their number. Say what ends it.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct PageNumber {
+    query: String,
+    first: u64,
+    size: Option<(String, u64)>,
+    ends: Ends,
+}
+
+impl PageNumber {
+    /// The number goes into the parameter `name` of the query, and begins with 1.
+    pub fn query(name: impl Into<String>) -> Self {
+        Self { query: name.into(), first: 1, size: None, ends: Ends::default() }
+    }
+
+    /// Sets the number of the first page, such as 0.
+    pub fn starting_at(mut self, first: u64) -> Self {
+        self.first = first;
+        self
+    }
+
+    /// Asks for `records` to a page through the parameter `name`.
+    pub fn size(mut self, name: impl Into<String>, records: u64) -> Self {
+        self.size = Some((name.into(), records));
+        self
+    }
+
+    /// Ends with as many pages as the value at `path` says.
+    pub fn total_pages(mut self, path: impl Into<String>) -> Self {
+        self.ends.total_pages = Some(path.into());
+        self
+    }
+
+    /// Ends with as many records as the value at `path` says; fewer are an error.
+    pub fn total(mut self, path: impl Into<String>) -> Self {
+        self.ends.total = Some(path.into());
+        self
+    }
+
+    /// Goes on while the flag at `path` is true, also after an empty page.
+    pub fn has_more(mut self, path: impl Into<String>) -> Self {
+        self.ends.has_more = Some(path.into());
+        self
+    }
+
+    /// Ends with the first page that has no records.
+    pub fn until_empty(mut self) -> Self {
+        self.ends.on_empty = true;
+        self
+    }
+
+    /// Asks for no page with a number above `last`; the read then ends as limited, not as complete.
+    pub fn maximum(mut self, last: u64) -> Self {
+        self.ends.maximum = Some(last);
+        self
+    }
+}
+
+impl Paginate for PageNumber {
+    fn check(&self) -> Result<()> {
+        self.ends.check("page number")
+    }
+
+    fn describe(&self) -> serde_json::Value {
+        serde_json::json!({"kind": "page_number", "query": self.query, "first": self.first, "size": self.size, "ends": self.ends})
+    }
+
+    fn parameters(&self) -> Vec<String> {
+        let size = self.size.as_ref().map(|(name, _)| name.clone());
+        [self.query.clone()].into_iter().chain(size).collect()
+    }
+
+    fn values(&self) -> Result<Vec<ValuePath>> {
+        self.ends.values()
+    }
+
+    fn request(&self, at: &At, request: &mut Request) -> Result<()> {
+        if let Some((name, records)) = &self.size {
+            request.set_query(name, &records.to_string());
+        }
+        request.set_query(&self.query, &self.number(at).to_string());
+        Ok(())
+    }
+
+    fn next(&self, at: &At, answer: &Answer<'_>) -> Result<Step> {
+        let number = self.number(at);
+        if let Some(end) = self.ends.reached(number.saturating_sub(self.first) + 1, answer)? {
+            return Ok(end);
+        }
+        let next = number.saturating_add(1);
+        Ok(match self.ends.maximum {
+            Some(maximum) if next > maximum => Step::Limit(format!("page {maximum}")),
+            _ => Step::Next(At::Number(next)),
+        })
+    }
+}
+
+impl PageNumber {
+    fn number(&self, at: &At) -> u64 {
+        match at {
+            At::Number(number) => *number,
+            _ => self.first,
+        }
+    }
+}

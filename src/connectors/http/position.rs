@@ -1,0 +1,47 @@
+use super::incremental::CursorValue;
+use super::pagination::At;
+use crate::model::{Position, Timestamp, Validity};
+use serde::{Deserialize, Serialize};
+
+/// Where a partition of a [`Rest`](super::Rest) source stands.
+///
+/// Between two reads it is the highest cursor value that a complete read has seen. Within one it also names the next
+/// page, as the API wrote it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RestPosition {
+    /// The cursor value that this read began with, or that the next one begins with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) since: Option<CursorValue>,
+    /// The read that is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) reading: Option<Reading>,
+}
+
+/// A read that is under way.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Reading {
+    /// The next page.
+    pub(super) at: At,
+    /// The upper bound that was set when the read began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) until: Option<Timestamp>,
+    /// The highest cursor value so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) highest: Option<CursorValue>,
+    /// Pages so far.
+    pub(super) pages: u64,
+    /// Records so far.
+    pub(super) records: u64,
+}
+
+impl Position for RestPosition {
+    fn validity(&self) -> Validity {
+        match self.reading.as_ref().map(|r| &r.at) {
+            None | Some(At::First) => Validity::Durable,
+            Some(At::Token(_) | At::Link(_)) => Validity::ShortLived { until: None },
+            Some(At::Number(_) | At::Offset(_)) => Validity::Unstable,
+        }
+    }
+}

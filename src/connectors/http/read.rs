@@ -1,0 +1,249 @@
+//! One read of one partition: from page to page, until something shows the end.
+
+use super::fetch::{Fetched, Outcome};
+use super::incremental::CursorValue;
+use super::loop_guard::LoopGuard;
+use super::origin;
+use super::pagination::{Answer, At, Step, short};
+use super::position::{Reading, RestPosition};
+use super::request::Request;
+use super::rest::Rest;
+use super::scanned::Look;
+use crate::env::Env;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Page, Partition, Proof, StopReason};
+use crate::retry::WaitBudget;
+use crate::source::Emitter;
+use std::sync::Arc;
+
+pub(super) struct Read<'a> {
+    pub(super) rest: &'a Rest,
+    pub(super) env: &'a Env,
+    pub(super) partition: &'a Partition,
+    pub(super) out: &'a mut Emitter<Page, RestPosition>,
+    pub(super) look: Look,
+    pub(super) waits: WaitBudget,
+    /// Bytes that the next page will probably take.
+    pub(super) estimate: u64,
+    /// The bound that this read began with.
+    since: Option<CursorValue>,
+    pub(super) reading: Reading,
+    /// The read goes on where an earlier one stopped, and has not brought a page yet.
+    resumed: bool,
+    guard: LoopGuard,
+    pages: u64,
+    records: u64,
+}
+
+impl<'a> Read<'a> {
+    pub(super) fn begin(
+        rest: &'a Rest,
+        env: &'a Env,
+        partition: &'a Partition,
+        from: RestPosition,
+        out: &'a mut Emitter<Page, RestPosition>,
+    ) -> Result<Self> {
+        let guard = LoopGuard::new(env.random());
+        let look = Look {
+            records: Arc::clone(&rest.records),
+            values: Arc::clone(&rest.values),
+            cursor: rest.since.as_ref().map(|(_, path)| Arc::clone(path)),
+            seed: guard.seed(),
+        };
+        let mut read = Self {
+            rest,
+            env,
+            partition,
+            out,
+            look,
+            waits: WaitBudget::new(rest.retry.wait),
+            estimate: FIRST_ESTIMATE,
+            since: from.since,
+            reading: Reading::default(),
+            resumed: from.reading.is_some(),
+            guard,
+            pages: 0,
+            records: 0,
+        };
+        read.reading = from.reading.unwrap_or_else(|| read.from_start());
+        let first = read.request(&read.reading.at)?;
+        read.guard.request(&first.identity());
+        Ok(read)
+    }
+
+    pub(super) async fn run(mut self) -> Result<StopReason> {
+        loop {
+            if self.out.is_cancelled() {
+                return Ok(StopReason::Cancelled);
+            }
+            let request = self.request(&self.reading.at)?;
+            let fetched = match self.fetch(&request).await.map_err(|e| self.located(e))? {
+                Outcome::Whole(fetched) => *fetched,
+                Outcome::PutOff { until } => return Ok(StopReason::RateLimited { until }),
+                Outcome::Refused(error) if self.resumed => {
+                    tracing::warn!(partition = %self.partition.id, %error, "cannot go on at the kept page, begins again");
+                    self.begin_again()?;
+                    continue;
+                }
+                Outcome::Refused(error) => return Err(self.located(error)),
+            };
+            self.resumed = false;
+            if let Some(reason) = self.take(fetched, &request).await? {
+                return Ok(reason);
+            }
+        }
+    }
+
+    /// Emits a page and moves on; gives the reason if the read ends with it.
+    async fn take(&mut self, fetched: Fetched, request: &Request) -> Result<Option<StopReason>> {
+        let Fetched { page, scanned, records, head } = fetched;
+        if let Some(content) = scanned.content {
+            if !self.guard.page(content) && !self.rest.repeated_pages {
+                // The parts of a response need an end; a whole page that came before needs not come again.
+                match page.part {
+                    Some(_) => self.out.emit(page, &self.at_start()).await?,
+                    None => self.out.advance(&self.at_start()).await?,
+                }
+                return Err(self
+                    .circle("a page brings the same records as an earlier one", request)
+                    .with_hint("if pages may rightly be equal, say so with .allow_repeated_pages()"));
+            }
+        }
+        let answer = Answer {
+            paths: &self.rest.values,
+            values: &scanned.values,
+            parents: &scanned.parents,
+            headers: &head.headers,
+            records,
+            so_far: self.reading.records + records,
+        };
+        let step = self.rest.paginate.next(&self.reading.at, &answer).map_err(|e| self.located(e))?;
+        let total_slot = self.rest.values.len().saturating_sub(1);
+        let total = self.rest.has_total.then(|| answer.count(total_slot)).transpose().map_err(|e| self.located(e))?;
+
+        self.reading.pages += 1;
+        self.reading.records += records;
+        self.reading.highest = scanned.highest.value;
+        self.pages += 1;
+        self.records += records;
+        match step {
+            Step::Next(at) => {
+                let at = match at {
+                    At::Link(link) => {
+                        let target = origin::resolve(&head.url, &link).map_err(|e| self.located(e))?;
+                        At::Link(relative(&head.signature.stripped(target)))
+                    }
+                    at => at,
+                };
+                let next = self.request(&at)?;
+                if !self.guard.request(&next.identity()) {
+                    self.out.emit(page, &self.at_start()).await?;
+                    return Err(self.circle("the API leads to a request that was made before", &next));
+                }
+                self.reading.at = at;
+                let position = RestPosition { since: self.since.clone(), reading: Some(self.reading.clone()) };
+                self.out.emit(page, &position).await?;
+                Ok(self.limit())
+            }
+            Step::End(proof) => {
+                if let Some(total) = total.filter(|total| *total > self.reading.records) {
+                    self.out.emit(page, &self.at_start()).await?;
+                    return Err(self.located(short(total, self.reading.records)));
+                }
+                let proof = match total {
+                    Some(total) if total == self.reading.records => Proof::TotalMatched(total),
+                    _ => proof,
+                };
+                let since = later(self.since.take(), self.reading.highest.take())?;
+                self.out.emit(page, &RestPosition { since, reading: None }).await?;
+                Ok(Some(StopReason::Exhausted(proof)))
+            }
+            Step::Limit(limit) => {
+                self.out.emit(page, &self.at_start()).await?;
+                Ok(Some(StopReason::LimitReached(limit)))
+            }
+        }
+    }
+
+    fn request(&self, at: &At) -> Result<Request> {
+        let mut request = self.rest.request(self.partition)?;
+        if let Some((since, _)) = &self.rest.since {
+            since.request(self.since.as_ref(), self.reading.until, &mut request)?;
+        }
+        self.rest.paginate.request(at, &mut request)?;
+        Ok(request)
+    }
+
+    fn from_start(&self) -> Reading {
+        let until = self.rest.since.as_ref().and_then(|(since, _)| since.upper(self.env.now()));
+        Reading { until, ..Reading::default() }
+    }
+
+    /// The position at which this read began: nothing of it counts as done.
+    fn at_start(&self) -> RestPosition {
+        RestPosition { since: self.since.clone(), reading: None }
+    }
+
+    /// The API does not know the kept page any more: what was read since the bound is read again, and deduplicated.
+    fn begin_again(&mut self) -> Result<()> {
+        self.resumed = false;
+        if self.rest.since.as_ref().is_some_and(|(since, _)| since.is_ordered()) {
+            self.since = later(self.since.take(), self.reading.highest.take())?;
+        }
+        self.reading = self.from_start();
+        self.guard = LoopGuard::new(self.guard.seed());
+        let first = self.request(&self.reading.at)?;
+        self.guard.request(&first.identity());
+        Ok(())
+    }
+
+    fn limit(&self) -> Option<StopReason> {
+        let reached = |limit: Option<u64>, n: u64| limit.is_some_and(|limit| n >= limit);
+        if reached(self.rest.max_pages, self.pages) {
+            return Some(StopReason::LimitReached(format!("{} pages", self.pages)));
+        }
+        reached(self.rest.max_records, self.records)
+            .then(|| StopReason::LimitReached(format!("{} records", self.records)))
+    }
+
+    /// Does `work`, but ends at once if the pipeline stops.
+    pub(super) async fn unless_stopped<T, E: From<Error>>(
+        &mut self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        tokio::select! {
+            biased;
+            () = self.out.cancelled() => Err(Error::cancelled("read page").into()),
+            done = work => done,
+        }
+    }
+
+    fn circle(&self, what: &'static str, request: &Request) -> Error {
+        let error = Error::new(ErrorKind::Incomplete, "read partition", what).with("request", request.name());
+        self.located(error)
+    }
+
+    fn located(&self, error: Error) -> Error {
+        error.with("partition", &self.partition.id).with("pages_before", self.reading.pages)
+    }
+}
+
+/// The later of two cursor values.
+fn later(one: Option<CursorValue>, other: Option<CursorValue>) -> Result<Option<CursorValue>> {
+    match (one, other) {
+        (Some(one), Some(other)) => one.later(other).map(Some),
+        (one, other) => Ok(one.or(other)),
+    }
+}
+
+/// Path and query: the origin is that of the source.
+fn relative(url: &reqwest::Url) -> String {
+    // Two slashes at the start would name another host.
+    let path = if url.path().starts_with("//") { format!("/.{}", url.path()) } else { url.path().to_owned() };
+    match url.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path,
+    }
+}
+
+const FIRST_ESTIMATE: u64 = 256 << 10;

@@ -1,0 +1,123 @@
+use super::client::Client;
+use super::config::RestBuilder;
+use super::incremental::Since;
+use super::limits::Limits;
+use super::pagination::Paginate;
+use super::position::RestPosition;
+use super::read::Read;
+use super::request::Request;
+use super::template::{Template, path_segment};
+use crate::env::Env;
+use crate::error::{Error, Result};
+use crate::json::{RecordsPath, ValuePath};
+use crate::model::{Page, Partition, StopReason};
+use crate::retry::Policy;
+use crate::source::{ComponentConfig, Emitter, Source};
+use async_trait::async_trait;
+use reqwest::Url;
+use reqwest::header::HeaderMap;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// The records of an HTTP API, as the pages that it sends.
+///
+/// ```
+/// use landfall::connectors::http::{Bearer, Cursor, Rest, Since};
+/// use std::time::Duration;
+///
+/// let orders = Rest::get("https://api.example.com/v1/orders")
+///     .auth(Bearer::new("a token"))
+///     .paginate(Cursor::at("$.next_cursor").query("cursor"))
+///     .records("$.data[*]")
+///     .since(Since::field("updated_at").query("since").overlap(Duration::from_secs(300)))
+///     .build()?;
+/// # Ok::<(), landfall::Error>(())
+/// ```
+pub struct Rest {
+    pub(super) config: ComponentConfig,
+    pub(super) partitions: Vec<Partition>,
+    pub(super) client: Client,
+    pub(super) url: Template,
+    pub(super) query: Vec<(String, Template)>,
+    pub(super) headers: HeaderMap,
+    pub(super) paginate: Arc<dyn Paginate>,
+    pub(super) records: Arc<RecordsPath>,
+    /// What is taken from each page: the values of the pagination, then the total.
+    pub(super) values: Arc<[ValuePath]>,
+    pub(super) has_total: bool,
+    pub(super) since: Option<(Since, Arc<ValuePath>)>,
+    pub(super) limits: Limits,
+    pub(super) retry: Policy,
+    pub(super) max_pages: Option<u64>,
+    pub(super) max_records: Option<u64>,
+    pub(super) repeated_pages: bool,
+}
+
+impl Rest {
+    /// Begins to describe a source that reads `url`, which may have places `{name}` for values of a partition in its path.
+    pub fn get(url: impl Into<String>) -> RestBuilder {
+        RestBuilder::new(url.into())
+    }
+
+    /// Where the records of a page are: what a decoder of these pages needs to know.
+    pub fn records_path(&self) -> &RecordsPath {
+        &self.records
+    }
+
+    /// The first request of a read of `partition`, without bounds.
+    pub(super) fn request(&self, partition: &Partition) -> Result<Request> {
+        let values: BTreeMap<String, String> = match &partition.params {
+            serde_json::Value::Null => BTreeMap::new(),
+            params => serde_json::from_value(params.clone()).map_err(|e| {
+                Error::config("make request", "the values of the partition are not text")
+                    .with("partition", &partition.id)
+                    .with_source(e)
+            })?,
+        };
+        let url = self.url.fill(&values, path_segment)?;
+        let mut url = Url::parse(&url).map_err(|e| Error::config("make request", "not a URL").with_source(e))?;
+        url.set_fragment(None);
+        if !self.query.is_empty() {
+            let mut pairs = url.query_pairs_mut();
+            for (name, value) in &self.query {
+                pairs.append_pair(name, &value.fill(&values, str::to_owned)?);
+            }
+        }
+        Ok(Request::new(url, self.headers.clone()))
+    }
+}
+
+impl fmt::Debug for Rest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rest")
+            .field("client", &self.client)
+            .field("paginate", &self.paginate)
+            .field("records", &self.records)
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Source for Rest {
+    type Item = Page;
+    type Position = RestPosition;
+
+    fn config(&self) -> ComponentConfig {
+        self.config.clone()
+    }
+
+    async fn partitions(&self, _env: &Env) -> Result<Vec<Partition>> {
+        Ok(self.partitions.clone())
+    }
+
+    async fn read(
+        &self,
+        env: &Env,
+        partition: &Partition,
+        from: Option<RestPosition>,
+        out: &mut Emitter<Page, RestPosition>,
+    ) -> Result<StopReason> {
+        Read::begin(self, env, partition, from.unwrap_or_default(), out)?.run().await
+    }
+}

@@ -1,0 +1,72 @@
+use super::incremental::{CursorValue, Highest, highest};
+use crate::env::Env;
+use crate::error::Result;
+use crate::json::{RecordsPath, ValuePath, scan};
+use crate::model::Span;
+use bytes::Bytes;
+use std::sync::Arc;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// What to find out about each body.
+#[derive(Clone, Debug)]
+pub(super) struct Look {
+    pub(super) records: Arc<RecordsPath>,
+    pub(super) values: Arc<[ValuePath]>,
+    pub(super) cursor: Option<Arc<ValuePath>>,
+    /// The key of the hash.
+    pub(super) seed: u64,
+}
+
+/// What one pass over a body found out.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Scanned {
+    pub(super) spans: Vec<Span>,
+    pub(super) values: Vec<Option<String>>,
+    pub(super) parents: Vec<bool>,
+    /// A hash of the records, if there are any.
+    pub(super) content: Option<u64>,
+    pub(super) highest: Highest,
+}
+
+impl Look {
+    /// Looks at `body`, beside the I/O if it is large. `before` is the highest cursor value so far.
+    pub(super) async fn at(&self, env: &Env, body: Bytes, before: Option<CursorValue>) -> Result<Scanned> {
+        if body.len() < SMALL {
+            return self.scan(&body, before);
+        }
+        let look = self.clone();
+        env.cpu("scan page", move || look.scan(&body, before)).await?
+    }
+
+    fn scan(&self, body: &[u8], before: Option<CursorValue>) -> Result<Scanned> {
+        let found = scan(body, &self.records, &self.values)?;
+        let content = match (found.spans.first(), found.spans.last()) {
+            (Some(first), Some(last)) => {
+                let end = last.start as usize + last.len as usize;
+                body.get(first.start as usize..end).map(|records| xxh3_64_with_seed(records, self.seed))
+            }
+            _ => None,
+        };
+        let highest = match &self.cursor {
+            Some(path) => highest(body, &found.spans, path, before.as_ref())?,
+            None => Highest::default(),
+        };
+        Ok(Scanned { spans: found.spans, values: found.values, parents: found.parents, content, highest })
+    }
+}
+
+impl Scanned {
+    /// What two parts of one response tell together; the spans are those of the later one.
+    pub(super) fn followed_by(self, mut later: Self) -> Self {
+        later.content = match (self.content, later.content) {
+            (Some(a), Some(b)) => Some(xxh3_64_with_seed(&b.to_le_bytes(), a)),
+            (a, b) => a.or(b),
+        };
+        later.highest.without += self.highest.without;
+        later.highest.descends |= self.highest.descends;
+        later
+    }
+}
+
+/// Handing over to another thread costs more than looking at this many bytes.
+const SMALL: usize = 32 << 10;

@@ -1,0 +1,126 @@
+//! What a status means, and what an unusable response is told as.
+
+use super::body::Body;
+use super::client::{Reply, in_time};
+use super::limits::Limits;
+use super::retry_after;
+use crate::env::Env;
+use crate::error::{Error, ErrorKind, Status};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use std::time::Duration;
+
+/// Why an attempt did not bring a page.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// Trying again may help if the error is transient.
+    Failed(Error),
+    /// The API asks to come more slowly, after this time if it says one.
+    RateLimited { demanded: Option<Duration>, error: Error },
+    /// The API refuses this very request.
+    Refused(Error),
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Whether the response may hold a page.
+///
+/// # Errors
+/// The fault that its status tells of, with the beginning of its body.
+pub(super) async fn check(env: &Env, reply: Reply, limits: &Limits) -> Result<Reply, Fault> {
+    let status = reply.response.status().as_u16();
+    if matches!(status, 200 | 203) {
+        return Ok(reply);
+    }
+    let demanded = demanded(env, reply.response.headers());
+    let waits = status == 429 || (status == 503 && demanded.is_some());
+    let (kind, what) = match status {
+        429 => (ErrorKind::Unavailable, "the API refuses so many requests"),
+        408 | 425 | 500 | 502..=504 | 506..=599 => (ErrorKind::Unavailable, "the API fails"),
+        401 | 402 | 403 => (ErrorKind::Auth, "the API refuses the credentials"),
+        400..=599 => (ErrorKind::Config, "the API refuses the request"),
+        // Never taken for an empty page: nothing says that the listing ends here.
+        _ => (ErrorKind::Data, "a status without a page"),
+    };
+    let path = reply.url.path().to_owned();
+    let mut error = Error::new(kind, "read page", what).with("status", status).with("request", format!("GET {path}"));
+    if let Some(excerpt) = excerpt(env, reply, limits).await {
+        error = error.with("body", excerpt);
+    }
+    Err(match kind {
+        _ if waits => Fault::RateLimited { demanded, error },
+        ErrorKind::Config => Fault::Refused(error),
+        _ => Fault::Failed(error),
+    })
+}
+
+/// Whether the content type fits JSON or lines of it. A page without a type, or with a general one, is looked at.
+pub(super) fn check_type(headers: &HeaderMap) -> Result<(), Error> {
+    let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(()) };
+    let value = value.to_str().unwrap_or("not text").to_ascii_lowercase();
+    let essence = value.split(';').next().unwrap_or_default().trim();
+    let fits = essence.is_empty()
+        || essence.contains("json")
+        || matches!(essence, "text/plain" | "text/javascript" | "application/javascript" | "application/octet-stream")
+        || matches!(essence, "binary/octet-stream" | "application/gzip" | "application/x-gzip");
+    if fits {
+        return Ok(());
+    }
+    let essence: String = essence.chars().take(60).collect();
+    Err(Error::data("read page", "the response is not JSON")
+        .with("content_type", essence)
+        .with_hint("a login page or a proxy's answer looks like this: check the URL and the credentials"))
+}
+
+/// A body that begins like a document for people.
+pub(super) fn check_begin(body: &[u8]) -> Result<(), Error> {
+    let begin = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body).trim_ascii_start();
+    if begin.first() == Some(&b'<') {
+        return Err(Error::data("read page", "the response is HTML or XML, not JSON")
+            .with_hint("a login page or a proxy's answer looks like this: check the URL and the credentials"));
+    }
+    Ok(())
+}
+
+/// Nothing came where a page should be: that says nothing about records.
+pub(super) fn empty() -> Error {
+    Error::data("read page", "the response has no body").with_status(Status::Transient)
+}
+
+fn demanded(env: &Env, headers: &HeaderMap) -> Option<Duration> {
+    retry_after::parse(headers.get(RETRY_AFTER)?.to_str().ok()?, env.now())
+}
+
+/// The beginning of the body, without secrets and control characters. Reading it also lets the connection be used again.
+async fn excerpt(env: &Env, reply: Reply, limits: &Limits) -> Option<String> {
+    let signature = reply.signature;
+    let read = async {
+        let mut begin = Vec::new();
+        let mut body = Body::open(reply.response, limits, READ as u64).await.ok()?;
+        while let Ok(Some(piece)) = body.piece().await {
+            begin.extend_from_slice(&piece);
+        }
+        Some(begin)
+    };
+    let mut begin = in_time(env, limits.idle, "read body", read).await.ok()??;
+    if begin.len() + (64 << 10) > READ {
+        // The end may be the beginning of a secret.
+        begin.truncate(begin.len().min(READ).saturating_sub(signature.longest() * 3));
+    }
+    let text: String = String::from_utf8_lossy(&begin).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut text = signature.redacted(text.trim());
+    if text.len() > SHOWN {
+        let end = (0..=SHOWN).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+        text.truncate(end);
+        text.push('…');
+    }
+    (!text.is_empty()).then_some(text)
+}
+
+/// Bytes of the body of an error that are read.
+const READ: usize = 128 << 10;
+/// Bytes of it that are shown.
+const SHOWN: usize = 509;

@@ -1,0 +1,152 @@
+use super::*;
+use crate::model::{Position, Validity};
+use std::collections::BTreeSet;
+
+/// Rows of `(time, id)` at or above the bound, two to a page.
+fn rows(rows: &'static [(u64, char)]) -> impl Fn(&Got) -> Reply + Send + Sync {
+    move |got| {
+        let since = got.parameter("since").and_then(|s| s.parse().ok()).unwrap_or(0);
+        let at: usize = got.parameter("cursor").and_then(|c| c.trim_start_matches('t').parse().ok()).unwrap_or(0);
+        let found: Vec<_> = rows.iter().filter(|(t, _)| *t >= since).collect();
+        let page: Vec<_> =
+            found.iter().skip(at).take(2).map(|(t, id)| format!("{{\"t\":{t},\"id\":\"{id}\"}}")).collect();
+        let next = if at + 2 < found.len() { format!("\"t{}\"", at + 2) } else { "null".to_owned() };
+        Reply::json(format!("{{\"data\":[{}],\"next\":{next}}}", page.join(",")))
+    }
+}
+
+fn since(server: &Server, since: Since) -> Rest {
+    by_cursor(server).since(since.query("since")).build().expect("a source")
+}
+
+fn letters(brought: &Brought) -> String {
+    brought.records().iter().filter_map(|r| r.chars().rev().nth(2)).collect()
+}
+
+#[tokio::test]
+async fn the_next_read_begins_at_the_highest_value_and_keeps_ties_whole() {
+    let server = Server::start(rows(&[(1, 'a'), (2, 'b'), (3, 'c'), (3, 'd'), (3, 'e')])).await;
+    let first = read(&since(&server, Since::field("t")), None).await;
+    assert_eq!(letters(&first), "abcde");
+    assert_eq!(first.last_position().validity(), Validity::Durable);
+
+    let server = Server::start(rows(&[(1, 'a'), (2, 'b'), (3, 'c'), (3, 'd'), (3, 'e'), (3, 'f'), (4, 'g')])).await;
+    let second = read(&since(&server, Since::field("t")), Some(first.last_position())).await;
+    assert_eq!(letters(&second), "cdefg");
+    assert!(server.seen().iter().all(|got| got.parameter("since").as_deref() == Some("3")));
+    let both: BTreeSet<_> = first.records().into_iter().chain(second.records()).collect();
+    assert_eq!(both.len(), 7, "each row once after deduplication");
+}
+
+#[tokio::test]
+async fn the_bound_moves_only_when_the_read_is_complete() {
+    // Descending: the highest value comes first.
+    let server = Server::start(rows(&[(9, 'a'), (8, 'b'), (7, 'c'), (6, 'd'), (5, 'e')])).await;
+    let rest = since(&server, Since::field("t"));
+    let whole = read(&rest, None).await;
+    for n in 0..2 {
+        let resumed = read(&rest, Some(whole.position(n))).await;
+        assert_eq!(letters(&resumed), &"abcde"[2 * (n + 1)..]);
+        assert_eq!(resumed.last_position(), whole.last_position(), "the value of the first page is kept");
+        assert!(server.seen().iter().all(|got| got.parameter("since").is_none()));
+    }
+    read(&rest, Some(whole.last_position())).await;
+    assert_eq!(server.seen().last().and_then(|got| got.parameter("since")).as_deref(), Some("9"));
+}
+
+#[tokio::test]
+async fn a_read_without_news_keeps_the_bound() {
+    let server = Server::start(rows(&[(3, 'c')])).await;
+    let first = read(&since(&server, Since::field("t")), None).await;
+    let server = Server::start(rows(&[(1, 'a')])).await;
+    let nothing = read(&since(&server, Since::field("t")), Some(first.last_position())).await;
+    assert_eq!((letters(&nothing).as_str(), nothing.last_position()), ("", first.last_position()));
+    // With an overlap older rows come again; they do not move the bound back.
+    let overlapping = read(&since(&server, Since::field("t").overlap_number(2)), Some(first.last_position())).await;
+    assert_eq!((letters(&overlapping).as_str(), overlapping.last_position()), ("a", first.last_position()));
+}
+
+#[tokio::test]
+async fn a_kept_page_that_the_api_has_forgotten_begins_the_slice_again_once() {
+    let script = rows(&[(1, 'a'), (2, 'b'), (3, 'c'), (4, 'd'), (5, 'e')]);
+    let server = Server::start(move |got| match got.parameter("cursor") {
+        Some(_) if got.number == 1 => Reply::status(410, "expired"),
+        _ => script(got),
+    })
+    .await;
+    let limited = |since: Since| by_cursor(&server).since(since.query("since"));
+    let begun = read(&limited(Since::field("t")).max_pages(1).build().expect("a source"), None).await;
+    let again = read(&since(&server, Since::field("t")), Some(begun.last_position())).await;
+    assert_eq!(letters(&again), "abcde");
+    assert!(again.stopped().is_complete());
+
+    // Declared ascending, the slice begins again at the highest value instead.
+    let script = rows(&[(1, 'a'), (2, 'b'), (3, 'c'), (4, 'd'), (5, 'e')]);
+    let server = Server::start(move |got| match got.parameter("cursor") {
+        Some(_) if got.number == 1 => Reply::status(400, "expired"),
+        _ => script(got),
+    })
+    .await;
+    let ordered = by_cursor(&server).since(Since::field("t").query("since").ordered()).max_pages(1);
+    let begun = read(&ordered.build().expect("a source"), None).await;
+    let again = read(&since(&server, Since::field("t").ordered()), Some(begun.last_position())).await;
+    assert_eq!(letters(&again), "bcde");
+
+    let server = Server::start(|_| Reply::status(410, "gone")).await;
+    let refused = read(&since(&server, Since::field("t")), Some(begun.last_position())).await;
+    assert_eq!((refused.error().kind(), server.seen().len()), (ErrorKind::Config, 2));
+}
+
+#[tokio::test]
+async fn records_out_of_the_declared_order_are_an_error_before_anything_is_skipped() {
+    let server = Server::start(rows(&[(1, 'a'), (3, 'b'), (2, 'c')])).await;
+    let brought = read(&since(&server, Since::field("t").ordered()), None).await;
+    assert_eq!(brought.error().kind(), ErrorKind::Data);
+    assert_eq!(letters(&brought), "ab");
+}
+
+#[tokio::test]
+async fn the_upper_bound_stays_as_it_was_when_the_read_began() {
+    let server = Server::start(rows(&[(1, 'a'), (2, 'b'), (3, 'c'), (4, 'd'), (5, 'e')])).await;
+    let bounds = Since::field("t").until_query("until").lag(Duration::from_secs(60));
+    let brought = read(&since(&server, bounds.clone()), None).await;
+    let until = |n: usize| server.seen()[n].parameter("until").expect("bounded");
+    assert_eq!((until(0), until(2)), ("2023-12-31T23:59:00Z".to_owned(), until(0)));
+    let kept = serde_json::to_value(brought.position(0)).expect("JSON").to_string();
+    assert!(kept.contains("2023-12-31T23:59:00Z"), "{kept}");
+}
+
+#[tokio::test]
+async fn records_without_a_value_are_taken_or_refused_as_declared() {
+    let server =
+        Server::start(|_| Reply::json(r#"{"data":[{"t":5,"id":"a"},{"t":null,"id":"b"},{"id":"c"}],"next":null}"#))
+            .await;
+    let taken = read(&since(&server, Since::field("t")), None).await;
+    assert_eq!(letters(&taken), "abc");
+    let refused = read(&since(&server, Since::field("t").without(Without::Fail)), None).await;
+    assert_eq!(refused.error().kind(), ErrorKind::Data);
+    assert!(refused.error().to_string().contains("records=`2`"));
+    assert!(refused.emitted.is_empty());
+}
+
+#[tokio::test]
+async fn a_field_that_changed_its_type_is_not_compared() {
+    let server = Server::start(rows(&[(5, 'a')])).await;
+    let first = read(&since(&server, Since::field("t")), None).await;
+    let server =
+        Server::start(|_| Reply::json(r#"{"data":[{"t":"2024-01-01T00:00:00Z","id":"a"}],"next":null}"#)).await;
+    let changed = read(&since(&server, Since::field("t")), Some(first.last_position())).await;
+    assert_eq!(changed.error().kind(), ErrorKind::Config);
+}
+
+#[test]
+fn positions_have_a_frozen_form() {
+    let text = r#"{"since":{"time":"2024-01-01T00:00:00Z"},"reading":{"at":{"token":"3e8"},"until":"2024-02-01T00:00:00Z","highest":{"number":"7"},"pages":3,"records":30}}"#;
+    let position: RestPosition = serde_json::from_str(text).expect("the form of version 1");
+    assert_eq!(serde_json::to_string(&position).expect("JSON"), text);
+    assert_eq!(serde_json::to_string(&RestPosition::default()).expect("JSON"), "{}");
+    for at in [r#""first""#, r#"{"number":2}"#, r#"{"offset":3}"#, r#"{"link":"/r?a"}"#] {
+        let at: At = serde_json::from_str(at).expect("the form of version 1");
+        assert_ne!(at, At::Token(String::new()));
+    }
+}

@@ -1,0 +1,343 @@
+use super::*;
+use crate::model::{Position, Proof, Validity};
+
+fn config_error(builder: RestBuilder) -> String {
+    let error = builder.build().expect_err("refused");
+    assert_eq!(error.kind(), ErrorKind::Config);
+    error.to_string()
+}
+
+#[tokio::test]
+async fn follows_a_cursor_to_its_end_and_lands_each_page_as_it_came() {
+    let server = Server::start(three_pages).await;
+    let rest = by_cursor(&server).query("k", "v w").header("x-mine", "1").build().expect("a source");
+    let brought = read(&rest, None).await;
+    assert_eq!(brought.stopped(), &StopReason::Exhausted(Proof::NoNextPage));
+    assert_eq!(brought.records(), ids(1..=6));
+    assert_eq!(server.targets(), ["/r?k=v+w", "/r?k=v+w&cursor=a", "/r?k=v+w&cursor=b"]);
+    let first = brought.pages()[0];
+    assert_eq!(first.body, r#"{"data":[{"id":1},{"id":2}],"next":"a"}"#);
+    assert_eq!((first.request.as_str(), first.status), ("GET /r?k=v+w", 200));
+    assert_eq!(first.headers, [("content-type".to_owned(), "application/json".to_owned())]);
+    assert!(server.seen().iter().all(|got| got.headers.get("x-mine").is_some_and(|v| v == "1")));
+    assert!(server.seen().iter().all(|got| !got.headers.contains_key("referer")));
+    assert_eq!(brought.position(0).validity(), Validity::ShortLived { until: None });
+    assert_eq!(brought.last_position(), RestPosition::default());
+}
+
+#[tokio::test]
+async fn tokens_are_opaque_and_keep_their_own_text() {
+    let tokens = ["3e8", "9007199254740993", "\"3e8\"", "1.0", "\"a\\u0026b=\""];
+    let server = Server::start(move |got| page([got.number as u64], tokens.get(got.number).unwrap_or(&"\"\""))).await;
+    let brought = read(&by_cursor(&server).build().expect("a source"), None).await;
+    // The string and the number are the same token: that is a circle.
+    assert_eq!(brought.error().kind(), ErrorKind::Incomplete);
+    let sent: Vec<_> = server.seen().iter().filter_map(|g| g.parameter("cursor")).collect();
+    assert_eq!(sent, ["3e8", "9007199254740993"]);
+
+    let tokens = ["3e8", "1.0", "\"a\\u0026b=\""];
+    let server = Server::start(move |got| page([got.number as u64], tokens.get(got.number).unwrap_or(&"\"\""))).await;
+    let brought = read(&by_cursor(&server).build().expect("a source"), None).await;
+    assert!(brought.stopped().is_complete());
+    let sent: Vec<_> = server.seen().iter().filter_map(|g| g.parameter("cursor")).collect();
+    assert_eq!(sent, ["3e8", "1.0", "a&b="]);
+}
+
+#[tokio::test]
+async fn an_absent_cursor_ends_the_listing_but_an_absent_place_for_it_does_not() {
+    for (last, ends) in [
+        (r#"{"data":[],"meta":{}}"#, true),
+        (r#"{"data":[],"meta":{"next":null}}"#, true),
+        (r#"{"data":[],"meta":{"next":""}}"#, true),
+        (r#"{"data":[],"meta":null}"#, true),
+        (r#"{"data":[]}"#, false),
+        (r#"{"data":[],"meta":{"next":{}}}"#, false),
+    ] {
+        let server = Server::start(move |_| Reply::json(last)).await;
+        let cursor = Cursor::at("$.meta.next").query("cursor");
+        let brought = read(&by_cursor(&server).paginate(cursor.clone()).build().expect("a source"), None).await;
+        match &brought.end {
+            Ok(reason) => assert!(ends && reason.is_complete(), "{last}"),
+            Err(error) => assert!(!ends && error.to_string().contains("$.meta.next"), "{last}: {error}"),
+        }
+        let optional = read(&by_cursor(&server).paginate(cursor.optional()).build().expect("a source"), None).await;
+        assert_eq!(optional.end.is_ok(), ends || !last.contains("meta"), "{last}");
+    }
+}
+
+#[tokio::test]
+async fn a_cursor_travels_in_headers_too() {
+    let server = Server::start(|got| match got.headers.get("x-page").map(String::as_str) {
+        None => Reply::json("[1]").header("x-next", "t1"),
+        Some("t1") => Reply::json("[2]"),
+        _ => Reply::status(400, ""),
+    })
+    .await;
+    let rest = Rest::get(server.url("/r")).paginate(Cursor::in_header("x-next").header("x-page")).limits(patient());
+    assert_eq!(read(&rest.build().expect("a source"), None).await.records(), ["1", "2"]);
+}
+
+#[tokio::test]
+async fn follows_a_next_url_with_only_its_own_parameters() {
+    let server = Server::start(|got| match got.target.as_str() {
+        "/api/r?page=1&limit=10" => page([1], "\"?sort=asc\""),
+        "/api/r?sort=asc" => page([2], "\"/api/r?page=2&query=%E3%81%82\""),
+        "/api/r?page=2&query=%E3%81%82" => page([3], &format!("\"http://{}/api/x\"", got.headers["host"])),
+        "/api/x" => Reply::json(r#"{"data":null}"#),
+        other => Reply::status(404, other.to_owned()),
+    })
+    .await;
+    let rest = Rest::get(server.url("/api/r")).query("page", "1").query("limit", "10").limits(patient());
+    let rest = rest.paginate(NextUrl::at("$.next")).records("$.data[*]").build().expect("a source");
+    let brought = read(&rest, None).await;
+    assert_eq!(brought.stopped(), &StopReason::Exhausted(Proof::NoNextPage));
+    assert_eq!(brought.records(), ids(1..=3));
+    assert_eq!(brought.pages().len(), 4, "the empty last page is landed too");
+}
+
+#[tokio::test]
+async fn follows_the_link_header_by_its_relation() {
+    let server = Server::start(|got| match got.target.as_str() {
+        "/r" => {
+            Reply::json("[1]").header("link", "</r?page=0>; rel=first").header("link", "</r?page=2>; rel=\"last next\"")
+        }
+        "/r?page=2" => Reply::json("[2]").header("link", "</r?page=3>;rel=next,</r?page=1>;rel=back"),
+        _ => Reply::json("[3]").header("link", "</r?page=2>;rel=back"),
+    })
+    .await;
+    let rest = Rest::get(server.url("/r")).paginate(LinkHeader::new()).limits(patient()).build().expect("a source");
+    let brought = read(&rest, None).await;
+    assert_eq!(brought.records(), ["1", "2", "3"]);
+    assert_eq!(brought.stopped(), &StopReason::Exhausted(Proof::NoNextPage));
+}
+
+#[tokio::test]
+async fn counts_pages_from_any_number_to_the_end_that_was_declared() {
+    let server = Server::start(|got| {
+        let n: u64 = got.parameter("page").and_then(|p| p.parse().ok()).expect("a page");
+        let records = if n < 3 { format!("[{n}]") } else { "[]".to_owned() };
+        Reply::json(format!("{{\"data\":{records},\"pages\":\"3\",\"more\":\"{}\",\"total\":\"3\"}}", n < 2))
+    })
+    .await;
+    let read_by = |paginate: PageNumber| {
+        let rest = Rest::get(server.url("/r")).paginate(paginate).records("$.data[*]").limits(patient());
+        async move { read(&rest.build().expect("a source"), None).await }
+    };
+    let from_0 = PageNumber::query("page").starting_at(0).size("per_page", 1);
+    for (paginate, proof) in [
+        (from_0.clone().total_pages("$.pages"), Proof::NoNextPage),
+        (from_0.clone().until_empty(), Proof::EmptyPage),
+        (from_0.clone().has_more("$.more"), Proof::NoNextPage),
+        (from_0.clone().total("$.total"), Proof::TotalMatched(3)),
+    ] {
+        let brought = read_by(paginate).await;
+        assert_eq!(brought.stopped(), &StopReason::Exhausted(proof));
+        assert_eq!(brought.records(), ["0", "1", "2"]);
+    }
+    let limited = read_by(PageNumber::query("page").maximum(2)).await;
+    assert!(matches!(limited.stopped(), StopReason::LimitReached(_)));
+    assert_eq!(limited.records(), ["1", "2"]);
+    assert_eq!(limited.last_position(), RestPosition::default(), "a listing cut short does not count as read");
+}
+
+#[tokio::test]
+async fn offsets_go_on_by_the_records_that_came() {
+    // It gives two at most, whatever it is asked for.
+    let server = Server::start(|got| {
+        let offset: u64 = got.parameter("offset").and_then(|p| p.parse().ok()).expect("an offset");
+        let records: Vec<_> = (offset..(offset + 2).min(5)).map(|n| n.to_string()).collect();
+        Reply::json(format!("{{\"data\":[{}],\"total\":5}}", records.join(",")))
+    })
+    .await;
+    let rest = Rest::get(server.url("/r")).records("$.data[*]").limits(patient());
+    let brought = read(
+        &rest.paginate(Offset::query("offset").limit("limit", 100).total("$.total")).build().expect("a source"),
+        None,
+    )
+    .await;
+    assert_eq!(brought.records(), ["0", "1", "2", "3", "4"]);
+    assert_eq!(brought.stopped(), &StopReason::Exhausted(Proof::TotalMatched(5)));
+    assert_eq!(brought.position(0).validity(), Validity::Unstable);
+}
+
+#[tokio::test]
+async fn an_empty_page_is_not_the_end_if_the_api_says_that_there_is_more() {
+    let server = Server::start(|got| match got.parameter("offset").as_deref() {
+        Some("0") => Reply::json(r#"{"data":[1],"more":true}"#),
+        Some("1") => Reply::json(r#"{"data":[],"more":true}"#),
+        Some("3") => Reply::json(r#"{"data":[2],"more":false}"#),
+        other => Reply::status(400, format!("{other:?}")),
+    })
+    .await;
+    let rest = Rest::get(server.url("/r")).records("$.data[*]").limits(patient());
+    let paginate = Offset::query("offset").limit("limit", 2).has_more("$.more");
+    assert_eq!(read(&rest.paginate(paginate).build().expect("a source"), None).await.records(), ["1", "2"]);
+}
+
+#[tokio::test]
+async fn a_total_or_a_flag_that_is_not_one_is_an_error_that_names_the_path() {
+    for (body, path) in [
+        (r#"{"data":[1],"total":"abc"}"#, "$.total"),
+        (r#"{"data":[1]}"#, "$.total"),
+        (r#"{"data":[1],"total":1.5}"#, "$.total"),
+    ] {
+        let server = Server::start(move |_| Reply::json(body)).await;
+        let rest = Rest::get(server.url("/r")).records("$.data[*]").limits(patient());
+        let brought = read(&rest.paginate(Offset::query("o").total("$.total")).build().expect("a source"), None).await;
+        assert_eq!(brought.error().kind(), ErrorKind::Data);
+        assert!(brought.error().to_string().contains(path), "{}", brought.error());
+    }
+    for body in [r#"{"data":[1],"more":"maybe"}"#, r#"{"data":[1]}"#] {
+        let server = Server::start(move |_| Reply::json(body)).await;
+        let rest = Rest::get(server.url("/r")).records("$.data[*]").limits(patient());
+        let paginate = PageNumber::query("p").has_more("$.more");
+        let brought = read(&rest.paginate(paginate).build().expect("a source"), None).await;
+        assert!(brought.error().to_string().contains("$.more"), "{}", brought.error());
+    }
+}
+
+#[tokio::test]
+async fn fewer_records_than_the_api_claims_are_an_error_that_names_both() {
+    let server = Server::start(|got| {
+        let next = if got.parameter("cursor").is_none() { "\"a\"" } else { "null" };
+        Reply::json(format!("{{\"data\":[{}],\"next\":{next},\"total\":1000}}", got.number))
+    })
+    .await;
+    let brought = read(&by_cursor(&server).total("$.total").build().expect("a source"), None).await;
+    assert_eq!(brought.error().kind(), ErrorKind::Incomplete);
+    let text = brought.error().to_string();
+    assert!(text.contains("claimed=`1000`") && text.contains("came=`2`"), "{text}");
+    assert_eq!(brought.pages().len(), 2, "what came is landed");
+    assert_eq!(brought.last_position(), RestPosition::default());
+
+    let server = Server::start(|got| match got.parameter("offset").as_deref() {
+        Some("0") => Reply::json(r#"{"data":[1],"total":3}"#),
+        _ => Reply::json(r#"{"data":[],"total":3}"#),
+    })
+    .await;
+    let rest = Rest::get(server.url("/r")).records("$.data[*]").paginate(Offset::query("offset").total("$.total"));
+    let brought = read(&rest.limits(patient()).build().expect("a source"), None).await;
+    assert_eq!(brought.error().kind(), ErrorKind::Incomplete);
+}
+
+#[tokio::test]
+async fn notices_circles_of_tokens_and_repeated_pages() {
+    // The same token for ever, and A, B, A.
+    for tokens in [&["a"][..], &["a", "b"], &["a", "b", "c"]] {
+        let tokens = tokens.to_vec();
+        let count = tokens.len();
+        let server =
+            Server::start(move |got| page([got.number as u64], &format!("\"{}\"", tokens[got.number % tokens.len()])))
+                .await;
+        let brought = read(&by_cursor(&server).build().expect("a source"), None).await;
+        assert_eq!(brought.error().kind(), ErrorKind::Incomplete);
+        assert!(brought.error().to_string().contains("GET /r"), "{}", brought.error());
+        assert_eq!(server.seen().len(), count + 1);
+        assert_eq!(brought.records().len(), count + 1, "what came is landed");
+        assert_eq!(brought.last_position(), RestPosition::default());
+    }
+    // A page past the end that is the last page again, told apart by nothing but its records.
+    let clamped = |got: &Got| {
+        let n = got.parameter("page").and_then(|p| p.parse::<u64>().ok()).expect("a page");
+        Reply::json(format!("{{\"data\":[{}],\"page\":{n}}}", n.min(3)))
+    };
+    let server = Server::start(clamped).await;
+    let rest = Rest::get(server.url("/r")).records("$.data[*]").limits(patient());
+    let rest = rest.paginate(PageNumber::query("page").until_empty().maximum(5));
+    let brought = read(&rest.clone().build().expect("a source"), None).await;
+    assert_eq!(brought.error().kind(), ErrorKind::Incomplete);
+    assert_eq!(brought.records(), ["1", "2", "3"]);
+    let allowed = read(&rest.allow_repeated_pages().build().expect("a source"), None).await;
+    assert_eq!(allowed.records(), ["1", "2", "3", "3", "3"]);
+}
+
+#[tokio::test]
+async fn a_link_to_the_page_itself_is_a_circle() {
+    let server = Server::start(|got| page([got.number as u64], "\"/r\"")).await;
+    let rest = Rest::get(server.url("/r")).paginate(NextUrl::at("$.next")).records("$.data[*]").limits(patient());
+    let brought = read(&rest.build().expect("a source"), None).await;
+    assert_eq!((brought.error().kind(), server.seen().len()), (ErrorKind::Incomplete, 1));
+}
+
+#[tokio::test]
+async fn limits_of_a_read_keep_the_position_for_the_next() {
+    let server = Server::start(three_pages).await;
+    let rest = by_cursor(&server).max_pages(1).build().expect("a source");
+    let mut position = None;
+    let mut records = Vec::new();
+    for _ in 0..2 {
+        let brought = read(&rest, position).await;
+        assert!(matches!(brought.stopped(), StopReason::LimitReached(_)));
+        records.extend(brought.records());
+        position = Some(brought.last_position());
+    }
+    let last = read(&rest, position).await;
+    assert!(last.stopped().is_complete());
+    records.extend(last.records());
+    assert_eq!(records, ids(1..=6));
+    let brought = read(&by_cursor(&server).max_records(3).build().expect("a source"), None).await;
+    assert_eq!(brought.records(), ids(1..=4));
+}
+
+#[tokio::test]
+async fn partitions_fill_the_places_of_path_and_query() {
+    let server = Server::start(|got| Reply::json(format!("[{:?}]", got.target))).await;
+    let rest = Rest::get(server.url("/o/{org}/r")).query("from", "{from}").limits(patient());
+    let rest = rest
+        .partition("one", [("org", "a/b"), ("from", "2024-01-01T00:00:00+01:00")])
+        .partition("two", [("org", ".."), ("from", "")])
+        .build()
+        .expect("a source");
+    let partitions = rest.partitions(&Env::system()).await.expect("listed");
+    assert_eq!(partitions.iter().map(|p| p.id.0.as_str()).collect::<Vec<_>>(), ["one", "two"]);
+    for partition in &partitions {
+        let brought = read_partition(&rest, partition, None).await;
+        assert!(brought.stopped().is_complete());
+        assert!(brought.pages().iter().all(|p| p.partition == partition.id));
+    }
+    assert_eq!(server.targets()[0], "/o/a%2Fb/r?from=2024-01-01T00%3A00%3A00%2B01%3A00");
+}
+
+#[tokio::test]
+async fn reads_of_several_partitions_at_once_do_not_disturb_each_other() {
+    let server = Server::start(|got| {
+        let id = got.path().rsplit('/').next().and_then(|id| id.parse::<u64>().ok()).expect("a number");
+        match got.parameter("cursor") {
+            None => page([id * 10], "\"x\""),
+            Some(_) => page([id * 10 + 1], "null"),
+        }
+    })
+    .await;
+    let rest = Rest::get(server.url("/p/{id}")).paginate(Cursor::at("$.next").query("cursor")).records("$.data[*]");
+    let rest = (1..=3).fold(rest.limits(patient()), |rest, n| rest.partition(format!("p{n}"), [("id", n.to_string())]));
+    let rest = rest.build().expect("a source");
+    let partitions = rest.partitions(&Env::system()).await.expect("listed");
+    let reads = partitions.iter().map(|p| read_partition(&rest, p, None));
+    for (n, brought) in (1..).zip(futures::future::join_all(reads).await) {
+        assert_eq!(brought.records(), ids([n * 10, n * 10 + 1]));
+    }
+    assert_eq!(server.seen().len(), 6);
+}
+
+#[test]
+fn refuses_what_contradicts_itself_or_would_never_end() {
+    let rest = || Rest::get("http://h/r");
+    assert!(config_error(rest().paginate(Offset::query("o").limit("l", 10))).contains("never end"));
+    assert!(config_error(rest().paginate(PageNumber::query("p"))).contains("never end"));
+    assert!(config_error(rest().paginate(Cursor::at("$.n"))).contains("exactly one"));
+    assert!(config_error(rest().paginate(Cursor::at("$.n").query("c").header("c"))).contains("exactly one"));
+    assert!(config_error(rest().paginate(Cursor::at("n").query("c"))).contains("path"));
+    assert!(config_error(rest().query("c", "1").paginate(Cursor::at("$.n").query("c"))).contains("twice"));
+    assert!(config_error(rest().records("$.data[")).contains("path"));
+    assert!(config_error(rest().records("ndjson").paginate(NextUrl::at("$.n"))).contains("lines"));
+    assert!(config_error(rest().since(Since::field("t"))).contains("sent nowhere"));
+    assert!(config_error(rest().partition("p", [("unused", "1")])).contains("no place"));
+    assert!(config_error(Rest::get("http://h/{id}")).contains("no value"));
+    assert!(config_error(rest().partition("p", [("", ""); 0]).partition("p", [("", ""); 0])).contains("twice"));
+    assert!(config_error(rest().header("Authorization", "Bearer x")).contains("credentials"));
+    assert!(config_error(rest().max_pages(0)).contains("nothing"));
+    assert!(config_error(Rest::get("ftp://h/r")).contains("http"));
+    assert!(config_error(Rest::get("http://{host}/r").partition("p", [("host", "x")])).contains("host"));
+    assert!(config_error(Rest::get("http://u:p@h/r")).contains("user"));
+    assert!(config_error(rest().limits(Limits::default().with_body(1, 5 << 30))).contains("4 GiB"));
+}

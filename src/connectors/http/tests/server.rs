@@ -1,0 +1,200 @@
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use url::form_urlencoded;
+
+/// A request as it came.
+#[derive(Clone, Debug)]
+pub(super) struct Got {
+    /// Path and query.
+    pub(super) target: String,
+    pub(super) headers: BTreeMap<String, String>,
+    /// How many came before it.
+    pub(super) number: usize,
+}
+
+impl Got {
+    pub(super) fn path(&self) -> &str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+
+    pub(super) fn parameter(&self, name: &str) -> Option<String> {
+        let query = self.target.split_once('?')?.1;
+        form_urlencoded::parse(query.as_bytes()).find(|(n, _)| n == name).map(|(_, value)| value.into_owned())
+    }
+}
+
+/// What to answer.
+#[derive(Clone, Debug)]
+pub(super) struct Reply {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+    ending: Ending,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Ending {
+    Length,
+    /// The connection is closed after so many bytes of the body.
+    CutAt(usize),
+    /// In chunks, with or without the last, empty one.
+    Chunks {
+        finished: bool,
+    },
+    /// Nothing tells the length.
+    Close,
+    /// So many bytes, and then silence.
+    SilenceAt(usize),
+}
+
+impl Reply {
+    pub(super) fn json(body: impl Into<Vec<u8>>) -> Self {
+        Self { status: 200, headers: Vec::new(), body: body.into(), ending: Ending::Length }
+            .header("content-type", "application/json")
+    }
+
+    pub(super) fn status(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        Self { status, headers: Vec::new(), body: body.into(), ending: Ending::Length }
+    }
+
+    pub(super) fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.retain(|(n, _)| n != name || name == "link");
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub(super) fn cut_at(mut self, bytes: usize) -> Self {
+        self.ending = Ending::CutAt(bytes);
+        self
+    }
+
+    pub(super) fn chunked(mut self, finished: bool) -> Self {
+        self.ending = Ending::Chunks { finished };
+        self
+    }
+
+    pub(super) fn until_close(mut self) -> Self {
+        self.ending = Ending::Close;
+        self
+    }
+
+    pub(super) fn silent_at(mut self, bytes: usize) -> Self {
+        self.ending = Ending::SilenceAt(bytes);
+        self
+    }
+}
+
+/// A server on loopback that answers by a script, and remembers what came.
+pub(super) struct Server {
+    address: std::net::SocketAddr,
+    seen: Arc<Mutex<Vec<Got>>>,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    pub(super) async fn start(script: impl Fn(&Got) -> Reply + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (script, log) = (Arc::new(script), Arc::clone(&seen));
+        let task = tokio::spawn(async move {
+            let mut connections = tokio::task::JoinSet::new();
+            while let Ok((socket, _)) = listener.accept().await {
+                connections.spawn(serve(socket, Arc::clone(&script), Arc::clone(&log)));
+            }
+        });
+        Self { address, seen, task }
+    }
+
+    pub(super) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub(super) fn seen(&self) -> Vec<Got> {
+        self.seen.lock().expect("not poisoned").clone()
+    }
+
+    /// The targets of all requests, in order.
+    pub(super) fn targets(&self) -> Vec<String> {
+        self.seen().into_iter().map(|got| got.target).collect()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve<F: Fn(&Got) -> Reply>(mut socket: TcpStream, script: Arc<F>, log: Arc<Mutex<Vec<Got>>>) {
+    let mut buffer = Vec::new();
+    loop {
+        let head = loop {
+            if let Some(end) = buffer.windows(4).position(|w| w == b"\r\n\r\n") {
+                let head: Vec<u8> = buffer.drain(..end + 4).collect();
+                break String::from_utf8(head).expect("a head in text");
+            }
+            let mut piece = [0; 4096];
+            match socket.read(&mut piece).await {
+                Ok(read) if read > 0 => buffer.extend_from_slice(&piece[..read]),
+                _ => return,
+            }
+        };
+        let mut lines = head.split("\r\n");
+        let target = lines.next().and_then(|l| l.split(' ').nth(1)).expect("a request line").to_owned();
+        let headers = lines.filter_map(|l| l.split_once(": ")).map(|(n, v)| (n.to_lowercase(), v.to_owned())).collect();
+        let reply = {
+            let mut log = log.lock().expect("not poisoned");
+            let got = Got { target, headers, number: log.len() };
+            log.push(got.clone());
+            drop(log);
+            script(&got)
+        };
+        if !answer(&mut socket, reply).await {
+            return;
+        }
+    }
+}
+
+/// Whether the connection can be used again.
+async fn answer(socket: &mut TcpStream, reply: Reply) -> bool {
+    let mut head = format!("HTTP/1.1 {} Scripted\r\n", reply.status);
+    for (name, value) in &reply.headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    let (length, body) = match reply.ending {
+        Ending::Length => (true, reply.body),
+        Ending::CutAt(n) | Ending::SilenceAt(n) => {
+            head.push_str(&format!("content-length: {}\r\n", reply.body.len()));
+            (false, reply.body[..n].to_vec())
+        }
+        Ending::Chunks { finished } => {
+            head.push_str("transfer-encoding: chunked\r\n");
+            let mut chunks = Vec::new();
+            for chunk in reply.body.chunks(7_000) {
+                chunks.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+                chunks.extend_from_slice(chunk);
+                chunks.extend_from_slice(b"\r\n");
+            }
+            if finished {
+                chunks.extend_from_slice(b"0\r\n\r\n");
+            }
+            (false, chunks)
+        }
+        Ending::Close => (false, reply.body),
+    };
+    if length && !matches!(reply.status, 204 | 304) {
+        head.push_str(&format!("content-length: {}\r\n", body.len()));
+    }
+    head.push_str("\r\n");
+    let sent = socket.write_all(head.as_bytes()).await.is_ok() && socket.write_all(&body).await.is_ok();
+    if matches!(reply.ending, Ending::SilenceAt(_)) {
+        // Until the other side goes away.
+        let mut rest = Vec::new();
+        let _gone = socket.read_to_end(&mut rest).await.is_err();
+    }
+    sent && matches!(reply.ending, Ending::Length | Ending::Chunks { finished: true })
+}
