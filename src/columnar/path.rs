@@ -4,12 +4,13 @@ use crate::error::{Error, Result};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StructArray};
 use arrow::buffer::NullBuffer;
 use arrow::compute::nullif;
+use std::sync::Arc;
 
 /// The column of that name, or the one that the names between the dots lead to: there a value is null where something
 /// around it is.
 pub(super) fn resolve(rows: &RecordBatch, path: &str) -> Result<ArrayRef> {
     if let Some(column) = rows.column_by_name(path) {
-        return Ok(column.clone());
+        return Ok(Arc::clone(column));
     }
     let mut names = path.split('.');
     let mut column = names.next().and_then(|name| rows.column_by_name(name)).cloned();

@@ -82,8 +82,8 @@ pub fn field<'a>(record: &'a [u8], path: &ValuePath) -> Result<Option<&'a [u8]>>
 /// What to take on the way through a page.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Node {
-    names: BTreeMap<String, Node>,
-    indices: BTreeMap<usize, Node>,
+    names: BTreeMap<String, Self>,
+    indices: BTreeMap<usize, Self>,
     /// Slots that take this value.
     values: Vec<usize>,
     records: Option<Records>,

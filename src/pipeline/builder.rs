@@ -42,8 +42,11 @@ pub struct PipelineBuilder<S = NoSource, I = (), K = NoSink> {
     settings: Settings,
     keys_stay_in_partition: bool,
     env: Env,
-    types: PhantomData<fn() -> (S, I, K)>,
+    types: Types<S, I, K>,
 }
+
+/// The types of a pipeline are known to the compiler only.
+type Types<S, I, K> = PhantomData<fn() -> (S, I, K)>;
 
 /// Makes the stages of each shard and of each run: they begin without memory.
 pub(super) trait StageFactory: Send + Sync {
@@ -83,7 +86,7 @@ impl PipelineBuilder {
     /// Where the data comes from.
     pub fn source<S: Source>(self, source: S) -> PipelineBuilder<S, S::Item, NoSink> {
         let source: Arc<dyn AnySource> = Arc::new(TypedSource(source));
-        PipelineBuilder { source: Some(source), ..self }.retyped()
+        Self { source: Some(source), ..self }.retyped()
     }
 }
 
@@ -177,7 +180,7 @@ impl<S: Source, I: Item> PipelineBuilder<S, I, NoSink> {
         K: SinkFor<I>,
     {
         let sink: Arc<dyn AnySink> = Arc::new(TypedSink(sink));
-        PipelineBuilder { sink: Some(sink), ..self }.retyped()
+        Self { sink: Some(sink), ..self }.retyped()
     }
 }
 

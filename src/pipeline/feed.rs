@@ -112,7 +112,7 @@ struct OpenResponse {
 }
 
 enum Queued {
-    Page(Page, Reservation),
+    Page(Box<Page>, Reservation),
     /// A new owner begins: it goes on with no response of an older one.
     Fence,
     Ended(PartitionId),
@@ -169,7 +169,7 @@ impl LandingFeed {
                 // A segment that was cut in the middle by the last checkpoint is read from the log.
                 Some(handed) if handed.number == number && self.skip == 0 => {
                     let Some(handed) = self.handed.take() else { continue };
-                    self.queue.extend(handed.pages.into_iter().map(|(page, held)| Queued::Page(page, held)));
+                    self.queue.extend(handed.pages.into_iter().map(|(page, held)| Queued::Page(Box::new(page), held)));
                     self.queue.extend(handed.ended.into_iter().map(Queued::Ended));
                     break;
                 }
@@ -213,7 +213,7 @@ impl LandingFeed {
         if segment.is_fence {
             self.queue.push_back(Queued::Fence);
         }
-        self.queue.extend(segment.pages.into_iter().map(|page| Queued::Page(page, Reservation::none())));
+        self.queue.extend(segment.pages.into_iter().map(|page| Queued::Page(Box::new(page), Reservation::none())));
         self.queue.extend(segment.ended.into_iter().map(|end| Queued::Ended(end.partition)));
         Ok(())
     }
@@ -237,7 +237,7 @@ impl LandingFeed {
                     reservation: Reservation::none(),
                 }))
             }
-            Queued::Page(page, reservation) => self.take_page(page, reservation),
+            Queued::Page(page, reservation) => self.take_page(*page, reservation),
         }
     }
 

@@ -168,8 +168,8 @@ struct Epoch {
 impl Epoch {
     fn new(leading: &Program, ordered: &Program) -> Self {
         let stages = leading.stages.iter().chain(&ordered.stages);
-        let counts = |s: &Box<dyn AnyStage>| StageCounts { stage: s.name().to_owned(), ..StageCounts::default() };
-        let ledger = EpochLedger { stages: stages.map(counts).collect(), ..EpochLedger::default() };
+        let stages = stages.map(|s| StageCounts { stage: s.name().to_owned(), ..StageCounts::default() }).collect();
+        let ledger = EpochLedger { stages, ..EpochLedger::default() };
         Self { ledger, bytes: 0, since: None, may_cut: true, writer: None, rejects: None }
     }
 }

@@ -25,7 +25,7 @@ struct Seen {
     strings: bool,
     not_times: bool,
     not_dates: bool,
-    elements: Option<Box<Seen>>,
+    elements: Option<Box<Self>>,
     fields: Option<Fields>,
 }
 

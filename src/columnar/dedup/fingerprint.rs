@@ -11,6 +11,7 @@ use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, Int64T
 use sha2::{Digest, Sha256};
 use siphasher::sip128::SipHasher13;
 use std::fmt;
+use std::sync::Arc;
 
 /// Makes fingerprints: SipHash-1-3 of 128 bits.
 #[derive(Clone)]
@@ -100,9 +101,11 @@ impl Fingerprints {
 /// A column in the one form in which values of its kind are compared.
 fn prepare(column: &ArrayRef, name: &str) -> Result<ArrayRef> {
     let to = match column.data_type() {
-        DataType::UInt64 | DataType::Boolean | DataType::Decimal128(..) | DataType::Date32 => return Ok(column.clone()),
+        DataType::UInt64 | DataType::Boolean | DataType::Decimal128(..) | DataType::Date32 => {
+            return Ok(Arc::clone(column));
+        }
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Timestamp(..) => {
-            return Ok(column.clone());
+            return Ok(Arc::clone(column));
         }
         kind if kind.is_integer() => DataType::Int64,
         DataType::Float32 | DataType::Float64 => DataType::Float64,

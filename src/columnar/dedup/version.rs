@@ -3,6 +3,7 @@ use crate::error::{Error, Result};
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, Int64Type, TimeUnit, UInt64Type};
+use std::sync::Arc;
 
 /// What versions are compared as. Values of different classes are never compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +29,7 @@ const NULL: i128 = i128::MIN;
 impl Versions {
     pub(super) fn of(column: &ArrayRef, name: &str) -> Result<Self> {
         if Strings::of(column).is_some() {
-            return Ok(Self::Text(column.clone()));
+            return Ok(Self::Text(Arc::clone(column)));
         }
         let (class, numbers) = numbers(column).ok_or_else(|| {
             Error::config("deduplicate", "records cannot be ordered by this column")

@@ -106,7 +106,12 @@ impl Read<'_> {
         }
         let began = self.env.monotonic();
         let env = self.env;
-        let slept = self.unless_stopped(async { Ok(env.sleep(wait).await) }).await;
+        let slept = self
+            .unless_stopped(async {
+                env.sleep(wait).await;
+                Ok(())
+            })
+            .await;
         self.rest.client.count_wait(self.env.monotonic().saturating_sub(began));
         slept
     }

@@ -65,7 +65,7 @@ impl<'a> Read<'a> {
             pages: 0,
             records: 0,
         };
-        read.reading = from.reading.unwrap_or_else(|| read.from_start());
+        read.reading = from.reading.unwrap_or_else(|| read.beginning());
         let first = read.request(&read.reading.at)?;
         read.guard.request(&first.identity());
         Ok(read)
@@ -174,7 +174,7 @@ impl<'a> Read<'a> {
         Ok(request)
     }
 
-    fn from_start(&self) -> Reading {
+    fn beginning(&self) -> Reading {
         let until = self.rest.since.as_ref().and_then(|(since, _)| since.upper(self.env.now()));
         Reading { until, ..Reading::default() }
     }
@@ -190,7 +190,7 @@ impl<'a> Read<'a> {
         if self.rest.since.as_ref().is_some_and(|(since, _)| since.is_ordered()) {
             self.since = later(self.since.take(), self.reading.highest.take())?;
         }
-        self.reading = self.from_start();
+        self.reading = self.beginning();
         self.guard = LoopGuard::new(self.guard.seed());
         let first = self.request(&self.reading.at)?;
         self.guard.request(&first.identity());

@@ -40,7 +40,7 @@ pub(super) async fn check(env: &Env, reply: Reply, limits: &Limits) -> Result<Re
     let (kind, what) = match status {
         429 => (ErrorKind::Unavailable, "the API refuses so many requests"),
         408 | 425 | 500 | 502..=504 | 506..=599 => (ErrorKind::Unavailable, "the API fails"),
-        401 | 402 | 403 => (ErrorKind::Auth, "the API refuses the credentials"),
+        401..=403 => (ErrorKind::Auth, "the API refuses the credentials"),
         400..=599 => (ErrorKind::Config, "the API refuses the request"),
         // Never taken for an empty page: nothing says that the listing ends here.
         _ => (ErrorKind::Data, "a status without a page"),

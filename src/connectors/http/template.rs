@@ -38,11 +38,13 @@ impl Template {
 
     /// The names of its places.
     pub(super) fn names(&self) -> BTreeSet<&str> {
-        let name = |piece| match piece {
-            &Piece::Value(ref name) => Some(name.as_str()),
-            Piece::Text(_) => None,
-        };
-        self.0.iter().filter_map(name).collect()
+        self.0
+            .iter()
+            .filter_map(|piece| match piece {
+                Piece::Value(name) => Some(name.as_str()),
+                Piece::Text(_) => None,
+            })
+            .collect()
     }
 
     /// The text with `values` in their places; `encode` makes each fit for where the text goes.
