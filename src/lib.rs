@@ -1,6 +1,18 @@
 //! landfall takes data out of HTTP APIs and puts it into a warehouse exactly once, and proves it.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::await_holding_lock,
+        clippy::future_not_send,
+        clippy::mem_forget,
+        clippy::result_large_err,
+        clippy::sliced_string_as_bytes,
+        clippy::type_complexity,
+        reason = "tests are read once, on one thread"
+    )
+)]
 
 pub mod checkpoint;
 #[cfg(feature = "arrow")]

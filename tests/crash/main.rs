@@ -2,7 +2,8 @@
 //! again with a second crash inside of the recovery. After each, destination, quarantine and landing must hold what was
 //! served: nothing lost, nothing doubled. `scripts/crash-enumeration` prints the figures.
 
-#![allow(unreachable_pub, reason = "a test binary has no outside")]
+#![allow(clippy::type_complexity, unreachable_pub, reason = "a test binary has no outside")]
+#![allow(clippy::disallowed_macros, clippy::print_stdout, reason = "it prints figures")]
 
 mod faulty;
 #[path = "../pipeline/support.rs"]

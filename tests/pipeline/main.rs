@@ -1,6 +1,6 @@
 //! How a whole pipeline behaves, over a scripted source and stores in memory.
 
-#![allow(unreachable_pub, reason = "a test binary has no outside")]
+#![allow(clippy::type_complexity, unreachable_pub, reason = "a test binary has no outside")]
 
 mod support;
 
