@@ -75,3 +75,91 @@ async fn clean(store: &Store, path: &ObjectPath) {
         tracing::warn!(%path, %error, "the scratch object of the start-up probe stays");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::store::{ObjectAccess, ObjectInfo, Upload};
+    use crate::testkit::test_env;
+    use async_trait::async_trait;
+    use std::ops::Range;
+
+    /// How a store breaks the contract of a create.
+    #[derive(Clone, Copy, Debug)]
+    enum Flaw {
+        /// It looks whether there is one, and then writes.
+        LooksFirst,
+        /// It says that there is one, and overwrites it.
+        Overwrites,
+        /// It answers from a cache that knows nothing new.
+        Stale,
+        /// It tells everybody that there was one, and keeps the first: this is allowed.
+        SaysExists,
+    }
+
+    #[derive(Debug)]
+    struct Flawed(Store, Flaw);
+
+    #[async_trait]
+    impl ObjectAccess for Flawed {
+        async fn create(&self, path: &ObjectPath, bytes: Bytes) -> Result<Created> {
+            let there = self.0.get(path, None).await?.is_some();
+            match self.1 {
+                Flaw::LooksFirst if there => Ok(Created::Exists),
+                Flaw::LooksFirst => {
+                    tokio::task::yield_now().await;
+                    self.0.put(path, bytes).await?;
+                    Ok(Created::New)
+                }
+                Flaw::Overwrites => {
+                    self.0.put(path, bytes).await?;
+                    Ok(if there { Created::Exists } else { Created::New })
+                }
+                Flaw::Stale => self.0.create(path, bytes).await,
+                Flaw::SaysExists => self.0.create(path, bytes).await.map(|_| Created::Exists),
+            }
+        }
+        async fn put(&self, path: &ObjectPath, bytes: Bytes) -> Result<()> {
+            self.0.put(path, bytes).await
+        }
+        async fn upload(&self, path: &ObjectPath) -> Result<Box<dyn Upload>> {
+            self.0.upload(path).await
+        }
+        async fn get(&self, path: &ObjectPath, range: Option<Range<u64>>) -> Result<Option<Bytes>> {
+            if matches!(self.1, Flaw::Stale) { Ok(None) } else { self.0.get(path, range).await }
+        }
+        async fn list(&self, prefix: &ObjectPath) -> Result<Vec<ObjectInfo>> {
+            self.0.list(prefix).await
+        }
+        async fn rename(&self, from: &ObjectPath, to: &ObjectPath) -> Result<bool> {
+            self.0.rename(from, to).await
+        }
+        async fn delete(&self, path: &ObjectPath) -> Result<()> {
+            self.0.delete(path).await
+        }
+    }
+
+    #[tokio::test]
+    async fn refuses_stores_that_would_let_two_owners_overwrite_each_other() {
+        for (flaw, said) in [
+            (Flaw::LooksFirst, "ignores the condition"),
+            (Flaw::Overwrites, "ignores the condition"),
+            (Flaw::Stale, "what was just written"),
+        ] {
+            let store = Store::new(Flawed(Store::memory(), flaw));
+            let prefix = ObjectPath::parse("state").expect("a valid name");
+            let error = probe(&store, &prefix, &test_env(1)).await.expect_err("refused");
+            assert_eq!(error.kind(), ErrorKind::Config, "{flaw:?}: {error}");
+            assert!(error.to_string().contains(said) && error.hint().is_some(), "{flaw:?}: {error}");
+            let left = store.list(&ObjectPath::root()).await.expect("list");
+            assert!(left.is_empty(), "{flaw:?}: the scratch object stays");
+        }
+    }
+
+    #[tokio::test]
+    async fn forgives_a_store_that_meets_its_own_tries() {
+        let store = Store::new(Flawed(Store::memory(), Flaw::SaysExists));
+        probe(&store, &ObjectPath::root(), &test_env(1)).await.expect("accepted");
+    }
+}

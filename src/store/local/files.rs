@@ -71,8 +71,7 @@ impl Files {
         }
     }
 
-    /// The file of an object.
-    pub(super) fn object(&self, operation: &'static str, path: &ObjectPath) -> Result<PathBuf> {
+    fn usable(&self, operation: &'static str) -> Result<()> {
         if let Some(folder) = self.broken.get() {
             return Err(Error::unavailable(
                 operation,
@@ -82,6 +81,12 @@ impl Files {
             .with("path", folder.display())
             .with_hint("check the disk and the system's log, then start again"));
         }
+        Ok(())
+    }
+
+    /// The file of an object.
+    pub(super) fn object(&self, operation: &'static str, path: &ObjectPath) -> Result<PathBuf> {
+        self.usable(operation)?;
         if path.as_str().split('/').next().is_none_or(|first| first.is_empty() || first == TEMP) {
             return Err(Error::config(operation, "not a name for an object").with("name", path));
         }
@@ -151,6 +156,7 @@ impl Files {
     }
 
     pub(super) fn list(&self, operation: &'static str, prefix: &ObjectPath) -> Result<Vec<ObjectInfo>> {
+        self.usable(operation)?;
         let mut found = Vec::new();
         let mut folders = vec![prefix.clone()];
         if *prefix != ObjectPath::root() {
