@@ -39,9 +39,11 @@ fn path(name: &str) -> ObjectPath {
 #[derive(Debug, Default)]
 struct Scripted {
     inner: InMemory,
-    script: Mutex<Option<(&'static str, fn() -> Refusal)>>,
+    script: Mutex<Option<Script>>,
     parts: Arc<Parts>,
 }
+
+type Script = (&'static str, fn() -> Refusal);
 
 #[derive(Debug, Default)]
 struct Parts {

@@ -222,6 +222,16 @@ fn a_new_folder_is_made_and_its_name_synced() {
 }
 
 #[tokio::test]
+async fn a_uri_and_a_path_lead_to_the_same_folder() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let one = Store::from_uri(&format!("file://{}/a%20b", folder.path().display())).expect("open");
+    one.put(&path("x"), "1".into()).await.expect("put");
+    let other = Store::from_uri(&format!("{}/a b", folder.path().display())).expect("open");
+    assert_eq!(other.get(&path("x"), None).await.expect("get"), Some("1".into()));
+    assert!(Store::from_uri("memory://").expect("open").get(&path("x"), None).await.expect("get").is_none());
+}
+
+#[tokio::test]
 async fn links_are_not_followed() {
     let (store, folder) = open(&test_env(1));
     let outside = tempfile::tempdir().expect("a folder");
