@@ -1,3 +1,6 @@
+#[cfg(test)]
+mod tests;
+
 use super::record::{WAY_OUT, check_format, seal, unseal};
 use super::{ChainId, CheckpointStore};
 use crate::error::{Error, Result};

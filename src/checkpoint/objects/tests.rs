@@ -1,0 +1,306 @@
+use super::*;
+use crate::checkpoint::chain::{Chain, ChainReader, probe};
+use crate::env::Env;
+use crate::error::ErrorKind;
+use crate::store::{MemoryStore, ObjectAccess, ObjectInfo, Upload};
+use futures::FutureExt;
+use std::ops::Range;
+use tokio::sync::Notify;
+
+fn id() -> ChainId {
+    ChainId::named("orders/checkpoints/0000").expect("a name")
+}
+
+type Hold = Arc<Mutex<Option<Arc<Notify>>>>;
+
+/// Objects in memory with a listing of choice, lost answers, and gets that wait.
+#[derive(Clone, Debug, Default)]
+struct Odd {
+    inner: MemoryStore,
+    /// What a listing gives instead of what is there.
+    listing: Arc<Mutex<Option<Vec<&'static str>>>>,
+    /// The next get has happened when it waits for this.
+    hold_get: Hold,
+    /// The next create waits for this before it happens.
+    hold_create: Hold,
+    /// Answers of creates, given without and with effect.
+    answers: Arc<Mutex<Vec<(bool, Result<Created, ErrorKind>)>>>,
+}
+
+impl Odd {
+    fn checkpoints(&self) -> StoreCheckpoints {
+        StoreCheckpoints::new(&Store::new(self.clone()), "state").expect("a name")
+    }
+
+    fn list_as(&self, names: &[&'static str]) {
+        *self.listing.lock().expect("no panic") = Some(names.to_vec());
+    }
+
+    async fn names(&self) -> Vec<String> {
+        self.inner.list(&ObjectPath::root()).await.expect("memory").iter().map(|o| o.path.to_string()).collect()
+    }
+
+    async fn steps(&self) -> Vec<u64> {
+        let names = self.names().await;
+        names.iter().filter_map(|n| n.strip_prefix("state/orders/checkpoints/0000/boundary/")?.parse().ok()).collect()
+    }
+}
+
+fn hold_next(hold: &Hold) -> Arc<Notify> {
+    let go = Arc::new(Notify::new());
+    *hold.lock().expect("no panic") = Some(Arc::clone(&go));
+    go
+}
+
+async fn wait(hold: &Hold) {
+    let held = hold.lock().expect("no panic").take();
+    if let Some(go) = held {
+        go.notified().await;
+    }
+}
+
+fn path(name: &str) -> ObjectPath {
+    ObjectPath::parse(name).expect("a name")
+}
+
+#[async_trait]
+impl ObjectAccess for Odd {
+    async fn create(&self, path: &ObjectPath, bytes: Bytes) -> Result<Created> {
+        wait(&self.hold_create).await;
+        let planned = self.answers.lock().expect("no panic").pop();
+        match planned {
+            Some((effect, answer)) => {
+                if effect {
+                    self.inner.create(path, bytes).await?;
+                }
+                answer.map_err(|kind| Error::new(kind, "odd", "fault"))
+            }
+            None => self.inner.create(path, bytes).await,
+        }
+    }
+    async fn put(&self, path: &ObjectPath, bytes: Bytes) -> Result<()> {
+        self.inner.put(path, bytes).await
+    }
+    async fn upload(&self, path: &ObjectPath) -> Result<Box<dyn Upload>> {
+        self.inner.upload(path).await
+    }
+    async fn get(&self, path: &ObjectPath, range: Option<Range<u64>>) -> Result<Option<Bytes>> {
+        let found = self.inner.get(path, range).await;
+        wait(&self.hold_get).await;
+        found
+    }
+    async fn list(&self, prefix: &ObjectPath) -> Result<Vec<ObjectInfo>> {
+        let listed = self.inner.list(prefix).await?;
+        let listing = self.listing.lock().expect("no panic").clone();
+        Ok(match listing {
+            None => listed,
+            Some(names) => listed.into_iter().filter(|o| names.contains(&o.path.file_name())).collect(),
+        })
+    }
+    async fn rename(&self, from: &ObjectPath, to: &ObjectPath) -> Result<bool> {
+        self.inner.rename(from, to).await
+    }
+    async fn delete(&self, path: &ObjectPath) -> Result<()> {
+        self.inner.delete(path).await
+    }
+}
+
+async fn advance(checkpoints: &StoreCheckpoints, steps: std::ops::RangeInclusive<u64>) {
+    for to in steps {
+        checkpoints.advance_boundary(&id(), to).await.expect("advances");
+    }
+}
+
+#[tokio::test]
+async fn a_chain_lives_in_memory_and_in_a_folder() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for store in [Store::memory(), Store::local(folder.path()).expect("opens")] {
+        let checkpoints = StoreCheckpoints::new(&store, "state").expect("a name");
+        let shared: Arc<dyn CheckpointStore> = Arc::new(checkpoints.clone());
+        probe(&shared, &Env::system()).await.expect("keeps conditions");
+        let mut old = Chain::open(Arc::clone(&shared), id(), Env::system()).await.expect("opens").chain;
+        for number in 2..=6 {
+            assert_eq!(old.append(Bytes::from(vec![0; 100_000])).await.expect("appends"), number);
+        }
+        assert_eq!(old.collect(3).await.expect("collects"), 3);
+
+        // Another process: nothing is shared but the objects.
+        let other = Arc::new(StoreCheckpoints::new(&store, "state").expect("a name"));
+        let opened = Chain::open(Arc::<StoreCheckpoints>::clone(&other), id(), Env::system()).await.expect("opens");
+        assert_eq!(opened.newest_data.map(|r| (r.number, r.payload.len())), Some((6, 100_000)));
+        assert_eq!(old.append(Bytes::new()).await.expect_err("fenced").kind(), ErrorKind::Fenced);
+        assert_eq!(other.boundary(&id()).await.expect("reads"), 3);
+        assert_eq!(other.numbers(&id()).await.expect("lists"), [4, 5, 6, 7]);
+        assert!(ChainReader::new(other, id()).read(6).await.expect("reads").is_some());
+    }
+}
+
+#[tokio::test]
+async fn objects_have_the_names_that_are_written_down_and_others_are_no_records() {
+    let store = Odd::default();
+    let checkpoints = store.checkpoints();
+    assert_eq!(
+        (checkpoints.prefix().as_str(), checkpoints.objects().map(|o| o.1.to_string())),
+        ("state", Some("state".to_owned()))
+    );
+    checkpoints.create(&id(), 7, Bytes::from_static(b"record")).await.expect("creates");
+    checkpoints.advance_boundary(&id(), 3).await.expect("advances");
+    let names = ["boundary/00000000000000000001", "00000000000000000007.rec"]
+        .map(|n| format!("state/orders/checkpoints/0000/{n}"));
+    let mut found = store.names().await;
+    found.reverse();
+    assert_eq!(found, names);
+    let step = store.inner.get(&path(&names[0]), None).await.expect("memory").expect("is there");
+    let line = b"{\"format\":\"landfall-boundary/1\",\"chain\":\"orders/checkpoints/0000\",\"step\":1,\"boundary\":3}\ncrc32c=";
+    assert!(step.starts_with(line), "{step:?}");
+    for beside in ["x.rec", "7.rec", "0000/00000000000000000009.rec", "00000000000000000008.json"] {
+        store.put(&path(&format!("state/orders/checkpoints/0000/{beside}")), Bytes::new()).await.expect("memory");
+    }
+    assert_eq!(checkpoints.numbers(&id()).await.expect("lists"), [7]);
+}
+
+#[tokio::test]
+async fn old_steps_are_deleted_but_for_the_anchors() {
+    let store = Odd::default();
+    let checkpoints = store.checkpoints();
+    advance(&checkpoints, 1..=2 * KEPT + 10).await;
+    let expected: Vec<u64> = [KEPT].into_iter().chain(KEPT + 11..=2 * KEPT + 10).collect();
+    assert_eq!(store.steps().await, expected);
+    checkpoints.advance_boundary(&id(), 5).await.expect("nothing to do");
+    assert_eq!(checkpoints.boundary(&id()).await.expect("reads"), 2 * KEPT + 10);
+    assert_eq!(store.steps().await, expected);
+}
+
+#[tokio::test]
+async fn rule_4_the_boundary_is_found_without_any_listing() {
+    let store = Odd::default();
+    let writer = store.checkpoints();
+    store.list_as(&[]);
+    for upto in [1, 2, KEPT - 1, KEPT, KEPT + 1, KEPT + 2, 3 * KEPT + 7] {
+        let from = writer.boundary(&id()).await.expect("reads") + 1;
+        advance(&writer, from..=upto).await;
+        assert_eq!(store.checkpoints().boundary(&id()).await.expect("reads"), upto, "by a new process");
+    }
+}
+
+#[tokio::test]
+async fn rule_4_a_process_that_was_paused_for_long_sees_the_boundary_that_others_have_moved() {
+    for missed in [1, KEPT - 1, KEPT, KEPT + 1, 5 * KEPT + 3] {
+        let store = Odd::default();
+        let zombie = store.checkpoints();
+        advance(&zombie, 1..=5).await;
+        advance(&store.checkpoints(), 6..=5 + missed).await;
+        // A paused creator puts step 5 back, long after it was deleted, and no listing tells of a later one.
+        let five = StoredStep { format: "landfall-boundary/1".into(), chain: id().to_string(), step: 5, boundary: 5 };
+        let mut bytes = serde_json::to_vec(&five).expect("json");
+        seal(&mut bytes);
+        store.inner.create(&zombie.step(&id(), 5).expect("a name"), bytes.into()).await.expect("memory");
+        store.list_as(&["00000000000000000005"]);
+        for process in [&zombie, &store.checkpoints()] {
+            assert_eq!(process.boundary(&id()).await.expect("reads"), 5 + missed, "missed {missed}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn rule_4_a_process_paused_between_two_reads_is_not_deceived() {
+    let store = Odd::default();
+    let slow = store.checkpoints();
+    advance(&slow, 1..=5).await;
+    // It has seen that step 6 is absent, and is paused; then 6 comes, and goes.
+    let go = hold_next(&store.hold_get);
+    let chain = id();
+    let mut reading = slow.boundary(&chain);
+    assert!((&mut reading).now_or_never().is_none(), "it is held");
+    advance(&store.checkpoints(), 6..=2 * KEPT + 20).await;
+    go.notify_one();
+    assert_eq!(reading.await.expect("reads"), 2 * KEPT + 20);
+}
+
+#[tokio::test]
+async fn rule_4_a_step_created_in_a_place_that_was_emptied_does_not_count() {
+    for to in [9, KEPT + 100] {
+        let store = Odd::default();
+        let (zombie, others) = (store.checkpoints(), store.checkpoints());
+        advance(&zombie, 1..=5).await;
+        let chain = id();
+        let go = hold_next(&store.hold_create);
+        let mut advancing = zombie.advance_boundary(&chain, to);
+        assert!((&mut advancing).now_or_never().is_none(), "it is held");
+        advance(&others, 6..=KEPT + 50).await;
+        go.notify_one();
+        advancing.await.expect("advances");
+        assert!(store.steps().await.starts_with(&[6]), "step 6 was put back");
+        for process in [&zombie, &others, &store.checkpoints()] {
+            assert_eq!(process.boundary(&chain).await.expect("reads"), to.max(KEPT + 50));
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_boundary_moves_whatever_a_create_answers() {
+    for (effect, answer) in [(true, Created::Exists), (false, Created::Exists)] {
+        let store = Odd::default();
+        store.answers.lock().expect("no panic").push((effect, Ok(answer)));
+        let checkpoints = store.checkpoints();
+        checkpoints.advance_boundary(&id(), 4).await.expect("advances");
+        assert_eq!(checkpoints.boundary(&id()).await.expect("reads"), 4);
+    }
+    let store = Odd::default();
+    *store.answers.lock().expect("no panic") = vec![(false, Ok(Created::Exists)); 99];
+    let error = store.checkpoints().advance_boundary(&id(), 4).await.expect_err("refused for ever");
+    assert!(error.is_transient(), "{error}");
+    *store.answers.lock().expect("no panic") = vec![(true, Err(ErrorKind::Ambiguous))];
+    let checkpoints = store.checkpoints();
+    assert_eq!(checkpoints.advance_boundary(&id(), 4).await.expect_err("told").kind(), ErrorKind::Ambiguous);
+    checkpoints.advance_boundary(&id(), 4).await.expect("may be repeated");
+    assert_eq!(store.steps().await, [1]);
+}
+
+#[tokio::test]
+async fn two_that_advance_at_the_same_time_both_get_at_least_what_they_asked_for() {
+    let store = Odd::default();
+    let (one, two) = (store.checkpoints(), store.checkpoints());
+    let chain = id();
+    let go = hold_next(&store.hold_get);
+    let mut advancing = one.advance_boundary(&chain, 5);
+    assert!((&mut advancing).now_or_never().is_none(), "it is held");
+    advance(&two, 3..=3).await;
+    go.notify_one();
+    advancing.await.expect("advances");
+    for process in [&one, &two] {
+        assert_eq!(process.boundary(&chain).await.expect("reads"), 5);
+    }
+    assert_eq!(store.steps().await, [1, 2]);
+}
+
+#[tokio::test]
+async fn rule_8_a_damaged_boundary_halts_and_names_the_object() {
+    let chain = "orders/checkpoints/0000";
+    let stored = |format: &str, chain: &str, step| {
+        let step = StoredStep { format: format.to_owned(), chain: chain.to_owned(), step, boundary: 1 };
+        let mut bytes = serde_json::to_vec(&step).expect("json");
+        seal(&mut bytes);
+        bytes
+    };
+    let mut flipped = stored("landfall-boundary/1", chain, 1);
+    flipped[50] ^= 1;
+    for (bytes, kind) in [
+        (flipped, ErrorKind::Corrupt),
+        (Vec::new(), ErrorKind::Corrupt),
+        (stored("landfall-boundary/1", chain, 2), ErrorKind::Corrupt),
+        (stored("landfall-boundary/1", "orders/checkpoints/0001", 1), ErrorKind::Corrupt),
+        (stored("landfall-record/1", chain, 1), ErrorKind::Corrupt),
+        (stored("landfall-boundary/2", chain, 1), ErrorKind::Config),
+    ] {
+        let store = Odd::default();
+        let checkpoints = store.checkpoints();
+        let object = checkpoints.step(&id(), 1).expect("a name");
+        store.put(&object, bytes.into()).await.expect("memory");
+        let error = checkpoints.boundary(&id()).await.expect_err("damage");
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(error.to_string().contains(object.as_str()), "{error}");
+        assert_eq!(checkpoints.advance_boundary(&id(), 9).await.expect_err("damage").kind(), kind);
+        assert_eq!(store.steps().await, [1]);
+    }
+}
