@@ -132,6 +132,7 @@ impl Chain {
                     return Ok(Opened { chain, newest_data });
                 }
                 Settled::Lost(theirs) => {
+                    // A leftover in a place that was collected must not be stepped over.
                     counts(&access, fence.number).await?;
                     let theirs = taken(&access, &claim, head.as_ref(), fence.number, theirs).await?;
                     if theirs.record.kind == RecordKind::Data {
@@ -234,7 +235,6 @@ impl Chain {
         match self.access.create(number, &bytes).await? {
             Settled::Mine => counts(&self.access, number).await?,
             Settled::Lost(theirs) => {
-                counts(&self.access, number).await?;
                 taken(&self.access, &self.claim, Some(&self.head), number, theirs).await?;
                 return Err(self.access.corrupt(number, STRANGER).with_hint(WAY_OUT));
             }

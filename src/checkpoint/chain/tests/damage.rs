@@ -139,6 +139,23 @@ async fn rule_8_a_missing_newest_data_record_halts() {
 }
 
 #[tokio::test]
+async fn rule_8_fences_that_name_a_fence_as_the_newest_data_record_halt() {
+    for (fences, found_at, says) in [(1, 4, "names another newest data record"), (2, 1, "is not one")] {
+        let bench = Bench::new();
+        bench.filled(3).await;
+        for _ in 0..fences {
+            bench.open().await;
+        }
+        for number in 4..4 + fences {
+            let parent = Some(Record::digest(&bench.raw(number - 1).await.expect("is there")));
+            let wrong = Record { newest_data: Some(1), parent, ..bench.record(number).await };
+            bench.replace(number, wrong.encode(&bench.id).expect("encodes")).await;
+        }
+        halts(&bench, ErrorKind::Corrupt, found_at, says).await;
+    }
+}
+
+#[tokio::test]
 async fn rule_8_a_foreign_record_above_the_own_fence_halts() {
     let bench = Bench::new();
     let mut chain = bench.filled(2).await;

@@ -140,6 +140,36 @@ async fn rule_4_a_fence_that_lands_on_a_collected_number_does_not_count() {
 }
 
 #[tokio::test]
+async fn rule_4_a_leftover_on_a_collected_number_is_not_stepped_over() {
+    let bench = Bench::new();
+    let store = bench.view();
+    let mut zombie = bench.open_on(&store).await.expect("opens").chain;
+    for number in [2, 3] {
+        zombie.append(payload(number)).await.expect("owns it");
+    }
+    let (late, slow) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    store.plan(Op::Create, [Fault::Held(Arc::clone(&late))]);
+    let mut appending = Box::pin(zombie.append(payload(4)));
+    start(&mut appending);
+    let opener = bench.view();
+    opener.plan(Op::Create, [Fault::Held(Arc::clone(&slow))]);
+    let mut opening = Box::pin(bench.open_on(&opener));
+    start(&mut opening);
+
+    let mut owner = bench.open().await.chain;
+    for number in [5, 6] {
+        owner.append(payload(number)).await.expect("owns it");
+    }
+    owner.collect(4).await.expect("collects");
+    late.notify_one();
+    appending.await.expect_err("its place is gone");
+    assert_eq!(bench.numbers().await, [4, 5, 6]);
+    slow.notify_one();
+    let error = opening.await.expect_err("the chain went on");
+    assert_eq!(error.kind(), ErrorKind::Fenced, "no damage: {error}");
+}
+
+#[tokio::test]
 async fn rule_4_a_record_whose_boundary_cannot_be_read_is_in_doubt() {
     let bench = Bench::new();
     let store = bench.view();

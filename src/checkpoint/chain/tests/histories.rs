@@ -242,7 +242,7 @@ async fn check(store: Stormy, id: ChainId, env: Env) {
 #[test]
 fn every_history_is_linear_and_holds_what_was_acknowledged() {
     let mut sums = [0; 3];
-    for seed in 0..200 {
+    for seed in 0..100 {
         let happened = std::panic::catch_unwind(|| run(seed)).unwrap_or_else(|_| panic!("seed {seed}"));
         for (sum, n) in sums.iter_mut().zip(happened) {
             *sum += n;
