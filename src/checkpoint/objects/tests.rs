@@ -11,6 +11,9 @@ fn id() -> ChainId {
     ChainId::named("orders/checkpoints/0000").expect("a name")
 }
 
+/// Whether a create has effect, and what it answers.
+type Answer = (bool, Result<Created, ErrorKind>);
+
 type Hold = Arc<Mutex<Option<Arc<Notify>>>>;
 
 /// Objects in memory with a listing of choice, lost answers, and gets that wait.
@@ -24,7 +27,7 @@ struct Odd {
     /// The next create waits for this before it happens.
     hold_create: Hold,
     /// Answers of creates, given without and with effect.
-    answers: Arc<Mutex<Vec<(bool, Result<Created, ErrorKind>)>>>,
+    answers: Arc<Mutex<Vec<Answer>>>,
 }
 
 impl Odd {

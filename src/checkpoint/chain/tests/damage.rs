@@ -81,7 +81,7 @@ async fn rule_8_a_newer_format_asks_for_an_upgrade() {
     bench.filled(3).await;
     let stored = bench.raw(3).await.expect("is there");
     let text = String::from_utf8(stored.to_vec()).expect("text").replacen("landfall-record/1", "landfall-record/2", 1);
-    let mut newer = text[..text.len() - 17].as_bytes().to_vec();
+    let mut newer = text.as_bytes()[..text.len() - 17].to_vec();
     crate::checkpoint::record::seal(&mut newer);
     bench.replace(3, newer.into()).await;
     halts(&bench, ErrorKind::Config, 3, "upgrade").await;

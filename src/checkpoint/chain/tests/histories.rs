@@ -214,7 +214,8 @@ async fn check(store: Stormy, id: ChainId, env: Env) {
     let mut before: Option<(Record, String)> = None;
     let mut data = BTreeMap::new();
     for number in 1..=head {
-        let bytes = match store.world().removed.get(&number).cloned() {
+        let removed = store.world().removed.get(&number).cloned();
+        let bytes = match removed {
             Some(bytes) => {
                 assert!(number <= boundary, "record {number} was deleted above boundary {boundary}");
                 bytes
