@@ -1,0 +1,162 @@
+//! From the spec to the typed pipeline.
+
+use crate::place::Place;
+use crate::spec::{self, Auth, Paginate, Spec};
+use landfall::checkpoint::StoreCheckpoints;
+use landfall::columnar::{ColumnType, Columns, Decode, Dedup, Limit, Validate};
+use landfall::connectors::http::{
+    ApiKey, Basic, Bearer, Cursor, LinkHeader, NextUrl, Offset, PageNumber, Rest, Secret, Since,
+};
+use landfall::connectors::parquet::ParquetDataset;
+use landfall::landing::Landing;
+use landfall::pipeline::{Pipeline, Settings};
+use landfall::sink::Quarantine;
+use landfall::{Error, Result};
+use std::ops::Bound;
+
+/// The pipeline that `spec` describes.
+///
+/// # Errors
+/// `Config`, saying what in the spec is wrong.
+pub(crate) fn pipeline(spec: &Spec) -> Result<Pipeline> {
+    let state = Place::open(&spec.state)?;
+    let dataset = Place::open(&spec.sink.parquet)?;
+    let quarantine = match &spec.quarantine {
+        Some(place) => {
+            let place = Place::open(&place.to)?;
+            Quarantine::in_store(&place.store, &place.prefix)?
+        }
+        None => Quarantine::in_store(&state.store, &state.below("quarantine"))?,
+    };
+    let mut builder = Pipeline::named(&spec.name)
+        .source(source(&spec.source)?)
+        .land(Landing::in_store(&state.store, &state.below("raw"))?)
+        .stage(decode(spec)?)
+        .stage(validate(&spec.validate)?);
+    if let Some(dedup) = &spec.dedup {
+        builder = builder.stage(Dedup::by(&dedup.key));
+    }
+    builder
+        .sink(ParquetDataset::in_store(&dataset.store, &dataset.prefix)?.partition_by(&spec.sink.partition_by)?)
+        .quarantine(quarantine)
+        .checkpoints(StoreCheckpoints::new(&state.store, &state.below("checkpoints"))?)
+        .settings(settings(&spec.run)?)
+        .build()
+}
+
+fn source(spec: &spec::Source) -> Result<Rest> {
+    let mut source = Rest::get(&spec.url);
+    if let Some(records) = records(spec) {
+        source = source.records(records);
+    }
+    for (name, value) in &spec.query {
+        source = source.query(name, value);
+    }
+    source = match &spec.auth {
+        None => source,
+        Some(Auth::Bearer { env }) => source.auth(Bearer::from_env(env)),
+        Some(Auth::Basic { user, password_env }) => source.auth(Basic::new(user, Secret::from_env(password_env))),
+        Some(Auth::Header { name, env }) => source.auth(ApiKey::header(name, Secret::from_env(env))),
+        Some(Auth::Query { name, env }) => source.auth(ApiKey::query(name, Secret::from_env(env))),
+    };
+    source = match &spec.paginate {
+        None => source,
+        Some(Paginate::Cursor { at, query }) => source.paginate(Cursor::at(at).query(query)),
+        Some(Paginate::Link) => source.paginate(LinkHeader::new()),
+        Some(Paginate::NextUrl { at }) => source.paginate(NextUrl::at(at)),
+        Some(Paginate::Page { query, first, total }) => {
+            let pages = PageNumber::query(query).starting_at(*first);
+            source.paginate(match total {
+                Some(total) => pages.total(total),
+                None => pages.until_empty(),
+            })
+        }
+        Some(Paginate::Offset { query, limit_query, limit, total }) => {
+            let pages = Offset::query(query).limit(limit_query, *limit);
+            source.paginate(match total {
+                Some(total) => pages.total(total),
+                None => pages.until_empty(),
+            })
+        }
+    };
+    if let Some(since) = &spec.since {
+        let mut wanted = Since::field(&since.field).query(&since.query);
+        if let Some(overlap) = &since.overlap {
+            wanted = wanted.overlap(spec::duration("overlap", overlap)?);
+        }
+        source = source.since(wanted);
+    }
+    source.build()
+}
+
+fn records(source: &spec::Source) -> Option<&str> {
+    if source.ndjson { Some("ndjson") } else { source.records.as_deref() }
+}
+
+fn decode(spec: &Spec) -> Result<Decode> {
+    let mut decode = Decode::json();
+    if let Some(records) = records(&spec.source) {
+        decode = decode.records(records);
+    }
+    decode = if spec.schema.trim() == "infer" { decode.infer() } else { decode.schema(columns(&spec.schema)?) };
+    decode.check()?;
+    Ok(decode)
+}
+
+/// Columns as text are the inside of a `struct<…>`.
+fn columns(text: &str) -> Result<Columns> {
+    match format!("struct<{}>", text.trim().trim_end_matches(',')).parse()? {
+        ColumnType::Struct(columns) => Ok(columns),
+        other => Err(Error::config("read spec", "the schema is not a list of columns").with("schema", other)),
+    }
+}
+
+fn validate(spec: &spec::Validation) -> Result<Validate> {
+    let mut validate = Validate::new();
+    for column in &spec.required {
+        validate = validate.required(column);
+    }
+    for (column, range) in &spec.range {
+        let bound = |value: &Option<toml::Value>| match value {
+            Some(value) => limit(column, value).map(Bound::Included),
+            None => Ok(Bound::Unbounded),
+        };
+        validate = validate.range(column, (bound(&range.min)?, bound(&range.max)?));
+    }
+    for (column, pattern) in &spec.pattern {
+        validate = validate.pattern(column, pattern);
+    }
+    for (column, values) in &spec.one_of {
+        let values = values.iter().map(|v| limit(column, v)).collect::<Result<Vec<_>>>()?;
+        validate = validate.one_of(column, values);
+    }
+    validate.check()?;
+    Ok(validate)
+}
+
+fn limit(column: &str, value: &toml::Value) -> Result<Limit> {
+    Ok(match value {
+        toml::Value::Integer(n) => (*n).into(),
+        toml::Value::Float(n) => (*n).into(),
+        toml::Value::String(text) => text.as_str().into(),
+        toml::Value::Datetime(time) => time.to_string().as_str().into(),
+        _ => return Err(Error::config("read spec", "a limit is a number or text").with("column", column)),
+    })
+}
+
+fn settings(run: &spec::Run) -> Result<Settings> {
+    let mut settings = Settings::default();
+    if let Some(records) = run.epoch_records {
+        settings.epoch_records = records;
+    }
+    if let Some(mib) = run.epoch_mib {
+        settings.epoch_bytes = mib << 20;
+    }
+    if let Some(age) = &run.epoch_age {
+        settings.epoch_age = spec::duration("epoch_age", age)?;
+    }
+    if let Some(mib) = run.memory_mib {
+        settings.memory_bytes = mib << 20;
+    }
+    Ok(settings)
+}

@@ -1,0 +1,102 @@
+//! Loads any JSON API into a Parquet dataset, as one spec in TOML says. Run it again and again: it goes on where it was.
+//!
+//! `cargo run --release --example ingest -- orders.toml` prints the ledger as a table; with `--json`, as JSON.
+//!
+//! The exit code is 0 if everything was read to a proven end and committed. Else it says what to do: 2 change the spec or the
+//! command, 3 renew the credentials, 4 try again later, 5 look at the data, 6 something is missing at the source, 7 another
+//! instance has taken over, 8 state is damaged, 9 start again (the outcome of a write is not known), 10 report a bug, 130 it
+//! was stopped: start again to go on.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_macros, reason = "it is a program")]
+#![allow(clippy::disallowed_methods, reason = "it runs on the machine's clock")]
+
+mod build;
+mod place;
+#[path = "../progress/mod.rs"]
+mod progress;
+mod spec;
+
+use landfall::pipeline::RunReport;
+use landfall::{Error, ErrorKind, Result};
+use spec::Spec;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_writer(std::io::stderr)
+        .init();
+    match ingest().await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            exit_code(error.kind())
+        }
+    }
+}
+
+async fn ingest() -> Result<ExitCode> {
+    let (path, json) = arguments(std::env::args().skip(1))?;
+    let pipeline = build::pipeline(&Spec::read(&path)?)?;
+    match progress::watch(pipeline.start()).await {
+        Ok(report) => {
+            show(&report, json)?;
+            let stopped = if report.stopped { ErrorKind::Cancelled } else { ErrorKind::Incomplete };
+            Ok(if report.is_complete() { ExitCode::SUCCESS } else { exit_code(stopped) })
+        }
+        Err(failure) => {
+            for other in failure.others() {
+                eprintln!("error: {other}");
+            }
+            if failure.report().epochs > 0 {
+                eprintln!("{} records were committed before it failed", failure.report().ledger.staged);
+            }
+            Err(failure.into())
+        }
+    }
+}
+
+fn arguments(arguments: impl Iterator<Item = String>) -> Result<(PathBuf, bool)> {
+    let usage = || Error::config("read arguments", "usage: ingest <spec.toml> [--json]");
+    let (mut path, mut json) = (None, false);
+    for argument in arguments {
+        match argument.as_str() {
+            "--json" => json = true,
+            flag if flag.starts_with("--") => return Err(usage().with("unknown", flag)),
+            _ if path.is_some() => return Err(usage().with("unexpected", argument)),
+            _ => path = Some(PathBuf::from(argument)),
+        }
+    }
+    Ok((path.ok_or_else(usage)?, json))
+}
+
+fn show(report: &RunReport, json: bool) -> Result<()> {
+    if json {
+        let text = serde_json::to_string(report)
+            .map_err(|e| Error::bug("print report", "the report does not serialise").with_source(e))?;
+        println!("{text}");
+    } else {
+        print!("{report}");
+    }
+    Ok(())
+}
+
+fn exit_code(kind: ErrorKind) -> ExitCode {
+    ExitCode::from(match kind {
+        ErrorKind::Config => 2,
+        ErrorKind::Auth => 3,
+        ErrorKind::Unavailable => 4,
+        ErrorKind::Data => 5,
+        ErrorKind::Incomplete => 6,
+        ErrorKind::Fenced => 7,
+        ErrorKind::Corrupt => 8,
+        ErrorKind::Ambiguous => 9,
+        ErrorKind::Cancelled => 130,
+        _ => 10,
+    })
+}
