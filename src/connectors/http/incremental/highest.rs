@@ -1,5 +1,5 @@
 use super::CursorValue;
-use super::value::Key;
+use super::value::{Key, TEXT, TIME};
 use crate::error::{Error, ErrorKind, Result};
 use crate::json::{ValuePath, field};
 use crate::model::Span;
@@ -11,7 +11,7 @@ use std::cmp::Ordering;
 pub(in super::super) struct Highest {
     /// The highest value so far, this page included.
     pub(in super::super) value: Option<CursorValue>,
-    /// Records without a value that can be compared.
+    /// Records without a value that can be compared with the others.
     pub(in super::super) without: u64,
     /// Whether a value was lower than one before it.
     pub(in super::super) descends: bool,
@@ -19,44 +19,65 @@ pub(in super::super) struct Highest {
 
 /// The highest value of the field at `path` in the records of `body`, and `before`.
 ///
+/// Values of different types cannot be compared. The type of `before` counts, or else that of most records here; a record
+/// with another one counts as one without a value. So a bad record does not stop a read, and since it never moves the bound,
+/// nothing is passed over.
+///
 /// # Errors
-/// `Data` if there are values of different types.
+/// `Corrupt` if `before` is not of its type.
 pub(in super::super) fn highest(
     body: &[u8],
     spans: &[Span],
     path: &ValuePath,
     before: Option<&CursorValue>,
 ) -> Result<Highest> {
-    let mut found = Highest::default();
-    let mut best: Option<(Key<'_>, Cow<'_, str>)> = match before {
-        Some(value) => Some((value.key().ok_or_else(|| damaged(value))?, Cow::Borrowed(value.text()))),
-        None => None,
-    };
+    let mut types = [Type::default(), Type::default(), Type::default()];
+    let kept = before.map(|value| value.key().ok_or_else(|| damaged(value)).map(|key| (key, value))).transpose()?;
+    let kept_type = kept.as_ref().map(|(key, _)| key.rank());
+    if let Some((key, value)) = kept {
+        let rank = key.rank();
+        types[rank].best = Some((key, Cow::Borrowed(value.text())));
+    }
     for span in spans {
         let record = span.of(body).unwrap_or_default();
         // A record that is broken inside is the decoder's to refuse.
-        let value = field(record, path).ok().flatten().and_then(CursorValue::read);
-        let Some((key, text)) = value else {
-            found.without += 1;
-            continue;
-        };
-        let order = match &best {
-            None => Ordering::Greater,
-            Some((high, high_text)) => key.compare(&text, high, high_text).ok_or_else(|| {
-                Error::data("read page", "the cursor field holds values of different types")
-                    .with("field", path.as_str())
-                    .with("one", high.kind())
-                    .with("another", key.kind())
-            })?,
-        };
-        match order {
-            Ordering::Greater => best = Some((key, text)),
-            Ordering::Less => found.descends = true,
-            Ordering::Equal => {}
+        if let Some((key, text)) = field(record, path).ok().flatten().and_then(CursorValue::read) {
+            types[key.rank()].take(key, text);
         }
     }
-    found.value = best.map(|(key, text)| CursorValue::new(&key, text.into_owned()));
-    Ok(found)
+    let most = (0..types.len()).rev().max_by_key(|n| types[*n].records).unwrap_or_default();
+    let counts = match kept_type {
+        // Text that came before any time was no time: the bound was set by a bad record.
+        Some(TEXT) if most == TIME && types[TIME].records > 0 => TIME,
+        Some(kept) => kept,
+        None => most,
+    };
+    let chosen = std::mem::take(&mut types[counts]);
+    Ok(Highest {
+        value: chosen.best.map(|(key, text)| CursorValue::new(&key, text.into_owned())),
+        without: spans.len() as u64 - chosen.records,
+        descends: chosen.descends,
+    })
+}
+
+/// What the values of one type come to.
+#[derive(Default)]
+struct Type<'a> {
+    records: u64,
+    best: Option<(Key<'a>, Cow<'a, str>)>,
+    descends: bool,
+}
+
+impl<'a> Type<'a> {
+    fn take(&mut self, key: Key<'a>, text: Cow<'a, str>) {
+        self.records += 1;
+        let order = self.best.as_ref().and_then(|(high, high_text)| key.compare(&text, high, high_text));
+        match order {
+            None | Some(Ordering::Greater) => self.best = Some((key, text)),
+            Some(Ordering::Less) => self.descends = true,
+            Some(Ordering::Equal) => {}
+        }
+    }
 }
 
 fn damaged(value: &CursorValue) -> Error {

@@ -42,10 +42,24 @@ fn finds_the_highest_value_by_its_type() {
 }
 
 #[test]
-fn counts_records_without_a_value_and_refuses_mixed_types() {
+fn counts_records_without_a_value() {
     let found = high(r#"[{"t":null},{"x":1},{"t":3},7,{"t":{}},{"t":""}]"#, None).expect("comparable");
     assert_eq!(found.without, 5);
-    assert!(high(r#"[{"t":1},{"t":"2024-01-01T00:00:00Z"}]"#, None).is_err());
+}
+
+#[test]
+fn a_bad_record_neither_stops_the_read_nor_moves_the_bound() {
+    let time = |text: &str| CursorValue::Time(text.to_owned());
+    let mixed = r#"[{"t":"yesterday"},{"t":"2024-01-01T00:00:00Z"},{"t":7},{"t":"2024-01-02T00:00:00Z"},{"t":"zzz"}]"#;
+    let noon = time("2024-01-01T12:00:00Z");
+    for before in [None, Some(noon.clone()), Some(CursorValue::Text("yesterday".to_owned()))] {
+        let found = high(mixed, before.clone()).expect("goes on");
+        assert_eq!((found.value, found.without), (Some(time("2024-01-02T00:00:00Z")), 3), "{before:?}");
+    }
+    let bad_page = high(r#"[{"t":"yesterday"},{"t":9}]"#, Some(noon.clone())).expect("goes on");
+    assert_eq!((bad_page.value, bad_page.without), (Some(noon), 2));
+    let tie = high(r#"[{"t":"soon"},{"t":"2024-01-01T00:00:00Z"}]"#, None).expect("goes on");
+    assert_eq!(tie.value, Some(time("2024-01-01T00:00:00Z")));
 }
 
 #[test]

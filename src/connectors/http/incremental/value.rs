@@ -118,11 +118,17 @@ impl Key<'_> {
         }
     }
 
-    pub(super) fn kind(&self) -> &'static str {
+    /// The number of its type, from 0; of types that as many records have, the lower one is preferred.
+    pub(super) fn rank(&self) -> usize {
         match self {
-            Self::Number(_) => "number",
-            Self::Time(_) => "time",
-            Self::Text => "text",
+            Self::Time(_) => TIME,
+            Self::Number(_) => 1,
+            Self::Text => TEXT,
         }
     }
 }
+
+/// [`Key::rank`] of times.
+pub(super) const TIME: usize = 0;
+/// [`Key::rank`] of other text.
+pub(super) const TEXT: usize = 2;
