@@ -41,10 +41,11 @@ fn columns() -> Result<Columns> {
 /// The time range of all records, as `/truth` tells it.
 async fn time_range(api: &str) -> Result<(Timestamp, Timestamp)> {
     let failed = || Error::unavailable("ask for the time range", "the API does not tell it");
-    let truth: serde_json::Value = async { reqwest::get(format!("{api}/truth")).await?.error_for_status()?.bytes().await }
-        .await
-        .map_err(|e| failed().with_source(e.without_url()))
-        .and_then(|body| serde_json::from_slice(&body).map_err(|e| failed().with_source(e)))?;
+    let truth: serde_json::Value =
+        async { reqwest::get(format!("{api}/truth")).await?.error_for_status()?.bytes().await }
+            .await
+            .map_err(|e| failed().with_source(e.without_url()))
+            .and_then(|body| serde_json::from_slice(&body).map_err(|e| failed().with_source(e)))?;
     let bound = |name: &str| truth.get(name).and_then(|v| v.as_str()).ok_or_else(failed).and_then(Timestamp::parse);
     Ok((bound("updated_from")?, bound("updated_to")?))
 }
