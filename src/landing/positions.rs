@@ -20,8 +20,8 @@ use std::sync::Arc;
 /// every segment, and many cost at most twice. After this many segments they are written in any case.
 const SNAPSHOT_AFTER: u64 = 64;
 
-/// Positions larger than this go to an object of their own.
-const INLINE_BYTES: usize = 1 << 20;
+/// Positions larger than this go to an object of their own. Tests reach it with few.
+const INLINE_BYTES: usize = if cfg!(test) { 16 << 10 } else { 1 << 20 };
 
 /// The format of that object.
 const FORMAT: u32 = 1;

