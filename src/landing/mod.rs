@@ -69,7 +69,7 @@ impl Landing {
         self
     }
 
-    /// Checks that the store keeps conditions; see [`chain::probe`](crate::checkpoint::chain::probe).
+    /// Checks that the store keeps conditions; see [`chain::probe`].
     ///
     /// # Errors
     /// `Config` if it does not.
