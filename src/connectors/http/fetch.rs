@@ -30,7 +30,7 @@ pub(super) enum Outcome {
 /// A whole response. Of one that was emitted in parts, the page is the last.
 pub(super) struct Fetched {
     pub(super) page: Page,
-    /// What the whole response told; the spans are those of the page.
+    /// What the whole response told, without the spans: the page has them.
     pub(super) scanned: Scanned,
     /// Records of the whole response.
     pub(super) records: u64,
@@ -106,12 +106,11 @@ impl Read<'_> {
         }
         let began = self.env.monotonic();
         let env = self.env;
-        let slept = self
-            .unless_stopped(async {
-                env.sleep(wait).await;
-                Ok(())
-            })
-            .await;
+        let sleep = async {
+            env.sleep(wait).await;
+            Ok(())
+        };
+        let slept = self.unless_stopped(sleep).await;
         self.rest.client.count_wait(self.env.monotonic().saturating_sub(began));
         slept
     }
@@ -143,7 +142,8 @@ impl Read<'_> {
                 .with_hint("the server must send a length, or chunks")
                 .into());
             }
-            let body = self.unless_stopped(Body::open(response, &rest.limits, u64::MAX)).await?;
+            let open = in_time(env, rest.limits.idle, "read body", Body::open(response, &rest.limits, u64::MAX));
+            let body = self.unless_stopped(open).await??;
             self.lines(body, head).await?
         } else {
             let announced = announced(&response);
@@ -180,11 +180,10 @@ impl Read<'_> {
         status::check_begin(&text)?;
         self.estimate = text.len() as u64;
         let before = self.highest().cloned();
-        let scanned = self.look.at(self.env, text.clone(), before).await?;
+        let mut scanned = self.look.at(self.env, text.clone(), before).await?;
         self.check_cursor(&scanned)?;
-        let records = scanned.spans.len() as u64;
-        let page = self.page(&head, text, &scanned, received_at);
-        Ok(Fetched { page, scanned, records, head })
+        let page = self.page(&head, text, &mut scanned, received_at);
+        Ok(Fetched { records: page.records, page, scanned, head })
     }
 
     /// Emits lines in parts while they stream, all but the last of them.
@@ -214,10 +213,10 @@ impl Read<'_> {
                 }
                 status::check_begin(&text)?;
             }
-            let scanned = self.look.at(self.env, text.clone(), so_far.highest.value.take()).await?;
+            let mut scanned = self.look.at(self.env, text.clone(), so_far.highest.value.take()).await?;
             self.check_cursor(&scanned)?;
-            records += scanned.spans.len() as u64;
-            let mut page = self.page(&head, text, &scanned, received_at);
+            let mut page = self.page(&head, text, &mut scanned, received_at);
+            records += page.records;
             so_far = so_far.followed_by(scanned);
             if !last || index > 0 {
                 page.part = Some(Part { response, index, last });
@@ -231,12 +230,14 @@ impl Read<'_> {
         }
     }
 
-    fn page(&self, head: &Head, body: Bytes, scanned: &Scanned, received_at: Timestamp) -> Page {
-        let mut page = Page::new(self.partition.id.clone(), body, scanned.spans.len() as u64, received_at);
+    /// The page of `body`; it takes the spans.
+    fn page(&self, head: &Head, body: Bytes, scanned: &mut Scanned, received_at: Timestamp) -> Page {
+        let spans = std::mem::take(&mut scanned.spans);
+        let mut page = Page::new(self.partition.id.clone(), body, spans.len() as u64, received_at);
         page.request.clone_from(&head.request);
         page.status = head.status;
         page.headers = kept(&head.headers);
-        page.spans = Some(scanned.spans.clone().into());
+        page.spans = Some(spans.into());
         page
     }
 

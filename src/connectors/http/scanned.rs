@@ -56,7 +56,7 @@ impl Look {
 }
 
 impl Scanned {
-    /// What two parts of one response tell together; the spans are those of the later one.
+    /// What two parts of one response tell together, apart from the spans.
     pub(super) fn followed_by(self, mut later: Self) -> Self {
         later.content = match (self.content, later.content) {
             (Some(a), Some(b)) => Some(xxh3_64_with_seed(&b.to_le_bytes(), a)),

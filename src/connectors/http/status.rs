@@ -39,9 +39,10 @@ pub(super) async fn check(env: &Env, reply: Reply, limits: &Limits) -> Result<Re
     let waits = status == 429 || (status == 503 && demanded.is_some());
     let (kind, what) = match status {
         429 => (ErrorKind::Unavailable, "the API refuses so many requests"),
-        408 | 425 | 500 | 502..=504 | 506..=599 => (ErrorKind::Unavailable, "the API fails"),
         401..=403 => (ErrorKind::Auth, "the API refuses the credentials"),
-        400..=599 => (ErrorKind::Config, "the API refuses the request"),
+        501 | 505 => (ErrorKind::Config, "the API cannot do this"),
+        408 | 425 | 500..=599 => (ErrorKind::Unavailable, "the API fails"),
+        400..=499 => (ErrorKind::Config, "the API refuses the request"),
         // Never taken for an empty page: nothing says that the listing ends here.
         _ => (ErrorKind::Data, "a status without a page"),
     };
@@ -100,16 +101,18 @@ async fn excerpt(env: &Env, reply: Reply, limits: &Limits) -> Option<String> {
     let read = async {
         let mut begin = Vec::new();
         let mut body = Body::open(reply.response, limits, READ as u64).await.ok()?;
-        while let Ok(Some(piece)) = body.piece().await {
-            begin.extend_from_slice(&piece);
+        while begin.len() < READ {
+            match body.piece().await {
+                Ok(Some(piece)) => begin.extend_from_slice(&piece),
+                Ok(None) => return Some(begin),
+                Err(_) => break,
+            }
         }
+        // What was cut off may be the rest of a secret.
+        begin.truncate(begin.len().saturating_sub(signature.longest() * 3));
         Some(begin)
     };
-    let mut begin = in_time(env, limits.idle, "read body", read).await.ok()??;
-    if begin.len() + (64 << 10) > READ {
-        // The end may be the beginning of a secret.
-        begin.truncate(begin.len().min(READ).saturating_sub(signature.longest() * 3));
-    }
+    let begin = in_time(env, limits.idle, "read body", read).await.ok()??;
     let text: String = String::from_utf8_lossy(&begin).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let mut text = signature.redacted(text.trim());
     if text.len() > SHOWN {

@@ -3,6 +3,7 @@
 mod bodies;
 mod incremental;
 mod lines;
+mod observed;
 mod pagination;
 mod retries;
 mod secrets;

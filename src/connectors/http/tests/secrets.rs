@@ -90,6 +90,17 @@ async fn errors_do_not_repeat_what_the_server_repeats() {
 }
 
 #[tokio::test]
+async fn a_secret_that_is_cut_at_the_end_of_what_is_read_is_not_shown_in_part() {
+    // All of it is secrets: redaction makes it short enough for its end to be shown.
+    let server = Server::start(|_| Reply::status(400, CANARY.repeat(20_000))).await;
+    for auth in auths() {
+        let rest = auth(Rest::get(server.url("/r"))).limits(patient()).build().expect("a source");
+        let brought = read(&rest, None).await;
+        assert!(!brought.error().to_string().contains("s3"), "{}", brought.error());
+    }
+}
+
+#[tokio::test]
 async fn links_and_redirects_to_another_origin_are_refused_before_anything_is_sent() {
     let other = Arc::new(Server::start(|_| Reply::json("[1]")).await);
     for auth in auths() {

@@ -129,7 +129,7 @@ impl Drop for Server {
     }
 }
 
-async fn serve<F: Fn(&Got) -> Reply>(mut socket: TcpStream, script: Arc<F>, log: Arc<Mutex<Vec<Got>>>) {
+async fn serve<F: Fn(&Got) -> Reply + Send + Sync>(mut socket: TcpStream, script: Arc<F>, log: Arc<Mutex<Vec<Got>>>) {
     let mut buffer = Vec::new();
     loop {
         let head = loop {
@@ -190,7 +190,7 @@ async fn answer(socket: &mut TcpStream, reply: Reply) -> bool {
         head.push_str(&format!("content-length: {}\r\n", body.len()));
     }
     head.push_str("\r\n");
-    let sent = socket.write_all(head.as_bytes()).await.is_ok() && socket.write_all(&body).await.is_ok();
+    let sent = socket.write_all(&[head.as_bytes(), &body].concat()).await.is_ok();
     if matches!(reply.ending, Ending::SilenceAt(_)) {
         // Until the other side goes away.
         let mut rest = Vec::new();

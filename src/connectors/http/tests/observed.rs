@@ -1,0 +1,88 @@
+use super::*;
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+use std::collections::BTreeMap;
+use std::io;
+
+const CANARY: &str = "s3cret-canary";
+
+/// Counters by name and labels.
+fn counted(recorder: &DebuggingRecorder) -> BTreeMap<String, u64> {
+    let mut counters = BTreeMap::new();
+    for (key, _, _, value) in recorder.snapshotter().snapshot().into_vec() {
+        let labels: Vec<_> = key.key().labels().map(|l| format!("{}={}", l.key(), l.value())).collect();
+        if let DebugValue::Counter(n) = value {
+            counters.insert(format!("{}{{{}}}", key.key().name(), labels.join(",")), n);
+        }
+    }
+    counters
+}
+
+#[tokio::test]
+async fn counts_requests_retries_waits_and_bytes() {
+    let server = Server::start(|got| match got.number {
+        0 | 1 => Reply::status(429, "").header("retry-after", "0.75"),
+        2 => Reply::status(500, ""),
+        _ => three_pages(got),
+    })
+    .await;
+    let rest = by_cursor(&server).build().expect("a source");
+    let recorder = DebuggingRecorder::new();
+    let guard = metrics::set_default_local_recorder(&recorder);
+    let brought = read(&rest, None).await;
+    drop(guard);
+    assert_eq!(brought.records(), ids(1..=6));
+    let bytes: usize = brought.pages().iter().map(|p| p.body.len()).sum();
+    let expected = [
+        ("landfall_http_body_bytes_total{}", bytes as u64),
+        ("landfall_http_requests_total{status=200}", 3),
+        ("landfall_http_requests_total{status=429}", 2),
+        ("landfall_http_requests_total{status=500}", 1),
+        ("landfall_http_retries_total{reason=fault}", 1),
+        ("landfall_http_retries_total{reason=rate_limited}", 2),
+        ("landfall_http_wait_seconds_total{}", 1),
+    ];
+    assert_eq!(counted(&recorder), expected.map(|(name, n)| (name.to_owned(), n)).into());
+}
+
+/// Keeps what is logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("not poisoned").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn logs_at_every_level_hold_no_secret() {
+    let server = Server::start(|got| match got.number {
+        0 => Reply::status(500, format!("{} {:?}", got.target, got.headers)),
+        1 => Reply::status(429, format!("{} {:?}", got.target, got.headers)).header("retry-after", "1"),
+        2 => Reply::json("[1]").header("link", &format!("<{}&page=2>; rel=next", got.target)),
+        _ => Reply::status(400, format!("{} {:?}", got.target, got.headers)),
+    })
+    .await;
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_span_events(tracing_subscriber::fmt::format::FmtSpan::FULL)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let rest = Rest::get(server.url("/r")).auth(ApiKey::query("key", CANARY)).paginate(LinkHeader::new());
+    let rest = rest.limits(patient()).build().expect("a source");
+    let guard = tracing::subscriber::set_default(subscriber);
+    let brought = read(&rest, None).await;
+    drop(guard);
+    assert!(brought.end.is_err());
+    let log = String::from_utf8(log.0.lock().expect("not poisoned").clone()).expect("text");
+    assert!(log.contains("trying again") && log.contains("rate limited") && log.contains("status=200"), "{log}");
+    assert!(!log.contains(CANARY), "{log}");
+}
