@@ -75,15 +75,17 @@ impl CursorValue {
         })
     }
 
-    /// The later of the two.
+    /// The later of the two. Of text and another type the other counts: a bad record has set the text.
     ///
     /// # Errors
-    /// `Config` if they are of different types.
+    /// `Config` if they are of other different types.
     pub(in super::super) fn later(self, other: Self) -> Result<Self> {
         let order = self.key().zip(other.key()).and_then(|(a, b)| a.compare(self.text(), &b, other.text()));
         match order {
             Some(Ordering::Less) => Ok(other),
             Some(_) => Ok(self),
+            None if matches!(other, Self::Text(_)) => Ok(self),
+            None if matches!(self, Self::Text(_)) => Ok(other),
             None => Err(Error::config("read partition", "the cursor field changed its type since the last read")
                 .with("kept", self.kind())
                 .with("came", other.kind())

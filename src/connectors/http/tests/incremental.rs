@@ -139,6 +139,17 @@ async fn a_field_that_changed_its_type_is_not_compared() {
     assert_eq!(changed.error().kind(), ErrorKind::Config);
 }
 
+#[tokio::test]
+async fn a_read_that_brings_only_a_bad_value_keeps_the_bound() {
+    let time = r#"{"data":[{"t":"2024-01-01T00:00:00Z","id":"a"}],"next":null}"#;
+    let bad = r#"{"data":[{"t":"yesterday","id":"b"}],"next":null}"#;
+    let server = Server::start(move |got| Reply::json(if got.number == 1 { bad } else { time })).await;
+    let rest = since(&server, Since::field("t"));
+    let first = read(&rest, None).await;
+    let second = read(&rest, Some(first.last_position())).await;
+    assert_eq!((letters(&second).as_str(), second.last_position()), ("b", first.last_position()));
+}
+
 #[test]
 fn positions_have_a_frozen_form() {
     let text = r#"{"since":{"time":"2024-01-01T00:00:00Z"},"reading":{"at":{"token":"3e8"},"until":"2024-02-01T00:00:00Z","highest":{"number":"7"},"pages":3,"records":30}}"#;
