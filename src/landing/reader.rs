@@ -4,7 +4,7 @@ use crate::checkpoint::chain::ChainReader;
 use crate::checkpoint::{ChainId, CheckpointStore, Record, RecordKind, StoreCheckpoints};
 use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::model::{LandingPosition, Page, ShardKey};
+use crate::model::{Incarnation, LandingPosition, Page, ShardKey};
 use std::sync::Arc;
 
 /// A segment as it was landed.
@@ -100,15 +100,29 @@ impl LandingReader {
         Ok(self.chain.newest().await?.map_or(0, |record| record.number))
     }
 
-    /// Checks that a load can go on from `position`: nothing that it has not read is gone, and the landing is not
-    /// shorter than what it has read.
+    /// Checks that a load can go on from `position` of the landing that it knows as `incarnation` (`None` if it has
+    /// read none yet): it is that landing, nothing that the load has not read is gone, and it is not shorter than what
+    /// the load has read.
+    ///
+    /// Ask before a new owner opens the landing, which makes it one record longer.
     ///
     /// # Errors
     /// `Corrupt` if it cannot. It never starts over by itself.
-    pub async fn check(&self, position: LandingPosition) -> Result<()> {
+    pub async fn check(&self, position: LandingPosition, incarnation: Option<&Incarnation>) -> Result<()> {
         let boundary = self.checkpoints.boundary(&self.id).await?;
         check_retained(&self.shard, boundary, position.segment.max(1))?;
-        let newest = self.newest().await?;
+        let newest = self.chain.newest().await?;
+        if let (Some(known), Some(newest)) = (incarnation, &newest) {
+            if *known != newest.incarnation {
+                return Err(Error::corrupt("resume from landing", "a load has read another landing than this one")
+                    .with("shard", &self.shard)
+                    .with("position", position)
+                    .with("read", known)
+                    .with("found", &newest.incarnation)
+                    .with_hint("the landing was replaced; bring back the one it belongs to, or use a new pipeline name and an empty destination"));
+            }
+        }
+        let newest = newest.map_or(0, |record| record.number);
         if position.segment > newest.saturating_add(1) || (position.segment > newest && position.record > 0) {
             return Err(Error::corrupt("resume from landing", "a load stands after the end of the landing")
                 .with("shard", &self.shard)

@@ -5,7 +5,7 @@ use super::{Compression, Landing, Retention};
 use crate::checkpoint::chain::{Chain, Opened};
 use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::model::{Page, PartitionId, PositionValue, ShardKey, StopReason};
+use crate::model::{Incarnation, Page, PartitionId, PositionValue, ShardKey, StopReason};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -85,6 +85,11 @@ impl LandingWriter {
             usable: true,
         };
         Ok((writer, state))
+    }
+
+    /// The life of this landing: another one in its place has another.
+    pub fn incarnation(&self) -> &Incarnation {
+        self.chain.incarnation()
     }
 
     /// Makes pages and positions durable in one step. An empty draft is a segment too.

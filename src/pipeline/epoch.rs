@@ -81,6 +81,8 @@ pub(super) struct Checkpoint {
     pub format: String,
     pub config: ConfigRecord,
     pub input: InputPosition,
+    /// The landing that the input was read from.
+    pub landing: Option<Incarnation>,
     /// Parts of the stages' states, oldest first.
     pub state: Vec<StateRef>,
     pub prepared: Option<Prepared>,

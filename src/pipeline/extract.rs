@@ -5,7 +5,7 @@ use super::events::{Event, Events};
 use super::handoff::{Handed, HandoffSender};
 use super::report::{LandedCounts, PartitionReport};
 use crate::error::{Error, ErrorKind, Result};
-use crate::landing::{LandedSegment, Landing, LandingWriter, PartitionEnd, SegmentDraft};
+use crate::landing::{LandedSegment, LandedState, Landing, LandingWriter, PartitionEnd, SegmentDraft};
 use crate::model::{Page, Partition, PartitionId, PositionValue, ShardKey, StopReason};
 use crate::source::{Emission, Reservation};
 use futures::FutureExt;
@@ -90,9 +90,12 @@ pub(super) struct Extract {
 }
 
 impl Extract {
-    pub(super) async fn run(self, mut handoff: HandoffSender) -> Result<(Extracted, LandingWriter)> {
-        let env = self.cx.env.clone();
-        let (writer, state) = LandingWriter::open(&self.landing, &self.shard, &env).await?;
+    pub(super) async fn run(
+        self,
+        writer: LandingWriter,
+        state: LandedState,
+        mut handoff: HandoffSender,
+    ) -> Result<(Extracted, LandingWriter)> {
         handoff.start_at(state.newest);
         let (out, emitted) = mpsc::channel(1);
         let (end, ended) = mpsc::channel(1);

@@ -15,7 +15,7 @@ use crate::checkpoint::{ChainId, CheckpointStore};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::landing::Retention;
-use crate::model::{EpochLedger, LandingPosition, Reject, ShardKey, StageCounts};
+use crate::model::{EpochLedger, Incarnation, LandingPosition, Reject, ShardKey, StageCounts};
 use crate::sink::{EpochContext, Quarantine, QuarantineWriter};
 use crate::source::Reservation;
 use std::collections::{BTreeMap, VecDeque};
@@ -103,6 +103,11 @@ impl OpenLoad {
         }
     }
 
+    /// The landing that was read up to there.
+    pub(super) fn landing(&self) -> Option<&Incarnation> {
+        self.newest.as_ref().and_then(|(_, checkpoint)| checkpoint.landing.as_ref())
+    }
+
     async fn publish(&self, position: LandingPosition) -> Result<()> {
         match &self.load.retention {
             Some(retention) => retention.publish(&self.load.shard.pipeline, position).await,
@@ -111,7 +116,7 @@ impl OpenLoad {
     }
 
     /// Loads everything that the feed gives, and commits it.
-    pub(super) async fn run(mut self, feed: Feed) -> Result<Loaded> {
+    pub(super) async fn run(mut self, feed: Feed, landing: Option<Incarnation>) -> Result<Loaded> {
         let mut leading = Program::new(std::mem::take(&mut self.load.stages));
         let copies = leading.fork_leading();
         let ordered = leading.split_off(copies.stages.len());
@@ -124,6 +129,7 @@ impl OpenLoad {
             owner,
             newest,
             position,
+            landing,
             feed,
             leading,
             idle: vec![copies],
@@ -189,6 +195,8 @@ struct Running {
     newest: Option<(u64, Checkpoint)>,
     /// Everything before it has been worked on.
     position: InputPosition,
+    /// The landing that the feed reads.
+    landing: Option<Incarnation>,
     feed: Feed,
     /// The originals of the stages whose copies run side by side; they hold the state.
     leading: Program,
@@ -398,6 +406,7 @@ impl Running {
             format: FORMAT.to_owned(),
             config: self.load.config.clone(),
             input: self.position.clone(),
+            landing: self.landing.clone(),
             state,
             marked: if prepared.is_some() { Some(number) } else { previous },
             prepared,

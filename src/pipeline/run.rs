@@ -275,7 +275,7 @@ impl Run {
                 events: self.events.clone(),
             };
             // All shards are opened before any of them works: what one refuses must not be half done by others.
-            let load = shard.load()?.open().await?;
+            let load = shard.open().await?;
             opened.push((shard, load));
         }
         let mut tasks: Vec<_> =
@@ -333,6 +333,28 @@ impl Shard {
         end
     }
 
+    /// Takes the load over, and checks that its input is the one it has read so far.
+    async fn open(&self) -> Result<OpenLoad> {
+        let load = self.load()?.open().await?;
+        let refuse = |message: &'static str, hint: &'static str| {
+            Err(Error::config("open pipeline", message).with("shard", &self.key).with_hint(hint))
+        };
+        match (&self.pipeline.landing, load.position()) {
+            (Some(landing), InputPosition::Landing(from)) => {
+                LandingReader::new(landing, &self.key, &self.cx.env).check(from, load.landing()).await?;
+                Ok(load)
+            }
+            (None, InputPosition::Source(_)) => Ok(load),
+            (Some(_), InputPosition::Source(_)) => {
+                refuse("the checkpoints are of a pipeline without a landing", "use a new pipeline name")
+            }
+            (None, InputPosition::Landing(_)) => refuse(
+                "the checkpoints are of a pipeline with a landing",
+                "put the landing back, or use a new pipeline name",
+            ),
+        }
+    }
+
     fn load(&self) -> Result<Load> {
         let pipeline = &self.pipeline;
         let env = &pipeline.env;
@@ -357,13 +379,17 @@ impl Shard {
         let env = &self.cx.env;
         let settings = &self.pipeline.settings;
         let InputPosition::Landing(from) = load.position() else {
-            end.errors.push(
-                Error::config("open pipeline", "the checkpoints are of a pipeline without a landing")
-                    .with("shard", &self.key)
-                    .with_hint("use a new pipeline name"),
-            );
+            end.errors.push(Error::bug("run shard", "a load without a landing was let through"));
             return None;
         };
+        let (writer, state) = match LandingWriter::open(&landing, &self.key, env).await {
+            Ok(opened) => opened,
+            Err(error) => {
+                end.errors.push(error);
+                return None;
+            }
+        };
+        let incarnation = writer.incarnation().clone();
         let (sender, receiver) = handoff(env, settings.handoff_segments, settings.handoff_patience);
         let reader = LandingReader::new(&landing, &self.key, env);
         let feed = Feed::Landing(Box::new(LandingFeed::new(receiver, reader, from)));
@@ -376,8 +402,8 @@ impl Shard {
             events: self.events.clone(),
             partitions: self.partitions.clone(),
         };
-        let loading = Task::spawn("load", load.run(feed));
-        let extracting = Task::spawn("extract", extract.run(sender));
+        let loading = Task::spawn("load", load.run(feed, Some(incarnation)));
+        let extracting = Task::spawn("extract", extract.run(writer, state, sender));
         let (extracted, loaded) = tokio::join!(extracting, loading);
         match loaded.and_then(|r| r) {
             Ok(loaded) => end.loaded = Some(loaded),
@@ -398,16 +424,12 @@ impl Shard {
     /// Without a landing: the source is replayable, and its positions go straight into the checkpoints.
     async fn load_directly(&self, load: OpenLoad, end: &mut ShardEnd) {
         let InputPosition::Source(positions) = load.position() else {
-            end.errors.push(
-                Error::config("open pipeline", "the checkpoints are of a pipeline with a landing")
-                    .with("shard", &self.key)
-                    .with_hint("put the landing back, or use a new pipeline name"),
-            );
+            end.errors.push(Error::bug("run shard", "a load of a landing was let through"));
             return;
         };
         let (out, emitted) = mpsc::channel(1);
         let (ended, mut ends) = mpsc::channel::<ReadEnd>(1);
-        let loading = Task::spawn("load", load.run(Feed::Direct(emitted)));
+        let loading = Task::spawn("load", load.run(Feed::Direct(emitted), None));
         let reading = async {
             let (out, ended) = (out, ended);
             let parallel = self.pipeline.settings.parallel_partitions;

@@ -7,6 +7,7 @@ use landfall::pipeline::Pipeline;
 use landfall::sink::{MemorySink, MemoryTable};
 use landfall::source::IterSource;
 use landfall::store::Store;
+use landfall::testkit::test_env;
 
 #[test]
 fn does_not_build_without_what_it_needs() {
@@ -115,4 +116,34 @@ async fn a_rejected_record_without_a_quarantine_stops_the_pipeline() {
     assert_eq!(failure.error().kind(), ErrorKind::Data);
     assert!(failure.to_string().contains("quarantine"), "{failure}");
     assert!(world.rows().is_empty());
+}
+
+/// Another landing in the place of the one that was read: what it holds instead would be passed over in silence.
+#[tokio::test]
+async fn a_replaced_landing_is_refused_however_long_it_is() {
+    for pages in [0, 1, 40] {
+        let mut world = World::new(Script::new(1, 6, 10));
+        world.pipeline().run().await.expect("no faults");
+        world.assert_exact().await;
+        let (kept, before) = (world.raw.clone(), world.rows());
+
+        world.raw = Store::memory();
+        if pages > 0 {
+            let other = Script::new(1, pages, 10);
+            let other = World { raw: world.raw.clone(), env: test_env(2), ..World::new(other) };
+            other.pipeline().run().await.expect("no faults");
+        }
+        world.script = Script::new(1, 50, 10);
+        for _ in 0..3 {
+            // A refusal changes nothing, so that the next start does not take its traces for a landing.
+            let failure = world.pipeline().run().await.expect_err("another landing");
+            assert_eq!(failure.error().kind(), ErrorKind::Corrupt, "{failure}");
+            assert!(failure.to_string().contains("landing"), "{failure}");
+        }
+        assert_eq!(world.rows(), before);
+
+        world.raw = kept;
+        world.pipeline().run().await.expect("put back");
+        world.assert_exact().await;
+    }
 }

@@ -240,6 +240,8 @@ impl StageState for Once {
 #[derive(Clone)]
 pub struct World {
     pub store: Store,
+    /// Where the landing is: the same store, unless a test replaces it.
+    pub raw: Store,
     pub table: MemoryTable<Rows<u64>>,
     pub script: Script,
     pub settings: Settings,
@@ -250,14 +252,15 @@ impl World {
     pub fn new(script: Script) -> Self {
         let mut settings = Settings::default();
         settings.epoch_records = 20;
-        Self { store: Store::memory(), table: MemoryTable::new(), script, settings, env: test_env(1) }
+        let store = Store::memory();
+        Self { raw: store.clone(), store, table: MemoryTable::new(), script, settings, env: test_env(1) }
     }
 
     /// A pipeline named `numbers` over this world, up to its sink.
     pub fn builder(&self) -> PipelineBuilder<Script, Rows<u64>, MemorySink<Rows<u64>>> {
         Pipeline::named("numbers")
             .source(self.script.clone())
-            .land(Landing::in_store(&self.store, "raw").expect("a name").segment_bytes(64))
+            .land(Landing::in_store(&self.raw, "raw").expect("a name").segment_bytes(64))
             .stage(parse())
             .stage(Once::default())
             .sink(MemorySink::new(&self.table))

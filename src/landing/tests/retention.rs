@@ -92,15 +92,15 @@ async fn a_load_below_the_retained_start_halts() {
     for (name, position) in [("orders", at(39, 0)), ("new", at(1, 0)), ("new", LandingPosition::default())] {
         let e = retention.publish(&load(name), position).await.expect_err("gone");
         assert!(e.kind() == ErrorKind::Corrupt && e.to_string().contains("retained_from=`40`"), "{e}");
-        assert_eq!(reader(&store).check(position).await.expect_err("gone").kind(), ErrorKind::Corrupt);
+        assert_eq!(reader(&store).check(position, None).await.expect_err("gone").kind(), ErrorKind::Corrupt);
     }
     assert_eq!(retention.retained().await.expect("reads"), Some(at(40, 0)), "a refused load does not hold anything up");
     let reader = reader(&store);
     for fine in [at(40, 0), at(81, 1), at(82, 0)] {
-        reader.check(fine).await.expect("can go on from there");
+        reader.check(fine, None).await.expect("can go on from there");
     }
     for beyond in [at(82, 1), at(83, 0), at(900, 0)] {
-        assert_eq!(reader.check(beyond).await.expect_err("not landed").kind(), ErrorKind::Corrupt);
+        assert_eq!(reader.check(beyond, None).await.expect_err("not landed").kind(), ErrorKind::Corrupt);
     }
 }
 
