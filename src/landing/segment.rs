@@ -1,6 +1,6 @@
 //! A segment's pages to bytes and back. Written description: docs/formats.md, "Segment".
 
-use super::block::{self, BLOCK_BYTES, MAX_BLOCK_BYTES, PackedBlock};
+use super::block::{self, BLOCK_BYTES, MAX_BLOCK_BYTES, PackedBlock, Packer};
 use super::manifest::{BlockEntry, Manifest, PageEntry, Place, assemble};
 use crate::env::Env;
 use crate::error::{Error, Result};
@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures::future::try_join_all;
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// How the bodies of a segment are compressed.
@@ -39,14 +40,15 @@ impl Default for Compression {
 /// `Data` if a body is too large.
 pub(super) async fn encode(
     env: &Env,
-    compression: Compression,
+    packer: &Arc<Packer>,
     pages: Vec<Page>,
     manifest: Manifest,
 ) -> Result<(Bytes, Vec<Page>)> {
     let groups = group(&pages)?;
     let packed = try_join_all(groups.iter().map(|group| {
         let bodies = pages.get(group.clone()).unwrap_or_default().iter().map(|page| page.body.clone()).collect();
-        env.cpu("compress pages", move || block::pack(bodies, compression))
+        let packer = Arc::clone(packer);
+        env.cpu("compress pages", move || packer.pack(bodies))
     }));
     let packed = packed.await?;
     env.cpu("write segment", move || {

@@ -1,13 +1,15 @@
+use super::block::Packer;
 use super::manifest::{Manifest, keep};
 use super::positions::PositionLog;
 use super::segment::{encode, set_origins};
-use super::{Compression, Landing, Retention};
+use super::{Landing, Retention};
 use crate::checkpoint::chain::{Chain, Opened};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::model::{Incarnation, Page, PartitionId, PositionValue, ShardKey, StopReason};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What goes into the next segment.
 #[derive(Debug, Default)]
@@ -59,7 +61,7 @@ pub struct LandingWriter {
     chain: Chain,
     positions: PositionLog,
     retention: Retention,
-    compression: Compression,
+    packer: Arc<Packer>,
     env: Env,
     /// False from the start of an append until it has succeeded.
     usable: bool,
@@ -80,7 +82,7 @@ impl LandingWriter {
             chain,
             positions,
             retention: Retention::new(landing, shard, env),
-            compression: landing.compression,
+            packer: Arc::new(Packer::new(landing.compression)),
             env: env.clone(),
             usable: true,
         };
@@ -109,7 +111,7 @@ impl LandingWriter {
         let mut manifest = Manifest::new(keep(&positions)?, keep(&ended)?);
         self.positions.moved(positions);
         self.positions.describe(&self.env, number, &mut manifest).await?;
-        let (payload, pages) = encode(&self.env, self.compression, pages, manifest).await?;
+        let (payload, pages) = encode(&self.env, &self.packer, pages, manifest).await?;
         let stored_bytes = payload.len() as u64;
         let landed = self.chain.append(payload).await?;
         if landed != number {

@@ -1,3 +1,4 @@
+use super::super::block::Packer;
 use super::super::manifest::{self, Manifest, Place, keep};
 use super::super::positions::Positions;
 use super::super::segment::{decode, encode};
@@ -6,6 +7,10 @@ use crate::ErrorKind;
 use crate::model::{LandingPosition, Origin, Part, Proof, StopReason};
 
 const CODECS: [Compression; 4] = [Compression::None, Compression::Lz4, Compression::Zstd(1), Compression::Zstd(-3)];
+
+fn packer(compression: Compression) -> Arc<Packer> {
+    Arc::new(Packer::new(compression))
+}
 
 fn order(id: usize) -> String {
     format!(
@@ -55,7 +60,8 @@ async fn decoded(payload: &Bytes, segment: u64) -> Result<Vec<Page>> {
 async fn odd_pages_come_back_as_they_were() {
     for compression in CODECS {
         let pages = odd_pages();
-        let (payload, same) = encode(&env(), compression, pages.clone(), empty_manifest()).await.expect("encodes");
+        let (payload, same) =
+            encode(&env(), &packer(compression), pages.clone(), empty_manifest()).await.expect("encodes");
         assert!(same.iter().map(content).eq(pages.iter().map(content)), "{compression:?}: the caller's pages changed");
         let back = decoded(&payload, 9).await.expect("decodes");
         assert!(back.iter().map(content).eq(pages.iter().map(content)), "{compression:?}: other pages came back");
@@ -71,7 +77,7 @@ async fn odd_pages_come_back_as_they_were() {
 
 #[tokio::test]
 async fn a_segment_without_pages_is_a_segment() {
-    let (payload, _) = encode(&env(), Compression::Lz4, Vec::new(), empty_manifest()).await.expect("encodes");
+    let (payload, _) = encode(&env(), &packer(Compression::Lz4), Vec::new(), empty_manifest()).await.expect("encodes");
     assert!(decoded(&payload, 1).await.expect("decodes").is_empty());
 }
 
@@ -79,7 +85,7 @@ async fn a_segment_without_pages_is_a_segment() {
 async fn small_pages_share_blocks_and_large_ones_do_not() {
     let sizes = [400_000, 400_000, 400_000, 3_000_000, 10, 0, 1_048_576];
     let pages = sizes.iter().map(|&size| page("a", "x".repeat(size), 1)).collect();
-    let (payload, _) = encode(&env(), Compression::None, pages, empty_manifest()).await.expect("encodes");
+    let (payload, _) = encode(&env(), &packer(Compression::None), pages, empty_manifest()).await.expect("encodes");
     let shard = shard();
     let (manifest, _) = manifest::parse(&payload, Place { shard: &shard, segment: 1 }).expect("parses");
     let blocks: Vec<u32> = manifest.pages.iter().map(|p| p.block).collect();
@@ -91,7 +97,8 @@ async fn a_changed_byte_never_goes_unseen() {
     for compression in CODECS {
         let pages: Vec<Page> =
             (0..4).map(|p| page("a", (0..50).map(|n| order(p * 50 + n)).collect::<String>(), 50)).collect();
-        let (payload, _) = encode(&env(), compression, pages.clone(), empty_manifest()).await.expect("encodes");
+        let (payload, _) =
+            encode(&env(), &packer(compression), pages.clone(), empty_manifest()).await.expect("encodes");
         let step = (payload.len() / 1_500).max(1);
         for at in (0..payload.len()).filter(|at| *at < 24 || at % step == 0) {
             let mut damaged = payload.to_vec();
@@ -119,7 +126,7 @@ async fn a_changed_byte_never_goes_unseen() {
 #[tokio::test]
 async fn damage_names_the_page() {
     let pages = (0..3).map(|_| page("a", "x".repeat(700_000), 1)).collect();
-    let (payload, _) = encode(&env(), Compression::None, pages, empty_manifest()).await.expect("encodes");
+    let (payload, _) = encode(&env(), &packer(Compression::None), pages, empty_manifest()).await.expect("encodes");
     let mut damaged = payload.to_vec();
     let at = damaged.len() - 700_001;
     damaged[at] = b'y';
