@@ -160,6 +160,8 @@ impl Lander<'_> {
                     born = None;
                     let ended = draft.segment.ended.clone();
                     append = Some((append_draft(writer, draft.segment), draft.reservations, ended));
+                    // The next draft fills while this one is written.
+                    continue;
                 } else if draining {
                     return Ok(writer);
                 } else {
