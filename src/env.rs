@@ -112,7 +112,8 @@ impl Env {
         }
     }
 
-    /// Runs blocking file system work off the async threads (inline in deterministic environments).
+    /// Runs work off the async threads at once, however many cores are busy (inline in deterministic environments): file
+    /// system work, and short CPU work that a peer waits for.
     pub async fn blocking<T: Send + 'static>(
         &self,
         operation: &'static str,

@@ -291,8 +291,9 @@ impl Running {
         if worked && self.ordered.as_ref().is_some_and(|o| !o.stages.is_empty()) {
             let mut ordered = self.ordered.take().ok_or_else(|| Error::bug("run stages", "they run already"))?;
             let env = self.load.env.clone();
+            // Everything behind waits for it, so it does not queue for a core.
             let (ordered, done) = env
-                .cpu("run stages", move || {
+                .blocking("run stages", move || {
                     let done = ordered.run(outcome);
                     (ordered, done)
                 })

@@ -35,7 +35,8 @@ impl Look {
             return self.scan(&body, before);
         }
         let look = self.clone();
-        env.cpu("scan page", move || look.scan(&body, before)).await?
+        // The next request waits for it, so it does not queue behind work that nothing waits for.
+        env.blocking("scan page", move || look.scan(&body, before)).await?
     }
 
     fn scan(&self, body: &[u8], before: Option<CursorValue>) -> Result<Scanned> {
