@@ -1,7 +1,10 @@
 use super::*;
 use crate::columnar::schema::{Column, ColumnType};
+use crate::env::Env;
 use crate::error::ErrorKind;
-use crate::model::{LandingPosition, Origin, PartitionId, Reject, Timestamp};
+use crate::landing::{Landing, LandingReader, LandingWriter, SegmentDraft};
+use crate::model::{LandingPosition, Origin, PartitionId, PipelineName, Reject, ShardKey, Timestamp};
+use crate::store::Store;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Date32Type, Float64Type, Int8Type, Int64Type, TimestampMicrosecondType, UInt64Type};
@@ -179,6 +182,7 @@ fn marked(records: &[&[u8]]) -> Page {
     }
     let mut page = Page::new(PartitionId::from("p"), body, records.len() as u64, Timestamp::from_micros(7));
     page.spans = Some(spans.into());
+    page.records_path = Some("$[*]".into());
     page
 }
 
@@ -350,6 +354,62 @@ fn a_page_with_another_number_of_records_is_an_error() {
 }
 
 #[test]
+fn pages_from_the_log_and_from_memory_are_decoded_alike() {
+    let body = r#"{"data":[{"id":1},{"id":"x"},{"id":2}],"other":[1,2,3]}"#;
+    let spans = scan(body.as_bytes(), &RecordsPath::parse("$.data[*]").expect("a path"), &[]).expect("a page").spans;
+    let mut seen = Page::new(PartitionId::from("p"), body, 3, Timestamp::from_micros(7));
+    seen.spans = Some(spans.into());
+    seen.records_path = Some("$.data[*]".into());
+    let mut replayed = seen.clone();
+    replayed.spans = None;
+
+    let stage = || Decode::json().schema(columns(&[("id", "int64")]));
+    for decode in [stage(), stage().records("$.data[*]")] {
+        for page in [&seen, &replayed] {
+            let (batches, rejects) = apply(&mut decode.clone(), page.clone());
+            assert_eq!((rows(&batches).num_rows(), rejects.len()), (2, 1));
+        }
+    }
+    for page in [&seen, &replayed] {
+        let error = stage().records("$.other[*]").apply(page.clone(), &mut Output::new()).expect_err("another path");
+        assert_eq!(error.kind(), ErrorKind::Config);
+        let text = error.to_string();
+        assert!(text.contains("$.data[*]") && text.contains("$.other[*]"), "{text}");
+    }
+
+    // Marks of records that the log cannot give again decide nothing.
+    for page in [&mut seen, &mut replayed] {
+        page.records_path = None;
+        let error = stage().apply(page.clone(), &mut Output::new()).expect_err("no array");
+        assert_eq!(error.kind(), ErrorKind::Data);
+        assert_eq!(apply(&mut stage().records("$.data[*]"), page.clone()).1.len(), 1);
+    }
+    // Each page says its own path.
+    let mut decode = stage();
+    let mut pages = [page(&[r#"{"id":1}"#]), replayed, page(&[r#"{"id":2}"#])];
+    pages[1].records_path = Some("$.data[*]".into());
+    let found: Vec<usize> = pages.into_iter().map(|page| rows(&apply(&mut decode, page).0).num_rows()).collect();
+    assert_eq!(found, [1, 2, 1]);
+}
+
+#[tokio::test]
+async fn an_inferring_decoder_needs_no_path_in_a_replay() {
+    let (store, env) = (Store::memory(), Env::system());
+    let landing = Landing::in_store(&store, "raw").expect("a name");
+    let shard = ShardKey { pipeline: PipelineName::new("orders").expect("a name"), shard: 0 };
+    let (mut writer, _) = LandingWriter::open(&landing, &shard, &env).await.expect("opens");
+    let body = r#"{"data":[{"id":1,"at":"2024-05-17"},{"id":null}]}"#;
+    let mut page = Page::new(PartitionId::from("p"), body, 2, Timestamp::from_micros(7));
+    page.records_path = Some("$.data[*]".into());
+    let landed = writer.append(SegmentDraft { pages: vec![page], ..Default::default() }).await.expect("lands");
+    let read = LandingReader::new(&landing, &shard, &env).read(landed.number).await.expect("reads");
+    let decoded = |mut pages: Vec<Page>| {
+        rows(&apply(&mut Decode::json().infer().provenance(), pages.pop().expect("the page")).0)
+    };
+    assert_eq!(decoded(landed.pages), decoded(read.expect("is there").pages));
+}
+
+#[test]
 fn a_wrong_set_up_says_what_to_do() {
     let id = || columns(&[("id", "int64")]);
     for wrong in [
@@ -384,6 +444,7 @@ fn inferred_columns_hold_what_the_sample_has() {
             })
             .collect();
         page.spans = Some(spans.into());
+        page.records_path = Some("$[*]".into());
     };
     let mut sample = page(&records);
     spans(&mut sample);
