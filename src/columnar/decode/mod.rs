@@ -18,6 +18,7 @@ pub(crate) use number::decimal;
 pub(crate) use time::{date, instant};
 
 use self::core::Core;
+use self::infer::Inferred;
 use super::batch::Batch;
 use super::schema::Columns;
 use crate::error::{Error, Result};
@@ -47,10 +48,11 @@ pub enum UnknownFields {
 /// 2. *Accounted*: each record of a page becomes one row or one refusal; a page with another number of records than the
 ///    source counted is an error of kind `Data`.
 /// 3. *Bad records only*: a record that cannot be decoded is refused with its exact bytes, its code (`json`, `type`,
-///    `range`, `scale`, `duplicate_key`, `unknown_field`, `depth`, `size`) and a reason that names field and rule;
-///    the others go on.
-/// 4. *Frozen types*: inferred columns are decided once, by the first records of the first page that has any, and kept as
-///    the stage's state: the same after every restart.
+///    `range`, `scale`, `duplicate_key`, `unknown_field`, `depth`, `size`, `undecided`) and a reason that names field and
+///    rule; the others go on.
+/// 4. *Frozen types*: inferred columns are decided once, by the first good records of the first page that has any, and
+///    kept as the stage's state: the same after every restart. Records that are refused decide nothing. Before that page
+///    there is nothing to decode with: objects without a field are refused then (`undecided`), and later are rows of nulls.
 ///
 /// # Copies
 /// With declared columns it can be forked. An inferring one cannot until its columns are decided, because the first page
@@ -140,17 +142,18 @@ impl Decode {
         self
     }
 
-    /// Infers the columns from the first 1,000 records of the first page that has any, and freezes them.
+    /// Infers the columns from the first 1,000 good records of the first page that has any, and freezes them.
     ///
     /// Numbers become `int64`, `uint64`, `float64` or, where these cannot hold them, `utf8(text)`; strings become
     /// `timestamp` or `date` if all are one, else `utf8`; numbers, bools and strings in one field `utf8(text)`; objects
-    /// `struct`, arrays `list`; everything else, and fields that were always null, `json`.
+    /// `struct`, arrays `list`; everything else, fields that were always null, and what lies more than 8 levels deep,
+    /// `json`.
     #[must_use]
     pub fn infer(self) -> Self {
         self.infer_from(SAMPLE)
     }
 
-    /// As [`infer`](Self::infer), from the first `records` records of that page.
+    /// As [`infer`](Self::infer), from the first `records` good records of that page.
     #[must_use]
     pub fn infer_from(mut self, records: usize) -> Self {
         self.plan = Plan::Infer { sample: records, frozen: None, unsaved: false };
@@ -279,9 +282,12 @@ impl Stage for Decode {
         let spans = locate(&page, &ready.path)?;
         if ready.core.is_none() {
             let sample = if let Plan::Infer { sample, .. } = &self.plan { *sample } else { 0 };
-            let Some(columns) = infer::columns(&page, &spans, sample)? else {
-                core::reject_all(&page, &spans, out);
-                return Ok(());
+            let columns = match infer::columns(&page, &spans, sample, self.max_record_bytes)? {
+                Inferred::Columns(columns) => columns,
+                Inferred::Nothing(refused) => {
+                    refused.iter().for_each(|(n, fault)| out.reject(core::reject(&page, &spans, *n, fault)));
+                    return Ok(());
+                }
             };
             let core = self.core(&columns)?;
             self.plan = Plan::Infer { sample, frozen: Some(columns), unsaved: true };

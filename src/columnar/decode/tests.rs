@@ -403,9 +403,8 @@ async fn an_inferring_decoder_needs_no_path_in_a_replay() {
     page.records_path = Some("$.data[*]".into());
     let landed = writer.append(SegmentDraft { pages: vec![page], ..Default::default() }).await.expect("lands");
     let read = LandingReader::new(&landing, &shard, &env).read(landed.number).await.expect("reads");
-    let decoded = |mut pages: Vec<Page>| {
-        rows(&apply(&mut Decode::json().infer().provenance(), pages.pop().expect("the page")).0)
-    };
+    let decoded =
+        |mut pages: Vec<Page>| rows(&apply(&mut Decode::json().infer().provenance(), pages.pop().expect("the page")).0);
     assert_eq!(decoded(landed.pages), decoded(read.expect("is there").pages));
 }
 
@@ -506,6 +505,53 @@ fn inferred_columns_are_frozen_and_restored() {
     let newer = String::from_utf8_lossy(&kept).replace("\"version\":1", "\"version\":2");
     assert_eq!(again.restore(vec![newer.into()]).expect_err("newer").kind(), ErrorKind::Corrupt);
     assert_eq!(again.restore(vec![Bytes::from_static(b"{")]).expect_err("cut").kind(), ErrorKind::Corrupt);
+}
+
+/// The columns that a page of these records is inferred to have, and the codes of what is refused.
+fn inferred(decode: &mut Decode, records: &[&str]) -> (Vec<String>, Vec<&'static str>) {
+    let (_, rejects) = apply(decode, page(records));
+    let columns = decode.columns().map(|all| all.iter().map(|c| format!("{}: {}", c.name(), c.kind())).collect());
+    (columns.unwrap_or_default(), rejects.iter().map(|r| r.code).collect())
+}
+
+#[test]
+fn only_records_that_can_be_decoded_decide_the_columns() {
+    // The sample is full of what says nothing; one good record follows it.
+    let (columns, codes) = inferred(&mut Decode::json().infer_from(1), &["1", "[2]", "{}", r#"{"id":1}"#]);
+    assert_eq!((columns, codes), (vec!["id: int64".to_owned()], vec!["type", "type"]));
+    let (columns, codes) = inferred(&mut Decode::json().infer(), &[r#"{"":1}"#, r#"{"":1,"id":2}"#]);
+    assert_eq!((columns, codes.len()), (vec!["id: int64".to_owned()], 0));
+
+    let large = format!(r#"{{"id":"{}"}}"#, "x".repeat(100));
+    let nested = r#"{"id":1,"o":[{"a":1},{"a":1,"a":2}]}"#;
+    let records = [r#"{"id":7,"id":"b"}"#, nested, &large, r#"{"id":1,"o":[{"a":1},{"a":2}]}"#];
+    let (columns, codes) = inferred(&mut Decode::json().infer().max_record_bytes(50), &records);
+    assert_eq!(columns, ["id: int64", "o: list<struct<a: int64>>"]);
+    assert_eq!(codes, ["duplicate_key", "duplicate_key", "size"]);
+}
+
+#[test]
+fn records_without_fields_wait_for_one_that_decides() {
+    let mut decode = Decode::json().infer();
+    let (columns, codes) = inferred(&mut decode, &["{}", "1", "{ }"]);
+    assert_eq!((columns.len(), codes), (0, vec!["undecided", "type", "undecided"]));
+    assert!(decode.delta().expect("writes").is_none() && decode.fork().is_none());
+    let (batches, rejects) = apply(&mut decode, page(&["{}", r#"{"id":1}"#]));
+    assert_eq!((rows(&batches).num_rows(), rejects.len()), (2, 0));
+    assert!(rows(&batches).column(0).is_null(0));
+}
+
+#[test]
+fn what_is_nested_deeply_is_inferred_as_json() {
+    for deep in [40, 120] {
+        let lists = format!(r#"{{"v":{}1{}}}"#, "[".repeat(deep), "]".repeat(deep));
+        let objects = format!(r#"{{"v":{}1{}}}"#, r#"{"a":"#.repeat(deep), "}".repeat(deep));
+        for record in [lists, objects] {
+            let mut decode = Decode::json().infer();
+            let (columns, codes) = inferred(&mut decode, &[&record]);
+            assert!(columns.len() == 1 && columns[0].contains("json") && codes.is_empty(), "{columns:?} {codes:?}");
+        }
+    }
 }
 
 #[test]
