@@ -14,7 +14,7 @@ mod time;
 mod tests;
 
 pub(crate) use self::core::OneColumn;
-pub(crate) use number::decimal;
+pub(crate) use number::floor;
 pub(crate) use time::{date, instant};
 
 use self::core::Core;
@@ -44,7 +44,8 @@ pub enum UnknownFields {
 /// Turns pages of JSON into batches.
 ///
 /// # Guarantees
-/// 1. *Lossless*: a value is held exactly by its column, or its record is refused. Nothing is rounded, cut or replaced.
+/// 1. *Lossless*: a value is held exactly by its column, or its record is refused. Nothing is rounded, cut or replaced;
+///    only a fraction in a column of floats is taken to the nearest float. Where it must be exact, declare a decimal.
 /// 2. *Accounted*: each record of a page becomes one row or one refusal; a page with another number of records than the
 ///    source counted is an error of kind `Data`.
 /// 3. *Bad records only*: a record that cannot be decoded is refused with its exact bytes, its code (`json`, `type`,
