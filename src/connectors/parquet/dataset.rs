@@ -58,10 +58,10 @@ struct Seen {
 }
 
 impl ParquetDataset {
-    /// The dataset in folder `prefix` of `store`.
+    /// The dataset in folder `prefix` of `store`; an empty `prefix` is the root of the store.
     ///
     /// # Errors
-    /// `Config` if `prefix` is not a valid object name, or empty.
+    /// `Config` if `prefix` is not a valid object name.
     pub fn in_store(store: &Store, prefix: &str) -> Result<Self> {
         let prefix = ObjectPath::parse(prefix)?;
         let folder = Folder { store: store.clone(), prefix };
