@@ -157,6 +157,10 @@ impl Writer for ParquetWriter {
     }
 
     fn staged_bytes(&self) -> u64 {
+        // Files are limited too: an epoch that has many of them is as full as one of many bytes.
+        if self.running.as_ref().is_some_and(|running| running.shared.is_full()) {
+            return u64::MAX;
+        }
         self.staged_bytes.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum()
     }
 

@@ -94,7 +94,31 @@ async fn too_many_files_in_an_epoch_are_an_error_that_says_what_to_do() {
     }
     let error = written.expect_err("5,000 partitions");
     assert_eq!(error.kind(), ErrorKind::Data);
-    assert!(error.hint().is_some_and(|h| h.contains("partition by")), "{error}");
+    assert!(error.hint().is_some_and(|h| h.contains("partition by") && h.contains("open_files")), "{error}");
+}
+
+#[tokio::test]
+async fn an_epoch_of_many_partitions_in_random_order_asks_to_be_cut_in_time() {
+    let store = Store::memory();
+    let scattered = dataset(&store).partition_by(["part"]).expect("valid").open_files(8);
+    let (mut epoch, mut writer) = (1, scattered.open(context(1, 1)).await.expect("opens"));
+    for n in 0..50i64 {
+        let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(n * 100..(n + 1) * 100));
+        let parts: ArrayRef = Arc::new(Int64Array::from_iter_values((0..100).map(|row| (n * 100 + row) * 7 % 300)));
+        let batch = RecordBatch::try_from_iter([("id", ids), ("part", parts)]).expect("fits");
+        writer.write(Batch::new(batch)).await.expect("it is cut in time");
+        if writer.staged_bytes() >= 64 << 20 {
+            let staged = writer.finish().await.expect("finishes").expect("some").staged;
+            let outcome = commit(&scattered, 1, epoch, (epoch > 1).then(|| epoch - 1), &staged).await;
+            assert_eq!(outcome.expect("commits"), CommitOutcome::Done);
+            epoch += 1;
+            writer = scattered.open(context(1, epoch)).await.expect("opens");
+        }
+    }
+    let rest = writer.finish().await.expect("finishes").expect("some").staged;
+    commit(&scattered, 1, epoch, Some(epoch - 1), &rest).await.expect("commits");
+    assert!(epoch > 1);
+    assert_eq!(followed(&store).await, (0..5_000).collect::<Vec<_>>());
 }
 
 #[tokio::test]
