@@ -123,7 +123,7 @@ impl Lane {
 
     async fn finish(&mut self, key: Key, open: Open) -> Result<()> {
         let Shared { env, layout, by, .. } = &*self.shared;
-        let (staged, path) = (layout.staged(open.number), layout.published(&by.folders(&key), open.number));
+        let (staged, path) = (layout.staged(open.number), layout.published(&by.folders(&key)?, open.number));
         let file = open.file.finish(env, staged, path, by.named(&key)).await?;
         self.done.push((open.number, file));
         Ok(())
