@@ -4,8 +4,9 @@ use super::*;
 use crate::error::ErrorKind;
 use arrow::array::{
     ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, ListArray, StringViewArray, StructArray,
-    TimestampMicrosecondArray, UInt64Array,
+    TimestampMicrosecondArray, TimestampMillisecondArray, TimestampSecondArray, UInt64Array,
 };
+use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -205,6 +206,50 @@ async fn values_of_every_type_survive() {
         assert_eq!(snapshot(&store).await.read_batches().await.expect("reads"), std::slice::from_ref(&rows));
     }
     assert!(dataset(&Store::memory()).compression(Compression::Zstd(23)).is_err());
+}
+
+#[tokio::test]
+async fn seconds_become_milliseconds_so_that_all_readers_know_them_for_times() {
+    let seconds = |zone: Option<&str>| {
+        TimestampSecondArray::from(vec![Some(-1), None, Some(253_402_300_799)]).with_timezone_opt(zone)
+    };
+    let millis = |zone: Option<&str>| {
+        let values = vec![Some(-1_000), None, Some(253_402_300_799_000)];
+        TimestampMillisecondArray::from(values).with_timezone_opt(zone)
+    };
+    let nested = |times: ArrayRef| {
+        let member = Arc::new(Field::new("at", times.data_type().clone(), true));
+        let structs: ArrayRef = Arc::new(StructArray::from(vec![(member, times)]));
+        let element = Arc::new(Field::new_list_field(structs.data_type().clone(), true));
+        ListArray::new(element, OffsetBuffer::from_lengths([2, 0, 1]), structs, None)
+    };
+    let table = |a: ArrayRef, b: ArrayRef, c: ArrayRef| {
+        let id: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
+        RecordBatch::try_from_iter_with_nullable([("id", id, false), ("a", a, true), ("b", b, true), ("c", c, true)])
+            .expect("fits")
+    };
+    let (utc, local) = (seconds(Some("UTC")), seconds(None));
+    let rows = table(Arc::new(utc.clone()), Arc::new(local), Arc::new(nested(Arc::new(utc))));
+    let (utc, local) = (millis(Some("UTC")), millis(None));
+    let expected = table(Arc::new(utc.clone()), Arc::new(local), Arc::new(nested(Arc::new(utc))));
+
+    let store = Store::memory();
+    let staged = load(&dataset(&store), vec![rows.clone(), rows]).await;
+    assert_eq!(staged.columns[1].kind.to_string(), "timestamp_ms[UTC]");
+    let read = snapshot(&store).await.read_batches().await.expect("reads");
+    let read = arrow::compute::concat_batches(&read[0].schema(), &read).expect("one schema");
+    assert_eq!((read.slice(0, 3), read.slice(3, 3)), (expected.clone(), expected));
+    for path in visible(&store).await {
+        let bytes = store.get(&path, None).await.expect("reads").expect("is there");
+        let file = ParquetRecordBatchReaderBuilder::try_new(bytes).expect("Parquet");
+        let columns = file.parquet_schema().columns();
+        assert!(columns.iter().skip(1).all(|column| column.logical_type_ref().is_some()), "{columns:?}");
+    }
+
+    let beyond: ArrayRef = Arc::new(TimestampSecondArray::from(vec![i64::MAX]));
+    let beyond = RecordBatch::try_from_iter([("a", beyond)]).expect("fits");
+    let error = try_stage(&dataset(&Store::memory()), 1, 1, vec![beyond]).await.expect_err("too far");
+    assert_eq!(error.kind(), ErrorKind::Data);
 }
 
 #[tokio::test]
