@@ -84,7 +84,7 @@ impl ParquetWriter {
         let options = &self.dataset.options;
         let files = file_schema(&schema);
         let by = Partitioning::new(&files, &options.partition_by)?;
-        self.dataset.admit(&self.context.shard, &columns_of(by.rest.fields()))?;
+        self.dataset.admit(&columns_of(by.rest.fields()), &by.columns)?;
         let lanes = options.lanes.unwrap_or_else(|| self.context.env.cores()).max(1);
         let EpochContext { shard, generation, epoch, env } = self.context.clone();
         let shared = Arc::new(Shared {

@@ -282,6 +282,52 @@ async fn columns_may_be_added_between_epochs_and_never_change_their_type() {
     );
 }
 
+/// Stages rows for a shard of its own.
+async fn stage_as(dataset: &ParquetDataset, pipeline: &str, number: u32, batch: RecordBatch) -> Result<StagedFiles> {
+    let shard = ShardKey { pipeline: PipelineName::new(pipeline).expect("valid"), shard: number };
+    let mut writer = dataset.open(EpochContext { shard, ..context(1, 1) }).await?;
+    writer.write(Batch::new(batch)).await?;
+    Ok(writer.finish().await?.expect("there are rows").staged)
+}
+
+#[tokio::test]
+async fn a_column_has_one_type_in_all_shards_and_pipelines() {
+    let texts = |ids: Vec<&str>| {
+        let ids: ArrayRef = Arc::new(StringArray::from(ids));
+        let countries: ArrayRef = Arc::new(StringArray::from(vec!["c1"]));
+        RecordBatch::try_from_iter([("id", ids), ("country", countries)]).expect("fits")
+    };
+    let refused = |result: Result<StagedFiles>, column: &str| {
+        let error = result.expect_err("another type");
+        assert_eq!(error.kind(), ErrorKind::Data);
+        assert!(error.to_string().contains(&format!("column=`{column}`")), "{error}");
+    };
+    // Within a process, before anything is committed.
+    let store = Store::memory();
+    let owner = dataset(&store);
+    stage_as(&owner, "orders", 0, rows([1])).await.expect("stages");
+    refused(stage_as(&owner, "orders", 1, texts(vec!["x"])).await, "id");
+
+    // By what another process has committed.
+    let staged = stage(&owner, 1, 1, rows([1])).await;
+    commit(&owner, 1, 1, None, &staged).await.expect("commits");
+    for (pipeline, number) in [("orders", 0), ("orders", 7), ("others", 0)] {
+        refused(stage_as(&dataset(&store), pipeline, number, texts(vec!["x"])).await, "id");
+        stage_as(&dataset(&store), pipeline, number, rows([2])).await.expect("the same type");
+    }
+    let split = dataset(&store).partition_by(["country"]).expect("valid");
+    let error = stage_as(&split, "others", 0, rows([2])).await.expect_err("another layout");
+    assert_eq!(error.kind(), ErrorKind::Config);
+
+    // The columns that name folders have types too.
+    let store = Store::memory();
+    let split = || dataset(&store).partition_by(["id"]).expect("valid");
+    let staged = stage(&split(), 1, 1, rows([1])).await;
+    commit(&split(), 1, 1, None, &staged).await.expect("commits");
+    refused(stage_as(&split(), "orders", 0, texts(vec!["1"])).await, "id");
+    stage_as(&split(), "orders", 0, rows([2])).await.expect("the same type");
+}
+
 #[tokio::test]
 async fn an_upload_that_fails_fails_the_epoch_and_leaves_nothing_to_see() {
     for at in 0.. {
