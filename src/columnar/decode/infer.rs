@@ -206,3 +206,101 @@ impl Fields {
         self.order.iter().filter(|(name, _)| !name.is_empty())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{apply, page, rows};
+    use crate::columnar::Decode;
+    use crate::error::ErrorKind;
+    use crate::stage::{Output, Stage, StageState};
+    use arrow::array::Array;
+    use bytes::Bytes;
+
+    #[test]
+    fn inferred_columns_are_frozen_and_restored() {
+        let mut decode = Decode::json().infer_from(1);
+        assert!(decode.fork().is_none());
+        // Nothing in this page says what the columns are.
+        let (batches, rejects) = apply(&mut decode, page(&["1", "[]"]));
+        assert_eq!((batches.len(), rejects.len()), (0, 2));
+        assert_eq!(rejects[0].reason, "expected an object, found a number");
+        assert_eq!(decode.delta().expect("writes"), None);
+
+        let (_, rejects) = apply(&mut decode, page(&[r#"{"id":1}"#, r#"{"id":"x","late":1}"#]));
+        assert_eq!(rejects.len(), 1);
+        let kept = decode.delta().expect("writes").expect("decided");
+        assert_eq!(
+            kept.as_ref(),
+            include_bytes!("../../../tests/fixtures/columns-v1.json").trim_ascii_end(),
+            "the persisted form is fixed"
+        );
+        assert_eq!(decode.delta().expect("writes"), None);
+        assert_eq!(decode.base().expect("writes"), kept);
+
+        // Another first page, and yet the same columns; and copies from the start.
+        let mut again = Decode::json().infer_from(1);
+        again.restore(vec![kept.clone()]).expect("restores");
+        let mut copy = again.fork().expect("decided");
+        for decode in [&mut again, &mut copy] {
+            let (batches, rejects) = apply(decode, page(&[r#"{"id":"text"}"#, r#"{"id":7,"other":1}"#]));
+            assert_eq!((rows(&batches).schema().fields().len(), rejects.len()), (1, 1));
+        }
+        let newer = String::from_utf8_lossy(&kept).replace("\"version\":1", "\"version\":2");
+        assert_eq!(again.restore(vec![newer.into()]).expect_err("newer").kind(), ErrorKind::Corrupt);
+        assert_eq!(again.restore(vec![Bytes::from_static(b"{")]).expect_err("cut").kind(), ErrorKind::Corrupt);
+    }
+
+    /// The columns that a page of these records is inferred to have, and the codes of what is refused.
+    fn inferred(decode: &mut Decode, records: &[&str]) -> (Vec<String>, Vec<&'static str>) {
+        let (_, rejects) = apply(decode, page(records));
+        let columns = decode.columns().map(|all| all.iter().map(|c| format!("{}: {}", c.name(), c.kind())).collect());
+        (columns.unwrap_or_default(), rejects.iter().map(|r| r.code).collect())
+    }
+
+    #[test]
+    fn only_records_that_can_be_decoded_decide_the_columns() {
+        // The sample is full of what says nothing; one good record follows it.
+        let (columns, codes) = inferred(&mut Decode::json().infer_from(1), &["1", "[2]", "{}", r#"{"id":1}"#]);
+        assert_eq!((columns, codes), (vec!["id: int64".to_owned()], vec!["type", "type"]));
+        let (columns, codes) = inferred(&mut Decode::json().infer(), &[r#"{"":1}"#, r#"{"":1,"id":2}"#]);
+        assert_eq!((columns, codes.len()), (vec!["id: int64".to_owned()], 0));
+
+        let large = format!(r#"{{"id":"{}"}}"#, "x".repeat(100));
+        let nested = r#"{"id":1,"o":[{"a":1},{"a":1,"a":2}]}"#;
+        let records = [r#"{"id":7,"id":"b"}"#, nested, &large, r#"{"id":1,"o":[{"a":1},{"a":2}]}"#];
+        let (columns, codes) = inferred(&mut Decode::json().infer().max_record_bytes(50), &records);
+        assert_eq!(columns, ["id: int64", "o: list<struct<a: int64>>"]);
+        assert_eq!(codes, ["duplicate_key", "duplicate_key", "size"]);
+    }
+
+    #[test]
+    fn records_without_fields_wait_for_one_that_decides() {
+        let mut decode = Decode::json().infer();
+        let (columns, codes) = inferred(&mut decode, &["{}", "1", "{ }"]);
+        assert_eq!((columns.len(), codes), (0, vec!["undecided", "type", "undecided"]));
+        assert!(decode.delta().expect("writes").is_none() && decode.fork().is_none());
+        let (batches, rejects) = apply(&mut decode, page(&["{}", r#"{"id":1}"#]));
+        assert_eq!((rows(&batches).num_rows(), rejects.len()), (2, 0));
+        assert!(rows(&batches).column(0).is_null(0));
+    }
+
+    #[test]
+    fn what_is_nested_deeply_is_inferred_as_json() {
+        for deep in [40, 120] {
+            let lists = format!(r#"{{"v":{}1{}}}"#, "[".repeat(deep), "]".repeat(deep));
+            let objects = format!(r#"{{"v":{}1{}}}"#, r#"{"a":"#.repeat(deep), "}".repeat(deep));
+            for record in [lists, objects] {
+                let mut decode = Decode::json().infer();
+                let (columns, codes) = inferred(&mut decode, &[&record]);
+                assert!(columns.len() == 1 && columns[0].contains("json") && codes.is_empty(), "{columns:?} {codes:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn fields_that_differ_in_case_only_are_not_inferred() {
+        let error =
+            Decode::json().infer().apply(page(&[r#"{"id":1,"ID":2}"#]), &mut Output::new()).expect_err("one name");
+        assert_eq!(error.kind(), ErrorKind::Data);
+    }
+}
