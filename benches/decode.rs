@@ -66,6 +66,7 @@ fn page(bad_every: u64) -> Page {
 
 fn marked(mut page: Page) -> Page {
     let path = RecordsPath::parse("$.data[*]").expect("a path");
+    page.records_path = Some(path.as_str().into());
     page.spans = Some(scan(&page.body, &path, &[]).expect("JSON").spans.into());
     page
 }

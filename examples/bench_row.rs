@@ -77,7 +77,7 @@ async fn run(api: &str, endpoint: &str, out: &str) -> Result<()> {
     let report = Pipeline::named("orders")
         .source(source.build()?)
         .land(Landing::in_store(&store, "_state/raw")?)
-        .stage(Decode::json().records(records).schema(columns()?))
+        .stage(Decode::json().schema(columns()?))
         .stage(
             Validate::new()
                 .required("id")

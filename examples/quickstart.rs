@@ -40,7 +40,7 @@ fn pipeline(api: &str, store: &Store) -> Result<Pipeline> {
         )
         .land(Landing::in_store(store, "raw")?)
         .stage(
-            Decode::json().records("$.data[*]").schema(
+            Decode::json().schema(
                 Columns::new()
                     .utf8("id")
                     .int64("number")

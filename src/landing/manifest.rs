@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use std::ops::Range;
+use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The format version that this crate writes, and the newest that it reads.
@@ -87,6 +88,8 @@ pub(super) struct PageEntry {
     pub received_at: i64,
     pub records: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records_path: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part: Option<Part>,
     /// The block that holds the body.
     pub block: u32,
@@ -105,6 +108,7 @@ impl PageEntry {
             status: self.status,
             headers: self.headers,
             part: self.part,
+            records_path: self.records_path,
             ..Page::new(self.partition, body, self.records, Timestamp::from_micros(self.received_at))
         }
     }

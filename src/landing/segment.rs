@@ -101,6 +101,7 @@ fn describe(pages: &[Page], packed: Vec<PackedBlock>, mut manifest: Manifest) ->
                 headers: page.headers.clone(),
                 received_at: page.received_at.as_micros(),
                 records: page.records,
+                records_path: page.records_path.clone(),
                 part: page.part,
                 block: index,
                 offset,

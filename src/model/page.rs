@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 /// One raw response, or a numbered part of one that is too large to hold.
 ///
-/// Body, request, status, headers and times are landed as they are; `origin`, `spans` and `skip` describe this copy
-/// in memory only.
+/// Body, path of the records, request, status, headers and times are landed as they are; `origin`, `spans` and `skip`
+/// describe this copy in memory only.
 #[derive(Clone, Debug)]
 pub struct Page {
     /// The partition it was read for.
@@ -25,7 +25,11 @@ pub struct Page {
     pub records: u64,
     /// Set if this is a part of a response.
     pub part: Option<Part>,
-    /// Where each record lies in `body`, if the source found out while it looked at the page.
+    /// Where the records lie in `body`, if the source knows: an RFC 9535 path, or `ndjson`. Landed with the page, so that
+    /// whoever decodes it, now or in a replay, finds the records that the source counted.
+    pub records_path: Option<Arc<str>>,
+    /// Where each record lies in `body`, if the source found out while it looked at the page. What `records_path` gives
+    /// again: without that one it is not used, because a replay would not have it.
     pub spans: Option<Arc<[Span]>>,
     /// Where it was landed.
     pub origin: Option<Origin>,
@@ -45,6 +49,7 @@ impl Page {
             body: body.into(),
             records,
             part: None,
+            records_path: None,
             spans: None,
             origin: None,
             skip: 0,

@@ -45,9 +45,9 @@ impl ObjectPath {
         })
     }
 
-    /// Turns any text into one segment: all bytes but `A-Z a-z 0-9 _ -` are percent-encoded; over 128 bytes it is cut, and a hash
-    /// keeps it distinct. Never empty.
-    pub fn encode(text: &str) -> String {
+    /// Percent-encodes all bytes but `A-Z a-z 0-9 _ -`, which gives the text back when it is decoded. It may be empty, or
+    /// longer than a segment may be.
+    pub fn escape(text: &str) -> String {
         use std::fmt::Write;
         let mut out = String::with_capacity(text.len());
         for byte in text.bytes() {
@@ -57,6 +57,14 @@ impl ObjectPath {
                 write!(out, "%{byte:02X}").expect("a string takes any text");
             }
         }
+        out
+    }
+
+    /// Turns any text into one segment: [escaped](Self::escape); over 128 bytes it is cut, and a hash keeps it distinct. Never
+    /// empty.
+    pub fn encode(text: &str) -> String {
+        use std::fmt::Write;
+        let mut out = Self::escape(text);
         if out.is_empty() {
             out.push('%');
         }

@@ -84,16 +84,10 @@ impl Core {
 
     /// Takes one record. On a fault the columns are left with a part of it.
     fn record(&mut self, body: &[u8], span: Span) -> Checked<()> {
-        if span.len > self.max_record_bytes {
-            return Err(Fault::new("size", format!("larger than {} bytes", self.max_record_bytes)));
-        }
         let root = &mut self.root;
         let scratch = &mut self.scratch;
         scratch.filled = 0;
-        whole(body, span, |cursor| match cursor.peek() {
-            b'{' => root.take(cursor, scratch),
-            first => cursor.value().and_then(|()| Err(Fault::expected("an object", first))),
-        })
+        object(body, span, self.max_record_bytes, |cursor| root.take(cursor, scratch))
     }
 
     fn finish(&mut self, page: &Arc<Page>, spans: &Arc<[Span]>, rows: Vec<u32>, out: &mut Output<Batch>) -> Result<()> {
@@ -133,6 +127,7 @@ impl OneColumn {
         if edges.iter().any(|edge| edge.is_none_or(u8::is_ascii_whitespace)) || value == b"null" {
             return false;
         }
+        self.scratch.filled = 0;
         let read = whole(value, Span { start: 0, len }, |cursor| self.node.take(cursor, &mut self.scratch));
         self.node.truncate(0);
         read.is_ok()
@@ -163,22 +158,23 @@ pub(super) fn whole<T>(body: &[u8], span: Span, take: impl FnOnce(&mut Cursor<'_
     Ok(value)
 }
 
-/// Refuses all records of a page in which none is an object: there is nothing to decide columns by.
-pub(super) fn reject_all(page: &Page, spans: &[Span], out: &mut Output<Batch>) {
-    for (record, span) in numbered(page, spans) {
-        let checked = whole(&page.body, *span, |cursor| {
-            let first = cursor.peek();
-            cursor.value().map(|()| first)
-        });
-        let fault = match checked {
-            Ok(first) => Fault::expected("an object", first),
-            Err(fault) => fault,
-        };
-        out.reject(reject(page, spans, record, &fault));
+/// Lets `take` have the record at `span`: an object of at most `max_bytes`.
+pub(super) fn object<T>(
+    body: &[u8],
+    span: Span,
+    max_bytes: u32,
+    take: impl FnOnce(&mut Cursor<'_>) -> Checked<T>,
+) -> Checked<T> {
+    if span.len > max_bytes {
+        return Err(Fault::new("size", format!("larger than {max_bytes} bytes")));
     }
+    whole(body, span, |cursor| match cursor.peek() {
+        b'{' => take(cursor),
+        first => cursor.value().and_then(|()| Err(Fault::expected("an object", first))),
+    })
 }
 
-fn reject(page: &Page, spans: &[Span], record: u32, fault: &Fault) -> Reject {
+pub(super) fn reject(page: &Page, spans: &[Span], record: u32, fault: &Fault) -> Reject {
     reject_record(page, spans, record, fault.code, fault.reason())
 }
 

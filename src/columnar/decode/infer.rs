@@ -1,8 +1,8 @@
 //! Decides columns by a sample of records.
 
-use super::core::{numbered, whole};
+use super::core::{numbered, object};
 use super::cursor::Cursor;
-use super::fault::Checked;
+use super::fault::{Checked, Fault};
 use super::{number, time};
 use crate::columnar::schema::{Coerce, ColumnType, Columns, TimeUnit};
 use crate::error::{Error, Result};
@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 
 /// Objects with more keys than this are maps rather than records: they become `json`.
 const MOST_FIELDS: usize = 256;
-/// Objects below this many others become `json`.
+/// Objects and lists below this many others become `json`.
 const DEEPEST: usize = 8;
 
 /// What was seen in one place.
@@ -36,29 +36,51 @@ struct Fields {
     places: HashMap<String, usize>,
 }
 
-/// The columns that fit the first `sample` records of `page`; `None` if none of them is an object.
-pub(super) fn columns(page: &Page, spans: &[Span], sample: usize) -> Result<Option<Columns>> {
+/// What the records of a page say about the columns.
+pub(super) enum Inferred {
+    Columns(Columns),
+    /// Nothing, and why each of them says nothing.
+    Nothing(Vec<(u32, Box<Fault>)>),
+}
+
+/// The columns that fit the first `sample` records of `page` that say what columns there are.
+pub(super) fn columns(page: &Page, spans: &[Span], sample: usize, max_record_bytes: u32) -> Result<Inferred> {
     let mut seen = Seen::default();
-    for (_, span) in numbered(page, spans).take(sample.max(1)) {
-        // A record that is broken says nothing; it is refused when it is decoded. So does one that is no object.
-        let mut record = Seen::default();
-        if whole(&page.body, *span, |cursor| record.take(cursor)).is_ok() && record.fields.is_some() {
-            let mut cursor = Cursor::new(&page.body, span.start as usize);
-            cursor.space();
-            seen.take(&mut cursor).map_err(|_| Error::bug("infer columns", "a record reads differently twice"))?;
+    let mut wanted = sample.max(1);
+    let mut refused = Vec::new();
+    for (record, span) in numbered(page, spans) {
+        // What will be refused must not shape the columns, so it is looked at by itself first.
+        if let Err(fault) = object(&page.body, *span, max_record_bytes, |cursor| Seen::default().take_record(cursor)) {
+            refused.push((record, fault));
+            continue;
+        }
+        object(&page.body, *span, max_record_bytes, |cursor| seen.take(cursor))
+            .map_err(|_| Error::bug("infer columns", "a record reads differently twice"))?;
+        wanted -= 1;
+        if wanted == 0 {
+            break;
         }
     }
-    let Some(fields) = seen.fields else { return Ok(None) };
+    let Some(fields) = seen.fields else { return Ok(Inferred::Nothing(refused)) };
     let columns = fields.columns(0);
     columns.check().map_err(|e| {
         Error::data("infer columns", "the fields of the first records cannot be columns")
             .with_hint("declare the columns with `schema`, and rename fields with `Column::at`")
             .with_source(e)
     })?;
-    Ok(Some(columns))
+    Ok(Inferred::Columns(columns))
 }
 
 impl Seen {
+    /// Takes a record, which must have a field that can be a column.
+    fn take_record(&mut self, cursor: &mut Cursor<'_>) -> Checked<()> {
+        self.take(cursor)?;
+        match &self.fields {
+            Some(fields) if fields.named().next().is_some() => Ok(()),
+            _ => Err(Fault::new("undecided", "it has no field, and no record so far says what columns there are")),
+        }
+    }
+
     fn take(&mut self, cursor: &mut Cursor<'_>) -> Checked<()> {
         match cursor.peek() {
             b'n' => cursor.literal("null"),
@@ -80,7 +102,8 @@ impl Seen {
             }
             b'{' => {
                 let fields = self.fields.get_or_insert_default();
-                cursor.sequence(b'}', |cursor| fields.take(cursor))
+                let mut met = HashSet::new();
+                cursor.sequence(b'}', |cursor| fields.take(cursor, &mut met))
             }
             _ => {
                 let number = cursor.number()?;
@@ -111,7 +134,7 @@ impl Seen {
             ([false, false, true], [false, false]) if !self.not_times => ColumnType::timestamp(),
             ([false, false, true], [false, false]) if !self.not_dates => ColumnType::Date,
             ([false, false, true], [false, false]) => ColumnType::utf8(),
-            ([false, false, false], [true, false]) => {
+            ([false, false, false], [true, false]) if level < DEEPEST => {
                 let element = self.elements.as_ref().map_or(ColumnType::Json, |e| e.kind(level + 1));
                 ColumnType::List(Box::new(element))
             }
@@ -139,7 +162,8 @@ impl Seen {
 }
 
 impl Fields {
-    fn take(&mut self, cursor: &mut Cursor<'_>) -> Checked<()> {
+    /// Takes a key and its value. `met` are the places of the keys that this object has had.
+    fn take(&mut self, cursor: &mut Cursor<'_>, met: &mut HashSet<usize>) -> Checked<()> {
         if cursor.peek() != b'"' {
             return Err(cursor.broken("a key"));
         }
@@ -157,6 +181,9 @@ impl Fields {
                 self.order.len() - 1
             }
         };
+        if !met.insert(place) {
+            return Err(Fault::new("duplicate_key", "a key comes twice"));
+        }
         match self.order.get_mut(place) {
             Some((_, seen)) => seen.take(cursor),
             None => cursor.value(),
@@ -171,6 +198,109 @@ impl Fields {
     }
 
     fn columns(&self, level: usize) -> Columns {
-        self.order.iter().fold(Columns::new(), |columns, (name, seen)| columns.typed(name, seen.kind(level)))
+        self.named().fold(Columns::new(), |columns, (name, seen)| columns.typed(name, seen.kind(level)))
+    }
+
+    /// The fields that can be columns: those with a name.
+    fn named(&self) -> impl Iterator<Item = &(String, Seen)> {
+        self.order.iter().filter(|(name, _)| !name.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{apply, page, rows};
+    use crate::columnar::Decode;
+    use crate::error::ErrorKind;
+    use crate::stage::{Output, Stage, StageState};
+    use arrow::array::Array;
+    use bytes::Bytes;
+
+    #[test]
+    fn inferred_columns_are_frozen_and_restored() {
+        let mut decode = Decode::json().infer_from(1);
+        assert!(decode.fork().is_none());
+        // Nothing in this page says what the columns are.
+        let (batches, rejects) = apply(&mut decode, page(&["1", "[]"]));
+        assert_eq!((batches.len(), rejects.len()), (0, 2));
+        assert_eq!(rejects[0].reason, "expected an object, found a number");
+        assert_eq!(decode.delta().expect("writes"), None);
+
+        let (_, rejects) = apply(&mut decode, page(&[r#"{"id":1}"#, r#"{"id":"x","late":1}"#]));
+        assert_eq!(rejects.len(), 1);
+        let kept = decode.delta().expect("writes").expect("decided");
+        assert_eq!(
+            kept.as_ref(),
+            include_bytes!("../../../tests/fixtures/columns-v1.json").trim_ascii_end(),
+            "the persisted form is fixed"
+        );
+        assert_eq!(decode.delta().expect("writes"), None);
+        assert_eq!(decode.base().expect("writes"), kept);
+
+        // Another first page, and yet the same columns; and copies from the start.
+        let mut again = Decode::json().infer_from(1);
+        again.restore(vec![kept.clone()]).expect("restores");
+        let mut copy = again.fork().expect("decided");
+        for decode in [&mut again, &mut copy] {
+            let (batches, rejects) = apply(decode, page(&[r#"{"id":"text"}"#, r#"{"id":7,"other":1}"#]));
+            assert_eq!((rows(&batches).schema().fields().len(), rejects.len()), (1, 1));
+        }
+        let newer = String::from_utf8_lossy(&kept).replace("\"version\":1", "\"version\":2");
+        assert_eq!(again.restore(vec![newer.into()]).expect_err("newer").kind(), ErrorKind::Corrupt);
+        assert_eq!(again.restore(vec![Bytes::from_static(b"{")]).expect_err("cut").kind(), ErrorKind::Corrupt);
+    }
+
+    /// The columns that a page of these records is inferred to have, and the codes of what is refused.
+    fn inferred(decode: &mut Decode, records: &[&str]) -> (Vec<String>, Vec<&'static str>) {
+        let (_, rejects) = apply(decode, page(records));
+        let columns = decode.columns().map(|all| all.iter().map(|c| format!("{}: {}", c.name(), c.kind())).collect());
+        (columns.unwrap_or_default(), rejects.iter().map(|r| r.code).collect())
+    }
+
+    #[test]
+    fn only_records_that_can_be_decoded_decide_the_columns() {
+        // The sample is full of what says nothing; one good record follows it.
+        let (columns, codes) = inferred(&mut Decode::json().infer_from(1), &["1", "[2]", "{}", r#"{"id":1}"#]);
+        assert_eq!((columns, codes), (vec!["id: int64".to_owned()], vec!["type", "type"]));
+        let (columns, codes) = inferred(&mut Decode::json().infer(), &[r#"{"":1}"#, r#"{"":1,"id":2}"#]);
+        assert_eq!((columns, codes.len()), (vec!["id: int64".to_owned()], 0));
+
+        let large = format!(r#"{{"id":"{}"}}"#, "x".repeat(100));
+        let nested = r#"{"id":1,"o":[{"a":1},{"a":1,"a":2}]}"#;
+        let records = [r#"{"id":7,"id":"b"}"#, nested, &large, r#"{"id":1,"o":[{"a":1},{"a":2}]}"#];
+        let (columns, codes) = inferred(&mut Decode::json().infer().max_record_bytes(50), &records);
+        assert_eq!(columns, ["id: int64", "o: list<struct<a: int64>>"]);
+        assert_eq!(codes, ["duplicate_key", "duplicate_key", "size"]);
+    }
+
+    #[test]
+    fn records_without_fields_wait_for_one_that_decides() {
+        let mut decode = Decode::json().infer();
+        let (columns, codes) = inferred(&mut decode, &["{}", "1", "{ }"]);
+        assert_eq!((columns.len(), codes), (0, vec!["undecided", "type", "undecided"]));
+        assert!(decode.delta().expect("writes").is_none() && decode.fork().is_none());
+        let (batches, rejects) = apply(&mut decode, page(&["{}", r#"{"id":1}"#]));
+        assert_eq!((rows(&batches).num_rows(), rejects.len()), (2, 0));
+        assert!(rows(&batches).column(0).is_null(0));
+    }
+
+    #[test]
+    fn what_is_nested_deeply_is_inferred_as_json() {
+        for deep in [40, 120] {
+            let lists = format!(r#"{{"v":{}1{}}}"#, "[".repeat(deep), "]".repeat(deep));
+            let objects = format!(r#"{{"v":{}1{}}}"#, r#"{"a":"#.repeat(deep), "}".repeat(deep));
+            for record in [lists, objects] {
+                let mut decode = Decode::json().infer();
+                let (columns, codes) = inferred(&mut decode, &[&record]);
+                assert!(columns.len() == 1 && columns[0].contains("json") && codes.is_empty(), "{columns:?} {codes:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn fields_that_differ_in_case_only_are_not_inferred() {
+        let error =
+            Decode::json().infer().apply(page(&[r#"{"id":1,"ID":2}"#]), &mut Output::new()).expect_err("one name");
+        assert_eq!(error.kind(), ErrorKind::Data);
     }
 }

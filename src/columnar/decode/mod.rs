@@ -14,10 +14,11 @@ mod time;
 mod tests;
 
 pub(crate) use self::core::OneColumn;
-pub(crate) use number::decimal;
+pub(crate) use number::floor;
 pub(crate) use time::{date, instant};
 
 use self::core::Core;
+use self::infer::Inferred;
 use super::batch::Batch;
 use super::schema::Columns;
 use crate::error::{Error, Result};
@@ -43,14 +44,16 @@ pub enum UnknownFields {
 /// Turns pages of JSON into batches.
 ///
 /// # Guarantees
-/// 1. *Lossless*: a value is held exactly by its column, or its record is refused. Nothing is rounded, cut or replaced.
+/// 1. *Lossless*: a value is held exactly by its column, or its record is refused. Nothing is rounded, cut or replaced;
+///    only a fraction in a column of floats is taken to the nearest float. Where it must be exact, declare a decimal.
 /// 2. *Accounted*: each record of a page becomes one row or one refusal; a page with another number of records than the
 ///    source counted is an error of kind `Data`.
 /// 3. *Bad records only*: a record that cannot be decoded is refused with its exact bytes, its code (`json`, `type`,
-///    `range`, `scale`, `duplicate_key`, `unknown_field`, `depth`, `size`) and a reason that names field and rule;
-///    the others go on.
-/// 4. *Frozen types*: inferred columns are decided once, by the first records of the first page that has any, and kept as
-///    the stage's state: the same after every restart.
+///    `range`, `scale`, `duplicate_key`, `unknown_field`, `depth`, `size`, `undecided`) and a reason that names field and
+///    rule; the others go on.
+/// 4. *Frozen types*: inferred columns are decided once, by the first good records of the first page that has any, and
+///    kept as the stage's state: the same after every restart. Records that are refused decide nothing. Before that page
+///    there is nothing to decode with: objects without a field are refused then (`undecided`), and later are rows of nulls.
 ///
 /// # Copies
 /// With declared columns it can be forked. An inferring one cannot until its columns are decided, because the first page
@@ -61,7 +64,6 @@ pub enum UnknownFields {
 /// use landfall::columnar::{Columns, Decode};
 ///
 /// let decode = Decode::json()
-///     .records("$.data[*]")
 ///     .schema(Columns::new().utf8("id").decimal("total", 18, 2).timestamp("created_at"))
 ///     .provenance();
 /// decode.check()?;
@@ -70,7 +72,8 @@ pub enum UnknownFields {
 #[derive(Debug)]
 pub struct Decode {
     name: String,
-    records: String,
+    /// As it was said; otherwise pages say it.
+    records: Option<String>,
     plan: Plan,
     unknown: UnknownFields,
     provenance: bool,
@@ -89,24 +92,28 @@ enum Plan {
 /// What the configuration comes to, made at the first page.
 #[derive(Debug)]
 struct Ready {
+    /// The path of the records in the page before.
     path: RecordsPath,
     /// None while the columns are not decided.
     core: Option<Core>,
 }
 
+/// Where records lie if neither the page nor the configuration says it.
+const RECORDS: &str = "$[*]";
 /// Largest record, unless another limit is set.
 const MAX_RECORD_BYTES: u32 = 16 << 20;
 /// Records that inferring looks at, unless another number is set.
 const SAMPLE: usize = 1000;
 
 impl Decode {
-    /// A decoder of pages that are a JSON array of records, or one record. Say where records lie with
-    /// [`records`](Self::records) or [`ndjson`](Self::ndjson), and what they are with [`schema`](Self::schema) or
+    /// A decoder of pages of JSON. Where their records lie the pages say themselves, if they come from a source that
+    /// knows ([`Page::records_path`]); for others it is an array of records, unless [`records`](Self::records) or
+    /// [`ndjson`](Self::ndjson) says something else. Say what the records are with [`schema`](Self::schema) or
     /// [`infer`](Self::infer).
     pub fn json() -> Self {
         Self {
             name: "decode".to_owned(),
-            records: "$[*]".to_owned(),
+            records: None,
             plan: Plan::Unsaid,
             unknown: UnknownFields::Ignore,
             provenance: false,
@@ -115,10 +122,11 @@ impl Decode {
         }
     }
 
-    /// Where the records of a page lie: an RFC 9535 path, or `ndjson`. Used where the source has not marked them.
+    /// Where the records of a page lie: an RFC 9535 path, or `ndjson`. Needed only where the source does not say it; a
+    /// page that says another path is an error of kind `Config`.
     #[must_use]
     pub fn records(mut self, path: impl Into<String>) -> Self {
-        self.records = path.into();
+        self.records = Some(path.into());
         self
     }
 
@@ -135,17 +143,18 @@ impl Decode {
         self
     }
 
-    /// Infers the columns from the first 1,000 records of the first page that has any, and freezes them.
+    /// Infers the columns from the first 1,000 good records of the first page that has any, and freezes them.
     ///
     /// Numbers become `int64`, `uint64`, `float64` or, where these cannot hold them, `utf8(text)`; strings become
     /// `timestamp` or `date` if all are one, else `utf8`; numbers, bools and strings in one field `utf8(text)`; objects
-    /// `struct`, arrays `list`; everything else, and fields that were always null, `json`.
+    /// `struct`, arrays `list`; everything else, fields that were always null, and what lies more than 8 levels deep,
+    /// `json`.
     #[must_use]
     pub fn infer(self) -> Self {
         self.infer_from(SAMPLE)
     }
 
-    /// As [`infer`](Self::infer), from the first `records` records of that page.
+    /// As [`infer`](Self::infer), from the first `records` good records of that page.
     #[must_use]
     pub fn infer_from(mut self, records: usize) -> Self {
         self.plan = Plan::Infer { sample: records, frozen: None, unsaved: false };
@@ -204,7 +213,7 @@ impl Decode {
                 .with_hint("declare them with `schema`, or let them be decided with `infer`"));
         }
         let core = self.columns().map(|columns| self.core(columns)).transpose()?;
-        Ok(Ready { path: RecordsPath::parse(&self.records)?, core })
+        Ok(Ready { path: RecordsPath::parse(self.records.as_deref().unwrap_or(RECORDS))?, core })
     }
 
     fn core(&self, columns: &Columns) -> Result<Core> {
@@ -266,35 +275,60 @@ impl Stage for Decode {
         if self.ready.is_none() {
             self.ready = Some(self.prepare()?);
         }
-        let ready = self.ready.as_ref().ok_or_else(|| Error::bug("decode page", "the decoder is not set up"))?;
+        let ready = self.ready.as_mut().ok_or_else(|| Error::bug("decode page", "the decoder is not set up"))?;
+        let path = records_path(&page, self.records.as_deref())?;
+        if path != ready.path.as_str() {
+            ready.path = RecordsPath::parse(path)?;
+        }
         let spans = locate(&page, &ready.path)?;
         if ready.core.is_none() {
             let sample = if let Plan::Infer { sample, .. } = &self.plan { *sample } else { 0 };
-            let Some(columns) = infer::columns(&page, &spans, sample)? else {
-                core::reject_all(&page, &spans, out);
-                return Ok(());
+            let columns = match infer::columns(&page, &spans, sample, self.max_record_bytes)? {
+                Inferred::Columns(columns) => columns,
+                Inferred::Nothing(refused) => {
+                    refused.iter().for_each(|(n, fault)| out.reject(core::reject(&page, &spans, *n, fault)));
+                    return Ok(());
+                }
             };
             let core = self.core(&columns)?;
             self.plan = Plan::Infer { sample, frozen: Some(columns), unsaved: true };
-            self.ready = Some(Ready { path: ready.path.clone(), core: Some(core) });
+            if let Some(ready) = &mut self.ready {
+                ready.core = Some(core);
+            }
         }
         let core = self.ready.as_mut().and_then(|ready| ready.core.as_mut());
         core.ok_or_else(|| Error::bug("decode page", "the decoder is not set up"))?.page(Arc::new(page), &spans, out)
     }
 }
 
+/// The path of the records in `page`: what the page says, or else what was `said`. The same for a page from memory and
+/// for one from the landing, because the path is landed.
+fn records_path<'a>(page: &'a Page, said: Option<&'a str>) -> Result<&'a str> {
+    match (page.records_path.as_deref(), said) {
+        (Some(own), Some(said)) if own != said => {
+            Err(Error::config("decode page", "the records are said to lie elsewhere than the source found them")
+                .with("partition", &page.partition)
+                .with("source", own)
+                .with("decode", said)
+                .with_hint("leave out `records` of the decoder: the source says it"))
+        }
+        (own, said) => Ok(own.or(said).unwrap_or(RECORDS)),
+    }
+}
+
 /// Where the records lie; as many as the source counted.
 fn locate(page: &Page, path: &RecordsPath) -> Result<Arc<[Span]>> {
     let spans = match &page.spans {
-        Some(spans) => Arc::clone(spans),
-        None if page.records == 0 && page.body.is_empty() => Arc::new([]),
-        None => scan(&page.body, path, &[])?.spans.into(),
+        Some(spans) if page.records_path.is_some() => Arc::clone(spans),
+        _ if page.records == 0 && page.body.is_empty() => Arc::new([]),
+        _ => scan(&page.body, path, &[])?.spans.into(),
     };
     if spans.len() as u64 != page.records {
         let error = Error::data("decode page", "the page has not as many records as were counted")
             .with("partition", &page.partition)
             .with("counted", page.records)
             .with("found", spans.len())
+            .with("records", path.as_str())
             .with_hint("the path of the records is another one than that of the source");
         return Err(match page.origin {
             Some(origin) => error.with("landed", origin.start),

@@ -110,12 +110,18 @@ impl Node {
         }
     }
 
-    /// The columns of a group or of a nested record.
-    pub(super) fn object(&mut self) -> Option<&mut Object> {
+    /// Ends the rows of a group, which is no column of its own, and gives its columns.
+    pub(super) fn finish_group(&mut self) -> Option<&mut Object> {
+        self.nulls = NullBufferBuilder::new(0);
         match &mut self.values {
             Values::Struct(object) => Some(object),
             _ => None,
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn rows(&self) -> usize {
+        self.nulls.len()
     }
 
     /// Takes the next value of `cursor`.

@@ -46,6 +46,16 @@ impl<'a> Parts<'a> {
     fn digits(&self) -> impl DoubleEndedIterator<Item = u8> {
         self.whole.iter().chain(self.fraction).map(|d| d - b'0')
     }
+
+    /// Its digits without zeros at both ends, and the power of ten that their last one counts.
+    fn shortest(&self) -> (Vec<u8>, i64) {
+        let mut digits: Vec<u8> = self.digits().skip_while(|d| *d == 0).collect();
+        let all = digits.len();
+        digits.truncate(digits.iter().rposition(|d| *d != 0).map_or(0, |last| last + 1));
+        let cut = (all - digits.len()) as i64;
+        let power = self.exponent.saturating_sub(self.fraction.len() as i64).saturating_add(cut);
+        (digits, power)
+    }
 }
 
 fn digits(text: &[u8]) -> (&[u8], &[u8]) {
@@ -82,6 +92,26 @@ pub(crate) fn decimal(text: &[u8], precision: u8, scale: u8) -> Checked<i128> {
         return Err(too_large());
     }
     Ok(if parts.negative { -value } else { value })
+}
+
+/// The greatest multiple of `10^-scale` that is not above the number `text`, and whether it is that number; beyond 128
+/// bits the least or the greatest. `None` if it is no number.
+pub(crate) fn floor(text: &[u8], scale: u8) -> Option<(i128, bool)> {
+    let parts = Parts::of(text)?;
+    let (digits, power) = parts.shortest();
+    let power = power.saturating_add(scale.into());
+    let cut = usize::try_from(power.min(0).unsigned_abs()).unwrap_or(usize::MAX).min(digits.len());
+    // Zero has no digits, so none are cut from it.
+    let exact = cut == 0;
+    let zeros = if digits.is_empty() { 0 } else { usize::try_from(power.clamp(0, 64)).unwrap_or_default() };
+    let kept = digits.iter().take(digits.len() - cut).copied().chain(std::iter::repeat_n(0, zeros));
+    let size = kept.map(i128::from).try_fold(0i128, |n, digit| n.checked_mul(10)?.checked_add(digit));
+    Some(match (size, parts.negative) {
+        (Some(size), false) => (size, exact),
+        (Some(size), true) => (-size - i128::from(!exact), exact),
+        (None, false) => (i128::MAX, true),
+        (None, true) => (i128::MIN, true),
+    })
 }
 
 /// The form that most decimals have: at most 18 digits, no exponent, at most `scale` of them after the point.
@@ -142,7 +172,9 @@ pub(crate) fn integer(text: &[u8], name: &'static str) -> Checked<i128> {
     })
 }
 
-/// The number `text` as a `float64`. A whole number must be held exactly; a fraction is taken to the nearest.
+/// The number `text` as a `float64`. A whole number must be held exactly; a fraction is taken to the nearest. A whole
+/// number with a point or an exponent may also be the shortest text of the float, such as `1e308`: it is what writers of
+/// JSON make of a float.
 pub(crate) fn float64(text: &[u8], whole: bool) -> Checked<f64> {
     let value: f64 = parse(text, "float64")?;
     // Up to 15 digits always fit.
@@ -150,6 +182,9 @@ pub(crate) fn float64(text: &[u8], whole: bool) -> Checked<f64> {
         return Err(inexact("float64"));
     }
     bounded(value.is_infinite(), value == 0.0, text, "float64")?;
+    if !whole && text.len() > 15 && rounds(text, || [format!("{value:.0}"), format!("{value:e}")]) {
+        return Err(inexact("float64"));
+    }
     Ok(value)
 }
 
@@ -160,6 +195,9 @@ pub(crate) fn float32(text: &[u8], whole: bool) -> Checked<f32> {
         return Err(inexact("float32"));
     }
     bounded(value.is_infinite(), value == 0.0, text, "float32")?;
+    if !whole && text.len() > 6 && rounds(text, || [format!("{value:.0}"), format!("{value:e}")]) {
+        return Err(inexact("float32"));
+    }
     Ok(value)
 }
 
@@ -168,6 +206,13 @@ fn parse<T: std::str::FromStr>(text: &[u8], name: &'static str) -> Checked<T> {
         .ok()
         .and_then(|text| text.parse().ok())
         .ok_or_else(|| Fault::new("type", format!("expected {name}, found other text")))
+}
+
+/// Whether `text` is a whole number, and none of the texts of its float.
+fn rounds(text: &[u8], float: impl FnOnce() -> [String; 2]) -> bool {
+    let shortest = |text: &[u8]| Parts::of(text).map(|parts| parts.shortest());
+    let said = shortest(text);
+    said.as_ref().is_some_and(|(_, power)| *power >= 0) && float().iter().all(|text| shortest(text.as_bytes()) != said)
 }
 
 #[cold]
@@ -263,6 +308,15 @@ mod tests {
         for text in ["9007199254740993", "-9007199254740993", "123456789012345678901234567890"] {
             assert_eq!(code(float64(text.as_bytes(), true)), "range", "{text}");
         }
+        for text in ["9007199254740993.0", "9007199254740993e0", "900719925474099.3e1", "-9007199254740993.00"] {
+            assert_eq!(code(float64(text.as_bytes(), false)), "range", "{text}");
+        }
+        for text in ["9007199254740992.0", "1.2345678901234567e+19", "12345678901234567168.0", "0.12345678901234567890"]
+        {
+            assert!(float64(text.as_bytes(), false).is_ok(), "{text}");
+        }
+        assert_eq!(code(float32(b"16777217.0", false)), "range");
+        assert_eq!(float32(b"16777216.0", false), Ok(16_777_216.0));
         assert_eq!(code(float64(b"1e999", false)), "range");
         assert_eq!(code(float64(b"1e-999", false)), "range");
         assert_eq!(float32(b"16777216", true), Ok(16_777_216.0));

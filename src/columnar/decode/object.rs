@@ -221,7 +221,7 @@ impl Object {
     fn finish_into(&mut self, columns: &mut Vec<(usize, ArrayRef)>) -> Result<()> {
         for child in &mut self.children {
             if *child.node.field().data_type() == DataType::Null {
-                let group = child.node.object().ok_or_else(|| broken("a group has no columns"))?;
+                let group = child.node.finish_group().ok_or_else(|| broken("a group has no columns"))?;
                 group.finish_into(columns)?;
             } else {
                 columns.push((child.place, child.node.finish()?));
@@ -242,4 +242,24 @@ impl std::fmt::Debug for Object {
 fn unknown(key: &[u8]) -> Box<Fault> {
     let name: String = String::from_utf8_lossy(key).chars().take(64).collect();
     Fault::new("unknown_field", format!("a field that no column is declared for: {name:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::columnar::schema::ColumnType;
+
+    #[test]
+    fn nothing_of_a_batch_is_left_when_it_is_finished() {
+        let columns = [Column::new("a", ColumnType::Int64).at(["x", "a"]), Column::new("b", ColumnType::Int64)];
+        let (mut root, mut scratch) = (Object::new(columns.iter()), Scratch::default());
+        for _ in 0..3 {
+            for record in [&b"{\"x\":{\"a\":1},\"b\":1}"[..], b"{\"x\":null}", b"{}"] {
+                root.take(&mut Cursor::new(record, 0), &mut scratch).expect("a record");
+            }
+            assert!(root.children.iter().all(|child| child.node.rows() == 3));
+            assert!(root.finish().expect("columns").iter().all(|column| column.len() == 3));
+            assert!(root.children.iter().all(|child| child.node.rows() == 0), "{root:?}");
+        }
+    }
 }

@@ -1,13 +1,16 @@
 use super::*;
 use crate::columnar::schema::{Column, ColumnType};
+use crate::env::Env;
 use crate::error::ErrorKind;
-use crate::model::{LandingPosition, Origin, PartitionId, Reject, Timestamp};
+use crate::landing::{Landing, LandingReader, LandingWriter, SegmentDraft};
+use crate::model::{LandingPosition, Origin, PartitionId, PipelineName, Reject, ShardKey, Timestamp};
+use crate::store::Store;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Date32Type, Float64Type, Int8Type, Int64Type, TimestampMicrosecondType, UInt64Type};
 use proptest::prelude::*;
 
-fn page(records: &[&str]) -> Page {
+pub(super) fn page(records: &[&str]) -> Page {
     let body = format!("[{}]", records.join(" ,\n"));
     Page::new(PartitionId::from("p"), body, records.len() as u64, Timestamp::from_micros(7))
 }
@@ -17,7 +20,7 @@ fn columns(text: &[(&str, &str)]) -> Columns {
 }
 
 /// What came of one page.
-fn apply(decode: &mut Decode, page: Page) -> (Vec<Batch>, Vec<Reject>) {
+pub(super) fn apply(decode: &mut Decode, page: Page) -> (Vec<Batch>, Vec<Reject>) {
     let mut out = Output::new();
     decode.apply(page, &mut out).expect("decodes");
     let (batches, rejects, counts) = out.into_parts();
@@ -25,7 +28,7 @@ fn apply(decode: &mut Decode, page: Page) -> (Vec<Batch>, Vec<Reject>) {
     (batches, rejects)
 }
 
-fn rows(batches: &[Batch]) -> RecordBatch {
+pub(super) fn rows(batches: &[Batch]) -> RecordBatch {
     let schema = batches.first().expect("a batch").rows().schema();
     concat_batches(&schema, batches.iter().map(Batch::rows)).expect("one schema")
 }
@@ -179,6 +182,7 @@ fn marked(records: &[&[u8]]) -> Page {
     }
     let mut page = Page::new(PartitionId::from("p"), body, records.len() as u64, Timestamp::from_micros(7));
     page.spans = Some(spans.into());
+    page.records_path = Some("$[*]".into());
     page
 }
 
@@ -350,6 +354,61 @@ fn a_page_with_another_number_of_records_is_an_error() {
 }
 
 #[test]
+fn pages_from_the_log_and_from_memory_are_decoded_alike() {
+    let body = r#"{"data":[{"id":1},{"id":"x"},{"id":2}],"other":[1,2,3]}"#;
+    let spans = scan(body.as_bytes(), &RecordsPath::parse("$.data[*]").expect("a path"), &[]).expect("a page").spans;
+    let mut seen = Page::new(PartitionId::from("p"), body, 3, Timestamp::from_micros(7));
+    seen.spans = Some(spans.into());
+    seen.records_path = Some("$.data[*]".into());
+    let mut replayed = seen.clone();
+    replayed.spans = None;
+
+    let stage = || Decode::json().schema(columns(&[("id", "int64")]));
+    for decode in [stage(), stage().records("$.data[*]")] {
+        for page in [&seen, &replayed] {
+            let (batches, rejects) = apply(&mut decode.clone(), page.clone());
+            assert_eq!((rows(&batches).num_rows(), rejects.len()), (2, 1));
+        }
+    }
+    for page in [&seen, &replayed] {
+        let error = stage().records("$.other[*]").apply(page.clone(), &mut Output::new()).expect_err("another path");
+        assert_eq!(error.kind(), ErrorKind::Config);
+        let text = error.to_string();
+        assert!(text.contains("$.data[*]") && text.contains("$.other[*]"), "{text}");
+    }
+
+    // Marks of records that the log cannot give again decide nothing.
+    for page in [&mut seen, &mut replayed] {
+        page.records_path = None;
+        let error = stage().apply(page.clone(), &mut Output::new()).expect_err("no array");
+        assert_eq!(error.kind(), ErrorKind::Data);
+        assert_eq!(apply(&mut stage().records("$.data[*]"), page.clone()).1.len(), 1);
+    }
+    // Each page says its own path.
+    let mut decode = stage();
+    let mut pages = [page(&[r#"{"id":1}"#]), replayed, page(&[r#"{"id":2}"#])];
+    pages[1].records_path = Some("$.data[*]".into());
+    let found: Vec<usize> = pages.into_iter().map(|page| rows(&apply(&mut decode, page).0).num_rows()).collect();
+    assert_eq!(found, [1, 2, 1]);
+}
+
+#[tokio::test]
+async fn an_inferring_decoder_needs_no_path_in_a_replay() {
+    let (store, env) = (Store::memory(), Env::system());
+    let landing = Landing::in_store(&store, "raw").expect("a name");
+    let shard = ShardKey { pipeline: PipelineName::new("orders").expect("a name"), shard: 0 };
+    let (mut writer, _) = LandingWriter::open(&landing, &shard, &env).await.expect("opens");
+    let body = r#"{"data":[{"id":1,"at":"2024-05-17"},{"id":null}]}"#;
+    let mut page = Page::new(PartitionId::from("p"), body, 2, Timestamp::from_micros(7));
+    page.records_path = Some("$.data[*]".into());
+    let landed = writer.append(SegmentDraft { pages: vec![page], ..Default::default() }).await.expect("lands");
+    let read = LandingReader::new(&landing, &shard, &env).read(landed.number).await.expect("reads");
+    let decoded =
+        |mut pages: Vec<Page>| rows(&apply(&mut Decode::json().infer().provenance(), pages.pop().expect("the page")).0);
+    assert_eq!(decoded(landed.pages), decoded(read.expect("is there").pages));
+}
+
+#[test]
 fn a_wrong_set_up_says_what_to_do() {
     let id = || columns(&[("id", "int64")]);
     for wrong in [
@@ -384,6 +443,7 @@ fn inferred_columns_hold_what_the_sample_has() {
             })
             .collect();
         page.spans = Some(spans.into());
+        page.records_path = Some("$[*]".into());
     };
     let mut sample = page(&records);
     spans(&mut sample);
@@ -411,46 +471,6 @@ fn inferred_columns_hold_what_the_sample_has() {
             "late: bool",
         ]
     );
-}
-
-#[test]
-fn inferred_columns_are_frozen_and_restored() {
-    let mut decode = Decode::json().infer_from(1);
-    assert!(decode.fork().is_none());
-    // Nothing in this page says what the columns are.
-    let (batches, rejects) = apply(&mut decode, page(&["1", "[]"]));
-    assert_eq!((batches.len(), rejects.len()), (0, 2));
-    assert_eq!(rejects[0].reason, "expected an object, found a number");
-    assert_eq!(decode.delta().expect("writes"), None);
-
-    let (_, rejects) = apply(&mut decode, page(&[r#"{"id":1}"#, r#"{"id":"x","late":1}"#]));
-    assert_eq!(rejects.len(), 1);
-    let kept = decode.delta().expect("writes").expect("decided");
-    assert_eq!(
-        kept.as_ref(),
-        include_bytes!("../../../tests/fixtures/columns-v1.json").trim_ascii_end(),
-        "the persisted form is fixed"
-    );
-    assert_eq!(decode.delta().expect("writes"), None);
-    assert_eq!(decode.base().expect("writes"), kept);
-
-    // Another first page, and yet the same columns; and copies from the start.
-    let mut again = Decode::json().infer_from(1);
-    again.restore(vec![kept.clone()]).expect("restores");
-    let mut copy = again.fork().expect("decided");
-    for decode in [&mut again, &mut copy] {
-        let (batches, rejects) = apply(decode, page(&[r#"{"id":"text"}"#, r#"{"id":7,"other":1}"#]));
-        assert_eq!((rows(&batches).schema().fields().len(), rejects.len()), (1, 1));
-    }
-    let newer = String::from_utf8_lossy(&kept).replace("\"version\":1", "\"version\":2");
-    assert_eq!(again.restore(vec![newer.into()]).expect_err("newer").kind(), ErrorKind::Corrupt);
-    assert_eq!(again.restore(vec![Bytes::from_static(b"{")]).expect_err("cut").kind(), ErrorKind::Corrupt);
-}
-
-#[test]
-fn fields_that_differ_in_case_only_are_not_inferred() {
-    let error = Decode::json().infer().apply(page(&[r#"{"id":1,"ID":2}"#]), &mut Output::new()).expect_err("one name");
-    assert_eq!(error.kind(), ErrorKind::Data);
 }
 
 #[test]

@@ -44,6 +44,8 @@ impl fmt::Debug for Hasher {
 
 /// The fingerprints of the rows of a batch.
 pub(super) struct Fingerprints {
+    /// A letter for the kind of each column of the key; none for whole records.
+    pub(super) kinds: Vec<u8>,
     prints: Vec<u128>,
     /// Rows without a key are null.
     keys: Option<NullBuffer>,
@@ -71,13 +73,13 @@ impl Fingerprints {
             hasher.print(&key)
         };
         let prints = (0..batch.num_rows()).map(print).collect();
-        Ok(Self { prints, keys })
+        Ok(Self { kinds: parts.iter().map(Part::kind).collect(), prints, keys })
     }
 
     /// Of all bytes of the records.
     pub(super) fn of_content(batch: &Batch, hasher: &Hasher) -> Self {
         let prints = (0..batch.num_rows()).map(|row| hasher.print(&batch.raw(row))).collect();
-        Self { prints, keys: None }
+        Self { kinds: Vec::new(), prints, keys: None }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -146,35 +148,45 @@ impl<'a> Part<'a> {
         })
     }
 
+    /// The letter of what values are compared as: those of different kinds are never the same.
+    fn kind(&self) -> u8 {
+        match self {
+            Self::Bool(_) => b'b',
+            Self::Int(_) | Self::Uint(_) => b'i',
+            Self::Float(_) => b'f',
+            Self::Decimal(..) => b'n',
+            Self::Date(_) => b'd',
+            Self::Time(..) => b'z',
+            Self::Text(_) => b't',
+        }
+    }
+
     /// Appends kind and value of a row, which is not null.
     fn write(&self, row: usize, key: &mut Vec<u8>) {
-        let mut number = |kind: u8, value: i128| {
-            key.push(kind);
-            key.extend_from_slice(&value.to_le_bytes());
-        };
+        key.push(self.kind());
+        let mut number = |value: i128| key.extend_from_slice(&value.to_le_bytes());
         match self {
             Self::Text(strings) => {
                 let text = strings.value(row);
-                key.push(b't');
                 key.extend_from_slice(&(text.len() as u64).to_le_bytes());
                 key.extend_from_slice(text.as_bytes());
             }
-            Self::Int(values) => number(b'i', values.get(row).copied().unwrap_or(0).into()),
-            Self::Uint(values) => number(b'i', values.get(row).copied().unwrap_or(0).into()),
-            Self::Date(values) => number(b'd', values.get(row).copied().unwrap_or(0).into()),
-            Self::Bool(values) => number(b'b', values.value(row).into()),
+            Self::Int(values) => number(values.get(row).copied().unwrap_or(0).into()),
+            Self::Uint(values) => number(values.get(row).copied().unwrap_or(0).into()),
+            Self::Date(values) => number(values.get(row).copied().unwrap_or(0).into()),
+            Self::Bool(values) => number(values.value(row).into()),
             // No negative zero.
             Self::Float(values) => {
-                number(b'f', (values.get(row).copied().unwrap_or(0.0) + 0.0).to_bits().into());
+                number((values.get(row).copied().unwrap_or(0.0) + 0.0).to_bits().into());
             }
             Self::Decimal(values, scale) => {
                 let (value, scale) = shortest(values.get(row).copied().unwrap_or(0), *scale);
-                number(b'n', value);
+                number(value);
                 key.extend_from_slice(&scale.to_le_bytes());
             }
             Self::Time(values, unit) => {
                 let value = values.as_primitive_opt::<Int64Type>().map_or(0, |values| values.value(row));
-                number(b'z', i128::from(value) * nanos(*unit));
+                number(i128::from(value) * nanos(*unit));
             }
         }
     }

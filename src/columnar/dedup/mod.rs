@@ -34,8 +34,9 @@ use serde_json::json;
 ///    length; a table grows in 256 parts, one at a time.
 /// 4. *State*: a delta has the keys that are new since the last one, 16 bytes each (32 with `keep`).
 ///
-/// Numbers are compared by value whatever their width, times as instants whatever their unit, `-0.0` as `0.0`; the
-/// number 7 and the text `7` differ. A record without a key is refused (`key_null`), unless
+/// Whole numbers are compared by value whatever their width, times as instants whatever their unit, `-0.0` as `0.0`; the
+/// number 7 and the text `7` differ, and a key whose columns become of another kind is an error of kind `Config`, because
+/// none of the known keys would be met again. A record without a key is refused (`key_null`), unless
 /// [`nulls_pass`](Self::nulls_pass) is set.
 ///
 /// ```
@@ -52,6 +53,8 @@ pub struct Dedup {
     latest: Option<Latest>,
     nulls_pass: bool,
     hasher: Hasher,
+    /// What the columns of the key were compared as, a letter each; empty while no key has been seen.
+    kinds: Vec<u8>,
     memory: Memory,
     /// Keys that are new or have changed since the last delta.
     pending: Vec<u128>,
@@ -105,6 +108,7 @@ impl Dedup {
             latest: None,
             nulls_pass: false,
             hasher: Hasher::new(b""),
+            kinds: Vec::new(),
             memory: Memory::First(Table::new()),
             pending: Vec::new(),
         }
@@ -146,6 +150,24 @@ impl Dedup {
             Memory::Undecided => 0,
             Memory::Numbers(_, table) => table.len(),
             Memory::Text(table) => table.len(),
+        }
+    }
+
+    /// Refuses keys of another kind than those that are known: all of them would seem new.
+    fn check_kinds(&mut self, now: &[u8]) -> Result<()> {
+        if self.kinds.is_empty() {
+            self.kinds = now.to_vec();
+        }
+        let changed = self.kinds.iter().zip(now).position(|(before, now)| before != now);
+        match (changed, &self.by) {
+            (Some(at), By::Columns(columns)) => {
+                Err(Error::config("deduplicate", "a column of the key is of another type than before")
+                    .with("column", columns.get(at).map_or("", String::as_str))
+                    .with_hint(
+                        "every key would seem new; declare the type that it had, or start over under another name",
+                    ))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -223,6 +245,7 @@ impl Stage for Dedup {
             By::Columns(columns) => Fingerprints::of_columns(&batch, columns, &self.hasher)?,
             By::Content => Fingerprints::of_content(&batch, &self.hasher),
         };
+        self.check_kinds(&prints.kinds)?;
         let pass = self.passing(&batch, &prints)?;
         let passing = pass.count_set_bits();
         if passing == batch.num_rows() {
@@ -254,16 +277,17 @@ impl StageState for Dedup {
         changed.sort_unstable();
         // A key may have got several newer versions.
         changed.dedup();
-        run::write(&self.memory, Some(changed)).map(Some)
+        run::write(&self.memory, &self.kinds, Some(changed)).map(Some)
     }
 
     fn base(&mut self) -> Result<Bytes> {
         self.pending = Vec::new();
-        run::write(&self.memory, None)
+        run::write(&self.memory, &self.kinds, None)
     }
 
     fn restore(&mut self, parts: Vec<Bytes>) -> Result<()> {
         self.pending = Vec::new();
+        self.kinds = Vec::new();
         self.memory = if self.latest.is_none() { Memory::First(Table::new()) } else { Memory::Undecided };
         for part in &parts {
             self.take(Run::read(part)?)?;
@@ -281,13 +305,16 @@ impl Dedup {
                 None => {}
             }
         }
+        if self.kinds.is_empty() {
+            self.kinds = run.kinds().to_vec();
+        }
         let fits = match &self.memory {
             Memory::First(_) => run.is_first(),
             Memory::Undecided => !run.is_first() && run.class().is_none(),
             Memory::Numbers(class, _) => run.class() == Some(*class),
             Memory::Text(_) => run.class() == Some(Class::Text),
         };
-        if !fits {
+        if !fits || (!run.kinds().is_empty() && run.kinds() != self.kinds) {
             return Err(Error::corrupt("restore dedup", "a run was kept by another rule, or of another type"));
         }
         run.each(|print, version| match (&mut self.memory, version) {

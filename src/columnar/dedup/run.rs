@@ -7,7 +7,8 @@ use crate::error::{Error, Result};
 use bytes::Bytes;
 
 const MAGIC: &[u8; 4] = b"LFDD";
-const FORMAT: u8 = 1;
+/// Format 1 has no kinds.
+const FORMAT: u8 = 2;
 /// Size of the header and of a fingerprint.
 const BLOCK: usize = 16;
 
@@ -15,8 +16,9 @@ const BLOCK: usize = 16;
 const CLASSES: [(u8, Class); 4] = [(1, Class::Integer), (3, Class::Float), (4, Class::Time), (5, Class::Text)];
 const DECIMAL: u8 = 2;
 
-/// Writes what is known of `changed` (ascending, all of it known), or of everything.
-pub(super) fn write(memory: &Memory, changed: Option<Vec<u128>>) -> Result<Bytes> {
+/// Writes what is known of `changed` (ascending, all of it known), or of everything. `kinds` are those of the columns of
+/// the key.
+pub(super) fn write(memory: &Memory, kinds: &[u8], changed: Option<Vec<u128>>) -> Result<Bytes> {
     let known = match memory {
         Memory::First(table) => table.len(),
         Memory::Undecided => 0,
@@ -31,11 +33,15 @@ pub(super) fn write(memory: &Memory, changed: Option<Vec<u128>>) -> Result<Bytes
         Memory::Numbers(class, _) => (1, number_of(*class), 0),
         Memory::Text(_) => (1, number_of(Class::Text), 0),
     };
+    let columns = u16::try_from(kinds.len())
+        .map_err(|_| Error::config("deduplicate", "a key has too many columns").with("columns", kinds.len()))?;
     let width = if matches!(memory, Memory::First(_)) { BLOCK } else { 2 * BLOCK };
-    let mut run = Vec::with_capacity(BLOCK + count * width);
+    let mut run = Vec::with_capacity(BLOCK + 2 + kinds.len() + count * width);
     run.extend_from_slice(MAGIC);
     run.extend_from_slice(&[FORMAT, kind, class, scale]);
     run.extend_from_slice(&(count as u64).to_le_bytes());
+    run.extend_from_slice(&columns.to_le_bytes());
+    run.extend_from_slice(kinds);
     match memory {
         Memory::First(table) => entries(&mut run, table, changed, |_, ()| {}),
         Memory::Undecided => {}
@@ -77,6 +83,7 @@ pub(super) struct Run<'a> {
     first: bool,
     class: Option<Class>,
     count: u64,
+    kinds: &'a [u8],
     entries: &'a [u8],
 }
 
@@ -100,11 +107,12 @@ impl<'a> Run<'a> {
         if [m1, m2, m3, m4] != *MAGIC {
             return Err(corrupt("this is no run"));
         }
-        if format != FORMAT {
+        if !(1..=FORMAT).contains(&format) {
             return Err(corrupt("a run has another format")
                 .with("format", format)
                 .with_hint("a newer release of landfall has written it: use that one"));
         }
+        let (kinds, entries) = if format == 1 { (&[][..], entries) } else { split_kinds(entries)? };
         let known = CLASSES.iter().find(|(number, _)| *number == class).map(|(_, class)| *class);
         let count = u64::from_le_bytes(count);
         let class = match (kind, class) {
@@ -115,11 +123,16 @@ impl<'a> Run<'a> {
             (1, _) if known.is_some() => known,
             _ => return Err(corrupt("a run is of an unknown kind").with("kind", kind).with("class", class)),
         };
-        Ok(Self { first: kind == 0, class, count, entries })
+        Ok(Self { first: kind == 0, class, count, kinds, entries })
     }
 
     pub(super) fn is_first(&self) -> bool {
         self.first
+    }
+
+    /// Those of the columns of the key; none if no key has been seen, or in the first format.
+    pub(super) fn kinds(&self) -> &'a [u8] {
+        self.kinds
     }
 
     pub(super) fn class(&self) -> Option<Class> {
@@ -158,6 +171,12 @@ impl<'a> Run<'a> {
         }
         if rest.is_empty() { Ok(()) } else { Err(corrupt("a run is longer than its header says")) }
     }
+}
+
+fn split_kinds(run: &[u8]) -> Result<(&[u8], &[u8])> {
+    let cut = || corrupt("a run is shorter than its header");
+    let (columns, run) = run.split_first_chunk::<2>().ok_or_else(cut)?;
+    run.split_at_checked(u16::from_le_bytes(*columns).into()).ok_or_else(cut)
 }
 
 fn corrupt(message: &'static str) -> Error {

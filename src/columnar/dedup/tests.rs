@@ -105,23 +105,54 @@ fn versions_are_ordered_by_their_type() {
 }
 
 #[test]
-fn keys_are_the_same_by_value_and_differ_by_kind() {
-    let mut dedup = Dedup::by(["v"]);
-    assert_eq!(passing(&mut dedup, column(Int64Array::from(vec![7]))), 1);
-    assert_eq!(passing(&mut dedup, column(UInt16Array::from(vec![7]))), 0);
-    assert_eq!(passing(&mut dedup, column(StringArray::from(vec!["7"]))), 1);
-    assert_eq!(passing(&mut dedup, column(LargeStringArray::from(vec!["7"]))), 0);
-    assert_eq!(passing(&mut dedup, column(TimestampSecondArray::from(vec![7]))), 1);
-    assert_eq!(passing(&mut dedup, column(TimestampMillisecondArray::from(vec![7000]))), 0);
-    assert_eq!(passing(&mut dedup, column(arrow::array::Float64Array::from(vec![7.0, 0.0, -0.0]))), 2);
-    assert_eq!(passing(&mut dedup, column(BooleanArray::from(vec![true, false, true]))), 2);
+fn keys_are_the_same_by_value() {
     let decimals = |values: Vec<i128>, scale| {
         column(arrow::array::Decimal128Array::from(values).with_precision_and_scale(10, scale).expect("fits"))
     };
-    assert_eq!(passing(&mut dedup, decimals(vec![700, 0, 1], 2)), 3);
-    assert_eq!(passing(&mut dedup, decimals(vec![7000, 0, 10, 11], 3)), 1);
-    let error = dedup.apply(column(arrow::array::NullArray::new(1)), &mut Output::new()).expect_err("no key");
+    let cases = [
+        vec![(column(Int64Array::from(vec![7])), 1), (column(UInt16Array::from(vec![7])), 0)],
+        vec![(column(StringArray::from(vec!["7"])), 1), (column(LargeStringArray::from(vec!["7"])), 0)],
+        vec![
+            (column(TimestampSecondArray::from(vec![7])), 1),
+            (column(TimestampMillisecondArray::from(vec![7000])), 0),
+        ],
+        vec![(column(arrow::array::Float64Array::from(vec![7.0, 0.0, -0.0])), 2)],
+        vec![(column(BooleanArray::from(vec![true, false, true])), 2)],
+        vec![(decimals(vec![700, 0, 1], 2), 3), (decimals(vec![7000, 0, 10, 11], 3), 1)],
+    ];
+    for batches in cases {
+        let mut dedup = Dedup::by(["v"]);
+        for (batch, new) in batches {
+            assert_eq!(passing(&mut dedup, batch), new);
+        }
+    }
+    let null = column(arrow::array::NullArray::new(1));
+    let error = Dedup::by(["v"]).apply(null, &mut Output::new()).expect_err("no key");
     assert_eq!(error.kind(), ErrorKind::Config);
+}
+
+#[test]
+fn keys_that_become_of_another_type_are_refused_rather_than_all_new() {
+    let numbers = || column(Int64Array::from(vec![7, 8]));
+    let texts = || column(StringArray::from(vec!["7", "8"]));
+    let refused = |dedup: &mut Dedup| {
+        let error = dedup.apply(texts(), &mut Output::new()).expect_err("another type");
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains("column=`v`"), "{error}");
+        assert_eq!(passing(dedup, numbers()), 0, "what is known stays");
+    };
+    for stage in [Dedup::by(["v"]), Dedup::by(["v"]).keep(Latest::of("v"))] {
+        let mut dedup = stage.clone();
+        assert_eq!(passing(&mut dedup, numbers()), 2);
+        let delta = dedup.delta().expect("writes").expect("has news");
+        let base = dedup.base().expect("writes");
+        refused(&mut dedup);
+        for parts in [vec![delta.clone()], vec![base, delta]] {
+            let mut again = stage.clone();
+            again.restore(parts).expect("restores");
+            refused(&mut again);
+        }
+    }
 }
 
 #[test]
@@ -161,9 +192,9 @@ fn the_persisted_run_is_fixed() {
     let mut text = Dedup::by(["version"]).keep(Latest::of("id"));
     apply(&mut text, batch(&[(Some("v2"), Some(1)), (None, Some(2))], 0));
     let runs: [(&mut Dedup, &[u8]); 3] = [
-        (&mut first, include_bytes!("../../../tests/fixtures/dedup-first-v1.bin")),
-        (&mut newest, include_bytes!("../../../tests/fixtures/dedup-latest-v1.bin")),
-        (&mut text, include_bytes!("../../../tests/fixtures/dedup-latest-text-v1.bin")),
+        (&mut first, include_bytes!("../../../tests/fixtures/dedup-first-v2.bin")),
+        (&mut newest, include_bytes!("../../../tests/fixtures/dedup-latest-v2.bin")),
+        (&mut text, include_bytes!("../../../tests/fixtures/dedup-latest-text-v2.bin")),
     ];
     for (dedup, fixture) in runs {
         assert_eq!(dedup.delta().expect("writes").expect("has news").as_ref(), fixture);
@@ -172,8 +203,28 @@ fn the_persisted_run_is_fixed() {
     }
     let mut other = Dedup::by(["id"]).seed("another");
     apply(&mut other, batch(&[(Some("a"), None)], 0));
-    assert!(!first.base().expect("writes").ends_with(&other.base().expect("writes")[16..]));
+    assert!(!first.base().expect("writes").ends_with(&other.base().expect("writes")[19..]));
     assert_ne!(first.config().identity, other.config().identity);
+}
+
+#[test]
+fn runs_of_the_first_format_are_read() {
+    let latest = |key: &str, version: &str| Dedup::by([key]).keep(Latest::of(version));
+    let runs: [(Dedup, &'static [u8]); 3] = [
+        (Dedup::by(["id"]), include_bytes!("../../../tests/fixtures/dedup-first-v1.bin")),
+        (latest("id", "version"), include_bytes!("../../../tests/fixtures/dedup-latest-v1.bin")),
+        (latest("version", "id"), include_bytes!("../../../tests/fixtures/dedup-latest-text-v1.bin")),
+    ];
+    for (mut dedup, run) in runs {
+        dedup.restore(vec![Bytes::from_static(run)]).expect("restores");
+        assert!(dedup.keys() > 1);
+        // Of which kind keys are is learnt from the next ones, and kept from then on.
+        let rows = [(Some("a"), Some(-1)), (Some("b"), Some(1)), (Some("b"), Some(2))];
+        let known = dedup.keys();
+        apply(&mut dedup, batch(&rows, 0));
+        assert!(dedup.keys() < known + rows.len(), "some of them are known");
+        assert_eq!(dedup.base().expect("writes")[4], 2);
+    }
 }
 
 #[test]
@@ -187,21 +238,25 @@ fn damaged_runs_are_refused() {
         run
     };
     let mut swapped = run.clone();
-    swapped[16..].rotate_left(16);
+    swapped[19..].rotate_left(16);
     let mut long = run.clone();
     long.push(0);
     let wrong = [
         Vec::new(),
         run[..15].to_vec(),
-        run[..47].to_vec(),
+        run[..17].to_vec(),
+        run[..50].to_vec(),
         long,
         swapped,
         changed(0, b'X'),
-        changed(4, 2),
+        changed(4, 0),
+        changed(4, 3),
         changed(5, 1),
         changed(6, 9),
         changed(8, 3),
         changed(15, 0x80),
+        changed(16, 2),
+        changed(17, 0x80),
     ];
     for run in wrong {
         let error = dedup.restore(vec![run.clone().into()]).expect_err("damaged");

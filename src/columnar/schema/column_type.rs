@@ -34,7 +34,8 @@ pub enum ColumnType {
     Uint64,
     /// Floating point; see [`Float64`](Self::Float64).
     Float32,
-    /// Floating point: a fraction is taken to the nearest, a whole number must be held exactly.
+    /// Floating point: a fraction is taken to the nearest, a whole number must be held exactly (or be the shortest text of
+    /// the float, such as `1e308`).
     Float64,
     /// Decimals from JSON numbers or strings, taken from their text.
     Decimal {

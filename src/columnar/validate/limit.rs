@@ -1,4 +1,4 @@
-use crate::columnar::decode::{date, decimal, instant};
+use crate::columnar::decode::{date, floor as floor_of, instant};
 use crate::error::{Error, Result};
 use arrow::datatypes::TimeUnit;
 use std::fmt;
@@ -84,35 +84,19 @@ fn floor(limit: &Limit, counted: Counted) -> Result<Floor> {
             Ok(number) => Ok(exact(number.into())),
             Err(fault) => Err(unfit(limit, &fault.reason())),
         },
-        (Counted::Scaled(_), Value::Float(value)) if value.is_nan() => Err(unfit(limit, "not a number")),
         (Counted::Scaled(scale), _) => scaled(&limit.to_string(), scale).ok_or_else(|| unfit(limit, "not a number")),
         (Counted::Times(_) | Counted::Days, _) => Err(unfit(limit, "times and dates are limited by text")),
     }
 }
 
-/// A number as plain text, counted in `10^-scale`. What is out of range lies beyond every value.
+/// A number as text, counted in `10^-scale`. What is out of range lies beyond every value.
 fn scaled(text: &str, scale: u8) -> Option<Floor> {
-    let text = if text == "inf" {
-        "1e99"
-    } else if text == "-inf" {
-        "-1e99"
-    } else {
-        text
+    let (number, exact) = match text {
+        "inf" => (i128::MAX, true),
+        "-inf" => (i128::MIN, true),
+        _ => floor_of(text.as_bytes(), scale)?,
     };
-    let beyond = if text.starts_with('-') { i128::MIN } else { i128::MAX };
-    match decimal(text.as_bytes(), 38, scale) {
-        Ok(number) => Some(Floor { number, exact: true }),
-        Err(fault) if fault.code == "range" => Some(Floor { number: beyond, exact: true }),
-        Err(fault) if fault.code == "scale" => {
-            // Cut after the digits that count, then go down where that went up.
-            let (whole, fraction) = text.split_once('.')?;
-            let cut = format!("{whole}.{}", fraction.get(..usize::from(scale))?);
-            let cut = cut.trim_end_matches('.');
-            let number = decimal(cut.as_bytes(), 38, scale).ok()?;
-            Some(Floor { number: number - i128::from(text.starts_with('-')), exact: false })
-        }
-        Err(_) => None,
-    }
+    Some(Floor { number, exact })
 }
 
 pub(super) fn unfit(limit: &Limit, why: &str) -> Error {

@@ -170,11 +170,12 @@ fn outside(column: &ArrayRef, low: &Bound<Limit>, high: &Bound<Limit>) -> Result
 }
 
 fn as_float(limit: &Limit) -> Result<f64> {
-    match &limit.0 {
-        Value::Float(value) => Ok(*value),
-        Value::Int(value) => Ok(*value as f64),
-        Value::Text(text) => text.parse().map_err(|_| unfit(limit, "not a number")),
-    }
+    let value = match &limit.0 {
+        Value::Float(value) => Some(*value),
+        Value::Int(value) => Some(*value as f64),
+        Value::Text(text) => text.parse().ok(),
+    };
+    value.filter(|value| !value.is_nan()).ok_or_else(|| unfit(limit, "not a number"))
 }
 
 fn none_of(column: &ArrayRef, values: &[Limit]) -> Result<Vec<usize>> {
@@ -225,7 +226,7 @@ impl fmt::Display for Rule {
             Self::Parses(column, kind) => {
                 write!(f, "{column}: readable as {kind}")
             }
-            Self::Custom(name, _) => write!(f, "{name}: kept"),
+            Self::Custom(name, _) => write!(f, "{name}: not kept"),
         }
     }
 }

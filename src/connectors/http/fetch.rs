@@ -237,6 +237,7 @@ impl Read<'_> {
         page.request.clone_from(&head.request);
         page.status = head.status;
         page.headers = kept(&head.headers);
+        page.records_path = Some(self.rest.records.as_str().into());
         page.spans = Some(spans.into());
         page
     }

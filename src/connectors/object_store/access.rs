@@ -102,16 +102,23 @@ impl ObjectAccess for ObjectStoreAccess {
         const RENAME: &str = "rename object";
         let (old, new) = (name(RENAME, from)?, name(RENAME, to)?);
         // Deleting what was copied onto itself would lose it; and only this answer tells a missing object from a missing bucket.
-        match self.0.head(&old).await {
+        let size = match self.0.head(&old).await {
             Ok(_) if from == to => return Ok(true),
-            Ok(_) => {}
+            Ok(found) => found.size,
             Err(Refusal::NotFound { .. }) => return Ok(false),
             Err(e) => return Err(failed_read(RENAME, from, e)),
-        }
+        };
         match self.0.copy(&old, &new).await {
             Ok(()) => {}
             Err(Refusal::NotFound { .. }) => return Ok(false),
             Err(e) => return Err(failed_write(RENAME, to, e)),
+        }
+        let copied = self.0.head(&new).await.map_err(|e| failed_write(RENAME, to, e))?.size;
+        if copied != size {
+            return Err(Error::unavailable(RENAME, "the copy has another size; the old name stays")
+                .with("name", to)
+                .with("size", size)
+                .with("copied", copied));
         }
         match self.0.delete(&old).await {
             Ok(()) | Err(Refusal::NotFound { .. }) => Ok(true),

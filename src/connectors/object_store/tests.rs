@@ -2,7 +2,7 @@ use super::object_store::memory::InMemory;
 use super::object_store::path::Path;
 use super::object_store::{
     CopyOptions, Error as Refusal, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result as Answer, UploadPart,
+    ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result as Answer, UploadPart,
 };
 use crate::error::ErrorKind;
 use crate::store::{Created, ObjectPath, Store};
@@ -116,6 +116,9 @@ impl ObjectStore for Scripted {
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Answer<()> {
         self.answer("copy")?;
+        if self.answer("cut").is_err() {
+            return self.inner.put(to, PutPayload::default()).await.map(|_| ());
+        }
         self.inner.copy_opts(from, to, options).await
     }
 }
@@ -202,11 +205,15 @@ async fn an_unknown_put_is_ambiguous_and_an_unknown_get_is_not() {
 
 #[tokio::test]
 async fn a_rename_deletes_only_what_is_copied() {
-    for (operation, left) in [("copy", vec!["from"]), ("delete", vec!["from", "to"])] {
+    for (operation, kind, left) in [
+        ("copy", ErrorKind::Ambiguous, vec!["from"]),
+        ("cut", ErrorKind::Unavailable, vec!["from", "to"]),
+        ("delete", ErrorKind::Ambiguous, vec!["from", "to"]),
+    ] {
         let (scripted, store) = Scripted::answering(operation, timed_out);
         store.put(&path("from"), "1".into()).await.expect("put");
         let error = store.rename(&path("from"), &path("to")).await.expect_err("it failed");
-        assert_eq!(error.kind(), ErrorKind::Ambiguous, "{error}");
+        assert_eq!(error.kind(), kind, "{error}");
         let names: Vec<_> = store.list(&ObjectPath::root()).await.expect("list").into_iter().map(|i| i.path).collect();
         assert_eq!(names, left.into_iter().map(path).collect::<Vec<_>>(), "{operation}");
         scripted.forget();

@@ -27,6 +27,10 @@ const ATTEMPTS: usize = 5;
 /// besides: readers that list the folder (DuckDB, Polars, Spark) never see a file that is not committed, and see those of
 /// an epoch soon after its commit.
 ///
+/// All shards write one table: a column has one type in all of them, and each new epoch is compared with what the shards of
+/// this process have written, and with what all others had committed when this process opened the dataset. Of pipelines
+/// that write their first epochs at the same time, in processes of their own, the next one to start finds out.
+///
 /// ```
 /// use landfall::connectors::parquet::ParquetDataset;
 /// use landfall::store::Store;
@@ -41,27 +45,34 @@ const ATTEMPTS: usize = 5;
 pub struct ParquetDataset {
     pub(super) folder: Folder,
     pub(super) options: Options,
-    seen: Arc<Mutex<BTreeMap<ShardKey, Seen>>>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+/// What this process knows of the dataset.
+#[derive(Debug, Default)]
+struct Seen {
+    shards: BTreeMap<ShardKey, SeenShard>,
+    /// The columns of all files, of whichever shard: readers take the dataset for one table.
+    columns: Vec<StoredColumn>,
+    partition_by: Vec<StoredColumn>,
 }
 
 /// What this process knows of a shard. It saves questions and decides nothing.
 #[derive(Debug, Default)]
-struct Seen {
+struct SeenShard {
     /// A commit that exists.
     newest: u64,
     /// A commit whose files all have their final names; so have those before it.
     published: u64,
-    /// Whether the newest commit was compared with the configuration.
+    /// Whether the commits of all shards were compared with the configuration when this one was opened.
     checked: bool,
-    /// The columns that were written.
-    columns: Vec<StoredColumn>,
 }
 
 impl ParquetDataset {
-    /// The dataset in folder `prefix` of `store`.
+    /// The dataset in folder `prefix` of `store`; an empty `prefix` is the root of the store.
     ///
     /// # Errors
-    /// `Config` if `prefix` is not a valid object name, or empty.
+    /// `Config` if `prefix` is not a valid object name.
     pub fn in_store(store: &Store, prefix: &str) -> Result<Self> {
         let prefix = ObjectPath::parse(prefix)?;
         let folder = Folder { store: store.clone(), prefix };
@@ -134,37 +145,62 @@ impl ParquetDataset {
         self
     }
 
-    /// Checks the columns of a new epoch against those that were written before, and remembers them.
-    pub(super) fn admit(&self, shard: &ShardKey, columns: &[StoredColumn]) -> Result<()> {
+    /// Checks the columns of a new epoch against those that any shard has written before, and remembers them.
+    pub(super) fn admit(&self, columns: &[StoredColumn], partition_by: &[StoredColumn]) -> Result<()> {
+        let merge = |old: &[StoredColumn], new: &[StoredColumn]| {
+            if old.is_empty() { Ok(new.to_vec()) } else { merge_columns(old, new) }
+        };
         let mut seen = self.seen();
-        let seen = seen.entry(shard.clone()).or_default();
-        seen.columns = if seen.columns.is_empty() { columns.to_vec() } else { merge_columns(&seen.columns, columns)? };
+        let partition_by = merge(&seen.partition_by, partition_by)?;
+        seen.columns = merge(&seen.columns, columns)?;
+        seen.partition_by = partition_by;
+        Ok(())
+    }
+
+    /// Compares the newest commits of all shards, of other pipelines too, with the configuration, and learns the columns
+    /// that they have.
+    async fn check_commits(&self, own: &ShardKey) -> Result<()> {
+        // The listing may miss others; the own shard is looked up.
+        let mut shards = self.folder.shards().await?;
+        shards.entry(own.clone()).or_default();
+        for (shard, last) in &shards {
+            let Some(commit) = self.folder.newest(shard, *last).await? else { continue };
+            let kept: Vec<_> = commit.partition_by.iter().map(|c| c.name.clone()).collect();
+            if kept != self.options.partition_by {
+                return Err(Error::config("open dataset", "the dataset is partitioned by other columns")
+                    .with("dataset", &self.folder.prefix)
+                    .with("has", kept.join(", "))
+                    .with("wanted", self.options.partition_by.join(", "))
+                    .with_hint("write to a dataset of its own, or partition as before"));
+            }
+            self.admit(&commit.columns, &commit.partition_by).map_err(|e| e.with("shard", shard))?;
+        }
         Ok(())
     }
 
     async fn newest(&self, shard: &ShardKey) -> Result<Option<DatasetCommit>> {
-        let hint = self.seen().get(shard).map_or(0, |s| s.newest);
+        let hint = self.seen().shards.get(shard).map_or(0, |s| s.newest);
         let newest = self.folder.newest(shard, hint).await?;
         if let Some(commit) = &newest {
-            self.seen().entry(shard.clone()).or_default().newest = commit.sequence;
+            self.seen().shards.entry(shard.clone()).or_default().newest = commit.sequence;
         }
         Ok(newest)
     }
 
     /// Moves the files of a commit into view, unless this process has done so.
     async fn publish(&self, commit: &DatasetCommit) -> Result<()> {
-        if self.seen().get(&commit.shard).is_some_and(|s| s.published >= commit.sequence) {
+        if self.seen().shards.get(&commit.shard).is_some_and(|s| s.published >= commit.sequence) {
             return Ok(());
         }
         self.folder.publish(commit).await?;
         let mut seen = self.seen();
-        let seen = seen.entry(commit.shard.clone()).or_default();
+        let seen = seen.shards.entry(commit.shard.clone()).or_default();
         seen.published = seen.published.max(commit.sequence);
         seen.newest = seen.newest.max(commit.sequence);
         Ok(())
     }
 
-    fn seen(&self) -> MutexGuard<'_, BTreeMap<ShardKey, Seen>> {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -222,19 +258,9 @@ impl Sink for ParquetDataset {
     }
 
     async fn open(&self, epoch: EpochContext) -> Result<ParquetWriter> {
-        if !self.seen().get(&epoch.shard).is_some_and(|s| s.checked) {
-            if let Some(commit) = self.newest(&epoch.shard).await? {
-                let kept: Vec<_> = commit.partition_by.iter().map(|c| c.name.clone()).collect();
-                if kept != self.options.partition_by {
-                    return Err(Error::config("open dataset", "the dataset is partitioned by other columns")
-                        .with("dataset", &self.folder.prefix)
-                        .with("has", kept.join(", "))
-                        .with("wanted", self.options.partition_by.join(", "))
-                        .with_hint("write to a dataset of its own, or partition as before"));
-                }
-                self.admit(&epoch.shard, &commit.columns)?;
-            }
-            self.seen().entry(epoch.shard.clone()).or_default().checked = true;
+        if !self.seen().shards.get(&epoch.shard).is_some_and(|s| s.checked) {
+            self.check_commits(&epoch.shard).await?;
+            self.seen().shards.entry(epoch.shard.clone()).or_default().checked = true;
         }
         Ok(ParquetWriter::new(self.clone(), epoch))
     }

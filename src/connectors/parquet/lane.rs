@@ -16,6 +16,8 @@ use tokio::sync::mpsc;
 
 /// Files of one epoch: each is named in the checkpoint, which is bounded.
 const MAX_FILES: u64 = 4096;
+/// Files from which on the epoch is to be cut.
+const MANY_FILES: u64 = MAX_FILES / 2;
 
 /// What the lanes of one epoch share.
 #[derive(Debug)]
@@ -32,6 +34,13 @@ pub(super) struct Shared {
     pub(super) open_files: usize,
     pub(super) lanes: u64,
     pub(super) files: AtomicU64,
+}
+
+impl Shared {
+    /// Whether the epoch should end soon, because it has many files.
+    pub(super) fn is_full(&self) -> bool {
+        self.files.load(Ordering::Relaxed) >= MANY_FILES
+    }
 }
 
 pub(super) struct Lane {
@@ -98,7 +107,11 @@ impl Lane {
         if self.shared.files.fetch_add(1, Ordering::Relaxed) >= MAX_FILES {
             return Err(Error::data("stage parquet", "an epoch would have too many files")
                 .with("limit", MAX_FILES)
-                .with_hint("partition by columns with fewer values, or make epochs smaller"));
+                .with("open_files", self.shared.open_files as u64 * self.shared.lanes)
+                .with_hint(
+                    "partition by columns with fewer values, or keep open as many files as there are partitions \
+                     (`open_files`)",
+                ));
         }
         let number = self.started * self.shared.lanes + self.number;
         self.started += 1;
@@ -110,7 +123,7 @@ impl Lane {
 
     async fn finish(&mut self, key: Key, open: Open) -> Result<()> {
         let Shared { env, layout, by, .. } = &*self.shared;
-        let (staged, path) = (layout.staged(open.number), layout.published(&by.folders(&key), open.number));
+        let (staged, path) = (layout.staged(open.number), layout.published(&by.folders(&key)?, open.number));
         let file = open.file.finish(env, staged, path, by.named(&key)).await?;
         self.done.push((open.number, file));
         Ok(())

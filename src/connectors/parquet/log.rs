@@ -2,10 +2,11 @@
 
 use super::commit::{DataFile, DatasetCommit, checksum};
 use crate::error::{Error, Result};
-use crate::model::ShardKey;
+use crate::model::{PipelineName, ShardKey};
 use crate::store::{ObjectPath, Store};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use std::collections::BTreeMap;
 
 /// Bytes at the end of a file that tell whether it is the one that was staged: they hold its footer.
 pub(super) const TAIL: u64 = 4096;
@@ -27,6 +28,19 @@ impl Folder {
 
     pub(super) fn commit_path(&self, shard: &ShardKey, sequence: u64) -> Result<ObjectPath> {
         self.commits()?.join(&format!("{}-{:04}/{sequence:020}.json", shard.pipeline, shard.shard))
+    }
+
+    /// The shards that have commits, and the highest number of each, as the store lists them.
+    pub(super) async fn shards(&self) -> Result<BTreeMap<ShardKey, u64>> {
+        let folder = self.commits()?;
+        let mut shards = BTreeMap::new();
+        for object in self.store.list(&folder).await? {
+            if let Some((shard, number)) = commit_name(&folder, &object.path) {
+                let last: &mut u64 = shards.entry(shard).or_default();
+                *last = number.max(*last);
+            }
+        }
+        Ok(shards)
     }
 
     /// Reads a commit of a shard; `None` if there is none of that number.
@@ -122,7 +136,15 @@ async fn all(work: Vec<BoxFuture<'_, Result<()>>>) -> Result<()> {
     stream::iter(work).buffer_unordered(AT_ONCE).try_collect().await
 }
 
+/// `<folder>/<pipeline>-<shard>/<number>.json`.
+fn commit_name(folder: &ObjectPath, object: &ObjectPath) -> Option<(ShardKey, u64)> {
+    let (shard, file) = object.as_str().strip_prefix(folder.as_str())?.strip_prefix('/')?.split_once('/')?;
+    let (pipeline, shard) = shard.rsplit_once('-')?;
+    let shard = ShardKey { pipeline: PipelineName::new(pipeline).ok()?, shard: shard.parse().ok()? };
+    Some((shard, number_of(file)?))
+}
+
 /// The number of a commit object: `<number>.json`.
-pub(super) fn number_of(file_name: &str) -> Option<u64> {
+fn number_of(file_name: &str) -> Option<u64> {
     file_name.strip_suffix(".json")?.parse().ok()
 }

@@ -1,16 +1,15 @@
 use super::commit::{DataFile, DatasetCommit};
-use super::log::{Folder, number_of};
+use super::log::Folder;
 use super::partition::add_columns;
 use super::schema::StoredColumn;
 use crate::error::{Error, Result};
-use crate::model::{PipelineName, ShardKey};
+use crate::model::ShardKey;
 use crate::sink::Mark;
 use crate::store::{ObjectPath, Store};
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
 
 /// Reads a Parquet dataset by its commit objects: whole epochs only, also while writers commit.
 #[derive(Clone, Debug)]
@@ -41,16 +40,8 @@ impl DatasetReader {
     /// # Errors
     /// `Corrupt` if a commit object is damaged or gone, `Config` if it is of a newer format; errors of the store.
     pub async fn snapshot(&self) -> Result<Snapshot> {
-        let folder = self.folder.commits()?;
-        let mut last: BTreeMap<ShardKey, u64> = BTreeMap::new();
-        for object in self.folder.store.list(&folder).await? {
-            if let Some((shard, number)) = commit_name(&folder, &object.path) {
-                let last = last.entry(shard).or_default();
-                *last = number.max(*last);
-            }
-        }
         let mut commits = Vec::new();
-        for (shard, last) in last {
+        for (shard, last) in self.folder.shards().await? {
             for sequence in 1.. {
                 match self.folder.read(&shard, sequence).await? {
                     Some(commit) => commits.push(commit),
@@ -61,14 +52,6 @@ impl DatasetReader {
         }
         Ok(Snapshot { folder: self.folder.clone(), commits })
     }
-}
-
-/// `<folder>/<pipeline>-<shard>/<number>.json`.
-fn commit_name(folder: &ObjectPath, object: &ObjectPath) -> Option<(ShardKey, u64)> {
-    let (shard, file) = object.as_str().strip_prefix(folder.as_str())?.strip_prefix('/')?.split_once('/')?;
-    let (pipeline, shard) = shard.rsplit_once('-')?;
-    let shard = ShardKey { pipeline: PipelineName::new(pipeline).ok()?, shard: shard.parse().ok()? };
-    Some((shard, number_of(file)?))
 }
 
 impl Snapshot {

@@ -1,9 +1,13 @@
 //! The columns of a dataset as its commits record them: names of types that do not change with a version of Arrow.
 
 use crate::error::{Error, Result};
-use arrow::datatypes::{DataType, Field, Fields, IntervalUnit, TimeUnit};
+use arrow::array::RecordBatch;
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{DataType, Field, Fields, IntervalUnit, Schema, SchemaRef, TimeUnit};
+use arrow::error::ArrowError;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::sync::Arc;
 
 /// A column of a dataset.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,6 +108,50 @@ fn type_of(data_type: &DataType) -> StoredType {
     }
 }
 
+/// The schema of the files for rows of `schema`. Parquet has no times in seconds: they would be bare numbers to every
+/// reader but Arrow, so they become milliseconds.
+pub(super) fn file_schema(schema: &SchemaRef) -> SchemaRef {
+    let fields: Fields = schema.fields().iter().map(file_field).collect();
+    if fields == *schema.fields() {
+        return Arc::clone(schema);
+    }
+    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
+}
+
+fn file_field(field: &Arc<Field>) -> Arc<Field> {
+    let data_type = match field.data_type() {
+        DataType::Timestamp(TimeUnit::Second, zone) => DataType::Timestamp(TimeUnit::Millisecond, zone.clone()),
+        DataType::Time32(TimeUnit::Second) => DataType::Time32(TimeUnit::Millisecond),
+        DataType::List(element) => DataType::List(file_field(element)),
+        DataType::LargeList(element) => DataType::LargeList(file_field(element)),
+        DataType::FixedSizeList(element, size) => DataType::FixedSizeList(file_field(element), *size),
+        DataType::Struct(members) => DataType::Struct(members.iter().map(file_field).collect()),
+        DataType::Map(entry, sorted) => DataType::Map(file_field(entry), *sorted),
+        _ => return Arc::clone(field),
+    };
+    if data_type == *field.data_type() {
+        return Arc::clone(field);
+    }
+    Arc::new(field.as_ref().clone().with_data_type(data_type))
+}
+
+/// Rows in the schema of the files.
+///
+/// # Errors
+/// `Data` if a time does not fit.
+pub(super) fn file_rows(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    let failed =
+        |e: ArrowError| Error::data("stage parquet", "a time in seconds does not fit into milliseconds").with_source(e);
+    let exact = CastOptions { safe: false, ..CastOptions::default() };
+    let columns = rows.columns().iter().zip(schema.fields()).map(|(column, field)| {
+        if column.data_type() == field.data_type() {
+            return Ok(Arc::clone(column));
+        }
+        cast_with_options(column, field.data_type(), &exact).map_err(|e| failed(e).with("column", field.name()))
+    });
+    RecordBatch::try_new(Arc::clone(schema), columns.collect::<Result<_>>()?).map_err(failed)
+}
+
 fn unit_of(unit: TimeUnit) -> &'static str {
     match unit {
         TimeUnit::Second => "s",
@@ -162,7 +210,6 @@ fn merge_types(old: &StoredType, new: &StoredType) -> Result<StoredType> {
 mod tests {
     use super::*;
     use crate::error::ErrorKind;
-    use std::sync::Arc;
 
     fn field(name: &str, data_type: DataType) -> Field {
         Field::new(name, data_type, false)

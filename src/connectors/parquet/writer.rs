@@ -2,7 +2,7 @@ use super::commit::{DataFile, StagedFiles};
 use super::dataset::{Layout, ParquetDataset};
 use super::lane::{Lane, Shared};
 use super::partition::{Key, Partitioning};
-use super::schema::columns_of;
+use super::schema::{columns_of, file_rows, file_schema};
 use crate::columnar::Batch;
 use crate::error::{Error, Result};
 use crate::sink::{EpochContext, StagedOutput, Writer};
@@ -38,6 +38,8 @@ pub struct ParquetWriter {
 /// What is known with the first batch.
 struct Running {
     schema: SchemaRef,
+    /// The schema of the files, with the columns of their folders.
+    files: SchemaRef,
     shared: Arc<Shared>,
     queues: Vec<Queue>,
 }
@@ -58,6 +60,12 @@ impl ParquetWriter {
         let Some(running) = &self.running else { return Ok(()) };
         check_schema(&running.schema, rows.schema_ref())?;
         let shared = Arc::clone(&running.shared);
+        let rows = if running.files == running.schema {
+            rows
+        } else {
+            let files = Arc::clone(&running.files);
+            shared.env.cpu("convert times", move || file_rows(&rows, &files)).await??
+        };
         let parts = if shared.by.columns.is_empty() {
             vec![(Key::new(), rows)]
         } else {
@@ -74,8 +82,9 @@ impl ParquetWriter {
 
     fn start(&mut self, schema: SchemaRef) -> Result<Running> {
         let options = &self.dataset.options;
-        let by = Partitioning::new(&schema, &options.partition_by)?;
-        self.dataset.admit(&self.context.shard, &columns_of(by.rest.fields()))?;
+        let files = file_schema(&schema);
+        let by = Partitioning::new(&files, &options.partition_by)?;
+        self.dataset.admit(&columns_of(by.rest.fields()), &by.columns)?;
         let lanes = options.lanes.unwrap_or_else(|| self.context.env.cores()).max(1);
         let EpochContext { shard, generation, epoch, env } = self.context.clone();
         let shared = Arc::new(Shared {
@@ -99,7 +108,7 @@ impl ParquetWriter {
                 queue
             })
             .collect();
-        Ok(Running { schema, shared, queues })
+        Ok(Running { schema, files, shared, queues })
     }
 
     /// Gives rows to a lane; waits for room. `Err` if a lane has ended.
@@ -157,6 +166,10 @@ impl Writer for ParquetWriter {
     }
 
     fn staged_bytes(&self) -> u64 {
+        // Files are limited too: an epoch that has many of them is as full as one of many bytes.
+        if self.running.as_ref().is_some_and(|running| running.shared.is_full()) {
+            return u64::MAX;
+        }
         self.staged_bytes.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum()
     }
 

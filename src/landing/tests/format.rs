@@ -42,6 +42,7 @@ fn odd_pages() -> Vec<Page> {
     last.status = 206;
     last.headers = vec![("etag".to_owned(), "\"ü\"".to_owned()), ("etag".to_owned(), String::new())];
     last.received_at = Timestamp::from_micros(i64::MIN);
+    last.records_path = Some("$['größe'][*]".into());
     pages
 }
 

@@ -93,8 +93,8 @@ fn wide() -> SegmentDraft {
 
 /// What two pages have in common if they are the same page, wherever it was landed.
 fn content(page: &Page) -> impl PartialEq + std::fmt::Debug + use<> {
-    let Page { partition, request, status, headers, received_at, body, records, part, .. } = page.clone();
-    (partition, request, status, headers, received_at, body, records, part)
+    let Page { partition, request, status, headers, received_at, body, records, part, records_path, .. } = page.clone();
+    (partition, request, status, headers, received_at, body, records, part, records_path)
 }
 
 /// When a store fails.

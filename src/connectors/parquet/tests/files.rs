@@ -4,8 +4,9 @@ use super::*;
 use crate::error::ErrorKind;
 use arrow::array::{
     ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, ListArray, StringViewArray, StructArray,
-    TimestampMicrosecondArray, UInt64Array,
+    TimestampMicrosecondArray, TimestampMillisecondArray, TimestampSecondArray, UInt64Array,
 };
+use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -94,12 +95,36 @@ async fn too_many_files_in_an_epoch_are_an_error_that_says_what_to_do() {
     }
     let error = written.expect_err("5,000 partitions");
     assert_eq!(error.kind(), ErrorKind::Data);
-    assert!(error.hint().is_some_and(|h| h.contains("partition by")), "{error}");
+    assert!(error.hint().is_some_and(|h| h.contains("partition by") && h.contains("open_files")), "{error}");
+}
+
+#[tokio::test]
+async fn an_epoch_of_many_partitions_in_random_order_asks_to_be_cut_in_time() {
+    let store = Store::memory();
+    let scattered = dataset(&store).partition_by(["part"]).expect("valid").open_files(8);
+    let (mut epoch, mut writer) = (1, scattered.open(context(1, 1)).await.expect("opens"));
+    for n in 0..50i64 {
+        let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(n * 100..(n + 1) * 100));
+        let parts: ArrayRef = Arc::new(Int64Array::from_iter_values((0..100).map(|row| (n * 100 + row) * 7 % 300)));
+        let batch = RecordBatch::try_from_iter([("id", ids), ("part", parts)]).expect("fits");
+        writer.write(Batch::new(batch)).await.expect("it is cut in time");
+        if writer.staged_bytes() >= 64 << 20 {
+            let staged = writer.finish().await.expect("finishes").expect("some").staged;
+            let outcome = commit(&scattered, 1, epoch, (epoch > 1).then(|| epoch - 1), &staged).await;
+            assert_eq!(outcome.expect("commits"), CommitOutcome::Done);
+            epoch += 1;
+            writer = scattered.open(context(1, epoch)).await.expect("opens");
+        }
+    }
+    let rest = writer.finish().await.expect("finishes").expect("some").staged;
+    commit(&scattered, 1, epoch, Some(epoch - 1), &rest).await.expect("commits");
+    assert!(epoch > 1);
+    assert_eq!(followed(&store).await, (0..5_000).collect::<Vec<_>>());
 }
 
 #[tokio::test]
 async fn hostile_partition_values_stay_inside_and_are_read_back_exactly() {
-    let long = "ü".repeat(1_000);
+    let long = "ü".repeat(40);
     let values = [
         Some("NL"),
         None,
@@ -142,11 +167,12 @@ async fn hostile_partition_values_stay_inside_and_are_read_back_exactly() {
         let below = path.as_str().strip_prefix(PREFIX).and_then(|p| p.strip_prefix('/')).expect("inside");
         let (folder, file) = below.split_once('/').expect("one folder");
         assert!(folder.starts_with("country=") && !file.contains('/'), "{below}");
-        assert!(folders.insert(folder.to_owned()));
+        folders.insert(folder.to_owned());
         assert_eq!(read(&store, &path).await[0].num_columns(), 1, "the partition column is not in the file");
     }
-    assert_eq!(folders.len(), values.len());
-    assert!(folders.contains("country=__HIVE_DEFAULT_PARTITION__") && folders.contains("country="));
+    // Null and empty text share a folder, and nothing else does; the commit told them apart above.
+    assert_eq!(folders.len(), values.len() - 1);
+    assert!(folders.contains("country=__HIVE_DEFAULT_PARTITION__") && !folders.contains("country="));
 }
 
 #[tokio::test]
@@ -183,6 +209,50 @@ async fn values_of_every_type_survive() {
 }
 
 #[tokio::test]
+async fn seconds_become_milliseconds_so_that_all_readers_know_them_for_times() {
+    let seconds = |zone: Option<&str>| {
+        TimestampSecondArray::from(vec![Some(-1), None, Some(253_402_300_799)]).with_timezone_opt(zone)
+    };
+    let millis = |zone: Option<&str>| {
+        let values = vec![Some(-1_000), None, Some(253_402_300_799_000)];
+        TimestampMillisecondArray::from(values).with_timezone_opt(zone)
+    };
+    let nested = |times: ArrayRef| {
+        let member = Arc::new(Field::new("at", times.data_type().clone(), true));
+        let structs: ArrayRef = Arc::new(StructArray::from(vec![(member, times)]));
+        let element = Arc::new(Field::new_list_field(structs.data_type().clone(), true));
+        ListArray::new(element, OffsetBuffer::from_lengths([2, 0, 1]), structs, None)
+    };
+    let table = |a: ArrayRef, b: ArrayRef, c: ArrayRef| {
+        let id: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
+        RecordBatch::try_from_iter_with_nullable([("id", id, false), ("a", a, true), ("b", b, true), ("c", c, true)])
+            .expect("fits")
+    };
+    let (utc, local) = (seconds(Some("UTC")), seconds(None));
+    let rows = table(Arc::new(utc.clone()), Arc::new(local), Arc::new(nested(Arc::new(utc))));
+    let (utc, local) = (millis(Some("UTC")), millis(None));
+    let expected = table(Arc::new(utc.clone()), Arc::new(local), Arc::new(nested(Arc::new(utc))));
+
+    let store = Store::memory();
+    let staged = load(&dataset(&store), vec![rows.clone(), rows]).await;
+    assert_eq!(staged.columns[1].kind.to_string(), "timestamp_ms[UTC]");
+    let read = snapshot(&store).await.read_batches().await.expect("reads");
+    let read = arrow::compute::concat_batches(&read[0].schema(), &read).expect("one schema");
+    assert_eq!((read.slice(0, 3), read.slice(3, 3)), (expected.clone(), expected));
+    for path in visible(&store).await {
+        let bytes = store.get(&path, None).await.expect("reads").expect("is there");
+        let file = ParquetRecordBatchReaderBuilder::try_new(bytes).expect("Parquet");
+        let columns = file.parquet_schema().columns();
+        assert!(columns.iter().skip(1).all(|column| column.logical_type_ref().is_some()), "{columns:?}");
+    }
+
+    let beyond: ArrayRef = Arc::new(TimestampSecondArray::from(vec![i64::MAX]));
+    let beyond = RecordBatch::try_from_iter([("a", beyond)]).expect("fits");
+    let error = try_stage(&dataset(&Store::memory()), 1, 1, vec![beyond]).await.expect_err("too far");
+    assert_eq!(error.kind(), ErrorKind::Data);
+}
+
+#[tokio::test]
 async fn columns_may_be_added_between_epochs_and_never_change_their_type() {
     let store = Store::memory();
     let owner = dataset(&store);
@@ -210,6 +280,52 @@ async fn columns_may_be_added_between_epochs_and_never_change_their_type() {
         columns.iter().map(|c| (c.name.as_str(), c.nullable)).collect::<Vec<_>>(),
         [("id", false), ("country", true)]
     );
+}
+
+/// Stages rows for a shard of its own.
+async fn stage_as(dataset: &ParquetDataset, pipeline: &str, number: u32, batch: RecordBatch) -> Result<StagedFiles> {
+    let shard = ShardKey { pipeline: PipelineName::new(pipeline).expect("valid"), shard: number };
+    let mut writer = dataset.open(EpochContext { shard, ..context(1, 1) }).await?;
+    writer.write(Batch::new(batch)).await?;
+    Ok(writer.finish().await?.expect("there are rows").staged)
+}
+
+#[tokio::test]
+async fn a_column_has_one_type_in_all_shards_and_pipelines() {
+    let texts = |ids: Vec<&str>| {
+        let ids: ArrayRef = Arc::new(StringArray::from(ids));
+        let countries: ArrayRef = Arc::new(StringArray::from(vec!["c1"]));
+        RecordBatch::try_from_iter([("id", ids), ("country", countries)]).expect("fits")
+    };
+    let refused = |result: Result<StagedFiles>, column: &str| {
+        let error = result.expect_err("another type");
+        assert_eq!(error.kind(), ErrorKind::Data);
+        assert!(error.to_string().contains(&format!("column=`{column}`")), "{error}");
+    };
+    // Within a process, before anything is committed.
+    let store = Store::memory();
+    let owner = dataset(&store);
+    stage_as(&owner, "orders", 0, rows([1])).await.expect("stages");
+    refused(stage_as(&owner, "orders", 1, texts(vec!["x"])).await, "id");
+
+    // By what another process has committed.
+    let staged = stage(&owner, 1, 1, rows([1])).await;
+    commit(&owner, 1, 1, None, &staged).await.expect("commits");
+    for (pipeline, number) in [("orders", 0), ("orders", 7), ("others", 0)] {
+        refused(stage_as(&dataset(&store), pipeline, number, texts(vec!["x"])).await, "id");
+        stage_as(&dataset(&store), pipeline, number, rows([2])).await.expect("the same type");
+    }
+    let split = dataset(&store).partition_by(["country"]).expect("valid");
+    let error = stage_as(&split, "others", 0, rows([2])).await.expect_err("another layout");
+    assert_eq!(error.kind(), ErrorKind::Config);
+
+    // The columns that name folders have types too.
+    let store = Store::memory();
+    let split = || dataset(&store).partition_by(["id"]).expect("valid");
+    let staged = stage(&split(), 1, 1, rows([1])).await;
+    commit(&split(), 1, 1, None, &staged).await.expect("commits");
+    refused(stage_as(&split(), "orders", 0, texts(vec!["1"])).await, "id");
+    stage_as(&split(), "orders", 0, rows([2])).await.expect("the same type");
 }
 
 #[tokio::test]
