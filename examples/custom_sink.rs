@@ -55,8 +55,8 @@ impl Sink for WordSink {
     type Promise = Transactional;
     type Writer = WordWriter;
 
-    fn config(&self) -> ComponentConfig {
-        ComponentConfig::none().with_settings(serde_json::json!({ "table": "words" }))
+    fn config(&self) -> Result<ComponentConfig> {
+        Ok(ComponentConfig::none().with_settings(serde_json::json!({ "table": "words" })))
     }
 
     async fn open(&self, epoch: EpochContext) -> Result<WordWriter> {

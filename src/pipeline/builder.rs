@@ -205,8 +205,8 @@ pub trait SinkFor<I>: Sink {}
 impl<K: Sink> SinkFor<K::Item> for K {}
 
 impl<S, I, K> PipelineBuilder<S, I, K> {
-    /// Checks everything that types cannot say, and gives the pipeline. It is exactly-once: the sink must promise
-    /// enough.
+    /// Checks everything that types cannot say and that needs no I/O, the configuration of every component among it, and
+    /// gives the pipeline. It is exactly-once: the sink must promise enough.
     ///
     /// # Errors
     /// `Config`, saying what is missing or unsafe and what to do.
@@ -240,7 +240,7 @@ impl<S, I, K> PipelineBuilder<S, I, K> {
         let mut stages: Vec<_> = self.stages.iter().map(|s| s.make()).collect();
         check_stages(&mut stages, &self.settings, self.keys_stay_in_partition, self.state.is_some())?;
         check_settings(&self.settings)?;
-        let config = config_record(source.as_ref(), &stages, sink.as_ref(), &self.settings);
+        let config = config_record(source.as_ref(), &stages, sink.as_ref(), &self.settings)?;
         Ok(Pipeline {
             name,
             source,
@@ -313,7 +313,7 @@ fn config_record(
     stages: &[Box<dyn AnyStage>],
     sink: &dyn AnySink,
     settings: &Settings,
-) -> ConfigRecord {
+) -> Result<ConfigRecord> {
     let mut record = ConfigRecord { identity: BTreeMap::new(), settings: BTreeMap::new() };
     let mut note = |name: String, config: ComponentConfig| {
         if !config.identity.is_null() {
@@ -321,13 +321,13 @@ fn config_record(
         }
         record.settings.insert(name, config.settings);
     };
-    note("source".to_owned(), source.config());
+    note("source".to_owned(), source.config()?);
     for stage in stages {
-        note(format!("stage {}", stage.name()), stage.config());
+        note(format!("stage {}", stage.name()), stage.config().map_err(|e| e.with("stage", stage.name()))?);
     }
-    note("sink".to_owned(), sink.config());
+    note("sink".to_owned(), sink.config()?);
     note("shards".to_owned(), ComponentConfig::none().with_identity(settings.shards.into()));
-    record
+    Ok(record)
 }
 
 impl<S, I, K> Debug for PipelineBuilder<S, I, K> {

@@ -50,7 +50,7 @@ pub(super) struct ReadContext {
 
 #[async_trait]
 pub(super) trait AnySource: Send + Sync {
-    fn config(&self) -> ComponentConfig;
+    fn config(&self) -> Result<ComponentConfig>;
     async fn partitions(&self, env: &Env) -> Result<Vec<Partition>>;
     async fn read(
         &self,
@@ -65,7 +65,7 @@ pub(super) struct TypedSource<S>(pub S);
 
 #[async_trait]
 impl<S: Source> AnySource for TypedSource<S> {
-    fn config(&self) -> ComponentConfig {
+    fn config(&self) -> Result<ComponentConfig> {
         self.0.config()
     }
 
@@ -117,7 +117,7 @@ pub(super) struct Applied {
 
 pub(super) trait AnyStage: Send + Sync {
     fn name(&self) -> &str;
-    fn config(&self) -> ComponentConfig;
+    fn config(&self) -> Result<ComponentConfig>;
     fn fork(&self) -> Option<Box<dyn AnyStage>>;
     fn state(&mut self) -> Option<&mut dyn StageState>;
     fn apply(&mut self, item: BoxItem) -> Result<Applied>;
@@ -130,7 +130,7 @@ impl<T: Stage + Sync> AnyStage for TypedStage<T> {
         self.0.name()
     }
 
-    fn config(&self) -> ComponentConfig {
+    fn config(&self) -> Result<ComponentConfig> {
         self.0.config()
     }
 
@@ -187,7 +187,7 @@ where
 
 #[async_trait]
 pub(super) trait AnySink: Send + Sync {
-    fn config(&self) -> ComponentConfig;
+    fn config(&self) -> Result<ComponentConfig>;
     fn promise(&self) -> &'static str;
     async fn open(&self, epoch: EpochContext) -> Result<Box<dyn AnyWriter>>;
     async fn commit(&self, env: &Env, request: CommitRequest<Value>) -> Result<CommitOutcome>;
@@ -207,7 +207,7 @@ fn staged<K: Sink>(value: &Value) -> Result<K::Staged> {
 
 #[async_trait]
 impl<K: Sink> AnySink for TypedSink<K> {
-    fn config(&self) -> ComponentConfig {
+    fn config(&self) -> Result<ComponentConfig> {
         self.0.config()
     }
 

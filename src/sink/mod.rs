@@ -127,8 +127,12 @@ pub trait Sink: Send + Sync + 'static {
     /// Stages one epoch.
     type Writer: Writer<Item = Self::Item, Staged = Self::Staged>;
 
-    /// What it is configured to do.
-    fn config(&self) -> ComponentConfig;
+    /// What it is configured to do. Checks everything that needs no I/O: `build()` asks, so that what is wrong is known
+    /// before anything runs.
+    ///
+    /// # Errors
+    /// `Config`, saying what is wrong and what to do.
+    fn config(&self) -> Result<ComponentConfig>;
 
     /// Starts to stage an epoch.
     async fn open(&self, epoch: EpochContext) -> Result<Self::Writer>;

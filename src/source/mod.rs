@@ -75,8 +75,12 @@ pub trait Source: Send + Sync + 'static {
     /// Where a partition stands.
     type Position: Position;
 
-    /// What it is configured to do.
-    fn config(&self) -> ComponentConfig;
+    /// What it is configured to do. Checks everything that needs no I/O: `build()` asks, so that what is wrong is known
+    /// before anything runs.
+    ///
+    /// # Errors
+    /// `Config`, saying what is wrong and what to do.
+    fn config(&self) -> Result<ComponentConfig>;
 
     /// The partitions that there are now.
     async fn partitions(&self, env: &Env) -> Result<Vec<Partition>>;

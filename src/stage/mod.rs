@@ -42,8 +42,12 @@ pub trait Stage: Send + 'static {
     /// Its name in ledger, errors and metrics; unique in a pipeline.
     fn name(&self) -> &str;
 
-    /// What it is configured to do.
-    fn config(&self) -> ComponentConfig;
+    /// What it is configured to do. Checks everything that needs no I/O: `build()` asks, so that what is wrong is known
+    /// before anything runs.
+    ///
+    /// # Errors
+    /// `Config`, saying what is wrong and what to do.
+    fn config(&self) -> Result<ComponentConfig>;
 
     /// An independent copy to run beside this one, or `None` if the order of items matters to it.
     fn fork(&self) -> Option<Self>
