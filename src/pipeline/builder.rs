@@ -90,10 +90,13 @@ impl PipelineBuilder {
     }
 }
 
-impl<S: Source<Item = Page>> PipelineBuilder<S, Page, NoSink> {
+impl<S: Source> PipelineBuilder<S, S::Item, NoSink> {
     /// Lands the source's pages before anything else touches them. Only a source of [`Page`]s can be landed.
     #[must_use]
-    pub fn land(mut self, landing: Landing) -> Self {
+    pub fn land(mut self, landing: Landing) -> Self
+    where
+        S::Item: Landable,
+    {
         self.landing = Some(landing);
         self
     }
@@ -185,24 +188,45 @@ impl<S: Source, I: Item> PipelineBuilder<S, I, NoSink> {
 }
 
 /// A stage that takes `I`: every [`Stage`] whose `In` is `I`.
-#[diagnostic::on_unimplemented(
-    message = "the stage `{Self}` does not fit here: it does not take `{I}`",
-    label = "its `In` is not what the step before it gives, `{I}`",
-    note = "put a stage between them that turns one into the other (for example `Decode::json()` after a source of pages)"
-)]
 pub trait StageFor<I>: Stage {}
 
-impl<T: Stage> StageFor<T::In> for T {}
+impl<T: Stage, I: FitsStage<T::In>> StageFor<I> for T {}
+
+/// What the step before gives is what the stage takes. Holds for equal types only; it is there to say in words what does not
+/// fit, which the compiler would not do for two types that differ.
+#[diagnostic::on_unimplemented(
+    message = "this stage does not fit here: it takes `{In}`, and the step before it gives `{Self}`",
+    label = "takes `{In}`, not `{Self}`",
+    note = "put a stage between them that turns one into the other (for example `Decode::json()` after a source of pages)"
+)]
+pub trait FitsStage<In> {}
+
+impl<I> FitsStage<I> for I {}
 
 /// A sink that takes `I`: every [`Sink`] whose `Item` is `I`.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be the sink here: it does not accept `{I}`",
-    label = "its `Item` is not what the last step gives, `{I}`",
-    note = "put a stage before it that turns `{I}` into what the sink accepts"
-)]
 pub trait SinkFor<I>: Sink {}
 
-impl<K: Sink> SinkFor<K::Item> for K {}
+impl<K: Sink, I: FitsSink<K::Item>> SinkFor<I> for K {}
+
+/// What the last step gives is what the sink takes; see [`FitsStage`].
+#[diagnostic::on_unimplemented(
+    message = "this sink does not fit here: it takes `{Taken}`, and the last step gives `{Self}`",
+    label = "takes `{Taken}`, not `{Self}`",
+    note = "put a stage before it that turns `{Self}` into what the sink takes"
+)]
+pub trait FitsSink<Taken> {}
+
+impl<I> FitsSink<I> for I {}
+
+/// What can be landed: [`Page`]s, and nothing else.
+#[diagnostic::on_unimplemented(
+    message = "only pages are landed, and this source gives `{Self}`",
+    label = "the source gives no pages",
+    note = "a source that can be read again needs no landing: leave `.land(…)` out, or let the source give `Page`s"
+)]
+pub trait Landable: Item {}
+
+impl Landable for Page {}
 
 impl<S, I, K> PipelineBuilder<S, I, K> {
     /// Checks everything that types cannot say and that needs no I/O, the configuration of every component among it, and

@@ -34,7 +34,7 @@ mod settings;
 mod state;
 mod task;
 
-pub use builder::{NoSink, NoSource, PipelineBuilder, SinkFor, StageFor};
+pub use builder::{FitsSink, FitsStage, Landable, NoSink, NoSource, PipelineBuilder, SinkFor, StageFor};
 pub use events::{Event, Status};
 pub use report::{LandedCounts, PartitionReport, RunReport};
 pub use run::{RunControl, RunFailure, RunHandle};
