@@ -35,8 +35,7 @@ fn pipeline(api: &str, store: &Store) -> Result<Pipeline> {
             Rest::get(format!("{api}/orders"))
                 .paginate(Cursor::at("$.next_cursor").query("cursor"))
                 .records("$.data[*]")
-                .since(Since::field("updated_at").query("since").overlap(Duration::from_secs(60)))
-                .build()?,
+                .since(Since::field("updated_at").query("since").overlap(Duration::from_secs(60))),
         )
         .land(Landing::in_store(store, "raw")?)
         .stage(

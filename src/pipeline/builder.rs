@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::landing::Landing;
 use crate::model::{Item, Page, PipelineName};
 use crate::sink::{ExactlyOnce, Quarantine, Sink};
-use crate::source::{ComponentConfig, Source};
+use crate::source::{ComponentConfig, IntoSource, Source};
 use crate::stage::Stage;
 use crate::store::{ObjectPath, Store};
 use std::collections::{BTreeMap, HashSet};
@@ -32,7 +32,8 @@ pub struct NoSink;
 /// checkpoints; sources of pages should have a landing, because an API cannot be read twice.
 pub struct PipelineBuilder<S = NoSource, I = (), K = NoSink> {
     name: String,
-    source: Option<Arc<dyn AnySource>>,
+    /// What is wrong with a description of a source is said by `build()`, with everything else.
+    source: Option<Result<Arc<dyn AnySource>>>,
     sink: Option<Arc<dyn AnySink>>,
     stages: Vec<Box<dyn StageFactory>>,
     landing: Option<Landing>,
@@ -83,9 +84,9 @@ impl PipelineBuilder {
         }
     }
 
-    /// Where the data comes from.
-    pub fn source<S: Source>(self, source: S) -> PipelineBuilder<S, S::Item, NoSink> {
-        let source: Arc<dyn AnySource> = Arc::new(TypedSource(source));
+    /// Where the data comes from: a source, or the description of one.
+    pub fn source<S: IntoSource>(self, source: S) -> PipelineBuilder<S::Source, <S::Source as Source>::Item, NoSink> {
+        let source = source.into_source().map(|source| Arc::new(TypedSource(source)) as Arc<dyn AnySource>);
         Self { source: Some(source), ..self }.retyped()
     }
 }
@@ -256,7 +257,7 @@ impl<S, I, K> PipelineBuilder<S, I, K> {
     fn assemble(self) -> Result<Pipeline> {
         let missing = |what: &'static str, hint: &'static str| Error::config("build pipeline", what).with_hint(hint);
         let name = PipelineName::new(self.name)?;
-        let source = self.source.ok_or_else(|| missing("there is no source", "begin with `.source(…)`"))?;
+        let source = self.source.ok_or_else(|| missing("there is no source", "begin with `.source(…)`"))??;
         let sink = self.sink.ok_or_else(|| missing("there is no sink", "end with `.sink(…)`"))?;
         let checkpoints = self.checkpoints.ok_or_else(|| {
             missing("there is no checkpoint store", "add `.checkpoints(StoreCheckpoints::new(&store, \"state\")?)`")

@@ -94,3 +94,29 @@ pub trait Source: Send + Sync + 'static {
         out: &mut Emitter<Self::Item, Self::Position>,
     ) -> Result<StopReason>;
 }
+
+/// What `Pipeline::source` takes: every [`Source`], and descriptions of one (such as a `RestBuilder`), whose check is left to
+/// the pipeline's `build()`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the source here",
+    label = "it does not implement `Source`",
+    note = "implement `landfall::source::Source` for it, or use a built-in source such as `Rest` or `IterSource`"
+)]
+pub trait IntoSource {
+    /// The source that comes of it.
+    type Source: Source;
+
+    /// Makes the source. Does no I/O.
+    ///
+    /// # Errors
+    /// `Config`, saying what is wrong with the description.
+    fn into_source(self) -> Result<Self::Source>;
+}
+
+impl<S: Source> IntoSource for S {
+    type Source = S;
+
+    fn into_source(self) -> Result<S> {
+        Ok(self)
+    }
+}

@@ -1,5 +1,4 @@
 use crate::support::{Once, Script, World, parse};
-use landfall::{Error, ErrorKind, Result};
 use landfall::checkpoint::{MemoryCheckpoints, StoreCheckpoints};
 use landfall::landing::Landing;
 use landfall::model::Rows;
@@ -9,6 +8,7 @@ use landfall::source::{ComponentConfig, IterSource};
 use landfall::stage::{Output, Stage, StageState};
 use landfall::store::Store;
 use landfall::testkit::test_env;
+use landfall::{Error, ErrorKind, Result};
 
 #[test]
 fn does_not_build_without_what_it_needs() {
