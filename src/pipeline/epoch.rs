@@ -140,7 +140,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// Makes a prepared epoch visible: once its checkpoint exists it only rolls forward (design rule 1). Safe to repeat.
+/// Makes a prepared epoch visible: once its checkpoint exists it only rolls forward (I1). Safe to repeat.
 ///
 /// # Errors
 /// `Fenced` if a newer owner has committed; `Corrupt` on a gap or a fork; `Ambiguous` if the sink cannot say what
@@ -224,7 +224,7 @@ async fn commit(env: &Env, sink: &dyn AnySink, request: &CommitRequest<Value>) -
     }
 }
 
-/// Checks that the destination is not ahead of the chain (design rule 8).
+/// Checks that the destination is not ahead of the chain (I8).
 pub(super) async fn check_mark(sink: &dyn AnySink, owner: &Owner, newest: Option<(u64, &Checkpoint)>) -> Result<()> {
     let Some(mark) = sink.mark(&owner.shard).await? else { return Ok(()) };
     let newest = newest.map_or(0, |(number, _)| number);

@@ -371,7 +371,7 @@ impl Running {
                 || self.epoch.ledger.read >= settings.epoch_records)
     }
 
-    /// Ends the epoch: stages its output, writes its checkpoint, and starts its commit (design rule 1).
+    /// Ends the epoch: stages its output, writes its checkpoint, and starts its commit (I1).
     async fn cut(&mut self) -> Result<()> {
         if self.epoch.since.is_none() {
             return Ok(());

@@ -102,12 +102,17 @@ pub struct StagedOutput<S> {
 ///    the destination's history was compacted: the mark is current state.
 /// 4. *Fenced*: a request of a lower generation than the mark's never changes anything.
 /// 5. *No gap, no fork*: see [`decide_commit`], which every sink asks before it applies.
-/// 6. *Honest doubt*: if the outcome is not known, `commit` fails with kind `Ambiguous` (the runtime asks
-///    [`mark`](Sink::mark) and decides), and deletes nothing.
+/// 6. *Honest doubt*: if the outcome is not known, `commit` fails with kind `Ambiguous`, and deletes nothing. The runtime
+///    repeats the request, and the mark decides.
 /// 7. *Durable*: what `finish` returned, and what `commit` answered, survives a power loss.
 ///
 /// # Requires
 /// At most one uncommitted epoch for a shard. Epoch numbers of a shard grow but may skip.
+///
+/// # Errors
+/// `commit` is repeated after an error that is transient or `Ambiguous`: up to five times in all, with short pauses. Then,
+/// and after any other error, the run ends; the next one repeats the commit before anything else. No other method is
+/// repeated: an implementation retries transient faults itself, within a budget of its own.
 ///
 /// # Cancellation
 /// Every method may be dropped at any await; the call may then have happened or not.
@@ -149,6 +154,10 @@ pub trait Sink: Send + Sync + 'static {
 }
 
 /// Stages one epoch.
+///
+/// # Errors
+/// Nothing is repeated: an error stops the shard before its epoch has a checkpoint. What was staged stays invisible, and the
+/// next run stages the epoch again. An implementation retries transient faults itself.
 ///
 /// # Cancellation
 /// May be dropped at any time: what it staged stays invisible, and is collected later.
