@@ -100,9 +100,10 @@ impl Env {
             Cpu::Inline => catch_unwind(AssertUnwindSafe(work)).map_err(|panic| panicked(operation, panic.as_ref())),
             Cpu::Pool(permits) => {
                 let permit = Arc::clone(permits).acquire_owned().await;
+                let span = tracing::Span::current();
                 let task = tokio::task::spawn_blocking(move || {
                     let _permit = permit;
-                    work()
+                    span.in_scope(work)
                 });
                 task.await.map_err(|e| match e.try_into_panic() {
                     Ok(panic) => panicked(operation, panic.as_ref()),
