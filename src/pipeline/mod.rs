@@ -33,6 +33,8 @@ mod run;
 mod settings;
 mod state;
 mod task;
+#[cfg(test)]
+mod tests;
 
 pub use builder::{FitsSink, FitsStage, Landable, NoSink, NoSource, PipelineBuilder, SinkFor, StageFor};
 pub use events::{Event, Status};
