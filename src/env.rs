@@ -1,4 +1,19 @@
 //! The one place where time, sleep, randomness and CPU work come from, so that a test can own them.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> landfall::Result<()> {
+//! use landfall::env::Env;
+//! use std::time::Duration;
+//!
+//! let env = Env::system();
+//! let began = env.monotonic();
+//! env.sleep(Duration::from_millis(1)).await;
+//! let sum = env.cpu("add up", || (1..=10).sum::<u64>()).await?; // beside the I/O
+//! assert!(sum == 55 && env.monotonic() > began);
+//! # Ok(())
+//! # }
+//! ```
 
 use crate::error::{Error, Result};
 use crate::model::Timestamp;

@@ -1,4 +1,13 @@
 //! The one error of the crate: what to do about it, where it happened, and why.
+//!
+//! ```
+//! use landfall::{Error, ErrorKind};
+//!
+//! let error = Error::config("read spec", "there is no such column").with("column", "amuont").with_hint("check the spelling");
+//! assert_eq!(error.kind(), ErrorKind::Config);
+//! assert!(!error.is_transient());
+//! assert_eq!(error.to_string(), "read spec: there is no such column, column=`amuont` (check the spelling)");
+//! ```
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,4 +1,17 @@
 //! Where data goes: the contract of a sink, with two phases.
+//!
+//! ```
+//! use landfall::model::Incarnation;
+//! use landfall::sink::{CommitDecision, CommitOutcome, Mark, decide_commit};
+//!
+//! let mark = |epoch| Mark { incarnation: Incarnation("a".into()), generation: 1, epoch, digest: format!("of {epoch}") };
+//!
+//! // The rule of all sinks: an epoch is applied once, after the one before it, and never again.
+//! assert_eq!(decide_commit(None, &mark(1), None), CommitDecision::Apply);
+//! assert_eq!(decide_commit(Some(&mark(1)), &mark(2), Some(1)), CommitDecision::Apply);
+//! let again = decide_commit(Some(&mark(2)), &mark(2), Some(1));
+//! assert_eq!(again, CommitDecision::Answer(CommitOutcome::AlreadyCommitted));
+//! ```
 
 mod from_fn;
 mod memory;

@@ -1,4 +1,17 @@
 //! Where data comes from: the contract of a source.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> landfall::Result<()> {
+//! use landfall::env::Env;
+//! use landfall::source::{IterSource, Source};
+//!
+//! let numbers = IterSource::new(1..=10_u64).with_partition("more", [11, 12]);
+//! let partitions = numbers.partitions(&Env::system()).await?;
+//! assert_eq!(partitions.len(), 2);
+//! # Ok(())
+//! # }
+//! ```
 
 mod emitter;
 mod iter;
