@@ -14,7 +14,7 @@ use landfall::sink::{
     decide_commit,
 };
 use landfall::source::{ComponentConfig, IterSource};
-use landfall::{Result, async_trait};
+use landfall::{Error, Result, async_trait};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -55,30 +55,34 @@ impl Sink for WordSink {
     type Promise = Transactional;
     type Writer = WordWriter;
 
-    fn config(&self) -> ComponentConfig {
-        ComponentConfig::none().with_settings(serde_json::json!({ "table": "words" }))
+    fn config(&self) -> Result<ComponentConfig> {
+        Ok(ComponentConfig::none().with_settings(serde_json::json!({ "table": "words" })))
     }
 
     async fn open(&self, epoch: EpochContext) -> Result<WordWriter> {
         let batch = Batch { shard: epoch.shard, generation: epoch.generation, epoch: epoch.epoch };
-        self.0.transaction(|t| t.staging.insert(batch.clone(), Vec::new()));
-        Ok(WordWriter { database: self.0.clone(), batch, records: 0, bytes: 0 })
+        Ok(WordWriter { database: self.0.clone(), batch, rows: Vec::new(), bytes: 0 })
     }
 
     async fn commit(&self, _env: &Env, request: CommitRequest<Batch>) -> Result<CommitOutcome> {
-        Ok(self.0.transaction(|t| {
+        self.0.transaction(|t| {
             // One rule for all sinks: is it there already, is the owner the newest, does nothing lie between?
             let held = t.marks.get(&request.shard);
             match decide_commit(held, &request.mark, request.previous) {
-                CommitDecision::Answer(outcome) => outcome,
+                CommitDecision::Answer(outcome) => Ok(outcome),
                 CommitDecision::Apply => {
-                    let rows = t.staging.remove(&request.staged).unwrap_or_default();
+                    // The mark says "this epoch is here". If its rows are gone, nobody may ever claim that: halt.
+                    let Some(rows) = t.staging.remove(&request.staged) else {
+                        return Err(Error::corrupt("commit words", "the staged rows are gone")
+                            .with("shard", request.shard)
+                            .with("epoch", request.mark.epoch));
+                    };
                     t.words.extend(rows);
                     t.marks.insert(request.shard, request.mark);
-                    CommitOutcome::Done
+                    Ok(CommitOutcome::Done)
                 }
             }
-        }))
+        })
     }
 
     async fn mark(&self, shard: &ShardKey) -> Result<Option<Mark>> {
@@ -98,7 +102,7 @@ impl Sink for WordSink {
 struct WordWriter {
     database: Database,
     batch: Batch,
-    records: u64,
+    rows: Vec<String>,
     bytes: u64,
 }
 
@@ -108,9 +112,8 @@ impl Writer for WordWriter {
     type Staged = Batch;
 
     async fn write(&mut self, rows: Rows<String>) -> Result<()> {
-        self.records += rows.records();
         self.bytes += rows.bytes();
-        self.database.transaction(|t| t.staging.entry(self.batch.clone()).or_default().extend(rows.0));
+        self.rows.extend(rows.0);
         Ok(())
     }
 
@@ -119,10 +122,14 @@ impl Writer for WordWriter {
     }
 
     async fn finish(self) -> Result<Option<StagedOutput<Batch>>> {
-        if self.records == 0 {
+        let Self { database, batch, rows, bytes } = self;
+        if rows.is_empty() {
             return Ok(None);
         }
-        Ok(Some(StagedOutput { staged: self.batch, records: self.records, bytes: self.bytes }))
+        let records = rows.len() as u64;
+        // What an earlier try of the same epoch staged is replaced, never added to.
+        database.transaction(|t| t.staging.insert(batch.clone(), rows));
+        Ok(Some(StagedOutput { staged: batch, records, bytes }))
     }
 }
 
@@ -147,4 +154,25 @@ async fn main() -> Result<()> {
         println!("mark: {:?}", t.marks.values().next());
     });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use landfall::ErrorKind;
+    use landfall::model::{Incarnation, PipelineName};
+
+    #[tokio::test]
+    async fn an_epoch_whose_staged_rows_are_gone_halts_and_moves_no_mark() -> Result<()> {
+        let database = Database::default();
+        let sink = WordSink(database.clone());
+        let shard = ShardKey { pipeline: PipelineName::new("words")?, shard: 0 };
+        let mark = Mark { incarnation: Incarnation("a".into()), generation: 1, epoch: 1, digest: "x".into() };
+        let staged = Batch { shard: shard.clone(), generation: 1, epoch: 1 };
+        let request = CommitRequest { shard: shard.clone(), mark, previous: None, staged };
+        let error = sink.commit(&Env::system(), request).await.expect_err("nothing is staged");
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert_eq!(sink.mark(&shard).await?, None);
+        Ok(())
+    }
 }

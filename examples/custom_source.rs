@@ -63,8 +63,8 @@ impl Source for Stations {
     type Item = Page;
     type Position = LinesRead;
 
-    fn config(&self) -> ComponentConfig {
-        ComponentConfig::none()
+    fn config(&self) -> Result<ComponentConfig> {
+        Ok(ComponentConfig::none())
     }
 
     async fn partitions(&self, _env: &Env) -> Result<Vec<Partition>> {

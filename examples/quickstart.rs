@@ -35,8 +35,7 @@ fn pipeline(api: &str, store: &Store) -> Result<Pipeline> {
             Rest::get(format!("{api}/orders"))
                 .paginate(Cursor::at("$.next_cursor").query("cursor"))
                 .records("$.data[*]")
-                .since(Since::field("updated_at").query("since").overlap(Duration::from_secs(60)))
-                .build()?,
+                .since(Since::field("updated_at").query("since").overlap(Duration::from_secs(60))),
         )
         .land(Landing::in_store(store, "raw")?)
         .stage(
@@ -68,10 +67,9 @@ fn pipeline(api: &str, store: &Store) -> Result<Pipeline> {
 
 #[tokio::main]
 async fn main() -> std::result::Result<(), AnyError> {
-    let folder = std::env::temp_dir().join("landfall-quickstart");
-    if folder.exists() {
-        std::fs::remove_dir_all(&folder)?; // what an earlier quickstart left
-    }
+    // A folder of its own, which stays: so that the files can be looked at.
+    let folder = tempfile::Builder::new().prefix("landfall-quickstart-").tempdir()?.keep();
+    println!("Everything is kept in {}\n", folder.display());
     let store = Store::local(&folder)?;
     let api = DemoApi::start(demo_api::Settings {
         faults: Faults { throttle_every: 15, retry_after: 1, unavailable: 60, cut: 60, ..Faults::default() },
@@ -110,7 +108,7 @@ async fn main() -> std::result::Result<(), AnyError> {
         "It holds {} good orders worth {} cents; the dataset holds {rows} worth {cents}.",
         truth.orders, truth.cents
     );
-    println!("All of it is in {}", folder.display());
+    println!("Look at it in {}, and delete it when you like.", folder.display());
     if rows != truth.orders || cents != i128::from(truth.cents) {
         return Err("the dataset is not what the API served".into());
     }

@@ -23,14 +23,11 @@ use landfall::sink::Quarantine;
 use landfall::store::Store;
 
 fn pipeline(api: &str, store: &Store) -> Result<Pipeline> {
-    let mut settings = Settings::default();
-    settings.epoch_records = 1_000; // small epochs, so that there is something to tear apart
     Pipeline::named("orders")
         .source(
             Rest::get(format!("{api}/orders"))
                 .paginate(Cursor::at("$.next_cursor").query("cursor"))
-                .records("$.data[*]")
-                .build()?,
+                .records("$.data[*]"),
         )
         .land(Landing::in_store(store, "raw")?.segment_bytes(64 << 10))
         .stage(
@@ -42,7 +39,7 @@ fn pipeline(api: &str, store: &Store) -> Result<Pipeline> {
         .sink(ParquetDataset::in_store(store, "orders")?)
         .quarantine(Quarantine::in_store(store, "quarantine")?)
         .checkpoints(StoreCheckpoints::new(store, "checkpoints")?)
-        .settings(settings)
+        .settings(Settings::default().epoch_records(1_000)) // small epochs, so that there is something to tear apart
         .build()
 }
 

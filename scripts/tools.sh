@@ -40,3 +40,6 @@ node_tools() {
     npm install --prefix "$cache/node" --silent --no-audit --no-fund --ignore-scripts
     cp "$wanted" "$cache/node/installed.json"
 }
+
+# Whatever builds here links with it, and compiles zstd.
+need cc gcc libc6-dev

@@ -1,4 +1,19 @@
 //! The one place where time, sleep, randomness and CPU work come from, so that a test can own them.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> landfall::Result<()> {
+//! use landfall::env::Env;
+//! use std::time::Duration;
+//!
+//! let env = Env::system();
+//! let began = env.monotonic();
+//! env.sleep(Duration::from_millis(1)).await;
+//! let sum = env.cpu("add up", || (1..=10).sum::<u64>()).await?; // beside the I/O
+//! assert!(sum == 55 && env.monotonic() > began);
+//! # Ok(())
+//! # }
+//! ```
 
 use crate::error::{Error, Result};
 use crate::model::Timestamp;
@@ -100,9 +115,10 @@ impl Env {
             Cpu::Inline => catch_unwind(AssertUnwindSafe(work)).map_err(|panic| panicked(operation, panic.as_ref())),
             Cpu::Pool(permits) => {
                 let permit = Arc::clone(permits).acquire_owned().await;
+                let span = tracing::Span::current();
                 let task = tokio::task::spawn_blocking(move || {
                     let _permit = permit;
-                    work()
+                    span.in_scope(work)
                 });
                 task.await.map_err(|e| match e.try_into_panic() {
                     Ok(panic) => panicked(operation, panic.as_ref()),

@@ -1,4 +1,13 @@
 //! The one error of the crate: what to do about it, where it happened, and why.
+//!
+//! ```
+//! use landfall::{Error, ErrorKind};
+//!
+//! let error = Error::config("read spec", "there is no such column").with("column", "amuont").with_hint("check the spelling");
+//! assert_eq!(error.kind(), ErrorKind::Config);
+//! assert!(!error.is_transient());
+//! assert_eq!(error.to_string(), "read spec: there is no such column, column=`amuont` (check the spelling)");
+//! ```
 
 use std::borrow::Cow;
 use std::fmt;
@@ -73,8 +82,12 @@ pub enum Status {
 /// The error of every fallible operation in this crate.
 ///
 /// Messages are lower case, without a full stop, and never hold a secret or a full URL.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
 pub struct Error(Box<Inner>);
 
+#[derive(Debug, thiserror::Error)]
+#[error("{operation}: {message}{}", details(.context, .hint.as_deref(), .cause.as_ref()))]
 struct Inner {
     kind: ErrorKind,
     status: Status,
@@ -82,6 +95,7 @@ struct Inner {
     message: Cow<'static, str>,
     context: Vec<(&'static str, String)>,
     hint: Option<Cow<'static, str>>,
+    #[source]
     cause: Option<Cause>,
 }
 
@@ -188,41 +202,30 @@ impl Error {
     }
 }
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.0.operation, self.0.message)?;
-        for (key, value) in &self.0.context {
-            write!(f, ", {key}=`{value}`")?;
-        }
-        if let Some(hint) = &self.0.hint {
-            write!(f, " ({hint})")?;
-        }
-        let mut cause = std::error::Error::source(self);
-        while let Some(e) = cause {
-            // An error of ours prints its own causes.
-            write!(f, ": {e}")?;
-            cause = if e.is::<Self>() { None } else { e.source() };
-        }
-        Ok(())
+/// What follows the message: named values, the hint, and the errors that led to it.
+fn details(context: &[(&'static str, String)], hint: Option<&str>, cause: Option<&Cause>) -> String {
+    let mut text: String = context.iter().map(|(key, value)| format!(", {key}=`{value}`")).collect();
+    if let Some(hint) = hint {
+        text.push_str(&format!(" ({hint})"));
     }
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = cause.map(|e| e.as_ref() as _);
+    while let Some(e) = cause {
+        text.push_str(&format!(": {e}"));
+        // An error of ours prints its own causes.
+        cause = if e.is::<Error>() { None } else { e.source() };
+    }
+    text
 }
 
-impl fmt::Debug for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Error")
-            .field("kind", &self.0.kind)
-            .field("status", &self.0.status)
-            .field("operation", &self.0.operation)
-            .field("message", &self.0.message)
-            .field("context", &self.0.context)
-            .field("hint", &self.0.hint)
-            .field("source", &self.0.cause)
-            .finish()
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.0.cause.as_deref().map(|e| e as _)
+    #[test]
+    fn prints_itself_and_each_cause_once() {
+        let disk = Error::unavailable("write file", "cannot write").with_source(std::io::Error::other("disk full"));
+        let error = Error::config("land page", "no place").with("page", 7).with_hint("make room").with_source(disk);
+        assert_eq!(error.to_string(), "land page: no place, page=`7` (make room): write file: cannot write: disk full");
+        assert!(std::error::Error::source(&error).is_some_and(|cause| cause.is::<Error>()));
     }
 }

@@ -62,6 +62,10 @@ fn notices_an_import_against_the_direction() {
         ("pipeline/mod.rs", "use crate::connectors::http::Rest;", "connectors"),
         ("columnar/json.rs", "pub(crate) use crate::testkit::Faults;", "testkit"),
         ("attic/mod.rs", "", "attic"),
+        ("store/local.rs", "#[cfg(test)]\nmod tests;\n\nuse crate::landing::Landing;", "landing"),
+        ("store/local.rs", "#[cfg(test)]\nuse crate::testkit::{A, B};\nuse crate::landing::Landing;", "landing"),
+        ("store/local.rs", "#[cfg(test)]\nmod t { const C: char = '{'; }\nfn f() { crate::landing::g() }", "landing"),
+        ("store/local.rs", "const A: &str = \"http://a\"; use crate::landing::Landing;", "landing"),
     ];
     for (file, text, blamed) in cases {
         let found = violations(&module_path(Path::new(file)), text);
@@ -77,6 +81,11 @@ fn lets_imports_with_the_direction_pass() {
         ("store/mod.rs", "/// See [`chain`](crate::checkpoint::chain).\n// crate::pipeline is told"),
         ("store/local.rs", "use crate::error::Error;\n#[cfg(test)]\nmod tests {\n    use crate::testkit::Faults;\n}"),
         ("testkit/mod.rs", "use crate::pipeline::Pipeline;"),
+        (
+            "store/local.rs",
+            "#[cfg(test)]\n#[path = \"x.rs\"]\nmod tests {\n    fn f<'a>() { crate::pipeline::g('}', r#\"}\"#) }\n}",
+        ),
+        ("store/local.rs", "const A: &str = \"crate::pipeline is told\"; /* crate::pipeline */"),
     ];
     for (file, text) in cases {
         assert_eq!(violations(&module_path(Path::new(file)), text), Vec::<String>::new(), "{file}: {text}");
@@ -117,10 +126,77 @@ fn is_connector(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_lowercase())
 }
 
-/// The text without comments and without what follows `#[cfg(test)]`.
+/// The text without comments, literals, and items that only tests see.
 fn code_of(text: &str) -> String {
-    let lines = text.lines().take_while(|line| !line.trim_start().starts_with("#[cfg(test)]"));
-    lines.map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+    let mut code = without_comments_and_literals(text);
+    while let Some(start) = code.find("#[cfg(test)]") {
+        let item = &code[start + "#[cfg(test)]".len()..];
+        let end = start + "#[cfg(test)]".len() + item_length(item);
+        code.replace_range(start..end, "");
+    }
+    code
+}
+
+/// How long the item is that `code` begins with: up to its semicolon, the end of its block, or the end of what it lies in.
+fn item_length(code: &str) -> usize {
+    let mut depth = 0;
+    for (at, c) in code.char_indices() {
+        match c {
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' if depth == 0 => return at,
+            ')' | ']' | '}' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 && (c == ';' || c == '}') {
+            return at + 1;
+        }
+    }
+    code.len()
+}
+
+fn without_comments_and_literals(text: &str) -> String {
+    let mut code = String::new();
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let skipped = match c {
+            '/' if rest.starts_with("//") => rest.find('\n').unwrap_or(rest.len()),
+            '/' if rest.starts_with("/*") => rest.find("*/").map_or(rest.len(), |end| end + 2),
+            '"' => quoted(rest, '"'),
+            // A lifetime has no second quote where a character would end.
+            '\'' if rest[1..].starts_with('\\') || rest.chars().nth(2) == Some('\'') => quoted(rest, '\''),
+            'r' if !code.ends_with(is_word) => raw_string(rest),
+            _ => 0,
+        };
+        if skipped == 0 {
+            code.push(c);
+            rest = &rest[c.len_utf8()..];
+        } else {
+            rest = &rest[skipped..];
+        }
+    }
+    code
+}
+
+/// The length of the literal that `text` begins with.
+fn quoted(text: &str, quote: char) -> usize {
+    let mut escaped = false;
+    for (at, c) in text.char_indices().skip(1) {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            c if c == quote => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+/// The length of the raw string that `text` begins with; 0 if there is none.
+fn raw_string(text: &str) -> usize {
+    let hashes = text[1..].bytes().take_while(|b| *b == b'#').count();
+    let Some(content) = text[1 + hashes..].strip_prefix('"') else { return 0 };
+    let close = format!("\"{}", "#".repeat(hashes));
+    content.find(&close).map_or(text.len(), |end| 2 + hashes + end + close.len())
 }
 
 /// The first two names of every path that starts at the crate's root, by `crate::` or by enough `super::`.

@@ -99,7 +99,6 @@ fn decode(spec: &Spec) -> Result<Decode> {
         decode = decode.records(records);
     }
     decode = if spec.schema.trim() == "infer" { decode.infer() } else { decode.schema(columns(&spec.schema)?) };
-    decode.check()?;
     Ok(decode)
 }
 
@@ -130,7 +129,6 @@ fn validate(spec: &spec::Validation) -> Result<Validate> {
         let values = values.iter().map(|v| limit(column, v)).collect::<Result<Vec<_>>>()?;
         validate = validate.one_of(column, values);
     }
-    validate.check()?;
     Ok(validate)
 }
 

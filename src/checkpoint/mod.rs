@@ -1,4 +1,26 @@
 //! Chains of immutable numbered records: the store that keeps them, and the protocol above it.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> landfall::Result<()> {
+//! use landfall::ErrorKind;
+//! use landfall::checkpoint::chain::{Chain, Opened};
+//! use landfall::checkpoint::{ChainId, CheckpointStore, MemoryCheckpoints};
+//! use landfall::env::Env;
+//! use std::sync::Arc;
+//!
+//! let store: Arc<dyn CheckpointStore> = Arc::new(MemoryCheckpoints::default());
+//! let id = ChainId::named("orders/example/0")?;
+//! let Opened { chain: mut first, .. } = Chain::open(Arc::clone(&store), id.clone(), Env::system()).await?;
+//! let number = first.append("one".into()).await?;
+//!
+//! // A new owner finds what was written, and shuts the old one out.
+//! let Opened { newest_data, .. } = Chain::open(store, id, Env::system()).await?;
+//! assert_eq!(newest_data.map(|record| record.number), Some(number));
+//! assert_eq!(first.append("two".into()).await.unwrap_err().kind(), ErrorKind::Fenced);
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod chain;
 mod memory;

@@ -1,6 +1,21 @@
 //! Arrow batches, JSON decoding, and the stages on batches: validation, deduplication, map, filter.
 //!
 //! The version of Arrow that the public signatures mean is re-exported as [`arrow`].
+//!
+//! ```
+//! use landfall::columnar::{Columns, Decode};
+//! use landfall::model::{Page, PartitionId, Timestamp};
+//! use landfall::stage::{Output, Stage};
+//!
+//! let mut decode = Decode::json().schema(Columns::new().int64("id"));
+//! let page = Page::new(PartitionId("all".into()), r#"[{"id":1},{"id":"one"}]"#, 2, Timestamp::default());
+//! let mut out = Output::new();
+//! decode.apply(page, &mut out)?;
+//! let (batches, rejects, _counts) = out.into_parts();
+//! assert_eq!(batches[0].num_rows(), 1);
+//! assert_eq!(&rejects[0].raw[..], br#"{"id":"one"}"#);
+//! # Ok::<(), landfall::Error>(())
+//! ```
 
 mod batch;
 mod decode;

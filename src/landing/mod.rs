@@ -1,4 +1,26 @@
 //! The raw log: immutable numbered segments of pages, each durable in one step together with the positions after it.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> landfall::Result<()> {
+//! use landfall::env::Env;
+//! use landfall::landing::{Landing, LandingReader, LandingWriter, SegmentDraft};
+//! use landfall::model::{Page, PartitionId, PipelineName, ShardKey};
+//! use landfall::store::Store;
+//!
+//! let env = Env::system();
+//! let shard = ShardKey { pipeline: PipelineName::new("orders")?, shard: 0 };
+//! let landing = Landing::in_store(&Store::memory(), "raw")?;
+//!
+//! let (mut writer, _state) = LandingWriter::open(&landing, &shard, &env).await?;
+//! let page = Page::new(PartitionId("all".into()), r#"[{"id":1}]"#, 1, env.now());
+//! let landed = writer.append(SegmentDraft { pages: vec![page], ..SegmentDraft::default() }).await?;
+//!
+//! let segment = LandingReader::new(&landing, &shard, &env).read(landed.number).await?.expect("it is landed");
+//! assert_eq!(segment.pages[0].body, r#"[{"id":1}]"#);
+//! # Ok(())
+//! # }
+//! ```
 
 mod block;
 mod manifest;

@@ -209,3 +209,22 @@ fn hex_sha256(bytes: &[u8]) -> String {
         hex
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Validity;
+
+    #[test]
+    fn the_frozen_snapshot_is_what_is_written_and_read() {
+        const FROZEN: &[u8] = include_bytes!("../../tests/fixtures/positions-snapshot-1.json").trim_ascii_end();
+        let path = ObjectPath::parse("raw/orders/positions/0000/x.json").expect("a valid name");
+        let object: SnapshotObject<Positions> = read_versioned("read positions", &path, FROZEN, FORMAT).expect("reads");
+        let of = |partition: &str| &object.positions[&PartitionId(partition.into())];
+        assert_eq!((object.segment, object.shard.to_string().as_str()), (9, "orders/0000"));
+        assert_eq!(of("eu").value, serde_json::json!({ "after": "c3e8" }));
+        assert_eq!(of("eu").validity, Validity::ShortLived { until: None });
+        assert_eq!((of("us").value.as_u64(), of("us").validity), (Some(7), Validity::Durable));
+        assert_eq!(serde_json::to_vec(&object).expect("serialises"), FROZEN);
+    }
+}

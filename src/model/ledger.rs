@@ -59,7 +59,7 @@ pub struct EpochLedger {
 }
 
 impl EpochLedger {
-    /// Checks that every record is accounted for at every hop (design rule 10).
+    /// Checks that every record is accounted for at every hop (invariant I10 of `docs/semantics.md`).
     ///
     /// # Errors
     /// `Bug`, naming the hop that does not balance.

@@ -1,4 +1,15 @@
 //! The vocabulary: plain values, no I/O.
+//!
+//! ```
+//! use landfall::model::{EpochLedger, StageCounts};
+//!
+//! let decode = StageCounts { stage: "decode".into(), input: 10, output: 9, quarantined: 1, ..StageCounts::default() };
+//! let mut ledger =
+//!     EpochLedger { read: 10, stages: vec![decode], written: 9, staged: 9, quarantined: 1, ..EpochLedger::default() };
+//! assert!(ledger.check().is_ok());
+//! ledger.staged -= 1; // a record is lost
+//! assert!(ledger.check().is_err());
+//! ```
 
 mod item;
 mod ledger;

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::landing::Landing;
 use crate::model::{Item, Page, PipelineName};
 use crate::sink::{ExactlyOnce, Quarantine, Sink};
-use crate::source::{ComponentConfig, Source};
+use crate::source::{ComponentConfig, IntoSource, Source};
 use crate::stage::Stage;
 use crate::store::{ObjectPath, Store};
 use std::collections::{BTreeMap, HashSet};
@@ -32,7 +32,8 @@ pub struct NoSink;
 /// checkpoints; sources of pages should have a landing, because an API cannot be read twice.
 pub struct PipelineBuilder<S = NoSource, I = (), K = NoSink> {
     name: String,
-    source: Option<Arc<dyn AnySource>>,
+    /// What is wrong with a description of a source is said by `build()`, with everything else.
+    source: Option<Result<Arc<dyn AnySource>>>,
     sink: Option<Arc<dyn AnySink>>,
     stages: Vec<Box<dyn StageFactory>>,
     landing: Option<Landing>,
@@ -83,17 +84,20 @@ impl PipelineBuilder {
         }
     }
 
-    /// Where the data comes from.
-    pub fn source<S: Source>(self, source: S) -> PipelineBuilder<S, S::Item, NoSink> {
-        let source: Arc<dyn AnySource> = Arc::new(TypedSource(source));
+    /// Where the data comes from: a source, or the description of one.
+    pub fn source<S: IntoSource>(self, source: S) -> PipelineBuilder<S::Source, <S::Source as Source>::Item, NoSink> {
+        let source = source.into_source().map(|source| Arc::new(TypedSource(source)) as Arc<dyn AnySource>);
         Self { source: Some(source), ..self }.retyped()
     }
 }
 
-impl<S: Source<Item = Page>> PipelineBuilder<S, Page, NoSink> {
+impl<S: Source> PipelineBuilder<S, S::Item, NoSink> {
     /// Lands the source's pages before anything else touches them. Only a source of [`Page`]s can be landed.
     #[must_use]
-    pub fn land(mut self, landing: Landing) -> Self {
+    pub fn land(mut self, landing: Landing) -> Self
+    where
+        S::Item: Landable,
+    {
         self.landing = Some(landing);
         self
     }
@@ -185,28 +189,49 @@ impl<S: Source, I: Item> PipelineBuilder<S, I, NoSink> {
 }
 
 /// A stage that takes `I`: every [`Stage`] whose `In` is `I`.
-#[diagnostic::on_unimplemented(
-    message = "the stage `{Self}` does not fit here: it does not take `{I}`",
-    label = "its `In` is not what the step before it gives, `{I}`",
-    note = "put a stage between them that turns one into the other (for example `Decode::json()` after a source of pages)"
-)]
 pub trait StageFor<I>: Stage {}
 
-impl<T: Stage> StageFor<T::In> for T {}
+impl<T: Stage, I: FitsStage<T::In>> StageFor<I> for T {}
+
+/// What the step before gives is what the stage takes. Holds for equal types only; it is there to say in words what does not
+/// fit, which the compiler would not do for two types that differ.
+#[diagnostic::on_unimplemented(
+    message = "this stage does not fit here: it takes `{In}`, and the step before it gives `{Self}`",
+    label = "takes `{In}`, not `{Self}`",
+    note = "put a stage between them that turns one into the other (for example `Decode::json()` after a source of pages)"
+)]
+pub trait FitsStage<In> {}
+
+impl<I> FitsStage<I> for I {}
 
 /// A sink that takes `I`: every [`Sink`] whose `Item` is `I`.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be the sink here: it does not accept `{I}`",
-    label = "its `Item` is not what the last step gives, `{I}`",
-    note = "put a stage before it that turns `{I}` into what the sink accepts"
-)]
 pub trait SinkFor<I>: Sink {}
 
-impl<K: Sink> SinkFor<K::Item> for K {}
+impl<K: Sink, I: FitsSink<K::Item>> SinkFor<I> for K {}
+
+/// What the last step gives is what the sink takes; see [`FitsStage`].
+#[diagnostic::on_unimplemented(
+    message = "this sink does not fit here: it takes `{Taken}`, and the last step gives `{Self}`",
+    label = "takes `{Taken}`, not `{Self}`",
+    note = "put a stage before it that turns `{Self}` into what the sink takes"
+)]
+pub trait FitsSink<Taken> {}
+
+impl<I> FitsSink<I> for I {}
+
+/// What can be landed: [`Page`]s, and nothing else.
+#[diagnostic::on_unimplemented(
+    message = "only pages are landed, and this source gives `{Self}`",
+    label = "the source gives no pages",
+    note = "a source that can be read again needs no landing: leave `.land(…)` out, or let the source give `Page`s"
+)]
+pub trait Landable: Item {}
+
+impl Landable for Page {}
 
 impl<S, I, K> PipelineBuilder<S, I, K> {
-    /// Checks everything that types cannot say, and gives the pipeline. It is exactly-once: the sink must promise
-    /// enough.
+    /// Checks everything that types cannot say and that needs no I/O, the configuration of every component among it, and
+    /// gives the pipeline. It is exactly-once: the sink must promise enough.
     ///
     /// # Errors
     /// `Config`, saying what is missing or unsafe and what to do.
@@ -232,7 +257,7 @@ impl<S, I, K> PipelineBuilder<S, I, K> {
     fn assemble(self) -> Result<Pipeline> {
         let missing = |what: &'static str, hint: &'static str| Error::config("build pipeline", what).with_hint(hint);
         let name = PipelineName::new(self.name)?;
-        let source = self.source.ok_or_else(|| missing("there is no source", "begin with `.source(…)`"))?;
+        let source = self.source.ok_or_else(|| missing("there is no source", "begin with `.source(…)`"))??;
         let sink = self.sink.ok_or_else(|| missing("there is no sink", "end with `.sink(…)`"))?;
         let checkpoints = self.checkpoints.ok_or_else(|| {
             missing("there is no checkpoint store", "add `.checkpoints(StoreCheckpoints::new(&store, \"state\")?)`")
@@ -240,7 +265,7 @@ impl<S, I, K> PipelineBuilder<S, I, K> {
         let mut stages: Vec<_> = self.stages.iter().map(|s| s.make()).collect();
         check_stages(&mut stages, &self.settings, self.keys_stay_in_partition, self.state.is_some())?;
         check_settings(&self.settings)?;
-        let config = config_record(source.as_ref(), &stages, sink.as_ref(), &self.settings);
+        let config = config_record(source.as_ref(), &stages, sink.as_ref(), &self.settings)?;
         Ok(Pipeline {
             name,
             source,
@@ -313,7 +338,7 @@ fn config_record(
     stages: &[Box<dyn AnyStage>],
     sink: &dyn AnySink,
     settings: &Settings,
-) -> ConfigRecord {
+) -> Result<ConfigRecord> {
     let mut record = ConfigRecord { identity: BTreeMap::new(), settings: BTreeMap::new() };
     let mut note = |name: String, config: ComponentConfig| {
         if !config.identity.is_null() {
@@ -321,13 +346,13 @@ fn config_record(
         }
         record.settings.insert(name, config.settings);
     };
-    note("source".to_owned(), source.config());
+    note("source".to_owned(), source.config()?);
     for stage in stages {
-        note(format!("stage {}", stage.name()), stage.config());
+        note(format!("stage {}", stage.name()), stage.config().map_err(|e| e.with("stage", stage.name()))?);
     }
-    note("sink".to_owned(), sink.config());
+    note("sink".to_owned(), sink.config()?);
     note("shards".to_owned(), ComponentConfig::none().with_identity(settings.shards.into()));
-    record
+    Ok(record)
 }
 
 impl<S, I, K> Debug for PipelineBuilder<S, I, K> {

@@ -1,6 +1,7 @@
 //! The content of a checkpoint, and the roll-forward of a prepared epoch. Format: docs/formats.md, "Checkpoint".
 
 use super::erased::AnySink;
+use super::events::{Event, Events};
 use crate::checkpoint::Record;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
@@ -12,6 +13,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use tracing::Instrument;
 
 /// Where the input of a load stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -140,7 +142,8 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// Makes a prepared epoch visible: once its checkpoint exists it only rolls forward (design rule 1). Safe to repeat.
+/// Makes a prepared epoch visible: once its checkpoint exists it only rolls forward (I1). Safe to repeat;
+/// says whether the sink did not hold it before.
 ///
 /// # Errors
 /// `Fenced` if a newer owner has committed; `Corrupt` on a gap or a fork; `Ambiguous` if the sink cannot say what
@@ -152,7 +155,9 @@ pub(super) async fn roll_forward(
     owner: &Owner,
     number: u64,
     checkpoint: &Checkpoint,
-) -> Result<()> {
+    events: &Events,
+) -> Result<bool> {
+    let mut new = false;
     if let Some(prepared) = &checkpoint.prepared {
         let request = CommitRequest {
             shard: owner.shard.clone(),
@@ -165,12 +170,12 @@ pub(super) async fn roll_forward(
             previous: prepared.previous,
             staged: prepared.staged.clone(),
         };
-        commit(env, sink, &request).await?;
+        new = commit(env, sink, &request, events).await?;
     }
     if let (Some(quarantine), Some(reference)) = (quarantine, &checkpoint.quarantine) {
-        quarantine.publish(reference).await?;
+        quarantine.publish(reference).instrument(tracing::debug_span!("publish quarantine")).await?;
     }
-    Ok(())
+    Ok(new)
 }
 
 /// Who commits.
@@ -185,14 +190,15 @@ pub(super) struct Owner {
 /// the mark each time.
 const TRIES: u32 = 5;
 
-async fn commit(env: &Env, sink: &dyn AnySink, request: &CommitRequest<Value>) -> Result<()> {
+async fn commit(env: &Env, sink: &dyn AnySink, request: &CommitRequest<Value>, events: &Events) -> Result<bool> {
     let mut tried = 0;
     let outcome = loop {
         tried += 1;
         match sink.commit(env, request.clone()).await {
             Ok(outcome) => break outcome,
             Err(e) if tried < TRIES && (e.is_transient() || e.kind() == ErrorKind::Ambiguous) => {
-                tracing::warn!(shard = %request.shard, epoch = request.mark.epoch, error = %e, "commit is tried again");
+                let (shard, epoch) = (request.shard.clone(), request.mark.epoch);
+                events.send(Event::CommitRetried { shard, epoch, error: e.to_string() });
                 env.sleep(Duration::from_millis(50 << tried)).await;
             }
             Err(e) => return Err(e.with("shard", &request.shard).with("epoch", request.mark.epoch)),
@@ -207,7 +213,8 @@ async fn commit(env: &Env, sink: &dyn AnySink, request: &CommitRequest<Value>) -
     };
     let text = |m: &Mark| format!("epoch {} of generation {} ({})", m.epoch, m.generation, m.incarnation);
     match outcome {
-        CommitOutcome::Done | CommitOutcome::AlreadyCommitted => Ok(()),
+        CommitOutcome::Done => Ok(true),
+        CommitOutcome::AlreadyCommitted => Ok(false),
         CommitOutcome::Fenced { generation } => {
             Err(Error::new(ErrorKind::Fenced, "commit epoch", "a newer owner has taken over")
                 .with("shard", &request.shard)
@@ -224,7 +231,7 @@ async fn commit(env: &Env, sink: &dyn AnySink, request: &CommitRequest<Value>) -
     }
 }
 
-/// Checks that the destination is not ahead of the chain (design rule 8).
+/// Checks that the destination is not ahead of the chain (I8).
 pub(super) async fn check_mark(sink: &dyn AnySink, owner: &Owner, newest: Option<(u64, &Checkpoint)>) -> Result<()> {
     let Some(mark) = sink.mark(&owner.shard).await? else { return Ok(()) };
     let newest = newest.map_or(0, |(number, _)| number);

@@ -12,6 +12,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc, watch};
+use tracing::Instrument;
 
 /// Any item, between stages.
 pub(super) trait AnyItem: Send + 'static {
@@ -50,7 +51,7 @@ pub(super) struct ReadContext {
 
 #[async_trait]
 pub(super) trait AnySource: Send + Sync {
-    fn config(&self) -> ComponentConfig;
+    fn config(&self) -> Result<ComponentConfig>;
     async fn partitions(&self, env: &Env) -> Result<Vec<Partition>>;
     async fn read(
         &self,
@@ -65,7 +66,7 @@ pub(super) struct TypedSource<S>(pub S);
 
 #[async_trait]
 impl<S: Source> AnySource for TypedSource<S> {
-    fn config(&self) -> ComponentConfig {
+    fn config(&self) -> Result<ComponentConfig> {
         self.0.config()
     }
 
@@ -87,7 +88,8 @@ impl<S: Source> AnySource for TypedSource<S> {
                 Emitter::new(partition.clone(), Arc::clone(&cx.budget), cx.capacity, queue, cx.stop.clone())
                     .with_gate(cx.gate.clone());
             self.0.read(&cx.env, partition, from, &mut emitter).await
-        };
+        }
+        .instrument(tracing::debug_span!("read", partition = %partition.id));
         // Owns its end of the queue: when the pipeline is gone, the source must not wait for it.
         let forwarding = async move {
             while let Some(Emission { partition, item, position, reservation }) = emitted.recv().await {
@@ -117,7 +119,7 @@ pub(super) struct Applied {
 
 pub(super) trait AnyStage: Send + Sync {
     fn name(&self) -> &str;
-    fn config(&self) -> ComponentConfig;
+    fn config(&self) -> Result<ComponentConfig>;
     fn fork(&self) -> Option<Box<dyn AnyStage>>;
     fn state(&mut self) -> Option<&mut dyn StageState>;
     fn apply(&mut self, item: BoxItem) -> Result<Applied>;
@@ -130,7 +132,7 @@ impl<T: Stage + Sync> AnyStage for TypedStage<T> {
         self.0.name()
     }
 
-    fn config(&self) -> ComponentConfig {
+    fn config(&self) -> Result<ComponentConfig> {
         self.0.config()
     }
 
@@ -143,6 +145,7 @@ impl<T: Stage + Sync> AnyStage for TypedStage<T> {
     }
 
     fn apply(&mut self, item: BoxItem) -> Result<Applied> {
+        let _span = tracing::debug_span!("stage", stage = self.0.name()).entered();
         let item = typed::<T::In>(item, "apply stage")?;
         let mut output = Output::new();
         let applied = catch_unwind(AssertUnwindSafe(|| self.0.apply(item, &mut output)));
@@ -170,7 +173,7 @@ where
     W::Staged: serde::Serialize,
 {
     async fn write(&mut self, item: BoxItem) -> Result<()> {
-        self.0.write(typed::<W::Item>(item, "write")?).await
+        self.0.write(typed::<W::Item>(item, "write")?).instrument(tracing::debug_span!("write")).await
     }
 
     fn staged_bytes(&self) -> u64 {
@@ -178,7 +181,8 @@ where
     }
 
     async fn finish(self: Box<Self>) -> Result<Option<StagedOutput<Value>>> {
-        let Some(output) = self.0.finish().await? else { return Ok(None) };
+        let finishing = self.0.finish().instrument(tracing::debug_span!("stage epoch"));
+        let Some(output) = finishing.await? else { return Ok(None) };
         let staged = serde_json::to_value(&output.staged)
             .map_err(|e| Error::bug("stage epoch", "the sink's staged output does not serialise").with_source(e))?;
         Ok(Some(StagedOutput { staged, records: output.records, bytes: output.bytes }))
@@ -187,7 +191,7 @@ where
 
 #[async_trait]
 pub(super) trait AnySink: Send + Sync {
-    fn config(&self) -> ComponentConfig;
+    fn config(&self) -> Result<ComponentConfig>;
     fn promise(&self) -> &'static str;
     async fn open(&self, epoch: EpochContext) -> Result<Box<dyn AnyWriter>>;
     async fn commit(&self, env: &Env, request: CommitRequest<Value>) -> Result<CommitOutcome>;
@@ -207,7 +211,7 @@ fn staged<K: Sink>(value: &Value) -> Result<K::Staged> {
 
 #[async_trait]
 impl<K: Sink> AnySink for TypedSink<K> {
-    fn config(&self) -> ComponentConfig {
+    fn config(&self) -> Result<ComponentConfig> {
         self.0.config()
     }
 
@@ -221,7 +225,8 @@ impl<K: Sink> AnySink for TypedSink<K> {
 
     async fn commit(&self, env: &Env, request: CommitRequest<Value>) -> Result<CommitOutcome> {
         let CommitRequest { shard, mark, previous, staged: value } = request;
-        self.0.commit(env, CommitRequest { shard, mark, previous, staged: staged::<K>(&value)? }).await
+        let span = tracing::debug_span!("commit", epoch = mark.epoch);
+        self.0.commit(env, CommitRequest { shard, mark, previous, staged: staged::<K>(&value)? }).instrument(span).await
     }
 
     async fn mark(&self, shard: &ShardKey) -> Result<Option<Mark>> {

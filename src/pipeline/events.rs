@@ -1,6 +1,7 @@
 //! What happens in a run, for whoever watches: events, status, metrics and log lines from one place.
 
 use super::report::LandedCounts;
+use crate::error::ErrorKind;
 use crate::model::{EpochLedger, PartitionId, PipelineName, ShardKey, StopReason};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +17,7 @@ pub enum Event {
         shard: ShardKey,
         /// This owner's generation.
         generation: u64,
-        /// The epoch that was found prepared and was rolled forward, if there is one.
+        /// The epoch that was found prepared and not committed, and was rolled forward, if there is one.
         recovered: Option<u64>,
     },
     /// The configuration differs from the last epoch's in something that is not identity.
@@ -54,6 +55,19 @@ pub enum Event {
         shard: ShardKey,
         /// The number of its checkpoint.
         epoch: u64,
+        /// Records staged in the sink.
+        records: u64,
+        /// Bytes staged in the sink.
+        bytes: u64,
+    },
+    /// A commit has failed, or its answer was lost, and is tried again.
+    CommitRetried {
+        /// The shard.
+        shard: ShardKey,
+        /// The number of its checkpoint.
+        epoch: u64,
+        /// What came of the last try.
+        error: String,
     },
     /// An epoch is visible in the destination.
     EpochCommitted {
@@ -68,6 +82,25 @@ pub enum Event {
     ResponseSuperseded {
         /// The shard.
         shard: ShardKey,
+    },
+    /// What no recovery and no reader needs any more was deleted.
+    Collected {
+        /// The shard.
+        shard: ShardKey,
+        /// Objects deleted.
+        deleted: u64,
+    },
+    /// Collection failed; the run did not, and the next one tries again.
+    CollectionFailed {
+        /// The shard.
+        shard: ShardKey,
+        /// Why.
+        error: String,
+    },
+    /// The run ended: the last event.
+    RunEnded {
+        /// The kind of the first and gravest error, if it failed.
+        failed: Option<ErrorKind>,
     },
 }
 
@@ -119,45 +152,98 @@ impl Events {
     }
 
     pub(super) fn send(&self, event: Event) {
-        let labels = || [("pipeline", self.pipeline.to_string())];
+        // Names and labels: docs/operations.md.
+        let count = |name: &'static str, n: u64| {
+            metrics::counter!(name, "pipeline" => self.pipeline.to_string()).increment(n);
+        };
         match &event {
             Event::ShardOpened { shard, generation, recovered } => {
+                count("landfall_epochs_recovered_total", u64::from(recovered.is_some()));
                 tracing::info!(%shard, generation, ?recovered, "shard opened");
             }
             Event::ConfigChanged { shard } => tracing::info!(%shard, "configuration changed since the last epoch"),
             Event::SegmentLanded { shard, segment, pages, records, bytes, stored_bytes } => {
                 self.lock().landed.add(*pages, *records, *bytes, *stored_bytes);
-                metrics::counter!("landfall_landed_segments_total", &labels()).increment(1);
-                metrics::counter!("landfall_landed_pages_total", &labels()).increment(*pages);
-                metrics::counter!("landfall_landed_records_total", &labels()).increment(*records);
-                metrics::counter!("landfall_landed_bytes_total", &labels()).increment(*bytes);
+                count("landfall_landed_segments_total", 1);
+                count("landfall_landed_pages_total", *pages);
+                count("landfall_landed_records_total", *records);
+                count("landfall_landed_bytes_total", *bytes);
+                count("landfall_landed_stored_bytes_total", *stored_bytes);
                 tracing::debug!(%shard, segment, pages, records, bytes, "segment landed");
             }
             Event::PartitionEnded { shard, partition, reason } => {
                 self.lock().ended.insert(partition.clone(), reason.clone());
-                tracing::info!(%shard, %partition, %reason, "partition ended");
+                if let StopReason::Failed(_) = reason {
+                    count("landfall_partitions_failed_total", 1);
+                    tracing::error!(%shard, %partition, %reason, "partition failed");
+                } else {
+                    tracing::info!(%shard, %partition, %reason, "partition ended");
+                }
             }
-            Event::EpochPrepared { shard, epoch } => tracing::debug!(%shard, epoch, "epoch prepared"),
+            Event::EpochPrepared { shard, epoch, records, bytes } => {
+                count("landfall_epochs_prepared_total", 1);
+                count("landfall_records_staged_total", *records);
+                count("landfall_staged_bytes_total", *bytes);
+                tracing::debug!(%shard, epoch, records, bytes, "epoch prepared");
+            }
+            Event::CommitRetried { shard, epoch, error } => {
+                count("landfall_commit_retries_total", 1);
+                tracing::warn!(%shard, epoch, %error, "commit is tried again");
+            }
             Event::EpochCommitted { shard, epoch, ledger } => {
                 {
                     let mut status = self.lock();
                     status.committed.add(ledger);
                     status.epochs += 1;
                 }
-                metrics::counter!("landfall_epochs_committed_total", &labels()).increment(1);
-                metrics::counter!("landfall_records_read_total", &labels()).increment(ledger.read);
-                metrics::counter!("landfall_records_committed_total", &labels()).increment(ledger.staged);
-                metrics::counter!("landfall_records_quarantined_total", &labels()).increment(ledger.quarantined);
-                metrics::counter!("landfall_records_deduplicated_total", &labels()).increment(ledger.deduplicated());
-                metrics::counter!("landfall_records_filtered_total", &labels()).increment(ledger.filtered());
+                count("landfall_epochs_committed_total", 1);
+                count("landfall_records_read_total", ledger.read);
+                count("landfall_records_superseded_total", ledger.superseded);
+                count("landfall_records_written_total", ledger.written);
+                count("landfall_records_committed_total", ledger.staged);
+                count("landfall_records_quarantined_total", ledger.quarantined);
+                self.count_stages(ledger);
                 tracing::info!(%shard, epoch, read = ledger.read, committed = ledger.staged, "epoch committed");
             }
             Event::ResponseSuperseded { shard } => {
-                metrics::counter!("landfall_responses_superseded_total", &labels()).increment(1);
+                count("landfall_responses_superseded_total", 1);
                 tracing::warn!(%shard, "a response that never became whole is passed over");
+            }
+            Event::Collected { shard, deleted } => {
+                count("landfall_objects_collected_total", *deleted);
+                tracing::debug!(%shard, deleted, "collected");
+            }
+            Event::CollectionFailed { shard, error } => {
+                count("landfall_collections_failed_total", 1);
+                tracing::warn!(%shard, %error, "collection failed; the next run tries again");
+            }
+            Event::RunEnded { failed } => {
+                let outcome = failed.map_or("ok", ErrorKind::as_str);
+                let pipeline = self.pipeline.to_string();
+                metrics::counter!("landfall_runs_total", "pipeline" => pipeline, "outcome" => outcome).increment(1);
+                tracing::info!(pipeline = %self.pipeline, outcome, "run ended");
             }
         }
         // It is no error that nobody listens.
         drop(self.channel.send(event));
+    }
+
+    /// What became of the records that a stage got, by its name.
+    fn count_stages(&self, ledger: &EpochLedger) {
+        for counts in &ledger.stages {
+            let outcomes = [
+                ("input", counts.input),
+                ("output", counts.output),
+                ("filtered", counts.filtered),
+                ("deduplicated", counts.deduplicated),
+                ("quarantined", counts.quarantined),
+                ("fanned_out", counts.fanned_out),
+            ];
+            for (count, n) in outcomes {
+                let (pipeline, stage) = (self.pipeline.to_string(), counts.stage.clone());
+                metrics::counter!("landfall_stage_records_total", "pipeline" => pipeline, "stage" => stage, "count" => count)
+                    .increment(n);
+            }
+        }
     }
 }

@@ -16,6 +16,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tracing::Instrument;
 
 /// How the read of a partition went.
 pub(super) struct ReadEnd {
@@ -227,9 +228,6 @@ impl Lander<'_> {
         let reason = match end.result {
             Ok(reason) => reason,
             Err(e) => {
-                tracing::error!(shard = %self.extract.shard, error = %e, "a partition failed");
-                metrics::counter!("landfall_partitions_failed_total", "pipeline" => self.extract.shard.pipeline.to_string())
-                    .increment(1);
                 let reason = StopReason::Failed(e.to_string());
                 self.extracted.failures.push(e);
                 reason
@@ -268,6 +266,7 @@ fn append_draft(mut writer: LandingWriter, draft: SegmentDraft) -> Append {
         let landed = writer.append(draft).await;
         (writer, landed)
     }
+    .instrument(tracing::debug_span!("append segment"))
     .boxed()
 }
 

@@ -21,6 +21,7 @@ use crate::source::Reservation;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
+use tracing::Instrument;
 
 /// What the load of a shard is made of.
 pub(super) struct Load {
@@ -71,20 +72,19 @@ impl Load {
         };
         let seen = newest.as_ref().map(|(number, checkpoint)| (*number, checkpoint));
         check_mark(self.sink.as_ref(), &owner, seen).await?;
+        let mut recovered = None;
         if let Some((number, checkpoint)) = &newest {
             checkpoint.config.check_identity(&self.config)?;
-            roll_forward(&self.env, self.sink.as_ref(), self.quarantine.as_ref(), &owner, *number, checkpoint).await?;
+            let (sink, quarantine) = (self.sink.as_ref(), self.quarantine.as_ref());
+            let new = roll_forward(&self.env, sink, quarantine, &owner, *number, checkpoint, &self.events).await?;
+            recovered = new.then_some(*number);
             if checkpoint.config.settings != self.config.settings {
                 self.events.send(Event::ConfigChanged { shard: self.shard.clone() });
             }
         }
         let refs = newest.as_ref().map(|(_, c)| c.state.as_slice()).unwrap_or_default();
         super::state::restore(self.state.as_ref(), self.stages.iter_mut(), refs).await?;
-        self.events.send(Event::ShardOpened {
-            shard: self.shard.clone(),
-            generation: owner.generation,
-            recovered: newest.as_ref().map(|(number, _)| *number),
-        });
+        self.events.send(Event::ShardOpened { shard: self.shard.clone(), generation: owner.generation, recovered });
         let open = OpenLoad { load: self, chain, owner, newest };
         if let (InputPosition::Landing(position), true) = (open.position(), open.load.landed) {
             open.publish(position).await?;
@@ -372,7 +372,7 @@ impl Running {
                 || self.epoch.ledger.read >= settings.epoch_records)
     }
 
-    /// Ends the epoch: stages its output, writes its checkpoint, and starts its commit (design rule 1).
+    /// Ends the epoch: stages its output, writes its checkpoint, and starts its commit (I1).
     async fn cut(&mut self) -> Result<()> {
         if self.epoch.since.is_none() {
             return Ok(());
@@ -390,6 +390,7 @@ impl Running {
             None => None,
         };
         ledger.staged = output.as_ref().map_or(0, |o| o.records);
+        let bytes = output.as_ref().map_or(0, |o| o.bytes);
         ledger.quarantined = quarantine.as_ref().map_or(0, |q| q.records);
         ledger.check().map_err(|e| e.with("shard", &self.load.shard).with("epoch", number))?;
         let refs = self.newest.as_ref().map(|(_, c)| c.state.as_slice()).unwrap_or_default();
@@ -414,17 +415,20 @@ impl Running {
             quarantine,
             ledger: ledger.clone(),
         };
-        let written = self.chain.append(checkpoint.encode()?).await?;
+        let span = tracing::debug_span!("append checkpoint", epoch = number);
+        let written = self.chain.append(checkpoint.encode()?).instrument(span).await?;
         if written != number {
             return Err(Error::bug("write checkpoint", "another number than announced").with("number", written));
         }
-        self.load.events.send(Event::EpochPrepared { shard: self.load.shard.clone(), epoch: number });
+        let (shard, records) = (self.load.shard.clone(), ledger.staged);
+        self.load.events.send(Event::EpochPrepared { shard, epoch: number, records, bytes });
         let commit = {
             let (env, sink) = (self.load.env.clone(), Arc::clone(&self.load.sink));
             let (quarantine, owner) = (self.load.quarantine.clone(), self.owner.clone());
-            let checkpoint = checkpoint.clone();
+            let (checkpoint, events) = (checkpoint.clone(), self.load.events.clone());
             Task::spawn("commit epoch", async move {
-                roll_forward(&env, sink.as_ref(), quarantine.as_ref(), &owner, number, &checkpoint).await
+                let quarantine = quarantine.as_ref();
+                roll_forward(&env, sink.as_ref(), quarantine, &owner, number, &checkpoint, &events).await.map(drop)
             })
         };
         self.pending = Some(Pending { number, ledger, position: checkpoint.input.clone(), commit });

@@ -33,8 +33,10 @@ mod run;
 mod settings;
 mod state;
 mod task;
+#[cfg(test)]
+mod tests;
 
-pub use builder::{NoSink, NoSource, PipelineBuilder, SinkFor, StageFor};
+pub use builder::{FitsSink, FitsStage, Landable, NoSink, NoSource, PipelineBuilder, SinkFor, StageFor};
 pub use events::{Event, Status};
 pub use report::{LandedCounts, PartitionReport, RunReport};
 pub use run::{RunControl, RunFailure, RunHandle};

@@ -20,6 +20,7 @@ use std::fmt;
 use std::sync::Arc;
 use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use tokio::task::AbortHandle;
+use tracing::Instrument;
 
 /// A run that failed: the error, and what was done before.
 #[derive(Debug)]
@@ -193,7 +194,7 @@ impl Pipeline {
         let (stop, stopped) = watch::channel(false);
         let events = Events::new(&self.name);
         let run = Run { pipeline: self.clone(), stop: stopped, events: events.clone() };
-        let task = Task::spawn("run pipeline", run.run());
+        let task = Task::spawn("run pipeline", run.run().instrument(tracing::info_span!("run", pipeline = %self.name)));
         let control = RunControl { stop, events, abort: task.abort_handle() };
         RunHandle { task, control }
     }
@@ -240,6 +241,7 @@ impl Run {
         report.ended_at = env.now();
         // A take-over explains every other error of the run.
         errors.sort_by_key(|e| e.kind() != ErrorKind::Fenced);
+        self.events.send(Event::RunEnded { failed: errors.first().map(Error::kind) });
         let mut errors = errors.into_iter();
         match errors.next() {
             None => Ok(report),
@@ -275,11 +277,14 @@ impl Run {
                 events: self.events.clone(),
             };
             // All shards are opened before any of them works: what one refuses must not be half done by others.
-            let load = shard.open().await?;
-            opened.push((shard, load));
+            let span = tracing::info_span!("shard", shard = %shard.key);
+            let load = shard.open().instrument(span.clone()).await?;
+            opened.push((span, shard, load));
         }
-        let mut tasks: Vec<_> =
-            opened.into_iter().map(|(shard, load)| Task::spawn("run shard", shard.run(load))).collect();
+        let run = |(span, shard, load): (tracing::Span, Shard, OpenLoad)| {
+            Task::spawn("run shard", shard.run(load).instrument(span))
+        };
+        let mut tasks: Vec<_> = opened.into_iter().map(run).collect();
         let mut ends = Vec::new();
         let mut deadline = std::pin::pin!(self.deadline());
         for task in &mut tasks {
@@ -326,8 +331,9 @@ impl Shard {
             }
         };
         if let (Some(loaded), true) = (&mut end.loaded, end.errors.is_empty()) {
-            if let Err(error) = self.collect(loaded, writer).await {
-                tracing::warn!(shard = %self.key, %error, "collection failed; the next run tries again");
+            let collecting = self.collect(loaded, writer).instrument(tracing::debug_span!("collect"));
+            if let Err(error) = collecting.await {
+                self.events.send(Event::CollectionFailed { shard: self.key.clone(), error: error.to_string() });
             }
         }
         end
@@ -470,9 +476,7 @@ impl Shard {
         if let (Some(writer), true) = (writer, self.pipeline.settings.prune_landing) {
             deleted += writer.collect().await?;
         }
-        if deleted > 0 {
-            tracing::debug!(shard = %self.key, deleted, "collected");
-        }
+        self.events.send(Event::Collected { shard: self.key.clone(), deleted });
         Ok(())
     }
 }

@@ -2,6 +2,14 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// How a pipeline runs: plain data with documented defaults.
+///
+/// ```
+/// use landfall::pipeline::Settings;
+/// use std::time::Duration;
+///
+/// let settings = Settings::default().epoch_records(100_000).epoch_age(Duration::from_secs(10));
+/// assert_eq!(settings.shards, 1);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
@@ -47,5 +55,73 @@ impl Default for Settings {
             kept_checkpoints: 16,
             prune_landing: false,
         }
+    }
+}
+
+impl Settings {
+    /// Sets how many chains the partitions are spread over; see [the field](#structfield.shards).
+    #[must_use]
+    pub fn shards(self, shards: u32) -> Self {
+        Self { shards, ..self }
+    }
+
+    /// Sets how many partitions are read at the same time, in a shard; see [the field](#structfield.parallel_partitions).
+    #[must_use]
+    pub fn parallel_partitions(self, parallel_partitions: usize) -> Self {
+        Self { parallel_partitions, ..self }
+    }
+
+    /// Sets how many bytes of pages there may be in memory; see [the field](#structfield.memory_bytes).
+    #[must_use]
+    pub fn memory_bytes(self, memory_bytes: u64) -> Self {
+        Self { memory_bytes, ..self }
+    }
+
+    /// Sets after how many bytes an epoch is cut; see [the field](#structfield.epoch_bytes).
+    #[must_use]
+    pub fn epoch_bytes(self, epoch_bytes: u64) -> Self {
+        Self { epoch_bytes, ..self }
+    }
+
+    /// Sets after how many records an epoch is cut; see [the field](#structfield.epoch_records).
+    #[must_use]
+    pub fn epoch_records(self, epoch_records: u64) -> Self {
+        Self { epoch_records, ..self }
+    }
+
+    /// Sets at which age an epoch is cut; see [the field](#structfield.epoch_age).
+    #[must_use]
+    pub fn epoch_age(self, epoch_age: Duration) -> Self {
+        Self { epoch_age, ..self }
+    }
+
+    /// Sets how many segments wait in memory between extract and load; see [the field](#structfield.handoff_segments).
+    #[must_use]
+    pub fn handoff_segments(self, handoff_segments: u64) -> Self {
+        Self { handoff_segments, ..self }
+    }
+
+    /// Sets how long extraction waits for a load that makes no progress; see [the field](#structfield.handoff_patience).
+    #[must_use]
+    pub fn handoff_patience(self, handoff_patience: Duration) -> Self {
+        Self { handoff_patience, ..self }
+    }
+
+    /// Sets after which time a graceful stop becomes an abort; see [the field](#structfield.stop_deadline).
+    #[must_use]
+    pub fn stop_deadline(self, stop_deadline: Duration) -> Self {
+        Self { stop_deadline, ..self }
+    }
+
+    /// Sets how many checkpoints are kept behind the newest one; see [the field](#structfield.kept_checkpoints).
+    #[must_use]
+    pub fn kept_checkpoints(self, kept_checkpoints: u64) -> Self {
+        Self { kept_checkpoints, ..self }
+    }
+
+    /// Sets whether what every load has committed is deleted from the landing; see [the field](#structfield.prune_landing).
+    #[must_use]
+    pub fn prune_landing(self, prune_landing: bool) -> Self {
+        Self { prune_landing, ..self }
     }
 }

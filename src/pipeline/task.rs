@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::task::{AbortHandle, JoinHandle};
+use tracing::Instrument;
 
 /// A task that is aborted when this is dropped, and whose panic is an error.
 pub(super) struct Task<T> {
@@ -14,7 +15,8 @@ pub(super) struct Task<T> {
 
 impl<T: Send + 'static> Task<T> {
     pub(super) fn spawn(operation: &'static str, future: impl Future<Output = T> + Send + 'static) -> Self {
-        Self { operation, handle: tokio::spawn(future) }
+        // What the task does belongs to what its owner does.
+        Self { operation, handle: tokio::spawn(future.in_current_span()) }
     }
 
     pub(super) fn abort_handle(&self) -> AbortHandle {

@@ -51,8 +51,8 @@ impl<I: Item> Sink for FnSink<I> {
     type Promise = AtLeastOnce;
     type Writer = FnWriter<I>;
 
-    fn config(&self) -> ComponentConfig {
-        ComponentConfig::none()
+    fn config(&self) -> Result<ComponentConfig> {
+        Ok(ComponentConfig::none())
     }
 
     async fn open(&self, _epoch: EpochContext) -> Result<FnWriter<I>> {

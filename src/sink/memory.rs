@@ -124,8 +124,8 @@ impl<I: Item + Clone + Sync> Sink for MemorySink<I> {
     type Promise = Transactional;
     type Writer = MemoryWriter<I>;
 
-    fn config(&self) -> ComponentConfig {
-        ComponentConfig::none()
+    fn config(&self) -> Result<ComponentConfig> {
+        Ok(ComponentConfig::none())
     }
 
     async fn open(&self, epoch: EpochContext) -> Result<MemoryWriter<I>> {

@@ -1,4 +1,17 @@
 //! Where data goes: the contract of a sink, with two phases.
+//!
+//! ```
+//! use landfall::model::Incarnation;
+//! use landfall::sink::{CommitDecision, CommitOutcome, Mark, decide_commit};
+//!
+//! let mark = |epoch| Mark { incarnation: Incarnation("a".into()), generation: 1, epoch, digest: format!("of {epoch}") };
+//!
+//! // The rule of all sinks: an epoch is applied once, after the one before it, and never again.
+//! assert_eq!(decide_commit(None, &mark(1), None), CommitDecision::Apply);
+//! assert_eq!(decide_commit(Some(&mark(1)), &mark(2), Some(1)), CommitDecision::Apply);
+//! let again = decide_commit(Some(&mark(2)), &mark(2), Some(1));
+//! assert_eq!(again, CommitDecision::Answer(CommitOutcome::AlreadyCommitted));
+//! ```
 
 mod from_fn;
 mod memory;
@@ -102,12 +115,17 @@ pub struct StagedOutput<S> {
 ///    the destination's history was compacted: the mark is current state.
 /// 4. *Fenced*: a request of a lower generation than the mark's never changes anything.
 /// 5. *No gap, no fork*: see [`decide_commit`], which every sink asks before it applies.
-/// 6. *Honest doubt*: if the outcome is not known, `commit` fails with kind `Ambiguous` (the runtime asks
-///    [`mark`](Sink::mark) and decides), and deletes nothing.
+/// 6. *Honest doubt*: if the outcome is not known, `commit` fails with kind `Ambiguous`, and deletes nothing. The runtime
+///    repeats the request, and the mark decides.
 /// 7. *Durable*: what `finish` returned, and what `commit` answered, survives a power loss.
 ///
 /// # Requires
 /// At most one uncommitted epoch for a shard. Epoch numbers of a shard grow but may skip.
+///
+/// # Errors
+/// `commit` is repeated after an error that is transient or `Ambiguous`: up to five times in all, with short pauses. Then,
+/// and after any other error, the run ends; the next one repeats the commit before anything else. No other method is
+/// repeated: an implementation retries transient faults itself, within a budget of its own.
 ///
 /// # Cancellation
 /// Every method may be dropped at any await; the call may then have happened or not.
@@ -127,8 +145,12 @@ pub trait Sink: Send + Sync + 'static {
     /// Stages one epoch.
     type Writer: Writer<Item = Self::Item, Staged = Self::Staged>;
 
-    /// What it is configured to do.
-    fn config(&self) -> ComponentConfig;
+    /// What it is configured to do. Checks everything that needs no I/O: `build()` asks, so that what is wrong is known
+    /// before anything runs.
+    ///
+    /// # Errors
+    /// `Config`, saying what is wrong and what to do.
+    fn config(&self) -> Result<ComponentConfig>;
 
     /// Starts to stage an epoch.
     async fn open(&self, epoch: EpochContext) -> Result<Self::Writer>;
@@ -145,6 +167,10 @@ pub trait Sink: Send + Sync + 'static {
 }
 
 /// Stages one epoch.
+///
+/// # Errors
+/// Nothing is repeated: an error stops the shard before its epoch has a checkpoint. What was staged stays invisible, and the
+/// next run stages the epoch again. An implementation retries transient faults itself.
 ///
 /// # Cancellation
 /// May be dropped at any time: what it staged stays invisible, and is collected later.

@@ -52,8 +52,8 @@ where
     type Item = Rows<T>;
     type Position = RowsRead;
 
-    fn config(&self) -> ComponentConfig {
-        ComponentConfig::none()
+    fn config(&self) -> Result<ComponentConfig> {
+        Ok(ComponentConfig::none())
     }
 
     async fn partitions(&self, _env: &Env) -> Result<Vec<Partition>> {

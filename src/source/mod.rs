@@ -1,4 +1,17 @@
 //! Where data comes from: the contract of a source.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> landfall::Result<()> {
+//! use landfall::env::Env;
+//! use landfall::source::{IterSource, Source};
+//!
+//! let numbers = IterSource::new(1..=10_u64).with_partition("more", [11, 12]);
+//! let partitions = numbers.partitions(&Env::system()).await?;
+//! assert_eq!(partitions.len(), 2);
+//! # Ok(())
+//! # }
+//! ```
 
 mod emitter;
 mod iter;
@@ -75,8 +88,12 @@ pub trait Source: Send + Sync + 'static {
     /// Where a partition stands.
     type Position: Position;
 
-    /// What it is configured to do.
-    fn config(&self) -> ComponentConfig;
+    /// What it is configured to do. Checks everything that needs no I/O: `build()` asks, so that what is wrong is known
+    /// before anything runs.
+    ///
+    /// # Errors
+    /// `Config`, saying what is wrong and what to do.
+    fn config(&self) -> Result<ComponentConfig>;
 
     /// The partitions that there are now.
     async fn partitions(&self, env: &Env) -> Result<Vec<Partition>>;
@@ -89,4 +106,30 @@ pub trait Source: Send + Sync + 'static {
         from: Option<Self::Position>,
         out: &mut Emitter<Self::Item, Self::Position>,
     ) -> Result<StopReason>;
+}
+
+/// What `Pipeline::source` takes: every [`Source`], and descriptions of one (such as a `RestBuilder`), whose check is left to
+/// the pipeline's `build()`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the source here",
+    label = "it does not implement `Source`",
+    note = "implement `landfall::source::Source` for it, or use a built-in source such as `Rest` or `IterSource`"
+)]
+pub trait IntoSource {
+    /// The source that comes of it.
+    type Source: Source;
+
+    /// Makes the source. Does no I/O.
+    ///
+    /// # Errors
+    /// `Config`, saying what is wrong with the description.
+    fn into_source(self) -> Result<Self::Source>;
+}
+
+impl<S: Source> IntoSource for S {
+    type Source = S;
+
+    fn into_source(self) -> Result<S> {
+        Ok(self)
+    }
 }

@@ -49,8 +49,8 @@ where
         &self.name
     }
 
-    fn config(&self) -> ComponentConfig {
-        ComponentConfig::none()
+    fn config(&self) -> Result<ComponentConfig> {
+        Ok(ComponentConfig::none())
     }
 
     fn fork(&self) -> Option<Self> {

@@ -1,4 +1,21 @@
 //! A typed step between source and sink: the contract of a stage.
+//!
+//! ```
+//! use landfall::model::Rows;
+//! use landfall::stage::{Output, Stage, from_fn};
+//!
+//! let mut odd = from_fn("odd", |rows: Rows<u64>, out: &mut Output<Rows<u64>>| {
+//!     let (odd, even): (Vec<u64>, Vec<u64>) = rows.0.into_iter().partition(|n| n % 2 == 1);
+//!     out.filtered(even.len() as u64); // every record is accounted for
+//!     out.emit(Rows(odd));
+//!     Ok(())
+//! });
+//! let mut out = Output::new();
+//! odd.apply(Rows(vec![1, 2, 3]), &mut out)?;
+//! let (items, _rejects, _counts) = out.into_parts();
+//! assert_eq!(items[0].0, [1, 3]);
+//! # Ok::<(), landfall::Error>(())
+//! ```
 
 mod from_fn;
 mod output;
@@ -42,8 +59,12 @@ pub trait Stage: Send + 'static {
     /// Its name in ledger, errors and metrics; unique in a pipeline.
     fn name(&self) -> &str;
 
-    /// What it is configured to do.
-    fn config(&self) -> ComponentConfig;
+    /// What it is configured to do. Checks everything that needs no I/O: `build()` asks, so that what is wrong is known
+    /// before anything runs.
+    ///
+    /// # Errors
+    /// `Config`, saying what is wrong and what to do.
+    fn config(&self) -> Result<ComponentConfig>;
 
     /// An independent copy to run beside this one, or `None` if the order of items matters to it.
     fn fork(&self) -> Option<Self>

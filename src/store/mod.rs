@@ -1,4 +1,18 @@
 //! A flat namespace of named objects: what landing, checkpoints, state, quarantine and datasets are kept in.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> landfall::Result<()> {
+//! use landfall::store::{Created, ObjectPath, Store};
+//!
+//! let store = Store::memory(); // or `Store::local(folder)?`, or any object store
+//! let name = ObjectPath::parse("state/1")?;
+//! assert_eq!(store.create(&name, "mine".into()).await?, Created::New);
+//! assert_eq!(store.create(&name, "yours".into()).await?, Created::Exists);
+//! assert_eq!(store.get(&name, None).await?, Some("mine".into()));
+//! # Ok(())
+//! # }
+//! ```
 
 mod local;
 mod memory;

@@ -1,3 +1,5 @@
+//~ `NoSink` cannot be the sink here
+//~ implement `landfall::sink::Sink` for it, or use a built-in sink such as `ParquetDataset` or `MemorySink`
 use landfall::checkpoint::MemoryCheckpoints;
 use landfall::pipeline::Pipeline;
 use landfall::source::IterSource;

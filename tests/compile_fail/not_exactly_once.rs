@@ -1,3 +1,5 @@
+//~ this pipeline is not exactly-once: its sink only promises `AtLeastOnce`
+//~ finish with `build_at_least_once()` to accept repeats
 use landfall::checkpoint::MemoryCheckpoints;
 use landfall::model::Rows;
 use landfall::pipeline::Pipeline;

@@ -1,3 +1,5 @@
+//~ only pages are landed, and this source gives
+//~ leave `.land(…)` out, or let the source give `Page`s
 use landfall::landing::Landing;
 use landfall::pipeline::Pipeline;
 use landfall::source::IterSource;

@@ -1,3 +1,5 @@
+//~ this sink does not fit here: it takes
+//~ put a stage before it that turns
 use landfall::model::Rows;
 use landfall::pipeline::Pipeline;
 use landfall::sink::{MemorySink, MemoryTable};

@@ -1,3 +1,5 @@
+//~ this stage does not fit here: it takes
+//~ put a stage between them that turns one into the other
 use landfall::model::{Page, Rows};
 use landfall::pipeline::Pipeline;
 use landfall::source::IterSource;

@@ -19,7 +19,7 @@ impl Source for FaultySource {
     type Item = Page;
     type Position = PageNumber;
 
-    fn config(&self) -> ComponentConfig {
+    fn config(&self) -> Result<ComponentConfig> {
         self.script.config()
     }
 
@@ -59,7 +59,7 @@ where
     type Promise = K::Promise;
     type Writer = FaultyWriter<K::Writer>;
 
-    fn config(&self) -> ComponentConfig {
+    fn config(&self) -> Result<ComponentConfig> {
         self.sink.config()
     }
 

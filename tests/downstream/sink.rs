@@ -32,8 +32,8 @@ impl Sink for Ledger {
     type Promise = Transactional;
     type Writer = Adder;
 
-    fn config(&self) -> ComponentConfig {
-        ComponentConfig::none()
+    fn config(&self) -> Result<ComponentConfig> {
+        Ok(ComponentConfig::none())
     }
 
     async fn open(&self, _epoch: EpochContext) -> Result<Adder> {

@@ -34,8 +34,8 @@ impl Source for Log {
     type Item = Rows<String>;
     type Position = Offset;
 
-    fn config(&self) -> ComponentConfig {
-        ComponentConfig::none().with_identity("log".into())
+    fn config(&self) -> Result<ComponentConfig> {
+        Ok(ComponentConfig::none().with_identity("log".into()))
     }
 
     async fn partitions(&self, _env: &Env) -> Result<Vec<Partition>> {

@@ -15,8 +15,8 @@ impl Stage for Parse {
         "parse"
     }
 
-    fn config(&self) -> ComponentConfig {
-        ComponentConfig::none()
+    fn config(&self) -> Result<ComponentConfig> {
+        Ok(ComponentConfig::none())
     }
 
     fn fork(&self) -> Option<Self> {

@@ -1,13 +1,14 @@
 use crate::support::{Once, Script, World, parse};
-use landfall::ErrorKind;
 use landfall::checkpoint::{MemoryCheckpoints, StoreCheckpoints};
 use landfall::landing::Landing;
 use landfall::model::Rows;
 use landfall::pipeline::Pipeline;
 use landfall::sink::{MemorySink, MemoryTable};
-use landfall::source::IterSource;
+use landfall::source::{ComponentConfig, IterSource};
+use landfall::stage::{Output, Stage, StageState};
 use landfall::store::Store;
 use landfall::testkit::test_env;
+use landfall::{Error, ErrorKind, Result};
 
 #[test]
 fn does_not_build_without_what_it_needs() {
@@ -45,6 +46,49 @@ fn does_not_build_with_names_or_settings_that_cannot_work() {
     let mut settings = world.settings.clone();
     settings.shards = 0;
     assert_eq!(world.builder().settings(settings).build().expect_err("no shards").kind(), ErrorKind::Config);
+}
+
+/// A stage that was set up wrongly.
+#[derive(Clone)]
+struct Misconfigured;
+
+impl Stage for Misconfigured {
+    type In = Rows<u64>;
+    type Out = Rows<u64>;
+
+    fn name(&self) -> &str {
+        "misconfigured"
+    }
+
+    fn config(&self) -> Result<ComponentConfig> {
+        Err(Error::config("set up stage", "there is no such pattern"))
+    }
+
+    fn fork(&self) -> Option<Self> {
+        Some(Self)
+    }
+
+    fn state(&mut self) -> Option<&mut dyn StageState> {
+        None
+    }
+
+    fn apply(&mut self, item: Rows<u64>, out: &mut Output<Rows<u64>>) -> Result<()> {
+        out.emit(item);
+        Ok(())
+    }
+}
+
+#[test]
+fn does_not_build_with_a_component_that_is_set_up_wrongly() {
+    let built = Pipeline::named("x")
+        .source(IterSource::new([1_u64]))
+        .stage(Misconfigured)
+        .sink(MemorySink::new(&MemoryTable::new()))
+        .checkpoints(MemoryCheckpoints::default())
+        .build();
+    let error = built.expect_err("the stage says no");
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.to_string().contains("stage=`misconfigured`"), "{error}");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod support;
 
 mod guards;
+mod observed;
 mod resume;
 mod run;
 mod shutdown;

@@ -89,8 +89,8 @@ impl Source for Script {
     type Item = Page;
     type Position = PageNumber;
 
-    fn config(&self) -> ComponentConfig {
-        ComponentConfig::none()
+    fn config(&self) -> Result<ComponentConfig> {
+        Ok(ComponentConfig::none())
     }
 
     async fn partitions(&self, _env: &Env) -> Result<Vec<Partition>> {
@@ -191,8 +191,8 @@ impl Stage for Once {
         "once"
     }
 
-    fn config(&self) -> ComponentConfig {
-        ComponentConfig::none().with_identity("number".into())
+    fn config(&self) -> Result<ComponentConfig> {
+        Ok(ComponentConfig::none().with_identity("number".into()))
     }
 
     fn fork(&self) -> Option<Self> {

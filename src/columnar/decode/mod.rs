@@ -66,8 +66,7 @@ pub enum UnknownFields {
 /// let decode = Decode::json()
 ///     .schema(Columns::new().utf8("id").decimal("total", 18, 2).timestamp("created_at"))
 ///     .provenance();
-/// decode.check()?;
-/// # Ok::<(), landfall::Error>(())
+/// # drop(decode);
 /// ```
 #[derive(Debug)]
 pub struct Decode {
@@ -190,14 +189,6 @@ impl Decode {
         self
     }
 
-    /// Checks the configuration, which otherwise happens at the first page.
-    ///
-    /// # Errors
-    /// `Config` if the path is not one, if the columns contradict each other, or if nothing was said about them.
-    pub fn check(&self) -> Result<()> {
-        self.prepare().map(|_| ())
-    }
-
     /// The columns: declared, or decided by now.
     pub fn columns(&self) -> Option<&Columns> {
         match &self.plan {
@@ -244,19 +235,20 @@ impl Stage for Decode {
         &self.name
     }
 
-    fn config(&self) -> ComponentConfig {
+    fn config(&self) -> Result<ComponentConfig> {
+        self.prepare()?;
         let columns = match &self.plan {
             Plan::Declared(columns) => frozen::columns(columns),
             Plan::Infer { sample, .. } => json!({ "infer_from": sample }),
             Plan::Unsaid => json!(null),
         };
-        ComponentConfig::none().with_settings(json!({
+        Ok(ComponentConfig::none().with_settings(json!({
             "records": self.records,
             "columns": columns,
             "unknown_fields": format!("{:?}", self.unknown).to_lowercase(),
             "provenance": self.provenance,
             "max_record_bytes": self.max_record_bytes,
-        }))
+        })))
     }
 
     fn fork(&self) -> Option<Self> {

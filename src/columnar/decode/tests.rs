@@ -418,7 +418,7 @@ fn a_wrong_set_up_says_what_to_do() {
         Decode::json().schema(columns(&[("_landfall_record", "int64")])).provenance(),
     ] {
         let mut wrong = wrong;
-        assert_eq!(wrong.check().expect_err("wrong").kind(), ErrorKind::Config);
+        assert_eq!(wrong.config().expect_err("wrong").kind(), ErrorKind::Config);
         assert_eq!(wrong.apply(page(&[]), &mut Output::new()).expect_err("wrong").kind(), ErrorKind::Config);
     }
 }

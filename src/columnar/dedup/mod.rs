@@ -218,15 +218,15 @@ impl Stage for Dedup {
         &self.name
     }
 
-    fn config(&self) -> ComponentConfig {
+    fn config(&self) -> Result<ComponentConfig> {
         let by = match &self.by {
             By::Columns(columns) => json!(columns),
             By::Content => json!("content"),
         };
         let keep = self.latest.as_ref().map_or(json!("first"), |latest| json!({ "latest": latest.column }));
-        ComponentConfig::none()
+        Ok(ComponentConfig::none()
             .with_identity(json!({ "by": by, "keep": keep, "hash": self.hasher.identity() }))
-            .with_settings(json!({ "nulls_pass": self.nulls_pass }))
+            .with_settings(json!({ "nulls_pass": self.nulls_pass })))
     }
 
     fn fork(&self) -> Option<Self> {

@@ -204,7 +204,7 @@ fn the_persisted_run_is_fixed() {
     let mut other = Dedup::by(["id"]).seed("another");
     apply(&mut other, batch(&[(Some("a"), None)], 0));
     assert!(!first.base().expect("writes").ends_with(&other.base().expect("writes")[19..]));
-    assert_ne!(first.config().identity, other.config().identity);
+    assert_ne!(first.config().expect("valid").identity, other.config().expect("valid").identity);
 }
 
 #[test]

@@ -38,8 +38,7 @@ use std::sync::Arc;
 ///     .range("created_at", "2000-01-01T00:00:00Z"..)
 ///     .pattern("email", "^[^@]+@[^@]+$")
 ///     .one_of("status", ["open", "paid"]);
-/// validate.check()?;
-/// # Ok::<(), landfall::Error>(())
+/// # drop(validate);
 /// ```
 #[derive(Clone, Debug)]
 pub struct Validate {
@@ -106,14 +105,6 @@ impl Validate {
         self.name = name.into();
         self
     }
-
-    /// Checks what can be checked without a batch.
-    ///
-    /// # Errors
-    /// `Config` if a pattern is no regular expression.
-    pub fn check(&self) -> Result<()> {
-        self.rules.iter().try_for_each(|rule| rule.check())
-    }
 }
 
 impl Default for Validate {
@@ -130,9 +121,10 @@ impl Stage for Validate {
         &self.name
     }
 
-    fn config(&self) -> ComponentConfig {
+    fn config(&self) -> Result<ComponentConfig> {
+        self.rules.iter().try_for_each(|rule| rule.check())?;
         let rules: Vec<String> = self.rules.iter().map(|rule| rule.to_string()).collect();
-        ComponentConfig::none().with_settings(json!({ "rules": rules }))
+        Ok(ComponentConfig::none().with_settings(json!({ "rules": rules })))
     }
 
     fn fork(&self) -> Option<Self> {

@@ -125,7 +125,7 @@ fn a_record_is_refused_once_by_the_first_rule_that_it_breaks() {
 #[test]
 fn a_rule_that_cannot_be_checked_is_an_error() {
     let v = Validate::new;
-    assert_eq!(v().pattern("v", "(").check().expect_err("no pattern").kind(), ErrorKind::Config);
+    assert_eq!(v().pattern("v", "(").config().expect_err("no pattern").kind(), ErrorKind::Config);
     let short = |_: &Batch| Ok(BooleanArray::from(vec![true]));
     for (rules, kind, why) in [
         (v().required("w"), "int64", ErrorKind::Config),

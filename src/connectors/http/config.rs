@@ -10,14 +10,14 @@ use crate::error::{Error, Result};
 use crate::json::{RecordsPath, ValuePath};
 use crate::model::Partition;
 use crate::retry::Policy;
-use crate::source::ComponentConfig;
+use crate::source::{ComponentConfig, IntoSource};
 use reqwest::Url;
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-/// Describes a [`Rest`] source. Nothing is checked or sent until [`build`](Self::build).
+/// Describes a [`Rest`] source. Nothing is checked or sent until [`build`](Self::build); a pipeline takes it as it is.
 #[derive(Clone)]
 #[must_use]
 pub struct RestBuilder {
@@ -294,6 +294,14 @@ impl RestBuilder {
             "allow_repeated_pages": self.repeated_pages,
         });
         ComponentConfig::none().with_identity(identity).with_settings(settings)
+    }
+}
+
+impl IntoSource for RestBuilder {
+    type Source = Rest;
+
+    fn into_source(self) -> Result<Rest> {
+        self.build()
     }
 }
 

@@ -9,6 +9,17 @@
 //! 4. *Totals.* Where the API claims a total, fewer records are an error of kind `Incomplete`.
 //! 5. *Bounded.* Bodies, decompression, redirects, links, retries and waits have limits.
 //! 6. *Secrets* appear in no error, log, page, position or `Debug`.
+//!
+//! ```
+//! use landfall::connectors::http::{Bearer, Cursor, Rest};
+//!
+//! let orders = Rest::get("https://api.example.com/v1/orders")
+//!     .auth(Bearer::from_env("ORDERS_TOKEN"))
+//!     .paginate(Cursor::at("$.next_cursor").query("cursor"))
+//!     .records("$.data[*]");
+//! // A pipeline takes it as it is: `.source(orders)`. Nothing is asked before it runs.
+//! # drop(orders);
+//! ```
 
 mod auth;
 mod body;

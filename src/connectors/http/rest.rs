@@ -103,8 +103,8 @@ impl Source for Rest {
     type Item = Page;
     type Position = RestPosition;
 
-    fn config(&self) -> ComponentConfig {
-        self.config.clone()
+    fn config(&self) -> Result<ComponentConfig> {
+        Ok(self.config.clone())
     }
 
     async fn partitions(&self, _env: &Env) -> Result<Vec<Partition>> {

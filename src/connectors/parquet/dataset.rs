@@ -251,10 +251,10 @@ impl Sink for ParquetDataset {
     type Promise = IdempotentApply;
     type Writer = ParquetWriter;
 
-    fn config(&self) -> ComponentConfig {
-        ComponentConfig::none()
+    fn config(&self) -> Result<ComponentConfig> {
+        Ok(ComponentConfig::none()
             .with_identity(json!({ "partition_by": self.options.partition_by }))
-            .with_settings(self.options.settings(&self.folder.prefix))
+            .with_settings(self.options.settings(&self.folder.prefix)))
     }
 
     async fn open(&self, epoch: EpochContext) -> Result<ParquetWriter> {

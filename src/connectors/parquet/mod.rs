@@ -1,4 +1,20 @@
 //! A dataset of Parquet files: epochs become visible by numbered commit objects.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> landfall::Result<()> {
+//! use landfall::connectors::parquet::{DatasetReader, ParquetDataset};
+//! use landfall::store::Store;
+//!
+//! let lake = Store::memory();
+//! let orders = ParquetDataset::in_store(&lake, "orders")?.partition_by(["country"])?;
+//! // `.sink(orders)` in a pipeline; whoever follows the commits then sees whole epochs:
+//! let snapshot = DatasetReader::new(&lake, "orders")?.snapshot().await?;
+//! assert_eq!(snapshot.rows(), 0);
+//! # drop(orders);
+//! # Ok(())
+//! # }
+//! ```
 
 mod commit;
 mod dataset;

@@ -255,3 +255,24 @@ fn frozen_ends() -> Vec<PartitionEnd> {
         end("2024-02", StopReason::RateLimited { until: Some(Timestamp::from_micros(1_700_000_600_000_000)) }),
     ]
 }
+
+#[tokio::test]
+async fn the_frozen_load_progress_is_what_is_written_and_read() {
+    const PROGRESS: &str = include_str!("../../../tests/fixtures/load-progress-1.json");
+    const KNOWN: &str = include_str!("../../../tests/fixtures/known-load-1.json");
+    let path = |name: &str| ObjectPath::parse(&format!("raw/orders/loads/0000/{name}")).expect("a valid name");
+    let position = LandingPosition { segment: 7, record: 3 };
+    let store = Store::memory();
+    let retention = Retention::new(&landing(&store), &shard(), &env());
+    retention.publish(&load("etl"), position).await.expect("publishes");
+    for (name, frozen) in [("etl.json", PROGRESS), ("known/000001.json", KNOWN)] {
+        let written = store.get(&path(name), None).await.expect("reads").expect("is there");
+        assert_eq!(String::from_utf8_lossy(&written), frozen.trim_end());
+    }
+
+    let store = Store::memory();
+    store.put(&path("etl.json"), PROGRESS.into()).await.expect("writes");
+    store.put(&path("known/000001.json"), KNOWN.into()).await.expect("writes");
+    let retention = Retention::new(&landing(&store), &shard(), &env());
+    assert_eq!(retention.retained().await.expect("reads"), Some(position));
+}

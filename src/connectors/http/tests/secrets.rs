@@ -5,7 +5,7 @@ const CANARY: &str = "s3cret/canary+7";
 
 /// Everything that a read shows or keeps.
 fn shown(rest: &Rest, brought: &Brought) -> String {
-    let mut text = format!("{rest:?} {:?}", rest.config());
+    let mut text = format!("{rest:?} {:?}", rest.config().expect("valid"));
     for emission in &brought.emitted {
         write!(text, "{:?}", emission.position).expect("in memory");
         if let Some(page) = &emission.item {
