@@ -90,9 +90,9 @@ impl<S: Source> AnySource for TypedSource<S> {
         };
         // Owns its end of the queue: when the pipeline is gone, the source must not wait for it.
         let forwarding = async move {
-            while let Some(Emission { partition, item, position, reservation }) = emitted.recv().await {
+            while let Some(Emission { partition, item, position, reservation, pass }) = emitted.recv().await {
                 let item = item.map(|i| Box::new(i) as BoxItem);
-                if out.send(Emission { partition, item, position, reservation }).await.is_err() {
+                if out.send(Emission { partition, item, position, reservation, pass }).await.is_err() {
                     break;
                 }
             }

@@ -199,7 +199,7 @@ impl Lander<'_> {
     }
 
     fn take(&mut self, emission: Emission<BoxItem>) -> Result<()> {
-        let Emission { partition, item, position, reservation } = emission;
+        let Emission { partition, item, position, reservation, pass: _pass } = emission;
         if let Some(item) = item {
             let page: Page = into_page(item)?;
             if page.partition != partition.id {

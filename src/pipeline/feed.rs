@@ -65,7 +65,7 @@ impl Feed {
             Self::Landing(feed) => feed.next().await,
             Self::Direct(emitted) => {
                 let Some(emission) = emitted.recv().await else { return Ok(None) };
-                let Emission { partition, item, position, reservation } = emission;
+                let Emission { partition, item, position, reservation, .. } = emission;
                 Ok(Some(Input::Item(FedItem {
                     records: item.as_ref().map_or(0, |i| i.records()),
                     bytes: reservation.bytes(),
@@ -147,7 +147,7 @@ impl LandingFeed {
     async fn next(&mut self) -> Result<Option<Input>> {
         loop {
             while let Some(queued) = self.queue.pop_front() {
-                if let Some(input) = self.take(queued) {
+                if let Some(input) = self.take(queued)? {
                     return Ok(Some(input));
                 }
             }
@@ -218,8 +218,8 @@ impl LandingFeed {
         Ok(())
     }
 
-    fn take(&mut self, queued: Queued) -> Option<Input> {
-        match queued {
+    fn take(&mut self, queued: Queued) -> Result<Option<Input>> {
+        Ok(match queued {
             Queued::Fence => self.abandon(),
             Queued::Ended(partition) => {
                 let open = self.open.as_ref().is_some_and(|open| open.partition == partition);
@@ -237,29 +237,36 @@ impl LandingFeed {
                     reservation: Reservation::none(),
                 }))
             }
-            Queued::Page(page, reservation) => self.take_page(*page, reservation),
-        }
+            Queued::Page(page, reservation) => self.take_page(*page, reservation)?,
+        })
     }
 
-    fn take_page(&mut self, page: Page, reservation: Reservation) -> Option<Input> {
+    fn take_page(&mut self, page: Page, reservation: Reservation) -> Result<Option<Input>> {
         let records = page.records.saturating_sub(page.skip);
         let start = page.origin.map(|o| o.start).unwrap_or_default();
         let after = LandingPosition { segment: start.segment, record: start.record + page.records };
         let mut superseded = 0;
         if let Some(part) = page.part {
             if self.superseded.contains(&part.response) {
+                if part.last {
+                    // Its position is durable: nobody would ask for it again.
+                    return Err(Error::corrupt("read landing", "a response that was given up became whole after all")
+                        .with("partition", &page.partition)
+                        .with("segment", start.segment)
+                        .with_hint("parts of two responses are mixed in the landing: a bug of its writer; report it"));
+                }
                 superseded = records;
             } else {
                 if self.open.as_ref().is_some_and(|open| open.response != part.response) {
                     // Kept for after the rewind, which reads this segment again.
-                    return self.abandon();
+                    return Ok(self.abandon());
                 }
                 self.open =
                     (!part.last).then(|| OpenResponse { response: part.response, partition: page.partition.clone() });
             }
         }
         let bytes = page.body.len() as u64;
-        Some(Input::Item(FedItem {
+        Ok(Some(Input::Item(FedItem {
             item: (superseded == 0).then(|| Box::new(page) as BoxItem),
             records: records - superseded,
             bytes,
@@ -267,7 +274,7 @@ impl LandingFeed {
             after: Advance::Landing(after),
             may_cut: self.open.is_none(),
             reservation,
-        }))
+        })))
     }
 
     fn abandon(&mut self) -> Option<Input> {

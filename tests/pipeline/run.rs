@@ -128,7 +128,7 @@ async fn a_stage_that_loses_a_record_stops_the_pipeline() {
 #[tokio::test]
 async fn a_failing_partition_does_not_stop_the_others() {
     let mut world = World::new(Script::new(3, 4, 10));
-    world.script.parts = Some("p1".into());
+    world.script.parts = vec!["p1".into()];
     world.script.broken.store(1, std::sync::atomic::Ordering::SeqCst);
     let failure = world.pipeline().run().await.expect_err("p1 breaks");
     assert_eq!(failure.error().kind(), ErrorKind::Unavailable);
@@ -137,6 +137,17 @@ async fn a_failing_partition_does_not_stop_the_others() {
         world.script.expected().into_iter().filter(|n| !(1_000_000..2_000_000).contains(n)).collect();
     assert_eq!(world.rows(), others, "nothing of the broken response, everything of the others");
     world.pipeline().run().await.expect("it is whole now");
+    world.assert_exact().await;
+}
+
+/// Each must be given a place in the landing of its own: parts that mix would supersede a response that is whole.
+#[tokio::test]
+async fn responses_in_parts_that_are_read_side_by_side_are_loaded_whole() {
+    let mut world = World::new(Script::new(4, 6, 10));
+    world.script.parts = world.script.partitions.iter().map(|(id, _)| id.clone()).collect();
+    let report = world.pipeline().run().await.expect("no faults");
+    assert_eq!(report.ledger.superseded, 0);
+    assert_eq!(report.ledger.read, world.script.served());
     world.assert_exact().await;
 }
 

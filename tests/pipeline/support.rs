@@ -23,8 +23,8 @@ pub type Line = String;
 #[derive(Clone, Debug)]
 pub struct Script {
     pub partitions: Vec<(String, Vec<Vec<Line>>)>,
-    /// Pages of this partition come as one response in parts; the first `broken` tries of it break off.
-    pub parts: Option<String>,
+    /// Pages of these partitions come as one response in parts; the first `broken` tries of one break off.
+    pub parts: Vec<String>,
     pub broken: Arc<AtomicU64>,
     /// Before the last of the parts, the server says nothing more.
     pub stalled: Arc<AtomicBool>,
@@ -49,7 +49,7 @@ impl Script {
                 (format!("p{p}"), pages)
             })
             .collect();
-        Self { partitions, parts: None, broken: Arc::default(), stalled: Arc::default(), requests: Arc::default() }
+        Self { partitions, parts: Vec::new(), broken: Arc::default(), stalled: Arc::default(), requests: Arc::default() }
     }
 
     /// The numbers that must be in the destination, each once, sorted.
@@ -129,7 +129,7 @@ impl Script {
         let page = |lines: &[Line]| {
             Page::new(partition.id.clone(), lines.join("\n"), lines.len() as u64, Timestamp::from_micros(1))
         };
-        if self.parts.as_ref() == Some(&partition.id.0) && from.is_none() {
+        if self.parts.contains(&partition.id.0) && from.is_none() {
             let response = env.random();
             let breaks = self.broken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok();
             for (index, lines) in pages.iter().enumerate() {
