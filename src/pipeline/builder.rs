@@ -11,6 +11,7 @@ use crate::sink::{ExactlyOnce, Quarantine, Sink};
 use crate::source::{ComponentConfig, Source};
 use crate::stage::Stage;
 use crate::store::{ObjectPath, Store};
+use std::any::TypeId;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::{self, Debug};
 use std::marker::PhantomData;
@@ -29,7 +30,7 @@ pub struct NoSink;
 /// Composes a pipeline, step by step; the types say what fits.
 ///
 /// `I` is what the last step gives: the next stage, or the sink, must take it. A pipeline needs a source, a sink and
-/// checkpoints; sources of pages should have a landing, because an API cannot be read twice.
+/// checkpoints; a source of pages needs a landing, because an API cannot be read twice.
 pub struct PipelineBuilder<S = NoSource, I = (), K = NoSink> {
     name: String,
     source: Option<Arc<dyn AnySource>>,
@@ -41,6 +42,7 @@ pub struct PipelineBuilder<S = NoSource, I = (), K = NoSink> {
     state: Option<(Store, ObjectPath)>,
     settings: Settings,
     keys_stay_in_partition: bool,
+    replayable: bool,
     env: Env,
     types: Types<S, I, K>,
 }
@@ -78,6 +80,7 @@ impl PipelineBuilder {
             state: None,
             settings: Settings::default(),
             keys_stay_in_partition: false,
+            replayable: true,
             env: Env::system(),
             types: PhantomData,
         }
@@ -86,7 +89,9 @@ impl PipelineBuilder {
     /// Where the data comes from.
     pub fn source<S: Source>(self, source: S) -> PipelineBuilder<S, S::Item, NoSink> {
         let source: Arc<dyn AnySource> = Arc::new(TypedSource(source));
-        Self { source: Some(source), ..self }.retyped()
+        // Pages come from an API, which cannot be read twice unless somebody says so.
+        let replayable = TypeId::of::<S::Item>() != TypeId::of::<Page>();
+        Self { source: Some(source), replayable, ..self }.retyped()
     }
 }
 
@@ -95,6 +100,14 @@ impl<S: Source<Item = Page>> PipelineBuilder<S, Page, NoSink> {
     #[must_use]
     pub fn land(mut self, landing: Landing) -> Self {
         self.landing = Some(landing);
+        self
+    }
+
+    /// Declares that the source gives the same pages again whenever it is asked from the same position on (files, a
+    /// log): such a pipeline is exactly-once without a landing too. An API does not.
+    #[must_use]
+    pub fn source_is_replayable(mut self) -> Self {
+        self.replayable = true;
         self
     }
 }
@@ -112,6 +125,7 @@ impl<S, I, K> PipelineBuilder<S, I, K> {
             state: self.state,
             settings: self.settings,
             keys_stay_in_partition: self.keys_stay_in_partition,
+            replayable: self.replayable,
             env: self.env,
             types: PhantomData,
         }
@@ -215,10 +229,14 @@ impl<S, I, K> PipelineBuilder<S, I, K> {
         K: Sink,
         K::Promise: ExactlyOnce,
     {
+        if self.landing.is_none() && !self.replayable {
+            return Err(Error::config("build pipeline", "pages without a landing cannot be loaded exactly once")
+                .with_hint("add `.land(…)`; or declare `.source_is_replayable()` if the source is no API; or `.build_at_least_once()`"));
+        }
         self.assemble()
     }
 
-    /// Like [`build`](Self::build), for a sink that may repeat records after a failure.
+    /// Like [`build`](Self::build), for a sink that may repeat records after a failure, or pages that are not landed.
     ///
     /// # Errors
     /// `Config`, saying what is missing or unsafe and what to do.

@@ -66,6 +66,11 @@ impl Feed {
             Self::Direct(emitted) => {
                 let Some(emission) = emitted.recv().await else { return Ok(None) };
                 let Emission { partition, item, position, reservation, .. } = emission;
+                if item.is_some() && position.is_none() {
+                    return Err(Error::config("read source", "a part of a response came, and there is no landing")
+                        .with("partition", &partition.id)
+                        .with_hint("a response in parts needs a landing: add `.land(…)`"));
+                }
                 Ok(Some(Input::Item(FedItem {
                     records: item.as_ref().map_or(0, |i| i.records()),
                     bytes: reservation.bytes(),

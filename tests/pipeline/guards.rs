@@ -2,9 +2,9 @@ use crate::support::{Once, Script, World, parse};
 use landfall::ErrorKind;
 use landfall::checkpoint::{MemoryCheckpoints, StoreCheckpoints};
 use landfall::landing::Landing;
-use landfall::model::Rows;
-use landfall::pipeline::Pipeline;
-use landfall::sink::{MemorySink, MemoryTable};
+use landfall::model::{Page, Rows};
+use landfall::pipeline::{Pipeline, PipelineBuilder};
+use landfall::sink::{MemorySink, MemoryTable, Quarantine};
 use landfall::source::IterSource;
 use landfall::store::Store;
 use landfall::testkit::test_env;
@@ -22,6 +22,7 @@ fn does_not_build_without_what_it_needs() {
 
     let homeless = Pipeline::named("x")
         .source(world.script.clone())
+        .source_is_replayable()
         .stage(parse())
         .stage(Once::default())
         .sink(MemorySink::new(&world.table))
@@ -29,6 +30,32 @@ fn does_not_build_without_what_it_needs() {
         .build();
     let error = homeless.expect_err("the state has no place");
     assert!(error.to_string().contains("once"), "{error}");
+}
+
+#[tokio::test]
+async fn pages_are_exactly_once_with_a_landing_or_a_source_that_replays() {
+    let world = World::new(Script::new(1, 3, 10));
+    let unlanded = || Pipeline::named("numbers").source(world.script.clone());
+    let rest = |builder: PipelineBuilder<Script, Page>| {
+        builder
+            .stage(parse())
+            .sink(MemorySink::new(&world.table))
+            .quarantine(Quarantine::in_store(&world.store, "quarantine").expect("a name"))
+            .checkpoints(StoreCheckpoints::new(&world.store, "state").expect("a name"))
+            .env(world.env.clone())
+    };
+    let error = rest(unlanded()).build().expect_err("an API cannot be read twice");
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.to_string().contains(".land("), "{error}");
+    rest(unlanded()).build_at_least_once().expect("it claims less");
+    rest(unlanded().source_is_replayable()).build().expect("it can be read twice");
+
+    // Not even then in parts: an epoch could end in the middle of a response.
+    let parts = Script { parts: vec!["p0".into()], ..world.script.clone() };
+    let parts = rest(Pipeline::named("numbers").source(parts).source_is_replayable());
+    let failure = parts.build().expect("types do not tell").run().await.expect_err("parts need a landing");
+    assert_eq!(failure.error().kind(), ErrorKind::Config, "{failure}");
+    assert!(world.rows().is_empty());
 }
 
 #[test]
@@ -106,6 +133,7 @@ async fn a_rejected_record_without_a_quarantine_stops_the_pipeline() {
     let world = World::new(Script::new(1, 3, 10));
     let pipeline = Pipeline::named("numbers")
         .source(world.script.clone())
+        .source_is_replayable()
         .stage(parse())
         .sink(MemorySink::new(&world.table))
         .checkpoints(StoreCheckpoints::new(&world.store, "state").expect("a name"))
