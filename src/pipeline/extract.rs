@@ -55,10 +55,11 @@ async fn read_partition(
     from: Option<PositionValue>,
     out: mpsc::Sender<Emission<BoxItem>>,
 ) -> ReadEnd {
-    let read = AssertUnwindSafe(source.read(cx, &partition, from, out)).catch_unwind().await;
+    let read = AssertUnwindSafe(source.read(cx, &partition, from, out.clone())).catch_unwind().await;
     let result = read.unwrap_or_else(|panic| Err(crate::env::panicked("read source", panic.as_ref())));
     let result = match result {
-        Err(e) if e.kind() == ErrorKind::Cancelled => Ok(StopReason::Cancelled),
+        // Only who was asked to stop may say so: else the read has ended without proof.
+        Err(e) if e.kind() == ErrorKind::Cancelled && (*cx.stop.borrow() || out.is_closed()) => Ok(StopReason::Cancelled),
         other => other.map_err(|e| e.with("partition", &partition.id)),
     };
     ReadEnd { partition: partition.id, result }

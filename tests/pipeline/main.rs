@@ -5,6 +5,7 @@
 mod support;
 
 mod guards;
+mod odd;
 mod resume;
 mod run;
 mod shutdown;

@@ -256,10 +256,18 @@ impl World {
         Self { raw: store.clone(), store, table: MemoryTable::new(), script, settings, env: test_env(1) }
     }
 
-    /// A pipeline named `numbers` over this world, up to its sink.
+    /// A pipeline named `numbers` over this world.
     pub fn builder(&self) -> PipelineBuilder<Script, Rows<u64>, MemorySink<Rows<u64>>> {
+        self.builder_of(self.script.clone())
+    }
+
+    /// The same over another source.
+    pub fn builder_of<S: Source<Item = Page>>(
+        &self,
+        source: S,
+    ) -> PipelineBuilder<S, Rows<u64>, MemorySink<Rows<u64>>> {
         Pipeline::named("numbers")
-            .source(self.script.clone())
+            .source(source)
             .land(Landing::in_store(&self.raw, "raw").expect("a name").segment_bytes(64))
             .stage(parse())
             .stage(Once::default())
