@@ -139,6 +139,7 @@ impl OpenLoad {
             pending: None,
             ledger: EpochLedger::default(),
             epochs: 0,
+            attempt: 0,
         };
         running.run().await
     }
@@ -209,6 +210,8 @@ struct Running {
     pending: Option<Pending>,
     ledger: EpochLedger,
     epochs: u64,
+    /// Times that this owner went back: part of the name of staged files.
+    attempt: u32,
 }
 
 impl Running {
@@ -359,6 +362,7 @@ impl Running {
             shard: self.load.shard.clone(),
             generation: self.owner.generation,
             epoch: self.chain.next_number(),
+            attempt: self.attempt,
             env: self.load.env.clone(),
         }
     }
@@ -457,6 +461,7 @@ impl Running {
     async fn go_back(&mut self, response: u64) -> Result<()> {
         self.load.events.send(Event::ResponseSuperseded { shard: self.load.shard.clone() });
         self.in_flight.clear();
+        self.attempt += 1;
         let Some(mut ordered) = self.ordered.take() else { return Err(Error::bug("go back", "stages still run")) };
         let (refs, position) = match &self.newest {
             Some((_, checkpoint)) => (checkpoint.state.clone(), checkpoint.input.clone()),

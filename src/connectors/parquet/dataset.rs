@@ -287,6 +287,7 @@ pub(super) struct Layout {
     pub(super) shard: ShardKey,
     pub(super) generation: u64,
     pub(super) epoch: u64,
+    pub(super) attempt: u32,
 }
 
 impl Layout {
@@ -301,9 +302,9 @@ impl Layout {
     }
 
     pub(super) fn staged(&self, number: u64) -> String {
-        let Self { shard, generation, epoch, .. } = self;
+        let Self { shard, generation, epoch, attempt, .. } = self;
         // Not `.parquet`: readers that list by a pattern may not skip the folder.
-        format!("{}/g{generation:010}/{epoch:020}-{number:04}.staged", Self::staged_folder(shard))
+        format!("{}/g{generation:010}/{epoch:020}-{attempt:04}-{number:04}.staged", Self::staged_folder(shard))
     }
 
     pub(super) fn staged_path(&self, number: u64) -> Result<ObjectPath> {

@@ -95,7 +95,12 @@ impl Folder {
 
     async fn publish_one(&self, file: &DataFile) -> Result<()> {
         let (staged, path) = (self.prefix.join(&file.staged)?, self.prefix.join(&file.path)?);
-        if self.store.rename(&staged, &path).await? || self.is_there(&path, file).await? {
+        if self.is_there(&path, file).await? {
+            return Ok(());
+        }
+        // No file comes into view unseen: that could not be taken back.
+        let is_staged = self.is_there(&staged, file).await?;
+        if is_staged && self.store.rename(&staged, &path).await? || self.is_there(&path, file).await? {
             return Ok(());
         }
         Err(Error::corrupt("publish dataset", "a committed file is gone")

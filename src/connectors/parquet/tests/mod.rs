@@ -28,7 +28,7 @@ fn shard() -> ShardKey {
 }
 
 fn context(generation: u64, epoch: u64) -> EpochContext {
-    EpochContext { shard: shard(), generation, epoch, env: env() }
+    EpochContext { shard: shard(), generation, epoch, attempt: 0, env: env() }
 }
 
 fn dataset(store: &Store) -> ParquetDataset {
