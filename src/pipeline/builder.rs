@@ -1,5 +1,5 @@
 use super::Pipeline;
-use super::epoch::ConfigRecord;
+use super::epoch::{ConfigRecord, QUARANTINE};
 use super::erased::{AnySink, AnySource, AnyStage, TypedSink, TypedSource, TypedStage};
 use super::settings::Settings;
 use crate::checkpoint::CheckpointStore;
@@ -258,7 +258,7 @@ impl<S, I, K> PipelineBuilder<S, I, K> {
         let mut stages: Vec<_> = self.stages.iter().map(|s| s.make()).collect();
         check_stages(&mut stages, &self.settings, self.keys_stay_in_partition, self.state.is_some())?;
         check_settings(&self.settings)?;
-        let config = config_record(source.as_ref(), &stages, sink.as_ref(), &self.settings);
+        let config = config_record(source.as_ref(), &stages, sink.as_ref(), self.quarantine.as_ref(), &self.settings);
         Ok(Pipeline {
             name,
             source,
@@ -330,6 +330,7 @@ fn config_record(
     source: &dyn AnySource,
     stages: &[Box<dyn AnyStage>],
     sink: &dyn AnySink,
+    quarantine: Option<&Quarantine>,
     settings: &Settings,
 ) -> ConfigRecord {
     let mut record = ConfigRecord { identity: BTreeMap::new(), settings: BTreeMap::new() };
@@ -344,6 +345,9 @@ fn config_record(
         note(format!("stage {}", stage.name()), stage.config());
     }
     note("sink".to_owned(), sink.config());
+    if let Some(quarantine) = quarantine {
+        note(QUARANTINE.to_owned(), quarantine.config());
+    }
     note("shards".to_owned(), ComponentConfig::none().with_identity(settings.shards.into()));
     record
 }

@@ -48,6 +48,13 @@ pub(super) struct ReadContext {
     pub gate: Gate,
 }
 
+/// What a read has given so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Given {
+    pub pages: u64,
+    pub records: u64,
+}
+
 #[async_trait]
 pub(super) trait AnySource: Send + Sync {
     fn config(&self) -> ComponentConfig;
@@ -58,6 +65,7 @@ pub(super) trait AnySource: Send + Sync {
         partition: &Partition,
         from: Option<PositionValue>,
         out: mpsc::Sender<Emission<BoxItem>>,
+        given: &mut Given,
     ) -> Result<StopReason>;
 }
 
@@ -79,6 +87,7 @@ impl<S: Source> AnySource for TypedSource<S> {
         partition: &Partition,
         from: Option<PositionValue>,
         out: mpsc::Sender<Emission<BoxItem>>,
+        given: &mut Given,
     ) -> Result<StopReason> {
         let from = from.map(|p| p.restore::<S::Position>()).transpose()?;
         let (queue, mut emitted) = mpsc::channel::<Emission<S::Item>>(1);
@@ -92,9 +101,12 @@ impl<S: Source> AnySource for TypedSource<S> {
         let forwarding = async move {
             while let Some(Emission { partition, item, position, reservation, pass }) = emitted.recv().await {
                 let item = item.map(|i| Box::new(i) as BoxItem);
+                let (pages, records) = item.as_ref().map_or((0, 0), |i| (1, i.records()));
                 if out.send(Emission { partition, item, position, reservation, pass }).await.is_err() {
                     break;
                 }
+                given.pages += pages;
+                given.records += records;
             }
         };
         tokio::join!(reading, forwarding).0

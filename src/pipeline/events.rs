@@ -1,7 +1,7 @@
 //! What happens in a run, for whoever watches: events, status, metrics and log lines from one place.
 
-use super::report::LandedCounts;
-use crate::model::{EpochLedger, PartitionId, PipelineName, ShardKey, StopReason};
+use super::report::{LandedCounts, PartitionReport};
+use crate::model::{EpochLedger, PartitionId, PipelineName, ShardKey};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::broadcast;
@@ -16,7 +16,7 @@ pub enum Event {
         shard: ShardKey,
         /// This owner's generation.
         generation: u64,
-        /// The epoch that was found prepared and was rolled forward, if there is one.
+        /// The epoch that was found prepared and was committed now, if there is one.
         recovered: Option<u64>,
     },
     /// The configuration differs from the last epoch's in something that is not identity.
@@ -43,10 +43,8 @@ pub enum Event {
     PartitionEnded {
         /// The shard.
         shard: ShardKey,
-        /// The partition.
-        partition: PartitionId,
-        /// Why.
-        reason: StopReason,
+        /// The partition, why it ended, and what it gave.
+        partition: PartitionReport,
     },
     /// An epoch is prepared: it will be committed, whatever happens.
     EpochPrepared {
@@ -81,8 +79,8 @@ pub struct Status {
     pub committed: EpochLedger,
     /// Epochs committed.
     pub epochs: u64,
-    /// Partitions whose read ended, with the reason.
-    pub ended: BTreeMap<PartitionId, StopReason>,
+    /// Partitions whose read ended.
+    pub ended: BTreeMap<PartitionId, PartitionReport>,
 }
 
 /// Sends events to everybody who listens.
@@ -133,9 +131,10 @@ impl Events {
                 metrics::counter!("landfall_landed_bytes_total", &labels()).increment(*bytes);
                 tracing::debug!(%shard, segment, pages, records, bytes, "segment landed");
             }
-            Event::PartitionEnded { shard, partition, reason } => {
-                self.lock().ended.insert(partition.clone(), reason.clone());
-                tracing::info!(%shard, %partition, %reason, "partition ended");
+            Event::PartitionEnded { shard, partition: end } => {
+                self.lock().ended.insert(end.partition.clone(), end.clone());
+                let PartitionReport { partition, reason, pages, records } = end;
+                tracing::info!(%shard, %partition, %reason, pages, records, "partition ended");
             }
             Event::EpochPrepared { shard, epoch } => tracing::debug!(%shard, epoch, "epoch prepared"),
             Event::EpochCommitted { shard, epoch, ledger } => {

@@ -3,8 +3,9 @@
 use super::epoch::InputPosition;
 use super::erased::BoxItem;
 use super::handoff::{Handed, HandoffReceiver};
+use super::task::Task;
 use crate::error::{Error, Result};
-use crate::landing::LandingReader;
+use crate::landing::{LandingReader, Segment};
 use crate::model::{LandingPosition, Page, PartitionId, PositionValue};
 use crate::source::{Emission, Reservation};
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -106,7 +107,11 @@ pub(super) struct LandingFeed {
     /// Records of it to pass over.
     skip: u64,
     handed: Option<Handed>,
+    /// A segment that is being read from the log: what else happens meanwhile must not begin it anew.
+    reading: Option<(u64, Task<Result<Option<Segment>>>)>,
     queue: VecDeque<Queued>,
+    /// Records of the segment that were given or passed over.
+    passed: u64,
     open: Option<OpenResponse>,
     superseded: HashSet<u64>,
 }
@@ -121,8 +126,8 @@ enum Queued {
     /// A new owner begins: it goes on with no response of an older one.
     Fence,
     Ended(PartitionId),
-    /// The segment is done.
-    Next(u64),
+    /// The segment is done, and had so many records.
+    Next(u64, u64),
 }
 
 impl LandingFeed {
@@ -133,7 +138,9 @@ impl LandingFeed {
             segment: 1,
             skip: 0,
             handed: None,
+            reading: None,
             queue: VecDeque::new(),
+            passed: 0,
             open: None,
             superseded: HashSet::new(),
         };
@@ -144,7 +151,9 @@ impl LandingFeed {
     fn seek(&mut self, to: LandingPosition) {
         self.segment = to.segment.max(1);
         self.skip = to.record;
+        self.reading = None;
         self.queue.clear();
+        self.passed = to.record;
         self.open = None;
         self.handoff.want(self.segment);
     }
@@ -165,7 +174,7 @@ impl LandingFeed {
     /// Puts the next segment into the queue; `false` at the end of the landing.
     async fn fill(&mut self) -> Result<bool> {
         let number = self.segment;
-        loop {
+        let records = loop {
             if self.handed.is_none() {
                 self.handed = self.handoff.queue.try_recv().ok();
             }
@@ -174,42 +183,55 @@ impl LandingFeed {
                 // A segment that was cut in the middle by the last checkpoint is read from the log.
                 Some(handed) if handed.number == number && self.skip == 0 => {
                     let Some(handed) = self.handed.take() else { continue };
+                    let records = handed.pages.iter().map(|(page, _)| page.records).sum();
                     self.queue.extend(handed.pages.into_iter().map(|(page, held)| Queued::Page(Box::new(page), held)));
                     self.queue.extend(handed.ended.into_iter().map(Queued::Ended));
-                    break;
+                    break records;
                 }
                 other => {
                     let tail = *self.handoff.tail.borrow_and_update();
                     if other.is_some() || tail.newest >= number {
-                        self.read(number).await?;
-                        break;
+                        break self.read(number).await?;
                     }
                     if tail.closed {
-                        return Ok(false);
+                        return self.end(tail.newest);
                     }
                     tokio::select! {
-                        handed = self.handoff.queue.recv() => match handed {
-                            Some(handed) => self.handed = Some(handed),
-                            None => if self.handoff.tail.changed().await.is_err() && self.handoff.tail.borrow().newest < number {
-                                return Ok(false);
-                            },
-                        },
-                        changed = self.handoff.tail.changed() => if changed.is_err() && self.handoff.tail.borrow().newest < number {
-                            return Ok(false);
-                        },
+                        Some(handed) = self.handoff.queue.recv() => self.handed = Some(handed),
+                        // The tail is closed before it is gone.
+                        _changed = self.handoff.tail.changed() => {}
                     }
                 }
             }
-        }
-        self.queue.push_back(Queued::Next(number + 1));
+        };
+        self.queue.push_back(Queued::Next(number + 1, records));
         self.segment = number + 1;
         self.skip = 0;
         self.handoff.want(self.segment);
         Ok(true)
     }
 
-    async fn read(&mut self, number: u64) -> Result<()> {
-        let segment = self.reader.read(number).await?.ok_or_else(|| {
+    /// The landing has come to its end: so must this.
+    fn end(&self, newest: u64) -> Result<bool> {
+        if self.segment == newest + 1 {
+            return Ok(false);
+        }
+        Err(Error::corrupt("read landing", "the load stands after the end of the landing")
+            .with("segment", self.segment)
+            .with("newest", newest)
+            .with_hint("the landing was replaced or restored from an old backup; bring back the one it belongs to"))
+    }
+
+    /// Puts a segment of the log into the queue; gives the number of its records.
+    async fn read(&mut self, number: u64) -> Result<u64> {
+        let reader = self.reader.clone();
+        let begin = || (number, Task::spawn("read landing", async move { reader.read(number).await }));
+        let segment = match &mut self.reading {
+            Some((read, task)) if *read == number => task.await,
+            reading => (&mut reading.insert(begin()).1).await,
+        };
+        self.reading = None;
+        let segment = segment??.ok_or_else(|| {
             Error::corrupt("read landing", "a segment that was landed is missing")
                 .with("segment", number)
                 .with_hint("restore it from a backup; nothing after it is loaded until then")
@@ -220,7 +242,7 @@ impl LandingFeed {
         }
         self.queue.extend(segment.pages.into_iter().map(|page| Queued::Page(Box::new(page), Reservation::none())));
         self.queue.extend(segment.ended.into_iter().map(|end| Queued::Ended(end.partition)));
-        Ok(())
+        Ok(segment.records)
     }
 
     fn take(&mut self, queued: Queued) -> Result<Option<Input>> {
@@ -230,7 +252,15 @@ impl LandingFeed {
                 let open = self.open.as_ref().is_some_and(|open| open.partition == partition);
                 if open { self.abandon() } else { None }
             }
-            Queued::Next(segment) => {
+            Queued::Next(segment, records) => {
+                if self.passed != records {
+                    // Read must be landed (design rule 10).
+                    return Err(Error::bug("read landing", "other records were given than were landed")
+                        .with("segment", segment - 1)
+                        .with("landed", records)
+                        .with("given", self.passed));
+                }
+                self.passed = 0;
                 let after = LandingPosition { segment, record: 0 };
                 Some(Input::Item(FedItem {
                     item: None,
@@ -271,6 +301,7 @@ impl LandingFeed {
             }
         }
         let bytes = page.body.len() as u64;
+        self.passed += records;
         Ok(Some(Input::Item(FedItem {
             item: (superseded == 0).then(|| Box::new(page) as BoxItem),
             records: records - superseded,

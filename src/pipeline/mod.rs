@@ -27,6 +27,7 @@ mod extract;
 mod feed;
 mod handoff;
 mod load;
+mod open;
 mod program;
 mod report;
 mod run;

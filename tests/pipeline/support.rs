@@ -49,7 +49,13 @@ impl Script {
                 (format!("p{p}"), pages)
             })
             .collect();
-        Self { partitions, parts: Vec::new(), broken: Arc::default(), stalled: Arc::default(), requests: Arc::default() }
+        Self {
+            partitions,
+            parts: Vec::new(),
+            broken: Arc::default(),
+            stalled: Arc::default(),
+            requests: Arc::default(),
+        }
     }
 
     /// The numbers that must be in the destination, each once, sorted.
