@@ -12,11 +12,12 @@ use crate::sink::{
     CommitDecision, CommitOutcome, CommitRequest, EpochContext, IdempotentApply, Mark, Sink, decide_commit,
 };
 use crate::source::ComponentConfig;
-use crate::store::{Created, ObjectPath, Store};
+use crate::store::{Created, ObjectPath, Store, probe};
 use async_trait::async_trait;
 use serde_json::json;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::OnceCell;
 
 /// Times that a commit is decided anew before it gives up in doubt.
 const ATTEMPTS: usize = 5;
@@ -42,6 +43,8 @@ pub struct ParquetDataset {
     pub(super) folder: Folder,
     pub(super) options: Options,
     seen: Arc<Mutex<BTreeMap<ShardKey, Seen>>>,
+    /// Whether the store was found to keep conditions: the commit objects rest on them.
+    probed: Arc<OnceCell<()>>,
 }
 
 /// What this process knows of a shard. It saves questions and decides nothing.
@@ -65,7 +68,7 @@ impl ParquetDataset {
     pub fn in_store(store: &Store, prefix: &str) -> Result<Self> {
         let prefix = ObjectPath::parse(prefix)?;
         let folder = Folder { store: store.clone(), prefix };
-        Ok(Self { folder, options: Options::default(), seen: Arc::default() })
+        Ok(Self { folder, options: Options::default(), seen: Arc::default(), probed: Arc::default() })
     }
 
     /// Splits rows by the values of these columns, which then are not in the files but in the names of their folders
@@ -222,6 +225,8 @@ impl Sink for ParquetDataset {
     }
 
     async fn open(&self, epoch: EpochContext) -> Result<ParquetWriter> {
+        let Folder { store, prefix } = &self.folder;
+        self.probed.get_or_try_init(|| probe(store, prefix, &epoch.env)).await?;
         if !self.seen().get(&epoch.shard).is_some_and(|s| s.checked) {
             if let Some(commit) = self.newest(&epoch.shard).await? {
                 let kept: Vec<_> = commit.partition_by.iter().map(|c| c.name.clone()).collect();
