@@ -29,7 +29,7 @@ impl StateObjects {
         let damaged = |what: &'static str| {
             Error::corrupt("restore state", what)
                 .with("object", &reference.path)
-                .with_hint("restore it from a backup, or start over under a new pipeline name: the landing replays")
+                .with_hint("restore it from a backup; or load the landing again under this name, with a new folder of checkpoints and an empty destination")
         };
         let path = self.folder.join(&reference.path)?;
         let bytes =

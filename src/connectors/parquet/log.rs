@@ -85,7 +85,7 @@ impl Folder {
         }
         Err(Error::corrupt("commit dataset", "a staged file is gone; nothing was committed")
             .with("file", path)
-            .with_hint("restore the file from a copy, or load the epoch again under a new pipeline name"))
+            .with_hint("restore the file from a copy; or load the landing again under this name, with a new folder of checkpoints and an empty dataset"))
     }
 
     /// Gives the files of a commit their final names, as far as they do not have them yet. Idempotent.
