@@ -114,3 +114,32 @@ impl HandoffReceiver {
         self.wanted.send_if_modified(|w| std::mem::replace(w, number) != number);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Timestamp;
+    use crate::testkit::test_env;
+
+    fn segment(number: u64, bytes: usize) -> Handed {
+        let page = Page::new(PartitionId("p".into()), vec![b'x'; bytes], 1, Timestamp::from_micros(1));
+        Handed { number, pages: vec![(page, Reservation::none())], ended: Vec::new() }
+    }
+
+    #[tokio::test]
+    async fn a_stuck_load_holds_no_more_than_the_window_in_segments_and_in_bytes() {
+        for (segments, bytes, handed) in [(2, 1_000, 2), (9, 100, 1), (9, 60, 1), (9, 59, 0)] {
+            let window = Window { segments, bytes };
+            let (mut sender, mut receiver) = handoff(&test_env(1), 0, window, Duration::from_secs(1));
+            receiver.want(1);
+            for number in 1..=4 {
+                sender.offer(segment(number, 60)).await;
+            }
+            assert_eq!(receiver.tail.borrow().newest, 4, "the landing goes on");
+            for number in 1..=handed {
+                assert_eq!(receiver.queue.try_recv().map(|s| s.number).ok(), Some(number));
+            }
+            assert!(receiver.queue.try_recv().is_err(), "the rest is read from the landing");
+        }
+    }
+}

@@ -1,13 +1,15 @@
+use crate::odd::{Configured, Odd, Oddity};
 use crate::support::{Once, Script, World, parse};
 use landfall::ErrorKind;
 use landfall::checkpoint::{MemoryCheckpoints, StoreCheckpoints};
 use landfall::landing::Landing;
 use landfall::model::{Page, Rows};
-use landfall::pipeline::{Pipeline, PipelineBuilder};
+use landfall::pipeline::{Event, Pipeline, PipelineBuilder};
 use landfall::sink::{MemorySink, MemoryTable, Quarantine};
-use landfall::source::IterSource;
+use landfall::source::{ComponentConfig, IterSource};
+use landfall::stage::{Output, from_fn};
 use landfall::store::Store;
-use landfall::testkit::test_env;
+use landfall::testkit::{Conditionless, test_env};
 
 #[test]
 fn does_not_build_without_what_it_needs() {
@@ -93,14 +95,146 @@ fn asks_before_it_compares_records_over_several_shards() {
 
 #[tokio::test]
 async fn a_change_of_identity_is_refused_and_nothing_is_touched() {
-    let mut world = World::new(Script::new(2, 2, 10));
-    world.pipeline().run().await.expect("no faults");
-    let before = world.rows();
+    let mut world = World::new(Script::new(2, 40, 10));
+    let running = world.pipeline().start();
+    let mut events = running.events();
+    while let Ok(event) = events.recv().await {
+        if matches!(event, Event::EpochCommitted { .. }) {
+            break;
+        }
+    }
     world.settings.shards = 2;
     let failure = world.pipeline().run().await.expect_err("shards are identity");
     assert_eq!(failure.error().kind(), ErrorKind::Config);
     assert!(failure.to_string().contains("shards"), "{failure}");
-    assert_eq!(world.rows(), before);
+    running.wait().await.expect("a start that is refused leaves the running instance alone");
+    world.assert_exact().await;
+}
+
+/// Landed positions outlive a run that never comes to its first epoch.
+#[tokio::test]
+async fn a_change_of_identity_is_refused_even_before_the_first_epoch() {
+    let mut world = World::new(Script::new(2, 6, 10));
+    world.settings.epoch_records = 1_000;
+    let by = |field: &str| ComponentConfig::none().with_identity(field.into());
+    let hanging = Odd(world.script.clone(), Oddity::Hangs);
+    let handle = world.builder_of(Configured(hanging, by("updated_at"))).build().expect("complete").start();
+    let mut events = handle.events();
+    while let Ok(event) = events.recv().await {
+        if matches!(event, Event::SegmentLanded { .. }) {
+            break;
+        }
+    }
+    handle.abort();
+    drop(handle);
+    assert!(world.rows().is_empty());
+    let failure =
+        world.builder_of(Configured(world.script.clone(), by("created_at"))).build().expect("complete").run().await;
+    let failure = failure.expect_err("what was landed follows the other field");
+    assert_eq!(failure.error().kind(), ErrorKind::Config);
+    assert!(failure.to_string().contains("created_at"), "{failure}");
+    let put_back = world.builder_of(Configured(world.script.clone(), by("updated_at"))).build().expect("complete");
+    put_back.run().await.expect("nothing was touched");
+    world.assert_exact().await;
+}
+
+#[tokio::test]
+async fn a_change_of_the_dedup_key_is_refused_and_a_change_of_settings_is_told() {
+    let world = World::new(Script::new(1, 3, 10));
+    let with = |key: &'static str, settings: u64| {
+        let config = ComponentConfig::none().with_settings(settings.into());
+        Pipeline::named("numbers")
+            .source(Configured(world.script.clone(), config))
+            .land(Landing::in_store(&world.raw, "raw").expect("a name"))
+            .stage(parse())
+            .stage(Once::by(key))
+            .sink(MemorySink::new(&world.table))
+            .quarantine(Quarantine::in_store(&world.store, "quarantine").expect("a name"))
+            .checkpoints(StoreCheckpoints::new(&world.store, "state").expect("a name"))
+            .env(world.env.clone())
+            .build()
+            .expect("complete")
+    };
+    let changes = async |pipeline: Pipeline| {
+        let handle = pipeline.start();
+        let mut events = handle.events();
+        let done = handle.wait().await;
+        let mut changed = 0;
+        while let Ok(event) = events.try_recv() {
+            changed += u64::from(matches!(event, Event::ConfigChanged { .. }));
+        }
+        done.map(|_| changed)
+    };
+    assert_eq!(changes(with("id", 1)).await.expect("no faults"), 0);
+    assert_eq!(changes(with("id", 1)).await.expect("no faults"), 0);
+    assert_eq!(changes(with("id", 2)).await.expect("it is no identity"), 1);
+    let failure = changes(with("name", 1)).await.expect_err("the key is identity");
+    assert_eq!(failure.error().kind(), ErrorKind::Config);
+    assert!(failure.to_string().contains("once"), "{failure}");
+    world.assert_exact().await;
+}
+
+#[tokio::test]
+async fn a_state_that_no_stage_takes_up_is_refused() {
+    let world = World::new(Script::new(1, 3, 10));
+    world.pipeline().run().await.expect("no faults");
+    let forgetful = Pipeline::named("numbers")
+        .source(world.script.clone())
+        .land(Landing::in_store(&world.raw, "raw").expect("a name"))
+        .stage(parse())
+        .stage(from_fn("once", |rows: Rows<u64>, out: &mut Output<Rows<u64>>| {
+            out.emit(rows);
+            Ok(())
+        }))
+        .sink(MemorySink::new(&world.table))
+        .quarantine(Quarantine::in_store(&world.store, "quarantine").expect("a name"))
+        .checkpoints(StoreCheckpoints::new(&world.store, "state").expect("a name"))
+        .env(world.env.clone());
+    let failure = forgetful.build().expect("complete").run().await.expect_err("it would forget what it has seen");
+    assert_eq!(failure.error().kind(), ErrorKind::Config);
+    assert!(failure.to_string().contains("once"), "{failure}");
+    world.pipeline().run().await.expect("put back");
+}
+
+#[tokio::test]
+async fn rejects_whose_quarantine_is_gone_are_not_left_behind() {
+    let world = World::new(Script::new(1, 1, 11));
+    world.pipeline().run().await.expect("no faults");
+    for moved in [None, Some("elsewhere")] {
+        let mut without = Pipeline::named("numbers")
+            .source(world.script.clone())
+            .land(Landing::in_store(&world.raw, "raw").expect("a name"))
+            .stage(parse())
+            .stage(Once::default())
+            .sink(MemorySink::new(&world.table))
+            .checkpoints(StoreCheckpoints::new(&world.store, "state").expect("a name"))
+            .env(world.env.clone());
+        if let Some(folder) = moved {
+            without = without.quarantine(Quarantine::in_store(&world.store, folder).expect("a name"));
+        }
+        let failure = without.build().expect("complete").run().await.expect_err("the rejects are in the other one");
+        assert_eq!(failure.error().kind(), ErrorKind::Config, "{failure}");
+        assert!(failure.to_string().contains("quarantine"), "{failure}");
+    }
+    world.assert_exact().await;
+}
+
+#[tokio::test]
+async fn a_store_that_ignores_conditions_is_refused_before_the_source_is_asked() {
+    for at in ["raw", "state"] {
+        let mut world = World::new(Script::new(1, 3, 10));
+        let careless = Store::new(Conditionless::new(&world.store));
+        if at == "raw" {
+            world.raw = careless;
+        } else {
+            world.store = careless;
+        }
+        let odd = Odd(world.script.clone(), Oddity::HangsAtStart);
+        let failure = world.builder_of(odd).build().expect("complete").run().await.expect_err("not safe");
+        assert_eq!(failure.error().kind(), ErrorKind::Config, "{failure}");
+        assert!(failure.to_string().contains("condition"), "{failure}");
+        assert_eq!(world.script.requests.load(std::sync::atomic::Ordering::SeqCst), 0);
+    }
 }
 
 #[tokio::test]

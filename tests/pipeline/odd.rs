@@ -98,3 +98,31 @@ impl ObjectAccess for Refusing {
         self.inner.delete(path).await
     }
 }
+
+/// A source that says how it is configured.
+#[derive(Clone, Debug)]
+pub struct Configured<S>(pub S, pub ComponentConfig);
+
+#[async_trait]
+impl<S: Source<Item = Page, Position = PageNumber>> Source for Configured<S> {
+    type Item = Page;
+    type Position = PageNumber;
+
+    fn config(&self) -> ComponentConfig {
+        self.1.clone()
+    }
+
+    async fn partitions(&self, env: &Env) -> Result<Vec<Partition>> {
+        self.0.partitions(env).await
+    }
+
+    async fn read(
+        &self,
+        env: &Env,
+        partition: &Partition,
+        from: Option<PageNumber>,
+        out: &mut Emitter<Page, PageNumber>,
+    ) -> Result<StopReason> {
+        self.0.read(env, partition, from, out).await
+    }
+}

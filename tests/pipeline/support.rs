@@ -187,6 +187,14 @@ pub fn parse() -> FnStage<Page, Rows<u64>, impl FnMut(Page, &mut Output<Rows<u64
 pub struct Once {
     seen: HashSet<u64>,
     new: Vec<u64>,
+    /// What it calls its key.
+    key: &'static str,
+}
+
+impl Once {
+    pub fn by(key: &'static str) -> Self {
+        Self { key, ..Self::default() }
+    }
 }
 
 impl Stage for Once {
@@ -198,7 +206,7 @@ impl Stage for Once {
     }
 
     fn config(&self) -> ComponentConfig {
-        ComponentConfig::none().with_identity("number".into())
+        ComponentConfig::none().with_identity(self.key.into())
     }
 
     fn fork(&self) -> Option<Self> {
