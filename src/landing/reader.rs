@@ -103,6 +103,11 @@ impl LandingReader {
         Ok(self.chain.newest().await?.map_or(0, |record| record.number))
     }
 
+    /// The life of this landing; `None` if nothing is landed.
+    pub async fn incarnation(&self) -> Result<Option<Incarnation>> {
+        Ok(self.chain.newest().await?.map(|record| record.incarnation))
+    }
+
     /// Checks that a load can go on from `position` of the landing that it knows as `incarnation` (`None` if it has
     /// read none yet): it is that landing, nothing that the load has not read is gone, and it is not shorter than what
     /// the load has read.

@@ -1,6 +1,7 @@
 use super::Pipeline;
 use super::epoch::{ConfigRecord, QUARANTINE};
 use super::erased::{AnySink, AnySource, AnyStage, TypedSink, TypedSource, TypedStage};
+use super::landed::LandedPages;
 use super::settings::Settings;
 use crate::checkpoint::CheckpointStore;
 use crate::env::Env;
@@ -37,6 +38,7 @@ pub struct PipelineBuilder<S = NoSource, I = (), K = NoSink> {
     sink: Option<Arc<dyn AnySink>>,
     stages: Vec<Box<dyn StageFactory>>,
     landing: Option<Landing>,
+    landed_by: Option<String>,
     quarantine: Option<Quarantine>,
     checkpoints: Option<Arc<dyn CheckpointStore>>,
     state: Option<(Store, ObjectPath)>,
@@ -75,6 +77,7 @@ impl PipelineBuilder {
             sink: None,
             stages: Vec::new(),
             landing: None,
+            landed_by: None,
             quarantine: None,
             checkpoints: None,
             state: None,
@@ -92,6 +95,16 @@ impl PipelineBuilder {
         // Pages come from an API, which cannot be read twice unless somebody says so.
         let replayable = TypeId::of::<S::Item>() != TypeId::of::<Page>();
         Self { source: Some(source), replayable, ..self }.retyped()
+    }
+}
+
+impl PipelineBuilder {
+    /// Loads what pipeline `name` has landed in `landing`, instead of a source: a second load of the same pages, with
+    /// progress of its own, and nothing is asked for again. A run loads up to where the landing stands, and never writes
+    /// segments; what it has not loaded is kept by retention. It needs as many shards as the other pipeline.
+    pub fn landing_of(self, name: impl Into<String>, landing: Landing) -> PipelineBuilder<LandedPages, Page, NoSink> {
+        let by = name.into();
+        Self { landed_by: Some(by.clone()), ..self }.source(LandedPages { by }).land(landing)
     }
 }
 
@@ -120,6 +133,7 @@ impl<S, I, K> PipelineBuilder<S, I, K> {
             sink: self.sink,
             stages: self.stages,
             landing: self.landing,
+            landed_by: self.landed_by,
             quarantine: self.quarantine,
             checkpoints: self.checkpoints,
             state: self.state,
@@ -259,12 +273,14 @@ impl<S, I, K> PipelineBuilder<S, I, K> {
         check_stages(&mut stages, &self.settings, self.keys_stay_in_partition, self.state.is_some())?;
         check_settings(&self.settings)?;
         let config = config_record(source.as_ref(), &stages, sink.as_ref(), self.quarantine.as_ref(), &self.settings);
+        let landed_by = self.landed_by.map(PipelineName::new).transpose()?;
         Ok(Pipeline {
             name,
             source,
             sink,
             stages: self.stages.into(),
             landing: self.landing,
+            landed_by,
             quarantine: self.quarantine,
             checkpoints,
             state: self.state,

@@ -26,6 +26,7 @@ mod events;
 mod extract;
 mod feed;
 mod handoff;
+mod landed;
 mod load;
 mod open;
 mod program;
@@ -37,6 +38,7 @@ mod task;
 
 pub use builder::{NoSink, NoSource, PipelineBuilder, SinkFor, StageFor};
 pub use events::{Event, Status};
+pub use landed::LandedPages;
 pub use report::{LandedCounts, PartitionReport, RunReport};
 pub use run::{RunControl, RunFailure, RunHandle};
 pub use settings::Settings;
@@ -60,6 +62,8 @@ pub struct Pipeline {
     sink: Arc<dyn AnySink>,
     stages: Arc<[Box<dyn builder::StageFactory>]>,
     landing: Option<Landing>,
+    /// The pipeline whose landing it loads, if that is not its own.
+    landed_by: Option<PipelineName>,
     quarantine: Option<Quarantine>,
     checkpoints: Arc<dyn CheckpointStore>,
     state: Option<(Store, ObjectPath)>,

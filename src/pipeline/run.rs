@@ -20,6 +20,7 @@ use crate::source::Gate;
 use futures::future::{Either, join, select};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use tokio::task::AbortHandle;
 
@@ -168,6 +169,11 @@ impl fmt::Debug for RunHandle {
 }
 
 impl Pipeline {
+    /// The shard whose landing shard `number` loads.
+    fn landing_key(&self, number: u32) -> ShardKey {
+        ShardKey { pipeline: self.landed_by.as_ref().unwrap_or(&self.name).clone(), shard: number }
+    }
+
     /// Runs once: reads every partition from where it stands to its end, and commits everything.
     ///
     /// # Errors
@@ -226,6 +232,9 @@ impl Run {
         chain::probe(pipeline.checkpoints.as_ref(), env).await?;
         if let Some(landing) = &pipeline.landing {
             landing.probe(env).await?;
+            if pipeline.landed_by.is_some() {
+                self.check_shards(landing).await?;
+            }
         }
         let partitions = pipeline.source.partitions(env).await?;
         let capacity = pipeline.settings.memory_bytes;
@@ -259,6 +268,19 @@ impl Run {
         Ok(errors)
     }
 
+    /// A landing of another pipeline with more shards than this one would be loaded in part only.
+    async fn check_shards(&self, landing: &Landing) -> Result<()> {
+        let Pipeline { settings, env, .. } = &self.pipeline;
+        let beyond = self.pipeline.landing_key(settings.shards);
+        if LandingReader::new(landing, &beyond, env).newest().await? == 0 {
+            return Ok(());
+        }
+        Err(Error::config("open pipeline", "the landing has more shards than the pipeline that loads it")
+            .with("landed", beyond)
+            .with("shards", settings.shards)
+            .with_hint("give it as many shards as the pipeline that landed"))
+    }
+
     async fn deadline(&self) {
         let mut stop = self.stop.clone();
         if stop.wait_for(|stop| *stop).await.is_err() {
@@ -282,6 +304,9 @@ impl Shard {
     async fn run(self, load: OpenLoad) -> Vec<Error> {
         let mut errors = Vec::new();
         let (loaded, writer) = match self.pipeline.landing.clone() {
+            Some(landing) if self.pipeline.landed_by.is_some() => {
+                (self.load_landed(&landing, load, &mut errors).await, None)
+            }
             Some(landing) => self.land_and_load(landing, load, &mut errors).await,
             None => (self.load_directly(load, &mut errors).await, None),
         };
@@ -295,6 +320,7 @@ impl Shard {
 
     fn load(&self) -> Result<Load> {
         let pipeline = &self.pipeline;
+        let landed = pipeline.landing_key(self.key.shard);
         let env = &pipeline.env;
         let state = pipeline.state.as_ref().map(|(store, prefix)| StateObjects::new(store, prefix, &self.key));
         Ok(Load {
@@ -305,10 +331,10 @@ impl Shard {
             quarantine: pipeline.quarantine.clone(),
             checkpoints: Arc::clone(&pipeline.checkpoints),
             state: state.transpose()?,
-            retention: pipeline.landing.as_ref().map(|l| Retention::new(l, &self.key, env)),
+            retention: pipeline.landing.as_ref().map(|l| Retention::new(l, &landed, env)),
             stages: pipeline.stages.iter().map(|s| s.make()).collect(),
             config: pipeline.config.clone(),
-            landing: pipeline.landing.as_ref().map(|l| LandingReader::new(l, &self.key, env)),
+            landing: pipeline.landing.as_ref().map(|l| LandingReader::new(l, &landed, env)),
             events: self.events.clone(),
         })
     }
@@ -365,6 +391,23 @@ impl Shard {
         errors.extend(failures);
         let loaded = loaded.and_then(|r| r).map_err(|error| errors.push(error)).ok();
         (loaded, writer)
+    }
+
+    /// Loads what another pipeline has landed, up to where its landing stands now.
+    async fn load_landed(&self, landing: &Landing, load: OpenLoad, errors: &mut Vec<Error>) -> Option<Loaded> {
+        let env = &self.cx.env;
+        let reader = LandingReader::new(landing, &self.pipeline.landing_key(self.key.shard), env);
+        let loaded = async {
+            let InputPosition::Landing(from) = load.position() else {
+                return Err(Error::bug("run shard", "a load without a landing was let through"));
+            };
+            let (incarnation, newest) = (reader.incarnation().await?, reader.newest().await?);
+            let (nothing_more, receiver) = handoff(env, newest, Window { segments: 0, bytes: 0 }, Duration::ZERO);
+            drop(nothing_more);
+            let feed = Feed::Landing(Box::new(LandingFeed::new(receiver, reader, from)));
+            self.loading(load, feed, incarnation).await?
+        };
+        loaded.await.map_err(|error| errors.push(error)).ok()
     }
 
     /// Without a landing: the source is replayable, and its positions go straight into the checkpoints.

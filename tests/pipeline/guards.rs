@@ -309,3 +309,22 @@ async fn a_replaced_landing_is_refused_however_long_it_is() {
         world.assert_exact().await;
     }
 }
+
+/// A shard that nobody loads would be lost in silence.
+#[tokio::test]
+async fn a_second_load_needs_as_many_shards_as_were_landed() {
+    let mut world = World::new(Script::new(6, 2, 10));
+    world.settings.shards = 3;
+    world.pipeline().run().await.expect("no faults");
+    let table = MemoryTable::<Rows<u64>>::new();
+    let fewer = Pipeline::named("again")
+        .landing_of("numbers", Landing::in_store(&world.raw, "raw").expect("a name"))
+        .stage(parse())
+        .sink(MemorySink::new(&table))
+        .checkpoints(StoreCheckpoints::new(&world.store, "state").expect("a name"))
+        .env(world.env.clone());
+    let failure = fewer.build().expect("it is not looked at").run().await.expect_err("two shards are missing");
+    assert_eq!(failure.error().kind(), ErrorKind::Config);
+    assert!(failure.to_string().contains("shards"), "{failure}");
+    assert!(table.rows().is_empty());
+}

@@ -1,11 +1,11 @@
 use crate::odd::{Odd, Oddity, Refusing};
-use crate::support::{Script, World};
+use crate::support::{Once, Script, World, parse};
 use landfall::ErrorKind;
-use landfall::checkpoint::MemoryCheckpoints;
+use landfall::checkpoint::{MemoryCheckpoints, StoreCheckpoints};
 use landfall::landing::{Landing, LandingReader, Retention};
 use landfall::model::{PipelineName, Proof, Rows, ShardKey, StopReason};
 use landfall::pipeline::{Event, Pipeline};
-use landfall::sink::{MemorySink, MemoryTable};
+use landfall::sink::{MemorySink, MemoryTable, Quarantine};
 use landfall::source::IterSource;
 use landfall::stage::{Output, from_fn};
 use landfall::store::Store;
@@ -229,4 +229,44 @@ async fn runs_that_bring_nothing_do_not_pile_up() {
     let newest = LandingReader::new(&landing, &shard, &world.env).newest().await.expect("readable");
     assert!(newest > 70 && retained.is_some_and(|p| p.segment > 60), "{retained:?} of {newest}");
     world.assert_exact().await;
+}
+
+#[tokio::test]
+async fn a_landing_feeds_a_second_load_at_its_own_pace() {
+    let world = World::new(Script::new(2, 4, 10));
+    world.pipeline().run().await.expect("no faults");
+    let table = MemoryTable::<Rows<u64>>::new();
+    let second = |shards: u32| {
+        let mut settings = world.settings.clone();
+        settings.shards = shards;
+        Pipeline::named("again")
+            .landing_of("numbers", Landing::in_store(&world.raw, "raw").expect("a name"))
+            .stage(parse())
+            .stage(Once::default())
+            .sink(MemorySink::new(&table))
+            .quarantine(Quarantine::in_store(&world.store, "quarantine-again").expect("a name"))
+            .checkpoints(StoreCheckpoints::new(&world.store, "state-again").expect("a name"))
+            .settings(settings)
+            .env(world.env.clone())
+            .build()
+            .expect("complete")
+    };
+    let requests = || world.script.requests.load(std::sync::atomic::Ordering::SeqCst);
+    let (asked, rows) = (requests(), |table: &MemoryTable<Rows<u64>>| {
+        let mut rows = table.rows();
+        rows.sort_unstable();
+        rows
+    });
+    let report = second(1).run().await.expect("no faults");
+    assert_eq!(report.ledger.read, world.script.served());
+    assert_eq!(rows(&table), world.script.expected());
+    assert_eq!(second(1).run().await.expect("no faults").ledger.read, 0);
+    assert_eq!(requests(), asked, "nothing is asked for again");
+
+    // It has not fenced the other one, and goes on after it.
+    let grown = Script::new(2, 6, 10);
+    let grown = World { script: grown.clone(), ..world.clone() };
+    grown.pipeline().run().await.expect("goes on");
+    second(1).run().await.expect("goes on");
+    assert_eq!(rows(&table), rows(&world.table));
 }
