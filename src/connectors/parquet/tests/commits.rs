@@ -177,7 +177,7 @@ fn reads_the_first_format_and_refuses_a_newer_one() {
 #[tokio::test]
 async fn a_store_that_ignores_conditions_is_refused_before_anything_is_staged() {
     let inner = Store::memory();
-    let store = Store::new(crate::testkit::Conditionless::new(&inner));
+    let store = Store::new(Conditionless::new(&inner));
     let dataset = ParquetDataset::in_store(&store, PREFIX).expect("valid");
     let error = dataset.open(context(1, 1)).await.expect_err("no commit would be safe");
     assert_eq!(error.kind(), ErrorKind::Config);
