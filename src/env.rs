@@ -120,16 +120,14 @@ impl Env {
                     let _permit = permit;
                     span.in_scope(work)
                 });
-                task.await.map_err(|e| match e.try_into_panic() {
-                    Ok(panic) => panicked(operation, panic.as_ref()),
-                    Err(_) => Error::cancelled(operation),
-                })
+                task.await.map_err(|e| not_joined(operation, e))
             }
         }
     }
 
     /// Runs work off the async threads at once, however many cores are busy (inline in deterministic environments): file
-    /// system work, and short CPU work that a peer waits for.
+    /// system work, and short CPU work that a peer waits for. A panic in it becomes an error of kind `Bug` that says
+    /// `operation`.
     pub async fn blocking<T: Send + 'static>(
         &self,
         operation: &'static str,
@@ -137,7 +135,7 @@ impl Env {
     ) -> Result<T> {
         match &self.cpu {
             Cpu::Inline => self.cpu(operation, work).await,
-            Cpu::Pool(_) => tokio::task::spawn_blocking(work).map(|r| r.map_err(|_| Error::cancelled(operation))).await,
+            Cpu::Pool(_) => tokio::task::spawn_blocking(work).await.map_err(|e| not_joined(operation, e)),
         }
     }
 }
@@ -151,6 +149,14 @@ impl Debug for Env {
 impl Default for Env {
     fn default() -> Self {
         Self::system()
+    }
+}
+
+/// Why a task gave no result.
+pub(crate) fn not_joined(operation: &'static str, error: tokio::task::JoinError) -> Error {
+    match error.try_into_panic() {
+        Ok(panic) => panicked(operation, panic.as_ref()),
+        Err(_) => Error::cancelled(operation),
     }
 }
 
@@ -201,5 +207,22 @@ impl Entropy for SystemEntropy {
     #[expect(clippy::disallowed_methods, reason = "this is the injected randomness")]
     fn next_u64(&self) -> u64 {
         getrandom::u64().expect("the operating system gives randomness")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[tokio::test]
+    async fn a_panic_beside_the_async_threads_is_a_bug_that_says_where() {
+        let work = || -> u32 { panic!("of course") };
+        let env = Env::system();
+        for error in [env.cpu("encode", work).await, env.blocking("sync file", work).await] {
+            let error = error.expect_err("it panics");
+            assert_eq!(error.kind(), ErrorKind::Bug);
+            assert!(error.to_string().contains("of course"), "{error}");
+        }
     }
 }

@@ -14,6 +14,8 @@ pub struct Segment {
     pub number: u64,
     /// Whether it is a fence: a new owner begins here, and goes on with no response of an older one.
     pub is_fence: bool,
+    /// Records that were landed with it.
+    pub records: u64,
     /// Its pages with their origin.
     pub pages: Vec<Page>,
     /// Partitions whose read ended with it.
@@ -86,18 +88,24 @@ impl LandingReader {
         let Some(record) = self.record(number).await? else { return Ok(None) };
         let is_fence = record.kind == RecordKind::Fence;
         if is_fence {
-            return Ok(Some(Segment { number, is_fence, pages: Vec::new(), ended: Vec::new() }));
+            return Ok(Some(Segment { number, is_fence, records: 0, pages: Vec::new(), ended: Vec::new() }));
         }
         let place = Place { shard: &self.shard, segment: number };
         let (manifest, blocks) = manifest::parse(&record.payload, place)?;
         let ended = manifest::parse_kept(&manifest.ended, place)?;
+        let records = manifest.totals.records;
         let pages = segment::decode(&self.env, place, &record.payload, manifest, blocks).await?;
-        Ok(Some(Segment { number, is_fence, pages, ended }))
+        Ok(Some(Segment { number, is_fence, records, pages, ended }))
     }
 
     /// The number of the newest segment or fence; 0 if nothing is landed.
     pub async fn newest(&self) -> Result<u64> {
         Ok(self.chain.newest().await?.map_or(0, |record| record.number))
+    }
+
+    /// The life of this landing; `None` if nothing is landed.
+    pub async fn incarnation(&self) -> Result<Option<Incarnation>> {
+        Ok(self.chain.newest().await?.map(|record| record.incarnation))
     }
 
     /// Checks that a load can go on from `position` of the landing that it knows as `incarnation` (`None` if it has

@@ -76,7 +76,10 @@ impl LandingWriter {
     pub async fn open(landing: &Landing, shard: &ShardKey, env: &Env) -> Result<(Self, LandedState)> {
         let (checkpoints, id) = landing.chain(shard);
         let Opened { chain, newest_data } = Chain::open(checkpoints, id, env.clone()).await?;
-        let positions = PositionLog::recover(landing, shard, &chain, newest_data).await?;
+        let positions = match PositionLog::recover(landing, shard, &chain, newest_data).await {
+            Ok(positions) => positions,
+            Err(error) => return Err(chain.explain(error).await),
+        };
         let state = LandedState { positions: positions.all().clone(), newest: chain.next_number().saturating_sub(1) };
         let writer = Self {
             chain,

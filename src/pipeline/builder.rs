@@ -1,6 +1,7 @@
 use super::Pipeline;
-use super::epoch::ConfigRecord;
+use super::epoch::{ConfigRecord, QUARANTINE};
 use super::erased::{AnySink, AnySource, AnyStage, TypedSink, TypedSource, TypedStage};
+use super::landed::LandedPages;
 use super::settings::Settings;
 use crate::checkpoint::CheckpointStore;
 use crate::env::Env;
@@ -11,6 +12,7 @@ use crate::sink::{ExactlyOnce, Quarantine, Sink};
 use crate::source::{ComponentConfig, IntoSource, Source};
 use crate::stage::Stage;
 use crate::store::{ObjectPath, Store};
+use std::any::TypeId;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::{self, Debug};
 use std::marker::PhantomData;
@@ -29,7 +31,7 @@ pub struct NoSink;
 /// Composes a pipeline, step by step; the types say what fits.
 ///
 /// `I` is what the last step gives: the next stage, or the sink, must take it. A pipeline needs a source, a sink and
-/// checkpoints; sources of pages should have a landing, because an API cannot be read twice.
+/// checkpoints; a source of pages needs a landing, because an API cannot be read twice.
 pub struct PipelineBuilder<S = NoSource, I = (), K = NoSink> {
     name: String,
     /// What is wrong with a description of a source is said by `build()`, with everything else.
@@ -37,11 +39,13 @@ pub struct PipelineBuilder<S = NoSource, I = (), K = NoSink> {
     sink: Option<Arc<dyn AnySink>>,
     stages: Vec<Box<dyn StageFactory>>,
     landing: Option<Landing>,
+    landed_by: Option<String>,
     quarantine: Option<Quarantine>,
     checkpoints: Option<Arc<dyn CheckpointStore>>,
     state: Option<(Store, ObjectPath)>,
     settings: Settings,
     keys_stay_in_partition: bool,
+    replayable: bool,
     env: Env,
     types: Types<S, I, K>,
 }
@@ -74,11 +78,13 @@ impl PipelineBuilder {
             sink: None,
             stages: Vec::new(),
             landing: None,
+            landed_by: None,
             quarantine: None,
             checkpoints: None,
             state: None,
             settings: Settings::default(),
             keys_stay_in_partition: false,
+            replayable: true,
             env: Env::system(),
             types: PhantomData,
         }
@@ -87,7 +93,19 @@ impl PipelineBuilder {
     /// Where the data comes from: a source, or the description of one.
     pub fn source<S: IntoSource>(self, source: S) -> PipelineBuilder<S::Source, <S::Source as Source>::Item, NoSink> {
         let source = source.into_source().map(|source| Arc::new(TypedSource(source)) as Arc<dyn AnySource>);
-        Self { source: Some(source), ..self }.retyped()
+        // Pages come from an API, which cannot be read twice unless somebody says so.
+        let replayable = TypeId::of::<<S::Source as Source>::Item>() != TypeId::of::<Page>();
+        Self { source: Some(source), replayable, ..self }.retyped()
+    }
+}
+
+impl PipelineBuilder {
+    /// Loads what pipeline `name` has landed in `landing`, instead of a source: a second load of the same pages, with
+    /// progress of its own, and nothing is asked for again. A run loads up to where the landing stands, and never writes
+    /// segments; what it has not loaded is kept by retention. It needs as many shards as the other pipeline.
+    pub fn landing_of(self, name: impl Into<String>, landing: Landing) -> PipelineBuilder<LandedPages, Page, NoSink> {
+        let by = name.into();
+        Self { landed_by: Some(by.clone()), ..self }.source(LandedPages { by }).land(landing)
     }
 }
 
@@ -101,6 +119,14 @@ impl<S: Source> PipelineBuilder<S, S::Item, NoSink> {
         self.landing = Some(landing);
         self
     }
+
+    /// Declares that the source gives the same pages again whenever it is asked from the same position on (files, a
+    /// log): such a pipeline is exactly-once without a landing too. An API does not.
+    #[must_use]
+    pub fn source_is_replayable(mut self) -> Self {
+        self.replayable = true;
+        self
+    }
 }
 
 impl<S, I, K> PipelineBuilder<S, I, K> {
@@ -111,11 +137,13 @@ impl<S, I, K> PipelineBuilder<S, I, K> {
             sink: self.sink,
             stages: self.stages,
             landing: self.landing,
+            landed_by: self.landed_by,
             quarantine: self.quarantine,
             checkpoints: self.checkpoints,
             state: self.state,
             settings: self.settings,
             keys_stay_in_partition: self.keys_stay_in_partition,
+            replayable: self.replayable,
             env: self.env,
             types: PhantomData,
         }
@@ -240,10 +268,14 @@ impl<S, I, K> PipelineBuilder<S, I, K> {
         K: Sink,
         K::Promise: ExactlyOnce,
     {
+        if self.landing.is_none() && !self.replayable {
+            return Err(Error::config("build pipeline", "pages without a landing cannot be loaded exactly once")
+                .with_hint("add `.land(…)`; or declare `.source_is_replayable()` if the source is no API; or `.build_at_least_once()`"));
+        }
         self.assemble()
     }
 
-    /// Like [`build`](Self::build), for a sink that may repeat records after a failure.
+    /// Like [`build`](Self::build), for a sink that may repeat records after a failure, or pages that are not landed.
     ///
     /// # Errors
     /// `Config`, saying what is missing or unsafe and what to do.
@@ -265,13 +297,15 @@ impl<S, I, K> PipelineBuilder<S, I, K> {
         let mut stages: Vec<_> = self.stages.iter().map(|s| s.make()).collect();
         check_stages(&mut stages, &self.settings, self.keys_stay_in_partition, self.state.is_some())?;
         check_settings(&self.settings)?;
-        let config = config_record(source.as_ref(), &stages, sink.as_ref(), &self.settings)?;
+        let config = config_record(source.as_ref(), &stages, sink.as_ref(), self.quarantine.as_ref(), &self.settings)?;
+        let landed_by = self.landed_by.map(PipelineName::new).transpose()?;
         Ok(Pipeline {
             name,
             source,
             sink,
             stages: self.stages.into(),
             landing: self.landing,
+            landed_by,
             quarantine: self.quarantine,
             checkpoints,
             state: self.state,
@@ -337,6 +371,7 @@ fn config_record(
     source: &dyn AnySource,
     stages: &[Box<dyn AnyStage>],
     sink: &dyn AnySink,
+    quarantine: Option<&Quarantine>,
     settings: &Settings,
 ) -> Result<ConfigRecord> {
     let mut record = ConfigRecord { identity: BTreeMap::new(), settings: BTreeMap::new() };
@@ -351,6 +386,9 @@ fn config_record(
         note(format!("stage {}", stage.name()), stage.config().map_err(|e| e.with("stage", stage.name()))?);
     }
     note("sink".to_owned(), sink.config()?);
+    if let Some(quarantine) = quarantine {
+        note(QUARANTINE.to_owned(), quarantine.config());
+    }
     note("shards".to_owned(), ComponentConfig::none().with_identity(settings.shards.into()));
     Ok(record)
 }

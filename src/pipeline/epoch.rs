@@ -58,6 +58,9 @@ pub(super) struct ConfigRecord {
     pub settings: BTreeMap<String, Value>,
 }
 
+/// The quarantine among the components of a configuration.
+pub(super) const QUARANTINE: &str = "quarantine";
+
 impl ConfigRecord {
     /// Refuses a change of what gives identity.
     pub(super) fn check_identity(&self, now: &Self) -> Result<()> {
@@ -99,6 +102,38 @@ pub(super) const FORMAT: &str = "landfall-checkpoint/1";
 const MAX_BYTES: usize = 4 << 20;
 
 impl Checkpoint {
+    /// What is recorded before anything is loaded: the configuration, and where the input begins.
+    pub(super) fn first(config: ConfigRecord, input: InputPosition) -> Self {
+        Self {
+            format: FORMAT.to_owned(),
+            config,
+            input,
+            landing: None,
+            state: Vec::new(),
+            prepared: None,
+            marked: None,
+            quarantine: None,
+            ledger: EpochLedger::default(),
+        }
+    }
+
+    /// Refuses to roll forward into another quarantine than the one that the epoch's rejects are staged in: they would
+    /// be left behind.
+    pub(super) fn check_quarantine(&self, now: &ConfigRecord) -> Result<()> {
+        let (before, now) = (self.config.settings.get(QUARANTINE), now.settings.get(QUARANTINE));
+        if self.quarantine.is_none() || (now.is_some() && (before == now || before.is_none())) {
+            return Ok(());
+        }
+        let text = |v: Option<&Value>| v.map_or_else(|| "absent".to_owned(), Value::to_string);
+        Err(Error::config(
+            "open pipeline",
+            "the newest epoch has rejects in a quarantine that the pipeline does not have",
+        )
+        .with("before", text(before))
+        .with("now", text(now))
+        .with_hint("put the quarantine back; it can be changed after an epoch without rejects"))
+    }
+
     pub(super) fn encode(&self) -> Result<Bytes> {
         let bytes = serde_json::to_vec(self)
             .map_err(|e| Error::bug("write checkpoint", "does not serialise").with_source(e))?;
@@ -142,8 +177,8 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// Makes a prepared epoch visible: once its checkpoint exists it only rolls forward (I1). Safe to repeat;
-/// says whether the sink did not hold it before.
+/// Makes a prepared epoch visible: once its checkpoint exists it only rolls forward (I1). Safe to repeat. Says whether
+/// the sink has committed it now.
 ///
 /// # Errors
 /// `Fenced` if a newer owner has committed; `Corrupt` on a gap or a fork; `Ambiguous` if the sink cannot say what
@@ -157,7 +192,7 @@ pub(super) async fn roll_forward(
     checkpoint: &Checkpoint,
     events: &Events,
 ) -> Result<bool> {
-    let mut new = false;
+    let mut now = false;
     if let Some(prepared) = &checkpoint.prepared {
         let request = CommitRequest {
             shard: owner.shard.clone(),
@@ -170,12 +205,13 @@ pub(super) async fn roll_forward(
             previous: prepared.previous,
             staged: prepared.staged.clone(),
         };
-        new = commit(env, sink, &request, events).await?;
+        now = commit(env, sink, &request, events).await?;
     }
-    if let (Some(quarantine), Some(reference)) = (quarantine, &checkpoint.quarantine) {
+    if let Some(reference) = &checkpoint.quarantine {
+        let quarantine = quarantine.ok_or_else(|| Error::bug("commit epoch", "rejects without a quarantine"))?;
         quarantine.publish(reference).instrument(tracing::debug_span!("publish quarantine")).await?;
     }
-    Ok(new)
+    Ok(now)
 }
 
 /// Who commits.
@@ -232,19 +268,20 @@ async fn commit(env: &Env, sink: &dyn AnySink, request: &CommitRequest<Value>, e
 }
 
 /// Checks that the destination is not ahead of the chain (I8).
-pub(super) async fn check_mark(sink: &dyn AnySink, owner: &Owner, newest: Option<(u64, &Checkpoint)>) -> Result<()> {
-    let Some(mark) = sink.mark(&owner.shard).await? else { return Ok(()) };
-    let newest = newest.map_or(0, |(number, _)| number);
-    if mark.incarnation == owner.incarnation && mark.epoch <= newest {
+pub(super) async fn check_mark(sink: &dyn AnySink, shard: &ShardKey, newest: Option<&Record>) -> Result<()> {
+    let Some(mark) = sink.mark(shard).await? else { return Ok(()) };
+    let same_life = newest.is_some_and(|record| record.incarnation == mark.incarnation);
+    let newest = newest.map_or(0, |record| record.number);
+    if same_life && mark.epoch <= newest {
         return Ok(());
     }
-    let message = if mark.incarnation == owner.incarnation {
+    let message = if same_life {
         "the destination is ahead of the checkpoints"
     } else {
         "the destination holds epochs of another life of this pipeline"
     };
     Err(Error::corrupt("open pipeline", message)
-        .with("shard", &owner.shard)
+        .with("shard", shard)
         .with("destination_epoch", mark.epoch)
         .with("newest_checkpoint", newest)
         .with_hint("checkpoints were lost or restored from a backup: restore them to match, or use a new pipeline name and an empty destination"))

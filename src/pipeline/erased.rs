@@ -49,6 +49,13 @@ pub(super) struct ReadContext {
     pub gate: Gate,
 }
 
+/// What a read has given so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Given {
+    pub pages: u64,
+    pub records: u64,
+}
+
 #[async_trait]
 pub(super) trait AnySource: Send + Sync {
     fn config(&self) -> Result<ComponentConfig>;
@@ -59,6 +66,7 @@ pub(super) trait AnySource: Send + Sync {
         partition: &Partition,
         from: Option<PositionValue>,
         out: mpsc::Sender<Emission<BoxItem>>,
+        given: &mut Given,
     ) -> Result<StopReason>;
 }
 
@@ -80,6 +88,7 @@ impl<S: Source> AnySource for TypedSource<S> {
         partition: &Partition,
         from: Option<PositionValue>,
         out: mpsc::Sender<Emission<BoxItem>>,
+        given: &mut Given,
     ) -> Result<StopReason> {
         let from = from.map(|p| p.restore::<S::Position>()).transpose()?;
         let (queue, mut emitted) = mpsc::channel::<Emission<S::Item>>(1);
@@ -92,11 +101,14 @@ impl<S: Source> AnySource for TypedSource<S> {
         .instrument(tracing::debug_span!("read", partition = %partition.id));
         // Owns its end of the queue: when the pipeline is gone, the source must not wait for it.
         let forwarding = async move {
-            while let Some(Emission { partition, item, position, reservation }) = emitted.recv().await {
+            while let Some(Emission { partition, item, position, reservation, pass }) = emitted.recv().await {
                 let item = item.map(|i| Box::new(i) as BoxItem);
-                if out.send(Emission { partition, item, position, reservation }).await.is_err() {
+                let (pages, records) = item.as_ref().map_or((0, 0), |i| (1, i.records()));
+                if out.send(Emission { partition, item, position, reservation, pass }).await.is_err() {
                     break;
                 }
+                given.pages += pages;
+                given.records += records;
             }
         };
         tokio::join!(reading, forwarding).0

@@ -1,6 +1,6 @@
 //! What happens in a run, for whoever watches: events, status, metrics and log lines from one place.
 
-use super::report::LandedCounts;
+use super::report::{LandedCounts, PartitionReport};
 use crate::error::ErrorKind;
 use crate::model::{EpochLedger, PartitionId, PipelineName, ShardKey, StopReason};
 use std::collections::BTreeMap;
@@ -44,10 +44,8 @@ pub enum Event {
     PartitionEnded {
         /// The shard.
         shard: ShardKey,
-        /// The partition.
-        partition: PartitionId,
-        /// Why.
-        reason: StopReason,
+        /// The partition, why it ended, and what it gave.
+        partition: PartitionReport,
     },
     /// An epoch is prepared: it will be committed, whatever happens.
     EpochPrepared {
@@ -114,8 +112,8 @@ pub struct Status {
     pub committed: EpochLedger,
     /// Epochs committed.
     pub epochs: u64,
-    /// Partitions whose read ended, with the reason.
-    pub ended: BTreeMap<PartitionId, StopReason>,
+    /// Partitions whose read ended.
+    pub ended: BTreeMap<PartitionId, PartitionReport>,
 }
 
 /// Sends events to everybody who listens.
@@ -171,13 +169,14 @@ impl Events {
                 count("landfall_landed_stored_bytes_total", *stored_bytes);
                 tracing::debug!(%shard, segment, pages, records, bytes, "segment landed");
             }
-            Event::PartitionEnded { shard, partition, reason } => {
-                self.lock().ended.insert(partition.clone(), reason.clone());
+            Event::PartitionEnded { shard, partition: end } => {
+                self.lock().ended.insert(end.partition.clone(), end.clone());
+                let PartitionReport { partition, reason, pages, records } = end;
                 if let StopReason::Failed(_) = reason {
                     count("landfall_partitions_failed_total", 1);
-                    tracing::error!(%shard, %partition, %reason, "partition failed");
+                    tracing::error!(%shard, %partition, %reason, pages, records, "partition failed");
                 } else {
-                    tracing::info!(%shard, %partition, %reason, "partition ended");
+                    tracing::info!(%shard, %partition, %reason, pages, records, "partition ended");
                 }
             }
             Event::EpochPrepared { shard, epoch, records, bytes } => {

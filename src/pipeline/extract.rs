@@ -1,9 +1,9 @@
 //! Source to landing, for one shard: reads partitions side by side, and groups their pages into segments.
 
-use super::erased::{AnySource, BoxItem, ReadContext, into_page};
+use super::erased::{AnySource, BoxItem, Given, ReadContext, into_page};
 use super::events::{Event, Events};
 use super::handoff::{Handed, HandoffSender};
-use super::report::{LandedCounts, PartitionReport};
+use super::report::PartitionReport;
 use crate::error::{Error, ErrorKind, Result};
 use crate::landing::{LandedSegment, LandedState, Landing, LandingWriter, PartitionEnd, SegmentDraft};
 use crate::model::{Page, Partition, PartitionId, PositionValue, ShardKey, StopReason};
@@ -12,6 +12,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use std::collections::{BTreeMap, HashSet};
+use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,25 @@ use tracing::Instrument;
 pub(super) struct ReadEnd {
     pub partition: PartitionId,
     pub result: Result<StopReason>,
+    pub given: Given,
+}
+
+impl ReadEnd {
+    /// Tells everybody of it, and keeps its failure.
+    pub(super) fn note(self, shard: &ShardKey, events: &Events, failures: &mut Vec<Error>) -> PartitionEnd {
+        let Self { partition, result, given: Given { pages, records } } = self;
+        let reason = result.unwrap_or_else(|error| {
+            tracing::error!(%shard, %error, "a partition failed");
+            metrics::counter!("landfall_partitions_failed_total", "pipeline" => shard.pipeline.to_string())
+                .increment(1);
+            let reason = StopReason::Failed(error.to_string());
+            failures.push(error);
+            reason
+        });
+        let end = PartitionEnd { partition, reason, pages, records };
+        events.send(Event::PartitionEnded { shard: shard.clone(), partition: PartitionReport::of(&end) });
+        end
+    }
 }
 
 /// Reads partitions, some of them at the same time, into `out`; one that fails does not stop the others.
@@ -56,27 +76,23 @@ async fn read_partition(
     from: Option<PositionValue>,
     out: mpsc::Sender<Emission<BoxItem>>,
 ) -> ReadEnd {
-    let read = AssertUnwindSafe(source.read(cx, &partition, from, out)).catch_unwind().await;
+    let mut given = Given::default();
+    let read = AssertUnwindSafe(source.read(cx, &partition, from, out.clone(), &mut given)).catch_unwind().await;
     let result = read.unwrap_or_else(|panic| Err(crate::env::panicked("read source", panic.as_ref())));
     let result = match result {
-        Err(e) if e.kind() == ErrorKind::Cancelled => Ok(StopReason::Cancelled),
+        // Only who was asked to stop may say so: else the read has ended without proof.
+        Err(e) if e.kind() == ErrorKind::Cancelled && (*cx.stop.borrow() || out.is_closed()) => {
+            Ok(StopReason::Cancelled)
+        }
         other => other.map_err(|e| e.with("partition", &partition.id)),
     };
-    ReadEnd { partition: partition.id, result }
+    ReadEnd { partition: partition.id, result, given }
 }
 
 /// Which shard a partition belongs to.
 pub(super) fn shard_of(partition: &PartitionId, shards: u32) -> u32 {
     let hash = xxhash_rust::xxh3::xxh3_64(partition.0.as_bytes());
     u32::try_from(hash % u64::from(shards.max(1))).unwrap_or(0)
-}
-
-/// What an extract gave.
-#[derive(Debug, Default)]
-pub(super) struct Extracted {
-    pub partitions: Vec<PartitionReport>,
-    pub landed: LandedCounts,
-    pub failures: Vec<Error>,
 }
 
 /// Extracts one shard to its end, or until the run stops.
@@ -91,13 +107,13 @@ pub(super) struct Extract {
 }
 
 impl Extract {
+    /// Gives the failures of partitions, which do not stop the others; and the landing, or why it had to stop.
     pub(super) async fn run(
         self,
         writer: LandingWriter,
         state: LandedState,
         mut handoff: HandoffSender,
-    ) -> Result<(Extracted, LandingWriter)> {
-        handoff.start_at(state.newest);
+    ) -> (Vec<Error>, Result<LandingWriter>) {
         let (out, emitted) = mpsc::channel(1);
         let (end, ended) = mpsc::channel(1);
         let reading = async {
@@ -106,16 +122,14 @@ impl Extract {
             let Self { source, cx, partitions, parallel, .. } = &self;
             read_partitions(source, cx, partitions.clone(), &state.positions, *parallel, &out, &end).await;
         };
-        let mut lander = Lander {
-            extract: &self,
-            handoff: &mut handoff,
-            draft: Draft::default(),
-            counts: BTreeMap::new(),
-            extracted: Extracted::default(),
+        let mut lander =
+            Lander { extract: &self, handoff: &mut handoff, draft: Draft::default(), failures: Vec::new() };
+        // A landing that fails ends the reads with it: they may be waiting for their server for an hour.
+        let landed = tokio::select! {
+            landed = lander.run(writer, emitted, ended) => landed,
+            never = async { reading.await; std::future::pending::<Infallible>().await } => match never {},
         };
-        let ((), landed) = tokio::join!(reading, lander.run(writer, emitted, ended));
-        let writer = landed?;
-        Ok((lander.extracted, writer))
+        (lander.failures, landed)
     }
 }
 
@@ -133,8 +147,7 @@ struct Lander<'a> {
     extract: &'a Extract,
     handoff: &'a mut HandoffSender,
     draft: Draft,
-    counts: BTreeMap<PartitionId, (u64, u64)>,
-    extracted: Extracted,
+    failures: Vec<Error>,
 }
 
 impl Lander<'_> {
@@ -175,7 +188,7 @@ impl Lander<'_> {
                 (writer, landed) = async { match append.as_mut() { Some((a, ..)) => a.await, None => std::future::pending().await } } => {
                     let (_, reservations, ended) = append.take().unwrap_or_else(|| (std::future::pending().boxed(), Vec::new(), Vec::new()));
                     idle = Some(writer);
-                    self.landed(landed?, reservations, ended).await;
+                    self.landed(landed?, reservations, ended).await?;
                 }
                 // A draft that is full waits for its segment: that is the backpressure on the reads.
                 emission = emitted.recv(), if pages_open && !full => match emission {
@@ -202,7 +215,7 @@ impl Lander<'_> {
     }
 
     fn take(&mut self, emission: Emission<BoxItem>) -> Result<()> {
-        let Emission { partition, item, position, reservation } = emission;
+        let Emission { partition, item, position, reservation, pass: _pass } = emission;
         if let Some(item) = item {
             let page: Page = into_page(item)?;
             if page.partition != partition.id {
@@ -210,9 +223,6 @@ impl Lander<'_> {
                     .with("reading", &partition.id)
                     .with("page", &page.partition));
             }
-            let (pages, records) = self.counts.entry(partition.id.clone()).or_default();
-            *pages += 1;
-            *records += page.records;
             self.draft.bytes += page.body.len() as u64;
             self.draft.segment.pages.push(page);
             self.draft.reservations.push(reservation);
@@ -224,29 +234,24 @@ impl Lander<'_> {
     }
 
     fn end(&mut self, end: ReadEnd) {
-        let (pages, records) = self.counts.remove(&end.partition).unwrap_or_default();
-        let reason = match end.result {
-            Ok(reason) => reason,
-            Err(e) => {
-                let reason = StopReason::Failed(e.to_string());
-                self.extracted.failures.push(e);
-                reason
-            }
-        };
-        self.extract.events.send(Event::PartitionEnded {
-            shard: self.extract.shard.clone(),
-            partition: end.partition.clone(),
-            reason: reason.clone(),
-        });
-        let end = PartitionEnd { partition: end.partition, reason, pages, records };
-        self.extracted.partitions.push(PartitionReport::of(&end));
+        let end = end.note(&self.extract.shard, &self.extract.events, &mut self.failures);
         self.draft.segment.ended.push(end);
     }
 
-    async fn landed(&mut self, landed: LandedSegment, reservations: Vec<Reservation>, ended: Vec<PartitionEnd>) {
+    async fn landed(
+        &mut self,
+        landed: LandedSegment,
+        reservations: Vec<Reservation>,
+        ended: Vec<PartitionEnd>,
+    ) -> Result<()> {
+        if landed.pages.len() != reservations.len() {
+            return Err(Error::bug("land segment", "other pages came back than were landed")
+                .with("segment", landed.number)
+                .with("landed", reservations.len())
+                .with("came_back", landed.pages.len()));
+        }
         let records: u64 = landed.pages.iter().map(|p| p.records).sum();
         let bytes: u64 = landed.pages.iter().map(|p| p.body.len() as u64).sum();
-        self.extracted.landed.add(landed.pages.len() as u64, records, bytes, landed.stored_bytes);
         self.extract.events.send(Event::SegmentLanded {
             shard: self.extract.shard.clone(),
             segment: landed.number,
@@ -258,6 +263,7 @@ impl Lander<'_> {
         let pages = landed.pages.into_iter().zip(reservations).collect();
         let ended = ended.into_iter().map(|e| e.partition).collect();
         self.handoff.offer(Handed { number: landed.number, pages, ended }).await;
+        Ok(())
     }
 }
 

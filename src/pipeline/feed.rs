@@ -3,8 +3,9 @@
 use super::epoch::InputPosition;
 use super::erased::BoxItem;
 use super::handoff::{Handed, HandoffReceiver};
+use super::task::Task;
 use crate::error::{Error, Result};
-use crate::landing::LandingReader;
+use crate::landing::{LandingReader, Segment};
 use crate::model::{LandingPosition, Page, PartitionId, PositionValue};
 use crate::source::{Emission, Reservation};
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -65,7 +66,12 @@ impl Feed {
             Self::Landing(feed) => feed.next().await,
             Self::Direct(emitted) => {
                 let Some(emission) = emitted.recv().await else { return Ok(None) };
-                let Emission { partition, item, position, reservation } = emission;
+                let Emission { partition, item, position, reservation, .. } = emission;
+                if item.is_some() && position.is_none() {
+                    return Err(Error::config("read source", "a part of a response came, and there is no landing")
+                        .with("partition", &partition.id)
+                        .with_hint("a response in parts needs a landing: add `.land(…)`"));
+                }
                 Ok(Some(Input::Item(FedItem {
                     records: item.as_ref().map_or(0, |i| i.records()),
                     bytes: reservation.bytes(),
@@ -101,7 +107,11 @@ pub(super) struct LandingFeed {
     /// Records of it to pass over.
     skip: u64,
     handed: Option<Handed>,
+    /// A segment that is being read from the log: what else happens meanwhile must not begin it anew.
+    reading: Option<(u64, Task<Result<Option<Segment>>>)>,
     queue: VecDeque<Queued>,
+    /// Records of the segment that were given or passed over.
+    passed: u64,
     open: Option<OpenResponse>,
     superseded: HashSet<u64>,
 }
@@ -116,8 +126,8 @@ enum Queued {
     /// A new owner begins: it goes on with no response of an older one.
     Fence,
     Ended(PartitionId),
-    /// The segment is done.
-    Next(u64),
+    /// The segment is done, and had so many records.
+    Next(u64, u64),
 }
 
 impl LandingFeed {
@@ -128,7 +138,9 @@ impl LandingFeed {
             segment: 1,
             skip: 0,
             handed: None,
+            reading: None,
             queue: VecDeque::new(),
+            passed: 0,
             open: None,
             superseded: HashSet::new(),
         };
@@ -139,7 +151,9 @@ impl LandingFeed {
     fn seek(&mut self, to: LandingPosition) {
         self.segment = to.segment.max(1);
         self.skip = to.record;
+        self.reading = None;
         self.queue.clear();
+        self.passed = to.record;
         self.open = None;
         self.handoff.want(self.segment);
     }
@@ -147,7 +161,7 @@ impl LandingFeed {
     async fn next(&mut self) -> Result<Option<Input>> {
         loop {
             while let Some(queued) = self.queue.pop_front() {
-                if let Some(input) = self.take(queued) {
+                if let Some(input) = self.take(queued)? {
                     return Ok(Some(input));
                 }
             }
@@ -160,7 +174,7 @@ impl LandingFeed {
     /// Puts the next segment into the queue; `false` at the end of the landing.
     async fn fill(&mut self) -> Result<bool> {
         let number = self.segment;
-        loop {
+        let records = loop {
             if self.handed.is_none() {
                 self.handed = self.handoff.queue.try_recv().ok();
             }
@@ -169,42 +183,55 @@ impl LandingFeed {
                 // A segment that was cut in the middle by the last checkpoint is read from the log.
                 Some(handed) if handed.number == number && self.skip == 0 => {
                     let Some(handed) = self.handed.take() else { continue };
+                    let records = handed.pages.iter().map(|(page, _)| page.records).sum();
                     self.queue.extend(handed.pages.into_iter().map(|(page, held)| Queued::Page(Box::new(page), held)));
                     self.queue.extend(handed.ended.into_iter().map(Queued::Ended));
-                    break;
+                    break records;
                 }
                 other => {
                     let tail = *self.handoff.tail.borrow_and_update();
                     if other.is_some() || tail.newest >= number {
-                        self.read(number).await?;
-                        break;
+                        break self.read(number).await?;
                     }
                     if tail.closed {
-                        return Ok(false);
+                        return self.end(tail.newest);
                     }
                     tokio::select! {
-                        handed = self.handoff.queue.recv() => match handed {
-                            Some(handed) => self.handed = Some(handed),
-                            None => if self.handoff.tail.changed().await.is_err() && self.handoff.tail.borrow().newest < number {
-                                return Ok(false);
-                            },
-                        },
-                        changed = self.handoff.tail.changed() => if changed.is_err() && self.handoff.tail.borrow().newest < number {
-                            return Ok(false);
-                        },
+                        Some(handed) = self.handoff.queue.recv() => self.handed = Some(handed),
+                        // The tail is closed before it is gone.
+                        _changed = self.handoff.tail.changed() => {}
                     }
                 }
             }
-        }
-        self.queue.push_back(Queued::Next(number + 1));
+        };
+        self.queue.push_back(Queued::Next(number + 1, records));
         self.segment = number + 1;
         self.skip = 0;
         self.handoff.want(self.segment);
         Ok(true)
     }
 
-    async fn read(&mut self, number: u64) -> Result<()> {
-        let segment = self.reader.read(number).await?.ok_or_else(|| {
+    /// The landing has come to its end: so must this.
+    fn end(&self, newest: u64) -> Result<bool> {
+        if self.segment == newest + 1 {
+            return Ok(false);
+        }
+        Err(Error::corrupt("read landing", "the load stands after the end of the landing")
+            .with("segment", self.segment)
+            .with("newest", newest)
+            .with_hint("the landing was replaced or restored from an old backup; bring back the one it belongs to"))
+    }
+
+    /// Puts a segment of the log into the queue; gives the number of its records.
+    async fn read(&mut self, number: u64) -> Result<u64> {
+        let reader = self.reader.clone();
+        let begin = || (number, Task::spawn("read landing", async move { reader.read(number).await }));
+        let segment = match &mut self.reading {
+            Some((read, task)) if *read == number => task.await,
+            reading => (&mut reading.insert(begin()).1).await,
+        };
+        self.reading = None;
+        let segment = segment??.ok_or_else(|| {
             Error::corrupt("read landing", "a segment that was landed is missing")
                 .with("segment", number)
                 .with_hint("restore it from a backup; nothing after it is loaded until then")
@@ -215,17 +242,25 @@ impl LandingFeed {
         }
         self.queue.extend(segment.pages.into_iter().map(|page| Queued::Page(Box::new(page), Reservation::none())));
         self.queue.extend(segment.ended.into_iter().map(|end| Queued::Ended(end.partition)));
-        Ok(())
+        Ok(segment.records)
     }
 
-    fn take(&mut self, queued: Queued) -> Option<Input> {
-        match queued {
+    fn take(&mut self, queued: Queued) -> Result<Option<Input>> {
+        Ok(match queued {
             Queued::Fence => self.abandon(),
             Queued::Ended(partition) => {
                 let open = self.open.as_ref().is_some_and(|open| open.partition == partition);
                 if open { self.abandon() } else { None }
             }
-            Queued::Next(segment) => {
+            Queued::Next(segment, records) => {
+                if self.passed != records {
+                    // Read must be landed (design rule 10).
+                    return Err(Error::bug("read landing", "other records were given than were landed")
+                        .with("segment", segment - 1)
+                        .with("landed", records)
+                        .with("given", self.passed));
+                }
+                self.passed = 0;
                 let after = LandingPosition { segment, record: 0 };
                 Some(Input::Item(FedItem {
                     item: None,
@@ -237,29 +272,37 @@ impl LandingFeed {
                     reservation: Reservation::none(),
                 }))
             }
-            Queued::Page(page, reservation) => self.take_page(*page, reservation),
-        }
+            Queued::Page(page, reservation) => self.take_page(*page, reservation)?,
+        })
     }
 
-    fn take_page(&mut self, page: Page, reservation: Reservation) -> Option<Input> {
+    fn take_page(&mut self, page: Page, reservation: Reservation) -> Result<Option<Input>> {
         let records = page.records.saturating_sub(page.skip);
         let start = page.origin.map(|o| o.start).unwrap_or_default();
         let after = LandingPosition { segment: start.segment, record: start.record + page.records };
         let mut superseded = 0;
         if let Some(part) = page.part {
             if self.superseded.contains(&part.response) {
+                if part.last {
+                    // Its position is durable: nobody would ask for it again.
+                    return Err(Error::corrupt("read landing", "a response that was given up became whole after all")
+                        .with("partition", &page.partition)
+                        .with("segment", start.segment)
+                        .with_hint("parts of two responses are mixed in the landing: a bug of its writer; report it"));
+                }
                 superseded = records;
             } else {
                 if self.open.as_ref().is_some_and(|open| open.response != part.response) {
                     // Kept for after the rewind, which reads this segment again.
-                    return self.abandon();
+                    return Ok(self.abandon());
                 }
                 self.open =
                     (!part.last).then(|| OpenResponse { response: part.response, partition: page.partition.clone() });
             }
         }
         let bytes = page.body.len() as u64;
-        Some(Input::Item(FedItem {
+        self.passed += records;
+        Ok(Some(Input::Item(FedItem {
             item: (superseded == 0).then(|| Box::new(page) as BoxItem),
             records: records - superseded,
             bytes,
@@ -267,7 +310,7 @@ impl LandingFeed {
             after: Advance::Landing(after),
             may_cut: self.open.is_none(),
             reservation,
-        }))
+        })))
     }
 
     fn abandon(&mut self) -> Option<Input> {

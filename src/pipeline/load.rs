@@ -1,8 +1,6 @@
 //! Landing to sink, for one shard: stages run beside the I/O, epochs are prepared, then committed.
 
-use super::epoch::{
-    Checkpoint, ConfigRecord, FORMAT, InputPosition, Owner, Prepared, check_mark, digest, roll_forward,
-};
+use super::epoch::{Checkpoint, ConfigRecord, FORMAT, InputPosition, Owner, Prepared, digest, roll_forward};
 use super::erased::{AnySink, AnyStage, AnyWriter};
 use super::events::{Event, Events};
 use super::feed::{Advance, FedItem, Feed, Input};
@@ -10,18 +8,21 @@ use super::program::{Outcome, Program};
 use super::settings::Settings;
 use super::state::StateObjects;
 use super::task::Task;
-use crate::checkpoint::chain::{Chain, Opened};
-use crate::checkpoint::{ChainId, CheckpointStore};
+use crate::checkpoint::CheckpointStore;
+use crate::checkpoint::chain::Chain;
 use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::landing::Retention;
-use crate::model::{EpochLedger, Incarnation, LandingPosition, Reject, ShardKey, StageCounts};
+use crate::landing::{LandingReader, Retention};
+use crate::model::{EpochLedger, Incarnation, Reject, ShardKey, StageCounts};
 use crate::sink::{EpochContext, Quarantine, QuarantineWriter};
 use crate::source::Reservation;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::Instrument;
+
+/// Segments without records after which the position is recorded all the same.
+const FAR_SEGMENTS: u64 = 64;
 
 /// What the load of a shard is made of.
 pub(super) struct Load {
@@ -35,84 +36,35 @@ pub(super) struct Load {
     pub retention: Option<Retention>,
     pub stages: Vec<Box<dyn AnyStage>>,
     pub config: ConfigRecord,
-    pub landed: bool,
+    /// `None` if it reads its source directly.
+    pub landing: Option<LandingReader>,
     pub events: Events,
 }
 
 /// A load that owns its chain and has finished what an earlier owner prepared.
 pub(super) struct OpenLoad {
-    load: Load,
-    chain: Chain,
-    owner: Owner,
-    newest: Option<(u64, Checkpoint)>,
+    pub load: Load,
+    pub chain: Chain,
+    pub owner: Owner,
+    pub newest: (u64, Checkpoint),
 }
 
 /// What is left when a load has ended well.
 pub(super) struct Loaded {
-    pub ledger: EpochLedger,
-    pub epochs: u64,
     chain: Chain,
     load: Load,
-    newest: Option<(u64, Checkpoint)>,
-}
-
-impl Load {
-    /// Takes the chain over and rolls the newest prepared epoch forward.
-    pub(super) async fn open(mut self) -> Result<OpenLoad> {
-        let id = ChainId::checkpoints(&self.shard);
-        let Opened { chain, newest_data } = Chain::open(Arc::clone(&self.checkpoints), id, self.env.clone()).await?;
-        let owner = Owner {
-            shard: self.shard.clone(),
-            incarnation: chain.incarnation().clone(),
-            generation: chain.generation(),
-        };
-        let newest = match newest_data {
-            Some(record) => Some((record.number, Checkpoint::decode(&self.shard, &record)?)),
-            None => None,
-        };
-        let seen = newest.as_ref().map(|(number, checkpoint)| (*number, checkpoint));
-        check_mark(self.sink.as_ref(), &owner, seen).await?;
-        let mut recovered = None;
-        if let Some((number, checkpoint)) = &newest {
-            checkpoint.config.check_identity(&self.config)?;
-            let (sink, quarantine) = (self.sink.as_ref(), self.quarantine.as_ref());
-            let new = roll_forward(&self.env, sink, quarantine, &owner, *number, checkpoint, &self.events).await?;
-            recovered = new.then_some(*number);
-            if checkpoint.config.settings != self.config.settings {
-                self.events.send(Event::ConfigChanged { shard: self.shard.clone() });
-            }
-        }
-        let refs = newest.as_ref().map(|(_, c)| c.state.as_slice()).unwrap_or_default();
-        super::state::restore(self.state.as_ref(), self.stages.iter_mut(), refs).await?;
-        self.events.send(Event::ShardOpened { shard: self.shard.clone(), generation: owner.generation, recovered });
-        let open = OpenLoad { load: self, chain, owner, newest };
-        if let (InputPosition::Landing(position), true) = (open.position(), open.load.landed) {
-            open.publish(position).await?;
-        }
-        Ok(open)
-    }
+    newest: (u64, Checkpoint),
 }
 
 impl OpenLoad {
     /// Where to go on.
     pub(super) fn position(&self) -> InputPosition {
-        match &self.newest {
-            Some((_, checkpoint)) => checkpoint.input.clone(),
-            None if self.load.landed => InputPosition::Landing(LandingPosition { segment: 1, record: 0 }),
-            None => InputPosition::Source(BTreeMap::new()),
-        }
+        self.newest.1.input.clone()
     }
 
     /// The landing that was read up to there.
     pub(super) fn landing(&self) -> Option<&Incarnation> {
-        self.newest.as_ref().and_then(|(_, checkpoint)| checkpoint.landing.as_ref())
-    }
-
-    async fn publish(&self, position: LandingPosition) -> Result<()> {
-        match &self.load.retention {
-            Some(retention) => retention.publish(&self.load.shard.pipeline, position).await,
-            None => Ok(()),
-        }
+        self.newest.1.landing.as_ref()
     }
 
     /// Loads everything that the feed gives, and commits it.
@@ -137,8 +89,7 @@ impl OpenLoad {
             in_flight: VecDeque::new(),
             epoch,
             pending: None,
-            ledger: EpochLedger::default(),
-            epochs: 0,
+            attempt: 0,
         };
         running.run().await
     }
@@ -192,7 +143,7 @@ struct Running {
     load: Load,
     chain: Chain,
     owner: Owner,
-    newest: Option<(u64, Checkpoint)>,
+    newest: (u64, Checkpoint),
     /// Everything before it has been worked on.
     position: InputPosition,
     /// The landing that the feed reads.
@@ -207,12 +158,21 @@ struct Running {
     in_flight: VecDeque<InFlight>,
     epoch: Epoch,
     pending: Option<Pending>,
-    ledger: EpochLedger,
-    epochs: u64,
+    /// Times that this owner went back: part of the name of staged files.
+    attempt: u32,
 }
 
 impl Running {
     async fn run(mut self) -> Result<Loaded> {
+        if let Err(error) = self.load_all().await {
+            return Err(self.chain.explain(error).await);
+        }
+        let Self { mut load, chain, newest, leading, ordered, .. } = self;
+        load.stages = leading.stages.into_iter().chain(ordered.into_iter().flat_map(|o| o.stages)).collect();
+        Ok(Loaded { chain, load, newest })
+    }
+
+    async fn load_all(&mut self) -> Result<()> {
         let env = self.load.env.clone();
         let ahead = env.cores() + 2;
         let mut open = true;
@@ -257,10 +217,7 @@ impl Running {
                 .with_hint("nothing is lost; run again"));
         }
         self.cut().await?;
-        self.settle().await?;
-        let Self { mut load, chain, newest, leading, ordered, ledger, epochs, .. } = self;
-        load.stages = leading.stages.into_iter().chain(ordered.into_iter().flat_map(|o| o.stages)).collect();
-        Ok(Loaded { ledger, epochs, chain, load, newest })
+        self.settle().await
     }
 
     /// Starts the leading stages on an item, beside everything else.
@@ -301,15 +258,15 @@ impl Running {
             self.ordered = Some(ordered);
             outcome = done?;
         }
-        if self.epoch.since.is_none() && (fed.records > 0 || fed.superseded > 0 || worked) {
-            self.epoch.since = Some(self.load.env.monotonic());
-        }
         self.write(outcome).await.map_err(|e| e.with("shard", &self.load.shard))?;
         self.epoch.ledger.read += fed.records;
         self.epoch.ledger.superseded += fed.superseded;
         self.epoch.bytes += fed.bytes;
         self.epoch.may_cut = fed.may_cut;
         self.position.advance(fed.after);
+        if self.epoch.since.is_none() && (fed.records > 0 || fed.superseded > 0 || worked || self.is_far()) {
+            self.epoch.since = Some(self.load.env.monotonic());
+        }
         drop(fed.reservation);
         Ok(())
     }
@@ -360,7 +317,18 @@ impl Running {
             shard: self.load.shard.clone(),
             generation: self.owner.generation,
             epoch: self.chain.next_number(),
+            attempt: self.attempt,
             env: self.load.env.clone(),
+        }
+    }
+
+    /// Whether the position alone is worth an epoch: each start reads what lies between, even where it holds no record.
+    fn is_far(&self) -> bool {
+        match (&self.position, &self.newest.1.input) {
+            (InputPosition::Landing(now), InputPosition::Landing(then)) => {
+                now.segment.saturating_sub(then.segment) >= FAR_SEGMENTS
+            }
+            _ => false,
         }
     }
 
@@ -393,7 +361,7 @@ impl Running {
         let bytes = output.as_ref().map_or(0, |o| o.bytes);
         ledger.quarantined = quarantine.as_ref().map_or(0, |q| q.records);
         ledger.check().map_err(|e| e.with("shard", &self.load.shard).with("epoch", number))?;
-        let refs = self.newest.as_ref().map(|(_, c)| c.state.as_slice()).unwrap_or_default();
+        let refs = self.newest.1.state.as_slice();
         let stages = self.leading.stages.iter_mut().chain(&mut ordered.stages);
         let state = match &self.load.state {
             Some(state) => state.save(stages, refs, number).await?,
@@ -402,7 +370,7 @@ impl Running {
         self.ordered = Some(ordered);
         // At most one uncommitted epoch: the one before must be known to be committed.
         self.settle().await?;
-        let previous = self.newest.as_ref().and_then(|(_, c)| c.marked);
+        let previous = self.newest.1.marked;
         let prepared = output.map(|o| Prepared { previous, digest: digest(&o.staged), staged: o.staged });
         let checkpoint = Checkpoint {
             format: FORMAT.to_owned(),
@@ -432,7 +400,7 @@ impl Running {
             })
         };
         self.pending = Some(Pending { number, ledger, position: checkpoint.input.clone(), commit });
-        self.newest = Some((number, checkpoint));
+        self.newest = (number, checkpoint);
         Ok(())
     }
 
@@ -449,24 +417,17 @@ impl Running {
     async fn committed(&mut self, pending: Option<Pending>, result: Result<()>) -> Result<()> {
         result?;
         let Some(Pending { number, ledger, position, .. }) = pending else { return Ok(()) };
-        if let (Some(retention), InputPosition::Landing(position)) = (&self.load.retention, position) {
-            retention.publish(&self.load.shard.pipeline, position).await?;
-        }
-        self.ledger.add(&ledger);
-        self.epochs += 1;
         self.load.events.send(Event::EpochCommitted { shard: self.load.shard.clone(), epoch: number, ledger });
-        Ok(())
+        self.load.publish(&position).await
     }
 
     /// Gives up what was staged since the last checkpoint, and goes on from there without `response`.
     async fn go_back(&mut self, response: u64) -> Result<()> {
         self.load.events.send(Event::ResponseSuperseded { shard: self.load.shard.clone() });
         self.in_flight.clear();
+        self.attempt += 1;
         let Some(mut ordered) = self.ordered.take() else { return Err(Error::bug("go back", "stages still run")) };
-        let (refs, position) = match &self.newest {
-            Some((_, checkpoint)) => (checkpoint.state.clone(), checkpoint.input.clone()),
-            None => (Vec::new(), InputPosition::Landing(LandingPosition { segment: 1, record: 0 })),
-        };
+        let Checkpoint { state: refs, input: position, .. } = self.newest.1.clone();
         self.epoch = Epoch::new(&self.leading, &ordered);
         let stages = self.leading.stages.iter_mut().chain(&mut ordered.stages);
         super::state::restore(self.load.state.as_ref(), stages, &refs).await?;
@@ -494,7 +455,7 @@ async fn settled(pending: &mut Option<Pending>) -> Result<Result<()>> {
 impl Loaded {
     /// Deletes what no recovery and no reader needs any more: boundaries first, then objects. Returns how many.
     pub(super) async fn collect(&mut self) -> Result<u64> {
-        let Some((number, checkpoint)) = &self.newest else { return Ok(0) };
+        let (number, checkpoint) = &self.newest;
         let load = &self.load;
         let mut deleted = self.chain.collect(number.saturating_sub(load.settings.kept_checkpoints)).await?;
         if let Some(state) = &load.state {

@@ -26,7 +26,9 @@ mod events;
 mod extract;
 mod feed;
 mod handoff;
+mod landed;
 mod load;
+mod open;
 mod program;
 mod report;
 mod run;
@@ -38,6 +40,7 @@ mod tests;
 
 pub use builder::{FitsSink, FitsStage, Landable, NoSink, NoSource, PipelineBuilder, SinkFor, StageFor};
 pub use events::{Event, Status};
+pub use landed::LandedPages;
 pub use report::{LandedCounts, PartitionReport, RunReport};
 pub use run::{RunControl, RunFailure, RunHandle};
 pub use settings::Settings;
@@ -61,6 +64,8 @@ pub struct Pipeline {
     sink: Arc<dyn AnySink>,
     stages: Arc<[Box<dyn builder::StageFactory>]>,
     landing: Option<Landing>,
+    /// The pipeline whose landing it loads, if that is not its own.
+    landed_by: Option<PipelineName>,
     quarantine: Option<Quarantine>,
     checkpoints: Arc<dyn CheckpointStore>,
     state: Option<(Store, ObjectPath)>,

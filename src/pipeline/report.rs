@@ -1,3 +1,4 @@
+use super::events::{Events, Status};
 use crate::landing::PartitionEnd;
 use crate::model::{EpochLedger, PartitionId, PipelineName, StopReason, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -26,14 +27,6 @@ impl LandedCounts {
         self.records += records;
         self.bytes += bytes;
         self.stored_bytes += stored_bytes;
-    }
-
-    pub(super) fn add_all(&mut self, other: &Self) {
-        self.segments += other.segments;
-        self.pages += other.pages;
-        self.records += other.records;
-        self.bytes += other.bytes;
-        self.stored_bytes += other.stored_bytes;
     }
 }
 
@@ -82,6 +75,22 @@ pub struct RunReport {
 }
 
 impl RunReport {
+    /// What `events` know of the run of a pipeline whose sink makes `promise`, from `started_at` until `now`.
+    pub(super) fn of(events: &Events, promise: &str, started_at: Timestamp, now: Timestamp, stopped: bool) -> Self {
+        let Status { landed, committed, epochs, ended } = events.status();
+        Self {
+            pipeline: events.pipeline().clone(),
+            promise: promise.to_owned(),
+            started_at,
+            ended_at: now,
+            stopped,
+            landed,
+            epochs,
+            ledger: committed,
+            partitions: ended.into_values().collect(),
+        }
+    }
+
     /// Whether every partition was read to a proven end.
     pub fn is_complete(&self) -> bool {
         !self.stopped && self.partitions.iter().all(|p| p.reason.is_complete())

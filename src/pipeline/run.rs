@@ -4,20 +4,23 @@ use super::Pipeline;
 use super::epoch::InputPosition;
 use super::erased::ReadContext;
 use super::events::{Event, Events, Status};
-use super::extract::{Extract, Extracted, ReadEnd, partitions_of, read_partitions};
+use super::extract::{Extract, ReadEnd, partitions_of, read_partitions};
 use super::feed::{Feed, LandingFeed};
-use super::handoff::handoff;
+use super::handoff::{Window, handoff};
 use super::load::{Load, Loaded, OpenLoad};
-use super::report::{PartitionReport, RunReport};
+use super::report::RunReport;
 use super::state::StateObjects;
 use super::task::Task;
 use crate::checkpoint::chain;
+use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::landing::{Landing, LandingReader, LandingWriter, PartitionEnd, Retention};
-use crate::model::{Partition, ShardKey, StopReason};
+use crate::landing::{Landing, LandingReader, LandingWriter, Retention};
+use crate::model::{Incarnation, Partition, ShardKey, Timestamp};
 use crate::source::Gate;
+use futures::future::{Either, join, select};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use tokio::task::AbortHandle;
 use tracing::Instrument;
@@ -31,7 +34,7 @@ pub struct RunFailure {
 }
 
 impl RunFailure {
-    /// The first and gravest error.
+    /// The first error, or that another instance has taken over.
     pub fn error(&self) -> &Error {
         &self.error
     }
@@ -107,9 +110,8 @@ impl RunHandle {
     /// What failed, with the report of what was committed.
     pub async fn wait(self) -> Result<RunReport, RunFailure> {
         let Self { task, control } = self;
-        let now = crate::model::Timestamp::default();
         task.await.unwrap_or_else(|error| {
-            let report = Box::new(RunReport::aborted(&control.events, now));
+            let report = Box::new(control.report());
             Err(RunFailure { error, others: Vec::new(), report })
         })
     }
@@ -121,6 +123,9 @@ pub struct RunControl {
     stop: watch::Sender<bool>,
     events: Events,
     abort: AbortHandle,
+    env: Env,
+    promise: &'static str,
+    started_at: Timestamp,
 }
 
 impl RunControl {
@@ -145,6 +150,11 @@ impl RunControl {
     pub fn abort(&self) {
         self.abort.abort();
     }
+
+    /// What was done until it was aborted.
+    fn report(&self) -> RunReport {
+        RunReport::of(&self.events, self.promise, self.started_at, self.env.now(), true)
+    }
 }
 
 impl fmt::Debug for RunControl {
@@ -159,24 +169,12 @@ impl fmt::Debug for RunHandle {
     }
 }
 
-impl RunReport {
-    fn aborted(events: &Events, at: crate::model::Timestamp) -> Self {
-        let status = events.status();
-        Self {
-            pipeline: events.pipeline().clone(),
-            promise: String::new(),
-            started_at: at,
-            ended_at: at,
-            stopped: true,
-            landed: status.landed,
-            epochs: status.epochs,
-            ledger: status.committed,
-            partitions: Vec::new(),
-        }
-    }
-}
-
 impl Pipeline {
+    /// The shard whose landing shard `number` loads.
+    fn landing_key(&self, number: u32) -> ShardKey {
+        ShardKey { pipeline: self.landed_by.as_ref().unwrap_or(&self.name).clone(), shard: number }
+    }
+
     /// Runs once: reads every partition from where it stands to its end, and commits everything.
     ///
     /// # Errors
@@ -193,9 +191,10 @@ impl Pipeline {
     pub fn start(&self) -> RunHandle {
         let (stop, stopped) = watch::channel(false);
         let events = Events::new(&self.name);
-        let run = Run { pipeline: self.clone(), stop: stopped, events: events.clone() };
+        let (env, started_at, promise) = (self.env.clone(), self.env.now(), self.sink.promise());
+        let run = Run { pipeline: self.clone(), stop: stopped, events: events.clone(), started_at };
         let task = Task::spawn("run pipeline", run.run().instrument(tracing::info_span!("run", pipeline = %self.name)));
-        let control = RunControl { stop, events, abort: task.abort_handle() };
+        let control = RunControl { stop, events, abort: task.abort_handle(), env, promise, started_at };
         RunHandle { task, control }
     }
 }
@@ -204,41 +203,20 @@ struct Run {
     pipeline: Pipeline,
     stop: watch::Receiver<bool>,
     events: Events,
-}
-
-/// What one shard gave.
-#[derive(Default)]
-struct ShardEnd {
-    extracted: Extracted,
-    loaded: Option<Loaded>,
-    errors: Vec<Error>,
+    started_at: Timestamp,
 }
 
 impl Run {
     async fn run(self) -> Result<RunReport, RunFailure> {
-        let env = self.pipeline.env.clone();
-        let started_at = env.now();
-        let mut report = RunReport::aborted(&self.events, started_at);
-        report.promise = self.pipeline.sink.promise().to_owned();
-        report.stopped = false;
-        let mut errors = Vec::new();
-        match self.shards().await {
-            Err(error) => errors.push(error),
-            Ok(ends) => {
-                for mut end in ends {
-                    report.landed.add_all(&end.extracted.landed);
-                    report.partitions.append(&mut end.extracted.partitions);
-                    errors.append(&mut end.errors);
-                    errors.append(&mut end.extracted.failures);
-                    if let Some(loaded) = end.loaded {
-                        report.epochs += loaded.epochs;
-                        report.ledger.add(&loaded.ledger);
-                    }
-                }
-            }
-        }
-        report.stopped = *self.stop.borrow();
-        report.ended_at = env.now();
+        // Past the deadline a graceful stop becomes an abort, wherever the run is: what it does ends when it is dropped.
+        let mut errors = tokio::select! {
+            biased;
+            done = self.shards() => done.unwrap_or_else(|error| vec![error]),
+            () = self.deadline() => vec![Error::cancelled("run pipeline")
+                .with_hint("the deadline of the graceful stop has passed; the next run recovers")],
+        };
+        let (promise, now, stopped) = (self.pipeline.sink.promise(), self.pipeline.env.now(), *self.stop.borrow());
+        let report = RunReport::of(&self.events, promise, self.started_at, now, stopped);
         // A take-over explains every other error of the run.
         errors.sort_by_key(|e| e.kind() != ErrorKind::Fenced);
         self.events.send(Event::RunEnded { failed: errors.first().map(Error::kind) });
@@ -249,12 +227,16 @@ impl Run {
         }
     }
 
-    async fn shards(&self) -> Result<Vec<ShardEnd>> {
+    /// Runs all shards to their end; gives what failed.
+    async fn shards(&self) -> Result<Vec<Error>> {
         let pipeline = &self.pipeline;
         let env = &pipeline.env;
         chain::probe(pipeline.checkpoints.as_ref(), env).await?;
         if let Some(landing) = &pipeline.landing {
             landing.probe(env).await?;
+            if pipeline.landed_by.is_some() {
+                self.check_shards(landing).await?;
+            }
         }
         let partitions = pipeline.source.partitions(env).await?;
         let capacity = pipeline.settings.memory_bytes;
@@ -278,28 +260,31 @@ impl Run {
             };
             // All shards are opened before any of them works: what one refuses must not be half done by others.
             let span = tracing::info_span!("shard", shard = %shard.key);
-            let load = shard.open().instrument(span.clone()).await?;
+            let load = shard.load()?.open().instrument(span.clone()).await?;
             opened.push((span, shard, load));
         }
         let run = |(span, shard, load): (tracing::Span, Shard, OpenLoad)| {
             Task::spawn("run shard", shard.run(load).instrument(span))
         };
-        let mut tasks: Vec<_> = opened.into_iter().map(run).collect();
-        let mut ends = Vec::new();
-        let mut deadline = std::pin::pin!(self.deadline());
-        for task in &mut tasks {
-            // Past the deadline a graceful stop becomes an abort: the tasks end when they are dropped.
-            let end = tokio::select! {
-                biased;
-                end = task => end,
-                () = &mut deadline => {
-                    return Err(Error::cancelled("run pipeline")
-                        .with_hint("the deadline of the graceful stop has passed; the next run recovers"));
-                }
-            };
-            ends.push(end.unwrap_or_else(|e| ShardEnd { errors: vec![e], ..ShardEnd::default() }));
+        let tasks: Vec<_> = opened.into_iter().map(run).collect();
+        let mut errors = Vec::new();
+        for task in tasks {
+            errors.extend(task.await.unwrap_or_else(|error| vec![error]));
         }
-        Ok(ends)
+        Ok(errors)
+    }
+
+    /// A landing of another pipeline with more shards than this one would be loaded in part only.
+    async fn check_shards(&self, landing: &Landing) -> Result<()> {
+        let Pipeline { settings, env, .. } = &self.pipeline;
+        let beyond = self.pipeline.landing_key(settings.shards);
+        if LandingReader::new(landing, &beyond, env).newest().await? == 0 {
+            return Ok(());
+        }
+        Err(Error::config("open pipeline", "the landing has more shards than the pipeline that loads it")
+            .with("landed", beyond)
+            .with("shards", settings.shards)
+            .with_hint("give it as many shards as the pipeline that landed"))
     }
 
     async fn deadline(&self) {
@@ -321,48 +306,28 @@ struct Shard {
 }
 
 impl Shard {
-    async fn run(self, load: OpenLoad) -> ShardEnd {
-        let mut end = ShardEnd::default();
-        let writer = match self.pipeline.landing.clone() {
-            Some(landing) => self.land_and_load(landing, load, &mut end).await,
-            None => {
-                self.load_directly(load, &mut end).await;
-                None
+    /// Runs the shard to its end; gives what failed, causes before consequences.
+    async fn run(self, load: OpenLoad) -> Vec<Error> {
+        let mut errors = Vec::new();
+        let (loaded, writer) = match self.pipeline.landing.clone() {
+            Some(landing) if self.pipeline.landed_by.is_some() => {
+                (self.load_landed(&landing, load, &mut errors).await, None)
             }
+            Some(landing) => self.land_and_load(landing, load, &mut errors).await,
+            None => (self.load_directly(load, &mut errors).await, None),
         };
-        if let (Some(loaded), true) = (&mut end.loaded, end.errors.is_empty()) {
-            let collecting = self.collect(loaded, writer).instrument(tracing::debug_span!("collect"));
+        if let (Some(mut loaded), true) = (loaded, errors.is_empty()) {
+            let collecting = self.collect(&mut loaded, writer).instrument(tracing::debug_span!("collect"));
             if let Err(error) = collecting.await {
                 self.events.send(Event::CollectionFailed { shard: self.key.clone(), error: error.to_string() });
             }
         }
-        end
-    }
-
-    /// Takes the load over, and checks that its input is the one it has read so far.
-    async fn open(&self) -> Result<OpenLoad> {
-        let load = self.load()?.open().await?;
-        let refuse = |message: &'static str, hint: &'static str| {
-            Err(Error::config("open pipeline", message).with("shard", &self.key).with_hint(hint))
-        };
-        match (&self.pipeline.landing, load.position()) {
-            (Some(landing), InputPosition::Landing(from)) => {
-                LandingReader::new(landing, &self.key, &self.cx.env).check(from, load.landing()).await?;
-                Ok(load)
-            }
-            (None, InputPosition::Source(_)) => Ok(load),
-            (Some(_), InputPosition::Source(_)) => {
-                refuse("the checkpoints are of a pipeline without a landing", "use a new pipeline name")
-            }
-            (None, InputPosition::Landing(_)) => refuse(
-                "the checkpoints are of a pipeline with a landing",
-                "put the landing back, or use a new pipeline name",
-            ),
-        }
+        errors
     }
 
     fn load(&self) -> Result<Load> {
         let pipeline = &self.pipeline;
+        let landed = pipeline.landing_key(self.key.shard);
         let env = &pipeline.env;
         let state = pipeline.state.as_ref().map(|(store, prefix)| StateObjects::new(store, prefix, &self.key));
         Ok(Load {
@@ -373,30 +338,47 @@ impl Shard {
             quarantine: pipeline.quarantine.clone(),
             checkpoints: Arc::clone(&pipeline.checkpoints),
             state: state.transpose()?,
-            retention: pipeline.landing.as_ref().map(|l| Retention::new(l, &self.key, env)),
+            retention: pipeline.landing.as_ref().map(|l| Retention::new(l, &landed, env)),
             stages: pipeline.stages.iter().map(|s| s.make()).collect(),
             config: pipeline.config.clone(),
-            landed: pipeline.landing.is_some(),
+            landing: pipeline.landing.as_ref().map(|l| LandingReader::new(l, &landed, env)),
             events: self.events.clone(),
         })
     }
 
-    async fn land_and_load(&self, landing: Landing, load: OpenLoad, end: &mut ShardEnd) -> Option<LandingWriter> {
+    async fn land_and_load(
+        &self,
+        landing: Landing,
+        load: OpenLoad,
+        errors: &mut Vec<Error>,
+    ) -> (Option<Loaded>, Option<LandingWriter>) {
         let env = &self.cx.env;
         let settings = &self.pipeline.settings;
         let InputPosition::Landing(from) = load.position() else {
-            end.errors.push(Error::bug("run shard", "a load without a landing was let through"));
-            return None;
+            errors.push(Error::bug("run shard", "a load without a landing was let through"));
+            return (None, None);
         };
         let (writer, state) = match LandingWriter::open(&landing, &self.key, env).await {
             Ok(opened) => opened,
             Err(error) => {
-                end.errors.push(error);
-                return None;
+                errors.push(error);
+                return (None, None);
             }
         };
         let incarnation = writer.incarnation().clone();
-        let (sender, receiver) = handoff(env, settings.handoff_segments, settings.handoff_patience);
+        if load.landing().is_some_and(|read| *read != incarnation) {
+            errors.push(
+                Error::corrupt("run shard", "the landing was replaced since the load was opened")
+                    .with("shard", &self.key)
+                    .with_hint("bring back the one that the load has read"),
+            );
+            return (None, None);
+        }
+        let window = Window {
+            segments: settings.handoff_segments,
+            bytes: settings.memory_bytes / (2 * u64::from(settings.shards)),
+        };
+        let (sender, receiver) = handoff(env, state.newest, window, settings.handoff_patience);
         let reader = LandingReader::new(&landing, &self.key, env);
         let feed = Feed::Landing(Box::new(LandingFeed::new(receiver, reader, from)));
         let extract = Extract {
@@ -408,67 +390,74 @@ impl Shard {
             events: self.events.clone(),
             partitions: self.partitions.clone(),
         };
-        let loading = Task::spawn("load", load.run(feed, Some(incarnation)));
+        let loading = self.loading(load, feed, Some(incarnation));
         let extracting = Task::spawn("extract", extract.run(writer, state, sender));
         let (extracted, loaded) = tokio::join!(extracting, loading);
-        match loaded.and_then(|r| r) {
-            Ok(loaded) => end.loaded = Some(loaded),
-            Err(error) => end.errors.push(error),
-        }
-        match extracted.and_then(|r| r) {
-            Ok((extracted, writer)) => {
-                end.extracted = extracted;
-                Some(writer)
-            }
-            Err(error) => {
-                end.errors.push(error);
-                None
-            }
-        }
+        let (failures, landed) = extracted.unwrap_or_else(|error| (Vec::new(), Err(error)));
+        let writer = landed.map_err(|error| errors.push(error)).ok();
+        errors.extend(failures);
+        let loaded = loaded.and_then(|r| r).map_err(|error| errors.push(error)).ok();
+        (loaded, writer)
+    }
+
+    /// Loads what another pipeline has landed, up to where its landing stands now.
+    async fn load_landed(&self, landing: &Landing, load: OpenLoad, errors: &mut Vec<Error>) -> Option<Loaded> {
+        let env = &self.cx.env;
+        let reader = LandingReader::new(landing, &self.pipeline.landing_key(self.key.shard), env);
+        let loaded = async {
+            let InputPosition::Landing(from) = load.position() else {
+                return Err(Error::bug("run shard", "a load without a landing was let through"));
+            };
+            let (incarnation, newest) = (reader.incarnation().await?, reader.newest().await?);
+            let (nothing_more, receiver) = handoff(env, newest, Window { segments: 0, bytes: 0 }, Duration::ZERO);
+            drop(nothing_more);
+            let feed = Feed::Landing(Box::new(LandingFeed::new(receiver, reader, from)));
+            self.loading(load, feed, incarnation).await?
+        };
+        loaded.await.map_err(|error| errors.push(error)).ok()
     }
 
     /// Without a landing: the source is replayable, and its positions go straight into the checkpoints.
-    async fn load_directly(&self, load: OpenLoad, end: &mut ShardEnd) {
+    async fn load_directly(&self, load: OpenLoad, errors: &mut Vec<Error>) -> Option<Loaded> {
         let InputPosition::Source(positions) = load.position() else {
-            end.errors.push(Error::bug("run shard", "a load of a landing was let through"));
-            return;
+            errors.push(Error::bug("run shard", "a load of a landing was let through"));
+            return None;
         };
         let (out, emitted) = mpsc::channel(1);
         let (ended, mut ends) = mpsc::channel::<ReadEnd>(1);
-        let loading = Task::spawn("load", load.run(Feed::Direct(emitted), None));
+        let loading = self.loading(load, Feed::Direct(emitted), None);
         let reading = async {
             let (out, ended) = (out, ended);
             let parallel = self.pipeline.settings.parallel_partitions;
             let source = &self.pipeline.source;
             read_partitions(source, &self.cx, self.partitions.clone(), &positions, parallel, &out, &ended).await;
         };
-        let mut extracted = Extracted::default();
         let noting = async {
-            while let Some(ReadEnd { partition, result }) = ends.recv().await {
-                let reason = result.unwrap_or_else(|error| {
-                    let reason = StopReason::Failed(error.to_string());
-                    extracted.failures.push(error);
-                    reason
-                });
-                self.events.send(Event::PartitionEnded {
-                    shard: self.key.clone(),
-                    partition: partition.clone(),
-                    reason: reason.clone(),
-                });
-                extracted.partitions.push(PartitionReport::of(&PartitionEnd {
-                    partition,
-                    reason,
-                    pages: 0,
-                    records: 0,
-                }));
+            while let Some(end) = ends.recv().await {
+                end.note(&self.key, &self.events, errors);
             }
         };
-        let ((), (), loaded) = tokio::join!(reading, noting, loading);
-        end.extracted = extracted;
-        match loaded.and_then(|r| r) {
-            Ok(loaded) => end.loaded = Some(loaded),
-            Err(error) => end.errors.push(error),
-        }
+        let loaded = {
+            let reads = std::pin::pin!(join(reading, noting));
+            match select(loading, reads).await {
+                Either::Left((Ok(Ok(loaded)), reads)) => {
+                    reads.await;
+                    Ok(loaded)
+                }
+                // A load that fails ends the reads with it: they may be waiting for their server for an hour.
+                Either::Left((loaded, _)) => loaded.and_then(|r| r),
+                Either::Right((_, loading)) => loading.await.and_then(|r| r),
+            }
+        };
+        loaded.map_err(|error| errors.push(error)).ok()
+    }
+
+    fn loading(&self, load: OpenLoad, feed: Feed, landing: Option<Incarnation>) -> Task<Result<Loaded>> {
+        let shard = self.key.clone();
+        Task::spawn("load", async move {
+            // Told at once: the extract may go on for hours.
+            load.run(feed, landing).await.inspect_err(|error| tracing::error!(%shard, %error, "the load has stopped"))
+        })
     }
 
     async fn collect(&self, loaded: &mut Loaded, writer: Option<LandingWriter>) -> Result<()> {

@@ -27,7 +27,8 @@ pub struct Settings {
     pub epoch_records: u64,
     /// An epoch is cut when its first record is this old. Default 60 s.
     pub epoch_age: Duration,
-    /// Segments that wait in memory between extract and load, in a shard. Default 4.
+    /// Segments that wait in memory between extract and load, in a shard; at most half of its share of `memory_bytes`
+    /// waits: what does not fit is read from the landing again. Default 4.
     pub handoff_segments: u64,
     /// When the load makes no progress for this long, extraction stops waiting for it: the load then reads from the
     /// landing until it has caught up. Default 2 s.

@@ -7,6 +7,7 @@ use crate::model::ShardKey;
 use crate::store::{ObjectPath, Store};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
+use std::collections::HashSet;
 
 /// Where the states of the stages of a shard are kept.
 #[derive(Clone, Debug)]
@@ -28,7 +29,7 @@ impl StateObjects {
         let damaged = |what: &'static str| {
             Error::corrupt("restore state", what)
                 .with("object", &reference.path)
-                .with_hint("restore it from a backup, or start over under a new pipeline name: the landing replays")
+                .with_hint("restore it from a backup; or load the landing again under this name, with a new folder of checkpoints and an empty destination")
         };
         let path = self.folder.join(&reference.path)?;
         let bytes =
@@ -84,6 +85,18 @@ impl StateObjects {
     }
 }
 
+/// Checks that every state has a stage that takes it up: what no stage takes would be forgotten in silence.
+pub(super) fn check<'a>(stages: impl Iterator<Item = &'a mut Box<dyn AnyStage>>, refs: &[StateRef]) -> Result<()> {
+    let remember: HashSet<String> =
+        stages.filter_map(|stage| stage.state().is_some().then(|| stage.name().to_owned())).collect();
+    match refs.iter().find(|reference| !remember.contains(&reference.stage)) {
+        Some(lost) => Err(Error::config("restore state", "no stage of the pipeline takes up a state that was kept")
+            .with("stage", &lost.stage)
+            .with_hint("put the stage back under this name, or start over under a new pipeline name")),
+        None => Ok(()),
+    }
+}
+
 /// Gives each stage the state that a checkpoint names; without state objects, every stage begins afresh.
 pub(super) async fn restore(
     objects: Option<&StateObjects>,
@@ -100,10 +113,6 @@ pub(super) async fn restore(
         }
         if let Some(state) = stage.state() {
             state.restore(parts).map_err(|e| e.with("stage", name))?;
-        } else if !parts.is_empty() {
-            return Err(Error::config("restore state", "a stage with state became one without")
-                .with("stage", name)
-                .with_hint("put the stage back, or start over under a new pipeline name"));
         }
     }
     Ok(())

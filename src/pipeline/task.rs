@@ -1,6 +1,6 @@
 //! A spawned task that ends with its owner.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -29,12 +29,7 @@ impl<T> Future for Task<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let operation = self.operation;
-        Pin::new(&mut self.handle).poll(cx).map(|joined| {
-            joined.map_err(|e| match e.try_into_panic() {
-                Ok(panic) => crate::env::panicked(operation, panic.as_ref()),
-                Err(_) => Error::cancelled(operation),
-            })
-        })
+        Pin::new(&mut self.handle).poll(cx).map(|joined| joined.map_err(|e| crate::env::not_joined(operation, e)))
     }
 }
 

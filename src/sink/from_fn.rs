@@ -117,7 +117,7 @@ mod tests {
             }
         });
         let shard = ShardKey { pipeline: PipelineName::new("p").expect("valid"), shard: 0 };
-        let context = EpochContext { shard, generation: 1, epoch: 1, env: Env::system() };
+        let context = EpochContext { shard, generation: 1, epoch: 1, attempt: 0, env: Env::system() };
         let mut writer = sink.open(context).await.expect("opens");
         writer.write(Rows(vec![1, 2])).await.expect("delivers");
         assert!(writer.write(Rows(vec![13])).await.is_err());

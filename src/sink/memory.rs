@@ -205,7 +205,7 @@ mod tests {
     }
 
     async fn stage(sink: &Sunk, generation: u64, epoch: u64, rows: &[u64]) -> MemoryStaged {
-        let context = EpochContext { shard: shard(), generation, epoch, env: Env::system() };
+        let context = EpochContext { shard: shard(), generation, epoch, attempt: 0, env: Env::system() };
         let mut writer = sink.open(context).await.expect("opens");
         for row in rows {
             writer.write(Rows(vec![*row])).await.expect("writes");

@@ -91,6 +91,9 @@ pub struct EpochContext {
     pub generation: u64,
     /// The number that the epoch's checkpoint will have.
     pub epoch: u64,
+    /// How often this owner has given up what it had staged and begun again. Part of the name of staged files too: what
+    /// was given up may still be on its way, and must not get under the name of what is staged in its place.
+    pub attempt: u32,
     /// Time, randomness, CPU.
     pub env: Env,
 }

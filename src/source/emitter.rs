@@ -53,12 +53,17 @@ pub struct Emission<I> {
     pub position: Option<PositionValue>,
     /// The memory it holds.
     pub reservation: Reservation,
+    /// Of a part: keeps the parts of other responses out until this one has its place in the shard's order.
+    pub(crate) pass: Option<Pass>,
 }
 
 /// Lets one response at a time be handed over in parts: shared by the reads of a shard, so that the parts of different
 /// responses never mix in its landing.
 #[derive(Clone, Debug, Default)]
 pub struct Gate(Arc<Mutex<()>>);
+
+/// Who is through the gate. It is free again when the read and all parts on their way have let go of it.
+pub(crate) type Pass = Arc<OwnedMutexGuard<()>>;
 
 /// Takes the items of one read, with backpressure: `emit` waits while the pipeline is full.
 pub struct Emitter<I, P> {
@@ -69,7 +74,7 @@ pub struct Emitter<I, P> {
     stop: watch::Receiver<bool>,
     held: Reservation,
     gate: Gate,
-    passed: Option<OwnedMutexGuard<()>>,
+    passed: Option<Pass>,
     position: PhantomData<fn(P)>,
 }
 
@@ -162,7 +167,7 @@ impl<I: Item, P: Position> Emitter<I, P> {
             self.passed = Some(tokio::select! {
                 biased;
                 () = stopped(&mut self.stop) => return Err(Error::cancelled("emit part")),
-                passed = gate.lock_owned() => passed,
+                passed = gate.lock_owned() => Arc::new(passed),
             });
         }
         self.send(Some(item), None).await
@@ -193,7 +198,8 @@ impl<I: Item, P: Position> Emitter<I, P> {
             self.held.shrink_to(bytes);
         }
         let reservation = if item.is_some() { std::mem::take(&mut self.held) } else { Reservation::none() };
-        let emission = Emission { partition: self.partition.clone(), item, position, reservation };
+        let pass = self.passed.clone();
+        let emission = Emission { partition: self.partition.clone(), item, position, reservation, pass };
         tokio::select! {
             biased;
             () = stopped(&mut self.stop) => Err(Error::cancelled("emit")),
@@ -265,11 +271,13 @@ mod tests {
         let mut waiting = std::pin::pin!(two.emit_part(Rows(vec![2])));
         assert!(futures::poll!(waiting.as_mut()).is_pending());
         one.emit(Rows(vec![1]), &RowsRead(2)).await.expect("last part");
-        waiting.await.expect("its turn");
         let mut order = Vec::new();
-        while let Ok(emission) = emitted.try_recv() {
-            order.extend(emission.item.map(|rows| rows.0[0]));
+        for _ in 0..2 {
+            assert!(futures::poll!(waiting.as_mut()).is_pending(), "parts are on their way");
+            order.extend(emitted.recv().await.and_then(|e| e.item).map(|rows| rows.0[0]));
         }
+        waiting.await.expect("its turn");
+        order.extend(emitted.recv().await.and_then(|e| e.item).map(|rows| rows.0[0]));
         assert_eq!(order, [1, 1, 2]);
     }
 }

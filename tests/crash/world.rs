@@ -94,7 +94,7 @@ pub struct World {
 impl World {
     pub fn new(shape: Shape) -> Self {
         let mut first = Script::new(shape.partitions, shape.pages, 6);
-        first.parts = shape.parts.then(|| "p0".to_owned());
+        first.parts = if shape.parts { vec!["p0".to_owned()] } else { Vec::new() };
         if shape.parquet {
             let lines = first.partitions.iter_mut().flat_map(|(_, pages)| pages.iter_mut().flatten());
             lines.for_each(|line| *line = json(line));

@@ -1,13 +1,14 @@
+use crate::odd::{Configured, Odd, Oddity};
 use crate::support::{Once, Script, World, parse};
 use landfall::checkpoint::{MemoryCheckpoints, StoreCheckpoints};
 use landfall::landing::Landing;
-use landfall::model::Rows;
-use landfall::pipeline::Pipeline;
-use landfall::sink::{MemorySink, MemoryTable};
+use landfall::model::{Page, Rows};
+use landfall::pipeline::{Event, Pipeline, PipelineBuilder};
+use landfall::sink::{MemorySink, MemoryTable, Quarantine};
 use landfall::source::{ComponentConfig, IterSource};
-use landfall::stage::{Output, Stage, StageState};
+use landfall::stage::{Output, Stage, StageState, from_fn};
 use landfall::store::Store;
-use landfall::testkit::test_env;
+use landfall::testkit::{Conditionless, test_env};
 use landfall::{Error, ErrorKind, Result};
 
 #[test]
@@ -23,6 +24,7 @@ fn does_not_build_without_what_it_needs() {
 
     let homeless = Pipeline::named("x")
         .source(world.script.clone())
+        .source_is_replayable()
         .stage(parse())
         .stage(Once::default())
         .sink(MemorySink::new(&world.table))
@@ -30,6 +32,32 @@ fn does_not_build_without_what_it_needs() {
         .build();
     let error = homeless.expect_err("the state has no place");
     assert!(error.to_string().contains("once"), "{error}");
+}
+
+#[tokio::test]
+async fn pages_are_exactly_once_with_a_landing_or_a_source_that_replays() {
+    let world = World::new(Script::new(1, 3, 10));
+    let unlanded = || Pipeline::named("numbers").source(world.script.clone());
+    let rest = |builder: PipelineBuilder<Script, Page>| {
+        builder
+            .stage(parse())
+            .sink(MemorySink::new(&world.table))
+            .quarantine(Quarantine::in_store(&world.store, "quarantine").expect("a name"))
+            .checkpoints(StoreCheckpoints::new(&world.store, "state").expect("a name"))
+            .env(world.env.clone())
+    };
+    let error = rest(unlanded()).build().expect_err("an API cannot be read twice");
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.to_string().contains(".land("), "{error}");
+    rest(unlanded()).build_at_least_once().expect("it claims less");
+    rest(unlanded().source_is_replayable()).build().expect("it can be read twice");
+
+    // Not even then in parts: an epoch could end in the middle of a response.
+    let parts = Script { parts: vec!["p0".into()], ..world.script.clone() };
+    let parts = rest(Pipeline::named("numbers").source(parts).source_is_replayable());
+    let failure = parts.build().expect("types do not tell").run().await.expect_err("parts need a landing");
+    assert_eq!(failure.error().kind(), ErrorKind::Config, "{failure}");
+    assert!(world.rows().is_empty());
 }
 
 #[test]
@@ -110,14 +138,146 @@ fn asks_before_it_compares_records_over_several_shards() {
 
 #[tokio::test]
 async fn a_change_of_identity_is_refused_and_nothing_is_touched() {
-    let mut world = World::new(Script::new(2, 2, 10));
-    world.pipeline().run().await.expect("no faults");
-    let before = world.rows();
+    let mut world = World::new(Script::new(2, 40, 10));
+    let running = world.pipeline().start();
+    let mut events = running.events();
+    while let Ok(event) = events.recv().await {
+        if matches!(event, Event::EpochCommitted { .. }) {
+            break;
+        }
+    }
     world.settings.shards = 2;
     let failure = world.pipeline().run().await.expect_err("shards are identity");
     assert_eq!(failure.error().kind(), ErrorKind::Config);
     assert!(failure.to_string().contains("shards"), "{failure}");
-    assert_eq!(world.rows(), before);
+    running.wait().await.expect("a start that is refused leaves the running instance alone");
+    world.assert_exact().await;
+}
+
+/// Landed positions outlive a run that never comes to its first epoch.
+#[tokio::test]
+async fn a_change_of_identity_is_refused_even_before_the_first_epoch() {
+    let mut world = World::new(Script::new(2, 6, 10));
+    world.settings.epoch_records = 1_000;
+    let by = |field: &str| ComponentConfig::none().with_identity(field.into());
+    let hanging = Odd(world.script.clone(), Oddity::Hangs);
+    let handle = world.builder_of(Configured(hanging, by("updated_at"))).build().expect("complete").start();
+    let mut events = handle.events();
+    while let Ok(event) = events.recv().await {
+        if matches!(event, Event::SegmentLanded { .. }) {
+            break;
+        }
+    }
+    handle.abort();
+    drop(handle);
+    assert!(world.rows().is_empty());
+    let failure =
+        world.builder_of(Configured(world.script.clone(), by("created_at"))).build().expect("complete").run().await;
+    let failure = failure.expect_err("what was landed follows the other field");
+    assert_eq!(failure.error().kind(), ErrorKind::Config);
+    assert!(failure.to_string().contains("created_at"), "{failure}");
+    let put_back = world.builder_of(Configured(world.script.clone(), by("updated_at"))).build().expect("complete");
+    put_back.run().await.expect("nothing was touched");
+    world.assert_exact().await;
+}
+
+#[tokio::test]
+async fn a_change_of_the_dedup_key_is_refused_and_a_change_of_settings_is_told() {
+    let world = World::new(Script::new(1, 3, 10));
+    let with = |key: &'static str, settings: u64| {
+        let config = ComponentConfig::none().with_settings(settings.into());
+        Pipeline::named("numbers")
+            .source(Configured(world.script.clone(), config))
+            .land(Landing::in_store(&world.raw, "raw").expect("a name"))
+            .stage(parse())
+            .stage(Once::by(key))
+            .sink(MemorySink::new(&world.table))
+            .quarantine(Quarantine::in_store(&world.store, "quarantine").expect("a name"))
+            .checkpoints(StoreCheckpoints::new(&world.store, "state").expect("a name"))
+            .env(world.env.clone())
+            .build()
+            .expect("complete")
+    };
+    let changes = async |pipeline: Pipeline| {
+        let handle = pipeline.start();
+        let mut events = handle.events();
+        let done = handle.wait().await;
+        let mut changed = 0;
+        while let Ok(event) = events.try_recv() {
+            changed += u64::from(matches!(event, Event::ConfigChanged { .. }));
+        }
+        done.map(|_| changed)
+    };
+    assert_eq!(changes(with("id", 1)).await.expect("no faults"), 0);
+    assert_eq!(changes(with("id", 1)).await.expect("no faults"), 0);
+    assert_eq!(changes(with("id", 2)).await.expect("it is no identity"), 1);
+    let failure = changes(with("name", 1)).await.expect_err("the key is identity");
+    assert_eq!(failure.error().kind(), ErrorKind::Config);
+    assert!(failure.to_string().contains("once"), "{failure}");
+    world.assert_exact().await;
+}
+
+#[tokio::test]
+async fn a_state_that_no_stage_takes_up_is_refused() {
+    let world = World::new(Script::new(1, 3, 10));
+    world.pipeline().run().await.expect("no faults");
+    let forgetful = Pipeline::named("numbers")
+        .source(world.script.clone())
+        .land(Landing::in_store(&world.raw, "raw").expect("a name"))
+        .stage(parse())
+        .stage(from_fn("once", |rows: Rows<u64>, out: &mut Output<Rows<u64>>| {
+            out.emit(rows);
+            Ok(())
+        }))
+        .sink(MemorySink::new(&world.table))
+        .quarantine(Quarantine::in_store(&world.store, "quarantine").expect("a name"))
+        .checkpoints(StoreCheckpoints::new(&world.store, "state").expect("a name"))
+        .env(world.env.clone());
+    let failure = forgetful.build().expect("complete").run().await.expect_err("it would forget what it has seen");
+    assert_eq!(failure.error().kind(), ErrorKind::Config);
+    assert!(failure.to_string().contains("once"), "{failure}");
+    world.pipeline().run().await.expect("put back");
+}
+
+#[tokio::test]
+async fn rejects_whose_quarantine_is_gone_are_not_left_behind() {
+    let world = World::new(Script::new(1, 1, 11));
+    world.pipeline().run().await.expect("no faults");
+    for moved in [None, Some("elsewhere")] {
+        let mut without = Pipeline::named("numbers")
+            .source(world.script.clone())
+            .land(Landing::in_store(&world.raw, "raw").expect("a name"))
+            .stage(parse())
+            .stage(Once::default())
+            .sink(MemorySink::new(&world.table))
+            .checkpoints(StoreCheckpoints::new(&world.store, "state").expect("a name"))
+            .env(world.env.clone());
+        if let Some(folder) = moved {
+            without = without.quarantine(Quarantine::in_store(&world.store, folder).expect("a name"));
+        }
+        let failure = without.build().expect("complete").run().await.expect_err("the rejects are in the other one");
+        assert_eq!(failure.error().kind(), ErrorKind::Config, "{failure}");
+        assert!(failure.to_string().contains("quarantine"), "{failure}");
+    }
+    world.assert_exact().await;
+}
+
+#[tokio::test]
+async fn a_store_that_ignores_conditions_is_refused_before_the_source_is_asked() {
+    for at in ["raw", "state"] {
+        let mut world = World::new(Script::new(1, 3, 10));
+        let careless = Store::new(Conditionless::new(&world.store));
+        if at == "raw" {
+            world.raw = careless;
+        } else {
+            world.store = careless;
+        }
+        let odd = Odd(world.script.clone(), Oddity::HangsAtStart);
+        let failure = world.builder_of(odd).build().expect("complete").run().await.expect_err("not safe");
+        assert_eq!(failure.error().kind(), ErrorKind::Config, "{failure}");
+        assert!(failure.to_string().contains("condition"), "{failure}");
+        assert_eq!(world.script.requests.load(std::sync::atomic::Ordering::SeqCst), 0);
+    }
 }
 
 #[tokio::test]
@@ -150,6 +310,7 @@ async fn a_rejected_record_without_a_quarantine_stops_the_pipeline() {
     let world = World::new(Script::new(1, 3, 10));
     let pipeline = Pipeline::named("numbers")
         .source(world.script.clone())
+        .source_is_replayable()
         .stage(parse())
         .sink(MemorySink::new(&world.table))
         .checkpoints(StoreCheckpoints::new(&world.store, "state").expect("a name"))
@@ -190,4 +351,23 @@ async fn a_replaced_landing_is_refused_however_long_it_is() {
         world.pipeline().run().await.expect("put back");
         world.assert_exact().await;
     }
+}
+
+/// A shard that nobody loads would be lost in silence.
+#[tokio::test]
+async fn a_second_load_needs_as_many_shards_as_were_landed() {
+    let mut world = World::new(Script::new(6, 2, 10));
+    world.settings.shards = 3;
+    world.pipeline().run().await.expect("no faults");
+    let table = MemoryTable::<Rows<u64>>::new();
+    let fewer = Pipeline::named("again")
+        .landing_of("numbers", Landing::in_store(&world.raw, "raw").expect("a name"))
+        .stage(parse())
+        .sink(MemorySink::new(&table))
+        .checkpoints(StoreCheckpoints::new(&world.store, "state").expect("a name"))
+        .env(world.env.clone());
+    let failure = fewer.build().expect("it is not looked at").run().await.expect_err("two shards are missing");
+    assert_eq!(failure.error().kind(), ErrorKind::Config);
+    assert!(failure.to_string().contains("shards"), "{failure}");
+    assert!(table.rows().is_empty());
 }

@@ -6,6 +6,7 @@ mod support;
 
 mod guards;
 mod observed;
+mod odd;
 mod resume;
 mod run;
 mod shutdown;

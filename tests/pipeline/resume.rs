@@ -25,7 +25,7 @@ async fn an_aborted_run_is_finished_by_the_next() {
 async fn parts_of_a_response_that_broke_off_are_never_loaded() {
     for broken in 1..3 {
         let mut world = World::new(Script::new(2, 6, 10));
-        world.script.parts = Some("p0".into());
+        world.script.parts = vec!["p0".into()];
         world.script.broken.store(broken, Ordering::SeqCst);
         for _ in 0..broken {
             world.pipeline().run().await.expect_err("it breaks off");
@@ -40,7 +40,7 @@ async fn parts_of_a_response_that_broke_off_are_never_loaded() {
 #[tokio::test]
 async fn parts_that_a_killed_process_left_are_superseded_by_the_next_one() {
     let mut world = World::new(Script::new(1, 6, 10));
-    world.script.parts = Some("p0".into());
+    world.script.parts = vec!["p0".into()];
     world.script.stalled.store(true, Ordering::SeqCst);
     let handle = world.pipeline().start();
     let mut events = handle.events();

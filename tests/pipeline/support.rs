@@ -23,8 +23,8 @@ pub type Line = String;
 #[derive(Clone, Debug)]
 pub struct Script {
     pub partitions: Vec<(String, Vec<Vec<Line>>)>,
-    /// Pages of this partition come as one response in parts; the first `broken` tries of it break off.
-    pub parts: Option<String>,
+    /// Pages of these partitions come as one response in parts; the first `broken` tries of one break off.
+    pub parts: Vec<String>,
     pub broken: Arc<AtomicU64>,
     /// Before the last of the parts, the server says nothing more.
     pub stalled: Arc<AtomicBool>,
@@ -49,7 +49,13 @@ impl Script {
                 (format!("p{p}"), pages)
             })
             .collect();
-        Self { partitions, parts: None, broken: Arc::default(), stalled: Arc::default(), requests: Arc::default() }
+        Self {
+            partitions,
+            parts: Vec::new(),
+            broken: Arc::default(),
+            stalled: Arc::default(),
+            requests: Arc::default(),
+        }
     }
 
     /// The numbers that must be in the destination, each once, sorted.
@@ -129,7 +135,7 @@ impl Script {
         let page = |lines: &[Line]| {
             Page::new(partition.id.clone(), lines.join("\n"), lines.len() as u64, Timestamp::from_micros(1))
         };
-        if self.parts.as_ref() == Some(&partition.id.0) && from.is_none() {
+        if self.parts.contains(&partition.id.0) && from.is_none() {
             let response = env.random();
             let breaks = self.broken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok();
             for (index, lines) in pages.iter().enumerate() {
@@ -181,6 +187,14 @@ pub fn parse() -> FnStage<Page, Rows<u64>, impl FnMut(Page, &mut Output<Rows<u64
 pub struct Once {
     seen: HashSet<u64>,
     new: Vec<u64>,
+    /// What it calls its key.
+    key: &'static str,
+}
+
+impl Once {
+    pub fn by(key: &'static str) -> Self {
+        Self { key, ..Self::default() }
+    }
 }
 
 impl Stage for Once {
@@ -192,7 +206,7 @@ impl Stage for Once {
     }
 
     fn config(&self) -> Result<ComponentConfig> {
-        Ok(ComponentConfig::none().with_identity("number".into()))
+        Ok(ComponentConfig::none().with_identity(self.key.into()))
     }
 
     fn fork(&self) -> Option<Self> {
@@ -256,10 +270,18 @@ impl World {
         Self { raw: store.clone(), store, table: MemoryTable::new(), script, settings, env: test_env(1) }
     }
 
-    /// A pipeline named `numbers` over this world, up to its sink.
+    /// A pipeline named `numbers` over this world.
     pub fn builder(&self) -> PipelineBuilder<Script, Rows<u64>, MemorySink<Rows<u64>>> {
+        self.builder_of(self.script.clone())
+    }
+
+    /// The same over another source.
+    pub fn builder_of<S: Source<Item = Page>>(
+        &self,
+        source: S,
+    ) -> PipelineBuilder<S, Rows<u64>, MemorySink<Rows<u64>>> {
         Pipeline::named("numbers")
-            .source(self.script.clone())
+            .source(source)
             .land(Landing::in_store(&self.raw, "raw").expect("a name").segment_bytes(64))
             .stage(parse())
             .stage(Once::default())

@@ -165,6 +165,18 @@ impl Chain {
         done
     }
 
+    /// What an error that came up under this owner is: what a newer owner has moved on or collected looks like damage to
+    /// an older one, so `Corrupt` becomes `Fenced` where the chain has gone on without this owner. Any other stays.
+    pub async fn explain(&self, error: Error) -> Error {
+        if error.kind() != ErrorKind::Corrupt {
+            return error;
+        }
+        match self.check_owned().await {
+            Err(fenced) if fenced.kind() == ErrorKind::Fenced => fenced.with_source(error),
+            _ => error,
+        }
+    }
+
     /// The number that the next record will have.
     pub fn next_number(&self) -> u64 {
         self.head.record.number.saturating_add(1)
@@ -241,6 +253,17 @@ impl Chain {
         }
         self.head = head;
         Ok(number)
+    }
+
+    async fn check_owned(&self) -> Result<()> {
+        let number = self.next_number();
+        if let Some(bytes) = self.access.read_raw(number).await? {
+            // An append of this owner in doubt may have written it.
+            if Record::decode(&self.access.id, number, &bytes)?.nonce != self.claim.nonce {
+                return Err(fenced(&self.access, number));
+            }
+        }
+        counts(&self.access, number).await
     }
 
     fn sound(&self) -> Result<()> {

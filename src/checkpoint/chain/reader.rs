@@ -39,4 +39,12 @@ impl ChainReader {
     pub async fn newest(&self) -> Result<Option<Record>> {
         Ok(self.access.find_head().await?.map(|head| head.record))
     }
+
+    /// The newest data record; `None` if there is none.
+    ///
+    /// # Errors
+    /// `Corrupt` if the chain is damaged.
+    pub async fn newest_data(&self) -> Result<Option<Record>> {
+        Ok(self.access.find_head_and_data().await?.1)
+    }
 }

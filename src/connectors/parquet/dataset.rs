@@ -12,11 +12,12 @@ use crate::sink::{
     CommitDecision, CommitOutcome, CommitRequest, EpochContext, IdempotentApply, Mark, Sink, decide_commit,
 };
 use crate::source::ComponentConfig;
-use crate::store::{Created, ObjectPath, Store};
+use crate::store::{Created, ObjectPath, Store, probe};
 use async_trait::async_trait;
 use serde_json::json;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::OnceCell;
 
 /// Times that a commit is decided anew before it gives up in doubt.
 const ATTEMPTS: usize = 5;
@@ -46,6 +47,8 @@ pub struct ParquetDataset {
     pub(super) folder: Folder,
     pub(super) options: Options,
     seen: Arc<Mutex<Seen>>,
+    /// Whether the store was found to keep conditions: the commit objects rest on them.
+    probed: Arc<OnceCell<()>>,
 }
 
 /// What this process knows of the dataset.
@@ -76,7 +79,7 @@ impl ParquetDataset {
     pub fn in_store(store: &Store, prefix: &str) -> Result<Self> {
         let prefix = ObjectPath::parse(prefix)?;
         let folder = Folder { store: store.clone(), prefix };
-        Ok(Self { folder, options: Options::default(), seen: Arc::default() })
+        Ok(Self { folder, options: Options::default(), seen: Arc::default(), probed: Arc::default() })
     }
 
     /// Splits rows by the values of these columns, which then are not in the files but in the names of their folders
@@ -258,6 +261,8 @@ impl Sink for ParquetDataset {
     }
 
     async fn open(&self, epoch: EpochContext) -> Result<ParquetWriter> {
+        let Folder { store, prefix } = &self.folder;
+        self.probed.get_or_try_init(|| probe(store, prefix, &epoch.env)).await?;
         if !self.seen().shards.get(&epoch.shard).is_some_and(|s| s.checked) {
             self.check_commits(&epoch.shard).await?;
             self.seen().shards.entry(epoch.shard.clone()).or_default().checked = true;
@@ -313,6 +318,7 @@ pub(super) struct Layout {
     pub(super) shard: ShardKey,
     pub(super) generation: u64,
     pub(super) epoch: u64,
+    pub(super) attempt: u32,
 }
 
 impl Layout {
@@ -327,9 +333,9 @@ impl Layout {
     }
 
     pub(super) fn staged(&self, number: u64) -> String {
-        let Self { shard, generation, epoch, .. } = self;
+        let Self { shard, generation, epoch, attempt, .. } = self;
         // Not `.parquet`: readers that list by a pattern may not skip the folder.
-        format!("{}/g{generation:010}/{epoch:020}-{number:04}.staged", Self::staged_folder(shard))
+        format!("{}/g{generation:010}/{epoch:020}-{attempt:04}-{number:04}.staged", Self::staged_folder(shard))
     }
 
     pub(super) fn staged_path(&self, number: u64) -> Result<ObjectPath> {

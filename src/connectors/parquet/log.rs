@@ -99,7 +99,7 @@ impl Folder {
         }
         Err(Error::corrupt("commit dataset", "a staged file is gone; nothing was committed")
             .with("file", path)
-            .with_hint("restore the file from a copy, or load the epoch again under a new pipeline name"))
+            .with_hint("restore the file from a copy; or load the landing again under this name, with a new folder of checkpoints and an empty dataset"))
     }
 
     /// Gives the files of a commit their final names, as far as they do not have them yet. Idempotent.
@@ -109,7 +109,12 @@ impl Folder {
 
     async fn publish_one(&self, file: &DataFile) -> Result<()> {
         let (staged, path) = (self.prefix.join(&file.staged)?, self.prefix.join(&file.path)?);
-        if self.store.rename(&staged, &path).await? || self.is_there(&path, file).await? {
+        if self.is_there(&path, file).await? {
+            return Ok(());
+        }
+        // No file comes into view unseen: that could not be taken back.
+        let is_staged = self.is_there(&staged, file).await?;
+        if is_staged && self.store.rename(&staged, &path).await? || self.is_there(&path, file).await? {
             return Ok(());
         }
         Err(Error::corrupt("publish dataset", "a committed file is gone")

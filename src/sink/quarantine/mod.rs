@@ -11,6 +11,7 @@ pub use writer::{QuarantineRef, QuarantineWriter};
 use super::EpochContext;
 use crate::error::{Error, Result};
 use crate::model::ShardKey;
+use crate::source::ComponentConfig;
 use crate::store::{ObjectPath, Store};
 use sha2::{Digest, Sha256};
 
@@ -33,13 +34,18 @@ impl Quarantine {
         Ok(Self { store: store.clone(), prefix: ObjectPath::parse(prefix)? })
     }
 
+    /// What it is configured to do.
+    pub fn config(&self) -> ComponentConfig {
+        ComponentConfig::none().with_settings(serde_json::json!({ "folder": self.prefix.as_str() }))
+    }
+
     /// Starts to stage the rejected records of an epoch. Nothing is written before there is one.
     ///
     /// # Errors
     /// `Config` if the names become too long.
     pub fn open(&self, epoch: &EpochContext) -> Result<QuarantineWriter> {
-        let EpochContext { shard, generation, epoch, .. } = epoch;
-        let staged = format!("{}/g{generation:010}/{epoch:020}.staged", staged_folder(shard));
+        let EpochContext { shard, generation, epoch, attempt, .. } = epoch;
+        let staged = format!("{}/g{generation:010}/{epoch:020}-{attempt:04}.staged", staged_folder(shard));
         let path = format!("{}-{:04}-{epoch:020}.ndjson", shard.pipeline, shard.shard);
         QuarantineWriter::new(self.store.clone(), &self.prefix, shard.clone(), *epoch, staged, path)
     }
@@ -53,11 +59,13 @@ impl Quarantine {
     /// Errors of the store: call it again.
     pub async fn publish(&self, records: &QuarantineRef) -> Result<()> {
         let published = self.prefix.join(&records.path)?;
-        if self.is_published(&published, records).await? {
+        if self.holds(&published, records).await? {
             return Ok(());
         }
         let staged = self.prefix.join(&records.staged)?;
-        if self.store.rename(&staged, &published).await? || self.is_published(&published, records).await? {
+        // Nothing gets its final name unseen: that could not be taken back.
+        let is_staged = self.holds(&staged, records).await?;
+        if is_staged && self.store.rename(&staged, &published).await? || self.holds(&published, records).await? {
             return Ok(());
         }
         Err(Error::corrupt("publish quarantine", "the quarantined records of a committed epoch are gone")
@@ -66,7 +74,8 @@ impl Quarantine {
             .with_hint("restore one of the two objects; nothing is decoded again by itself"))
     }
 
-    async fn is_published(&self, path: &ObjectPath, records: &QuarantineRef) -> Result<bool> {
+    /// Whether an object is there; others than the staged records under its name are an error.
+    async fn holds(&self, path: &ObjectPath, records: &QuarantineRef) -> Result<bool> {
         let Some(bytes) = self.store.get(path, None).await? else { return Ok(false) };
         if hex(&Sha256::digest(&bytes)) == records.sha256 {
             return Ok(true);

@@ -12,7 +12,7 @@ fn shard() -> ShardKey {
 }
 
 fn context(generation: u64, epoch: u64) -> EpochContext {
-    EpochContext { shard: shard(), generation, epoch, env: Env::system() }
+    EpochContext { shard: shard(), generation, epoch, attempt: 0, env: Env::system() }
 }
 
 fn reject(raw: &[u8]) -> Reject {
@@ -40,6 +40,27 @@ async fn shows_records_only_after_publishing_and_keeps_their_exact_bytes() {
     assert!(raws(&quarantine).await.is_empty());
     quarantine.publish(&staged).await.expect("publishes");
     assert_eq!(raws(&quarantine).await, bad);
+}
+
+#[tokio::test]
+async fn what_was_given_up_never_gets_under_the_name_of_what_is_staged_in_its_place() {
+    let store = Store::memory();
+    let quarantine = Quarantine::in_store(&store, "q").expect("valid");
+    let attempt = async |attempt, raw: &[u8]| {
+        let mut writer = quarantine.open(&EpochContext { attempt, ..context(1, 7) }).expect("opens");
+        writer.add("decode", reject(raw)).await.expect("adds");
+        writer.finish().await.expect("finishes").expect("has records")
+    };
+    let staged = attempt(1, b"second").await;
+    // What was given up comes late.
+    attempt(0, b"first").await;
+    quarantine.publish(&staged).await.expect("publishes");
+    assert_eq!(raws(&quarantine).await, [b"second"]);
+    // And nothing else gets the final name, even if it got the staged one.
+    let staged = stage(&quarantine, 1, 8, &[b"third"]).await;
+    stage(&quarantine, 1, 8, &[b"another"]).await;
+    assert_eq!(quarantine.publish(&staged).await.expect_err("not these").kind(), ErrorKind::Corrupt);
+    assert_eq!(raws(&quarantine).await, [b"second"]);
 }
 
 #[tokio::test]

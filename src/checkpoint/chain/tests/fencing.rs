@@ -45,6 +45,23 @@ async fn rule_3_a_fence_shuts_the_old_owner_out_at_its_next_append() {
 }
 
 #[tokio::test]
+async fn damage_that_a_take_over_explains_is_no_damage() {
+    let bench = Bench::new();
+    let old = bench.filled(3).await;
+    let damage = || Error::corrupt("read segment", "it is gone");
+    assert_eq!(old.explain(damage()).await.kind(), ErrorKind::Corrupt, "nobody has taken over");
+    let mut new = bench.open().await.chain;
+    assert_eq!(old.explain(damage()).await.kind(), ErrorKind::Fenced);
+    let other = Error::unavailable("read segment", "no route");
+    assert_eq!(old.explain(other).await.kind(), ErrorKind::Unavailable);
+    for number in 5..9 {
+        new.append(payload(number)).await.expect("owns it");
+    }
+    new.collect(7).await.expect("owns it");
+    assert_eq!(old.explain(damage()).await.kind(), ErrorKind::Fenced, "nor if the fence was collected");
+}
+
+#[tokio::test]
 async fn rule_3_an_older_owner_that_was_quicker_is_stepped_over_with_its_data() {
     let bench = Bench::new();
     let mut old = bench.filled(3).await;

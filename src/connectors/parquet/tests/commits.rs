@@ -173,3 +173,14 @@ fn reads_the_first_format_and_refuses_a_newer_one() {
     let newer = Bytes::from(String::from_utf8_lossy(FROZEN).replace("\"version\":1", "\"version\":2"));
     assert_eq!(DatasetCommit::decode(&shard, 2, &newer).expect_err("newer").kind(), ErrorKind::Config);
 }
+
+#[tokio::test]
+async fn a_store_that_ignores_conditions_is_refused_before_anything_is_staged() {
+    let inner = Store::memory();
+    let store = Store::new(Conditionless::new(&inner));
+    let dataset = ParquetDataset::in_store(&store, PREFIX).expect("valid");
+    let error = dataset.open(context(1, 1)).await.expect_err("no commit would be safe");
+    assert_eq!(error.kind(), ErrorKind::Config);
+    let left = inner.list(&ObjectPath::parse(PREFIX).expect("valid")).await.expect("lists");
+    assert!(left.is_empty(), "{left:?}");
+}

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::model::{Incarnation, PipelineName, ShardKey};
 use crate::sink::{CommitOutcome, CommitRequest, EpochContext, Mark, Sink, Writer};
 use crate::store::{ObjectPath, Store};
-use crate::testkit::{Faults, Mode, Plan, test_env};
+use crate::testkit::{Conditionless, Faults, Mode, Plan, test_env};
 use arrow::array::{AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::Int64Type;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -28,7 +28,7 @@ fn shard() -> ShardKey {
 }
 
 fn context(generation: u64, epoch: u64) -> EpochContext {
-    EpochContext { shard: shard(), generation, epoch, env: env() }
+    EpochContext { shard: shard(), generation, epoch, attempt: 0, env: env() }
 }
 
 fn dataset(store: &Store) -> ParquetDataset {
