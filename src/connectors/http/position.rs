@@ -24,6 +24,9 @@ pub struct RestPosition {
 pub(super) struct Reading {
     /// The next page.
     pub(super) at: At,
+    /// A hash of the request and the pagination that the read began with: what `at` and the counts are about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) plan: Option<u64>,
     /// The upper bound that was set when the read began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) until: Option<Timestamp>,

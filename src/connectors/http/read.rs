@@ -65,7 +65,20 @@ impl<'a> Read<'a> {
             pages: 0,
             records: 0,
         };
-        read.reading = from.reading.unwrap_or_else(|| read.beginning());
+        let plan = read.plan()?;
+        read.reading = match from.reading {
+            Some(reading) if reading.plan.is_none_or(|kept| kept == plan) => Reading { plan: Some(plan), ..reading },
+            Some(reading) => {
+                // Page 5 of 1,000 records each is not page 5 of 100.
+                tracing::warn!(
+                    partition = %partition.id, pages = reading.pages,
+                    "the request or the pagination has changed in the middle of a read, begins again"
+                );
+                read.resumed = false;
+                read.beginning(plan)
+            }
+            None => read.beginning(plan),
+        };
         let first = read.request(&read.reading.at)?;
         read.guard.request(&first.identity());
         Ok(read)
@@ -174,9 +187,16 @@ impl<'a> Read<'a> {
         Ok(request)
     }
 
-    fn beginning(&self) -> Reading {
+    fn beginning(&self, plan: u64) -> Reading {
         let until = self.rest.since.as_ref().and_then(|(since, _)| since.upper(self.env.now()));
-        Reading { until, ..Reading::default() }
+        Reading { until, plan: Some(plan), ..Reading::default() }
+    }
+
+    /// The first request without bounds, which move, and how the listing is cut into pages.
+    fn plan(&self) -> Result<u64> {
+        let first = self.rest.request(self.partition)?.identity();
+        let plan = format!("{first}\n{}", self.rest.paginate.describe());
+        Ok(xxhash_rust::xxh3::xxh3_64(plan.as_bytes()))
     }
 
     /// The position at which this read began: nothing of it counts as done.
@@ -190,7 +210,7 @@ impl<'a> Read<'a> {
         if self.rest.since.as_ref().is_some_and(|(since, _)| since.is_ordered()) {
             self.since = later(self.since.take(), self.reading.highest.take())?;
         }
-        self.reading = self.beginning();
+        self.reading = self.beginning(self.plan()?);
         self.guard = LoopGuard::new(self.guard.seed());
         let first = self.request(&self.reading.at)?;
         self.guard.request(&first.identity());

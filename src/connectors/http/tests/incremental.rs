@@ -19,6 +19,11 @@ fn since(server: &Server, since: Since) -> Rest {
     by_cursor(server).since(since.query("since")).build().expect("a source")
 }
 
+/// One page to a read.
+fn limited(server: &Server, since: Since) -> Rest {
+    by_cursor(server).since(since.query("since")).max_pages(1).build().expect("a source")
+}
+
 fn letters(brought: &Brought) -> String {
     brought.records().iter().filter_map(|r| r.chars().rev().nth(2)).collect()
 }
@@ -74,8 +79,7 @@ async fn a_kept_page_that_the_api_has_forgotten_begins_the_slice_again_once() {
         _ => script(got),
     })
     .await;
-    let limited = |since: Since| by_cursor(&server).since(since.query("since"));
-    let begun = read(&limited(Since::field("t")).max_pages(1).build().expect("a source"), None).await;
+    let begun = read(&limited(&server, Since::field("t")), None).await;
     let again = read(&since(&server, Since::field("t")), Some(begun.last_position())).await;
     assert_eq!(letters(&again), "abcde");
     assert!(again.stopped().is_complete());
@@ -87,14 +91,16 @@ async fn a_kept_page_that_the_api_has_forgotten_begins_the_slice_again_once() {
         _ => script(got),
     })
     .await;
-    let ordered = by_cursor(&server).since(Since::field("t").query("since").ordered()).max_pages(1);
-    let begun = read(&ordered.build().expect("a source"), None).await;
+    let begun = read(&limited(&server, Since::field("t").ordered()), None).await;
     let again = read(&since(&server, Since::field("t").ordered()), Some(begun.last_position())).await;
     assert_eq!(letters(&again), "bcde");
 
-    let server = Server::start(|_| Reply::status(410, "gone")).await;
+    let script = rows(&[(1, 'a'), (2, 'b'), (3, 'c')]);
+    let gone = move |got: &Got| if got.number == 0 { script(got) } else { Reply::status(410, "gone") };
+    let server = Server::start(gone).await;
+    let begun = read(&limited(&server, Since::field("t")), None).await;
     let refused = read(&since(&server, Since::field("t")), Some(begun.last_position())).await;
-    assert_eq!((refused.error().kind(), server.seen().len()), (ErrorKind::Config, 2));
+    assert_eq!((refused.error().kind(), server.seen().len()), (ErrorKind::Config, 3));
 }
 
 #[tokio::test]

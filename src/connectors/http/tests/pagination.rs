@@ -260,6 +260,28 @@ async fn a_link_to_the_page_itself_is_a_circle() {
 }
 
 #[tokio::test]
+async fn a_read_under_way_does_not_go_on_under_another_pagination_or_query() {
+    let server = Server::start(|got| {
+        let number = |name: &str| got.parameter(name).and_then(|p| p.parse::<u64>().ok());
+        let (page, size) = (number("page").expect("a page"), number("size").expect("a size"));
+        let first = (page - 1) * size;
+        let records: Vec<_> = (first..(first + size).min(40)).map(|n| n.to_string()).collect();
+        Reply::json(format!("{{\"data\":[{}],\"total\":40}}", records.join(",")))
+    })
+    .await;
+    let rest = || Rest::get(server.url("/r")).records("$.data[*]").limits(patient());
+    let by = |size| PageNumber::query("page").size("size", size).total("$.total");
+    let begun = read(&rest().paginate(by(10)).max_pages(2).build().expect("a source"), None).await;
+    let goes_on = read(&rest().paginate(by(10)).build().expect("a source"), Some(begun.last_position())).await;
+    assert_eq!(goes_on.records().len(), 20);
+    for changed in [rest().paginate(by(5)), rest().paginate(by(10)).query("kind", "new")] {
+        let again = read(&changed.build().expect("a source"), Some(begun.last_position())).await;
+        assert_eq!(again.records().len(), 40);
+        assert!(again.stopped().is_complete());
+    }
+}
+
+#[tokio::test]
 async fn limits_of_a_read_keep_the_position_for_the_next() {
     let server = Server::start(three_pages).await;
     let rest = by_cursor(&server).max_pages(1).build().expect("a source");
