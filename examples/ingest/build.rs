@@ -64,12 +64,18 @@ fn source(spec: &spec::Source) -> Result<Rest> {
         Some(Paginate::Cursor { at, query }) => source.paginate(Cursor::at(at).query(query)),
         Some(Paginate::Link) => source.paginate(LinkHeader::new()),
         Some(Paginate::NextUrl { at }) => source.paginate(NextUrl::at(at)),
-        Some(Paginate::Page { query, first, total }) => {
-            let pages = PageNumber::query(query).starting_at(*first);
-            source.paginate(match total {
-                Some(total) => pages.total(total),
-                None => pages.until_empty(),
-            })
+        Some(Paginate::Page { query, first, total, total_pages }) => {
+            let mut pages = PageNumber::query(query).starting_at(*first);
+            if let Some(total) = total {
+                pages = pages.total(total);
+            }
+            if let Some(total_pages) = total_pages {
+                pages = pages.total_pages(total_pages);
+            }
+            if total.is_none() && total_pages.is_none() {
+                pages = pages.until_empty();
+            }
+            source.paginate(pages)
         }
         Some(Paginate::Offset { query, limit_query, limit, total }) => {
             let pages = Offset::query(query).limit(limit_query, *limit);

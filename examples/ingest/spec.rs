@@ -59,12 +59,14 @@ pub(crate) enum Paginate {
     Link,
     /// The URL of the next page in the body; none means the end.
     NextUrl { at: String },
-    /// Page numbers. The total of records or pages, if the API tells it, proves the end; else an empty page does.
+    /// Page numbers. The total of records, the number of pages, or both prove the end, if the API tells them; else an empty
+    /// page does.
     Page {
         query: String,
         #[serde(default = "one")]
         first: u64,
         total: Option<String>,
+        total_pages: Option<String>,
     },
     /// Offsets, with as many records on a page as the parameter `limit_query` asks for.
     Offset { query: String, limit_query: String, limit: u64, total: Option<String> },

@@ -4,7 +4,7 @@ use super::fetch::{Fetched, Outcome};
 use super::incremental::CursorValue;
 use super::loop_guard::LoopGuard;
 use super::origin;
-use super::pagination::{Answer, At, Step, short};
+use super::pagination::{Answer, At, Step, differs};
 use super::position::{Reading, RestPosition};
 use super::request::Request;
 use super::rest::Rest;
@@ -117,9 +117,9 @@ impl<'a> Read<'a> {
                     Some(_) => self.out.emit(page, &self.at_start()).await?,
                     None => self.out.advance(&self.at_start()).await?,
                 }
-                return Err(self
-                    .circle("a page brings the same records as an earlier one", request)
-                    .with_hint("if pages may rightly be equal, say so with .allow_repeated_pages()"));
+                let error = circle("a page brings the same records as an earlier one", request)
+                    .with_hint("if pages may rightly be equal, say so with .allow_repeated_pages()");
+                return Err(self.located(error));
             }
         }
         let answer = Answer {
@@ -130,7 +130,11 @@ impl<'a> Read<'a> {
             records,
             so_far: self.reading.records + records,
         };
-        let step = self.rest.paginate.next(&self.reading.at, &answer).map_err(|e| self.located(e))?;
+        let step = match self.rest.paginate.next(&self.reading.at, &answer) {
+            Ok(step) => step,
+            Err(error) if error.kind() == ErrorKind::Incomplete => return self.contradicted(page, error).await,
+            Err(error) => return Err(self.located(error)),
+        };
         let total_slot = self.rest.values.len().saturating_sub(1);
         let total = self.rest.has_total.then(|| answer.count(total_slot)).transpose().map_err(|e| self.located(e))?;
 
@@ -150,8 +154,8 @@ impl<'a> Read<'a> {
                 };
                 let next = self.request(&at)?;
                 if !self.guard.request(&next.identity()) {
-                    self.out.emit(page, &self.at_start()).await?;
-                    return Err(self.circle("the API leads to a request that was made before", &next));
+                    let error = circle("the API leads to a request that was made before", &next);
+                    return self.contradicted(page, error).await;
                 }
                 self.reading.at = at;
                 let position = RestPosition { since: self.since.clone(), reading: Some(self.reading.clone()) };
@@ -159,14 +163,10 @@ impl<'a> Read<'a> {
                 Ok(self.limit())
             }
             Step::End(proof) => {
-                if let Some(total) = total.filter(|total| *total > self.reading.records) {
-                    self.out.emit(page, &self.at_start()).await?;
-                    return Err(self.located(short(total, self.reading.records)));
+                if let Some(total) = total.filter(|total| *total != self.reading.records) {
+                    return self.contradicted(page, differs(total, self.reading.records)).await;
                 }
-                let proof = match total {
-                    Some(total) if total == self.reading.records => Proof::TotalMatched(total),
-                    _ => proof,
-                };
+                let proof = total.map_or(proof, Proof::TotalMatched);
                 let since = later(self.since.take(), self.reading.highest.take())?;
                 self.out.emit(page, &RestPosition { since, reading: None }).await?;
                 Ok(Some(StopReason::Exhausted(proof)))
@@ -238,14 +238,19 @@ impl<'a> Read<'a> {
         }
     }
 
-    fn circle(&self, what: &'static str, request: &Request) -> Error {
-        let error = Error::new(ErrorKind::Incomplete, "read partition", what).with("request", request.name());
-        self.located(error)
+    /// The API contradicts itself: what came is landed, and the next read begins again.
+    async fn contradicted(&mut self, page: Page, error: Error) -> Result<Option<StopReason>> {
+        self.out.emit(page, &self.at_start()).await?;
+        Err(self.located(error))
     }
 
     fn located(&self, error: Error) -> Error {
         error.with("partition", &self.partition.id).with("pages_before", self.reading.pages)
     }
+}
+
+fn circle(what: &'static str, request: &Request) -> Error {
+    Error::new(ErrorKind::Incomplete, "read partition", what).with("request", request.name())
 }
 
 /// The later of two cursor values.

@@ -27,7 +27,7 @@ impl Offset {
         self
     }
 
-    /// Ends with as many records as the value at `path` says; fewer are an error.
+    /// Ends with as many records as the value at `path` says; fewer or more are an error.
     pub fn total(mut self, path: impl Into<String>) -> Self {
         self.ends.total = Some(path.into());
         self

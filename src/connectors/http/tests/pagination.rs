@@ -218,6 +218,29 @@ async fn fewer_records_than_the_api_claims_are_an_error_that_names_both() {
     let rest = Rest::get(server.url("/r")).records("$.data[*]").paginate(Offset::query("offset").total("$.total"));
     let brought = read(&rest.limits(patient()).build().expect("a source"), None).await;
     assert_eq!(brought.error().kind(), ErrorKind::Incomplete);
+    assert_eq!(brought.last_position(), RestPosition::default(), "the next read begins again");
+}
+
+#[tokio::test]
+async fn evidence_that_conflicts_with_the_end_is_an_error() {
+    let server = Server::start(|got| {
+        let last = got.parameter("page").as_deref() == Some("3");
+        Reply::json(format!("{{\"data\":[{}],\"total\":9,\"pages\":3,\"more\":{}}}", got.number, !last))
+    })
+    .await;
+    let by = PageNumber::query("page");
+    for by in [by.clone().has_more("$.more").total("$.total"), by.clone().total_pages("$.pages").total("$.total")] {
+        let rest = Rest::get(server.url("/r")).records("$.data[*]").paginate(by).limits(patient());
+        let brought = read(&rest.build().expect("a source"), None).await;
+        assert_eq!(brought.error().kind(), ErrorKind::Incomplete);
+        assert_eq!((brought.records().len(), brought.last_position()), (3, RestPosition::default()));
+    }
+    // The number of pages for the number of records.
+    let by = by.total("$.pages");
+    let server = Server::start(|_| Reply::json(r#"{"data":[1,2,3,4],"pages":3}"#)).await;
+    let rest = Rest::get(server.url("/r")).records("$.data[*]").paginate(by).limits(patient());
+    let brought = read(&rest.build().expect("a source"), None).await;
+    assert!(brought.error().to_string().contains("more records came than the API claims"), "{}", brought.error());
 }
 
 #[tokio::test]
