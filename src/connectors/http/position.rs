@@ -27,6 +27,9 @@ pub(super) struct Reading {
     /// A hash of the request and the pagination that the read began with: what `at` and the counts are about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) plan: Option<u64>,
+    /// When the read began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) began: Option<Timestamp>,
     /// The upper bound that was set when the read began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) until: Option<Timestamp>,

@@ -1,7 +1,7 @@
 //! One read of one partition: from page to page, until something shows the end.
 
 use super::fetch::{Fetched, Outcome};
-use super::incremental::CursorValue;
+use super::incremental::{CursorValue, Latest};
 use super::loop_guard::LoopGuard;
 use super::origin;
 use super::pagination::{Answer, At, Step, differs};
@@ -33,6 +33,8 @@ pub(super) struct Read<'a> {
     guard: LoopGuard,
     pages: u64,
     records: u64,
+    /// Records whose cursor value is later than the read.
+    future: u64,
 }
 
 impl<'a> Read<'a> {
@@ -48,6 +50,7 @@ impl<'a> Read<'a> {
             records: Arc::clone(&rest.records),
             values: Arc::clone(&rest.values),
             cursor: rest.since.as_ref().map(|(_, path)| Arc::clone(path)),
+            latest: Latest::default(),
             seed: guard.seed(),
         };
         let mut read = Self {
@@ -64,6 +67,7 @@ impl<'a> Read<'a> {
             guard,
             pages: 0,
             records: 0,
+            future: 0,
         };
         let plan = read.plan()?;
         read.reading = match from.reading {
@@ -79,8 +83,7 @@ impl<'a> Read<'a> {
             }
             None => read.beginning(plan),
         };
-        let first = read.request(&read.reading.at)?;
-        read.guard.request(&first.identity());
+        read.set_out()?;
         Ok(read)
     }
 
@@ -141,6 +144,7 @@ impl<'a> Read<'a> {
         self.reading.pages += 1;
         self.reading.records += records;
         self.reading.highest = scanned.highest.value;
+        self.future += scanned.highest.future;
         self.pages += 1;
         self.records += records;
         match step {
@@ -167,6 +171,12 @@ impl<'a> Read<'a> {
                     return self.contradicted(page, differs(total, self.reading.records)).await;
                 }
                 let proof = total.map_or(proof, Proof::TotalMatched);
+                if self.future > 0 {
+                    tracing::warn!(
+                        partition = %self.partition.id, records = self.future,
+                        "cursor values later than the read: the records are taken, but do not move the bound"
+                    );
+                }
                 let since = later(self.since.take(), self.reading.highest.take())?;
                 self.out.emit(page, &RestPosition { since, reading: None }).await?;
                 Ok(Some(StopReason::Exhausted(proof)))
@@ -188,8 +198,9 @@ impl<'a> Read<'a> {
     }
 
     fn beginning(&self, plan: u64) -> Reading {
-        let until = self.rest.since.as_ref().and_then(|(since, _)| since.upper(self.env.now()));
-        Reading { until, plan: Some(plan), ..Reading::default() }
+        let now = self.env.now();
+        let until = self.rest.since.as_ref().and_then(|(since, _)| since.upper(now));
+        Reading { began: Some(now), until, plan: Some(plan), ..Reading::default() }
     }
 
     /// The first request without bounds, which move, and how the listing is cut into pages.
@@ -212,6 +223,14 @@ impl<'a> Read<'a> {
         }
         self.reading = self.beginning(self.plan()?);
         self.guard = LoopGuard::new(self.guard.seed());
+        self.set_out()
+    }
+
+    /// Prepares for the first request of this run.
+    fn set_out(&mut self) -> Result<()> {
+        if let Some((since, _)) = &self.rest.since {
+            self.look.latest = since.latest(self.reading.began);
+        }
         let first = self.request(&self.reading.at)?;
         self.guard.request(&first.identity());
         Ok(())

@@ -1,4 +1,4 @@
-use super::incremental::{CursorValue, Highest, highest};
+use super::incremental::{CursorValue, Highest, Latest, highest};
 use crate::env::Env;
 use crate::error::Result;
 use crate::json::{RecordsPath, ValuePath, scan};
@@ -13,6 +13,8 @@ pub(super) struct Look {
     pub(super) records: Arc<RecordsPath>,
     pub(super) values: Arc<[ValuePath]>,
     pub(super) cursor: Option<Arc<ValuePath>>,
+    /// Later cursor values are not believed.
+    pub(super) latest: Latest,
     /// The key of the hash.
     pub(super) seed: u64,
 }
@@ -48,7 +50,7 @@ impl Look {
             _ => None,
         };
         let highest = match &self.cursor {
-            Some(path) => highest(body, &found.spans, path, before.as_ref())?,
+            Some(path) => highest(body, &found.spans, path, before.as_ref(), &self.latest)?,
             None => Highest::default(),
         };
         Ok(Scanned { spans: found.spans, values: found.values, parents: found.parents, content, highest })
@@ -63,6 +65,7 @@ impl Scanned {
             (a, b) => a.or(b),
         };
         later.highest.without += self.highest.without;
+        later.highest.future += self.highest.future;
         later.highest.descends |= self.highest.descends;
         later
     }

@@ -1,8 +1,9 @@
 use super::CursorValue;
+use super::decimal::Decimal;
 use super::value::{Key, TEXT, TIME};
 use crate::error::{Error, ErrorKind, Result};
 use crate::json::{ValuePath, field};
-use crate::model::Span;
+use crate::model::{Span, Timestamp};
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
@@ -13,6 +14,8 @@ pub(in super::super) struct Highest {
     pub(in super::super) value: Option<CursorValue>,
     /// Records without a value that can be compared with the others.
     pub(in super::super) without: u64,
+    /// Records with a value later than the read: they do not count for the highest.
+    pub(in super::super) future: u64,
     /// Whether a value was lower than one before it.
     pub(in super::super) descends: bool,
 }
@@ -21,7 +24,7 @@ pub(in super::super) struct Highest {
 ///
 /// Values of different types cannot be compared. The type of `before` counts, or else that of most records here; a record
 /// with another one counts as one without a value. So a bad record does not stop a read, and since it never moves the bound,
-/// nothing is passed over.
+/// nothing is passed over. Nor does a value that is later than `latest`: as the bound, it would hide all that comes before it.
 ///
 /// # Errors
 /// `Corrupt` if `before` is not of its type.
@@ -30,7 +33,9 @@ pub(in super::super) fn highest(
     spans: &[Span],
     path: &ValuePath,
     before: Option<&CursorValue>,
+    latest: &Latest,
 ) -> Result<Highest> {
+    let latest = latest.keys();
     let mut types = [Type::default(), Type::default(), Type::default()];
     let kept = before.map(|value| value.key().ok_or_else(|| damaged(value)).map(|key| (key, value))).transpose()?;
     let kept_type = kept.as_ref().map(|(key, _)| key.rank());
@@ -42,7 +47,7 @@ pub(in super::super) fn highest(
         let record = span.of(body).unwrap_or_default();
         // A record that is broken inside is the decoder's to refuse.
         if let Some((key, text)) = field(record, path).ok().flatten().and_then(CursorValue::read) {
-            types[key.rank()].take(key, text);
+            types[key.rank()].take(key, text, &latest);
         }
     }
     let most = (0..types.len()).rev().max_by_key(|n| types[*n].records).unwrap_or_default();
@@ -56,21 +61,44 @@ pub(in super::super) fn highest(
     Ok(Highest {
         value: chosen.best.map(|(key, text)| CursorValue::new(&key, text.into_owned())),
         without: spans.len() as u64 - chosen.records,
+        future: chosen.future,
         descends: chosen.descends,
     })
 }
+
+/// The latest values that are believed: what a record says of a later time than that of the read is a slip.
+#[derive(Clone, Debug, Default)]
+pub(in super::super) struct Latest {
+    pub(super) time: Option<Timestamp>,
+    /// The same as a number, if numbers count time.
+    pub(super) number: Option<String>,
+}
+
+impl Latest {
+    fn keys(&self) -> Keys<'_> {
+        let time = self.time.and_then(|time| jiff::Timestamp::from_microsecond(time.as_micros()).ok());
+        [time.map(Key::Time), self.number.as_deref().and_then(Decimal::parse).map(Key::Number)]
+    }
+}
+
+type Keys<'a> = [Option<Key<'a>>; 2];
 
 /// What the values of one type come to.
 #[derive(Default)]
 struct Type<'a> {
     records: u64,
+    future: u64,
     best: Option<(Key<'a>, Cow<'a, str>)>,
     descends: bool,
 }
 
 impl<'a> Type<'a> {
-    fn take(&mut self, key: Key<'a>, text: Cow<'a, str>) {
+    fn take(&mut self, key: Key<'a>, text: Cow<'a, str>, latest: &Keys<'_>) {
         self.records += 1;
+        if latest.iter().flatten().any(|latest| key.compare("", latest, "") == Some(Ordering::Greater)) {
+            self.future += 1;
+            return;
+        }
         let order = self.best.as_ref().and_then(|(high, high_text)| key.compare(&text, high, high_text));
         match order {
             None | Some(Ordering::Greater) => self.best = Some((key, text)),

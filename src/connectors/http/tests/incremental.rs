@@ -156,6 +156,26 @@ async fn a_read_that_brings_only_a_bad_value_keeps_the_bound() {
     assert_eq!((letters(&second).as_str(), second.last_position()), ("b", first.last_position()));
 }
 
+#[tokio::test]
+async fn one_record_of_the_future_does_not_end_all_reading() {
+    let server = Server::start(|got| {
+        let rows = r#"{"t":"2999-01-01T00:00:00Z","id":"a"},{"t":"2023-12-31T12:00:00Z","id":"b"}"#;
+        match got.parameter("cursor") {
+            None => Reply::json(format!("{{\"data\":[{rows}],\"next\":\"p\"}}")),
+            Some(_) => Reply::json(r#"{"data":[{"t":"2023-12-31T13:00:00Z","id":"c"}],"next":null}"#),
+        }
+    })
+    .await;
+    let rest = since(&server, Since::field("t"));
+    let first = read(&rest, None).await;
+    assert_eq!(letters(&first), "abc");
+    let resumed = read(&rest, Some(first.position(0))).await;
+    assert_eq!(resumed.last_position(), first.last_position());
+    read(&rest, Some(first.last_position())).await;
+    let sent = server.seen().last().and_then(|got| got.parameter("since"));
+    assert_eq!(sent.as_deref(), Some("2023-12-31T12:55:00Z"));
+}
+
 #[test]
 fn positions_have_a_frozen_form() {
     let text = r#"{"since":{"time":"2024-01-01T00:00:00Z"},"reading":{"at":{"token":"3e8"},"until":"2024-02-01T00:00:00Z","highest":{"number":"7"},"pages":3,"records":30}}"#;
