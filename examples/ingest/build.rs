@@ -61,9 +61,15 @@ fn source(spec: &spec::Source) -> Result<Rest> {
     };
     source = match &spec.paginate {
         None => source,
-        Some(Paginate::Cursor { at, query }) => source.paginate(Cursor::at(at).query(query)),
+        Some(Paginate::Cursor { at, query, optional }) => {
+            let cursor = Cursor::at(at).query(query);
+            source.paginate(if *optional { cursor.optional() } else { cursor })
+        }
         Some(Paginate::Link) => source.paginate(LinkHeader::new()),
-        Some(Paginate::NextUrl { at }) => source.paginate(NextUrl::at(at)),
+        Some(Paginate::NextUrl { at, optional }) => {
+            let link = NextUrl::at(at);
+            source.paginate(if *optional { link.optional() } else { link })
+        }
         Some(Paginate::Page { query, first, total, total_pages }) => {
             let mut pages = PageNumber::query(query).starting_at(*first);
             if let Some(total) = total {

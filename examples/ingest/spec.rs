@@ -53,12 +53,21 @@ pub(crate) struct Source {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "by", rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Paginate {
-    /// A token in the body, sent back as a parameter; none means the end.
-    Cursor { at: String, query: String },
+    /// A token in the body, sent back as a parameter; none means the end. `optional` if the API leaves it out of its only page.
+    Cursor {
+        at: String,
+        query: String,
+        #[serde(default)]
+        optional: bool,
+    },
     /// The `Link` header with `rel="next"`.
     Link,
     /// The URL of the next page in the body; none means the end.
-    NextUrl { at: String },
+    NextUrl {
+        at: String,
+        #[serde(default)]
+        optional: bool,
+    },
     /// Page numbers. The total of records, the number of pages, or both prove the end, if the API tells them; else an empty
     /// page does.
     Page {

@@ -61,18 +61,29 @@ fn extracts_values_as_their_own_text() {
     let found = scan(body, &RecordsPath::parse("$.data[*]").expect("a path"), &paths).expect("whole");
     let values: Vec<_> = found.values.iter().map(Option::as_deref).collect();
     assert_eq!(values, [Some("3e8"), Some("9007199254740993"), None, Some("\"b\""), None, Some("null")]);
-    assert_eq!(found.parents, [true, true, true, true, false, true]);
     assert_eq!(found.spans.len(), 2);
 }
 
 #[test]
-fn a_null_in_the_place_of_a_parent_is_there() {
+fn a_null_in_the_place_of_a_parent_counts_for_the_value() {
     let paths = [ValuePath::parse("$.meta.page.next").expect("a path")];
-    let parents = |body: &str| scan(body.as_bytes(), &RecordsPath::parse("$.d[*]")?, &paths).map(|s| s.parents);
-    assert_eq!(parents(r#"{"d":[],"meta":null}"#).expect("whole"), [true]);
-    assert_eq!(parents(r#"{"d":[],"meta":{"page":null}}"#).expect("whole"), [true]);
-    assert_eq!(parents(r#"{"d":[],"meta":{}}"#).expect("whole"), [false]);
-    assert_eq!(parents(r#"{"d":[]}"#).expect("whole"), [false]);
+    let null = |body: &str| {
+        let found = scan(body.as_bytes(), &RecordsPath::parse("$.d[*]")?, &paths)?;
+        Ok::<_, crate::Error>(found.values == [Some("null".to_owned())])
+    };
+    assert!(null(r#"{"d":[],"meta":null}"#).expect("whole"));
+    assert!(null(r#"{"d":[],"meta":{"page":null}}"#).expect("whole"));
+    assert!(!null(r#"{"d":[],"meta":{}}"#).expect("whole"));
+    assert!(!null(r#"{"d":[]}"#).expect("whole"));
+}
+
+#[test]
+fn tells_the_names_near_a_value_that_is_not_there() {
+    let near = |body: &str| names_near(body.as_bytes(), &ValuePath::parse("$.meta.page.next").expect("a path"));
+    assert_eq!(near(r#"{"meta":{"page":{"nxt":1,"a":[]}}}"#), "a, nxt");
+    assert_eq!(near(r#"{"meta":{"pages":1},"data":[]}"#), "pages");
+    assert_eq!(near(r#"{"data":[]}"#), "data");
+    assert_eq!(near("[]"), "");
 }
 
 #[test]

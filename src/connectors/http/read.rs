@@ -128,8 +128,9 @@ impl<'a> Read<'a> {
         let answer = Answer {
             paths: &self.rest.values,
             values: &scanned.values,
-            parents: &scanned.parents,
+            body: &page.body,
             headers: &head.headers,
+            is_first: self.reading.at == At::First,
             records,
             so_far: self.reading.records + records,
         };

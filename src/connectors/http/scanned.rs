@@ -24,7 +24,6 @@ pub(super) struct Look {
 pub(super) struct Scanned {
     pub(super) spans: Vec<Span>,
     pub(super) values: Vec<Option<String>>,
-    pub(super) parents: Vec<bool>,
     /// A hash of the records, if there are any.
     pub(super) content: Option<u64>,
     pub(super) highest: Highest,
@@ -53,7 +52,7 @@ impl Look {
             Some(path) => highest(body, &found.spans, path, before.as_ref(), &self.latest)?,
             None => Highest::default(),
         };
-        Ok(Scanned { spans: found.spans, values: found.values, parents: found.parents, content, highest })
+        Ok(Scanned { spans: found.spans, values: found.values, content, highest })
     }
 }
 

@@ -95,8 +95,9 @@ mod tests {
         let answer = Answer {
             paths: &declared.values()?,
             values: &values,
-            parents: &[true, true, true],
+            body: b"{}",
             headers: &HeaderMap::new(),
+            is_first: false,
             records,
             so_far: 10 + records,
         };

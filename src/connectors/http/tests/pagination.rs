@@ -44,25 +44,40 @@ async fn tokens_are_opaque_and_keep_their_own_text() {
 }
 
 #[tokio::test]
-async fn an_absent_cursor_ends_the_listing_but_an_absent_place_for_it_does_not() {
-    for (last, ends) in [
+async fn an_absent_cursor_ends_the_listing_unless_the_path_may_be_wrong() {
+    for (first, ends) in [
+        (r#"{"data":[1],"meta":{"next":null}}"#, true),
+        (r#"{"data":[1],"meta":{"next":""}}"#, true),
+        (r#"{"data":[1],"meta":null}"#, true),
+        (r#"{"data":[]}"#, true),
         (r#"{"data":[],"meta":{}}"#, true),
-        (r#"{"data":[],"meta":{"next":null}}"#, true),
-        (r#"{"data":[],"meta":{"next":""}}"#, true),
-        (r#"{"data":[],"meta":null}"#, true),
-        (r#"{"data":[]}"#, false),
+        (r#"{"data":[1],"meta":{"nxt":"a"}}"#, false),
+        (r#"{"data":[1]}"#, false),
         (r#"{"data":[],"meta":{"next":{}}}"#, false),
     ] {
-        let server = Server::start(move |_| Reply::json(last)).await;
+        let server = Server::start(move |_| Reply::json(first)).await;
         let cursor = Cursor::at("$.meta.next").query("cursor");
         let brought = read(&by_cursor(&server).paginate(cursor.clone()).build().expect("a source"), None).await;
         match &brought.end {
-            Ok(reason) => assert!(ends && reason.is_complete(), "{last}"),
-            Err(error) => assert!(!ends && error.to_string().contains("$.meta.next"), "{last}: {error}"),
+            Ok(reason) => assert!(ends && reason.is_complete(), "{first}"),
+            Err(error) => assert!(!ends && error.to_string().contains("$.meta.next"), "{first}: {error}"),
         }
+        assert!(!first.contains("nxt") || brought.error().to_string().contains("names_there=`nxt`"));
         let optional = read(&by_cursor(&server).paginate(cursor.optional()).build().expect("a source"), None).await;
-        assert_eq!(optional.end.is_ok(), ends || !last.contains("meta"), "{last}");
+        assert_eq!(optional.end.is_ok(), !first.contains("\"next\":{}"), "{first}");
+        let link = by_cursor(&server).paginate(NextUrl::at("$.meta.next")).build().expect("a source");
+        assert_eq!(read(&link, None).await.end.is_ok(), ends, "{first}");
     }
+    // On a page that a token led to, also in another run.
+    let server = Server::start(|got| match got.parameter("cursor") {
+        None => Reply::json(r#"{"data":[1],"meta":{"next":"a"}}"#),
+        Some(_) => Reply::json(r#"{"data":[2]}"#),
+    })
+    .await;
+    let rest = by_cursor(&server).paginate(Cursor::at("$.meta.next").query("cursor")).build().expect("a source");
+    let brought = read(&rest, None).await;
+    assert_eq!((brought.records().len(), brought.stopped()), (2, &StopReason::Exhausted(Proof::NoNextPage)));
+    assert!(read(&rest, Some(brought.position(0))).await.stopped().is_complete());
 }
 
 #[tokio::test]
@@ -75,6 +90,11 @@ async fn a_cursor_travels_in_headers_too() {
     .await;
     let rest = Rest::get(server.url("/r")).paginate(Cursor::in_header("x-next").header("x-page")).limits(patient());
     assert_eq!(read(&rest.build().expect("a source"), None).await.records(), ["1", "2"]);
+    let elsewhere = Cursor::in_header("x-nxt").header("x-page");
+    let rest = Rest::get(server.url("/r")).paginate(elsewhere.clone()).limits(patient()).build().expect("a source");
+    assert!(read(&rest, None).await.error().to_string().contains("x-nxt"));
+    let rest = Rest::get(server.url("/r")).paginate(elsewhere.optional()).limits(patient()).build().expect("a source");
+    assert!(read(&rest, None).await.stopped().is_complete());
 }
 
 #[tokio::test]
