@@ -29,14 +29,24 @@ impl Answer<'_> {
         self.so_far
     }
 
-    /// The first header of that name, if it is text.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
+    /// The first header of that name.
+    ///
+    /// # Errors
+    /// `Data` if it is not text: that must not look like its absence.
+    pub fn header(&self, name: &str) -> Result<Option<&str>> {
+        Ok(self.headers(name)?.first().copied())
     }
 
-    /// All headers of that name that are text.
-    pub fn headers(&self, name: &str) -> Vec<&str> {
-        self.headers.get_all(name).iter().filter_map(|v| v.to_str().ok()).collect()
+    /// All headers of that name.
+    ///
+    /// # Errors
+    /// `Data` if one is not text.
+    pub fn headers(&self, name: &str) -> Result<Vec<&str>> {
+        let values = self.headers.get_all(name).iter();
+        let texts = values.map(|value| std::str::from_utf8(value.as_bytes()));
+        texts
+            .collect::<Result<_, _>>()
+            .map_err(|e| Error::data("read page", "a header is not UTF-8").with("header", name).with_source(e))
     }
 
     /// Value `n` as a token or a link: a string's content or a number's own text. `None` for `null`, `false` and an empty
@@ -62,9 +72,9 @@ impl Answer<'_> {
     /// The header `name` as a token. `None` if it is empty, or not there, as with [`token`](Self::token).
     ///
     /// # Errors
-    /// `Data` if it is not there on a first page with records.
+    /// `Data` if it is not text, or not there on a first page with records.
     pub fn token_in_header(&self, name: &str, optional: bool) -> Result<Option<String>> {
-        match self.header(name) {
+        match self.header(name)? {
             Some(token) => Ok((!token.is_empty()).then(|| token.to_owned())),
             None => self.absent(optional, || Error::data("read page", ABSENT).with("header", name)),
         }

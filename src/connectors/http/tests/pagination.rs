@@ -132,6 +132,28 @@ async fn follows_the_link_header_by_its_relation() {
 }
 
 #[tokio::test]
+async fn a_header_beyond_ascii_leads_on_and_one_that_is_not_text_is_an_error() {
+    let server = Server::start(|got| match got.target.as_str() {
+        "/r" => Reply::json("[1]").header("link", "</r?q=é>; rel=next; title=\"é\"").header("x-next", "é"),
+        "/r?q=%C3%A9" => Reply::json("[2]"),
+        "/r?cursor=%C3%A9" => Reply::json("[3]").header("x-next", ""),
+        _ => Reply::json("[4]").raw_header("link", b"</r?q=\xe9>; rel=next").raw_header("x-next", b"\xe9"),
+    })
+    .await;
+    let rest = |path: &str| Rest::get(server.url(path)).limits(patient());
+    let linked = rest("/r").paginate(LinkHeader::new()).build().expect("a source");
+    assert_eq!(read(&linked, None).await.records(), ["1", "2"]);
+    let token = || Cursor::in_header("x-next").query("cursor");
+    let by_token = rest("/r").paginate(token()).build().expect("a source");
+    assert_eq!(read(&by_token, None).await.records(), ["1", "3"]);
+    for rest in [rest("/latin").paginate(LinkHeader::new()), rest("/latin").paginate(token().optional())] {
+        let brought = read(&rest.build().expect("a source"), None).await;
+        assert_eq!(brought.error().kind(), ErrorKind::Data);
+        assert!(brought.error().to_string().contains("not UTF-8"), "{}", brought.error());
+    }
+}
+
+#[tokio::test]
 async fn counts_pages_from_any_number_to_the_end_that_was_declared() {
     let server = Server::start(|got| {
         let n: u64 = got.parameter("page").and_then(|p| p.parse().ok()).expect("a page");
