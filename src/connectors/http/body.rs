@@ -8,7 +8,7 @@ use async_compression::zstd::DParameter;
 use bytes::{Bytes, BytesMut};
 use futures::stream::{BoxStream, StreamExt};
 use reqwest::Response;
-use reqwest::header::{CONTENT_ENCODING, TRANSFER_ENCODING};
+use reqwest::header::{CONTENT_ENCODING, HeaderMap, TRANSFER_ENCODING};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -104,7 +104,14 @@ impl fmt::Debug for Body {
 pub(super) fn end_is_known(response: &Response) -> bool {
     response.content_length().is_some()
         || response.version() >= reqwest::Version::HTTP_2
-        || response.headers().contains_key(TRANSFER_ENCODING)
+        || is_chunked(response.headers())
+}
+
+/// Whether the last transfer coding is `chunked`. After any other the body ends with the connection (RFC 9112, 6.3).
+fn is_chunked(headers: &HeaderMap) -> bool {
+    let last = headers.get_all(TRANSFER_ENCODING).iter().next_back();
+    let codings = last.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    codings.rsplit(',').next().is_some_and(|coding| coding.trim().eq_ignore_ascii_case("chunked"))
 }
 
 pub(super) fn too_large(what: &'static str, limit: u64) -> Error {
@@ -206,3 +213,29 @@ const PIECE: usize = 64 << 10;
 const SMALL: u64 = 1 << 10;
 /// 8 MiB, as RFC 9659 has it.
 const ZSTD_WINDOW_LOG: u32 = 23;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reqwest::header::HeaderValue;
+
+    #[test]
+    fn only_chunks_as_the_last_coding_show_the_end() {
+        for (codings, chunked) in [
+            (&["chunked"][..], true),
+            (&["gzip, Chunked "], true),
+            (&["gzip", "chunked"], true),
+            (&["gzip"], false),
+            (&["identity"], false),
+            (&["chunked, gzip"], false),
+            (&["chunked", "gzip"], false),
+            (&[], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for coding in codings {
+                headers.append(TRANSFER_ENCODING, HeaderValue::from_static(coding));
+            }
+            assert_eq!(is_chunked(&headers), chunked, "{codings:?}");
+        }
+    }
+}
