@@ -38,9 +38,12 @@ pub fn scan(body: &[u8], path: &RecordsPath, extract: &[ValuePath]) -> Result<Sc
             Some((Step::Members, parent)) => plan.at(parent).records = Some(Records::Members),
             _ => plan.at(steps).records = Some(Records::This),
         },
-        Kind::General { query, prefix } => {
+        Kind::General { query, prefix, place } => {
             plan.at(prefix).records = Some(Records::Below);
-            locate::plan(body, query, &mut plan)?;
+            let tree = locate::tree(body)?;
+            if !locate::plan(&tree, query, &mut plan) && locate::misses(&tree, prefix, place.as_ref()) {
+                return Err(selects_nothing(body, path));
+            }
         }
     }
     let mut walk = Walk::new(body, extract.len())?;

@@ -53,6 +53,29 @@ fn finds_records_of_a_general_query_in_the_order_of_the_page() {
 }
 
 #[test]
+fn tells_a_mistyped_name_behind_a_wildcard_from_an_empty_page() {
+    for (body, path) in [
+        (r#"{"data":[]}"#, "$.data[*].items[*]"),
+        (r#"{"data":null}"#, "$.data[*].items[*]"),
+        (r#"{"data":[{"items":[]},{"x":1}]}"#, "$.data[*].items[*]"),
+        (r#"{"data":[{"items":null}]}"#, "$.data[*].items[*]"),
+        (r#"{"data":[]}"#, "$.data[*].node"),
+        (r#"{"n":0,"items":[]}"#, "$..items[*]"),
+        (r#"{"data":[{"node":1}]}"#, "$.data[?@.nodes].nodes"),
+    ] {
+        assert_eq!(records(body, path).expect("no records"), [""; 0], "{body} {path}");
+    }
+    for (body, path) in [
+        (r#"{"data":[{"itms":[1]}]}"#, "$.data[*].items[*]"),
+        (r#"{"data":"gone"}"#, "$.data[*].items[*]"),
+        (r#"{"data":[{"nodes":1}]}"#, "$.data[*].node"),
+        (r#"{"itms":[1]}"#, "$..items[*]"),
+    ] {
+        assert!(refusal(body, path).contains("selects nothing"), "{body} {path}");
+    }
+}
+
+#[test]
 fn extracts_values_as_their_own_text() {
     let paths: Vec<_> = ["$.next", "$.meta.total", "$.meta.gone", "$.data[1].id", "$.none.x", "$.nil"]
         .map(|p| ValuePath::parse(p).expect("a path"))
