@@ -1,9 +1,9 @@
 //! From the spec to the typed pipeline.
 
 use crate::place::Place;
-use crate::spec::{self, Auth, Paginate, Spec};
+use crate::spec::{self, Auth, Keep, Paginate, Spec};
 use landfall::checkpoint::StoreCheckpoints;
-use landfall::columnar::{ColumnType, Columns, Decode, Dedup, Limit, Validate};
+use landfall::columnar::{ColumnType, Columns, Decode, Dedup, Latest, Limit, Validate};
 use landfall::connectors::http::{
     ApiKey, Basic, Bearer, Cursor, LinkHeader, NextUrl, Offset, PageNumber, Rest, Secret, Since,
 };
@@ -33,8 +33,8 @@ pub(crate) fn pipeline(spec: &Spec) -> Result<Pipeline> {
         .land(Landing::in_store(&state.store, &state.below("raw"))?)
         .stage(decode(spec)?)
         .stage(validate(&spec.validate)?);
-    if let Some(dedup) = &spec.dedup {
-        builder = builder.stage(Dedup::by(&dedup.key));
+    if let Some(dedup) = dedup(spec)? {
+        builder = builder.stage(dedup);
     }
     builder
         .sink(ParquetDataset::in_store(&dataset.store, &dataset.prefix)?.partition_by(&spec.sink.partition_by)?)
@@ -110,9 +110,57 @@ fn decode(spec: &Spec) -> Result<Decode> {
     if let Some(records) = records(&spec.source) {
         decode = decode.records(records);
     }
-    decode = if spec.schema.trim() == "infer" { decode.infer() } else { decode.schema(columns(&spec.schema)?) };
+    decode = if is_inferred(spec) { decode.infer() } else { decode.schema(columns(&spec.schema)?) };
     decode.check()?;
     Ok(decode)
+}
+
+fn dedup(spec: &Spec) -> Result<Option<Dedup>> {
+    let wrong = |what| Error::config("read spec", what);
+    let Some(dedup) = &spec.dedup else {
+        return match spec.append {
+            true => Ok(None),
+            false => Err(wrong("without [dedup] what the API gives again is loaded again").with_hint(
+                "name the key of a record in [dedup]; or write `append = true` at the top if that is meant",
+            )),
+        };
+    };
+    if spec.append {
+        return Err(wrong("`append` is for specs without [dedup]"));
+    }
+    let stage = Dedup::by(&dedup.key);
+    Ok(Some(match (&dedup.keep, &spec.source.since) {
+        (Some(Keep::Latest(column)), _) => stage.keep(Latest::of(column)),
+        // Asked for what changed: the first version would hide the change.
+        (None, Some(since)) => stage.keep(Latest::of(column_of(spec, &since.field)?)),
+        (Some(Keep::First), _) | (None, None) => stage,
+    }))
+}
+
+/// The column that has the value at `field` of a record: a name, or a path such as `$.meta.updated`.
+fn column_of(spec: &Spec, field: &str) -> Result<String> {
+    let keys: Vec<&str> = match field.strip_prefix("$.") {
+        Some(path) => path.split('.').collect(),
+        None => vec![field],
+    };
+    if is_inferred(spec) {
+        return Ok(keys.join("."));
+    }
+    let columns = columns(&spec.schema)?;
+    let found = columns.iter().find_map(|column| {
+        let path: Vec<&str> = column.path().iter().map(String::as_str).collect();
+        let below = keys.strip_prefix(path.as_slice())?;
+        Some([&[column.name()], below].concat().join("."))
+    });
+    found.ok_or_else(|| {
+        Error::config("read spec", "the schema has no column of the field by which the latest version is kept")
+            .with("field", field)
+            .with_hint("add it to the schema; or write keep = { latest = \"column\" } or keep = \"first\" in [dedup]")
+    })
+}
+
+fn is_inferred(spec: &Spec) -> bool {
+    spec.schema.trim() == "infer"
 }
 
 /// Columns as text are the inside of a `struct<…>`.

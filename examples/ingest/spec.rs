@@ -20,7 +20,10 @@ pub(crate) struct Spec {
     pub(crate) source: Source,
     #[serde(default)]
     pub(crate) validate: Validation,
+    /// Without it, `append` must say that the dataset may hold a record as often as the API gives it.
     pub(crate) dedup: Option<Dedup>,
+    #[serde(default)]
+    pub(crate) append: bool,
     pub(crate) sink: Sink,
     pub(crate) quarantine: Option<Place>,
     #[serde(default)]
@@ -128,8 +131,20 @@ pub(crate) struct Range {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Dedup {
-    /// The fields that together name a record.
+    /// The columns that together name a record.
     pub(crate) key: Vec<String>,
+    /// Which records of a key are loaded; with `since` the latest by its field, else the first.
+    pub(crate) keep: Option<Keep>,
+}
+
+/// Which records of a key are loaded.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Keep {
+    /// The first; a later version is dropped.
+    First,
+    /// Each that is newer by this column than all before it: the dataset, which only grows, then holds every version.
+    Latest(String),
 }
 
 #[derive(Debug, Deserialize)]
