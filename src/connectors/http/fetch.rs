@@ -194,8 +194,10 @@ impl Read<'_> {
         let mut so_far = Scanned::default();
         let (mut index, mut records) = (0, 0);
         so_far.highest.value = self.highest().cloned();
+        let mut deadline = self.env.monotonic().saturating_add(limits.total);
         loop {
-            let piece = in_time(self.env, limits.idle, "read body", body.piece());
+            let left = deadline.saturating_sub(self.env.monotonic()).min(limits.idle);
+            let piece = in_time(self.env, left, "read body", body.piece());
             let piece = self.unless_stopped(piece).await??;
             let last = piece.is_none();
             lines.push(&piece.unwrap_or_default());
@@ -227,6 +229,7 @@ impl Read<'_> {
             self.out.emit_part(page).await?;
             self.out.reserve(limits.part).await?;
             index += 1;
+            deadline = self.env.monotonic().saturating_add(limits.total);
         }
     }
 

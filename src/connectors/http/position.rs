@@ -40,6 +40,13 @@ pub(super) struct Reading {
     pub(super) pages: u64,
     /// Records so far.
     pub(super) records: u64,
+    /// Pages without records since the last one with some.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) empty: u64,
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 impl Position for RestPosition {

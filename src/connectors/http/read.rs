@@ -144,6 +144,7 @@ impl<'a> Read<'a> {
 
         self.reading.pages += 1;
         self.reading.records += records;
+        self.reading.empty = if records == 0 { self.reading.empty + 1 } else { 0 };
         self.reading.highest = scanned.highest.value;
         self.future += scanned.highest.future;
         self.pages += 1;
@@ -158,6 +159,11 @@ impl<'a> Read<'a> {
                     at => at,
                 };
                 let next = self.request(&at)?;
+                if self.reading.empty >= MOST_EMPTY_PAGES {
+                    let error = circle("the API leads from page to page without records", &next)
+                        .with("pages_without_records", self.reading.empty);
+                    return self.contradicted(page, error).await;
+                }
                 if !self.guard.request(&next.identity()) {
                     let error = circle("the API leads to a request that was made before", &next);
                     return self.contradicted(page, error).await;
@@ -291,4 +297,6 @@ fn relative(url: &reqwest::Url) -> String {
     }
 }
 
+/// Pages without records, one after the other, that may still lead to some.
+const MOST_EMPTY_PAGES: u64 = 1_000;
 const FIRST_ESTIMATE: u64 = 256 << 10;

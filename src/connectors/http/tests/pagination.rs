@@ -217,6 +217,21 @@ async fn an_empty_page_is_not_the_end_if_the_api_says_that_there_is_more() {
 }
 
 #[tokio::test]
+async fn pages_without_records_do_not_go_on_for_ever() {
+    let server = Server::start(|got| match got.number {
+        900 => page([1], "\"n\""),
+        n => page([], &format!("\"{n}\"")),
+    })
+    .await;
+    let brought = read(&by_cursor(&server).max_pages(1_500).build().expect("a source"), None).await;
+    assert!(matches!(brought.stopped(), StopReason::LimitReached(_)));
+    let goes_on = read(&by_cursor(&server).build().expect("a source"), Some(brought.last_position())).await;
+    assert_eq!(goes_on.error().kind(), ErrorKind::Incomplete);
+    assert!(goes_on.error().to_string().contains("pages_without_records=`1000`"), "{}", goes_on.error());
+    assert_eq!((server.seen().len(), goes_on.last_position()), (1_901, RestPosition::default()));
+}
+
+#[tokio::test]
 async fn a_total_or_a_flag_that_is_not_one_is_an_error_that_names_the_path() {
     for (body, path) in [
         (r#"{"data":[1],"total":"abc"}"#, "$.total"),
