@@ -128,7 +128,7 @@ impl Read<'_> {
         status::check_type(&headers)?;
         let head = Head {
             status: response.status().as_u16(),
-            request: signature.redacted(&request.described()),
+            request: signature.redacted(&request.described()).unwrap_or_else(|| request.name()),
             headers,
             url,
             signature,

@@ -158,6 +158,10 @@ impl<'a> Read<'a> {
                     }
                     at => at,
                 };
+                if matches!(&at, At::Token(text) | At::Link(text) if head.signature.is_in(text)) {
+                    let what = "what leads to the next page holds a secret of the request, and would be kept with it";
+                    return Err(self.located(Error::data("read page", what)));
+                }
                 let next = self.request(&at)?;
                 if self.reading.empty >= MOST_EMPTY_PAGES {
                     let error = circle("the API leads from page to page without records", &next)

@@ -85,13 +85,33 @@ impl Signature {
         })
     }
 
-    /// `text` without the secrets, also where they are percent-encoded.
-    pub(crate) fn redacted(&self, text: &str) -> String {
-        self.secrets.iter().fold(text.to_owned(), |text, secret| {
+    /// `text` without the secrets, also where they are percent-encoded. `None` if one is in it in yet another way of writing.
+    pub(crate) fn redacted(&self, text: &str) -> Option<String> {
+        let redacted = self.secrets.iter().fold(text.to_owned(), |text, secret| {
             let secret = secret.expose_secret();
             let encoded: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
             text.replace(secret, MASK).replace(&encoded, MASK)
-        })
+        });
+        (!self.is_held(&redacted, 1)).then_some(redacted)
+    }
+
+    /// Whether `text` holds a secret that is long enough not to be there by chance.
+    pub(crate) fn is_in(&self, text: &str) -> bool {
+        self.is_held(text, LONG)
+    }
+
+    /// Whether a secret of `least` bytes or more is in `text`, or appears when escapes are undone, also those of others.
+    fn is_held(&self, text: &str, least: usize) -> bool {
+        let found = |text: &str| {
+            let secrets = self.secrets.iter().map(|secret| secret.expose_secret());
+            secrets.filter(|secret| secret.len() >= least).any(|secret| text.contains(secret))
+        };
+        let layers = |text| {
+            let undone = |text: &String| Some(unescaped(text)).filter(|plain| plain != text);
+            std::iter::successors(Some(text), undone).take(MOST_LAYERS)
+        };
+        // A plus may mean a space or itself.
+        layers(text.to_owned()).chain(layers(text.replace('+', " "))).any(|text| found(&text))
     }
 
     /// The length of the longest secret, in bytes.
@@ -108,7 +128,31 @@ impl fmt::Debug for Signature {
     }
 }
 
+/// `text` with the escapes of URLs and of JSON undone, once.
+fn unescaped(text: &str) -> String {
+    let hex = |digits: &[u8]| u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok();
+    let mut plain = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let escape = match (first, after) {
+            (b'%', [a, b, after @ ..]) => hex(&[*a, *b]).and_then(|n| u8::try_from(n).ok()).map(|n| (vec![n], after)),
+            (b'\\', [b'u', a, b, c, d, after @ ..]) => {
+                let char = hex(&[*a, *b, *c, *d]).and_then(char::from_u32);
+                char.map(|char| (char.to_string().into_bytes(), after))
+            }
+            (b'\\', [mark @ (b'/' | b'"' | b'\\'), after @ ..]) => Some((vec![*mark], after)),
+            _ => None,
+        };
+        let (bytes, after) = escape.unwrap_or_else(|| (vec![first], after));
+        plain.extend(bytes);
+        rest = after;
+    }
+    String::from_utf8_lossy(&plain).into_owned()
+}
+
 const MASK: &str = "***";
+/// How often text is taken to be escaped.
+const MOST_LAYERS: usize = 4;
 /// A secret of this many bytes is found inside of other text only if it was put there.
 const LONG: usize = 16;
 
@@ -121,7 +165,26 @@ mod tests {
         let mut signature = Signature::default();
         signature.hide(&"abc".to_owned().into());
         signature.hide(&"abc/xyz".to_owned().into());
-        assert_eq!(signature.redacted("x abc/xyz abc%2Fxyz abc y"), "x *** *** *** y");
+        assert_eq!(signature.redacted("x abc/xyz abc%2Fxyz abc y").as_deref(), Some("x *** *** *** y"));
+    }
+
+    #[test]
+    fn drops_text_that_holds_a_secret_in_another_way_of_writing() {
+        let mut signature = Signature::default();
+        signature.hide(&"s3cret/canary+7 é".to_owned().into());
+        for text in [
+            r"s3cret\/canary+7 é",
+            r"s3cret/canary\u002B7 \u00e9",
+            "s3cret%2fcanary%2b7%20%c3%a9",
+            "s3cret%2fcanary%2b7+%c3%a9",
+            "s3cret%252Fcanary%252B7%2520%25C3%25A9",
+            r"s3cret\\/canary+7 é",
+        ] {
+            assert_eq!(signature.redacted(&format!("key: {text}.")), None, "{text}");
+            assert!(signature.is_in(text), "{text}");
+        }
+        let harmless = r"100 % of \u00 \x s3cret\/other";
+        assert_eq!(signature.redacted(harmless).as_deref(), Some(harmless));
     }
 
     #[test]
