@@ -10,7 +10,7 @@ use super::request::Request;
 use super::rest::Rest;
 use super::scanned::Look;
 use crate::env::Env;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Status};
 use crate::model::{Page, Partition, Proof, StopReason};
 use crate::retry::WaitBudget;
 use crate::source::Emitter;
@@ -93,20 +93,25 @@ impl<'a> Read<'a> {
                 return Ok(StopReason::Cancelled);
             }
             let request = self.request(&self.reading.at)?;
-            let fetched = match self.fetch(&request).await.map_err(|e| self.located(e))? {
-                Outcome::Whole(fetched) => *fetched,
-                Outcome::PutOff { until } => return Ok(StopReason::RateLimited { until }),
-                Outcome::Refused(error) if self.resumed => {
-                    tracing::warn!(partition = %self.partition.id, %error, "cannot go on at the kept page, begins again");
-                    self.begin_again()?;
-                    continue;
+            let error = match self.fetch(&request).await {
+                Ok(Outcome::Whole(fetched)) => {
+                    self.resumed = false;
+                    match self.take(*fetched, &request).await? {
+                        Some(reason) => return Ok(reason),
+                        None => continue,
+                    }
                 }
-                Outcome::Refused(error) => return Err(self.located(error)),
+                Ok(Outcome::PutOff { until }) => return Ok(StopReason::RateLimited { until }),
+                Ok(Outcome::Refused(error)) => error,
+                // Some APIs say with status 200 that they have forgotten a page.
+                Err(error) if error.kind() == ErrorKind::Data && error.status() == Status::Permanent => error,
+                Err(error) => return Err(self.located(error)),
             };
-            self.resumed = false;
-            if let Some(reason) = self.take(fetched, &request).await? {
-                return Ok(reason);
+            if !self.resumed {
+                return Err(self.located(error));
             }
+            tracing::warn!(partition = %self.partition.id, %error, "cannot go on at the kept page, begins again");
+            self.begin_again()?;
         }
     }
 
