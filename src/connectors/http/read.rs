@@ -1,7 +1,7 @@
 //! One read of one partition: from page to page, until something shows the end.
 
 use super::fetch::{Fetched, Outcome};
-use super::incremental::{CursorValue, Latest};
+use super::incremental::{CursorValue, Known};
 use super::loop_guard::LoopGuard;
 use super::origin;
 use super::pagination::{Answer, At, Step, differs};
@@ -33,8 +33,10 @@ pub(super) struct Read<'a> {
     guard: LoopGuard,
     pages: u64,
     records: u64,
-    /// Records whose cursor value is later than the read.
+    /// Records whose cursor value is later than the read; of the type of the bound; of another one.
     future: u64,
+    of_type: u64,
+    of_another: u64,
 }
 
 impl<'a> Read<'a> {
@@ -50,7 +52,7 @@ impl<'a> Read<'a> {
             records: Arc::clone(&rest.records),
             values: Arc::clone(&rest.values),
             cursor: rest.since.as_ref().map(|(_, path)| Arc::clone(path)),
-            latest: Latest::default(),
+            known: Known::default(),
             seed: guard.seed(),
         };
         let mut read = Self {
@@ -68,6 +70,8 @@ impl<'a> Read<'a> {
             pages: 0,
             records: 0,
             future: 0,
+            of_type: 0,
+            of_another: 0,
         };
         let plan = read.plan()?;
         read.reading = match from.reading {
@@ -152,6 +156,8 @@ impl<'a> Read<'a> {
         self.reading.empty = if records == 0 { self.reading.empty + 1 } else { 0 };
         self.reading.highest = scanned.highest.value;
         self.future += scanned.highest.future;
+        self.of_type += scanned.highest.of_type;
+        self.of_another += scanned.highest.of_another;
         self.pages += 1;
         self.records += records;
         match step {
@@ -193,7 +199,14 @@ impl<'a> Read<'a> {
                         "cursor values later than the read: the records are taken, but do not move the bound"
                     );
                 }
-                let since = later(self.since.take(), self.reading.highest.take())?;
+                let since = match later(self.since.clone(), self.reading.highest.clone()) {
+                    Ok(since) => since,
+                    Err(error) => return self.contradicted(page, error).await,
+                };
+                if let Some(since) = self.since.as_ref().filter(|_| self.has_other_type()) {
+                    let error = since.changed_type().with("records", self.of_another);
+                    return self.contradicted(page, error).await;
+                }
                 self.out.emit(page, &RestPosition { since, reading: None }).await?;
                 Ok(Some(StopReason::Exhausted(proof)))
             }
@@ -245,11 +258,16 @@ impl<'a> Read<'a> {
     /// Prepares for the first request of this run.
     fn set_out(&mut self) -> Result<()> {
         if let Some((since, _)) = &self.rest.since {
-            self.look.latest = since.latest(self.reading.began);
+            self.look.known = since.known(self.since.as_ref(), self.reading.began);
         }
         let first = self.request(&self.reading.at)?;
         self.guard.request(&first.identity());
         Ok(())
+    }
+
+    /// Whether this read shows that the cursor field has another type now: many values, and none like the bound.
+    fn has_other_type(&self) -> bool {
+        self.pages == self.reading.pages && self.of_type == 0 && self.of_another >= ENOUGH_TO_TELL
     }
 
     fn limit(&self) -> Option<StopReason> {
@@ -308,4 +326,6 @@ fn relative(url: &reqwest::Url) -> String {
 
 /// Pages without records, one after the other, that may still lead to some.
 const MOST_EMPTY_PAGES: u64 = 1_000;
+/// Cursor values that are not a few bad ones any more.
+const ENOUGH_TO_TELL: u64 = 100;
 const FIRST_ESTIMATE: u64 = 256 << 10;

@@ -1,4 +1,4 @@
-use super::incremental::{CursorValue, Highest, Latest, highest};
+use super::incremental::{CursorValue, Highest, Known, highest};
 use crate::env::Env;
 use crate::error::Result;
 use crate::json::{RecordsPath, ValuePath, scan};
@@ -13,8 +13,7 @@ pub(super) struct Look {
     pub(super) records: Arc<RecordsPath>,
     pub(super) values: Arc<[ValuePath]>,
     pub(super) cursor: Option<Arc<ValuePath>>,
-    /// Later cursor values are not believed.
-    pub(super) latest: Latest,
+    pub(super) known: Known,
     /// The key of the hash.
     pub(super) seed: u64,
 }
@@ -49,7 +48,7 @@ impl Look {
             _ => None,
         };
         let highest = match &self.cursor {
-            Some(path) => highest(body, &found.spans, path, before.as_ref(), &self.latest)?,
+            Some(path) => highest(body, &found.spans, path, before.as_ref(), &self.known)?,
             None => Highest::default(),
         };
         Ok(Scanned { spans: found.spans, values: found.values, content, highest })
@@ -64,6 +63,8 @@ impl Scanned {
             (a, b) => a.or(b),
         };
         later.highest.without += self.highest.without;
+        later.highest.of_type += self.highest.of_type;
+        later.highest.of_another += self.highest.of_another;
         later.highest.future += self.highest.future;
         later.highest.descends |= self.highest.descends;
         later

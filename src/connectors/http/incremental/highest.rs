@@ -14,6 +14,10 @@ pub(in super::super) struct Highest {
     pub(in super::super) value: Option<CursorValue>,
     /// Records without a value that can be compared with the others.
     pub(in super::super) without: u64,
+    /// Records with a value of the type that counts.
+    pub(in super::super) of_type: u64,
+    /// Records with a value of another type.
+    pub(in super::super) of_another: u64,
     /// Records with a value later than the read: they do not count for the highest.
     pub(in super::super) future: u64,
     /// Whether a value was lower than one before it.
@@ -22,9 +26,9 @@ pub(in super::super) struct Highest {
 
 /// The highest value of the field at `path` in the records of `body`, and `before`.
 ///
-/// Values of different types cannot be compared. The type of `before` counts, or else that of most records here; a record
-/// with another one counts as one without a value. So a bad record does not stop a read, and since it never moves the bound,
-/// nothing is passed over. Nor does a value that is later than `latest`: as the bound, it would hide all that comes before it.
+/// Values of different types cannot be compared. The type of `before` counts, else that of the bound, else that of most records
+/// here; a record with another one counts as one without a value. So a bad record does not stop a read, and since it never moves the bound,
+/// nothing is passed over. Nor does a value that is later than the read: as the bound, it would hide all that comes before it.
 ///
 /// # Errors
 /// `Corrupt` if `before` is not of its type.
@@ -33,13 +37,13 @@ pub(in super::super) fn highest(
     spans: &[Span],
     path: &ValuePath,
     before: Option<&CursorValue>,
-    latest: &Latest,
+    known: &Known,
 ) -> Result<Highest> {
-    let latest = latest.keys();
+    let latest = known.latest();
     let mut types = [Type::default(), Type::default(), Type::default()];
-    let kept = before.map(|value| value.key().ok_or_else(|| damaged(value)).map(|key| (key, value))).transpose()?;
-    let kept_type = kept.as_ref().map(|(key, _)| key.rank());
-    if let Some((key, value)) = kept {
+    let kept = before.or(known.since.as_ref()).map(|value| value.key().ok_or_else(|| damaged(value))).transpose()?;
+    let kept_type = kept.as_ref().map(Key::rank);
+    if let (Some(value), Some(key)) = (before, kept) {
         let rank = key.rank();
         types[rank].best = Some((key, Cow::Borrowed(value.text())));
     }
@@ -57,27 +61,33 @@ pub(in super::super) fn highest(
         Some(kept) => kept,
         None => most,
     };
+    let comparable: u64 = types.iter().map(|t| t.records).sum();
     let chosen = std::mem::take(&mut types[counts]);
     Ok(Highest {
         value: chosen.best.map(|(key, text)| CursorValue::new(&key, text.into_owned())),
         without: spans.len() as u64 - chosen.records,
+        of_type: chosen.records,
+        of_another: comparable - chosen.records,
         future: chosen.future,
         descends: chosen.descends,
     })
 }
 
-/// The latest values that are believed: what a record says of a later time than that of the read is a slip.
+/// What is known of the cursor field when a read begins.
 #[derive(Clone, Debug, Default)]
-pub(in super::super) struct Latest {
-    pub(super) time: Option<Timestamp>,
+pub(in super::super) struct Known {
+    /// The bound, whose type counts.
+    pub(super) since: Option<CursorValue>,
+    /// The latest time that is believed: what a record says of a later time than that of the read is a slip.
+    pub(super) latest: Option<Timestamp>,
     /// The same as a number, if numbers count time.
-    pub(super) number: Option<String>,
+    pub(super) latest_number: Option<String>,
 }
 
-impl Latest {
-    fn keys(&self) -> Keys<'_> {
-        let time = self.time.and_then(|time| jiff::Timestamp::from_microsecond(time.as_micros()).ok());
-        [time.map(Key::Time), self.number.as_deref().and_then(Decimal::parse).map(Key::Number)]
+impl Known {
+    fn latest(&self) -> Keys<'_> {
+        let time = self.latest.and_then(|time| jiff::Timestamp::from_microsecond(time.as_micros()).ok());
+        [time.map(Key::Time), self.latest_number.as_deref().and_then(Decimal::parse).map(Key::Number)]
     }
 }
 

@@ -4,7 +4,7 @@ mod decimal;
 mod highest;
 mod value;
 
-pub(super) use highest::{Highest, Latest, highest};
+pub(super) use highest::{Highest, Known, highest};
 pub(super) use value::CursorValue;
 
 use super::request::Request;
@@ -179,9 +179,10 @@ impl Since {
         self.until.as_ref().map(|_| Timestamp::from_micros(now.as_micros().saturating_sub(lag)))
     }
 
-    /// The latest values that a read believes which began then.
-    pub(super) fn latest(&self, began: Option<Timestamp>) -> Latest {
-        Latest { time: began, number: began.filter(|_| self.unit.is_some()).map(|began| self.written(began)) }
+    /// What a read knows that began then, with the bound `since`.
+    pub(super) fn known(&self, since: Option<&CursorValue>, began: Option<Timestamp>) -> Known {
+        let latest_number = began.filter(|_| self.unit.is_some()).map(|began| self.written(began));
+        Known { since: since.cloned(), latest: began, latest_number }
     }
 
     /// Puts the bounds on a request.

@@ -6,7 +6,7 @@ use reqwest::header::HeaderMap;
 
 fn high(body: &str, before: Option<CursorValue>) -> Result<Highest> {
     let spans = scan(body.as_bytes(), &RecordsPath::parse("$[*]")?, &[])?.spans;
-    highest(body.as_bytes(), &spans, &ValuePath::field("t")?, before.as_ref(), &Latest::default())
+    highest(body.as_bytes(), &spans, &ValuePath::field("t")?, before.as_ref(), &Known::default())
 }
 
 fn sent(since: &Since, value: Option<CursorValue>) -> Result<String> {
@@ -67,7 +67,7 @@ fn a_value_later_than_the_read_does_not_move_the_bound() {
     let now = Timestamp::parse("2024-05-01T12:00:00Z").ok();
     let of = |body: &str, since: Since| {
         let spans = scan(body.as_bytes(), &RecordsPath::parse("$[*]")?, &[])?.spans;
-        let found = highest(body.as_bytes(), &spans, &ValuePath::field("t")?, None, &since.latest(now))?;
+        let found = highest(body.as_bytes(), &spans, &ValuePath::field("t")?, None, &since.known(None, now))?;
         Ok::<_, Error>((found.value.map(|v| v.text().to_owned()), found.future, found.without))
     };
     let since = Since::field("t");

@@ -158,21 +158,37 @@ async fn records_without_a_value_are_taken_or_refused_as_declared() {
 async fn a_field_that_changed_its_type_is_not_compared() {
     let server = Server::start(rows(&[(5, 'a')])).await;
     let first = read(&since(&server, Since::field("t")), None).await;
-    let server =
-        Server::start(|_| Reply::json(r#"{"data":[{"t":"2024-01-01T00:00:00Z","id":"a"}],"next":null}"#)).await;
+    let row = |n: u32| format!("{{\"t\":\"2023-01-01T00:{:02}:{:02}Z\",\"id\":\"a\"}}", n / 60, n % 60);
+    let changed = (0..100).map(row).collect::<Vec<_>>().join(",");
+    let server = Server::start(move |_| Reply::json(format!("{{\"data\":[{changed}],\"next\":null}}"))).await;
     let changed = read(&since(&server, Since::field("t")), Some(first.last_position())).await;
     assert_eq!(changed.error().kind(), ErrorKind::Config);
+    assert_eq!((changed.records().len(), changed.last_position()), (100, first.last_position()), "what came is landed");
 }
 
 #[tokio::test]
-async fn a_read_that_brings_only_a_bad_value_keeps_the_bound() {
+async fn a_read_that_brings_only_bad_values_keeps_the_bound() {
     let time = r#"{"data":[{"t":"2024-01-01T00:00:00Z","id":"a"}],"next":null}"#;
-    let bad = r#"{"data":[{"t":"yesterday","id":"b"}],"next":null}"#;
-    let server = Server::start(move |got| Reply::json(if got.number == 1 { bad } else { time })).await;
-    let rest = since(&server, Since::field("t"));
-    let first = read(&rest, None).await;
-    let second = read(&rest, Some(first.last_position())).await;
-    assert_eq!((letters(&second).as_str(), second.last_position()), ("b", first.last_position()));
+    for bad in [
+        r#"{"data":[{"t":"yesterday","id":"b"}],"next":null}"#,
+        r#"{"data":[{"t":7,"id":"b"},{"t":8,"id":"c"}],"next":null}"#,
+    ] {
+        let server = Server::start(move |got| Reply::json(if got.number == 1 { bad } else { time })).await;
+        let rest = since(&server, Since::field("t"));
+        let first = read(&rest, None).await;
+        let second = read(&rest, Some(first.last_position())).await;
+        assert!(second.stopped().is_complete());
+        assert_eq!(second.last_position(), first.last_position());
+    }
+}
+
+#[tokio::test]
+async fn an_overlap_is_no_descent() {
+    let server = Server::start(rows(&[(3, 'a'), (4, 'b'), (5, 'c')])).await;
+    let ordered = since(&server, Since::field("t").ordered().overlap_number(2));
+    let first = read(&ordered, None).await;
+    let second = read(&ordered, Some(first.last_position())).await;
+    assert_eq!((letters(&second).as_str(), second.last_position()), ("abc", first.last_position()));
 }
 
 #[tokio::test]
