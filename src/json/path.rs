@@ -27,7 +27,7 @@ pub(super) enum Kind {
 /// Where the records of a page are: an RFC 9535 path, or one per line.
 ///
 /// `[*]` at the end takes the elements of an array, `.*` those of an array or the member values of an object. A path
-/// without a wildcard takes the one value it names as one record. `null` in the place of the array is no records; if
+/// without a wildcard takes the one value it names as one record. `null` in the place of the array, or of what holds it, is no records; if
 /// nothing is in that place, the page is not what was declared. Behind a wildcard, as in `$.data[*].items[*]`, it must be
 /// in at least one of the elements, if there are any. A filter or a slice may select nothing.
 ///

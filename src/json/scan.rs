@@ -134,17 +134,6 @@ impl Node {
         self.names.values().chain(self.indices.values())
     }
 
-    /// All values below this one that were asked for are `null`, which is at `null`.
-    fn is_null(&self, null: &Range<usize>, values: &mut [Option<Range<usize>>]) {
-        for node in self.below() {
-            for slot in &node.values {
-                if let Some(value) = values.get_mut(*slot) {
-                    *value = Some(null.clone());
-                }
-            }
-            node.is_null(null, values);
-        }
-    }
 }
 
 #[derive(Debug, Default)]
@@ -200,7 +189,7 @@ impl<'a> Walk<'a> {
             Some(b'[') if !node.indices.is_empty() || node.takes_elements() => self.array(node)?,
             Some(b'n') => {
                 self.skip()?;
-                node.is_null(&(start..self.at), &mut self.values);
+                self.null_below(node, start..self.at);
             }
             _ => self.skip()?,
         }
@@ -213,6 +202,19 @@ impl<'a> Walk<'a> {
             }
         }
         Ok(())
+    }
+
+    /// In the place of an object or array, `null` stands for everything in it.
+    fn null_below(&mut self, node: &Node, null: Range<usize>) {
+        for node in node.below() {
+            self.place_found |= node.records.is_some();
+            for slot in &node.values {
+                if let Some(value) = self.values.get_mut(*slot) {
+                    *value = Some(null.clone());
+                }
+            }
+            self.null_below(node, null.clone());
+        }
     }
 
     /// Whether what stands in the place of the records can hold them.

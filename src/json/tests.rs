@@ -113,6 +113,9 @@ fn tells_the_names_near_a_value_that_is_not_there() {
 fn takes_null_for_no_records_and_a_missing_place_for_an_error() {
     assert_eq!(records(r#"{"data":null}"#, "$.data[*]").expect("whole"), [""; 0]);
     assert_eq!(records(r#"{"data":[]}"#, "$.data[*]").expect("whole"), [""; 0]);
+    for path in ["$.result.items[*]", "$.result.page.items[*]", "$.result.items[*].rows[*]", "$.result.item"] {
+        assert_eq!(records(r#"{"result":null}"#, path).expect("whole"), [""; 0], "{path}");
+    }
     let text = refusal(r#"{"error":"no","code":{"x":1}}"#, "$.data[*]");
     assert!(text.contains("the path selects nothing") && text.contains("code, error"), "{text}");
     assert!(refusal(r#"{"data":"no"}"#, "$.data[*]").contains("a string"));
