@@ -133,7 +133,6 @@ impl Node {
     fn below(&self) -> impl Iterator<Item = &Self> {
         self.names.values().chain(self.indices.values())
     }
-
 }
 
 #[derive(Debug, Default)]

@@ -5,7 +5,7 @@ use super::limits::Limits;
 use crate::error::{Error, Result, Status};
 use async_compression::tokio::bufread::{BrotliDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder};
 use async_compression::zstd::DParameter;
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use futures::stream::{BoxStream, StreamExt};
 use reqwest::Response;
 use reqwest::header::{CONTENT_ENCODING, HeaderMap, TRANSFER_ENCODING};
@@ -52,7 +52,7 @@ impl Body {
             .boxed();
 
         let mut first = BytesMut::new();
-        while first.len() < 4 {
+        while first.len() < MARK {
             match stream.next().await {
                 Some(piece) => first.extend_from_slice(&piece.map_err(from_io)?),
                 None => break,
@@ -63,10 +63,19 @@ impl Body {
         let stream = futures::stream::iter([Ok(first)]).chain(stream).boxed();
         let pieces = match codings.as_slice() {
             [] => Pieces::AsTheyCome(stream),
-            codings => {
-                let raw: Box<dyn AsyncRead + Send + Unpin> = Box::new(StreamReader::new(stream));
+            [others @ .., outermost] => {
+                let mut reader = outermost.decode(Box::new(StreamReader::new(stream)));
                 // The last coding was put on last.
-                Pieces::Decoded(codings.iter().rev().fold(raw, |inner, coding| coding.decode(inner)))
+                for coding in others.iter().rev() {
+                    let first = begin(&mut reader).await?;
+                    let is_there = coding.can_begin(&first);
+                    reader = Box::new(io::Cursor::new(first).chain(reader));
+                    if !is_there {
+                        break;
+                    }
+                    reader = coding.decode(reader);
+                }
+                Pieces::Decoded(reader)
             }
         };
         Ok(Self { pieces, wire: came, given: 0, ratio: limits.ratio })
@@ -98,6 +107,13 @@ impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Body").field("given", &self.given).finish_non_exhaustive()
     }
+}
+
+/// The first bytes of what `reader` gives: enough to tell a coding by.
+async fn begin(reader: &mut (impl AsyncRead + Unpin)) -> Result<Bytes> {
+    let mut first = BytesMut::with_capacity(MARK);
+    while first.len() < MARK && reader.read_buf(&mut (&mut first).limit(MARK)).await.map_err(from_io)? > 0 {}
+    Ok(first.freeze())
 }
 
 /// Whether the transport shows where the body ends. Without that, a cut stream looks like a whole one.
@@ -208,6 +224,8 @@ fn from_io(e: io::Error) -> Error {
 
 pub(super) const ACCEPTED: &str = "gzip, zstd, br, deflate";
 const MOST_CODINGS: usize = 2;
+/// Bytes that tell a coding.
+const MARK: usize = 4;
 const PIECE: usize = 64 << 10;
 /// Below this many bytes on the wire the ratio says nothing.
 const SMALL: u64 = 1 << 10;
