@@ -6,6 +6,7 @@ use super::incremental::CursorValue;
 use super::read::Read;
 use super::request::Request;
 use super::scanned::Scanned;
+use super::stats::Retry;
 use super::status::{self, Fault};
 use crate::error::{Error, Result, Status};
 use crate::json::LineSplitter;
@@ -74,14 +75,14 @@ impl Read<'_> {
                             .with_status(Status::Exhausted));
                     }
                     next => {
-                        count_retry("fault");
+                        client.stats.count_retry(Retry::Fault);
                         tracing::debug!(%error, "trying again");
                         next
                     }
                 },
                 Err(Fault::RateLimited { demanded, error }) => {
                     let next = trial.rate_limited(self.env, &mut self.waits, demanded);
-                    count_retry("rate_limited");
+                    client.stats.count_throttled();
                     tracing::debug!(%error, ?next, "rate limited");
                     if let (Next::Again { after }, Some(_)) = (next, demanded) {
                         client.hold_all(self.env, after);
@@ -90,6 +91,7 @@ impl Read<'_> {
                         let until = demanded.map(|wait| self.env.now().saturating_add(wait));
                         return Ok(Outcome::PutOff { until });
                     }
+                    client.stats.count_retry(Retry::RateLimited);
                     next
                 }
             };
@@ -111,7 +113,7 @@ impl Read<'_> {
             Ok(())
         };
         let slept = self.unless_stopped(sleep).await;
-        self.rest.client.count_wait(self.env.monotonic().saturating_sub(began));
+        self.rest.client.stats.count_wait(self.env.monotonic().saturating_sub(began));
         slept
     }
 
@@ -320,8 +322,4 @@ fn kept(headers: &HeaderMap) -> Vec<(String, String)> {
     let names = ["content-type", "date", "etag", "last-modified", "x-request-id", "x-total-count"];
     let header = |name: &str| Some((name.to_owned(), headers.get(name)?.to_str().ok()?.to_owned()));
     names.into_iter().filter_map(header).collect()
-}
-
-fn count_retry(reason: &'static str) {
-    metrics::counter!("landfall_http_retries_total", "reason" => reason).increment(1);
 }

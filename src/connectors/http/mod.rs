@@ -28,6 +28,7 @@ mod request;
 mod rest;
 mod retry_after;
 mod scanned;
+mod stats;
 mod status;
 mod template;
 
@@ -39,6 +40,7 @@ pub use pagination::{Answer, At, Cursor, LinkHeader, NextUrl, Offset, PageNumber
 pub use position::RestPosition;
 pub use request::Request;
 pub use rest::Rest;
+pub use stats::Stats;
 /// The type of secrets in memory, for credentials of your own.
 pub use secrecy::SecretString;
 
