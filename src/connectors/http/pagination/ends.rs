@@ -15,7 +15,12 @@ pub(super) struct Ends {
 }
 
 impl Ends {
-    pub(super) fn check(&self, kind: &'static str) -> Result<()> {
+    /// `size` are the records that a page is asked to have.
+    pub(super) fn check(&self, kind: &'static str, size: Option<u64>) -> Result<()> {
+        if size == Some(0) {
+            return Err(Error::config("build source", "a page of no records never comes to an end")
+                .with("pagination", kind));
+        }
         if *self == Self::default() {
             return Err(Error::config("build source", "this pagination would never end")
                 .with("pagination", kind)

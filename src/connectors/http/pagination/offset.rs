@@ -54,7 +54,7 @@ impl Offset {
 
 impl Paginate for Offset {
     fn check(&self) -> Result<()> {
-        self.ends.check("offset")
+        self.ends.check("offset", self.limit.as_ref().map(|(_, records)| *records))
     }
 
     fn describe(&self) -> serde_json::Value {

@@ -64,7 +64,7 @@ impl PageNumber {
 
 impl Paginate for PageNumber {
     fn check(&self) -> Result<()> {
-        self.ends.check("page number")
+        self.ends.check("page number", self.size.as_ref().map(|(_, records)| *records))
     }
 
     fn describe(&self) -> serde_json::Value {

@@ -426,6 +426,8 @@ fn refuses_what_contradicts_itself_or_would_never_end() {
     let rest = || Rest::get("http://h/r");
     assert!(config_error(rest().paginate(Offset::query("o").limit("l", 10))).contains("never end"));
     assert!(config_error(rest().paginate(PageNumber::query("p"))).contains("never end"));
+    assert!(config_error(rest().paginate(Offset::query("o").limit("l", 0).until_empty())).contains("no records"));
+    assert!(config_error(rest().paginate(PageNumber::query("p").size("s", 0).until_empty())).contains("no records"));
     assert!(config_error(rest().paginate(Cursor::at("$.n"))).contains("exactly one"));
     assert!(config_error(rest().paginate(Cursor::at("$.n").query("c").header("c"))).contains("exactly one"));
     assert!(config_error(rest().paginate(Cursor::at("n").query("c"))).contains("path"));
