@@ -5,7 +5,7 @@ use crate::spec::{self, Auth, Keep, Paginate, Spec};
 use landfall::checkpoint::StoreCheckpoints;
 use landfall::columnar::{ColumnType, Columns, Decode, Dedup, Latest, Limit, Validate};
 use landfall::connectors::http::{
-    ApiKey, Basic, Bearer, Cursor, LinkHeader, NextUrl, Offset, PageNumber, Rest, Secret, Since,
+    ApiKey, Basic, Bearer, Cursor, LinkHeader, NextUrl, Offset, PageNumber, Rest, Secret, Since, Stats,
 };
 use landfall::connectors::parquet::ParquetDataset;
 use landfall::landing::Landing;
@@ -14,11 +14,13 @@ use landfall::sink::Quarantine;
 use landfall::{Error, Result};
 use std::ops::Bound;
 
-/// The pipeline that `spec` describes.
+/// The pipeline that `spec` describes, and the counts of its source.
 ///
 /// # Errors
 /// `Config`, saying what in the spec is wrong.
-pub(crate) fn pipeline(spec: &Spec) -> Result<Pipeline> {
+pub(crate) fn pipeline(spec: &Spec) -> Result<(Pipeline, Stats)> {
+    let source = source(&spec.source)?;
+    let stats = source.stats();
     let state = Place::open(&spec.state)?;
     let dataset = Place::open(&spec.sink.parquet)?;
     let quarantine = match &spec.quarantine {
@@ -29,19 +31,20 @@ pub(crate) fn pipeline(spec: &Spec) -> Result<Pipeline> {
         None => Quarantine::in_store(&state.store, &state.below("quarantine"))?,
     };
     let mut builder = Pipeline::named(&spec.name)
-        .source(source(&spec.source)?)
+        .source(source)
         .land(Landing::in_store(&state.store, &state.below("raw"))?)
         .stage(decode(spec)?)
         .stage(validate(&spec.validate)?);
     if let Some(dedup) = dedup(spec)? {
         builder = builder.stage(dedup);
     }
-    builder
+    let pipeline = builder
         .sink(ParquetDataset::in_store(&dataset.store, &dataset.prefix)?.partition_by(&spec.sink.partition_by)?)
         .quarantine(quarantine)
         .checkpoints(StoreCheckpoints::new(&state.store, &state.below("checkpoints"))?)
         .settings(settings(&spec.run)?)
-        .build()
+        .build()?;
+    Ok((pipeline, stats))
 }
 
 fn source(spec: &spec::Source) -> Result<Rest> {
