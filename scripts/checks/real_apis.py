@@ -214,6 +214,13 @@ def errors(checks, folder):
         refuses(checks, "a wrong URL path", spec, 2, ["404"])
         spec = write_spec(folder, "field", PAGED.format(api=api, records="$.data[*]") + "colour = 1", ORDERS)
         refuses(checks, "an unknown field in the spec", spec, 2, ["colour"])
+        spec = write_spec(folder, "place", PAGED.format(api=api, records="$.data[*]"), ORDERS)
+        spec.write_text(spec.read_text().replace(f'"{folder}/place', f'"file://{folder}/a%20place/of mine'))
+        code, _, said = ingest(spec)
+        inside = Path(folder, "a place", "of mine")
+        checks.that("a folder with a space is the place itself", code == 0 and inside.is_dir(), said)
+        around = [folder, inside.parent]
+        checks.that("nothing is written around it", not any(Path(f, ".landfall-tmp").exists() for f in around))
     source = PAGED.format(api=f"http://127.0.0.1:{free_port()}", records="$.data[*]")
     refuses(checks, "an unreachable host", write_spec(folder, "host", source, ORDERS), 4, ["connect"])
     store_without_conditions(checks, folder)
