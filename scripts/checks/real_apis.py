@@ -224,6 +224,7 @@ def errors(checks, folder):
     source = PAGED.format(api=f"http://127.0.0.1:{free_port()}", records="$.data[*]")
     refuses(checks, "an unreachable host", write_spec(folder, "host", source, ORDERS), 4, ["connect"])
     store_without_conditions(checks, folder)
+    stopped(checks, folder)
     second_instance(checks, folder)
 
 
@@ -244,6 +245,22 @@ def store_without_conditions(checks, folder):
         }
         refuses(checks, "a store that ignores conditions", spec, 2, ["condition"], keys)
         checks.that("a refused store: nothing was asked of the API", json.loads(fetch(f"{api}/stats"))["requests"] == 0)
+
+
+def stopped(checks, folder):
+    """A supervisor's SIGTERM: what has come is committed, and the next run goes on."""
+    with demo_api("--records", 30_000, "--bad", 0) as api:
+        source = PAGED.format(api=api, records="$.data[*]") + 'query = { limit = "50" }'
+        spec = write_spec(folder, "stopped", source, ORDERS, "[run]\nepoch_records = 2000\n")
+        proc = start_ingest(spec)
+        while not data_files(f"{folder}/stopped") and proc.poll() is None:
+            time.sleep(0.02)
+        proc.terminate()
+        _, said = proc.communicate(timeout=60)
+        checks.that("SIGTERM stops gracefully, exit code 130", proc.returncode == 130, f"{proc.returncode}: {said}")
+        code, report, said = ingest(spec)
+        rest = report["ledger"]["read"] if report else None
+        checks.that("the next run goes on", code == 0 and 0 < rest < 30_000, f"{rest} read; {said}")
 
 
 def second_instance(checks, folder):
