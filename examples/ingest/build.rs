@@ -1,11 +1,11 @@
 //! From the spec to the typed pipeline.
 
 use crate::place::Place;
-use crate::spec::{self, Auth, Keep, Paginate, Spec};
+use crate::spec::{self, Auth, Keep, Overlap, Paginate, Spec};
 use landfall::checkpoint::StoreCheckpoints;
 use landfall::columnar::{ColumnType, Columns, Decode, Dedup, Latest, Limit, Validate};
 use landfall::connectors::http::{
-    ApiKey, Basic, Bearer, Cursor, LinkHeader, NextUrl, Offset, PageNumber, Rest, Secret, Since, Stats,
+    ApiKey, Basic, Bearer, Cursor, LinkHeader, NextUrl, Offset, PageNumber, Rest, Secret, Since, Stats, Unit,
 };
 use landfall::connectors::parquet::ParquetDataset;
 use landfall::landing::Landing;
@@ -96,9 +96,17 @@ fn source(spec: &spec::Source) -> Result<Rest> {
     };
     if let Some(since) = &spec.since {
         let mut wanted = Since::field(&since.field).query(&since.query);
-        if let Some(overlap) = &since.overlap {
-            wanted = wanted.overlap(spec::duration("overlap", overlap)?);
-        }
+        wanted = match &since.overlap {
+            None => wanted,
+            Some(Overlap::Time(time)) => wanted.overlap(spec::duration("overlap", time)?),
+            Some(Overlap::Number(number)) => wanted.overlap_number(*number),
+        };
+        wanted = match since.unit {
+            None => wanted,
+            Some(spec::Unit::Seconds) => wanted.unit(Unit::Seconds),
+            Some(spec::Unit::Milliseconds) => wanted.unit(Unit::Milliseconds),
+            Some(spec::Unit::Microseconds) => wanted.unit(Unit::Microseconds),
+        };
         source = source.since(wanted);
     }
     source.build()

@@ -106,8 +106,25 @@ pub(crate) struct Since {
     pub(crate) field: String,
     /// The parameter that asks for records from a time on.
     pub(crate) query: String,
-    /// How far to reach back, such as `5m`: for records that come late.
-    pub(crate) overlap: Option<String>,
+    /// How far to reach back, for records that come late: a time such as `5m`, or a number where the field is one.
+    pub(crate) overlap: Option<Overlap>,
+    /// What a number in the field counts, since 1970.
+    pub(crate) unit: Option<Unit>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "a time such as \"5m\", or a whole number")]
+pub(crate) enum Overlap {
+    Time(String),
+    Number(u64),
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Unit {
+    Seconds,
+    Milliseconds,
+    Microseconds,
 }
 
 /// What a good record looks like, beyond its types.

@@ -262,6 +262,9 @@ impl Read<'_> {
             }
             metrics::counter!("landfall_http_records_without_cursor_total").increment(found.without);
         }
+        // Now rather than when the next read asks with it; text may be a bad record's that counts until others come.
+        let value = found.value.as_ref().filter(|value| !matches!(value, CursorValue::Text(_)));
+        value.map(|value| since.lower(value)).transpose()?;
         if since.is_ordered() && found.descends {
             return Err(Error::data("read page", "the records are not in the declared order of the cursor field")
                 .with("field", since.name())

@@ -203,6 +203,9 @@ impl<'a> Read<'a> {
                     Ok(since) => since,
                     Err(error) => return self.contradicted(page, error).await,
                 };
+                if let Some(Err(error)) = self.rest.since.as_ref().zip(since.as_ref()).map(|((s, _), v)| s.lower(v)) {
+                    return self.contradicted(page, error).await;
+                }
                 if let Some(since) = self.since.as_ref().filter(|_| self.has_other_type()) {
                     let error = since.changed_type().with("records", self.of_another);
                     return self.contradicted(page, error).await;

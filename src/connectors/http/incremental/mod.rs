@@ -193,7 +193,7 @@ impl Since {
         request: &mut Request,
     ) -> Result<()> {
         let lower = match (since, &self.initial) {
-            (Some(since), _) => Some(self.less_overlap(since)?),
+            (Some(since), _) => Some(self.lower(since)?),
             (None, initial) => initial.clone(),
         };
         if let (Some(name), Some(lower)) = (&self.query, lower) {
@@ -214,7 +214,11 @@ impl Since {
         }
     }
 
-    fn less_overlap(&self, since: &CursorValue) -> Result<String> {
+    /// The lower bound that a read with the bound `since` sends.
+    ///
+    /// # Errors
+    /// `Config` if the overlap is not for values of this type.
+    pub(super) fn lower(&self, since: &CursorValue) -> Result<String> {
         let counts_time = match since {
             CursorValue::Time(_) => true,
             CursorValue::Number(_) => self.unit.is_some(),
@@ -239,6 +243,7 @@ impl Since {
         less.ok_or_else(|| {
             Error::config("make request", "the overlap cannot be taken from the cursor value")
                 .with("field", &self.field)
+                .with("type", since.kind())
                 .with_hint("overlap is for RFC 3339 times, or with a unit for numbers; overlap_number is for numbers")
         })
     }

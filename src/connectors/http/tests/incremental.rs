@@ -183,6 +183,19 @@ async fn a_read_that_brings_only_bad_values_keeps_the_bound() {
 }
 
 #[tokio::test]
+async fn an_overlap_that_does_not_fit_the_field_is_told_by_the_first_read() {
+    let server = Server::start(rows(&[(3, 'a'), (4, 'b'), (5, 'c')])).await;
+    let overlap = Since::field("t").overlap(Duration::from_secs(300));
+    let refused = read(&since(&server, overlap.clone()), None).await;
+    assert_eq!((refused.error().kind(), refused.emitted.len()), (ErrorKind::Config, 0));
+    assert!(refused.error().to_string().contains("overlap"), "{}", refused.error());
+    assert!(read(&since(&server, overlap.clone().unit(Unit::Seconds)), None).await.stopped().is_complete());
+    let server = Server::start(|_| Reply::json(r#"{"data":[{"t":"2024-01-01","id":"a"}],"next":null}"#)).await;
+    let refused = read(&since(&server, overlap), None).await;
+    assert_eq!((refused.error().kind(), letters(&refused).as_str()), (ErrorKind::Config, "a"));
+}
+
+#[tokio::test]
 async fn an_overlap_is_no_descent() {
     let server = Server::start(rows(&[(3, 'a'), (4, 'b'), (5, 'c')])).await;
     let ordered = since(&server, Since::field("t").ordered().overlap_number(2));
