@@ -1,4 +1,5 @@
 use super::incremental::CursorValue;
+use super::loop_guard::Mark;
 use super::pagination::At;
 use crate::model::{Position, Timestamp, Validity};
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,9 @@ pub(super) struct Reading {
     pub(super) pages: u64,
     /// Records so far.
     pub(super) records: u64,
+    /// What a circle would come back to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) mark: Option<Mark>,
     /// Pages without records since the last one with some.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(super) empty: u64,

@@ -47,13 +47,12 @@ impl<'a> Read<'a> {
         from: RestPosition,
         out: &'a mut Emitter<Page, RestPosition>,
     ) -> Result<Self> {
-        let guard = LoopGuard::new(env.random());
         let look = Look {
             records: Arc::clone(&rest.records),
             values: Arc::clone(&rest.values),
             cursor: rest.since.as_ref().map(|(_, path)| Arc::clone(path)),
             known: Known::default(),
-            seed: guard.seed(),
+            seed: 0,
         };
         let mut read = Self {
             rest,
@@ -66,7 +65,7 @@ impl<'a> Read<'a> {
             since: from.since,
             reading: Reading::default(),
             resumed: from.reading.is_some(),
-            guard,
+            guard: LoopGuard::new(None, 0),
             pages: 0,
             records: 0,
             future: 0,
@@ -183,6 +182,7 @@ impl<'a> Read<'a> {
                     let error = circle("the API leads to a request that was made before", &next);
                     return self.contradicted(page, error).await;
                 }
+                self.reading.mark = self.guard.marked(self.reading.pages, &next.identity(), scanned.content);
                 self.reading.at = at;
                 let position = RestPosition { since: self.since.clone(), reading: Some(self.reading.clone()) };
                 self.out.emit(page, &position).await?;
@@ -254,12 +254,13 @@ impl<'a> Read<'a> {
             self.since = later(self.since.take(), self.reading.highest.take())?;
         }
         self.reading = self.beginning(self.plan()?);
-        self.guard = LoopGuard::new(self.guard.seed());
         self.set_out()
     }
 
     /// Prepares for the first request of this run.
     fn set_out(&mut self) -> Result<()> {
+        self.guard = LoopGuard::new(self.reading.mark, self.env.random());
+        self.look.seed = self.guard.seed();
         if let Some((since, _)) = &self.rest.since {
             self.look.known = since.known(self.since.as_ref(), self.reading.began);
         }

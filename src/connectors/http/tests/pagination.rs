@@ -332,6 +332,29 @@ async fn notices_circles_of_tokens_and_repeated_pages() {
 }
 
 #[tokio::test]
+async fn notices_circles_that_are_longer_than_one_run() {
+    let tokens =
+        |got: &Got| page([got.number as u64], &format!("\"{}\"", got.number % 15));
+    let records = |got: &Got| page([got.number as u64 % 15], &format!("\"{}\"", got.number));
+    for server in [Server::start(tokens).await, Server::start(records).await] {
+        let rest = by_cursor(&server).max_pages(10).build().expect("a source");
+        let mut position = None;
+        let mut error = None;
+        for _ in 0..10 {
+            let brought = read(&rest, position).await;
+            position = Some(brought.last_position());
+            if let Err(e) = brought.end {
+                error = Some(e);
+                break;
+            }
+        }
+        assert_eq!(error.expect("noticed").kind(), ErrorKind::Incomplete);
+        assert!(server.seen().len() <= 60, "{}", server.seen().len());
+        assert_eq!(position, Some(RestPosition::default()));
+    }
+}
+
+#[tokio::test]
 async fn a_link_to_the_page_itself_is_a_circle() {
     let server = Server::start(|got| page([got.number as u64], "\"/r\"")).await;
     let rest = Rest::get(server.url("/r")).paginate(NextUrl::at("$.next")).records("$.data[*]").limits(patient());
