@@ -24,7 +24,11 @@ pub(crate) async fn watch(run: RunHandle) -> Result<RunReport, RunFailure> {
             Some(()) = async { terminate.as_mut()?.recv().await } => true,
         };
         if stop {
-            if asked_to_stop { control.abort() } else { control.drain() }
+            if asked_to_stop {
+                control.abort()
+            } else {
+                control.drain()
+            }
             asked_to_stop = true;
         }
         let status = control.status();

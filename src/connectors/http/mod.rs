@@ -40,9 +40,9 @@ pub use pagination::{Answer, At, Cursor, LinkHeader, NextUrl, Offset, PageNumber
 pub use position::RestPosition;
 pub use request::Request;
 pub use rest::Rest;
-pub use stats::Stats;
 /// The type of secrets in memory, for credentials of your own.
 pub use secrecy::SecretString;
+pub use stats::Stats;
 
 #[cfg(test)]
 mod tests;

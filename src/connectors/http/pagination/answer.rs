@@ -85,7 +85,8 @@ impl Answer<'_> {
         if optional || !self.is_first || self.records == 0 {
             return Ok(None);
         }
-        Err(error().with_hint("if the API leaves it out of its only page, say so with .optional(); else it is somewhere else"))
+        Err(error()
+            .with_hint("if the API leaves it out of its only page, say so with .optional(); else it is somewhere else"))
     }
 
     fn names_near(&self, n: usize) -> String {

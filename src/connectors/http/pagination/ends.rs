@@ -18,8 +18,9 @@ impl Ends {
     /// `size` are the records that a page is asked to have.
     pub(super) fn check(&self, kind: &'static str, size: Option<u64>) -> Result<()> {
         if size == Some(0) {
-            return Err(Error::config("build source", "a page of no records never comes to an end")
-                .with("pagination", kind));
+            return Err(
+                Error::config("build source", "a page of no records never comes to an end").with("pagination", kind)
+            );
         }
         if *self == Self::default() {
             return Err(Error::config("build source", "this pagination would never end")
@@ -71,9 +72,8 @@ impl Ends {
 
 /// The API claims another number of records than came.
 pub(crate) fn differs(total: u64, came: u64) -> Error {
-    let error = |what| {
-        Error::new(ErrorKind::Incomplete, "read partition", what).with("claimed", total).with("came", came)
-    };
+    let error =
+        |what| Error::new(ErrorKind::Incomplete, "read partition", what).with("claimed", total).with("came", came);
     if came < total {
         return error("the API claims more records than came");
     }
@@ -89,13 +89,8 @@ mod tests {
     /// What follows page 2 with `records`, after 10 of page 1, by the values of `total`, `pages` and `more`.
     fn after(records: u64, ends: &[(&str, &str)], on_empty: bool) -> Result<Option<Step>> {
         let path = |name: &str| ends.iter().find(|(n, _)| *n == name).map(|(n, _)| format!("$.{n}"));
-        let declared = Ends {
-            total: path("total"),
-            total_pages: path("pages"),
-            has_more: path("more"),
-            on_empty,
-            maximum: None,
-        };
+        let declared =
+            Ends { total: path("total"), total_pages: path("pages"), has_more: path("more"), on_empty, maximum: None };
         let values: Vec<_> = ends.iter().map(|(_, value)| Some((*value).to_owned())).collect();
         let answer = Answer {
             paths: &declared.values()?,

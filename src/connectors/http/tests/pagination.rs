@@ -333,8 +333,7 @@ async fn notices_circles_of_tokens_and_repeated_pages() {
 
 #[tokio::test]
 async fn notices_circles_that_are_longer_than_one_run() {
-    let tokens =
-        |got: &Got| page([got.number as u64], &format!("\"{}\"", got.number % 15));
+    let tokens = |got: &Got| page([got.number as u64], &format!("\"{}\"", got.number % 15));
     let records = |got: &Got| page([got.number as u64 % 15], &format!("\"{}\"", got.number));
     for server in [Server::start(tokens).await, Server::start(records).await] {
         let rest = by_cursor(&server).max_pages(10).build().expect("a source");

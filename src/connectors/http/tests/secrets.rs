@@ -110,10 +110,9 @@ async fn a_token_or_a_path_that_holds_a_secret_is_not_kept() {
     let rest = |path: &str| {
         Rest::get(server.url(path)).auth(ApiKey::query("key", LONG)).records("$.data[*]").limits(patient())
     };
-    for rest in [
-        rest("/token").paginate(Cursor::at("$.next").query("cursor")),
-        rest("/link").paginate(NextUrl::at("$.next")),
-    ] {
+    for rest in
+        [rest("/token").paginate(Cursor::at("$.next").query("cursor")), rest("/link").paginate(NextUrl::at("$.next"))]
+    {
         let rest = rest.build().expect("a source");
         let brought = read(&rest, None).await;
         assert_eq!(brought.error().kind(), ErrorKind::Data);
