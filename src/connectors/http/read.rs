@@ -72,20 +72,17 @@ impl<'a> Read<'a> {
             of_type: 0,
             of_another: 0,
         };
+        read.reading = from.reading.unwrap_or_else(|| read.beginning());
         let plan = read.plan()?;
-        read.reading = match from.reading {
-            Some(reading) if reading.plan.is_none_or(|kept| kept == plan) => Reading { plan: Some(plan), ..reading },
-            Some(reading) => {
-                // Page 5 of 1,000 records each is not page 5 of 100.
-                tracing::warn!(
-                    partition = %partition.id, pages = reading.pages,
-                    "the request or the pagination has changed in the middle of a read, begins again"
-                );
-                read.resumed = false;
-                read.beginning(plan)
-            }
-            None => read.beginning(plan),
-        };
+        if read.reading.plan.is_some_and(|kept| kept != plan) {
+            // Page 5 of 1,000 records each is not page 5 of 100.
+            tracing::warn!(
+                partition = %partition.id, pages = read.reading.pages,
+                "the request or the pagination has changed in the middle of a read, begins again"
+            );
+            read.resumed = false;
+            read.reading = read.beginning();
+        }
         read.set_out()?;
         Ok(read)
     }
@@ -229,15 +226,15 @@ impl<'a> Read<'a> {
         Ok(request)
     }
 
-    fn beginning(&self, plan: u64) -> Reading {
+    fn beginning(&self) -> Reading {
         let now = self.env.now();
         let until = self.rest.since.as_ref().and_then(|(since, _)| since.upper(now));
-        Reading { began: Some(now), until, plan: Some(plan), ..Reading::default() }
+        Reading { began: Some(now), until, ..Reading::default() }
     }
 
-    /// The first request without bounds, which move, and how the listing is cut into pages.
+    /// The first request, with the bounds of this read, and how the listing is cut into pages.
     fn plan(&self) -> Result<u64> {
-        let first = self.rest.request(self.partition)?.identity();
+        let first = self.request(&At::First)?.identity();
         let plan = format!("{first}\n{}", self.rest.paginate.describe());
         Ok(xxhash_rust::xxh3::xxh3_64(plan.as_bytes()))
     }
@@ -253,12 +250,13 @@ impl<'a> Read<'a> {
         if self.rest.since.as_ref().is_some_and(|(since, _)| since.is_ordered()) {
             self.since = later(self.since.take(), self.reading.highest.take())?;
         }
-        self.reading = self.beginning(self.plan()?);
+        self.reading = self.beginning();
         self.set_out()
     }
 
     /// Prepares for the first request of this run.
     fn set_out(&mut self) -> Result<()> {
+        self.reading.plan = Some(self.plan()?);
         self.guard = LoopGuard::new(self.reading.mark, self.env.random());
         self.look.seed = self.guard.seed();
         if let Some((since, _)) = &self.rest.since {

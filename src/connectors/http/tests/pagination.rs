@@ -376,7 +376,11 @@ async fn a_read_under_way_does_not_go_on_under_another_pagination_or_query() {
     let begun = read(&rest().paginate(by(10)).max_pages(2).build().expect("a source"), None).await;
     let goes_on = read(&rest().paginate(by(10)).build().expect("a source"), Some(begun.last_position())).await;
     assert_eq!(goes_on.records().len(), 20);
-    for changed in [rest().paginate(by(5)), rest().paginate(by(10)).query("kind", "new")] {
+    for changed in [
+        rest().paginate(by(5)),
+        rest().paginate(by(10)).query("kind", "new"),
+        rest().paginate(by(10)).since(Since::field("t").query("since").initial("2020")),
+    ] {
         let again = read(&changed.build().expect("a source"), Some(begun.last_position())).await;
         assert_eq!(again.records().len(), 40);
         assert!(again.stopped().is_complete());
