@@ -94,24 +94,26 @@ impl<'a> Read<'a> {
             }
             let request = self.request(&self.reading.at)?;
             let error = match self.fetch(&request).await {
-                Ok(Outcome::Whole(fetched)) => {
-                    self.resumed = false;
-                    match self.take(*fetched, &request).await? {
-                        Some(reason) => return Ok(reason),
-                        None => continue,
-                    }
-                }
                 Ok(Outcome::PutOff { until }) => return Ok(StopReason::RateLimited { until }),
-                Ok(Outcome::Refused(error)) => error,
-                // Some APIs say with status 200 that they have forgotten a page.
-                Err(error) if error.kind() == ErrorKind::Data && error.status() == Status::Permanent => error,
-                Err(error) => return Err(self.located(error)),
+                Ok(Outcome::Whole(fetched)) => match self.take(*fetched, &request).await {
+                    Ok(Some(reason)) => return Ok(reason),
+                    Ok(None) => {
+                        self.resumed = false;
+                        continue;
+                    }
+                    Err(error) => error,
+                },
+                Ok(Outcome::Refused(error)) if self.resumed => {
+                    self.begin_again(&error)?;
+                    continue;
+                }
+                Ok(Outcome::Refused(error)) | Err(error) => error,
             };
-            if !self.resumed {
-                return Err(self.located(error));
+            // Some APIs say with status 200 that they have forgotten a page.
+            if !(self.resumed && error.kind() == ErrorKind::Data && error.status() == Status::Permanent) {
+                return Err(error.with("partition", &self.partition.id).with("pages_before", self.reading.pages));
             }
-            tracing::warn!(partition = %self.partition.id, %error, "cannot go on at the kept page, begins again");
-            self.begin_again()?;
+            self.begin_again(&error)?;
         }
     }
 
@@ -127,7 +129,7 @@ impl<'a> Read<'a> {
                 }
                 let error = circle("a page brings the same records as an earlier one", request)
                     .with_hint("if pages may rightly be equal, say so with .allow_repeated_pages()");
-                return Err(self.located(error));
+                return Err(error);
             }
         }
         let answer = Answer {
@@ -142,10 +144,10 @@ impl<'a> Read<'a> {
         let step = match self.rest.paginate.next(&self.reading.at, &answer) {
             Ok(step) => step,
             Err(error) if error.kind() == ErrorKind::Incomplete => return self.contradicted(page, error).await,
-            Err(error) => return Err(self.located(error)),
+            Err(error) => return Err(error),
         };
         let total_slot = self.rest.values.len().saturating_sub(1);
-        let total = self.rest.has_total.then(|| answer.count(total_slot)).transpose().map_err(|e| self.located(e))?;
+        let total = self.rest.has_total.then(|| answer.count(total_slot)).transpose()?;
 
         self.reading.pages += 1;
         self.reading.records += records;
@@ -160,14 +162,14 @@ impl<'a> Read<'a> {
             Step::Next(at) => {
                 let at = match at {
                     At::Link(link) => {
-                        let target = origin::resolve(&head.url, &link).map_err(|e| self.located(e))?;
+                        let target = origin::resolve(&head.url, &link)?;
                         At::Link(relative(&head.signature.stripped(target)))
                     }
                     at => at,
                 };
                 if matches!(&at, At::Token(text) | At::Link(text) if head.signature.is_in(text)) {
                     let what = "what leads to the next page holds a secret of the request, and would be kept with it";
-                    return Err(self.located(Error::data("read page", what)));
+                    return Err(Error::data("read page", what));
                 }
                 let next = self.request(&at)?;
                 if self.reading.empty >= MOST_EMPTY_PAGES {
@@ -245,7 +247,8 @@ impl<'a> Read<'a> {
     }
 
     /// The API does not know the kept page any more: what was read since the bound is read again, and deduplicated.
-    fn begin_again(&mut self) -> Result<()> {
+    fn begin_again(&mut self, error: &Error) -> Result<()> {
+        tracing::warn!(partition = %self.partition.id, %error, "cannot go on at the kept page, begins again");
         self.resumed = false;
         if self.rest.since.as_ref().is_some_and(|(since, _)| since.is_ordered()) {
             self.since = later(self.since.take(), self.reading.highest.take())?;
@@ -296,11 +299,7 @@ impl<'a> Read<'a> {
     /// The API contradicts itself: what came is landed, and the next read begins again.
     async fn contradicted(&mut self, page: Page, error: Error) -> Result<Option<StopReason>> {
         self.out.emit(page, &self.at_start()).await?;
-        Err(self.located(error))
-    }
-
-    fn located(&self, error: Error) -> Error {
-        error.with("partition", &self.partition.id).with("pages_before", self.reading.pages)
+        Err(error)
     }
 }
 
