@@ -1,11 +1,11 @@
 //! From the spec to the typed pipeline.
 
 use crate::place::Place;
-use crate::spec::{self, Auth, Paginate, Spec};
+use crate::spec::{self, Auth, Keep, Overlap, Paginate, Spec};
 use landfall::checkpoint::StoreCheckpoints;
-use landfall::columnar::{ColumnType, Columns, Decode, Dedup, Limit, Validate};
+use landfall::columnar::{ColumnType, Columns, Decode, Dedup, Latest, Limit, Validate};
 use landfall::connectors::http::{
-    ApiKey, Basic, Bearer, Cursor, LinkHeader, NextUrl, Offset, PageNumber, Rest, Secret, Since,
+    ApiKey, Basic, Bearer, Cursor, LinkHeader, NextUrl, Offset, PageNumber, Rest, Secret, Since, Stats, Unit,
 };
 use landfall::connectors::parquet::ParquetDataset;
 use landfall::landing::Landing;
@@ -14,11 +14,13 @@ use landfall::sink::Quarantine;
 use landfall::{Error, Result};
 use std::ops::Bound;
 
-/// The pipeline that `spec` describes.
+/// The pipeline that `spec` describes, and the counts of its source.
 ///
 /// # Errors
 /// `Config`, saying what in the spec is wrong.
-pub(crate) fn pipeline(spec: &Spec) -> Result<Pipeline> {
+pub(crate) fn pipeline(spec: &Spec) -> Result<(Pipeline, Stats)> {
+    let source = source(&spec.source)?;
+    let stats = source.stats();
     let state = Place::open(&spec.state)?;
     let dataset = Place::open(&spec.sink.parquet)?;
     let quarantine = match &spec.quarantine {
@@ -29,19 +31,20 @@ pub(crate) fn pipeline(spec: &Spec) -> Result<Pipeline> {
         None => Quarantine::in_store(&state.store, &state.below("quarantine"))?,
     };
     let mut builder = Pipeline::named(&spec.name)
-        .source(source(&spec.source)?)
+        .source(source)
         .land(Landing::in_store(&state.store, &state.below("raw"))?)
         .stage(decode(spec)?)
         .stage(validate(&spec.validate)?);
-    if let Some(dedup) = &spec.dedup {
-        builder = builder.stage(Dedup::by(&dedup.key));
+    if let Some(dedup) = dedup(spec)? {
+        builder = builder.stage(dedup);
     }
-    builder
+    let pipeline = builder
         .sink(ParquetDataset::in_store(&dataset.store, &dataset.prefix)?.partition_by(&spec.sink.partition_by)?)
         .quarantine(quarantine)
         .checkpoints(StoreCheckpoints::new(&state.store, &state.below("checkpoints"))?)
         .settings(settings(&spec.run)?)
-        .build()
+        .build()?;
+    Ok((pipeline, stats))
 }
 
 fn source(spec: &spec::Source) -> Result<Rest> {
@@ -61,15 +64,27 @@ fn source(spec: &spec::Source) -> Result<Rest> {
     };
     source = match &spec.paginate {
         None => source,
-        Some(Paginate::Cursor { at, query }) => source.paginate(Cursor::at(at).query(query)),
+        Some(Paginate::Cursor { at, query, optional }) => {
+            let cursor = Cursor::at(at).query(query);
+            source.paginate(if *optional { cursor.optional() } else { cursor })
+        }
         Some(Paginate::Link) => source.paginate(LinkHeader::new()),
-        Some(Paginate::NextUrl { at }) => source.paginate(NextUrl::at(at)),
-        Some(Paginate::Page { query, first, total }) => {
-            let pages = PageNumber::query(query).starting_at(*first);
-            source.paginate(match total {
-                Some(total) => pages.total(total),
-                None => pages.until_empty(),
-            })
+        Some(Paginate::NextUrl { at, optional }) => {
+            let link = NextUrl::at(at);
+            source.paginate(if *optional { link.optional() } else { link })
+        }
+        Some(Paginate::Page { query, first, total, total_pages }) => {
+            let mut pages = PageNumber::query(query).starting_at(*first);
+            if let Some(total) = total {
+                pages = pages.total(total);
+            }
+            if let Some(total_pages) = total_pages {
+                pages = pages.total_pages(total_pages);
+            }
+            if total.is_none() && total_pages.is_none() {
+                pages = pages.until_empty();
+            }
+            source.paginate(pages)
         }
         Some(Paginate::Offset { query, limit_query, limit, total }) => {
             let pages = Offset::query(query).limit(limit_query, *limit);
@@ -81,9 +96,17 @@ fn source(spec: &spec::Source) -> Result<Rest> {
     };
     if let Some(since) = &spec.since {
         let mut wanted = Since::field(&since.field).query(&since.query);
-        if let Some(overlap) = &since.overlap {
-            wanted = wanted.overlap(spec::duration("overlap", overlap)?);
-        }
+        wanted = match &since.overlap {
+            None => wanted,
+            Some(Overlap::Time(time)) => wanted.overlap(spec::duration("overlap", time)?),
+            Some(Overlap::Number(number)) => wanted.overlap_number(*number),
+        };
+        wanted = match since.unit {
+            None => wanted,
+            Some(spec::Unit::Seconds) => wanted.unit(Unit::Seconds),
+            Some(spec::Unit::Milliseconds) => wanted.unit(Unit::Milliseconds),
+            Some(spec::Unit::Microseconds) => wanted.unit(Unit::Microseconds),
+        };
         source = source.since(wanted);
     }
     source.build()
@@ -94,12 +117,56 @@ fn records(source: &spec::Source) -> Option<&str> {
 }
 
 fn decode(spec: &Spec) -> Result<Decode> {
-    let mut decode = Decode::json();
-    if let Some(records) = records(&spec.source) {
-        decode = decode.records(records);
+    let decode = Decode::json();
+    Ok(if is_inferred(spec) { decode.infer() } else { decode.schema(columns(&spec.schema)?) })
+}
+
+fn dedup(spec: &Spec) -> Result<Option<Dedup>> {
+    let wrong = |what| Error::config("read spec", what);
+    let Some(dedup) = &spec.dedup else {
+        return match spec.append {
+            true => Ok(None),
+            false => Err(wrong("without [dedup] what the API gives again is loaded again").with_hint(
+                "name the key of a record in [dedup]; or write `append = true` at the top if that is meant",
+            )),
+        };
+    };
+    if spec.append {
+        return Err(wrong("`append` is for specs without [dedup]"));
     }
-    decode = if spec.schema.trim() == "infer" { decode.infer() } else { decode.schema(columns(&spec.schema)?) };
-    Ok(decode)
+    let stage = Dedup::by(&dedup.key);
+    Ok(Some(match (&dedup.keep, &spec.source.since) {
+        (Some(Keep::Latest(column)), _) => stage.keep(Latest::of(column)),
+        // Asked for what changed: the first version would hide the change.
+        (None, Some(since)) => stage.keep(Latest::of(column_of(spec, &since.field)?)),
+        (Some(Keep::First), _) | (None, None) => stage,
+    }))
+}
+
+/// The column that has the value at `field` of a record: a name, or a path such as `$.meta.updated`.
+fn column_of(spec: &Spec, field: &str) -> Result<String> {
+    let keys: Vec<&str> = match field.strip_prefix("$.") {
+        Some(path) => path.split('.').collect(),
+        None => vec![field],
+    };
+    if is_inferred(spec) {
+        return Ok(keys.join("."));
+    }
+    let columns = columns(&spec.schema)?;
+    let found = columns.iter().find_map(|column| {
+        let path: Vec<&str> = column.path().iter().map(String::as_str).collect();
+        let below = keys.strip_prefix(path.as_slice())?;
+        Some([&[column.name()], below].concat().join("."))
+    });
+    found.ok_or_else(|| {
+        Error::config("read spec", "the schema has no column of the field by which the latest version is kept")
+            .with("field", field)
+            .with_hint("add it to the schema; or write keep = { latest = \"column\" } or keep = \"first\" in [dedup]")
+    })
+}
+
+fn is_inferred(spec: &Spec) -> bool {
+    spec.schema.trim() == "infer"
 }
 
 /// Columns as text are the inside of a `struct<…>`.

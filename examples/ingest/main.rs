@@ -16,6 +16,7 @@ mod place;
 mod progress;
 mod spec;
 
+use landfall::model::StopReason;
 use landfall::pipeline::RunReport;
 use landfall::{Error, ErrorKind, Result};
 use spec::Spec;
@@ -42,12 +43,25 @@ async fn main() -> ExitCode {
 
 async fn ingest() -> Result<ExitCode> {
     let (path, json) = arguments(std::env::args().skip(1))?;
-    let pipeline = build::pipeline(&Spec::read(&path)?)?;
+    let (pipeline, stats) = build::pipeline(&Spec::read(&path)?)?;
     match progress::watch(pipeline.start()).await {
         Ok(report) => {
             show(&report, json)?;
-            let stopped = if report.stopped { ErrorKind::Cancelled } else { ErrorKind::Incomplete };
-            Ok(if report.is_complete() { ExitCode::SUCCESS } else { exit_code(stopped) })
+            if stats.throttled() > 0 {
+                let waited = stats.waited().as_secs_f64();
+                eprintln!("the API asked {} times to come more slowly; waited {waited:.1} s in all", stats.throttled());
+            }
+            let open = || report.partitions.iter().filter(|p| !p.reason.is_complete());
+            for partition in open().take(20) {
+                eprintln!("not complete: partition {}: {}", partition.partition, partition.reason);
+            }
+            let later = open().any(|p| matches!(p.reason, StopReason::RateLimited { .. }));
+            Ok(match report.is_complete() {
+                true => ExitCode::SUCCESS,
+                false if report.stopped => exit_code(ErrorKind::Cancelled),
+                false if later => exit_code(ErrorKind::Unavailable),
+                false => exit_code(ErrorKind::Incomplete),
+            })
         }
         Err(failure) => {
             for other in failure.others() {

@@ -14,28 +14,13 @@ impl Place {
     /// Opens what `uri` names: the path of a folder, `file:///…` or `s3://bucket/prefix`.
     ///
     /// # Errors
-    /// `Config` if there is no such kind of store, it cannot be opened, or `uri` names no folder within it.
+    /// `Config` if there is no such kind of store, or it cannot be opened.
     pub(crate) fn open(uri: &str) -> Result<Self> {
-        let no_folder = || Error::config("open place", "this names no folder").with("place", uri);
-        if let Some(rest) = uri.strip_prefix("s3://") {
-            let (bucket, prefix) = rest.split_once('/').ok_or_else(no_folder)?;
-            let prefix = prefix.trim_matches('/').to_owned();
-            return if prefix.is_empty() {
-                Err(no_folder())
-            } else {
-                Ok(Self { store: bucket_store(bucket)?, prefix })
-            };
-        }
-        // The store is the folder around it, so that a name within the store is left for it.
-        let (around, name) = match uri.trim_end_matches('/').rsplit_once('/') {
-            Some(("", name)) => ("/", name),
-            Some((around, name)) => (around, name),
-            None => (".", uri),
+        let Some(rest) = uri.strip_prefix("s3://") else {
+            return Ok(Self { store: Store::from_uri(uri)?, prefix: String::new() });
         };
-        if matches!(name, "" | "." | "..") || around.ends_with(":/") {
-            return Err(no_folder());
-        }
-        Ok(Self { store: Store::from_uri(around)?, prefix: name.to_owned() })
+        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        Ok(Self { store: bucket_store(bucket)?, prefix: prefix.trim_matches('/').to_owned() })
     }
 
     /// The name of a folder below this one.

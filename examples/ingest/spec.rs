@@ -20,7 +20,10 @@ pub(crate) struct Spec {
     pub(crate) source: Source,
     #[serde(default)]
     pub(crate) validate: Validation,
+    /// Without it, `append` must say that the dataset may hold a record as often as the API gives it.
     pub(crate) dedup: Option<Dedup>,
+    #[serde(default)]
+    pub(crate) append: bool,
     pub(crate) sink: Sink,
     pub(crate) quarantine: Option<Place>,
     #[serde(default)]
@@ -53,18 +56,29 @@ pub(crate) struct Source {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "by", rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Paginate {
-    /// A token in the body, sent back as a parameter; none means the end.
-    Cursor { at: String, query: String },
+    /// A token in the body, sent back as a parameter; none means the end. `optional` if the API leaves it out of its only page.
+    Cursor {
+        at: String,
+        query: String,
+        #[serde(default)]
+        optional: bool,
+    },
     /// The `Link` header with `rel="next"`.
     Link,
     /// The URL of the next page in the body; none means the end.
-    NextUrl { at: String },
-    /// Page numbers. The total of records or pages, if the API tells it, proves the end; else an empty page does.
+    NextUrl {
+        at: String,
+        #[serde(default)]
+        optional: bool,
+    },
+    /// Page numbers. The total of records, the number of pages, or both prove the end, if the API tells them; else an empty
+    /// page does.
     Page {
         query: String,
         #[serde(default = "one")]
         first: u64,
         total: Option<String>,
+        total_pages: Option<String>,
     },
     /// Offsets, with as many records on a page as the parameter `limit_query` asks for.
     Offset { query: String, limit_query: String, limit: u64, total: Option<String> },
@@ -92,8 +106,25 @@ pub(crate) struct Since {
     pub(crate) field: String,
     /// The parameter that asks for records from a time on.
     pub(crate) query: String,
-    /// How far to reach back, such as `5m`: for records that come late.
-    pub(crate) overlap: Option<String>,
+    /// How far to reach back, for records that come late: a time such as `5m`, or a number where the field is one.
+    pub(crate) overlap: Option<Overlap>,
+    /// What a number in the field counts, since 1970.
+    pub(crate) unit: Option<Unit>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "a time such as \"5m\", or a whole number")]
+pub(crate) enum Overlap {
+    Time(String),
+    Number(u64),
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Unit {
+    Seconds,
+    Milliseconds,
+    Microseconds,
 }
 
 /// What a good record looks like, beyond its types.
@@ -117,8 +148,20 @@ pub(crate) struct Range {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Dedup {
-    /// The fields that together name a record.
+    /// The columns that together name a record.
     pub(crate) key: Vec<String>,
+    /// Which records of a key are loaded; with `since` the latest by its field, else the first.
+    pub(crate) keep: Option<Keep>,
+}
+
+/// Which records of a key are loaded.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Keep {
+    /// The first; a later version is dropped.
+    First,
+    /// Each that is newer by this column than all before it: the dataset, which only grows, then holds every version.
+    Latest(String),
 }
 
 #[derive(Debug, Deserialize)]

@@ -214,9 +214,28 @@ def errors(checks, folder):
         refuses(checks, "a wrong URL path", spec, 2, ["404"])
         spec = write_spec(folder, "field", PAGED.format(api=api, records="$.data[*]") + "colour = 1", ORDERS)
         refuses(checks, "an unknown field in the spec", spec, 2, ["colour"])
+        spec = write_spec(folder, "next", PAGED.format(api=api, records="$.data[*]").replace("$.next_cursor", "$.next"), ORDERS)
+        refuses(checks, "a wrong path of the cursor", spec, 5, ["$.next", "next_cursor"])
+        spec = write_spec(folder, "repeats", PAGED.format(api=api, records="$.data[*]"), ORDERS)
+        spec.write_text(spec.read_text().replace('[dedup]\nkey = ["id"]', ""))
+        refuses(checks, "a spec without a key", spec, 2, ["dedup", "append"])
+        since = 'since = { field = "changed_at", query = "since" }'
+        spec = write_spec(folder, "since", PAGED.format(api=api, records="$.data[*]") + since, ORDERS)
+        refuses(checks, "the latest by a field that is no column", spec, 2, ["changed_at", "keep"])
+        spec = write_spec(folder, "place", PAGED.format(api=api, records="$.data[*]"), ORDERS)
+        spec.write_text(spec.read_text().replace(f'"{folder}/place', f'"file://{folder}/a%20place/of mine'))
+        code, _, said = ingest(spec)
+        inside = Path(folder, "a place", "of mine")
+        checks.that("a folder with a space is the place itself", code == 0 and inside.is_dir(), said)
+        around = [folder, inside.parent]
+        checks.that("nothing is written around it", not any(Path(f, ".landfall-tmp").exists() for f in around))
+    with demo_api("--records", 1500, "--throttle-every", 2, "--retry-after", 7200) as api:
+        spec = write_spec(folder, "limited", PAGED.format(api=api, records="$.data[*]"), ORDERS)
+        refuses(checks, "an API that asks to come in two hours", spec, 4, ["rate limited"])
     source = PAGED.format(api=f"http://127.0.0.1:{free_port()}", records="$.data[*]")
     refuses(checks, "an unreachable host", write_spec(folder, "host", source, ORDERS), 4, ["connect"])
     store_without_conditions(checks, folder)
+    stopped(checks, folder)
     second_instance(checks, folder)
 
 
@@ -237,6 +256,22 @@ def store_without_conditions(checks, folder):
         }
         refuses(checks, "a store that ignores conditions", spec, 2, ["condition"], keys)
         checks.that("a refused store: nothing was asked of the API", json.loads(fetch(f"{api}/stats"))["requests"] == 0)
+
+
+def stopped(checks, folder):
+    """A supervisor's SIGTERM: what has come is committed, and the next run goes on."""
+    with demo_api("--records", 30_000, "--bad", 0) as api:
+        source = PAGED.format(api=api, records="$.data[*]") + 'query = { limit = "50" }'
+        spec = write_spec(folder, "stopped", source, ORDERS, "[run]\nepoch_records = 2000\n")
+        proc = start_ingest(spec)
+        while not data_files(f"{folder}/stopped") and proc.poll() is None:
+            time.sleep(0.02)
+        proc.terminate()
+        _, said = proc.communicate(timeout=60)
+        checks.that("SIGTERM stops gracefully, exit code 130", proc.returncode == 130, f"{proc.returncode}: {said}")
+        code, report, said = ingest(spec)
+        rest = report["ledger"]["read"] if report else None
+        checks.that("the next run goes on", code == 0 and 0 < rest < 30_000, f"{rest} read; {said}")
 
 
 def second_instance(checks, folder):

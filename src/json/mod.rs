@@ -21,6 +21,7 @@ mod skip;
 
 pub use lines::{LineSplitter, lines};
 pub use path::{RecordsPath, ValuePath};
+pub(crate) use scan::names_near;
 pub use scan::{Scan, field, scan};
 
 /// How deep a page may be nested.

@@ -17,8 +17,9 @@ pub(super) enum Step {
 pub(super) enum Kind {
     /// Names and indices, and perhaps a final wildcard: found in the pass over the page.
     Simple(Vec<Step>),
-    /// Any other RFC 9535 query; `prefix` are the steps before its first other selector.
-    General { query: JsonPath, prefix: Vec<Step> },
+    /// Any other RFC 9535 query; `prefix` are the steps before its first other selector. What `place` names, if it can be
+    /// told, must be there if anything is at the prefix.
+    General { query: JsonPath, prefix: Vec<Step>, place: Option<JsonPath> },
     /// One record per line.
     Lines,
 }
@@ -26,8 +27,9 @@ pub(super) enum Kind {
 /// Where the records of a page are: an RFC 9535 path, or one per line.
 ///
 /// `[*]` at the end takes the elements of an array, `.*` those of an array or the member values of an object. A path
-/// without a wildcard takes the one value it names as one record. `null` in the place of the array is no records; if
-/// nothing is in that place, the page is not what was declared.
+/// without a wildcard takes the one value it names as one record. `null` in the place of the array, or of what holds it, is no records; if
+/// nothing is in that place, the page is not what was declared. Behind a wildcard, as in `$.data[*].items[*]`, it must be
+/// in at least one of the elements, if there are any. A filter or a slice may select nothing.
 ///
 /// Names and a final wildcard cost nothing beyond the pass over the page. Other paths (filters, slices, `..`) build a tree of it.
 #[derive(Clone, PartialEq)]
@@ -53,7 +55,7 @@ impl RecordsPath {
             Kind::Simple(steps)
         } else {
             let prefix = steps.into_iter().take_while(|s| matches!(s, Step::Name(_) | Step::Index(_))).collect();
-            Kind::General { query, prefix }
+            Kind::General { query, prefix, place: place(text).map(self::query).transpose()? }
         };
         Ok(Self { text: text.to_owned(), kind })
     }
@@ -154,6 +156,22 @@ fn steps(text: &str) -> (Vec<Step>, bool) {
     (steps, true)
 }
 
+/// The part of a valid path that must select something unless nothing is there at all: without the last selector, since an
+/// array may be empty; but with a last name, behind selectors that miss nothing. `None` where a filter or a slice selects.
+fn place(text: &str) -> Option<&str> {
+    let mut rest = text.trim_start_matches('$');
+    let (mut before, mut deep, mut last) = (text, false, None);
+    while !rest.is_empty() {
+        before = text.get(..text.len() - rest.len())?;
+        let descends = rest.starts_with("..");
+        deep |= descends;
+        let selector = if rest.starts_with("..[") { rest.get(2..)? } else { rest.get(usize::from(descends)..)? };
+        let (step, after) = step(selector)?;
+        (last, rest) = (Some(step), after);
+    }
+    Some(if matches!(last, Some(Step::Name(_))) && !deep { text } else { before })
+}
+
 fn step(text: &str) -> Option<(Step, &str)> {
     if let Some(rest) = text.strip_prefix("[*]") {
         return Some((Step::Elements, rest));
@@ -205,6 +223,24 @@ mod tests {
                 Kind::General { prefix, .. } => assert_eq!(prefix, [name("data")], "{text}"),
                 other => panic!("{text} is {other:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn knows_what_must_be_there() {
+        for (text, place) in [
+            ("$.data[*].items[*]", Some("$.data[*].items")),
+            ("$.data[*].node", Some("$.data[*].node")),
+            ("$.data[*].rows[0]", Some("$.data[*].rows")),
+            ("$..items[*]", Some("$..items")),
+            ("$.data..id", Some("$.data")),
+            ("$.data..[*]", Some("$.data")),
+            ("$.data..*", Some("$.data")),
+            ("$..a.b", Some("$..a")),
+            ("$.data[?@.a].items[*]", None),
+            ("$.data[1:]", None),
+        ] {
+            assert_eq!(super::place(text), place, "{text}");
         }
     }
 

@@ -13,10 +13,9 @@ use std::ops::Range;
 pub struct Scan {
     /// Where each record lies, in the order of the page.
     pub spans: Vec<Span>,
-    /// The raw JSON text of each value that was asked for; `None` if it is not there.
+    /// The raw JSON text of each value that was asked for; `None` if it is not there. In the place of an object or array
+    /// that would hold it, `null` counts for it too.
     pub values: Vec<Option<String>>,
-    /// Whether what would hold the value is there (an object, an array or `null`), for each value that was asked for.
-    pub parents: Vec<bool>,
 }
 
 /// Finds the records under `path` and the values at `extract` in one pass over `body`.
@@ -32,16 +31,19 @@ pub fn scan(body: &[u8], path: &RecordsPath, extract: &[ValuePath]) -> Result<Sc
     match &path.kind {
         Kind::Lines => {
             let empty = vec![None; extract.len()];
-            return Ok(Scan { spans: super::lines(body), values: empty, parents: vec![false; extract.len()] });
+            return Ok(Scan { spans: super::lines(body), values: empty });
         }
         Kind::Simple(steps) => match steps.split_last() {
             Some((Step::Elements, parent)) => plan.at(parent).records = Some(Records::Elements),
             Some((Step::Members, parent)) => plan.at(parent).records = Some(Records::Members),
             _ => plan.at(steps).records = Some(Records::This),
         },
-        Kind::General { query, prefix } => {
+        Kind::General { query, prefix, place } => {
             plan.at(prefix).records = Some(Records::Below);
-            locate::plan(body, query, &mut plan)?;
+            let tree = locate::tree(body)?;
+            if !locate::plan(&tree, query, &mut plan) && locate::misses(&tree, prefix, place.as_ref()) {
+                return Err(selects_nothing(body, path));
+            }
         }
     }
     let mut walk = Walk::new(body, extract.len())?;
@@ -58,7 +60,6 @@ pub fn scan(body: &[u8], path: &RecordsPath, extract: &[ValuePath]) -> Result<Sc
     Ok(Scan {
         spans: walk.records.iter().map(|r| span(r.start, r.len())).collect(),
         values: walk.values.into_iter().map(|v| v.map(|range| text(body, range))).collect(),
-        parents: walk.parents,
     })
 }
 
@@ -132,22 +133,6 @@ impl Node {
     fn below(&self) -> impl Iterator<Item = &Self> {
         self.names.values().chain(self.indices.values())
     }
-
-    /// Values right below this one were asked for: their parent is there.
-    fn mark_parents(&self, parents: &mut [bool]) {
-        for slot in self.below().flat_map(|node| &node.values) {
-            if let Some(parent) = parents.get_mut(*slot) {
-                *parent = true;
-            }
-        }
-    }
-
-    fn mark_all_below(&self, parents: &mut [bool]) {
-        self.mark_parents(parents);
-        for node in self.below() {
-            node.mark_all_below(parents);
-        }
-    }
 }
 
 #[derive(Debug, Default)]
@@ -157,7 +142,6 @@ struct Walk<'a> {
     depth: usize,
     records: Vec<Range<usize>>,
     values: Vec<Option<Range<usize>>>,
-    parents: Vec<bool>,
     place_found: bool,
 }
 
@@ -174,7 +158,7 @@ impl<'a> Walk<'a> {
             });
         }
         let at = if body.starts_with(BOM) { BOM.len() } else { 0 };
-        Ok(Self { body, at, values: vec![None; values], parents: vec![false; values], ..Self::default() })
+        Ok(Self { body, at, values: vec![None; values], ..Self::default() })
     }
 
     fn page(&mut self, plan: &Node) -> Result<()> {
@@ -203,9 +187,8 @@ impl<'a> Walk<'a> {
             Some(b'{') if !node.names.is_empty() || node.takes_elements() => self.object(node)?,
             Some(b'[') if !node.indices.is_empty() || node.takes_elements() => self.array(node)?,
             Some(b'n') => {
-                // In the place of an object or array that would hold them, `null` says that there is none.
-                node.mark_all_below(&mut self.parents);
                 self.skip()?;
+                self.null_below(node, start..self.at);
             }
             _ => self.skip()?,
         }
@@ -218,6 +201,19 @@ impl<'a> Walk<'a> {
             }
         }
         Ok(())
+    }
+
+    /// In the place of an object or array, `null` stands for everything in it.
+    fn null_below(&mut self, node: &Node, null: Range<usize>) {
+        for node in node.below() {
+            self.place_found |= node.records.is_some();
+            for slot in &node.values {
+                if let Some(value) = self.values.get_mut(*slot) {
+                    *value = Some(null.clone());
+                }
+            }
+            self.null_below(node, null.clone());
+        }
     }
 
     /// Whether what stands in the place of the records can hold them.
@@ -249,7 +245,6 @@ impl<'a> Walk<'a> {
 
     fn object(&mut self, node: &Node) -> Result<()> {
         self.open()?;
-        node.mark_parents(&mut self.parents);
         let mut seen = BTreeSet::new();
         let mut first = true;
         while self.more(b'}', &mut first)? {
@@ -265,7 +260,6 @@ impl<'a> Walk<'a> {
 
     fn array(&mut self, node: &Node) -> Result<()> {
         self.open()?;
-        node.mark_parents(&mut self.parents);
         let mut first = true;
         let mut index = 0;
         while self.more(b']', &mut first)? {
@@ -407,20 +401,28 @@ impl<'a> Walk<'a> {
 
 fn selects_nothing(body: &[u8], path: &RecordsPath) -> Error {
     let error = Error::data("scan page", "the path selects nothing").with("path", path.as_str());
-    match names(body) {
-        Ok(names) => {
-            let list: Vec<_> = names.into_iter().take(20).collect();
-            error.with("names_there", list.join(", "))
-        }
+    match names(body, &[]) {
+        Ok(names) => error.with("names_there", names),
         Err(_) => error.with_hint("the page is not an object"),
     }
 }
 
-/// The top-level names of the page.
-fn names(body: &[u8]) -> Result<BTreeSet<String>> {
+/// The names that stand where the one at the end of `path` does not: in the deepest object on the way to it.
+pub(crate) fn names_near(body: &[u8], path: &ValuePath) -> String {
+    let ways = (0..path.steps.len()).rev().filter_map(|n| path.steps.get(..n));
+    ways.map(|steps| names(body, steps)).find_map(Result::ok).unwrap_or_default()
+}
+
+/// The names in the object at `steps`, some at most.
+fn names(body: &[u8], steps: &[Step]) -> Result<String> {
     let mut walk = Walk::new(body, 0)?;
-    let mut names = BTreeSet::new();
+    let mut names: BTreeSet<String> = BTreeSet::new();
     let mut first = true;
+    for step in steps {
+        if !walk.enter(step)? {
+            return Err(walk.unexpected("the way to the object"));
+        }
+    }
     walk.blank();
     if walk.peek() != Some(b'{') {
         return Err(walk.unexpected("an object"));
@@ -430,7 +432,7 @@ fn names(body: &[u8]) -> Result<BTreeSet<String>> {
         names.insert(walk.key()?.chars().take(64).collect());
         walk.skip()?;
     }
-    Ok(names)
+    Ok(names.into_iter().take(20).collect::<Vec<_>>().join(", "))
 }
 
 pub(super) fn span(start: usize, len: usize) -> Span {

@@ -53,6 +53,29 @@ fn finds_records_of_a_general_query_in_the_order_of_the_page() {
 }
 
 #[test]
+fn tells_a_mistyped_name_behind_a_wildcard_from_an_empty_page() {
+    for (body, path) in [
+        (r#"{"data":[]}"#, "$.data[*].items[*]"),
+        (r#"{"data":null}"#, "$.data[*].items[*]"),
+        (r#"{"data":[{"items":[]},{"x":1}]}"#, "$.data[*].items[*]"),
+        (r#"{"data":[{"items":null}]}"#, "$.data[*].items[*]"),
+        (r#"{"data":[]}"#, "$.data[*].node"),
+        (r#"{"n":0,"items":[]}"#, "$..items[*]"),
+        (r#"{"data":[{"node":1}]}"#, "$.data[?@.nodes].nodes"),
+    ] {
+        assert_eq!(records(body, path).expect("no records"), [""; 0], "{body} {path}");
+    }
+    for (body, path) in [
+        (r#"{"data":[{"itms":[1]}]}"#, "$.data[*].items[*]"),
+        (r#"{"data":"gone"}"#, "$.data[*].items[*]"),
+        (r#"{"data":[{"nodes":1}]}"#, "$.data[*].node"),
+        (r#"{"itms":[1]}"#, "$..items[*]"),
+    ] {
+        assert!(refusal(body, path).contains("selects nothing"), "{body} {path}");
+    }
+}
+
+#[test]
 fn extracts_values_as_their_own_text() {
     let paths: Vec<_> = ["$.next", "$.meta.total", "$.meta.gone", "$.data[1].id", "$.none.x", "$.nil"]
         .map(|p| ValuePath::parse(p).expect("a path"))
@@ -61,24 +84,38 @@ fn extracts_values_as_their_own_text() {
     let found = scan(body, &RecordsPath::parse("$.data[*]").expect("a path"), &paths).expect("whole");
     let values: Vec<_> = found.values.iter().map(Option::as_deref).collect();
     assert_eq!(values, [Some("3e8"), Some("9007199254740993"), None, Some("\"b\""), None, Some("null")]);
-    assert_eq!(found.parents, [true, true, true, true, false, true]);
     assert_eq!(found.spans.len(), 2);
 }
 
 #[test]
-fn a_null_in_the_place_of_a_parent_is_there() {
+fn a_null_in_the_place_of_a_parent_counts_for_the_value() {
     let paths = [ValuePath::parse("$.meta.page.next").expect("a path")];
-    let parents = |body: &str| scan(body.as_bytes(), &RecordsPath::parse("$.d[*]")?, &paths).map(|s| s.parents);
-    assert_eq!(parents(r#"{"d":[],"meta":null}"#).expect("whole"), [true]);
-    assert_eq!(parents(r#"{"d":[],"meta":{"page":null}}"#).expect("whole"), [true]);
-    assert_eq!(parents(r#"{"d":[],"meta":{}}"#).expect("whole"), [false]);
-    assert_eq!(parents(r#"{"d":[]}"#).expect("whole"), [false]);
+    let null = |body: &str| {
+        let found = scan(body.as_bytes(), &RecordsPath::parse("$.d[*]")?, &paths)?;
+        Ok::<_, crate::Error>(found.values == [Some("null".to_owned())])
+    };
+    assert!(null(r#"{"d":[],"meta":null}"#).expect("whole"));
+    assert!(null(r#"{"d":[],"meta":{"page":null}}"#).expect("whole"));
+    assert!(!null(r#"{"d":[],"meta":{}}"#).expect("whole"));
+    assert!(!null(r#"{"d":[]}"#).expect("whole"));
+}
+
+#[test]
+fn tells_the_names_near_a_value_that_is_not_there() {
+    let near = |body: &str| names_near(body.as_bytes(), &ValuePath::parse("$.meta.page.next").expect("a path"));
+    assert_eq!(near(r#"{"meta":{"page":{"nxt":1,"a":[]}}}"#), "a, nxt");
+    assert_eq!(near(r#"{"meta":{"pages":1},"data":[]}"#), "pages");
+    assert_eq!(near(r#"{"data":[]}"#), "data");
+    assert_eq!(near("[]"), "");
 }
 
 #[test]
 fn takes_null_for_no_records_and_a_missing_place_for_an_error() {
     assert_eq!(records(r#"{"data":null}"#, "$.data[*]").expect("whole"), [""; 0]);
     assert_eq!(records(r#"{"data":[]}"#, "$.data[*]").expect("whole"), [""; 0]);
+    for path in ["$.result.items[*]", "$.result.page.items[*]", "$.result.items[*].rows[*]", "$.result.item"] {
+        assert_eq!(records(r#"{"result":null}"#, path).expect("whole"), [""; 0], "{path}");
+    }
     let text = refusal(r#"{"error":"no","code":{"x":1}}"#, "$.data[*]");
     assert!(text.contains("the path selects nothing") && text.contains("code, error"), "{text}");
     assert!(refusal(r#"{"data":"no"}"#, "$.data[*]").contains("a string"));

@@ -5,10 +5,10 @@ use super::limits::Limits;
 use crate::error::{Error, Result, Status};
 use async_compression::tokio::bufread::{BrotliDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder};
 use async_compression::zstd::DParameter;
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use futures::stream::{BoxStream, StreamExt};
 use reqwest::Response;
-use reqwest::header::{CONTENT_ENCODING, TRANSFER_ENCODING};
+use reqwest::header::{CONTENT_ENCODING, HeaderMap, TRANSFER_ENCODING};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -52,7 +52,7 @@ impl Body {
             .boxed();
 
         let mut first = BytesMut::new();
-        while first.len() < 4 {
+        while first.len() < MARK {
             match stream.next().await {
                 Some(piece) => first.extend_from_slice(&piece.map_err(from_io)?),
                 None => break,
@@ -63,10 +63,19 @@ impl Body {
         let stream = futures::stream::iter([Ok(first)]).chain(stream).boxed();
         let pieces = match codings.as_slice() {
             [] => Pieces::AsTheyCome(stream),
-            codings => {
-                let raw: Box<dyn AsyncRead + Send + Unpin> = Box::new(StreamReader::new(stream));
+            [others @ .., outermost] => {
+                let mut reader = outermost.decode(Box::new(StreamReader::new(stream)));
                 // The last coding was put on last.
-                Pieces::Decoded(codings.iter().rev().fold(raw, |inner, coding| coding.decode(inner)))
+                for coding in others.iter().rev() {
+                    let first = begin(&mut reader).await?;
+                    let is_there = coding.can_begin(&first);
+                    reader = Box::new(io::Cursor::new(first).chain(reader));
+                    if !is_there {
+                        break;
+                    }
+                    reader = coding.decode(reader);
+                }
+                Pieces::Decoded(reader)
             }
         };
         Ok(Self { pieces, wire: came, given: 0, ratio: limits.ratio })
@@ -100,11 +109,25 @@ impl fmt::Debug for Body {
     }
 }
 
+/// The first bytes of what `reader` gives: enough to tell a coding by.
+async fn begin(reader: &mut (impl AsyncRead + Unpin)) -> Result<Bytes> {
+    let mut first = BytesMut::with_capacity(MARK);
+    while first.len() < MARK && reader.read_buf(&mut (&mut first).limit(MARK)).await.map_err(from_io)? > 0 {}
+    Ok(first.freeze())
+}
+
 /// Whether the transport shows where the body ends. Without that, a cut stream looks like a whole one.
 pub(super) fn end_is_known(response: &Response) -> bool {
     response.content_length().is_some()
         || response.version() >= reqwest::Version::HTTP_2
-        || response.headers().contains_key(TRANSFER_ENCODING)
+        || is_chunked(response.headers())
+}
+
+/// Whether the last transfer coding is `chunked`. After any other the body ends with the connection (RFC 9112, 6.3).
+fn is_chunked(headers: &HeaderMap) -> bool {
+    let last = headers.get_all(TRANSFER_ENCODING).iter().next_back();
+    let codings = last.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    codings.rsplit(',').next().is_some_and(|coding| coding.trim().eq_ignore_ascii_case("chunked"))
 }
 
 pub(super) fn too_large(what: &'static str, limit: u64) -> Error {
@@ -201,8 +224,36 @@ fn from_io(e: io::Error) -> Error {
 
 pub(super) const ACCEPTED: &str = "gzip, zstd, br, deflate";
 const MOST_CODINGS: usize = 2;
+/// Bytes that tell a coding.
+const MARK: usize = 4;
 const PIECE: usize = 64 << 10;
 /// Below this many bytes on the wire the ratio says nothing.
 const SMALL: u64 = 1 << 10;
 /// 8 MiB, as RFC 9659 has it.
 const ZSTD_WINDOW_LOG: u32 = 23;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reqwest::header::HeaderValue;
+
+    #[test]
+    fn only_chunks_as_the_last_coding_show_the_end() {
+        for (codings, chunked) in [
+            (&["chunked"][..], true),
+            (&["gzip, Chunked "], true),
+            (&["gzip", "chunked"], true),
+            (&["gzip"], false),
+            (&["identity"], false),
+            (&["chunked, gzip"], false),
+            (&["chunked", "gzip"], false),
+            (&[], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for coding in codings {
+                headers.append(TRANSFER_ENCODING, HeaderValue::from_static(coding));
+            }
+            assert_eq!(is_chunked(&headers), chunked, "{codings:?}");
+        }
+    }
+}

@@ -4,13 +4,13 @@ use super::auth::{Auth, Signature};
 use super::limits::Limits;
 use super::origin;
 use super::request::Request;
+use super::stats::Stats;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::retry::RetryTokens;
 use reqwest::header::{HeaderMap, LOCATION};
 use reqwest::{Response, Url};
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tracing::Instrument;
@@ -25,7 +25,7 @@ pub(super) struct Client {
     pub(super) tokens: RetryTokens,
     /// Until when the API asked everyone to wait, on the monotonic clock.
     resume_at: Mutex<Duration>,
-    waited_micros: AtomicU64,
+    pub(super) stats: Stats,
 }
 
 /// The head of a response, before its body.
@@ -50,7 +50,7 @@ impl Client {
                 Error::config("build source", "the HTTP client cannot be made").with_source(e.without_url())
             })?;
         let tokens = RetryTokens::default();
-        Ok(Self { http, origin, auth, limits, tokens, resume_at: Mutex::default(), waited_micros: AtomicU64::new(0) })
+        Ok(Self { http, origin, auth, limits, tokens, resume_at: Mutex::default(), stats: Stats::default() })
     }
 
     /// Sends `request` and gives the head of the response, after redirects.
@@ -82,11 +82,11 @@ impl Client {
         let span = tracing::debug_span!("request", method = "GET", path = url.path(), status = tracing::field::Empty);
         let sent = self.http.get(signature.signed(&url)).headers(headers).send().instrument(span.clone());
         let response = in_time(env, self.limits.idle, "send request", sent).await?.map_err(|e| {
-            count_request("none");
+            self.stats.count_request("none");
             failed("send request", e).with("request", format!("GET {}", url.path()))
         })?;
         span.record("status", response.status().as_u16());
-        count_request(response.status().as_str());
+        self.stats.count_request(response.status().as_str());
         Ok(Reply { response, url, signature })
     }
 
@@ -100,14 +100,6 @@ impl Client {
     pub(super) fn hold_all(&self, env: &Env, wait: Duration) {
         let mut resume_at = self.resume_at.lock().unwrap_or_else(PoisonError::into_inner);
         *resume_at = (*resume_at).max(env.monotonic().saturating_add(wait));
-    }
-
-    /// Counts time that was really waited, in whole seconds of the sum.
-    pub(super) fn count_wait(&self, waited: Duration) {
-        let micros = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
-        let before = self.waited_micros.fetch_add(micros, Ordering::Relaxed);
-        let seconds = before.saturating_add(micros) / 1_000_000 - before / 1_000_000;
-        metrics::counter!("landfall_http_wait_seconds_total").increment(seconds);
     }
 }
 
@@ -160,10 +152,6 @@ fn redirect(reply: &Reply) -> Result<Option<String>> {
 
 fn location(headers: &HeaderMap) -> Option<&str> {
     headers.get(LOCATION)?.to_str().ok()
-}
-
-fn count_request(status: &str) {
-    metrics::counter!("landfall_http_requests_total", "status" => status.to_owned()).increment(1);
 }
 
 const MOST_REDIRECTS: u32 = 5;

@@ -87,7 +87,7 @@ impl RestBuilder {
         self
     }
 
-    /// The API claims at `path` how many records there are in all: fewer are an error.
+    /// The API claims at `path` how many records there are in all: fewer or more are an error.
     pub fn total(mut self, path: impl Into<String>) -> Self {
         self.total = Some(path.into());
         self

@@ -6,6 +6,7 @@ use super::incremental::CursorValue;
 use super::read::Read;
 use super::request::Request;
 use super::scanned::Scanned;
+use super::stats::Retry;
 use super::status::{self, Fault};
 use crate::error::{Error, Result, Status};
 use crate::json::LineSplitter;
@@ -74,14 +75,14 @@ impl Read<'_> {
                             .with_status(Status::Exhausted));
                     }
                     next => {
-                        count_retry("fault");
+                        client.stats.count_retry(Retry::Fault);
                         tracing::debug!(%error, "trying again");
                         next
                     }
                 },
                 Err(Fault::RateLimited { demanded, error }) => {
                     let next = trial.rate_limited(self.env, &mut self.waits, demanded);
-                    count_retry("rate_limited");
+                    client.stats.count_throttled();
                     tracing::debug!(%error, ?next, "rate limited");
                     if let (Next::Again { after }, Some(_)) = (next, demanded) {
                         client.hold_all(self.env, after);
@@ -90,6 +91,7 @@ impl Read<'_> {
                         let until = demanded.map(|wait| self.env.now().saturating_add(wait));
                         return Ok(Outcome::PutOff { until });
                     }
+                    client.stats.count_retry(Retry::RateLimited);
                     next
                 }
             };
@@ -111,7 +113,7 @@ impl Read<'_> {
             Ok(())
         };
         let slept = self.unless_stopped(sleep).await;
-        self.rest.client.count_wait(self.env.monotonic().saturating_sub(began));
+        self.rest.client.stats.count_wait(self.env.monotonic().saturating_sub(began));
         slept
     }
 
@@ -128,7 +130,7 @@ impl Read<'_> {
         status::check_type(&headers)?;
         let head = Head {
             status: response.status().as_u16(),
-            request: signature.redacted(&request.described()),
+            request: signature.redacted(&request.described()).unwrap_or_else(|| request.name()),
             headers,
             url,
             signature,
@@ -194,8 +196,10 @@ impl Read<'_> {
         let mut so_far = Scanned::default();
         let (mut index, mut records) = (0, 0);
         so_far.highest.value = self.highest().cloned();
+        let mut deadline = self.env.monotonic().saturating_add(limits.total);
         loop {
-            let piece = in_time(self.env, limits.idle, "read body", body.piece());
+            let left = deadline.saturating_sub(self.env.monotonic()).min(limits.idle);
+            let piece = in_time(self.env, left, "read body", body.piece());
             let piece = self.unless_stopped(piece).await??;
             let last = piece.is_none();
             lines.push(&piece.unwrap_or_default());
@@ -227,6 +231,7 @@ impl Read<'_> {
             self.out.emit_part(page).await?;
             self.out.reserve(limits.part).await?;
             index += 1;
+            deadline = self.env.monotonic().saturating_add(limits.total);
         }
     }
 
@@ -258,6 +263,9 @@ impl Read<'_> {
             }
             metrics::counter!("landfall_http_records_without_cursor_total").increment(found.without);
         }
+        // Now rather than when the next read asks with it; text may be a bad record's that counts until others come.
+        let value = found.value.as_ref().filter(|value| !matches!(value, CursorValue::Text(_)));
+        value.map(|value| since.lower(value)).transpose()?;
         if since.is_ordered() && found.descends {
             return Err(Error::data("read page", "the records are not in the declared order of the cursor field")
                 .with("field", since.name())
@@ -318,8 +326,4 @@ fn kept(headers: &HeaderMap) -> Vec<(String, String)> {
     let names = ["content-type", "date", "etag", "last-modified", "x-request-id", "x-total-count"];
     let header = |name: &str| Some((name.to_owned(), headers.get(name)?.to_str().ok()?.to_owned()));
     names.into_iter().filter_map(header).collect()
-}
-
-fn count_retry(reason: &'static str) {
-    metrics::counter!("landfall_http_retries_total", "reason" => reason).increment(1);
 }

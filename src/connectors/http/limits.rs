@@ -11,7 +11,7 @@ pub struct Limits {
     pub connect: Duration,
     /// Until the response begins, and then between two pieces of it. 60 s.
     pub idle: Duration,
-    /// Until the response is complete; does not count for responses that are emitted in parts. 5 min.
+    /// Until the response is complete; of one that is emitted in parts, until each part is. 5 min.
     pub total: Duration,
     /// Bytes of a body on the wire that is held as a whole. 256 MiB.
     pub wire: u64,

@@ -5,8 +5,10 @@
 //! 1. *One origin.* Links and redirects are followed within the configured scheme, host and port; others are refused before
 //!    anything is sent.
 //! 2. *Whole pages.* A cut body, HTML, a status without a page or damage of the whole page is an error of the fetch, never "no records".
-//! 3. *No circles.* A request or a page's content that comes again in one read is an error of kind `Incomplete`.
-//! 4. *Totals.* Where the API claims a total, fewer records are an error of kind `Incomplete`.
+//! 3. *No circles.* A request or a page's content that comes again in one read is an error of kind `Incomplete`; so are 1,000
+//!    pages without records, one after the other.
+//! 4. *Totals.* Where the API claims a total, fewer or more records are an error of kind `Incomplete`; so is an end that other
+//!    declared evidence speaks against.
 //! 5. *Bounded.* Bodies, decompression, redirects, links, retries and waits have limits.
 //! 6. *Secrets* appear in no error, log, page, position or `Debug`.
 //!
@@ -37,6 +39,7 @@ mod request;
 mod rest;
 mod retry_after;
 mod scanned;
+mod stats;
 mod status;
 mod template;
 
@@ -50,6 +53,7 @@ pub use request::Request;
 pub use rest::Rest;
 /// The type of secrets in memory, for credentials of your own.
 pub use secrecy::SecretString;
+pub use stats::Stats;
 
 #[cfg(test)]
 mod tests;

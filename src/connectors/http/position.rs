@@ -1,4 +1,5 @@
 use super::incremental::CursorValue;
+use super::loop_guard::Mark;
 use super::pagination::At;
 use crate::model::{Position, Timestamp, Validity};
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,12 @@ pub struct RestPosition {
 pub(super) struct Reading {
     /// The next page.
     pub(super) at: At,
+    /// A hash of the request and the pagination that the read began with: what `at` and the counts are about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) plan: Option<u64>,
+    /// When the read began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) began: Option<Timestamp>,
     /// The upper bound that was set when the read began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) until: Option<Timestamp>,
@@ -34,6 +41,16 @@ pub(super) struct Reading {
     pub(super) pages: u64,
     /// Records so far.
     pub(super) records: u64,
+    /// What a circle would come back to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) mark: Option<Mark>,
+    /// Pages without records since the last one with some.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) empty: u64,
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 impl Position for RestPosition {

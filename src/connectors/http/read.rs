@@ -1,16 +1,16 @@
 //! One read of one partition: from page to page, until something shows the end.
 
 use super::fetch::{Fetched, Outcome};
-use super::incremental::CursorValue;
+use super::incremental::{CursorValue, Known};
 use super::loop_guard::LoopGuard;
 use super::origin;
-use super::pagination::{Answer, At, Step, short};
+use super::pagination::{Answer, At, Step, differs};
 use super::position::{Reading, RestPosition};
 use super::request::Request;
 use super::rest::Rest;
 use super::scanned::Look;
 use crate::env::Env;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Status};
 use crate::model::{Page, Partition, Proof, StopReason};
 use crate::retry::WaitBudget;
 use crate::source::Emitter;
@@ -33,6 +33,10 @@ pub(super) struct Read<'a> {
     guard: LoopGuard,
     pages: u64,
     records: u64,
+    /// Records whose cursor value is later than the read; of the type of the bound; of another one.
+    future: u64,
+    of_type: u64,
+    of_another: u64,
 }
 
 impl<'a> Read<'a> {
@@ -43,12 +47,12 @@ impl<'a> Read<'a> {
         from: RestPosition,
         out: &'a mut Emitter<Page, RestPosition>,
     ) -> Result<Self> {
-        let guard = LoopGuard::new(env.random());
         let look = Look {
             records: Arc::clone(&rest.records),
             values: Arc::clone(&rest.values),
             cursor: rest.since.as_ref().map(|(_, path)| Arc::clone(path)),
-            seed: guard.seed(),
+            known: Known::default(),
+            seed: 0,
         };
         let mut read = Self {
             rest,
@@ -61,13 +65,25 @@ impl<'a> Read<'a> {
             since: from.since,
             reading: Reading::default(),
             resumed: from.reading.is_some(),
-            guard,
+            guard: LoopGuard::new(None, 0),
             pages: 0,
             records: 0,
+            future: 0,
+            of_type: 0,
+            of_another: 0,
         };
         read.reading = from.reading.unwrap_or_else(|| read.beginning());
-        let first = read.request(&read.reading.at)?;
-        read.guard.request(&first.identity());
+        let plan = read.plan()?;
+        if read.reading.plan.is_some_and(|kept| kept != plan) {
+            // Page 5 of 1,000 records each is not page 5 of 100.
+            tracing::warn!(
+                partition = %partition.id, pages = read.reading.pages,
+                "the request or the pagination has changed in the middle of a read, begins again"
+            );
+            read.resumed = false;
+            read.reading = read.beginning();
+        }
+        read.set_out()?;
         Ok(read)
     }
 
@@ -77,20 +93,27 @@ impl<'a> Read<'a> {
                 return Ok(StopReason::Cancelled);
             }
             let request = self.request(&self.reading.at)?;
-            let fetched = match self.fetch(&request).await.map_err(|e| self.located(e))? {
-                Outcome::Whole(fetched) => *fetched,
-                Outcome::PutOff { until } => return Ok(StopReason::RateLimited { until }),
-                Outcome::Refused(error) if self.resumed => {
-                    tracing::warn!(partition = %self.partition.id, %error, "cannot go on at the kept page, begins again");
-                    self.begin_again()?;
+            let error = match self.fetch(&request).await {
+                Ok(Outcome::PutOff { until }) => return Ok(StopReason::RateLimited { until }),
+                Ok(Outcome::Whole(fetched)) => match self.take(*fetched, &request).await {
+                    Ok(Some(reason)) => return Ok(reason),
+                    Ok(None) => {
+                        self.resumed = false;
+                        continue;
+                    }
+                    Err(error) => error,
+                },
+                Ok(Outcome::Refused(error)) if self.resumed => {
+                    self.begin_again(&error)?;
                     continue;
                 }
-                Outcome::Refused(error) => return Err(self.located(error)),
+                Ok(Outcome::Refused(error)) | Err(error) => error,
             };
-            self.resumed = false;
-            if let Some(reason) = self.take(fetched, &request).await? {
-                return Ok(reason);
+            // Some APIs say with status 200 that they have forgotten a page.
+            if !(self.resumed && error.kind() == ErrorKind::Data && error.status() == Status::Permanent) {
+                return Err(error.with("partition", &self.partition.id).with("pages_before", self.reading.pages));
             }
+            self.begin_again(&error)?;
         }
     }
 
@@ -104,57 +127,88 @@ impl<'a> Read<'a> {
                     Some(_) => self.out.emit(page, &self.at_start()).await?,
                     None => self.out.advance(&self.at_start()).await?,
                 }
-                return Err(self
-                    .circle("a page brings the same records as an earlier one", request)
-                    .with_hint("if pages may rightly be equal, say so with .allow_repeated_pages()"));
+                let error = circle("a page brings the same records as an earlier one", request)
+                    .with_hint("if pages may rightly be equal, say so with .allow_repeated_pages()");
+                return Err(error);
             }
         }
         let answer = Answer {
             paths: &self.rest.values,
             values: &scanned.values,
-            parents: &scanned.parents,
+            body: &page.body,
             headers: &head.headers,
+            is_first: self.reading.at == At::First,
             records,
             so_far: self.reading.records + records,
         };
-        let step = self.rest.paginate.next(&self.reading.at, &answer).map_err(|e| self.located(e))?;
+        let step = match self.rest.paginate.next(&self.reading.at, &answer) {
+            Ok(step) => step,
+            Err(error) if error.kind() == ErrorKind::Incomplete => return self.contradicted(page, error).await,
+            Err(error) => return Err(error),
+        };
         let total_slot = self.rest.values.len().saturating_sub(1);
-        let total = self.rest.has_total.then(|| answer.count(total_slot)).transpose().map_err(|e| self.located(e))?;
+        let total = self.rest.has_total.then(|| answer.count(total_slot)).transpose()?;
 
         self.reading.pages += 1;
         self.reading.records += records;
+        self.reading.empty = if records == 0 { self.reading.empty + 1 } else { 0 };
         self.reading.highest = scanned.highest.value;
+        self.future += scanned.highest.future;
+        self.of_type += scanned.highest.of_type;
+        self.of_another += scanned.highest.of_another;
         self.pages += 1;
         self.records += records;
         match step {
             Step::Next(at) => {
                 let at = match at {
                     At::Link(link) => {
-                        let target = origin::resolve(&head.url, &link).map_err(|e| self.located(e))?;
+                        let target = origin::resolve(&head.url, &link)?;
                         At::Link(relative(&head.signature.stripped(target)))
                     }
                     at => at,
                 };
-                let next = self.request(&at)?;
-                if !self.guard.request(&next.identity()) {
-                    self.out.emit(page, &self.at_start()).await?;
-                    return Err(self.circle("the API leads to a request that was made before", &next));
+                if matches!(&at, At::Token(text) | At::Link(text) if head.signature.is_in(text)) {
+                    let what = "what leads to the next page holds a secret of the request, and would be kept with it";
+                    return Err(Error::data("read page", what));
                 }
+                let next = self.request(&at)?;
+                if self.reading.empty >= MOST_EMPTY_PAGES {
+                    let error = circle("the API leads from page to page without records", &next)
+                        .with("pages_without_records", self.reading.empty);
+                    return self.contradicted(page, error).await;
+                }
+                if !self.guard.request(&next.identity()) {
+                    let error = circle("the API leads to a request that was made before", &next);
+                    return self.contradicted(page, error).await;
+                }
+                self.reading.mark = self.guard.marked(self.reading.pages, &next.identity(), scanned.content);
                 self.reading.at = at;
                 let position = RestPosition { since: self.since.clone(), reading: Some(self.reading.clone()) };
                 self.out.emit(page, &position).await?;
                 Ok(self.limit())
             }
             Step::End(proof) => {
-                if let Some(total) = total.filter(|total| *total > self.reading.records) {
-                    self.out.emit(page, &self.at_start()).await?;
-                    return Err(self.located(short(total, self.reading.records)));
+                if let Some(total) = total.filter(|total| *total != self.reading.records) {
+                    return self.contradicted(page, differs(total, self.reading.records)).await;
                 }
-                let proof = match total {
-                    Some(total) if total == self.reading.records => Proof::TotalMatched(total),
-                    _ => proof,
+                let proof = total.map_or(proof, Proof::TotalMatched);
+                if self.future > 0 {
+                    tracing::warn!(
+                        partition = %self.partition.id, records = self.future,
+                        "cursor values later than the read: the records are taken, but do not move the bound"
+                    );
+                }
+                let since = match later(self.since.clone(), self.reading.highest.clone()) {
+                    Ok(since) => since,
+                    Err(error) => return self.contradicted(page, error).await,
                 };
-                let since = later(self.since.take(), self.reading.highest.take())?;
+                if let Some(Err(error)) = self.rest.since.as_ref().zip(since.as_ref()).map(|((s, _), v)| s.lower(v)) {
+                    return self.contradicted(page, error).await;
+                }
+                if let Some(since) = self.since.as_ref().filter(|_| self.has_other_type()) {
+                    let error = since.changed_type().with("records", self.of_another);
+                    return self.contradicted(page, error).await;
+                }
                 self.out.emit(page, &RestPosition { since, reading: None }).await?;
                 Ok(Some(StopReason::Exhausted(proof)))
             }
@@ -175,8 +229,16 @@ impl<'a> Read<'a> {
     }
 
     fn beginning(&self) -> Reading {
-        let until = self.rest.since.as_ref().and_then(|(since, _)| since.upper(self.env.now()));
-        Reading { until, ..Reading::default() }
+        let now = self.env.now();
+        let until = self.rest.since.as_ref().and_then(|(since, _)| since.upper(now));
+        Reading { began: Some(now), until, ..Reading::default() }
+    }
+
+    /// The first request, with the bounds of this read, and how the listing is cut into pages.
+    fn plan(&self) -> Result<u64> {
+        let first = self.request(&At::First)?.identity();
+        let plan = format!("{first}\n{}", self.rest.paginate.describe());
+        Ok(xxhash_rust::xxh3::xxh3_64(plan.as_bytes()))
     }
 
     /// The position at which this read began: nothing of it counts as done.
@@ -185,16 +247,32 @@ impl<'a> Read<'a> {
     }
 
     /// The API does not know the kept page any more: what was read since the bound is read again, and deduplicated.
-    fn begin_again(&mut self) -> Result<()> {
+    fn begin_again(&mut self, error: &Error) -> Result<()> {
+        tracing::warn!(partition = %self.partition.id, %error, "cannot go on at the kept page, begins again");
         self.resumed = false;
         if self.rest.since.as_ref().is_some_and(|(since, _)| since.is_ordered()) {
             self.since = later(self.since.take(), self.reading.highest.take())?;
         }
         self.reading = self.beginning();
-        self.guard = LoopGuard::new(self.guard.seed());
+        self.set_out()
+    }
+
+    /// Prepares for the first request of this run.
+    fn set_out(&mut self) -> Result<()> {
+        self.reading.plan = Some(self.plan()?);
+        self.guard = LoopGuard::new(self.reading.mark, self.env.random());
+        self.look.seed = self.guard.seed();
+        if let Some((since, _)) = &self.rest.since {
+            self.look.known = since.known(self.since.as_ref(), self.reading.began);
+        }
         let first = self.request(&self.reading.at)?;
         self.guard.request(&first.identity());
         Ok(())
+    }
+
+    /// Whether this read shows that the cursor field has another type now: many values, and none like the bound.
+    fn has_other_type(&self) -> bool {
+        self.pages == self.reading.pages && self.of_type == 0 && self.of_another >= ENOUGH_TO_TELL
     }
 
     fn limit(&self) -> Option<StopReason> {
@@ -218,14 +296,15 @@ impl<'a> Read<'a> {
         }
     }
 
-    fn circle(&self, what: &'static str, request: &Request) -> Error {
-        let error = Error::new(ErrorKind::Incomplete, "read partition", what).with("request", request.name());
-        self.located(error)
+    /// The API contradicts itself: what came is landed, and the next read begins again.
+    async fn contradicted(&mut self, page: Page, error: Error) -> Result<Option<StopReason>> {
+        self.out.emit(page, &self.at_start()).await?;
+        Err(error)
     }
+}
 
-    fn located(&self, error: Error) -> Error {
-        error.with("partition", &self.partition.id).with("pages_before", self.reading.pages)
-    }
+fn circle(what: &'static str, request: &Request) -> Error {
+    Error::new(ErrorKind::Incomplete, "read partition", what).with("request", request.name())
 }
 
 /// The later of two cursor values.
@@ -246,4 +325,8 @@ fn relative(url: &reqwest::Url) -> String {
     }
 }
 
+/// Pages without records, one after the other, that may still lead to some.
+const MOST_EMPTY_PAGES: u64 = 1_000;
+/// Cursor values that are not a few bad ones any more.
+const ENOUGH_TO_TELL: u64 = 100;
 const FIRST_ESTIMATE: u64 = 256 << 10;

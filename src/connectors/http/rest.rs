@@ -6,6 +6,7 @@ use super::pagination::Paginate;
 use super::position::RestPosition;
 use super::read::Read;
 use super::request::Request;
+use super::stats::Stats;
 use super::template::{Template, path_segment};
 use crate::env::Env;
 use crate::error::{Error, Result};
@@ -63,6 +64,11 @@ impl Rest {
     /// Where the records of a page are: what a decoder of these pages needs to know.
     pub fn records_path(&self) -> &RecordsPath {
         &self.records
+    }
+
+    /// What this source has done so far; keep it before the source goes into a pipeline.
+    pub fn stats(&self) -> Stats {
+        self.client.stats.clone()
     }
 
     /// The first request of a read of `partition`, without bounds.

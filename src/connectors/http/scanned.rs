@@ -1,4 +1,4 @@
-use super::incremental::{CursorValue, Highest, highest};
+use super::incremental::{CursorValue, Highest, Known, highest};
 use crate::env::Env;
 use crate::error::Result;
 use crate::json::{RecordsPath, ValuePath, scan};
@@ -13,6 +13,7 @@ pub(super) struct Look {
     pub(super) records: Arc<RecordsPath>,
     pub(super) values: Arc<[ValuePath]>,
     pub(super) cursor: Option<Arc<ValuePath>>,
+    pub(super) known: Known,
     /// The key of the hash.
     pub(super) seed: u64,
 }
@@ -22,7 +23,6 @@ pub(super) struct Look {
 pub(super) struct Scanned {
     pub(super) spans: Vec<Span>,
     pub(super) values: Vec<Option<String>>,
-    pub(super) parents: Vec<bool>,
     /// A hash of the records, if there are any.
     pub(super) content: Option<u64>,
     pub(super) highest: Highest,
@@ -49,10 +49,10 @@ impl Look {
             _ => None,
         };
         let highest = match &self.cursor {
-            Some(path) => highest(body, &found.spans, path, before.as_ref())?,
+            Some(path) => highest(body, &found.spans, path, before.as_ref(), &self.known)?,
             None => Highest::default(),
         };
-        Ok(Scanned { spans: found.spans, values: found.values, parents: found.parents, content, highest })
+        Ok(Scanned { spans: found.spans, values: found.values, content, highest })
     }
 }
 
@@ -64,6 +64,9 @@ impl Scanned {
             (a, b) => a.or(b),
         };
         later.highest.without += self.highest.without;
+        later.highest.of_type += self.highest.of_type;
+        later.highest.of_another += self.highest.of_another;
+        later.highest.future += self.highest.future;
         later.highest.descends |= self.highest.descends;
         later
     }

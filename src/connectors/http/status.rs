@@ -109,12 +109,12 @@ async fn excerpt(env: &Env, reply: Reply, limits: &Limits) -> Option<String> {
             }
         }
         // What was cut off may be the rest of a secret.
-        begin.truncate(begin.len().saturating_sub(signature.longest() * 3));
+        begin.truncate(begin.len().saturating_sub(signature.longest() * LONGEST_ESCAPE));
         Some(begin)
     };
     let begin = in_time(env, limits.idle, "read body", read).await.ok()??;
     let text: String = String::from_utf8_lossy(&begin).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let mut text = signature.redacted(text.trim());
+    let mut text = signature.redacted(text.trim())?;
     if text.len() > SHOWN {
         let end = (0..=SHOWN).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
         text.truncate(end);
@@ -125,5 +125,7 @@ async fn excerpt(env: &Env, reply: Reply, limits: &Limits) -> Option<String> {
 
 /// Bytes of the body of an error that are read.
 const READ: usize = 128 << 10;
+/// Bytes that one byte takes as `\u002B`.
+const LONGEST_ESCAPE: usize = 6;
 /// Bytes of it that are shown.
 const SHOWN: usize = 509;

@@ -60,7 +60,8 @@ impl Signature {
         url
     }
 
-    /// `url` without parameters that are or hold a secret: servers repeat them in links.
+    /// `url` without parameters that are a secret, or hold a long one: servers repeat them in links. A short one, such as the
+    /// password `test`, may well be a part of `dataset=latest`.
     pub(crate) fn stripped(&self, mut url: Url) -> Url {
         let Some(query) = url.query() else { return url };
         let kept: Vec<_> = query.split('&').filter(|pair| !self.is_secret(pair)).collect();
@@ -76,18 +77,41 @@ impl Signature {
         [pair.to_owned(), pair.replace('+', "%2B")].iter().any(|pair| {
             form_urlencoded::parse(pair.as_bytes()).any(|(name, value)| {
                 self.query.iter().any(|(secret, _)| *secret == name)
-                    || self.secrets.iter().any(|secret| value.contains(secret.expose_secret()))
+                    || self.secrets.iter().any(|secret| {
+                        let secret = secret.expose_secret();
+                        value == secret || (secret.len() >= LONG && value.contains(secret))
+                    })
             })
         })
     }
 
-    /// `text` without the secrets, also where they are percent-encoded.
-    pub(crate) fn redacted(&self, text: &str) -> String {
-        self.secrets.iter().fold(text.to_owned(), |text, secret| {
+    /// `text` without the secrets, also where they are percent-encoded. `None` if one is in it in yet another way of writing.
+    pub(crate) fn redacted(&self, text: &str) -> Option<String> {
+        let redacted = self.secrets.iter().fold(text.to_owned(), |text, secret| {
             let secret = secret.expose_secret();
             let encoded: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
             text.replace(secret, MASK).replace(&encoded, MASK)
-        })
+        });
+        (!self.is_held(&redacted, 1)).then_some(redacted)
+    }
+
+    /// Whether `text` holds a secret that is long enough not to be there by chance.
+    pub(crate) fn is_in(&self, text: &str) -> bool {
+        self.is_held(text, LONG)
+    }
+
+    /// Whether a secret of `least` bytes or more is in `text`, or appears when escapes are undone, also those of others.
+    fn is_held(&self, text: &str, least: usize) -> bool {
+        let found = |text: &str| {
+            let secrets = self.secrets.iter().map(|secret| secret.expose_secret());
+            secrets.filter(|secret| secret.len() >= least).any(|secret| text.contains(secret))
+        };
+        let layers = |text| {
+            let undone = |text: &String| Some(unescaped(text)).filter(|plain| plain != text);
+            std::iter::successors(Some(text), undone).take(MOST_LAYERS)
+        };
+        // A plus may mean a space or itself.
+        layers(text.to_owned()).chain(layers(text.replace('+', " "))).any(|text| found(&text))
     }
 
     /// The length of the longest secret, in bytes.
@@ -104,7 +128,33 @@ impl fmt::Debug for Signature {
     }
 }
 
+/// `text` with the escapes of URLs and of JSON undone, once.
+fn unescaped(text: &str) -> String {
+    let hex = |digits: &[u8]| u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok();
+    let mut plain = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let escape = match (first, after) {
+            (b'%', [a, b, after @ ..]) => hex(&[*a, *b]).and_then(|n| u8::try_from(n).ok()).map(|n| (vec![n], after)),
+            (b'\\', [b'u', a, b, c, d, after @ ..]) => {
+                let char = hex(&[*a, *b, *c, *d]).and_then(char::from_u32);
+                char.map(|char| (char.to_string().into_bytes(), after))
+            }
+            (b'\\', [mark @ (b'/' | b'"' | b'\\'), after @ ..]) => Some((vec![*mark], after)),
+            _ => None,
+        };
+        let (bytes, after) = escape.unwrap_or_else(|| (vec![first], after));
+        plain.extend(bytes);
+        rest = after;
+    }
+    String::from_utf8_lossy(&plain).into_owned()
+}
+
 const MASK: &str = "***";
+/// How often text is taken to be escaped.
+const MOST_LAYERS: usize = 4;
+/// A secret of this many bytes is found inside of other text only if it was put there.
+const LONG: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -115,17 +165,47 @@ mod tests {
         let mut signature = Signature::default();
         signature.hide(&"abc".to_owned().into());
         signature.hide(&"abc/xyz".to_owned().into());
-        assert_eq!(signature.redacted("x abc/xyz abc%2Fxyz abc y"), "x *** *** *** y");
+        assert_eq!(signature.redacted("x abc/xyz abc%2Fxyz abc y").as_deref(), Some("x *** *** *** y"));
+    }
+
+    #[test]
+    fn drops_text_that_holds_a_secret_in_another_way_of_writing() {
+        let mut signature = Signature::default();
+        signature.hide(&"s3cret/canary+7 é".to_owned().into());
+        for text in [
+            r"s3cret\/canary+7 é",
+            r"s3cret/canary\u002B7 \u00e9",
+            "s3cret%2fcanary%2b7%20%c3%a9",
+            "s3cret%2fcanary%2b7+%c3%a9",
+            "s3cret%252Fcanary%252B7%2520%25C3%25A9",
+            r"s3cret\\/canary+7 é",
+        ] {
+            assert_eq!(signature.redacted(&format!("key: {text}.")), None, "{text}");
+            assert!(signature.is_in(text), "{text}");
+        }
+        let harmless = r"100 % of \u00 \x s3cret\/other";
+        assert_eq!(signature.redacted(harmless).as_deref(), Some(harmless));
     }
 
     #[test]
     fn strips_secrets_from_links_and_leaves_the_rest_as_it_is() {
         let mut signature = Signature::default();
         signature.query("key", &"s3cret".to_owned().into());
+        signature.hide(&"0123456789abcdef".to_owned().into());
         let strip = |link: &str| signature.stripped(Url::parse(link).expect("a URL")).to_string();
         assert_eq!(strip("http://h/p?key=other&page=%E3%81%82+b&t=s3cret"), "http://h/p?page=%E3%81%82+b");
         assert_eq!(strip("http://h/p?key=s3cret"), "http://h/p");
         assert_eq!(strip("http://h/p?a=1&&b"), "http://h/p?a=1&&b");
+        assert_eq!(strip("http://h/p?t=is-s3cret-s"), "http://h/p?t=is-s3cret-s");
         assert!(!format!("{signature:?}").contains("s3cret"));
+        assert_eq!(strip("http://h/p?t=Bearer+0123456789abcdef&page=2"), "http://h/p?page=2");
+    }
+
+    #[test]
+    fn a_short_secret_leaves_parameters_that_contain_it() {
+        let mut signature = Signature::default();
+        signature.hide(&"test".to_owned().into());
+        let link = Url::parse("http://h/p?dataset=latest&page=2").expect("a URL");
+        assert_eq!(signature.stripped(link.clone()), link);
     }
 }

@@ -4,7 +4,7 @@ mod decimal;
 mod highest;
 mod value;
 
-pub(super) use highest::{Highest, highest};
+pub(super) use highest::{Highest, Known, highest};
 pub(super) use value::CursorValue;
 
 use super::request::Request;
@@ -17,10 +17,11 @@ use std::time::Duration;
 /// Reads only records whose cursor field is at or above the highest value that the last complete read has seen.
 ///
 /// The API should take the bound as inclusive (`>=`): records at the boundary come again, and a dedup stage removes them. If
-/// it does not, or if records become visible late, set an [`overlap`](Self::overlap).
+/// it does not, or if records become visible late, an [`overlap`](Self::overlap) helps; for times there is one by default.
 ///
-/// Values are compared by their type: numbers without loss of digits, RFC 3339 times as times, other strings as text. The
-/// bound is sent as the API wrote it.
+/// Values are compared by their type: numbers without loss of digits, RFC 3339 times as times, other strings as text. Without
+/// an overlap the bound is sent as the API wrote it. A time, or a number with a [`unit`](Self::unit), that is later than the
+/// start of the read does not move the bound: a single record dated 2999 would else end all reading.
 #[derive(Clone, Debug, Serialize)]
 #[must_use]
 pub struct Since {
@@ -108,7 +109,7 @@ impl Since {
     }
 
     /// Begins each read this much before the bound, for records that become visible late. For times, and for numbers with a
-    /// [`unit`](Self::unit).
+    /// [`unit`](Self::unit); there it is 5 minutes unless set, and zero turns it off.
     pub fn overlap(mut self, overlap: Duration) -> Self {
         self.overlap = Some(Overlap::Time(overlap));
         self
@@ -178,6 +179,12 @@ impl Since {
         self.until.as_ref().map(|_| Timestamp::from_micros(now.as_micros().saturating_sub(lag)))
     }
 
+    /// What a read knows that began then, with the bound `since`.
+    pub(super) fn known(&self, since: Option<&CursorValue>, began: Option<Timestamp>) -> Known {
+        let latest_number = began.filter(|_| self.unit.is_some()).map(|began| self.written(began));
+        Known { since: since.cloned(), latest: began, latest_number }
+    }
+
     /// Puts the bounds on a request.
     pub(super) fn request(
         &self,
@@ -186,7 +193,7 @@ impl Since {
         request: &mut Request,
     ) -> Result<()> {
         let lower = match (since, &self.initial) {
-            (Some(since), _) => Some(self.less_overlap(since)?),
+            (Some(since), _) => Some(self.lower(since)?),
             (None, initial) => initial.clone(),
         };
         if let (Some(name), Some(lower)) = (&self.query, lower) {
@@ -207,12 +214,26 @@ impl Since {
         }
     }
 
-    fn less_overlap(&self, since: &CursorValue) -> Result<String> {
-        let less = match (self.overlap, self.unit) {
-            (None | Some(Overlap::Time(Duration::ZERO) | Overlap::Number(0)), _) => return Ok(since.text().to_owned()),
-            (Some(Overlap::Number(n)), _) => since.less_number(u128::from(n)),
-            (Some(Overlap::Time(time)), None) => since.less_time(time),
-            (Some(Overlap::Time(time)), Some(unit)) => since.less_number(match unit {
+    /// The lower bound that a read with the bound `since` sends.
+    ///
+    /// # Errors
+    /// `Config` if the overlap is not for values of this type.
+    pub(super) fn lower(&self, since: &CursorValue) -> Result<String> {
+        let counts_time = match since {
+            CursorValue::Time(_) => true,
+            CursorValue::Number(_) => self.unit.is_some(),
+            CursorValue::Text(_) => false,
+        };
+        let overlap = match self.overlap {
+            None if counts_time => Overlap::Time(OVERLAP),
+            None | Some(Overlap::Time(Duration::ZERO) | Overlap::Number(0)) => return Ok(since.text().to_owned()),
+            Some(overlap) => overlap,
+        };
+        let less = match (overlap, self.unit) {
+            (Overlap::Number(n), _) => since.less_number(u128::from(n)),
+            (Overlap::Time(time), None) => since.less_time(time),
+            (Overlap::Time(time), Some(_)) if matches!(since, CursorValue::Time(_)) => since.less_time(time),
+            (Overlap::Time(time), Some(unit)) => since.less_number(match unit {
                 // Rounded up: rather too much than too little.
                 Unit::Seconds => time.as_nanos().div_ceil(1_000_000_000),
                 Unit::Milliseconds => time.as_nanos().div_ceil(1_000_000),
@@ -222,10 +243,14 @@ impl Since {
         less.ok_or_else(|| {
             Error::config("make request", "the overlap cannot be taken from the cursor value")
                 .with("field", &self.field)
+                .with("type", since.kind())
                 .with_hint("overlap is for RFC 3339 times, or with a unit for numbers; overlap_number is for numbers")
         })
     }
 }
+
+/// The overlap of times, unless another one is set.
+const OVERLAP: Duration = Duration::from_secs(300);
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use reqwest::header::HeaderMap;
 
 fn high(body: &str, before: Option<CursorValue>) -> Result<Highest> {
     let spans = scan(body.as_bytes(), &RecordsPath::parse("$[*]")?, &[])?.spans;
-    highest(body.as_bytes(), &spans, &ValuePath::field("t")?, before.as_ref())
+    highest(body.as_bytes(), &spans, &ValuePath::field("t")?, before.as_ref(), &Known::default())
 }
 
 fn sent(since: &Since, value: Option<CursorValue>) -> Result<String> {
@@ -60,6 +60,35 @@ fn a_bad_record_neither_stops_the_read_nor_moves_the_bound() {
     assert_eq!((bad_page.value, bad_page.without), (Some(noon), 2));
     let tie = high(r#"[{"t":"soon"},{"t":"2024-01-01T00:00:00Z"}]"#, None).expect("goes on");
     assert_eq!(tie.value, Some(time("2024-01-01T00:00:00Z")));
+}
+
+#[test]
+fn a_value_later_than_the_read_does_not_move_the_bound() {
+    let now = Timestamp::parse("2024-05-01T12:00:00Z").ok();
+    let of = |body: &str, since: Since| {
+        let spans = scan(body.as_bytes(), &RecordsPath::parse("$[*]")?, &[])?.spans;
+        let found = highest(body.as_bytes(), &spans, &ValuePath::field("t")?, None, &since.known(None, now))?;
+        Ok::<_, Error>((found.value.map(|v| v.text().to_owned()), found.future, found.without))
+    };
+    let since = Since::field("t");
+    let times = r#"[{"t":"2999-01-01T00:00:00Z"},{"t":"2024-05-01T12:00:00Z"},{"t":"2024-05-01T12:00:00.1Z"}]"#;
+    assert_eq!(of(times, since.clone()).expect("read"), (Some("2024-05-01T12:00:00Z".to_owned()), 2, 0));
+    let numbers = r#"[{"t":32503680000},{"t":1714564800},{"t":1714564801}]"#;
+    assert_eq!(of(numbers, since.clone().unit(Unit::Seconds)).expect("read"), (Some("1714564800".to_owned()), 2, 0));
+    assert_eq!(of(numbers, since).expect("read"), (Some("32503680000".to_owned()), 0, 0));
+}
+
+#[test]
+fn times_overlap_by_default() {
+    let since = Since::field("t").query("since");
+    let time = || Some(CursorValue::Time("2024-01-01T00:05:00+00:00".to_owned()));
+    let number = || Some(CursorValue::Number("1000".to_owned()));
+    assert_eq!(sent(&since, time()).expect("sent"), "GET /r?since=2024-01-01T00%3A00%3A00Z");
+    assert_eq!(sent(&since, number()).expect("sent"), "GET /r?since=1000");
+    assert_eq!(sent(&since.clone().unit(Unit::Seconds), number()).expect("sent"), "GET /r?since=700");
+    let off = since.overlap(Duration::ZERO);
+    assert_eq!(sent(&off, time()).expect("sent"), "GET /r?since=2024-01-01T00%3A05%3A00%2B00%3A00");
+    assert_eq!(sent(&off.unit(Unit::Seconds), number()).expect("sent"), "GET /r?since=1000");
 }
 
 #[test]

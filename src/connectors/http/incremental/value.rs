@@ -86,11 +86,15 @@ impl CursorValue {
             Some(_) => Ok(self),
             None if matches!(other, Self::Text(_)) => Ok(self),
             None if matches!(self, Self::Text(_)) => Ok(other),
-            None => Err(Error::config("read partition", "the cursor field changed its type since the last read")
-                .with("kept", self.kind())
-                .with("came", other.kind())
-                .with_hint("start over under a new pipeline name")),
+            None => Err(self.changed_type().with("came", other.kind())),
         }
+    }
+
+    /// The bound is of a type that the cursor field does not have any more.
+    pub(in super::super) fn changed_type(&self) -> Error {
+        Error::config("read partition", "the cursor field changed its type since the last read")
+            .with("kept", self.kind())
+            .with_hint("start over under a new pipeline name")
     }
 
     /// A time, less `overlap`.

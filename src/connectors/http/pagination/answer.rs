@@ -1,5 +1,5 @@
 use crate::error::{Error, Result};
-use crate::json::ValuePath;
+use crate::json::{ValuePath, names_near};
 use reqwest::header::HeaderMap;
 
 /// What a page says about the listing.
@@ -8,9 +8,10 @@ pub struct Answer<'a> {
     pub(crate) paths: &'a [ValuePath],
     /// The raw JSON text of each value, if it is there.
     pub(crate) values: &'a [Option<String>],
-    /// Whether what would hold the value is there.
-    pub(crate) parents: &'a [bool],
+    pub(crate) body: &'a [u8],
     pub(crate) headers: &'a HeaderMap,
+    /// No earlier page led to this one.
+    pub(crate) is_first: bool,
     /// Records in this page.
     pub(crate) records: u64,
     /// Records of the listing up to and with this page.
@@ -28,29 +29,37 @@ impl Answer<'_> {
         self.so_far
     }
 
-    /// The first header of that name, if it is text.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-
-    /// All headers of that name that are text.
-    pub fn headers(&self, name: &str) -> Vec<&str> {
-        self.headers.get_all(name).iter().filter_map(|v| v.to_str().ok()).collect()
-    }
-
-    /// Value `n` as a token or a link: a string's content or a number's own text. `None` for `null`, `false`, an
-    /// empty string, and for a value that is not there in an object that is.
+    /// The first header of that name.
     ///
     /// # Errors
-    /// `Data` if the object that would hold it is not there (unless `optional`), or if it is of another type.
+    /// `Data` if it is not text: that must not look like its absence.
+    pub fn header(&self, name: &str) -> Result<Option<&str>> {
+        Ok(self.headers(name)?.first().copied())
+    }
+
+    /// All headers of that name.
+    ///
+    /// # Errors
+    /// `Data` if one is not text.
+    pub fn headers(&self, name: &str) -> Result<Vec<&str>> {
+        let values = self.headers.get_all(name).iter();
+        let texts = values.map(|value| std::str::from_utf8(value.as_bytes()));
+        texts
+            .collect::<Result<_, _>>()
+            .map_err(|e| Error::data("read page", "a header is not UTF-8").with("header", name).with_source(e))
+    }
+
+    /// Value `n` as a token or a link: a string's content or a number's own text. `None` for `null`, `false` and an empty
+    /// string; and if it is not there, where that can mean the end: on a page that an earlier one led to, on one without
+    /// records, or where it is declared `optional`.
+    ///
+    /// # Errors
+    /// `Data` if it is of another type; or if it is not there on a first page with records, since then nothing shows that
+    /// the path is right.
     pub fn token(&self, n: usize, optional: bool) -> Result<Option<String>> {
         let Some(raw) = self.raw(n) else {
-            if optional || self.parents.get(n).copied().unwrap_or_default() {
-                return Ok(None);
-            }
-            return Err(self.wrong(n, "the page has no place for the value that leads to the next page").with_hint(
-                "declare it optional if its absence means the end; otherwise the path or the page is not what was expected",
-            ));
+            let absent = || self.wrong(n, ABSENT).with("names_there", self.names_near(n));
+            return self.absent(optional, absent);
         };
         match raw.as_bytes().first() {
             Some(b'"') => self.string(n, raw).map(|text| (!text.is_empty()).then_some(text)),
@@ -58,6 +67,30 @@ impl Answer<'_> {
             _ if matches!(raw, "null" | "false") => Ok(None),
             _ => Err(self.wrong(n, "the value that leads to the next page is not a string or a number")),
         }
+    }
+
+    /// The header `name` as a token. `None` if it is empty, or not there, as with [`token`](Self::token).
+    ///
+    /// # Errors
+    /// `Data` if it is not text, or not there on a first page with records.
+    pub fn token_in_header(&self, name: &str, optional: bool) -> Result<Option<String>> {
+        match self.header(name)? {
+            Some(token) => Ok((!token.is_empty()).then(|| token.to_owned())),
+            None => self.absent(optional, || Error::data("read page", ABSENT).with("header", name)),
+        }
+    }
+
+    /// Nothing where a token should be.
+    fn absent(&self, optional: bool, error: impl FnOnce() -> Error) -> Result<Option<String>> {
+        if optional || !self.is_first || self.records == 0 {
+            return Ok(None);
+        }
+        Err(error()
+            .with_hint("if the API leaves it out of its only page, say so with .optional(); else it is somewhere else"))
+    }
+
+    fn names_near(&self, n: usize) -> String {
+        self.paths.get(n).map_or_else(String::new, |path| names_near(self.body, path))
     }
 
     /// Value `n` as a count: a whole number, or a string of one.
@@ -95,6 +128,8 @@ impl Answer<'_> {
         Error::data("read page", what).with("path", self.paths.get(n).map_or("", ValuePath::as_str))
     }
 }
+
+const ABSENT: &str = "the page has nothing where the value is said to be that leads to the next page";
 
 fn clip(raw: &str) -> String {
     raw.chars().take(40).collect()

@@ -5,8 +5,9 @@ use crate::model::Proof;
 
 /// Each page names a token for the next one; the last one names none.
 ///
-/// Tokens are opaque: a number keeps its own text. `null`, an empty string, or no value in an object that is there end the
-/// listing. Is the object itself missing, that is an error unless [`optional`](Self::optional).
+/// Tokens are opaque: a number keeps its own text. `null` and an empty string end the listing, and so does the absence of the
+/// token on a page without records or one that a token led to. Is it absent from a first page with records, that is an error
+/// unless [`optional`](Self::optional): a slip in the path looks the same.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Cursor {
@@ -63,7 +64,7 @@ impl Cursor {
         self
     }
 
-    /// Takes a page without the object that would hold the token for the last one.
+    /// Takes a first page without the token for the only one.
     pub fn optional(mut self) -> Self {
         self.optional = true;
         self
@@ -119,7 +120,7 @@ impl Paginate for Cursor {
     fn next(&self, _at: &At, answer: &Answer<'_>) -> Result<Step> {
         let (token, flag) = match &self.from {
             From::Body(_) => (answer.token(0, self.optional)?, 1),
-            From::Header(name) => (answer.header(name).filter(|t| !t.is_empty()).map(str::to_owned), 0),
+            From::Header(name) => (answer.token_in_header(name, self.optional)?, 0),
         };
         if self.has_more.is_some() {
             match (answer.flag(flag)?, &token) {

@@ -55,7 +55,7 @@ impl Paginate for LinkHeader {
     }
 
     fn next(&self, _at: &At, answer: &Answer<'_>) -> Result<Step> {
-        for header in answer.headers("link") {
+        for header in answer.headers("link")? {
             let links = parse(header).ok_or_else(|| Error::data("read page", "the Link header is malformed"))?;
             if let Some((target, _)) = links.into_iter().find(|(_, rels)| rels.iter().any(|r| self.is(r))) {
                 return Ok(Step::Next(At::Link(target.to_owned())));

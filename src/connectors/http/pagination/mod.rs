@@ -11,7 +11,7 @@ mod single;
 
 pub use answer::Answer;
 pub use cursor::Cursor;
-pub(super) use ends::short;
+pub(super) use ends::differs;
 pub use link_header::LinkHeader;
 pub use next_url::NextUrl;
 pub use offset::Offset;

@@ -19,7 +19,7 @@ impl NextUrl {
         Self { path: path.into(), optional: false }
     }
 
-    /// Takes a page without the object that would hold the URL for the last one.
+    /// Takes a first page without the URL for the only one. Else that is an error: a slip in the path looks the same.
     pub fn optional(mut self) -> Self {
         self.optional = true;
         self

@@ -27,7 +27,7 @@ impl Offset {
         self
     }
 
-    /// Ends with as many records as the value at `path` says; fewer are an error.
+    /// Ends with as many records as the value at `path` says; fewer or more are an error.
     pub fn total(mut self, path: impl Into<String>) -> Self {
         self.ends.total = Some(path.into());
         self
@@ -54,7 +54,7 @@ impl Offset {
 
 impl Paginate for Offset {
     fn check(&self) -> Result<()> {
-        self.ends.check("offset")
+        self.ends.check("offset", self.limit.as_ref().map(|(_, records)| *records))
     }
 
     fn describe(&self) -> serde_json::Value {

@@ -31,13 +31,13 @@ impl PageNumber {
         self
     }
 
-    /// Ends with as many pages as the value at `path` says.
+    /// Ends with as many pages as the value at `path` says; fewer are an error.
     pub fn total_pages(mut self, path: impl Into<String>) -> Self {
         self.ends.total_pages = Some(path.into());
         self
     }
 
-    /// Ends with as many records as the value at `path` says; fewer are an error.
+    /// Ends with as many records as the value at `path` says; fewer or more are an error.
     pub fn total(mut self, path: impl Into<String>) -> Self {
         self.ends.total = Some(path.into());
         self
@@ -64,7 +64,7 @@ impl PageNumber {
 
 impl Paginate for PageNumber {
     fn check(&self) -> Result<()> {
-        self.ends.check("page number")
+        self.ends.check("page number", self.size.as_ref().map(|(_, records)| *records))
     }
 
     fn describe(&self) -> serde_json::Value {

@@ -32,6 +32,9 @@ async fn lands_the_decompressed_body() {
         ("zstd, gzip", encoded!(GzipEncoder, &encoded!(ZstdEncoder, BODY.as_bytes()))),
         ("identity", BODY.as_bytes().to_vec()),
         // The header is wrong about it.
+        ("gzip, gzip", encoded!(GzipEncoder, BODY.as_bytes())),
+        ("zstd, gzip", encoded!(GzipEncoder, BODY.as_bytes())),
+        ("gzip, gzip", BODY.as_bytes().to_vec()),
         ("gzip", BODY.as_bytes().to_vec()),
         ("deflate", BODY.as_bytes().to_vec()),
         ("zstd", BODY.as_bytes().to_vec()),

@@ -19,6 +19,11 @@ fn since(server: &Server, since: Since) -> Rest {
     by_cursor(server).since(since.query("since")).build().expect("a source")
 }
 
+/// One page to a read.
+fn limited(server: &Server, since: Since) -> Rest {
+    by_cursor(server).since(since.query("since")).max_pages(1).build().expect("a source")
+}
+
 fn letters(brought: &Brought) -> String {
     brought.records().iter().filter_map(|r| r.chars().rev().nth(2)).collect()
 }
@@ -74,8 +79,7 @@ async fn a_kept_page_that_the_api_has_forgotten_begins_the_slice_again_once() {
         _ => script(got),
     })
     .await;
-    let limited = |since: Since| by_cursor(&server).since(since.query("since"));
-    let begun = read(&limited(Since::field("t")).max_pages(1).build().expect("a source"), None).await;
+    let begun = read(&limited(&server, Since::field("t")), None).await;
     let again = read(&since(&server, Since::field("t")), Some(begun.last_position())).await;
     assert_eq!(letters(&again), "abcde");
     assert!(again.stopped().is_complete());
@@ -87,14 +91,38 @@ async fn a_kept_page_that_the_api_has_forgotten_begins_the_slice_again_once() {
         _ => script(got),
     })
     .await;
-    let ordered = by_cursor(&server).since(Since::field("t").query("since").ordered()).max_pages(1);
-    let begun = read(&ordered.build().expect("a source"), None).await;
+    let begun = read(&limited(&server, Since::field("t").ordered()), None).await;
     let again = read(&since(&server, Since::field("t").ordered()), Some(begun.last_position())).await;
     assert_eq!(letters(&again), "bcde");
 
-    let server = Server::start(|_| Reply::status(410, "gone")).await;
+    let script = rows(&[(1, 'a'), (2, 'b'), (3, 'c')]);
+    let gone = move |got: &Got| if got.number == 0 { script(got) } else { Reply::status(410, "gone") };
+    let server = Server::start(gone).await;
+    let begun = read(&limited(&server, Since::field("t")), None).await;
     let refused = read(&since(&server, Since::field("t")), Some(begun.last_position())).await;
-    assert_eq!((refused.error().kind(), server.seen().len()), (ErrorKind::Config, 2));
+    assert_eq!((refused.error().kind(), server.seen().len()), (ErrorKind::Config, 3));
+}
+
+#[tokio::test]
+async fn a_kept_page_that_is_forgotten_with_status_200_begins_again_once_too() {
+    for forgotten in [r#"{"error":"cursor expired"}"#, r#"{"error":"cursor expired","data":[],"next":{}}"#] {
+        let script = rows(&[(1, 'a'), (2, 'b'), (3, 'c')]);
+        let server = Server::start(move |got| match got.parameter("cursor") {
+            Some(_) if got.number == 1 => Reply::json(forgotten),
+            _ => script(got),
+        })
+        .await;
+        let begun = read(&limited(&server, Since::field("t")), None).await;
+        let rest = since(&server, Since::field("t"));
+        let again = read(&rest, Some(begun.last_position())).await;
+        assert_eq!((letters(&again).as_str(), again.stopped().is_complete()), ("abc", true));
+    }
+    let script = rows(&[(1, 'a'), (2, 'b'), (3, 'c')]);
+    let closed = move |got: &Got| if got.number == 0 { script(got) } else { Reply::json(r#"{"error":"closed"}"#) };
+    let server = Server::start(closed).await;
+    let begun = read(&limited(&server, Since::field("t")), None).await;
+    let refused = read(&since(&server, Since::field("t")), Some(begun.last_position())).await;
+    assert_eq!((refused.error().kind(), server.seen().len()), (ErrorKind::Data, 3));
 }
 
 #[tokio::test]
@@ -133,21 +161,70 @@ async fn records_without_a_value_are_taken_or_refused_as_declared() {
 async fn a_field_that_changed_its_type_is_not_compared() {
     let server = Server::start(rows(&[(5, 'a')])).await;
     let first = read(&since(&server, Since::field("t")), None).await;
-    let server =
-        Server::start(|_| Reply::json(r#"{"data":[{"t":"2024-01-01T00:00:00Z","id":"a"}],"next":null}"#)).await;
+    let row = |n: u32| format!("{{\"t\":\"2023-01-01T00:{:02}:{:02}Z\",\"id\":\"a\"}}", n / 60, n % 60);
+    let changed = (0..100).map(row).collect::<Vec<_>>().join(",");
+    let server = Server::start(move |_| Reply::json(format!("{{\"data\":[{changed}],\"next\":null}}"))).await;
     let changed = read(&since(&server, Since::field("t")), Some(first.last_position())).await;
     assert_eq!(changed.error().kind(), ErrorKind::Config);
+    assert_eq!((changed.records().len(), changed.last_position()), (100, first.last_position()), "what came is landed");
 }
 
 #[tokio::test]
-async fn a_read_that_brings_only_a_bad_value_keeps_the_bound() {
+async fn a_read_that_brings_only_bad_values_keeps_the_bound() {
     let time = r#"{"data":[{"t":"2024-01-01T00:00:00Z","id":"a"}],"next":null}"#;
-    let bad = r#"{"data":[{"t":"yesterday","id":"b"}],"next":null}"#;
-    let server = Server::start(move |got| Reply::json(if got.number == 1 { bad } else { time })).await;
+    for bad in [
+        r#"{"data":[{"t":"yesterday","id":"b"}],"next":null}"#,
+        r#"{"data":[{"t":7,"id":"b"},{"t":8,"id":"c"}],"next":null}"#,
+    ] {
+        let server = Server::start(move |got| Reply::json(if got.number == 1 { bad } else { time })).await;
+        let rest = since(&server, Since::field("t"));
+        let first = read(&rest, None).await;
+        let second = read(&rest, Some(first.last_position())).await;
+        assert!(second.stopped().is_complete());
+        assert_eq!(second.last_position(), first.last_position());
+    }
+}
+
+#[tokio::test]
+async fn an_overlap_that_does_not_fit_the_field_is_told_by_the_first_read() {
+    let server = Server::start(rows(&[(3, 'a'), (4, 'b'), (5, 'c')])).await;
+    let overlap = Since::field("t").overlap(Duration::from_secs(300));
+    let refused = read(&since(&server, overlap.clone()), None).await;
+    assert_eq!((refused.error().kind(), refused.emitted.len()), (ErrorKind::Config, 0));
+    assert!(refused.error().to_string().contains("overlap"), "{}", refused.error());
+    assert!(read(&since(&server, overlap.clone().unit(Unit::Seconds)), None).await.stopped().is_complete());
+    let server = Server::start(|_| Reply::json(r#"{"data":[{"t":"2024-01-01","id":"a"}],"next":null}"#)).await;
+    let refused = read(&since(&server, overlap), None).await;
+    assert_eq!((refused.error().kind(), letters(&refused).as_str()), (ErrorKind::Config, "a"));
+}
+
+#[tokio::test]
+async fn an_overlap_is_no_descent() {
+    let server = Server::start(rows(&[(3, 'a'), (4, 'b'), (5, 'c')])).await;
+    let ordered = since(&server, Since::field("t").ordered().overlap_number(2));
+    let first = read(&ordered, None).await;
+    let second = read(&ordered, Some(first.last_position())).await;
+    assert_eq!((letters(&second).as_str(), second.last_position()), ("abc", first.last_position()));
+}
+
+#[tokio::test]
+async fn one_record_of_the_future_does_not_end_all_reading() {
+    let server = Server::start(|got| {
+        let rows = r#"{"t":"2999-01-01T00:00:00Z","id":"a"},{"t":"2023-12-31T12:00:00Z","id":"b"}"#;
+        match got.parameter("cursor") {
+            None => Reply::json(format!("{{\"data\":[{rows}],\"next\":\"p\"}}")),
+            Some(_) => Reply::json(r#"{"data":[{"t":"2023-12-31T13:00:00Z","id":"c"}],"next":null}"#),
+        }
+    })
+    .await;
     let rest = since(&server, Since::field("t"));
     let first = read(&rest, None).await;
-    let second = read(&rest, Some(first.last_position())).await;
-    assert_eq!((letters(&second).as_str(), second.last_position()), ("b", first.last_position()));
+    assert_eq!(letters(&first), "abc");
+    let resumed = read(&rest, Some(first.position(0))).await;
+    assert_eq!(resumed.last_position(), first.last_position());
+    read(&rest, Some(first.last_position())).await;
+    let sent = server.seen().last().and_then(|got| got.parameter("since"));
+    assert_eq!(sent.as_deref(), Some("2023-12-31T12:55:00Z"));
 }
 
 #[test]
@@ -155,6 +232,9 @@ fn positions_have_a_frozen_form() {
     let text = r#"{"since":{"time":"2024-01-01T00:00:00Z"},"reading":{"at":{"token":"3e8"},"until":"2024-02-01T00:00:00Z","highest":{"number":"7"},"pages":3,"records":30}}"#;
     let position: RestPosition = serde_json::from_str(text).expect("the form of version 1");
     assert_eq!(serde_json::to_string(&position).expect("JSON"), text);
+    let whole = r#"{"reading":{"at":"first","plan":18446744073709551615,"began":"2024-02-01T00:00:00Z","pages":1,"records":0,"mark":{"seed":1,"request":2,"content":3},"empty":1}}"#;
+    let position: RestPosition = serde_json::from_str(whole).expect("the form of version 1");
+    assert_eq!(serde_json::to_string(&position).expect("JSON"), whole);
     assert_eq!(serde_json::to_string(&RestPosition::default()).expect("JSON"), "{}");
     for at in [r#""first""#, r#"{"number":2}"#, r#"{"offset":3}"#, r#"{"link":"/r?a"}"#] {
         let at: At = serde_json::from_str(at).expect("the form of version 1");

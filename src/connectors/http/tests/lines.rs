@@ -80,10 +80,13 @@ async fn a_stream_that_never_comes_whole_is_an_error() {
 
 #[tokio::test]
 async fn lines_without_any_proof_of_their_end_are_an_error() {
-    let server = Server::start(|_| Reply::json(text(10)).until_close()).await;
-    let brought = read(&lines(&server).build().expect("a source"), None).await;
-    assert_eq!(brought.error().kind(), ErrorKind::Data);
-    assert!(brought.emitted.is_empty());
+    let until_close = || Reply::json(text(10)).until_close();
+    for reply in [until_close(), until_close().header("transfer-encoding", "identity")] {
+        let server = Server::start(move |_| reply.clone()).await;
+        let brought = read(&lines(&server).build().expect("a source"), None).await;
+        assert!(brought.end.is_err());
+        assert!(brought.emitted.is_empty());
+    }
 }
 
 #[tokio::test]

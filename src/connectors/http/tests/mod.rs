@@ -120,7 +120,7 @@ async fn read(rest: &Rest, from: Option<RestPosition>) -> Brought {
 async fn read_partition(rest: &Rest, partition: &Partition, from: Option<RestPosition>) -> Brought {
     let clock = Arc::new(FastClock::default());
     let env = Env::deterministic(Arc::clone(&clock) as _, Arc::new(Dice::default()));
-    let (queue, mut emissions) = mpsc::channel(1_000);
+    let (queue, mut emissions) = mpsc::channel(10_000);
     let (_stop, stopped) = watch::channel(false);
     let mut out = Emitter::new(partition.clone(), Arc::new(Semaphore::new(1 << 28)), 1 << 28, queue, stopped);
     let end = rest.read(&env, partition, from, &mut out).await;

@@ -39,9 +39,23 @@ async fn counts_requests_retries_waits_and_bytes() {
         ("landfall_http_requests_total{status=500}", 1),
         ("landfall_http_retries_total{reason=fault}", 1),
         ("landfall_http_retries_total{reason=rate_limited}", 2),
+        ("landfall_http_throttled_total{}", 2),
         ("landfall_http_wait_seconds_total{}", 1),
     ];
+    let stats = rest.stats();
+    assert_eq!((stats.requests(), stats.throttled()), (6, 2));
+    assert_eq!((stats.fault_retries(), stats.rate_limit_retries()), (1, 2));
+    assert_eq!(stats.waited().as_micros(), brought.slept.iter().map(Duration::as_micros).sum());
     assert_eq!(counted(&recorder), expected.map(|(name, n)| (name.to_owned(), n)).into());
+}
+
+#[tokio::test]
+async fn a_wait_that_is_put_off_is_no_retry() {
+    let server = Server::start(|_| Reply::status(429, "").header("retry-after", "7200")).await;
+    let rest = by_cursor(&server).build().expect("a source");
+    let stats = rest.stats();
+    assert!(matches!(read(&rest, None).await.stopped(), StopReason::RateLimited { .. }));
+    assert_eq!((stats.throttled(), stats.rate_limit_retries(), stats.waited()), (1, 0, Duration::ZERO));
 }
 
 /// Keeps what is logged.

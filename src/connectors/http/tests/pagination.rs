@@ -44,25 +44,40 @@ async fn tokens_are_opaque_and_keep_their_own_text() {
 }
 
 #[tokio::test]
-async fn an_absent_cursor_ends_the_listing_but_an_absent_place_for_it_does_not() {
-    for (last, ends) in [
+async fn an_absent_cursor_ends_the_listing_unless_the_path_may_be_wrong() {
+    for (first, ends) in [
+        (r#"{"data":[1],"meta":{"next":null}}"#, true),
+        (r#"{"data":[1],"meta":{"next":""}}"#, true),
+        (r#"{"data":[1],"meta":null}"#, true),
+        (r#"{"data":[]}"#, true),
         (r#"{"data":[],"meta":{}}"#, true),
-        (r#"{"data":[],"meta":{"next":null}}"#, true),
-        (r#"{"data":[],"meta":{"next":""}}"#, true),
-        (r#"{"data":[],"meta":null}"#, true),
-        (r#"{"data":[]}"#, false),
+        (r#"{"data":[1],"meta":{"nxt":"a"}}"#, false),
+        (r#"{"data":[1]}"#, false),
         (r#"{"data":[],"meta":{"next":{}}}"#, false),
     ] {
-        let server = Server::start(move |_| Reply::json(last)).await;
+        let server = Server::start(move |_| Reply::json(first)).await;
         let cursor = Cursor::at("$.meta.next").query("cursor");
         let brought = read(&by_cursor(&server).paginate(cursor.clone()).build().expect("a source"), None).await;
         match &brought.end {
-            Ok(reason) => assert!(ends && reason.is_complete(), "{last}"),
-            Err(error) => assert!(!ends && error.to_string().contains("$.meta.next"), "{last}: {error}"),
+            Ok(reason) => assert!(ends && reason.is_complete(), "{first}"),
+            Err(error) => assert!(!ends && error.to_string().contains("$.meta.next"), "{first}: {error}"),
         }
+        assert!(!first.contains("nxt") || brought.error().to_string().contains("names_there=`nxt`"));
         let optional = read(&by_cursor(&server).paginate(cursor.optional()).build().expect("a source"), None).await;
-        assert_eq!(optional.end.is_ok(), ends || !last.contains("meta"), "{last}");
+        assert_eq!(optional.end.is_ok(), !first.contains("\"next\":{}"), "{first}");
+        let link = by_cursor(&server).paginate(NextUrl::at("$.meta.next")).build().expect("a source");
+        assert_eq!(read(&link, None).await.end.is_ok(), ends, "{first}");
     }
+    // On a page that a token led to, also in another run.
+    let server = Server::start(|got| match got.parameter("cursor") {
+        None => Reply::json(r#"{"data":[1],"meta":{"next":"a"}}"#),
+        Some(_) => Reply::json(r#"{"data":[2]}"#),
+    })
+    .await;
+    let rest = by_cursor(&server).paginate(Cursor::at("$.meta.next").query("cursor")).build().expect("a source");
+    let brought = read(&rest, None).await;
+    assert_eq!((brought.records().len(), brought.stopped()), (2, &StopReason::Exhausted(Proof::NoNextPage)));
+    assert!(read(&rest, Some(brought.position(0))).await.stopped().is_complete());
 }
 
 #[tokio::test]
@@ -75,6 +90,11 @@ async fn a_cursor_travels_in_headers_too() {
     .await;
     let rest = Rest::get(server.url("/r")).paginate(Cursor::in_header("x-next").header("x-page")).limits(patient());
     assert_eq!(read(&rest.build().expect("a source"), None).await.records(), ["1", "2"]);
+    let elsewhere = Cursor::in_header("x-nxt").header("x-page");
+    let rest = Rest::get(server.url("/r")).paginate(elsewhere.clone()).limits(patient()).build().expect("a source");
+    assert!(read(&rest, None).await.error().to_string().contains("x-nxt"));
+    let rest = Rest::get(server.url("/r")).paginate(elsewhere.optional()).limits(patient()).build().expect("a source");
+    assert!(read(&rest, None).await.stopped().is_complete());
 }
 
 #[tokio::test]
@@ -109,6 +129,28 @@ async fn follows_the_link_header_by_its_relation() {
     let brought = read(&rest, None).await;
     assert_eq!(brought.records(), ["1", "2", "3"]);
     assert_eq!(brought.stopped(), &StopReason::Exhausted(Proof::NoNextPage));
+}
+
+#[tokio::test]
+async fn a_header_beyond_ascii_leads_on_and_one_that_is_not_text_is_an_error() {
+    let server = Server::start(|got| match got.target.as_str() {
+        "/r" => Reply::json("[1]").header("link", "</r?q=é>; rel=next; title=\"é\"").header("x-next", "é"),
+        "/r?q=%C3%A9" => Reply::json("[2]"),
+        "/r?cursor=%C3%A9" => Reply::json("[3]").header("x-next", ""),
+        _ => Reply::json("[4]").raw_header("link", b"</r?q=\xe9>; rel=next").raw_header("x-next", b"\xe9"),
+    })
+    .await;
+    let rest = |path: &str| Rest::get(server.url(path)).limits(patient());
+    let linked = rest("/r").paginate(LinkHeader::new()).build().expect("a source");
+    assert_eq!(read(&linked, None).await.records(), ["1", "2"]);
+    let token = || Cursor::in_header("x-next").query("cursor");
+    let by_token = rest("/r").paginate(token()).build().expect("a source");
+    assert_eq!(read(&by_token, None).await.records(), ["1", "3"]);
+    for rest in [rest("/latin").paginate(LinkHeader::new()), rest("/latin").paginate(token().optional())] {
+        let brought = read(&rest.build().expect("a source"), None).await;
+        assert_eq!(brought.error().kind(), ErrorKind::Data);
+        assert!(brought.error().to_string().contains("not UTF-8"), "{}", brought.error());
+    }
 }
 
 #[tokio::test]
@@ -175,6 +217,21 @@ async fn an_empty_page_is_not_the_end_if_the_api_says_that_there_is_more() {
 }
 
 #[tokio::test]
+async fn pages_without_records_do_not_go_on_for_ever() {
+    let server = Server::start(|got| match got.number {
+        900 => page([1], "\"n\""),
+        n => page([], &format!("\"{n}\"")),
+    })
+    .await;
+    let brought = read(&by_cursor(&server).max_pages(1_500).build().expect("a source"), None).await;
+    assert!(matches!(brought.stopped(), StopReason::LimitReached(_)));
+    let goes_on = read(&by_cursor(&server).build().expect("a source"), Some(brought.last_position())).await;
+    assert_eq!(goes_on.error().kind(), ErrorKind::Incomplete);
+    assert!(goes_on.error().to_string().contains("pages_without_records=`1000`"), "{}", goes_on.error());
+    assert_eq!((server.seen().len(), goes_on.last_position()), (1_901, RestPosition::default()));
+}
+
+#[tokio::test]
 async fn a_total_or_a_flag_that_is_not_one_is_an_error_that_names_the_path() {
     for (body, path) in [
         (r#"{"data":[1],"total":"abc"}"#, "$.total"),
@@ -218,6 +275,29 @@ async fn fewer_records_than_the_api_claims_are_an_error_that_names_both() {
     let rest = Rest::get(server.url("/r")).records("$.data[*]").paginate(Offset::query("offset").total("$.total"));
     let brought = read(&rest.limits(patient()).build().expect("a source"), None).await;
     assert_eq!(brought.error().kind(), ErrorKind::Incomplete);
+    assert_eq!(brought.last_position(), RestPosition::default(), "the next read begins again");
+}
+
+#[tokio::test]
+async fn evidence_that_conflicts_with_the_end_is_an_error() {
+    let server = Server::start(|got| {
+        let last = got.parameter("page").as_deref() == Some("3");
+        Reply::json(format!("{{\"data\":[{}],\"total\":9,\"pages\":3,\"more\":{}}}", got.number, !last))
+    })
+    .await;
+    let by = PageNumber::query("page");
+    for by in [by.clone().has_more("$.more").total("$.total"), by.clone().total_pages("$.pages").total("$.total")] {
+        let rest = Rest::get(server.url("/r")).records("$.data[*]").paginate(by).limits(patient());
+        let brought = read(&rest.build().expect("a source"), None).await;
+        assert_eq!(brought.error().kind(), ErrorKind::Incomplete);
+        assert_eq!((brought.records().len(), brought.last_position()), (3, RestPosition::default()));
+    }
+    // The number of pages for the number of records.
+    let by = by.total("$.pages");
+    let server = Server::start(|_| Reply::json(r#"{"data":[1,2,3,4],"pages":3}"#)).await;
+    let rest = Rest::get(server.url("/r")).records("$.data[*]").paginate(by).limits(patient());
+    let brought = read(&rest.build().expect("a source"), None).await;
+    assert!(brought.error().to_string().contains("more records came than the API claims"), "{}", brought.error());
 }
 
 #[tokio::test]
@@ -252,11 +332,59 @@ async fn notices_circles_of_tokens_and_repeated_pages() {
 }
 
 #[tokio::test]
+async fn notices_circles_that_are_longer_than_one_run() {
+    let tokens = |got: &Got| page([got.number as u64], &format!("\"{}\"", got.number % 15));
+    let records = |got: &Got| page([got.number as u64 % 15], &format!("\"{}\"", got.number));
+    for server in [Server::start(tokens).await, Server::start(records).await] {
+        let rest = by_cursor(&server).max_pages(10).build().expect("a source");
+        let mut position = None;
+        let mut error = None;
+        for _ in 0..10 {
+            let brought = read(&rest, position).await;
+            position = Some(brought.last_position());
+            if let Err(e) = brought.end {
+                error = Some(e);
+                break;
+            }
+        }
+        assert_eq!(error.expect("noticed").kind(), ErrorKind::Incomplete);
+        assert!(server.seen().len() <= 60, "{}", server.seen().len());
+        assert_eq!(position, Some(RestPosition::default()));
+    }
+}
+
+#[tokio::test]
 async fn a_link_to_the_page_itself_is_a_circle() {
     let server = Server::start(|got| page([got.number as u64], "\"/r\"")).await;
     let rest = Rest::get(server.url("/r")).paginate(NextUrl::at("$.next")).records("$.data[*]").limits(patient());
     let brought = read(&rest.build().expect("a source"), None).await;
     assert_eq!((brought.error().kind(), server.seen().len()), (ErrorKind::Incomplete, 1));
+}
+
+#[tokio::test]
+async fn a_read_under_way_does_not_go_on_under_another_pagination_or_query() {
+    let server = Server::start(|got| {
+        let number = |name: &str| got.parameter(name).and_then(|p| p.parse::<u64>().ok());
+        let (page, size) = (number("page").expect("a page"), number("size").expect("a size"));
+        let first = (page - 1) * size;
+        let records: Vec<_> = (first..(first + size).min(40)).map(|n| n.to_string()).collect();
+        Reply::json(format!("{{\"data\":[{}],\"total\":40}}", records.join(",")))
+    })
+    .await;
+    let rest = || Rest::get(server.url("/r")).records("$.data[*]").limits(patient());
+    let by = |size| PageNumber::query("page").size("size", size).total("$.total");
+    let begun = read(&rest().paginate(by(10)).max_pages(2).build().expect("a source"), None).await;
+    let goes_on = read(&rest().paginate(by(10)).build().expect("a source"), Some(begun.last_position())).await;
+    assert_eq!(goes_on.records().len(), 20);
+    for changed in [
+        rest().paginate(by(5)),
+        rest().paginate(by(10)).query("kind", "new"),
+        rest().paginate(by(10)).since(Since::field("t").query("since").initial("2020")),
+    ] {
+        let again = read(&changed.build().expect("a source"), Some(begun.last_position())).await;
+        assert_eq!(again.records().len(), 40);
+        assert!(again.stopped().is_complete());
+    }
 }
 
 #[tokio::test]
@@ -324,6 +452,8 @@ fn refuses_what_contradicts_itself_or_would_never_end() {
     let rest = || Rest::get("http://h/r");
     assert!(config_error(rest().paginate(Offset::query("o").limit("l", 10))).contains("never end"));
     assert!(config_error(rest().paginate(PageNumber::query("p"))).contains("never end"));
+    assert!(config_error(rest().paginate(Offset::query("o").limit("l", 0).until_empty())).contains("no records"));
+    assert!(config_error(rest().paginate(PageNumber::query("p").size("s", 0).until_empty())).contains("no records"));
     assert!(config_error(rest().paginate(Cursor::at("$.n"))).contains("exactly one"));
     assert!(config_error(rest().paginate(Cursor::at("$.n").query("c").header("c"))).contains("exactly one"));
     assert!(config_error(rest().paginate(Cursor::at("n").query("c"))).contains("path"));

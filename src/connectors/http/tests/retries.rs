@@ -190,17 +190,21 @@ impl Clock for SlowClock {
 }
 
 #[tokio::test]
-async fn silence_is_a_fault() {
+async fn silence_and_a_part_that_takes_too_long_are_faults() {
     let server = Server::start(|_| page([1], "null").silent_at(5)).await;
-    let limits = patient().with_idle(Duration::from_secs(7));
-    let rest = by_cursor(&server).limits(limits).retry(Policy::default().with_attempts(1)).build().expect("a source");
-    let env = Env::deterministic(Arc::new(SlowClock), Arc::new(Dice::default()));
-    let (queue, _emissions) = mpsc::channel(10);
-    let (_stop, stopped) = watch::channel(false);
-    let mut out = Emitter::new(Partition::new("all"), Arc::new(Semaphore::new(1 << 20)), 1 << 20, queue, stopped);
-    let error = rest.read(&env, &Partition::new("all"), None, &mut out).await.expect_err("silent");
-    assert_eq!((error.kind(), error.status()), (ErrorKind::Unavailable, Status::Exhausted));
-    assert!(error.to_string().contains("no answer in time"), "{error}");
+    let seconds = Duration::from_secs(7);
+    let silent = by_cursor(&server).limits(patient().with_idle(seconds));
+    let dripping = Rest::get(server.url("/r")).records("ndjson").limits(patient().with_total(seconds));
+    for rest in [silent, dripping] {
+        let rest = rest.retry(Policy::default().with_attempts(1)).build().expect("a source");
+        let env = Env::deterministic(Arc::new(SlowClock), Arc::new(Dice::default()));
+        let (queue, _emissions) = mpsc::channel(10);
+        let (_stop, stopped) = watch::channel(false);
+        let mut out = Emitter::new(Partition::new("all"), Arc::new(Semaphore::new(1 << 20)), 1 << 20, queue, stopped);
+        let error = rest.read(&env, &Partition::new("all"), None, &mut out).await.expect_err("silent");
+        assert_eq!((error.kind(), error.status()), (ErrorKind::Unavailable, Status::Exhausted));
+        assert!(error.to_string().contains("no answer in time"), "{error}");
+    }
 }
 
 #[tokio::test]

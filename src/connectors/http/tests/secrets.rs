@@ -90,6 +90,37 @@ async fn errors_do_not_repeat_what_the_server_repeats() {
 }
 
 #[tokio::test]
+async fn a_secret_in_another_way_of_writing_is_not_shown_either() {
+    for written in [r"s3cret\/canary\u002B7", "s3cret%2fcanary%2b7", "s3cret%252Fcanary%252B7"] {
+        let server = Server::start(move |_| Reply::status(400, format!("{{\"key\":\"{written}\"}}"))).await;
+        let rest = Rest::get(server.url("/r")).auth(Bearer::new(CANARY)).limits(patient()).build().expect("a source");
+        let brought = read(&rest, None).await;
+        assert!(!brought.error().to_string().contains("s3cret"), "{}", brought.error());
+    }
+}
+
+#[tokio::test]
+async fn a_token_or_a_path_that_holds_a_secret_is_not_kept() {
+    const LONG: &str = "s3cret/canary+7 of 16 bytes or more";
+    let server = Server::start(|got| match got.path() {
+        "/token" => page([1], &format!("\"{LONG}:2\"")),
+        _ => page([1], "\"/s3cret%2fcanary%2b7%20of%2016%20bytes%20or%20more/2\""),
+    })
+    .await;
+    let rest = |path: &str| {
+        Rest::get(server.url(path)).auth(ApiKey::query("key", LONG)).records("$.data[*]").limits(patient())
+    };
+    for rest in
+        [rest("/token").paginate(Cursor::at("$.next").query("cursor")), rest("/link").paginate(NextUrl::at("$.next"))]
+    {
+        let rest = rest.build().expect("a source");
+        let brought = read(&rest, None).await;
+        assert_eq!(brought.error().kind(), ErrorKind::Data);
+        assert!(!shown(&rest, &brought).contains("canary"), "{}", shown(&rest, &brought));
+    }
+}
+
+#[tokio::test]
 async fn a_secret_that_is_cut_at_the_end_of_what_is_read_is_not_shown_in_part() {
     // All of it is secrets: redaction makes it short enough for its end to be shown.
     let server = Server::start(|_| Reply::status(400, CANARY.repeat(20_000))).await;

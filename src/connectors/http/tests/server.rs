@@ -30,7 +30,7 @@ impl Got {
 #[derive(Clone, Debug)]
 pub(super) struct Reply {
     status: u16,
-    headers: Vec<(String, String)>,
+    headers: Vec<(String, Vec<u8>)>,
     body: Vec<u8>,
     ending: Ending,
 }
@@ -62,6 +62,10 @@ impl Reply {
 
     pub(super) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.retain(|(n, _)| n != name || name == "link");
+        self.raw_header(name, value.as_bytes())
+    }
+
+    pub(super) fn raw_header(mut self, name: &str, value: &[u8]) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
@@ -161,10 +165,7 @@ async fn serve<F: Fn(&Got) -> Reply + Send + Sync>(mut socket: TcpStream, script
 
 /// Whether the connection can be used again.
 async fn answer(socket: &mut TcpStream, reply: Reply) -> bool {
-    let mut head = format!("HTTP/1.1 {} Scripted\r\n", reply.status);
-    for (name, value) in &reply.headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
-    }
+    let mut head = String::new();
     let (length, body) = match reply.ending {
         Ending::Length => (true, reply.body),
         Ending::CutAt(n) | Ending::SilenceAt(n) => {
@@ -190,7 +191,12 @@ async fn answer(socket: &mut TcpStream, reply: Reply) -> bool {
         head.push_str(&format!("content-length: {}\r\n", body.len()));
     }
     head.push_str("\r\n");
-    let sent = socket.write_all(&[head.as_bytes(), &body].concat()).await.is_ok();
+    let mut answer = format!("HTTP/1.1 {} Scripted\r\n", reply.status).into_bytes();
+    for (name, value) in &reply.headers {
+        answer.extend_from_slice(&[name.as_bytes(), b": ", value, b"\r\n"].concat());
+    }
+    answer.extend_from_slice(&[head.as_bytes(), &body].concat());
+    let sent = socket.write_all(&answer).await.is_ok();
     if matches!(reply.ending, Ending::SilenceAt(_)) {
         // Until the other side goes away.
         let mut rest = Vec::new();
