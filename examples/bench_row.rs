@@ -15,12 +15,8 @@ use landfall::pipeline::{Pipeline, Settings};
 use landfall::sink::Quarantine;
 use landfall::store::Store;
 use landfall::{Error, Result};
-use std::time::Duration;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-const WINDOWS: u32 = 64;
+const WINDOWS: i64 = 64;
 
 fn columns() -> Result<Columns> {
     Ok(Columns::new()
@@ -50,14 +46,13 @@ async fn time_range(api: &str) -> Result<(Timestamp, Timestamp)> {
     Ok((bound("updated_from")?, bound("updated_to")?))
 }
 
-/// Windows that touch each other: each is a partition.
+/// Windows that touch each other, in milliseconds since 1970: each is a partition.
 fn windows(mut source: RestBuilder, (from, to): (Timestamp, Timestamp)) -> RestBuilder {
-    let step = to.saturating_since(from) / WINDOWS + Duration::from_millis(1);
-    let mut start = from;
+    let (from, to) = (from.as_micros() / 1000, to.as_micros() / 1000 + 1);
+    let edge = |n: i64| from + (to - from) * n / WINDOWS;
     for n in 0..WINDOWS {
-        let end = start.saturating_add(step);
-        source = source.partition(format!("w{n:02}"), [("from", start.to_string()), ("to", end.to_string())]);
-        start = end;
+        let bounds = [("from", edge(n).to_string()), ("to", edge(n + 1).to_string())];
+        source = source.partition(format!("w{n:02}"), bounds);
     }
     source.query("from", "{from}").query("to", "{to}")
 }

@@ -43,8 +43,8 @@ pub(super) struct OpenFile {
 }
 
 impl OpenFile {
-    pub(super) fn new(upload: Box<dyn Upload>, schema: &Arc<Schema>, properties: &WriterProperties) -> Result<Self> {
-        let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(properties.clone())).map_err(failed)?;
+    pub(super) fn new(upload: Box<dyn Upload>, schema: &Arc<Schema>, properties: WriterProperties) -> Result<Self> {
+        let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(properties)).map_err(failed)?;
         let encoder = Encoder { writer, digest: Sha256::new(), tail: Vec::new(), bytes: 0 };
         Ok(Self { encoder: Box::new(encoder), upload, rows: 0 })
     }

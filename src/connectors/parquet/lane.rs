@@ -2,6 +2,7 @@
 
 use super::commit::DataFile;
 use super::dataset::Layout;
+use super::dictionary;
 use super::file::OpenFile;
 use super::partition::{Key, Partitioning};
 use crate::env::Env;
@@ -86,7 +87,7 @@ impl Lane {
         // A file is out of the map while it is worked on: if that fails, the lane ends.
         let mut open = match self.open.remove(&key) {
             Some(open) => open,
-            None => self.start().await?,
+            None => self.start(&batch).await?,
         };
         open.used = self.turn;
         open.file = open.file.write(&self.shared.env, batch).await?;
@@ -97,7 +98,7 @@ impl Lane {
         self.free_memory().await
     }
 
-    async fn start(&mut self) -> Result<Open> {
+    async fn start(&mut self, first: &RecordBatch) -> Result<Open> {
         if self.open.len() >= self.shared.open_files {
             let oldest = self.open.iter().min_by_key(|(_, open)| open.used).map(|(key, _)| key.clone());
             if let Some((key, open)) = oldest.and_then(|key| self.open.remove_entry(&key)) {
@@ -117,7 +118,8 @@ impl Lane {
         self.started += 1;
         let path = self.shared.layout.staged_path(number)?;
         let upload = self.shared.store.upload(&path).await?;
-        let file = OpenFile::new(upload, &self.shared.by.rest, &self.shared.properties)?;
+        let properties = dictionary::choose(&self.shared.properties, first);
+        let file = OpenFile::new(upload, &self.shared.by.rest, properties)?;
         Ok(Open { number, used: self.turn, file })
     }
 

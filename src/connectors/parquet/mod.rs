@@ -18,6 +18,7 @@
 
 mod commit;
 mod dataset;
+mod dictionary;
 mod file;
 mod lane;
 mod log;
