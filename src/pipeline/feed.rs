@@ -3,6 +3,7 @@
 use super::epoch::InputPosition;
 use super::erased::BoxItem;
 use super::handoff::{Handed, HandoffReceiver};
+use super::settings::Settings;
 use super::task::Task;
 use crate::error::{Error, Result};
 use crate::landing::{LandingReader, Segment};
@@ -19,8 +20,9 @@ pub(super) enum Input {
     Abandoned(u64),
 }
 
+/// Items that are worked on together, in their order.
 pub(super) struct FedItem {
-    pub item: Option<BoxItem>,
+    pub items: Vec<BoxItem>,
     pub records: u64,
     pub bytes: u64,
     /// Records of a superseded response: passed over.
@@ -29,6 +31,36 @@ pub(super) struct FedItem {
     /// Whether an epoch may end after this: not in the middle of a response.
     pub may_cut: bool,
     pub reservation: Reservation,
+}
+
+impl FedItem {
+    fn append(&mut self, next: Self) {
+        self.items.extend(next.items);
+        self.records += next.records;
+        self.bytes += next.bytes;
+        self.superseded += next.superseded;
+        self.after = next.after;
+        self.may_cut = next.may_cut;
+        self.reservation.merge(next.reservation);
+    }
+}
+
+/// How much is worked on together: each hand-over to another core costs as much as some of the work, and small epochs
+/// must stay possible.
+struct Together {
+    bytes: u64,
+    records: u64,
+}
+
+impl Together {
+    fn within(settings: &Settings) -> Self {
+        Self { bytes: (2 << 20).min(settings.epoch_bytes / 16), records: settings.epoch_records / 16 }
+    }
+
+    fn has_room(&self, group: &FedItem, page: &Page) -> bool {
+        let (bytes, records) = (group.bytes + page.body.len() as u64, group.records + page.records);
+        group.items.is_empty() || (bytes <= self.bytes && records <= self.records)
+    }
 }
 
 /// How the input position moves.
@@ -75,7 +107,7 @@ impl Feed {
                 Ok(Some(Input::Item(FedItem {
                     records: item.as_ref().map_or(0, |i| i.records()),
                     bytes: reservation.bytes(),
-                    item,
+                    items: item.into_iter().collect(),
                     superseded: 0,
                     after: Advance::Source(partition.id, position),
                     may_cut: true,
@@ -110,6 +142,7 @@ pub(super) struct LandingFeed {
     /// A segment that is being read from the log: what else happens meanwhile must not begin it anew.
     reading: Option<(u64, Task<Result<Option<Segment>>>)>,
     queue: VecDeque<Queued>,
+    together: Together,
     /// Records of the segment that were given or passed over.
     passed: u64,
     open: Option<OpenResponse>,
@@ -131,7 +164,12 @@ enum Queued {
 }
 
 impl LandingFeed {
-    pub(super) fn new(handoff: HandoffReceiver, reader: LandingReader, from: LandingPosition) -> Self {
+    pub(super) fn new(
+        handoff: HandoffReceiver,
+        reader: LandingReader,
+        from: LandingPosition,
+        settings: &Settings,
+    ) -> Self {
         let mut feed = Self {
             handoff,
             reader,
@@ -140,6 +178,7 @@ impl LandingFeed {
             handed: None,
             reading: None,
             queue: VecDeque::new(),
+            together: Together::within(settings),
             passed: 0,
             open: None,
             superseded: HashSet::new(),
@@ -160,15 +199,34 @@ impl LandingFeed {
 
     async fn next(&mut self) -> Result<Option<Input>> {
         loop {
-            while let Some(queued) = self.queue.pop_front() {
-                if let Some(input) = self.take(queued)? {
-                    return Ok(Some(input));
-                }
+            if let Some(input) = self.take_together()? {
+                return Ok(Some(input));
             }
             if !self.fill().await? {
                 return Ok(None);
             }
         }
+    }
+
+    /// What is in the queue, as far as it is worked on together.
+    fn take_together(&mut self) -> Result<Option<Input>> {
+        let mut group: Option<FedItem> = None;
+        while let Some(next) = self.queue.front() {
+            if let (Some(group), Queued::Page(page, _)) = (&group, next) {
+                if !self.together.has_room(group, page) {
+                    break;
+                }
+            }
+            let Some(queued) = self.queue.pop_front() else { break };
+            match (self.take(queued)?, &mut group) {
+                (None, _) => {}
+                (Some(Input::Item(item)), Some(group)) => group.append(item),
+                (Some(Input::Item(item)), none) => *none = Some(item),
+                // What was taken is after the last checkpoint too.
+                (Some(abandoned), _) => return Ok(Some(abandoned)),
+            }
+        }
+        Ok(group.map(Input::Item))
     }
 
     /// Puts the next segment into the queue; `false` at the end of the landing.
@@ -263,7 +321,7 @@ impl LandingFeed {
                 self.passed = 0;
                 let after = LandingPosition { segment, record: 0 };
                 Some(Input::Item(FedItem {
-                    item: None,
+                    items: Vec::new(),
                     records: 0,
                     bytes: 0,
                     superseded: 0,
@@ -303,7 +361,7 @@ impl LandingFeed {
         let bytes = page.body.len() as u64;
         self.passed += records;
         Ok(Some(Input::Item(FedItem {
-            item: (superseded == 0).then(|| Box::new(page) as BoxItem),
+            items: if superseded == 0 { vec![Box::new(page)] } else { Vec::new() },
             records: records - superseded,
             bytes,
             superseded,

@@ -220,9 +220,9 @@ impl Running {
         self.settle().await
     }
 
-    /// Starts the leading stages on an item, beside everything else.
+    /// Starts the leading stages on some items, beside everything else.
     fn begin(&mut self, item: FedItem) -> Result<()> {
-        let FedItem { item, records, bytes, superseded, after, may_cut, reservation } = item;
+        let FedItem { items, records, bytes, superseded, after, may_cut, reservation } = item;
         let fed = Fed { records, bytes, superseded, after, may_cut, reservation };
         let mut program = match self.idle.pop() {
             Some(program) => program,
@@ -230,9 +230,11 @@ impl Running {
         };
         let env = self.load.env.clone();
         let work = Task::spawn("run stages", async move {
-            let Some(item) = item else { return Ok((program, Ok(Outcome::default()))) };
+            if items.is_empty() {
+                return Ok((program, Ok(Outcome::default())));
+            }
             env.cpu("run stages", move || {
-                let outcome = program.run(Outcome { items: vec![item], ..Outcome::default() });
+                let outcome = program.run(Outcome { items, ..Outcome::default() });
                 (program, outcome)
             })
             .await

@@ -380,7 +380,7 @@ impl Shard {
         };
         let (sender, receiver) = handoff(env, state.newest, window, settings.handoff_patience);
         let reader = LandingReader::new(&landing, &self.key, env);
-        let feed = Feed::Landing(Box::new(LandingFeed::new(receiver, reader, from)));
+        let feed = Feed::Landing(Box::new(LandingFeed::new(receiver, reader, from, settings)));
         let extract = Extract {
             shard: self.key.clone(),
             source: Arc::clone(&self.pipeline.source),
@@ -411,7 +411,7 @@ impl Shard {
             let (incarnation, newest) = (reader.incarnation().await?, reader.newest().await?);
             let (nothing_more, receiver) = handoff(env, newest, Window { segments: 0, bytes: 0 }, Duration::ZERO);
             drop(nothing_more);
-            let feed = Feed::Landing(Box::new(LandingFeed::new(receiver, reader, from)));
+            let feed = Feed::Landing(Box::new(LandingFeed::new(receiver, reader, from, &self.pipeline.settings)));
             self.loading(load, feed, incarnation).await?
         };
         loaded.await.map_err(|error| errors.push(error)).ok()

@@ -24,6 +24,10 @@ struct Encoder {
 }
 
 impl Encoder {
+    fn size(&self) -> u64 {
+        (self.writer.bytes_written() + self.writer.in_progress_size()) as u64
+    }
+
     /// What was encoded since the last call.
     fn drain(&mut self) -> Bytes {
         let encoded = std::mem::take(self.writer.inner_mut());
@@ -49,13 +53,28 @@ impl OpenFile {
         Ok(Self { encoder: Box::new(encoder), upload, rows: 0 })
     }
 
-    /// Encodes rows, and uploads what is complete. After an error the file is useless.
-    pub(super) async fn write(self, env: &Env, batch: RecordBatch) -> Result<Self> {
-        let Self { mut encoder, upload, rows } = self;
-        let rows = rows + batch.num_rows() as u64;
-        let work = move || encoder.writer.write(&batch).map(|()| (encoder.drain(), encoder));
-        let (encoded, encoder) = env.cpu("encode parquet", work).await?.map_err(failed)?;
-        Self { encoder, upload, rows }.upload(encoded).await
+    /// Encodes rows until the file has `target` bytes, and uploads what is complete; gives back the batches that are left.
+    /// After an error the file is useless.
+    pub(super) async fn write(
+        self,
+        env: &Env,
+        batches: Vec<RecordBatch>,
+        target: u64,
+    ) -> Result<(Self, Vec<RecordBatch>)> {
+        let Self { mut encoder, upload, mut rows } = self;
+        let work = move || {
+            let mut batches = batches.into_iter();
+            for batch in batches.by_ref() {
+                rows += batch.num_rows() as u64;
+                encoder.writer.write(&batch)?;
+                if encoder.size() >= target {
+                    break;
+                }
+            }
+            Ok((encoder.drain(), encoder, rows, batches.collect()))
+        };
+        let (encoded, encoder, rows, left) = env.cpu("encode parquet", work).await?.map_err(failed)?;
+        Ok((Self { encoder, upload, rows }.upload(encoded).await?, left))
     }
 
     /// Ends the row group, so that its memory is free.
@@ -80,7 +99,7 @@ impl OpenFile {
 
     /// The size that the file has so far, in bytes; an estimate for the row group in progress.
     pub(super) fn size(&self) -> u64 {
-        self.encoder.bytes + self.encoder.writer.in_progress_size() as u64
+        self.encoder.size()
     }
 
     /// Completes the file, which is durable then, and invisible.

@@ -20,6 +20,9 @@ const MAX_FILES: u64 = 4096;
 /// Files from which on the epoch is to be cut.
 const MANY_FILES: u64 = MAX_FILES / 2;
 
+/// Batches that are encoded in one go.
+const MOST_TOGETHER: usize = 8;
+
 /// What the lanes of one epoch share.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -69,8 +72,16 @@ impl Lane {
 
     /// Works until the queue is closed, then completes its files: each with its number within the epoch.
     pub(super) async fn run(mut self, mut queue: mpsc::Receiver<(Key, RecordBatch)>) -> Result<Vec<(u64, DataFile)>> {
-        while let Some((key, batch)) = queue.recv().await {
-            self.write(key, batch).await?;
+        let mut waiting = Vec::new();
+        while queue.recv_many(&mut waiting, MOST_TOGETHER).await > 0 {
+            let mut parts = waiting.drain(..).peekable();
+            while let Some((key, batch)) = parts.next() {
+                let mut batches = vec![batch];
+                while let Some((_, batch)) = parts.next_if(|(next, _)| *next == key) {
+                    batches.push(batch);
+                }
+                self.write(key, batches).await?;
+            }
             self.count();
         }
         let mut rest: Vec<_> = self.open.drain().collect();
@@ -82,19 +93,22 @@ impl Lane {
         Ok(self.done)
     }
 
-    async fn write(&mut self, key: Key, batch: RecordBatch) -> Result<()> {
+    async fn write(&mut self, key: Key, mut batches: Vec<RecordBatch>) -> Result<()> {
         self.turn += 1;
-        // A file is out of the map while it is worked on: if that fails, the lane ends.
-        let mut open = match self.open.remove(&key) {
-            Some(open) => open,
-            None => self.start(&batch).await?,
-        };
-        open.used = self.turn;
-        open.file = open.file.write(&self.shared.env, batch).await?;
-        if open.file.size() >= self.shared.target_file_bytes {
-            return self.finish(key, open).await;
+        while let Some(first) = batches.first() {
+            // A file is out of the map while it is worked on: if that fails, the lane ends.
+            let mut open = match self.open.remove(&key) {
+                Some(open) => open,
+                None => self.start(first).await?,
+            };
+            open.used = self.turn;
+            (open.file, batches) = open.file.write(&self.shared.env, batches, self.shared.target_file_bytes).await?;
+            if open.file.size() >= self.shared.target_file_bytes {
+                self.finish(key.clone(), open).await?;
+            } else {
+                self.open.insert(key.clone(), open);
+            }
         }
-        self.open.insert(key, open);
         self.free_memory().await
     }
 

@@ -17,6 +17,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+/// Batches that wait for a lane: it encodes all that are there in one go.
+const WAITING: usize = 4;
+
 type Files = Vec<(u64, DataFile)>;
 type Queue = mpsc::Sender<(Key, RecordBatch)>;
 
@@ -101,7 +104,7 @@ impl ParquetWriter {
         });
         let queues = (0..lanes as u64)
             .map(|number| {
-                let (queue, batches) = mpsc::channel(1);
+                let (queue, batches) = mpsc::channel(WAITING);
                 let bytes = Arc::new(AtomicU64::new(0));
                 self.staged_bytes.push(Arc::clone(&bytes));
                 self.tasks.spawn(Lane::new(Arc::clone(&shared), number, bytes).run(batches));

@@ -32,7 +32,7 @@ async fn begins_a_new_file_at_the_target_size_and_a_new_row_group_at_its_limits(
     let rolling = dataset(&store).target_file_bytes(5_000).row_group_rows(500);
     let batches = (0..20).map(|n| rows(n * 1_000..(n + 1) * 1_000)).collect();
     let staged = load(&rolling, batches).await;
-    assert!(staged.files.len() > 3, "{}", staged.files.len());
+    assert!(staged.files.len() > 3, "{:?}", staged.files.iter().map(|f| (f.rows, f.bytes)).collect::<Vec<_>>());
     let (last, full) = staged.files.split_last().expect("some");
     assert!(full.iter().all(|f| (5_000..20_000).contains(&f.bytes)) && last.bytes < 20_000, "{staged:?}");
     assert_eq!(followed(&store).await, (0..20_000).collect::<Vec<_>>());
