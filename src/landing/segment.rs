@@ -44,14 +44,17 @@ pub(super) async fn encode(
     pages: Vec<Page>,
     manifest: Manifest,
 ) -> Result<(Bytes, Vec<Page>)> {
-    let groups = group(&pages)?;
-    let packed = try_join_all(groups.iter().map(|group| {
-        let bodies = pages.get(group.clone()).unwrap_or_default().iter().map(|page| page.body.clone()).collect();
-        let packer = Arc::clone(packer);
-        env.cpu("compress pages", move || packer.pack(bodies))
-    }));
-    let packed = packed.await?;
-    env.cpu("write segment", move || {
+    let blocks: Vec<Vec<Bytes>> = group(&pages)?
+        .into_iter()
+        .map(|group| pages.get(group).unwrap_or_default().iter().map(|page| page.body.clone()).collect())
+        .collect();
+    // Everything behind waits for what is landed, so it does not queue for a core; a share for each keeps it to them.
+    let shares = blocks.chunks(blocks.len().div_ceil(env.cores()).max(1)).map(|share| {
+        let (packer, share) = (Arc::clone(packer), share.to_vec());
+        env.blocking("compress pages", move || share.into_iter().map(|bodies| packer.pack(bodies)).collect::<Vec<_>>())
+    });
+    let packed = try_join_all(shares).await?.into_iter().flatten().collect();
+    env.blocking("write segment", move || {
         let (manifest, pieces) = describe(&pages, packed, manifest)?;
         Ok((assemble(&manifest, &pieces)?, pages))
     })

@@ -243,7 +243,7 @@ impl Chain {
             let digest = Record::digest(&bytes);
             Ok::<_, Error>((bytes, Head { record, digest }))
         };
-        let (bytes, head) = self.env.cpu("write chain record", encode).await??;
+        let (bytes, head) = self.env.blocking("write chain record", encode).await??;
         match self.access.create(number, &bytes).await? {
             Settled::Mine => counts(&self.access, number).await?,
             Settled::Lost(theirs) => {

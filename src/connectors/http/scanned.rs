@@ -72,5 +72,5 @@ impl Scanned {
     }
 }
 
-/// Handing over to another thread costs more than looking at this many bytes.
-const SMALL: usize = 32 << 10;
+/// Looking at this many bytes takes less than a millisecond: handing them over to another core would take as long.
+const SMALL: usize = 1 << 20;
