@@ -37,6 +37,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
 async fn every_hop_has_a_span_and_counters_that_agree_with_the_ledger() {
     let world = World::new(Script::new(2, 4, 11));
     let (recorder, spans) = (DebuggingRecorder::new(), Spans::default());
+    // With a single one, tracing asks the subscriber of whichever thread comes first, and other tests have none.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let subscriber = tracing_subscriber::registry().with(spans.clone());
     let guards = (metrics::set_default_local_recorder(&recorder), tracing::subscriber::set_default(subscriber));
     let report = world.pipeline().run().await.expect("no faults");

@@ -84,6 +84,8 @@ async fn logs_at_every_level_hold_no_secret() {
     .await;
     let log = Log::default();
     let writer = log.clone();
+    // With a single one, tracing asks the subscriber of whichever thread comes first, and other tests have none.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)
         .with_span_events(tracing_subscriber::fmt::format::FmtSpan::FULL)
