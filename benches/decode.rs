@@ -13,9 +13,6 @@ use landfall::model::{Page, PartitionId, Timestamp};
 use landfall::stage::{Output, Stage};
 use std::fmt::Write;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 const RECORDS: u64 = 1000;
 const NAMES: [&str; 4] = ["Anna Schmidt", "محمد علي", "李小龙", "Zoë O'Hara"];
 

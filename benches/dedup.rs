@@ -12,9 +12,6 @@ use landfall::columnar::{Batch, Dedup, Latest};
 use landfall::stage::{Output, Stage, StageState};
 use std::sync::Arc;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 const ROWS: u64 = 1000;
 const BATCHES: u64 = 1000;
 
