@@ -312,7 +312,7 @@ impl LandingFeed {
             }
             Queued::Next(segment, records) => {
                 if self.passed != records {
-                    // Read must be landed (design rule 10).
+                    // What is read must be what was landed (I10).
                     return Err(Error::bug("read landing", "other records were given than were landed")
                         .with("segment", segment - 1)
                         .with("landed", records)

@@ -141,7 +141,8 @@ impl ParquetDataset {
         self
     }
 
-    /// Does not try a dictionary for a column whose values hardly repeat, such as a key. Names of nested columns have dots between them.
+    /// Does not try a dictionary for a column whose values hardly repeat, such as a key. Names of nested columns have dots
+    /// between them. Columns whose first rows in a file show it need not be named.
     #[must_use]
     pub fn column_without_dictionary(mut self, column: impl Into<String>) -> Self {
         self.options.without_dictionary.push(column.into());
