@@ -21,8 +21,7 @@ mod skip;
 
 pub use lines::{LineSplitter, lines};
 pub use path::{RecordsPath, ValuePath};
-pub(crate) use scan::names_near;
-pub use scan::{Scan, field, scan};
+pub use scan::{Scan, field, names_near, scan};
 
 /// How deep a page may be nested.
 pub const MAX_DEPTH: usize = 128;

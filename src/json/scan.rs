@@ -407,8 +407,9 @@ fn selects_nothing(body: &[u8], path: &RecordsPath) -> Error {
     }
 }
 
-/// The names that stand where the one at the end of `path` does not: in the deepest object on the way to it.
-pub(crate) fn names_near(body: &[u8], path: &ValuePath) -> String {
+/// The names that stand where the one at the end of `path` does not, in the deepest object on the way to it: for errors
+/// that say what is there instead. At most 20 of them; empty if there is no object.
+pub fn names_near(body: &[u8], path: &ValuePath) -> String {
     let ways = (0..path.steps.len()).rev().filter_map(|n| path.steps.get(..n));
     ways.map(|steps| names(body, steps)).find_map(Result::ok).unwrap_or_default()
 }
