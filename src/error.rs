@@ -153,7 +153,11 @@ impl Error {
     /// Adds a named value to the message. Never a secret.
     #[must_use]
     pub fn with(mut self, key: &'static str, value: impl fmt::Display) -> Self {
-        self.0.context.push((key, value.to_string()));
+        let entry = (key, value.to_string());
+        // Said once is enough, however many callers know it.
+        if !self.0.context.contains(&entry) {
+            self.0.context.push(entry);
+        }
         self
     }
 

@@ -55,7 +55,7 @@ impl PositionValue {
     pub fn restore<P: Position>(&self) -> Result<P> {
         P::deserialize(&self.value).map_err(|e| {
             Error::config("restore position", "the kept position does not fit this source")
-                .with_hint("the source changed since the last run; start over under a new pipeline name, or migrate")
+                .with_hint("the source changed since the last run; start over under a new pipeline name with an empty destination")
                 .with_source(e)
         })
     }

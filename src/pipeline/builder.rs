@@ -1,5 +1,5 @@
 use super::Pipeline;
-use super::epoch::{ConfigRecord, QUARANTINE};
+use super::epoch::{ConfigRecord, QUARANTINE, SHARDS, SOURCE};
 use super::erased::{AnySink, AnySource, AnyStage, TypedSink, TypedSource, TypedStage};
 use super::landed::LandedPages;
 use super::settings::Settings;
@@ -381,7 +381,7 @@ fn config_record(
         }
         record.settings.insert(name, config.settings);
     };
-    note("source".to_owned(), source.config()?);
+    note(SOURCE.to_owned(), source.config()?);
     for stage in stages {
         note(format!("stage {}", stage.name()), stage.config().map_err(|e| e.with("stage", stage.name()))?);
     }
@@ -389,7 +389,7 @@ fn config_record(
     if let Some(quarantine) = quarantine {
         note(QUARANTINE.to_owned(), quarantine.config());
     }
-    note("shards".to_owned(), ComponentConfig::none().with_identity(settings.shards.into()));
+    note(SHARDS.to_owned(), ComponentConfig::none().with_identity(settings.shards.into()));
     Ok(record)
 }
 

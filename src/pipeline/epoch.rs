@@ -6,7 +6,7 @@ use crate::checkpoint::Record;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{EpochLedger, Incarnation, LandingPosition, PartitionId, PositionValue, ShardKey};
-use crate::sink::{CommitOutcome, CommitRequest, Mark, Quarantine, QuarantineRef};
+use crate::sink::{AtLeastOnce, CommitOutcome, CommitRequest, Mark, Promise, Quarantine, QuarantineRef};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -60,20 +60,24 @@ pub(super) struct ConfigRecord {
 
 /// The quarantine among the components of a configuration.
 pub(super) const QUARANTINE: &str = "quarantine";
+/// What positions in the landing belong to, from its first segment on.
+pub(super) const SOURCE: &str = "source";
+pub(super) const SHARDS: &str = "shards";
 
 impl ConfigRecord {
     /// Refuses a change of what gives identity.
-    pub(super) fn check_identity(&self, now: &Self) -> Result<()> {
+    /// `begun` is whether anything was loaded: before, stages and sink have left nothing that a change could contradict.
+    pub(super) fn check_identity(&self, now: &Self, begun: bool) -> Result<()> {
         let names = self.identity.keys().chain(now.identity.keys());
-        for name in names {
+        for name in names.filter(|name| begun || [SOURCE, SHARDS].contains(&name.as_str())) {
             let (before, after) = (self.identity.get(name), now.identity.get(name));
             if before != after {
                 let text = |v: Option<&Value>| v.map_or_else(|| "absent".to_owned(), Value::to_string);
-                return Err(Error::config("open pipeline", "what gives identity has changed since the last epoch")
+                return Err(Error::config("open pipeline", "what gives identity has changed since the pipeline began")
                     .with("component", name)
                     .with("before", text(before))
                     .with("now", text(after))
-                    .with_hint("put it back, or start over under a new pipeline name"));
+                    .with_hint("put it back, or start over under a new pipeline name with an empty destination"));
             }
         }
         Ok(())
@@ -267,22 +271,48 @@ async fn commit(env: &Env, sink: &dyn AnySink, request: &CommitRequest<Value>, e
     }
 }
 
-/// Checks that the destination is not ahead of the chain (I8).
-pub(super) async fn check_mark(sink: &dyn AnySink, shard: &ShardKey, newest: Option<&Record>) -> Result<()> {
-    let Some(mark) = sink.mark(shard).await? else { return Ok(()) };
-    let same_life = newest.is_some_and(|record| record.incarnation == mark.incarnation);
-    let newest = newest.map_or(0, |record| record.number);
-    if same_life && mark.epoch <= newest {
+/// Checks that the destination holds what the chain says: no more (I8), and no less (I2).
+pub(super) async fn check_mark(
+    sink: &dyn AnySink,
+    shard: &ShardKey,
+    newest: Option<(&Record, &Checkpoint)>,
+) -> Result<()> {
+    let mark = sink.mark(shard).await?;
+    let halt = |message: &'static str, hint: &'static str| {
+        let found = mark.as_ref().map_or_else(|| "nothing".to_owned(), |mark| mark.epoch.to_string());
+        Err(Error::corrupt("open pipeline", message)
+            .with("shard", shard)
+            .with("destination_epoch", found)
+            .with("newest_checkpoint", newest.map_or(0, |(record, _)| record.number))
+            .with_hint(hint))
+    };
+    let same_life = match (&mark, newest) {
+        (Some(mark), Some((record, _))) => record.incarnation == mark.incarnation,
+        (Some(_), None) => false,
+        (None, _) => true,
+    };
+    if !same_life {
+        return halt("the destination holds epochs of another life of this pipeline", CHECKPOINTS_LOST);
+    }
+    let held = mark.as_ref().map(|mark| mark.epoch);
+    if held > newest.map(|(record, _)| record.number) {
+        return halt("the destination is ahead of the checkpoints", CHECKPOINTS_LOST);
+    }
+    let Some((record, checkpoint)) = newest else { return Ok(()) };
+    let fits = match &checkpoint.prepared {
+        // It may have been committed, or not yet.
+        Some(prepared) => held == Some(record.number) || held == prepared.previous,
+        None => held == checkpoint.marked,
+    };
+    if fits || sink.promise() == AtLeastOnce::NAME {
         return Ok(());
     }
-    let message = if same_life {
-        "the destination is ahead of the checkpoints"
-    } else {
-        "the destination holds epochs of another life of this pipeline"
-    };
-    Err(Error::corrupt("open pipeline", message)
-        .with("shard", shard)
-        .with("destination_epoch", mark.epoch)
-        .with("newest_checkpoint", newest)
-        .with_hint("checkpoints were lost or restored from a backup: restore them to match, or use a new pipeline name and an empty destination"))
+    halt(
+        "the destination does not hold what was committed to it",
+        "it was lost, moved or restored from a backup: bring it back; or load it anew from the landing, with an empty \
+         destination and checkpoints in a new place",
+    )
 }
+
+const CHECKPOINTS_LOST: &str = "checkpoints were lost or restored from a backup: restore them to match, or use a new \
+     pipeline name and an empty destination";

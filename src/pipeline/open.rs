@@ -57,10 +57,12 @@ impl Load {
 
     /// Checks that the pipeline, its destination and its landing fit the newest checkpoint.
     async fn check(&mut self, newest: Option<&Record>) -> Result<Option<Checkpoint>> {
-        check_mark(self.sink.as_ref(), &self.shard, newest).await?;
         let checkpoint = newest.map(|record| Checkpoint::decode(&self.shard, record)).transpose()?;
+        check_mark(self.sink.as_ref(), &self.shard, newest.zip(checkpoint.as_ref())).await?;
         if let Some(checkpoint) = &checkpoint {
-            checkpoint.config.check_identity(&self.config)?;
+            let begun =
+                checkpoint.marked.is_some() || !checkpoint.state.is_empty() || checkpoint.input != self.beginning();
+            checkpoint.config.check_identity(&self.config, begun)?;
             checkpoint.check_quarantine(&self.config)?;
             state::check(self.stages.iter_mut(), &checkpoint.state)?;
         }
@@ -74,12 +76,15 @@ impl Load {
             }
             (None, InputPosition::Source(_)) => {}
             (Some(_), InputPosition::Source(_)) => {
-                return refuse("the checkpoints are of a pipeline without a landing", "use a new pipeline name");
+                return refuse(
+                    "the checkpoints are of a pipeline without a landing",
+                    "take the landing away, or use a new pipeline name and an empty destination",
+                );
             }
             (None, InputPosition::Landing(_)) => {
                 return refuse(
                     "the checkpoints are of a pipeline with a landing",
-                    "put the landing back, or use a new pipeline name",
+                    "put the landing back, or use a new pipeline name and an empty destination",
                 );
             }
         }

@@ -92,7 +92,9 @@ pub(super) fn check<'a>(stages: impl Iterator<Item = &'a mut Box<dyn AnyStage>>,
     match refs.iter().find(|reference| !remember.contains(&reference.stage)) {
         Some(lost) => Err(Error::config("restore state", "no stage of the pipeline takes up a state that was kept")
             .with("stage", &lost.stage)
-            .with_hint("put the stage back under this name, or start over under a new pipeline name")),
+            .with_hint(
+                "put the stage back under this name, or start over under a new pipeline name with an empty destination",
+            )),
         None => Ok(()),
     }
 }

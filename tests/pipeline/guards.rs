@@ -181,6 +181,35 @@ async fn a_change_of_identity_is_refused_even_before_the_first_epoch() {
     world.assert_exact().await;
 }
 
+/// Somebody mends a typo of the first try.
+#[tokio::test]
+async fn the_identity_of_a_stage_may_change_until_something_is_loaded() {
+    let world = World::new(Script::new(1, 3, 10));
+    let failing =
+        from_fn("wrong", |_: Rows<u64>, _: &mut Output<Rows<u64>>| Err(Error::data("look up", "no such key")));
+    let by = |key: &'static str| {
+        Pipeline::named("numbers")
+            .source(world.script.clone())
+            .land(Landing::in_store(&world.raw, "raw").expect("a name"))
+            .stage(parse())
+            .stage(Once::by(key))
+    };
+    let rest = |builder: PipelineBuilder<Script, Rows<u64>>| {
+        builder
+            .sink(MemorySink::new(&world.table))
+            .quarantine(Quarantine::in_store(&world.store, "quarantine").expect("a name"))
+            .checkpoints(StoreCheckpoints::new(&world.store, "state").expect("a name"))
+            .env(world.env.clone())
+            .build()
+            .expect("complete")
+    };
+    rest(by("typo").stage(failing)).run().await.expect_err("nothing is loaded");
+    assert!(world.rows().is_empty());
+    rest(by("number")).run().await.expect("landed, and never loaded by the other key");
+    let failure = rest(by("typo")).run().await.expect_err("it has begun");
+    assert_eq!(failure.error().kind(), ErrorKind::Config, "{failure}");
+}
+
 #[tokio::test]
 async fn a_change_of_the_dedup_key_is_refused_and_a_change_of_settings_is_told() {
     let world = World::new(Script::new(1, 3, 10));
@@ -295,12 +324,18 @@ async fn a_destination_ahead_of_its_checkpoints_halts() {
 async fn a_destination_that_lost_epochs_halts() {
     let mut world = World::new(Script::new(1, 3, 10));
     world.pipeline().run().await.expect("no faults");
-    let kept = world.table.clone();
-    world.table = MemoryTable::new();
-    world.script.partitions[0].1.push(vec!["500".into()]);
-    let failure = world.pipeline().run().await.expect_err("a gap");
-    assert_eq!(failure.error().kind(), ErrorKind::Corrupt);
-    world.table = kept;
+    // However quiet the last runs were: nothing new is needed to notice it.
+    for new_records in [false, true] {
+        world.pipeline().run().await.expect("nothing new");
+        let kept = std::mem::replace(&mut world.table, MemoryTable::new());
+        if new_records {
+            world.script.partitions[0].1.push(vec!["500".into()]);
+        }
+        let failure = world.pipeline().run().await.expect_err("what was committed is gone");
+        assert_eq!(failure.error().kind(), ErrorKind::Corrupt);
+        assert!(failure.to_string().contains("does not hold what was committed"), "{failure}");
+        world.table = kept;
+    }
     world.pipeline().run().await.expect("put back");
     world.assert_exact().await;
 }

@@ -94,7 +94,7 @@ impl CursorValue {
     pub(in super::super) fn changed_type(&self) -> Error {
         Error::config("read partition", "the cursor field changed its type since the last read")
             .with("kept", self.kind())
-            .with_hint("start over under a new pipeline name")
+            .with_hint("start over under a new pipeline name with an empty destination")
     }
 
     /// A time, less `overlap`.
