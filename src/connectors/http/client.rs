@@ -53,6 +53,11 @@ impl Client {
         Ok(Self { http, origin, auth, limits, tokens, resume_at: Mutex::default(), stats: Stats::default() })
     }
 
+    /// Scheme, host and port.
+    pub(super) fn origin(&self) -> String {
+        self.origin.origin().ascii_serialization()
+    }
+
     /// Sends `request` and gives the head of the response, after redirects.
     ///
     /// Cancel-safe: the connection is closed.

@@ -111,7 +111,8 @@ impl<'a> Read<'a> {
             };
             // Some APIs say with status 200 that they have forgotten a page.
             if !(self.resumed && error.kind() == ErrorKind::Data && error.status() == Status::Permanent) {
-                return Err(error.with("partition", &self.partition.id).with("pages_before", self.reading.pages));
+                let error = error.with("api", self.rest.client.origin()).with("partition", &self.partition.id);
+                return Err(error.with("pages_before", self.reading.pages));
             }
             self.begin_again(&error)?;
         }
