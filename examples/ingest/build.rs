@@ -1,9 +1,9 @@
 //! From the spec to the typed pipeline.
 
 use crate::place::Place;
-use crate::spec::{self, Auth, Keep, Overlap, Paginate, Spec};
+use crate::spec::{self, Auth, Keep, Overlap, Paginate, Spec, Unknown};
 use landfall::checkpoint::StoreCheckpoints;
-use landfall::columnar::{ColumnType, Columns, Decode, Dedup, Latest, Limit, Validate};
+use landfall::columnar::{ColumnType, Columns, Decode, Dedup, Latest, Limit, UnknownFields, Validate};
 use landfall::connectors::http::{
     ApiKey, Basic, Bearer, Cursor, LinkHeader, NextUrl, Offset, PageNumber, Rest, Secret, Since, Stats, Unit,
 };
@@ -117,7 +117,10 @@ fn records(source: &spec::Source) -> Option<&str> {
 }
 
 fn decode(spec: &Spec) -> Result<Decode> {
-    let decode = Decode::json();
+    let decode = Decode::json().unknown_fields(match spec.unknown {
+        Unknown::Ignore => UnknownFields::Ignore,
+        Unknown::Quarantine => UnknownFields::Quarantine,
+    });
     Ok(if is_inferred(spec) { decode.infer() } else { decode.schema(columns(&spec.schema)?) })
 }
 
@@ -215,13 +218,13 @@ fn settings(run: &spec::Run) -> Result<Settings> {
         settings.epoch_records = records;
     }
     if let Some(mib) = run.epoch_mib {
-        settings.epoch_bytes = mib << 20;
+        settings.epoch_bytes = mib.saturating_mul(1 << 20);
     }
     if let Some(age) = &run.epoch_age {
         settings.epoch_age = spec::duration("epoch_age", age)?;
     }
     if let Some(mib) = run.memory_mib {
-        settings.memory_bytes = mib << 20;
+        settings.memory_bytes = mib.saturating_mul(1 << 20);
     }
     Ok(settings)
 }

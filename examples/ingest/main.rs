@@ -20,15 +20,16 @@ use landfall::model::StopReason;
 use landfall::pipeline::RunReport;
 use landfall::{Error, ErrorKind, Result};
 use spec::Spec;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
-        .with_writer(std::io::stderr)
-        .init();
+    let stderr = std::io::stderr;
+    // Errors are printed at the end; what happened on the way is shown to those who ask with RUST_LOG.
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "off".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(stderr().is_terminal()).with_writer(stderr).init();
     match ingest().await {
         Ok(code) => code,
         Err(error) => {
@@ -39,6 +40,10 @@ async fn main() -> ExitCode {
 }
 
 async fn ingest() -> Result<ExitCode> {
+    if std::env::args().skip(1).any(|argument| argument == "--help" || argument == "-h") {
+        print(&format!("{USAGE}\n"))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let (path, json) = arguments(std::env::args().skip(1))?;
     let (pipeline, stats) = build::pipeline(&Spec::read(&path)?)?;
     match progress::watch(pipeline.start()).await {
@@ -53,6 +58,11 @@ async fn ingest() -> Result<ExitCode> {
                 eprintln!("not complete: partition {}: {}", partition.partition, partition.reason);
             }
             let later = open().any(|p| matches!(p.reason, StopReason::RateLimited { .. }));
+            let refused = report.ledger.quarantined;
+            if refused > 0 && refused == report.ledger.read {
+                eprintln!("not one of {refused} records was good: the quarantine says of each what is wrong with it");
+                return Ok(exit_code(ErrorKind::Data));
+            }
             Ok(match report.is_complete() {
                 true => ExitCode::SUCCESS,
                 false if report.stopped => exit_code(ErrorKind::Cancelled),
@@ -72,8 +82,10 @@ async fn ingest() -> Result<ExitCode> {
     }
 }
 
+const USAGE: &str = "usage: ingest <spec.toml> [--json]";
+
 fn arguments(arguments: impl Iterator<Item = String>) -> Result<(PathBuf, bool)> {
-    let usage = || Error::config("read arguments", "usage: ingest <spec.toml> [--json]");
+    let usage = || Error::config("read arguments", USAGE);
     let (mut path, mut json) = (None, false);
     for argument in arguments {
         match argument.as_str() {
@@ -90,11 +102,21 @@ fn show(report: &RunReport, json: bool) -> Result<()> {
     if json {
         let text = serde_json::to_string(report)
             .map_err(|e| Error::bug("print report", "the report does not serialise").with_source(e))?;
-        println!("{text}");
+        print(&format!("{text}\n"))
     } else {
-        print!("{report}");
+        print(&report.to_string())
     }
-    Ok(())
+}
+
+/// Prints to a reader that may have read enough.
+fn print(text: &str) -> Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::unavailable("print report", "what was loaded is committed, but cannot be printed")
+                .with_source(e))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn exit_code(kind: ErrorKind) -> ExitCode {

@@ -10,13 +10,16 @@ use std::time::Duration;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Spec {
-    /// The pipeline's name; under another name it starts over.
+    /// The pipeline's name; under another name it starts over, and needs another dataset.
     pub(crate) name: String,
     /// Where landing, checkpoints and stage state are kept: a folder, `file:///…` or `s3://…`.
     pub(crate) state: String,
     /// `infer`, or columns as text: `id: utf8, amount: decimal(12,2), customer_id from customer.id: utf8`.
     #[serde(default = "infer")]
     pub(crate) schema: String,
+    /// What happens to fields that the schema does not have.
+    #[serde(default)]
+    pub(crate) unknown: Unknown,
     pub(crate) source: Source,
     #[serde(default)]
     pub(crate) validate: Validation,
@@ -188,6 +191,17 @@ pub(crate) struct Run {
     pub(crate) epoch_mib: Option<u64>,
     pub(crate) epoch_age: Option<String>,
     pub(crate) memory_mib: Option<u64>,
+}
+
+/// Fields that the schema does not have.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Unknown {
+    /// Are left out; the landed pages keep them.
+    #[default]
+    Ignore,
+    /// Send their record to the quarantine.
+    Quarantine,
 }
 
 impl Spec {
