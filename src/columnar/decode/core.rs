@@ -146,7 +146,9 @@ pub(super) fn numbered<'a>(page: &Page, spans: &'a [Span]) -> impl Iterator<Item
 pub(super) fn fields(page: &Page) -> Result<Option<&[u8]>> {
     let fields = page.fields.as_ref().map(|fields| fields.get().as_bytes());
     if fields.is_some_and(|text| text.first() != Some(&b'{')) {
-        return Err(Error::bug("decode page", "the fields of a page are no JSON object").with("partition", &page.partition));
+        return Err(
+            Error::bug("decode page", "the fields of a page are no JSON object").with("partition", &page.partition)
+        );
     }
     Ok(fields)
 }

@@ -60,7 +60,7 @@ pub(super) fn columns(page: &Page, spans: &[Span], sample: usize, max_record_byt
             seen.take(cursor)?;
             seen.take_more(more, HashSet::new())
         })
-            .map_err(|_| Error::bug("infer columns", "a record reads differently twice"))?;
+        .map_err(|_| Error::bug("infer columns", "a record reads differently twice"))?;
         wanted -= 1;
         if wanted == 0 {
             break;
