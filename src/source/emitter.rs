@@ -1,3 +1,4 @@
+use super::traffic::Traffic;
 use crate::error::{Error, Result};
 use crate::model::{Item, Partition, Position, PositionValue};
 use std::fmt::{self, Debug};
@@ -75,6 +76,7 @@ pub struct Emitter<I, P> {
     held: Reservation,
     gate: Gate,
     passed: Option<Pass>,
+    traffic: Traffic,
     position: PhantomData<fn(P)>,
 }
 
@@ -97,6 +99,7 @@ impl<I: Item, P: Position> Emitter<I, P> {
             held,
             gate: Gate::default(),
             passed: None,
+            traffic: Traffic::default(),
             position: PhantomData,
         }
     }
@@ -106,6 +109,18 @@ impl<I: Item, P: Position> Emitter<I, P> {
     pub fn with_gate(mut self, gate: Gate) -> Self {
         self.gate = gate;
         self
+    }
+
+    /// Counts into `traffic`, with the other reads of the run.
+    #[must_use]
+    pub fn with_traffic(mut self, traffic: Traffic) -> Self {
+        self.traffic = traffic;
+        self
+    }
+
+    /// Where the source counts its requests, retries and waits: the report of the run shows them.
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
     }
 
     /// Holds memory for the next item before it is read from the socket; waits while the pipeline is full.
