@@ -130,7 +130,9 @@ impl<I: Item, P: Position> Emitter<I, P> {
     #[must_use]
     pub fn fork(&self) -> Self {
         let (budget, queue) = (Arc::clone(&self.budget), self.queue.clone());
-        Self::new(self.partition.clone(), budget, self.capacity, queue, self.stop.clone()).with_gate(self.gate.clone()).with_traffic(self.traffic.clone())
+        Self::new(self.partition.clone(), budget, self.capacity, queue, self.stop.clone())
+            .with_gate(self.gate.clone())
+            .with_traffic(self.traffic.clone())
     }
 
     /// Holds memory for the next item before it is read from the socket; waits while the pipeline is full.

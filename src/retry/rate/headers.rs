@@ -63,9 +63,7 @@ impl Learn {
             let lower = reset.as_ref().map(|reset| reset.to_ascii_lowercase());
             return plain(&remaining.to_ascii_lowercase(), lower.as_deref()).unwrap_or_default();
         }
-        let usual = || {
-            USUAL.iter().find_map(|(remaining, reset)| plain(remaining, Some(reset))).unwrap_or_default()
-        };
+        let usual = || USUAL.iter().find_map(|(remaining, reset)| plain(remaining, Some(reset))).unwrap_or_default();
         header("ratelimit").map(|field| structured(&field)).filter(|told| !told.is_empty()).unwrap_or_else(usual)
     }
 }
@@ -226,8 +224,11 @@ mod tests {
 
     #[test]
     fn the_clock_of_the_api_counts_for_moments() {
-        let headers =
-            [("x-ratelimit-remaining", "1"), ("x-ratelimit-reset", "1704067260"), ("date", "Mon, 01 Jan 2024 00:00:50 GMT")];
+        let headers = [
+            ("x-ratelimit-remaining", "1"),
+            ("x-ratelimit-reset", "1704067260"),
+            ("date", "Mon, 01 Jan 2024 00:00:50 GMT"),
+        ];
         assert_eq!(read(&Learn::usual(), &headers), one(1, Some((10, true))));
     }
 
