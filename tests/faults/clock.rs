@@ -30,11 +30,7 @@ struct Inner {
 
 impl LimitClock {
     pub fn new() -> Self {
-        Self(Arc::new(Inner {
-            micros: AtomicU64::new(0),
-            begun: watch::Sender::new(0),
-            passed: watch::Sender::new(0),
-        }))
+        Self(Arc::new(Inner { micros: AtomicU64::new(0), begun: watch::Sender::new(0), passed: watch::Sender::new(0) }))
     }
 
     /// How many limits of silence were set so far.

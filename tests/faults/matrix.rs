@@ -127,13 +127,24 @@ fn cases() -> Vec<Case> {
         throttle("429, in words", Some("soon"), None),
         throttle("429, now", Some("0"), None),
         Case { times: 1, retries: 0, outcome: PutOff, ..throttle("429, absurd", Some("31536000000"), None) },
-        Case { times: 1, retries: 0, outcome: PutOff, ..throttle("429, in ten years", Some("Sun, 01 Jan 2034 00:00:05 GMT"), None) },
+        Case {
+            times: 1,
+            retries: 0,
+            outcome: PutOff,
+            ..throttle("429, in ten years", Some("Sun, 01 Jan 2034 00:00:05 GMT"), None)
+        },
         throttle(
             "429, at a date by a clock that is years ahead",
             Some("Sun, 01 Jan 2034 00:00:05 GMT"),
             Some("Sun, 01 Jan 2034 00:00:00 GMT"),
         ),
-        Case { from: LAST, times: FOR_EVER, retries: 2, outcome: PutOff, ..throttle("429 for ever", Some("1800"), None) },
+        Case {
+            from: LAST,
+            times: FOR_EVER,
+            retries: 2,
+            outcome: PutOff,
+            ..throttle("429 for ever", Some("1800"), None)
+        },
     ]
 }
 
@@ -187,9 +198,12 @@ impl World {
 /// What is wrong with a cell, and how many requests it took.
 async fn cell(origin: &Origin, case: &Case, format: Format, coding: Coding) -> (Vec<String>, u64, u64) {
     let exception = case.but.iter().find(|(f, c, ..)| f.is_none_or(|f| f == format) && c.is_none_or(|c| c == coding));
-    let (retries, outcome) = exception.map_or((case.retries, case.outcome), |(_, _, retries, outcome)| (*retries, *outcome));
+    let (retries, outcome) =
+        exception.map_or((case.retries, case.outcome), |(_, _, retries, outcome)| (*retries, *outcome));
     let world = World::new();
-    let proxy = Proxy::start(origin.address, Plan { fault: case.fault, from: case.from, times: case.times }, &world.clock).await;
+    let proxy =
+        Proxy::start(origin.address, Plan { fault: case.fault, from: case.from, times: case.times }, &world.clock)
+            .await;
     let path = format!("/{}/{}", format.name(), coding.name());
     let mut wrong = Vec::new();
     let ended = world.run(proxy.url(&path), format).await;
@@ -256,7 +270,11 @@ async fn every_fault_of_the_way_completes_or_ends_with_its_error() {
                     format.name(),
                     coding.name()
                 );
-                all.extend(wrong.into_iter().map(|wrong| format!("{}, {}, {}: {wrong}", case.name, format.name(), coding.name())));
+                all.extend(
+                    wrong
+                        .into_iter()
+                        .map(|wrong| format!("{}, {}, {}: {wrong}", case.name, format.name(), coding.name())),
+                );
             }
         }
     }

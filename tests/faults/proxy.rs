@@ -159,8 +159,12 @@ impl Way {
             Fault::SilenceInBody => ([&announced, &body[..half]].concat(), Then::Silence { limits: 1 }),
             Fault::CutAtLine => ([&announced, &body[..line]].concat(), Then::Close),
             Fault::ChunksWithoutEnd => ([chunked(), chunks(body, 700)].concat(), Then::Close),
-            Fault::CutChunk => ([chunked(), format!("{:x}\r\n", body.len()).into(), body[..half].to_vec()].concat(), Then::Close),
-            Fault::BadChunkSize => ([chunked(), chunks(&body[..half], 300), b"nonsense\r\n".to_vec()].concat(), Then::Close),
+            Fault::CutChunk => {
+                ([chunked(), format!("{:x}\r\n", body.len()).into(), body[..half].to_vec()].concat(), Then::Close)
+            }
+            Fault::BadChunkSize => {
+                ([chunked(), chunks(&body[..half], 300), b"nonsense\r\n".to_vec()].concat(), Then::Close)
+            }
             Fault::LengthTooLong => ([length(body.len() + 100), body.clone()].concat(), Then::Silence { limits: 1 }),
             Fault::LengthTooShort => ([length(body.len() - 100), body.clone()].concat(), Then::Close),
             Fault::TwoLengths => {
@@ -180,7 +184,9 @@ impl Way {
                 ([announced, body].concat(), Then::GoOn)
             }
             Fault::EmptyBody => (length(0), Then::GoOn),
-            Fault::LoginPage => (answer("200 OK", "content-type: text/html\r\n", "<!doctype html><p>Log in"), Then::GoOn),
+            Fault::LoginPage => {
+                (answer("200 OK", "content-type: text/html\r\n", "<!doctype html><p>Log in"), Then::GoOn)
+            }
             Fault::Status(status) => (answer(&format!("{status} Scripted"), "", "{\"error\":\"down\"}"), Then::GoOn),
             Fault::Throttle(after, date) => {
                 let after = after.map_or_else(String::new, |after| format!("retry-after: {after}\r\n"));
@@ -196,7 +202,9 @@ impl Way {
                 }
                 return true;
             }
-            Fault::Chunks => ([chunked(), chunks(body, 7), b"0\r\nchecksum: none\r\n\r\n".to_vec()].concat(), Then::GoOn),
+            Fault::Chunks => {
+                ([chunked(), chunks(body, 7), b"0\r\nchecksum: none\r\n\r\n".to_vec()].concat(), Then::GoOn)
+            }
             Fault::EarlyHints => {
                 let hints = b"HTTP/1.1 103 Early Hints\r\nlink: <?page=3>; rel=\"next\"\r\n\r\n".to_vec();
                 ([hints, whole(&response)].concat(), Then::GoOn)
