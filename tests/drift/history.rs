@@ -96,7 +96,6 @@ impl History {
     pub fn missing(&self, came: &BTreeSet<u64>) -> usize {
         self.throughout.difference(came).count()
     }
-
 }
 
 /// How many rows of the history of `seed` a read loses that asks for one offset after the other and believes the first empty page.

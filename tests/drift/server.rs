@@ -56,7 +56,11 @@ fn lock(histories: &Histories) -> MutexGuard<'_, BTreeMap<u64, History>> {
 type Asked = Query<HashMap<String, String>>;
 
 /// What came after the row that the token names.
-async fn by_place(State(histories): State<Histories>, Path(seed): Path<u64>, Query(query): Asked) -> (HeaderMap, String) {
+async fn by_place(
+    State(histories): State<Histories>,
+    Path(seed): Path<u64>,
+    Query(query): Asked,
+) -> (HeaderMap, String) {
     let mut histories = lock(&histories);
     let history = histories.entry(seed).or_insert_with(|| History::new(seed));
     history.request();
@@ -66,7 +70,11 @@ async fn by_place(State(histories): State<Histories>, Path(seed): Path<u64>, Que
 }
 
 /// What lies at the number that the page or the offset names.
-async fn by_offset(State(histories): State<Histories>, Path(seed): Path<u64>, Query(query): Asked) -> (HeaderMap, String) {
+async fn by_offset(
+    State(histories): State<Histories>,
+    Path(seed): Path<u64>,
+    Query(query): Asked,
+) -> (HeaderMap, String) {
     let mut histories = lock(&histories);
     let history = histories.entry(seed).or_insert_with(|| History::new(seed));
     history.request();

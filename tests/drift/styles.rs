@@ -59,7 +59,8 @@ fn ids(emitted: &[Emission<Page>]) -> BTreeSet<u64> {
 async fn histories(path: &str, style: impl FnOnce(RestBuilder) -> RestBuilder) -> Tally {
     let server = Server::start().await;
     let rest = Rest::get(server.url(&format!("/{path}/{{seed}}"))).records("$.rows[*]");
-    let rest = (0..HISTORIES).fold(style(rest), |rest, seed| rest.partition(seed.to_string(), [("seed", seed.to_string())]));
+    let rest =
+        (0..HISTORIES).fold(style(rest), |rest, seed| rest.partition(seed.to_string(), [("seed", seed.to_string())]));
     let rest = rest.build().expect("a source");
     let mut tally = Tally::default();
     for (seed, partition) in (0..).zip(rest.partitions(&Env::system()).await.expect("listed")) {

@@ -53,24 +53,30 @@ async fn answer(State(signed): State<Arc<AtomicU64>>, request: Request) -> Respo
         signed.fetch_add(1, Ordering::SeqCst);
     }
     let said = format!("{} {:?} {} {SECRET}", parts.uri, parts.headers, String::from_utf8_lossy(&body));
-    let number = query.split('&').find_map(|pair| pair.strip_prefix("page=")).and_then(|n| n.parse().ok()).unwrap_or(0_u64);
+    let number =
+        query.split('&').find_map(|pair| pair.strip_prefix("page=")).and_then(|n| n.parse().ok()).unwrap_or(0_u64);
     let rows = format!("[{{\"id\":{number}}},{{\"id\":\"not a number\"}}]");
     // It keeps every parameter that it was sent, credentials too, and adds one.
     let others: Vec<&str> = query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("page=")).collect();
-    let link = |path: &str| format!("{path}?{}", [others.clone(), vec![&*format!("page={}", number + 1)]].concat().join("&"));
+    let link =
+        |path: &str| format!("{path}?{}", [others.clone(), vec![&*format!("page={}", number + 1)]].concat().join("&"));
     match parts.uri.path() {
         "/pages" if number < 3 => with(StatusCode::OK, &[("link", format!("<{}>; rel=next", link("/pages")))], rows),
         "/pages" => with(StatusCode::OK, &[("x-request-id", "a request".to_owned())], rows),
         "/moved" if number < 3 => with(StatusCode::TEMPORARY_REDIRECT, &[("location", link("/moved"))], said),
         "/moved" => with(StatusCode::OK, &[], rows),
-        "/denied" => with(StatusCode::UNAUTHORIZED, &[("www-authenticate", format!("Bearer error=\"{SECRET}\""))], said),
+        "/denied" => {
+            with(StatusCode::UNAUTHORIZED, &[("www-authenticate", format!("Bearer error=\"{SECRET}\""))], said)
+        }
         "/refused" => with(StatusCode::BAD_REQUEST, &[], said),
         "/down" => with(StatusCode::INTERNAL_SERVER_ERROR, &[], said),
         "/busy" => with(StatusCode::TOO_MANY_REQUESTS, &[("retry-after", "7200".to_owned())], said),
         "/elsewhere" => with(StatusCode::FOUND, &[("location", format!("http://other.invalid/?k={SECRET}"))], said),
         "/html" => with(StatusCode::OK, &[("content-type", "text/html".to_owned())], format!("<p>{said}")),
         "/leads-away" => with(StatusCode::OK, &[("link", format!("<http://{SECRET}@other.invalid/>; rel=next"))], rows),
-        "/keeps-it" => with(StatusCode::OK, &[("link", format!("</p/{}>; rel=next", SECRET.replace('/', "%2F")))], rows),
+        "/keeps-it" => {
+            with(StatusCode::OK, &[("link", format!("</p/{}>; rel=next", SECRET.replace('/', "%2F")))], rows)
+        }
         _ => with(StatusCode::NOT_FOUND, &[], said),
     }
 }
