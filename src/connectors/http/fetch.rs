@@ -273,6 +273,10 @@ impl<'a> Fetcher<'a> {
                     return Err(status::empty());
                 }
                 status::check_begin(&text)?;
+                status::check_first_line(&text)?;
+            }
+            if last {
+                status::check_last_line(&text)?;
             }
             let mut scanned = self.look.at(self.env, text.clone(), so_far.highest.value.take()).await?;
             self.check_cursor(&scanned)?;
