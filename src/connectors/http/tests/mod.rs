@@ -122,12 +122,7 @@ async fn read_partition(rest: &Rest, partition: &Partition, from: Option<RestPos
     read_at(&Arc::new(FastClock::default()), rest, partition, from).await
 }
 
-async fn read_at(
-    clock: &Arc<FastClock>,
-    rest: &Rest,
-    partition: &Partition,
-    from: Option<RestPosition>,
-) -> Brought {
+async fn read_at(clock: &Arc<FastClock>, rest: &Rest, partition: &Partition, from: Option<RestPosition>) -> Brought {
     let env = Env::deterministic(Arc::clone(clock) as _, Arc::new(Dice::default()));
     let (queue, mut emissions) = mpsc::channel(10_000);
     let (_stop, stopped) = watch::channel(false);
