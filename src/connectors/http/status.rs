@@ -19,6 +19,8 @@ pub(super) enum Fault {
     RateLimited { demanded: Option<Duration>, error: Error },
     /// The API refuses this very request.
     Refused(Error),
+    /// The budget has room after this time only, and that is longer than the read would wait.
+    PutOff { wait: Duration },
 }
 
 impl From<Error> for Fault {
