@@ -6,8 +6,10 @@ mod lines;
 mod observed;
 mod pagination;
 mod retries;
+mod rules;
 mod secrets;
 mod server;
+mod waits;
 
 use super::*;
 use crate::env::{Clock, Entropy, Env};
