@@ -33,6 +33,7 @@ mod limits;
 mod listing;
 mod loop_guard;
 mod origin;
+mod pace;
 mod pagination;
 mod position;
 mod read;
@@ -40,7 +41,6 @@ mod request;
 mod rest;
 mod rules;
 mod scanned;
-mod stats;
 mod status;
 mod template;
 
@@ -55,7 +55,6 @@ pub use rest::Rest;
 pub use rules::{On, Rule, Statuses, WaitFrom};
 /// The type of secrets in memory, for credentials of your own.
 pub use secrecy::SecretString;
-pub use stats::Stats;
 
 #[cfg(test)]
 mod tests;

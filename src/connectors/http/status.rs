@@ -10,6 +10,7 @@ use crate::error::{Error, Status};
 use crate::model::Timestamp;
 use reqwest::Response;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use serde::de::IgnoredAny;
 use std::time::Duration;
 
 /// Why an attempt did not bring a page.
@@ -29,6 +30,8 @@ pub(super) enum Fault {
     CursorTooOld(Error),
     /// A rule says that there are no records here, for this reason.
     Ignored(String),
+    /// The budget has room after this time only, and that is longer than the read would wait.
+    PutOff { wait: Duration },
 }
 
 impl From<Error> for Fault {
@@ -120,6 +123,26 @@ pub(super) fn check_begin(body: &[u8]) -> Result<(), Error> {
             .with_hint("a login page or a proxy's answer looks like this: check the URL and the credentials"));
     }
     Ok(())
+}
+
+/// Lines whose first one is no text are no lines.
+pub(super) fn check_first_line(lines: &[u8]) -> Result<(), Error> {
+    let first = lines.split(|b| *b == b'\n').next().unwrap_or_default();
+    match std::str::from_utf8(first) {
+        Ok(_) => Ok(()),
+        Err(e) => Err(Error::data("read page", "the response is not UTF-8").with("at", e.valid_up_to())),
+    }
+}
+
+/// A last line that breaks off in the middle of its record: the rest of the response is missing, whatever its length says.
+pub(super) fn check_last_line(lines: &[u8]) -> Result<(), Error> {
+    let last = lines.rsplit(|b| *b == b'\n').next().unwrap_or_default().trim_ascii();
+    match serde_json::from_slice::<IgnoredAny>(last) {
+        Err(e) if e.is_eof() && !last.is_empty() => {
+            Err(Error::data("read page", "the last line breaks off").with_status(Status::Transient))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Nothing came where a page should be: that says nothing about records.
