@@ -7,8 +7,10 @@ mod observed;
 mod pace;
 mod pagination;
 mod retries;
+mod rules;
 mod secrets;
 mod server;
+mod waits;
 
 use super::*;
 use crate::env::{Clock, Entropy, Env};
