@@ -3,15 +3,18 @@ use super::body;
 use super::client::Client;
 use super::incremental::Since;
 use super::limits::Limits;
+use super::pace::Pace;
 use super::pagination::{Paginate, Place, Single, Target};
 use super::request::Content;
 use super::rest::Rest;
+use super::rules::{Rule, Rules, WaitFrom};
 use super::template::{Template, path_segment};
 use crate::error::{Error, Result};
 use crate::json::{RecordsPath, ValuePath};
 use crate::model::Partition;
-use crate::retry::Policy;
-use crate::source::{ComponentConfig, IntoSource};
+use crate::retry::rate::RateBudget;
+use crate::retry::{AdaptiveLimit, Policy, Priority};
+use crate::source::{ComponentConfig, IntoSource, Traffic};
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,8 +38,11 @@ pub struct RestBuilder {
     variables: Option<serde_json::Value>,
     since: Option<Since>,
     partitions: Vec<(String, BTreeMap<String, String>)>,
+    rules: Vec<Rule>,
+    waits: Vec<WaitFrom>,
     limits: Limits,
     retry: Policy,
+    pace: Pace,
     max_pages: Option<u64>,
     max_records: Option<u64>,
     repeated_pages: bool,
@@ -58,8 +64,11 @@ impl RestBuilder {
             variables: None,
             since: None,
             partitions: Vec::new(),
+            rules: Vec::new(),
+            waits: Vec::new(),
             limits: Limits::default(),
             retry: Policy::default(),
+            pace: Pace::default(),
             max_pages: None,
             max_records: None,
             repeated_pages: false,
@@ -151,6 +160,20 @@ impl RestBuilder {
         self
     }
 
+    /// Adds a rule of what responses are taken for. The first rule that holds decides; where none does, the status does: 200 and 203
+    /// are pages; 429 is a rate limit; 408, 425 and 5xx (but 501 and 505) are tried again, after the wait that they ask for, if
+    /// they do; 401 to 403 refuse the credentials; the rest fails.
+    pub fn rule(mut self, rule: Rule) -> Self {
+        self.rules.push(rule);
+        self
+    }
+
+    /// Adds a place where responses say how long to wait, before `Retry-After`. The first that says one decides.
+    pub fn wait(mut self, wait: WaitFrom) -> Self {
+        self.waits.push(wait);
+        self
+    }
+
     /// Sets how long and how large a response may be.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
@@ -160,6 +183,27 @@ impl RestBuilder {
     /// Sets how often, how soon and how long to try again.
     pub fn retry(mut self, policy: Policy) -> Self {
         self.retry = policy;
+        self
+    }
+
+    /// Takes each call from `budget`: it waits before the API refuses it, retries and redirects included. Clones are the same
+    /// budget, for several sources and pipelines. A turn that is longer in coming than [`Policy::wait`] is not waited for: the
+    /// read is put off.
+    pub fn budget(mut self, budget: &RateBudget) -> Self {
+        self.pace.budget = Some(budget.clone());
+        self
+    }
+
+    /// Sets how many calls may run at the same time: a [`Concurrency`](crate::retry::Concurrency), or an
+    /// [`AdaptiveLimit`] that other sources of the same host share. By default it is found out, between 1 and 64.
+    pub fn concurrency(mut self, limit: impl Into<AdaptiveLimit>) -> Self {
+        self.pace.limit = limit.into();
+        self
+    }
+
+    /// Sets what goes first where several sources share a budget or a limit. [`Priority::Incremental`] by default.
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.pace.priority = priority;
         self
     }
 
@@ -218,11 +262,13 @@ impl RestBuilder {
         let query: Vec<_> = self.query.iter().map(|(name, value)| (name.clone(), Template::parse(value))).collect();
         self.check_partitions(&template, &query)?;
         let headers = self.request_headers()?;
-        let client = Client::new(parsed, Arc::clone(&self.auth), self.limits)?;
+        let rules = Arc::new(Rules::compile(&self.rules, &self.waits)?);
+        let client = Client::new(parsed, Arc::clone(&self.auth), self.limits, self.pace.clone())?;
         Ok(Rest {
             config: self.recorded(),
             partitions: self.listed()?,
             client,
+            traffic: Traffic::default(),
             url: template,
             query,
             headers,
@@ -235,6 +281,7 @@ impl RestBuilder {
             values: values.into(),
             has_total: self.total.is_some(),
             since: self.since.zip(since.map(Arc::new)),
+            rules,
             limits: self.limits,
             retry: self.retry,
             max_pages: self.max_pages,
@@ -365,6 +412,8 @@ impl RestBuilder {
             "pagination": self.paginate.describe(),
             "since": self.since,
             "total": self.total,
+            "rules": self.rules.iter().map(Rule::recorded).collect::<Vec<_>>(),
+            "waits": self.waits.iter().map(WaitFrom::recorded).collect::<Vec<_>>(),
             "max_pages": self.max_pages,
             "max_records": self.max_records,
             "allow_repeated_pages": self.repeated_pages,

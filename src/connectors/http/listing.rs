@@ -21,6 +21,8 @@ pub(super) struct Listing<'a> {
     /// The read goes on where an earlier one stopped, and has not brought a page yet.
     resumed: bool,
     guard: LoopGuard,
+    /// How often the API has forgotten a page of this read.
+    resets: u32,
     pages: u64,
     records: u64,
     /// Records whose cursor value is later than the read; of the type of the bound; of another one.
@@ -39,6 +41,7 @@ impl<'a> Listing<'a> {
             reading: Reading::default(),
             resumed: kept.is_some(),
             guard: LoopGuard::new(None, 0),
+            resets: 0,
             pages: 0,
             records: 0,
             future: 0,
@@ -80,7 +83,18 @@ impl<'a> Listing<'a> {
                     self.begin_again(&error)?;
                     continue;
                 }
-                Ok(Outcome::Refused(error)) | Err(error) => error,
+                Ok(Outcome::PageExpired(error)) if self.reading.at != At::First && self.resets < MOST_RESETS => {
+                    self.resets += 1;
+                    self.begin_again(&error)?;
+                    continue;
+                }
+                Ok(Outcome::Ignored(why)) => {
+                    // The bound stays: what turns up here later is not passed over.
+                    self.advance(Stand::Start).await?;
+                    return Ok(StopReason::Ignored(why));
+                }
+                Ok(Outcome::Refused(error) | Outcome::PageExpired(error) | Outcome::CursorTooOld(error))
+                | Err(error) => error,
             };
             // Some APIs say with status 200 that they have forgotten a page.
             if !(self.resumed && error.kind() == ErrorKind::Data && error.status() == Status::Permanent) {
@@ -320,5 +334,7 @@ fn relative(url: &reqwest::Url) -> String {
 
 /// Pages without records, one after the other, that may still lead to some.
 const MOST_EMPTY_PAGES: u64 = 1_000;
+/// Times that a listing begins again because the API has forgotten a page.
+const MOST_RESETS: u32 = 3;
 /// Cursor values that are not a few bad ones any more.
 const ENOUGH_TO_TELL: u64 = 100;

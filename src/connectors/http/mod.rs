@@ -33,14 +33,14 @@ mod limits;
 mod listing;
 mod loop_guard;
 mod origin;
+mod pace;
 mod pagination;
 mod position;
 mod read;
 mod request;
 mod rest;
-mod retry_after;
+mod rules;
 mod scanned;
-mod stats;
 mod status;
 mod template;
 
@@ -54,9 +54,9 @@ pub use pagination::{
 pub use position::RestPosition;
 pub use request::Request;
 pub use rest::Rest;
+pub use rules::{On, Rule, Statuses, WaitFrom};
 /// The type of secrets in memory, for credentials of your own.
 pub use secrecy::SecretString;
-pub use stats::Stats;
 
 #[cfg(test)]
 mod tests;

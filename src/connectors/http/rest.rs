@@ -6,14 +6,14 @@ use super::pagination::{Paginate, Place};
 use super::position::RestPosition;
 use super::read::read;
 use super::request::{Content, Request};
-use super::stats::Stats;
+use super::rules::Rules;
 use super::template::{Template, path_segment};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::json::{RecordsPath, ValuePath};
 use crate::model::{Page, Partition, StopReason};
 use crate::retry::Policy;
-use crate::source::{ComponentConfig, Emitter, Source};
+use crate::source::{ComponentConfig, Emitter, Source, Traffic};
 use async_trait::async_trait;
 use reqwest::header::HeaderMap;
 use reqwest::{Method, Url};
@@ -39,6 +39,7 @@ pub struct Rest {
     pub(super) config: ComponentConfig,
     pub(super) partitions: Vec<Partition>,
     pub(super) client: Client,
+    pub(super) traffic: Traffic,
     pub(super) method: Method,
     pub(super) url: Template,
     pub(super) query: Vec<(String, Template)>,
@@ -54,6 +55,7 @@ pub struct Rest {
     pub(super) values: Arc<[ValuePath]>,
     pub(super) has_total: bool,
     pub(super) since: Option<(Since, Arc<ValuePath>)>,
+    pub(super) rules: Arc<Rules>,
     pub(super) limits: Limits,
     pub(super) retry: Policy,
     pub(super) max_pages: Option<u64>,
@@ -105,8 +107,8 @@ impl Rest {
     }
 
     /// What this source has done so far; keep it before the source goes into a pipeline.
-    pub fn stats(&self) -> Stats {
-        self.client.stats.clone()
+    pub fn stats(&self) -> Traffic {
+        self.traffic.clone()
     }
 
     /// The first request of a read of `partition`, without bounds.
