@@ -40,6 +40,17 @@ pub enum StopReason {
 }
 
 impl StopReason {
+    /// The kind of end in one or two words, for counting.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Exhausted(_) => "exhausted",
+            Self::LimitReached(_) => "limit reached",
+            Self::RateLimited { .. } => "rate limited",
+            Self::Cancelled => "cancelled",
+            Self::Failed(_) => "failed",
+        }
+    }
+
     /// Whether the read is known to be complete.
     pub fn is_complete(&self) -> bool {
         matches!(self, Self::Exhausted(_))

@@ -6,7 +6,7 @@ use landfall::landing::Landing;
 use landfall::model::{Page, Part, Partition, Position, Proof, Reject, Rows, StopReason, Timestamp, Validity};
 use landfall::pipeline::{Pipeline, PipelineBuilder, Settings};
 use landfall::sink::{MemorySink, MemoryTable, Quarantine};
-use landfall::source::{ComponentConfig, Emitter, Source};
+use landfall::source::{ComponentConfig, Emitter, Listing, Source};
 use landfall::stage::{FnStage, Output, Stage, StageState, from_fn};
 use landfall::store::Store;
 use landfall::testkit::{Faults, test_env};
@@ -99,8 +99,8 @@ impl Source for Script {
         Ok(ComponentConfig::none())
     }
 
-    async fn partitions(&self, _env: &Env) -> Result<Vec<Partition>> {
-        Ok(self.partitions.iter().map(|(id, _)| Partition::new(id.clone())).collect())
+    async fn partitions(&self, _env: &Env, out: &mut Listing<PageNumber>) -> Result<()> {
+        out.add_all(self.partitions.iter().map(|(id, _)| Partition::new(id.clone())).collect()).await
     }
 
     async fn read(
