@@ -90,6 +90,8 @@ pub(super) struct PageEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub records_path: Option<Arc<str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fields: Option<Arc<RawValue>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part: Option<Part>,
     /// The block that holds the body.
     pub block: u32,
@@ -109,6 +111,7 @@ impl PageEntry {
             headers: self.headers,
             part: self.part,
             records_path: self.records_path,
+            fields: self.fields,
             ..Page::new(self.partition, body, self.records, Timestamp::from_micros(self.received_at))
         }
     }

@@ -105,6 +105,7 @@ fn describe(pages: &[Page], packed: Vec<PackedBlock>, mut manifest: Manifest) ->
                 received_at: page.received_at.as_micros(),
                 records: page.records,
                 records_path: page.records_path.clone(),
+                fields: page.fields.clone(),
                 part: page.part,
                 block: index,
                 offset,

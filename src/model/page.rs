@@ -1,11 +1,12 @@
 use super::{Item, LandingPosition, PartitionId, Timestamp};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use std::sync::Arc;
 
 /// One raw response, or a numbered part of one that is too large to hold.
 ///
-/// Body, path of the records, request, status, headers and times are landed as they are; `origin`, `spans` and `skip`
+/// Body, path of the records, fields, request, status, headers and times are landed as they are; `origin`, `spans` and `skip`
 /// describe this copy in memory only.
 #[derive(Clone, Debug)]
 pub struct Page {
@@ -28,6 +29,10 @@ pub struct Page {
     /// Where the records lie in `body`, if the source knows: an RFC 9535 path, or `ndjson`. Landed with the page, so that
     /// whoever decodes it, now or in a replay, finds the records that the source counted.
     pub records_path: Option<Arc<str>>,
+    /// Fields that the source gives to every record of this page: a JSON object, such as `{"_post_id":7}` of the parent that
+    /// was asked for. Landed with the page. Decoding takes them as if they stood at the end of each record, so a record
+    /// that has a field of the same name is refused (`duplicate_key`): neither of the two is right for sure.
+    pub fields: Option<Arc<RawValue>>,
     /// Where each record lies in `body`, if the source found out while it looked at the page. What `records_path` gives
     /// again: without that one it is not used, because a replay would not have it.
     pub spans: Option<Arc<[Span]>>,
@@ -50,6 +55,7 @@ impl Page {
             records,
             part: None,
             records_path: None,
+            fields: None,
             spans: None,
             origin: None,
             skip: 0,
@@ -63,7 +69,8 @@ impl Item for Page {
     }
 
     fn bytes(&self) -> u64 {
-        self.body.len() as u64 + self.spans.as_ref().map_or(0, |s| size_of_val::<[Span]>(s) as u64)
+        let fields = self.fields.as_ref().map_or(0, |fields| fields.get().len() as u64);
+        self.body.len() as u64 + fields + self.spans.as_ref().map_or(0, |s| size_of_val::<[Span]>(s) as u64)
     }
 }
 

@@ -3,6 +3,7 @@
 use super::report::{LandedCounts, PartitionReport, PartitionTotals};
 use crate::error::ErrorKind;
 use crate::model::{EpochLedger, PartitionId, PipelineName, ShardKey, StopReason};
+use crate::source::{Traffic, TrafficCounts};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::broadcast;
@@ -125,6 +126,8 @@ pub struct Status {
     pub ended: Vec<PartitionReport>,
     /// Why the list of partitions is not whole, if it is not.
     pub unlisted: Option<String>,
+    /// Requests, retries and waits of the reads so far.
+    pub traffic: TrafficCounts,
 }
 
 /// Sends events to everybody who listens.
@@ -133,6 +136,7 @@ pub(super) struct Events {
     pipeline: PipelineName,
     channel: broadcast::Sender<Event>,
     state: Arc<Mutex<State>>,
+    traffic: Traffic,
 }
 
 /// A status, and the partitions that it names.
@@ -167,6 +171,7 @@ impl Events {
             pipeline: pipeline.clone(),
             channel: broadcast::Sender::new(1_024),
             state: Arc::default(),
+            traffic: Traffic::default(),
         }
     }
 
@@ -179,7 +184,12 @@ impl Events {
     }
 
     pub(super) fn status(&self) -> Status {
-        self.lock().status()
+        Status { traffic: self.traffic.counts(), ..self.lock().status() }
+    }
+
+    /// Where the reads of the run count.
+    pub(super) fn traffic(&self) -> Traffic {
+        self.traffic.clone()
     }
 
     /// A partition was listed twice in this run.

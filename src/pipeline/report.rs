@@ -1,6 +1,7 @@
 use super::events::{Events, Status};
 use crate::landing::PartitionEnd;
 use crate::model::{EpochLedger, PartitionId, PipelineName, StopReason, Timestamp};
+use crate::source::TrafficCounts;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -107,12 +108,16 @@ pub struct RunReport {
     pub partitions: Vec<PartitionReport>,
     /// Why the list of partitions is not whole, if it is not: there may be partitions that were not read.
     pub unlisted: Option<String>,
+    /// Requests, retries and waits of the source in this run.
+    #[serde(default)]
+    pub traffic: TrafficCounts,
 }
 
 impl RunReport {
     /// What `events` know of the run of a pipeline whose sink makes `promise`, from `started_at` until `now`.
     pub(super) fn of(events: &Events, promise: &str, started_at: Timestamp, now: Timestamp, stopped: bool) -> Self {
-        let Status { landed, committed, epochs, partitions: totals, ended: partitions, unlisted } = events.status();
+        let Status { landed, committed, epochs, partitions: totals, ended: partitions, unlisted, traffic } =
+            events.status();
         Self {
             pipeline: events.pipeline().clone(),
             promise: promise.to_owned(),
@@ -125,6 +130,7 @@ impl RunReport {
             totals,
             partitions,
             unlisted,
+            traffic,
         }
     }
 
@@ -156,6 +162,9 @@ impl fmt::Display for RunReport {
                 size(*bytes),
                 size(*stored_bytes)
             )?;
+        }
+        if self.traffic.requests > 0 {
+            writeln!(f, "source   {}", self.traffic)?;
         }
         writeln!(f)?;
         writeln!(

@@ -16,11 +16,13 @@
 mod emitter;
 mod iter;
 mod listing;
+mod traffic;
 
 pub(crate) use emitter::stopped;
 pub use emitter::{Emission, Emitter, Gate, Reservation};
 pub use iter::{IterSource, RowsRead};
 pub use listing::{Listed, Listing, PositionLookup, list, list_partitions};
+pub use traffic::{Retry, Traffic, TrafficCounts};
 
 use crate::env::Env;
 use crate::error::Result;

@@ -61,16 +61,18 @@ impl Core {
     pub(super) fn page(&mut self, page: Arc<Page>, spans: &Arc<[Span]>, out: &mut Output<Batch>) -> Result<()> {
         let mut rows: Vec<u32> = Vec::with_capacity(spans.len().min(MAX_ROWS));
         let mut bytes = 0;
+        let fields = fields(&page)?;
+        let more = fields.map_or(0, |fields| fields.len() as u64);
         for (record, span) in numbered(&page, spans) {
-            match self.record(&page.body, *span) {
+            match self.record(&page.body, *span, fields) {
                 Ok(()) => rows.push(record),
                 Err(fault) => {
                     self.root.truncate(rows.len());
                     out.reject(reject(&page, spans, record, &fault));
                 }
             }
-            bytes += u64::from(span.len);
-            if rows.len() >= MAX_ROWS || bytes + u64::from(self.max_record_bytes) > MAX_BYTES {
+            bytes += u64::from(span.len) + more;
+            if rows.len() >= MAX_ROWS || bytes + more + u64::from(self.max_record_bytes) > MAX_BYTES {
                 self.finish(&page, spans, std::mem::take(&mut rows), out)?;
                 bytes = 0;
             }
@@ -83,11 +85,11 @@ impl Core {
     }
 
     /// Takes one record. On a fault the columns are left with a part of it.
-    fn record(&mut self, body: &[u8], span: Span) -> Checked<()> {
+    fn record(&mut self, body: &[u8], span: Span, fields: Option<&[u8]>) -> Checked<()> {
         let root = &mut self.root;
         let scratch = &mut self.scratch;
         scratch.filled = 0;
-        object(body, span, self.max_record_bytes, |cursor| root.take(cursor, scratch))
+        object(body, span, self.max_record_bytes, |cursor| root.take_with(cursor, fields, scratch))
     }
 
     fn finish(&mut self, page: &Arc<Page>, spans: &Arc<[Span]>, rows: Vec<u32>, out: &mut Output<Batch>) -> Result<()> {
@@ -138,6 +140,17 @@ impl OneColumn {
 pub(super) fn numbered<'a>(page: &Page, spans: &'a [Span]) -> impl Iterator<Item = (u32, &'a Span)> + use<'a> {
     let skip = usize::try_from(page.skip).unwrap_or(usize::MAX);
     (0u32..).zip(spans).skip(skip)
+}
+
+/// The fields of every record of `page`: the text of an object.
+pub(super) fn fields(page: &Page) -> Result<Option<&[u8]>> {
+    let fields = page.fields.as_ref().map(|fields| fields.get().as_bytes());
+    if fields.is_some_and(|text| text.first() != Some(&b'{')) {
+        return Err(
+            Error::bug("decode page", "the fields of a page are no JSON object").with("partition", &page.partition)
+        );
+    }
+    Ok(fields)
 }
 
 /// Lets `take` have the value at `span`, and checks that it is the whole of it.

@@ -35,6 +35,13 @@ impl Fault {
         self
     }
 
+    /// Says that it is about the fields that a source gives to all records of a page.
+    #[cold]
+    pub(crate) fn of_page_fields(mut self: Box<Self>) -> Box<Self> {
+        self.said.push_str(" (in the fields of the page)");
+        self
+    }
+
     /// Says in which element of a list it happened.
     #[cold]
     pub(crate) fn at_element(self: Box<Self>, index: usize) -> Box<Self> {

@@ -1,6 +1,6 @@
 //! Decides columns by a sample of records.
 
-use super::core::{numbered, object};
+use super::core::{fields, numbered, object};
 use super::cursor::Cursor;
 use super::fault::{Checked, Fault};
 use super::{number, time};
@@ -48,14 +48,19 @@ pub(super) fn columns(page: &Page, spans: &[Span], sample: usize, max_record_byt
     let mut seen = Seen::default();
     let mut wanted = sample.max(1);
     let mut refused = Vec::new();
+    let more = fields(page)?;
     for (record, span) in numbered(page, spans) {
         // What will be refused must not shape the columns, so it is looked at by itself first.
-        if let Err(fault) = object(&page.body, *span, max_record_bytes, |cursor| Seen::default().take_record(cursor)) {
+        let decides = |cursor: &mut Cursor<'_>| Seen::default().take_decisive(cursor, more);
+        if let Err(fault) = object(&page.body, *span, max_record_bytes, decides) {
             refused.push((record, fault));
             continue;
         }
-        object(&page.body, *span, max_record_bytes, |cursor| seen.take(cursor))
-            .map_err(|_| Error::bug("infer columns", "a record reads differently twice"))?;
+        object(&page.body, *span, max_record_bytes, |cursor| {
+            seen.take(cursor)?;
+            seen.take_more(more, HashSet::new())
+        })
+        .map_err(|_| Error::bug("infer columns", "a record reads differently twice"))?;
         wanted -= 1;
         if wanted == 0 {
             break;
@@ -72,13 +77,22 @@ pub(super) fn columns(page: &Page, spans: &[Span], sample: usize, max_record_byt
 }
 
 impl Seen {
-    /// Takes a record, which must have a field that can be a column.
-    fn take_record(&mut self, cursor: &mut Cursor<'_>) -> Checked<()> {
+    /// Takes a first record, which must have a field of its own that can be a column, and the fields `more` of its page.
+    fn take_decisive(&mut self, cursor: &mut Cursor<'_>, more: Option<&[u8]>) -> Checked<()> {
         self.take(cursor)?;
-        match &self.fields {
-            Some(fields) if fields.named().next().is_some() => Ok(()),
-            _ => Err(Fault::new("undecided", "it has no field, and no record so far says what columns there are")),
-        }
+        let own = self.fields.as_ref().filter(|fields| fields.named().next().is_some());
+        let Some(own) = own else {
+            return Err(Fault::new("undecided", "it has no field, and no record so far says what columns there are"));
+        };
+        let met = (0..own.order.len()).collect();
+        self.take_more(more, met)
+    }
+
+    /// Takes the fields that a page gives to its records. `met` are the places of the keys that the record has.
+    fn take_more(&mut self, more: Option<&[u8]>, mut met: HashSet<usize>) -> Checked<()> {
+        let (Some(more), Some(fields)) = (more, &mut self.fields) else { return Ok(()) };
+        let taken = Cursor::new(more, 0).sequence(b'}', |cursor| fields.take(cursor, &mut met));
+        taken.map_err(Fault::of_page_fields)
     }
 
     fn take(&mut self, cursor: &mut Cursor<'_>) -> Checked<()> {

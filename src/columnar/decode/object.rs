@@ -122,8 +122,34 @@ impl Object {
 
     /// Takes an object; its brace is next.
     pub(super) fn take(&mut self, cursor: &mut Cursor<'_>, scratch: &mut Scratch) -> Checked<()> {
+        self.take_with(cursor, None, scratch)
+    }
+
+    /// Takes an object, and after its fields those of the object `more`.
+    pub(super) fn take_with(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        more: Option<&[u8]>,
+        scratch: &mut Scratch,
+    ) -> Checked<()> {
         scratch.objects += 1;
         let this = scratch.objects;
+        let mut found = self.members(cursor, this, scratch)?;
+        if let Some(more) = more {
+            found += self.members(&mut Cursor::new(more, 0), this, scratch).map_err(Fault::of_page_fields)?;
+        }
+        if found < self.children.len() {
+            for child in self.children.iter_mut().filter(|child| child.seen != this) {
+                scratch.fill(child.node.width())?;
+                child.node.take_null();
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the fields of the object with the number `this`, and gives for how many of them there are columns.
+    #[inline]
+    fn members(&mut self, cursor: &mut Cursor<'_>, this: u64, scratch: &mut Scratch) -> Checked<usize> {
         let mut found = 0;
         let mut before = 0;
         cursor.sequence(b'}', |cursor| {
@@ -143,13 +169,7 @@ impl Object {
             found += 1;
             child.node.take(cursor, scratch).map_err(|fault| fault.within(&child.key))
         })?;
-        if found < self.children.len() {
-            for child in self.children.iter_mut().filter(|child| child.seen != this) {
-                scratch.fill(child.node.width())?;
-                child.node.take_null();
-            }
-        }
-        Ok(())
+        Ok(found)
     }
 
     /// Takes a key and gives its slot; for a key that is not remembered, the first one.

@@ -9,6 +9,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Date32Type, Float64Type, Int8Type, Int64Type, TimestampMicrosecondType, UInt64Type};
 use proptest::prelude::*;
+use serde_json::value::RawValue;
 
 pub(super) fn page(records: &[&str]) -> Page {
     let body = format!("[{}]", records.join(" ,\n"));
@@ -519,7 +520,7 @@ fn perhaps_json() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #[test]
     fn takes_as_json_what_another_parser_takes(text in perhaps_json()) {
-        let other = serde_json::from_slice::<Box<serde_json::value::RawValue>>(&text).is_ok();
+        let other = serde_json::from_slice::<Box<RawValue>>(&text).is_ok();
         // The other parser does not look at escapes and UTF-8 where it only skips.
         let strict = serde_json::from_slice::<serde_json::Value>(&text);
         let exact = match &strict {
@@ -594,4 +595,37 @@ proptest! {
             prop_assert_eq!(inner.is_valid(row).then(|| inner.value(row)), value["o"]["x"].as_str());
         }
     }
+}
+
+#[test]
+fn fields_of_the_page_are_fields_of_each_record() {
+    let given = |text: &str| Some(RawValue::from_string(text.to_owned()).expect("JSON").into());
+    let mut children = page(&[r#"{"id":1}"#, r#"{"id":2,"_post_id":8}"#, "{}", "3"]);
+    children.fields = given(r#"{"_post_id":7,"_tags":["a","\u00e9"]}"#);
+    let declared = columns(&[("id", "int64"), ("_post_id", "int64"), ("_tags", "list<utf8>")]);
+    for mut decode in [Decode::json().schema(declared.clone()), Decode::json().infer()] {
+        let (batches, rejects) = apply(&mut decode, children.clone());
+        assert_eq!(decode.columns(), Some(&declared));
+        let batch = rows(&batches);
+        assert_eq!(batch.column(1).as_primitive::<Int64Type>().values(), &[7, 7]);
+        assert!(batch.column(0).is_null(1));
+        assert_eq!(batch.column(2).as_list::<i32>().value(1).as_string::<i32>().value(1), "é");
+        // Which of the two is right nobody can tell.
+        let reasons: Vec<_> = rejects.iter().map(|r| (r.code, r.raw.as_ref())).collect();
+        assert_eq!(reasons, [("duplicate_key", br#"{"id":2,"_post_id":8}"#.as_slice()), ("type", b"3")]);
+        assert!(rejects[0].reason.contains("fields of the page"), "{}", rejects[0].reason);
+
+        // Another page has others, or none.
+        let mut other = page(&[r#"{"id":3}"#]);
+        assert!(rows(&apply(&mut decode, other.clone()).0).column(1).is_null(0));
+        other.fields = given(r#"{"_post_id":9}"#);
+        assert_eq!(rows(&apply(&mut decode, other).0).column(1).as_primitive::<Int64Type>().value(0), 9);
+    }
+    // They decide no columns without a record that has any.
+    let mut empty = page(&["{}"]);
+    empty.fields = given(r#"{"_post_id":7}"#);
+    assert_eq!(apply(&mut Decode::json().infer(), empty.clone()).1[0].code, "undecided");
+    empty.fields = given("[7]");
+    let error = Decode::json().schema(declared).apply(empty, &mut Output::new()).expect_err("no object");
+    assert_eq!(error.kind(), ErrorKind::Bug);
 }

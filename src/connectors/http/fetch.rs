@@ -2,19 +2,24 @@
 
 use super::body::{Body, end_is_known, too_large};
 use super::client::{Reply, in_time};
-use super::incremental::CursorValue;
-use super::read::Read;
+use super::incremental::{CursorValue, Known};
+use super::position::RestPosition;
+use super::read::Scope;
 use super::request::Request;
-use super::scanned::Scanned;
+use super::rest::Rest;
+use super::scanned::{Look, Scanned};
 use super::stats::Retry;
 use super::status::{self, Fault};
+use crate::env::Env;
 use crate::error::{Error, Result, Status};
 use crate::json::LineSplitter;
-use crate::model::{Page, Part, Timestamp};
-use crate::retry::{Next, Trial};
+use crate::model::{Page, Part, Partition, Timestamp};
+use crate::retry::{Next, Trial, WaitBudget};
+use crate::source::Emitter;
 use bytes::Bytes;
 use reqwest::Url;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How a request ended.
@@ -47,9 +52,39 @@ pub(super) struct Head {
     pub(super) signature: super::auth::Signature,
 }
 
-impl Read<'_> {
-    /// Asks until there is a whole response, within the budgets.
-    pub(super) async fn fetch(&mut self, request: &Request) -> Result<Outcome> {
+/// Sends requests, one at a time, and holds what they need of memory and time.
+pub(super) struct Fetcher<'a> {
+    rest: &'a Rest,
+    env: &'a Env,
+    partition: &'a Partition,
+    pub(super) out: Emitter<Page, RestPosition>,
+    pub(super) look: Look,
+    waits: WaitBudget,
+    /// Bytes that the next page will probably take.
+    estimate: u64,
+}
+
+impl<'a> Fetcher<'a> {
+    pub(super) fn new(scope: &Scope<'a>) -> Self {
+        let Scope { rest, env, partition, out, .. } = *scope;
+        let look = Look {
+            records: Arc::clone(&rest.records),
+            values: Arc::clone(&rest.values),
+            cursor: rest.since.as_ref().map(|(_, path)| Arc::clone(path)),
+            known: Known::default(),
+            seed: 0,
+        };
+        let waits = WaitBudget::new(rest.retry.wait);
+        Self { rest, env, partition, out: out.fork(), look, waits, estimate: FIRST_ESTIMATE }
+    }
+
+    /// Whether the pipeline stops.
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.out.is_cancelled()
+    }
+
+    /// Asks until there is a whole response, within the budgets. `before` is the highest cursor value so far.
+    pub(super) async fn fetch(&mut self, request: &Request, before: Option<&CursorValue>) -> Result<Outcome> {
         let client = &self.rest.client;
         let mut trial = Trial::new(&self.rest.retry);
         loop {
@@ -60,13 +95,18 @@ impl Read<'_> {
                 }
                 self.pause(hold).await?;
             }
-            let next = match self.attempt(request).await {
+            let next = match self.attempt(request, before).await {
                 Ok(fetched) => {
                     client.tokens.give();
                     return Ok(Outcome::Whole(Box::new(fetched)));
                 }
                 Err(Fault::Refused(error)) => return Ok(Outcome::Refused(error)),
                 Err(Fault::Failed(error)) if !error.is_transient() => return Err(error),
+                Err(Fault::Failed(error)) if !self.rest.idempotent => {
+                    return Err(error
+                        .with_status(Status::Exhausted)
+                        .with_hint("if sending it again does no harm, say so with .idempotent(): then it is retried"));
+                }
                 Err(Fault::Failed(error)) => match trial.fault(self.env, &client.tokens) {
                     Next::GiveUp(what) => {
                         return Err(error
@@ -117,13 +157,22 @@ impl Read<'_> {
         slept
     }
 
-    async fn attempt(&mut self, request: &Request) -> Result<Fetched, Fault> {
+    /// Does `work`, but ends at once if the pipeline stops.
+    async fn unless_stopped<T, E: From<Error>>(&mut self, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        tokio::select! {
+            biased;
+            () = self.out.cancelled() => Err(Error::cancelled("read page").into()),
+            done = work => done,
+        }
+    }
+
+    async fn attempt(&mut self, request: &Request, before: Option<&CursorValue>) -> Result<Fetched, Fault> {
         self.out.reserve(self.estimate).await?;
         let (rest, env) = (self.rest, self.env);
         let deadline = env.monotonic().saturating_add(rest.limits.total);
         let answer = async {
             let reply = rest.client.send(env, request).await?;
-            status::check(env, reply, &rest.limits).await
+            status::check(env, &request.name(), reply, &rest.limits).await
         };
         let Reply { response, url, signature } = self.unless_stopped(answer).await?;
         let headers = response.headers().clone();
@@ -146,7 +195,7 @@ impl Read<'_> {
             }
             let open = in_time(env, rest.limits.idle, "read body", Body::open(response, &rest.limits, u64::MAX));
             let body = self.unless_stopped(open).await??;
-            self.lines(body, head).await?
+            self.lines(body, head, before).await?
         } else {
             let announced = announced(&response);
             if announced > rest.limits.wire {
@@ -156,13 +205,20 @@ impl Read<'_> {
             let open =
                 in_time(env, rest.limits.idle, "read body", Body::open(response, &rest.limits, rest.limits.wire));
             let body = self.unless_stopped(open).await??;
-            self.document(body, head, announced, deadline).await?
+            self.document(body, head, announced, deadline, before).await?
         };
         Ok(fetched)
     }
 
     /// Holds the whole body, and looks at it.
-    async fn document(&mut self, mut body: Body, head: Head, announced: u64, deadline: Duration) -> Result<Fetched> {
+    async fn document(
+        &mut self,
+        mut body: Body,
+        head: Head,
+        announced: u64,
+        deadline: Duration,
+        before: Option<&CursorValue>,
+    ) -> Result<Fetched> {
         let limits = &self.rest.limits;
         let mut held = Held::with_capacity(announced);
         loop {
@@ -181,21 +237,20 @@ impl Read<'_> {
         }
         status::check_begin(&text)?;
         self.estimate = text.len() as u64;
-        let before = self.highest().cloned();
-        let mut scanned = self.look.at(self.env, text.clone(), before).await?;
+        let mut scanned = self.look.at(self.env, text.clone(), before.cloned()).await?;
         self.check_cursor(&scanned)?;
         let page = self.page(&head, text, &mut scanned, received_at);
         Ok(Fetched { records: page.records, page, scanned, head })
     }
 
     /// Emits lines in parts while they stream, all but the last of them.
-    async fn lines(&mut self, mut body: Body, head: Head) -> Result<Fetched> {
+    async fn lines(&mut self, mut body: Body, head: Head, before: Option<&CursorValue>) -> Result<Fetched> {
         let limits = &self.rest.limits;
         let response = self.env.random();
         let mut lines = LineSplitter::default();
         let mut so_far = Scanned::default();
         let (mut index, mut records) = (0, 0);
-        so_far.highest.value = self.highest().cloned();
+        so_far.highest.value = before.cloned();
         let mut deadline = self.env.monotonic().saturating_add(limits.total);
         loop {
             let left = deadline.saturating_sub(self.env.monotonic()).min(limits.idle);
@@ -216,6 +271,10 @@ impl Read<'_> {
                     return Err(status::empty());
                 }
                 status::check_begin(&text)?;
+                status::check_first_line(&text)?;
+            }
+            if last {
+                status::check_last_line(&text)?;
             }
             let mut scanned = self.look.at(self.env, text.clone(), so_far.highest.value.take()).await?;
             self.check_cursor(&scanned)?;
@@ -245,10 +304,6 @@ impl Read<'_> {
         page.records_path = Some(self.rest.records.as_str().into());
         page.spans = Some(spans.into());
         page
-    }
-
-    fn highest(&self) -> Option<&CursorValue> {
-        self.reading.highest.as_ref()
     }
 
     /// Whether the values of the cursor field are as declared.
@@ -327,3 +382,5 @@ fn kept(headers: &HeaderMap) -> Vec<(String, String)> {
     let header = |name: &str| Some((name.to_owned(), headers.get(name)?.to_str().ok()?.to_owned()));
     names.into_iter().filter_map(header).collect()
 }
+
+const FIRST_ESTIMATE: u64 = 256 << 10;

@@ -6,7 +6,8 @@ use super::limits::Limits;
 use super::retry_after;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Status};
-use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
+use serde::de::IgnoredAny;
 use std::time::Duration;
 
 /// Why an attempt did not bring a page.
@@ -30,7 +31,8 @@ impl From<Error> for Fault {
 ///
 /// # Errors
 /// The fault that its status tells of, with the beginning of its body.
-pub(super) async fn check(env: &Env, reply: Reply, limits: &Limits) -> Result<Reply, Fault> {
+/// `request` names it.
+pub(super) async fn check(env: &Env, request: &str, reply: Reply, limits: &Limits) -> Result<Reply, Fault> {
     let status = reply.response.status().as_u16();
     if matches!(status, 200 | 203) {
         return Ok(reply);
@@ -46,8 +48,7 @@ pub(super) async fn check(env: &Env, reply: Reply, limits: &Limits) -> Result<Re
         // Never taken for an empty page: nothing says that the listing ends here.
         _ => (ErrorKind::Data, "a status without a page"),
     };
-    let path = reply.url.path().to_owned();
-    let mut error = Error::new(kind, "read page", what).with("status", status).with("request", format!("GET {path}"));
+    let mut error = Error::new(kind, "read page", what).with("status", status).with("request", request);
     if let Some(excerpt) = excerpt(env, reply, limits).await {
         error = error.with("body", excerpt);
     }
@@ -86,13 +87,35 @@ pub(super) fn check_begin(body: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
+/// Lines whose first one is no text are no lines.
+pub(super) fn check_first_line(lines: &[u8]) -> Result<(), Error> {
+    let first = lines.split(|b| *b == b'\n').next().unwrap_or_default();
+    match std::str::from_utf8(first) {
+        Ok(_) => Ok(()),
+        Err(e) => Err(Error::data("read page", "the response is not UTF-8").with("at", e.valid_up_to())),
+    }
+}
+
+/// A last line that breaks off in the middle of its record: the rest of the response is missing, whatever its length says.
+pub(super) fn check_last_line(lines: &[u8]) -> Result<(), Error> {
+    let last = lines.rsplit(|b| *b == b'\n').next().unwrap_or_default().trim_ascii();
+    match serde_json::from_slice::<IgnoredAny>(last) {
+        Err(e) if e.is_eof() && !last.is_empty() => {
+            Err(Error::data("read page", "the last line breaks off").with_status(Status::Transient))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Nothing came where a page should be: that says nothing about records.
 pub(super) fn empty() -> Error {
     Error::data("read page", "the response has no body").with_status(Status::Transient)
 }
 
+/// The wait that the API asks for. A date is one by its own clock, where it tells the time.
 fn demanded(env: &Env, headers: &HeaderMap) -> Option<Duration> {
-    retry_after::parse(headers.get(RETRY_AFTER)?.to_str().ok()?, env.now())
+    let theirs = headers.get(DATE).and_then(|date| retry_after::date(date.to_str().ok()?));
+    retry_after::parse(headers.get(RETRY_AFTER)?.to_str().ok()?, theirs.unwrap_or_else(|| env.now()))
 }
 
 /// The beginning of the body, without secrets and control characters. Reading it also lets the connection be used again.

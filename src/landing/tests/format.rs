@@ -5,6 +5,7 @@ use super::super::segment::{decode, encode};
 use super::*;
 use crate::ErrorKind;
 use crate::model::{LandingPosition, Origin, Part, Proof, StopReason};
+use serde_json::value::RawValue;
 
 const CODECS: [Compression; 4] = [Compression::None, Compression::Lz4, Compression::Zstd(1), Compression::Zstd(-3)];
 
@@ -43,6 +44,7 @@ fn odd_pages() -> Vec<Page> {
     last.headers = vec![("etag".to_owned(), "\"ü\"".to_owned()), ("etag".to_owned(), String::new())];
     last.received_at = Timestamp::from_micros(i64::MIN);
     last.records_path = Some("$['größe'][*]".into());
+    last.fields = Some(fields(r#"{ "_größe" : 1.50, "n": 18446744073709551616 }"#));
     pages
 }
 
@@ -235,6 +237,10 @@ fn frozen_pages() -> Vec<Page> {
     let mut second = page("2024-02", "{\"id\":4}\n".repeat(20), 20);
     second.part = Some(Part { response: 18_446_744_073_709_551_557, index: 3, last: true });
     vec![first, second, page("2024-03", "", 0)]
+}
+
+fn fields(text: &str) -> Arc<RawValue> {
+    RawValue::from_string(text.to_owned()).expect("JSON").into()
 }
 
 fn frozen_positions() -> Positions {
