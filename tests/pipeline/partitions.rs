@@ -21,6 +21,8 @@ enum Step {
     Fail,
 }
 
+use Step::{Child, Fail, Fence};
+
 /// How a read ends.
 #[derive(Clone, Debug)]
 enum Fate {
@@ -82,9 +84,9 @@ impl Source for Tree {
         self.began.lock().expect("no panic").push(from);
         for (number, step) in self.steps.iter().enumerate().skip(from) {
             match step {
-                Step::Child(id) => out.add(Partition::new(*id)).await?,
-                Step::Fence => out.advance(&parent(), &PageNumber(number + 1)).await?,
-                Step::Fail => return Err(Error::data("list parents", "the API answers nonsense")),
+                Child(id) => out.add(Partition::new(*id)).await?,
+                Fence => out.advance(&parent(), &PageNumber(number + 1)).await?,
+                Fail => return Err(Error::data("list parents", "the API answers nonsense")),
             }
         }
         Ok(())
@@ -135,8 +137,6 @@ fn rows(world: &World, children: &[&str]) {
     expected.sort_unstable();
     assert_eq!(world.rows(), expected);
 }
-
-use Step::{Child, Fail, Fence};
 
 const FAMILY: [Step; 6] = [Child("a1"), Child("a2"), Fence, Child("b1"), Child("b2"), Fence];
 
@@ -367,12 +367,10 @@ impl Source for Many {
 #[tokio::test]
 async fn i10_ten_thousand_partitions_keep_their_own_state_and_a_later_one_gets_its_history() {
     let mut world = world(2);
-    world.settings.epoch_records = 5_000;
+    (world.settings.epoch_records, world.segment_bytes) = (5_000, 1 << 20);
     let mut many = Many { partitions: 10_001, records: 2 };
     let run = async |many: &Many| {
-        let landing = landfall::landing::Landing::in_store(&world.store, "raw").expect("a name");
-        let pipeline = world.builder_of(many.clone()).land(landing).build().expect("complete");
-        pipeline.run().await.expect("no error")
+        world.builder_of(many.clone()).build().expect("complete").run().await.expect("no error")
     };
     let report = run(&many).await;
     assert_eq!((report.totals.complete, report.ledger.read), (10_001, 20_002));

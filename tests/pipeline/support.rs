@@ -259,6 +259,7 @@ pub struct World {
     pub table: MemoryTable<Rows<u64>>,
     pub script: Script,
     pub settings: Settings,
+    pub segment_bytes: u64,
     pub env: Env,
 }
 
@@ -267,7 +268,7 @@ impl World {
         let mut settings = Settings::default();
         settings.epoch_records = 20;
         let store = Store::memory();
-        Self { raw: store.clone(), store, table: MemoryTable::new(), script, settings, env: test_env(1) }
+        Self { raw: store.clone(), store, table: MemoryTable::new(), script, settings, segment_bytes: 64, env: test_env(1) }
     }
 
     /// A pipeline named `numbers` over this world.
@@ -282,7 +283,7 @@ impl World {
     ) -> PipelineBuilder<S, Rows<u64>, MemorySink<Rows<u64>>> {
         Pipeline::named("numbers")
             .source(source)
-            .land(Landing::in_store(&self.raw, "raw").expect("a name").segment_bytes(64))
+            .land(Landing::in_store(&self.raw, "raw").expect("a name").segment_bytes(self.segment_bytes))
             .stage(parse())
             .stage(Once::default())
             .sink(MemorySink::new(&self.table))
