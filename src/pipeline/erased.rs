@@ -4,9 +4,7 @@ use crate::env::{Env, panicked};
 use crate::error::{Error, Result};
 use crate::model::{Item, Page, Partition, PositionValue, Reject, ShardKey, StopReason};
 use crate::sink::{CommitOutcome, CommitRequest, EpochContext, Mark, Promise, Sink, StagedOutput, Writer};
-use crate::source::{
-    ComponentConfig, Emission, Emitter, Gate, Listed, Listing, PositionLookup, Source, Traffic,
-};
+use crate::source::{ComponentConfig, Emission, Emitter, Gate, Listed, Listing, PositionLookup, Source, Traffic};
 use crate::stage::{Output, Stage, StageState};
 use async_trait::async_trait;
 use serde_json::Value;

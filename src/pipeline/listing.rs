@@ -60,14 +60,13 @@ impl Lister {
 
     async fn list(&self) -> Result<()> {
         let (out, mut listed) = mpsc::channel(1);
-        let source = AssertUnwindSafe(self.source.partitions(
-            &self.env,
-            out,
-            Arc::clone(&self.positions),
-            self.stop.clone(),
-        ));
+        let source =
+            AssertUnwindSafe(self.source.partitions(&self.env, out, Arc::clone(&self.positions), self.stop.clone()));
         let listing = async {
-            source.catch_unwind().await.unwrap_or_else(|panic| Err(crate::env::panicked("list partitions", panic.as_ref())))
+            source
+                .catch_unwind()
+                .await
+                .unwrap_or_else(|panic| Err(crate::env::panicked("list partitions", panic.as_ref())))
         };
         let assigning = async move {
             // Owns its end of the queue: when nobody takes partitions any more, the source must not wait.

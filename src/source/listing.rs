@@ -61,11 +61,7 @@ pub struct Listing<P> {
 
 impl<P: Position> Listing<P> {
     /// A listing into `queue`, for a source whose partitions stand at `positions`.
-    pub fn new(
-        queue: mpsc::Sender<Listed>,
-        positions: Arc<dyn PositionLookup>,
-        stop: watch::Receiver<bool>,
-    ) -> Self {
+    pub fn new(queue: mpsc::Sender<Listed>, positions: Arc<dyn PositionLookup>, stop: watch::Receiver<bool>) -> Self {
         Self { queue, positions, stop, position: PhantomData }
     }
 

@@ -30,7 +30,10 @@ enum Fate {
     /// Waits until it is let go.
     Waits(watch::Receiver<bool>),
     /// The first reads are rate limited for so long.
-    Limited { times: usize, wait: Option<Duration> },
+    Limited {
+        times: usize,
+        wait: Option<Duration>,
+    },
 }
 
 /// A parent and its children: each child has one record, the parent's position is the number of the step.
@@ -369,9 +372,8 @@ async fn i10_ten_thousand_partitions_keep_their_own_state_and_a_later_one_gets_i
     let mut world = world(2);
     (world.settings.epoch_records, world.segment_bytes) = (5_000, 1 << 20);
     let mut many = Many { partitions: 10_001, records: 2 };
-    let run = async |many: &Many| {
-        world.builder_of(many.clone()).build().expect("complete").run().await.expect("no error")
-    };
+    let run =
+        async |many: &Many| world.builder_of(many.clone()).build().expect("complete").run().await.expect("no error");
     let report = run(&many).await;
     assert_eq!((report.totals.complete, report.ledger.read), (10_001, 20_002));
     assert_eq!(report.partitions.len(), 1_000, "the report does not grow");

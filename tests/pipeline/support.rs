@@ -268,7 +268,15 @@ impl World {
         let mut settings = Settings::default();
         settings.epoch_records = 20;
         let store = Store::memory();
-        Self { raw: store.clone(), store, table: MemoryTable::new(), script, settings, segment_bytes: 64, env: test_env(1) }
+        Self {
+            raw: store.clone(),
+            store,
+            table: MemoryTable::new(),
+            script,
+            settings,
+            segment_bytes: 64,
+            env: test_env(1),
+        }
     }
 
     /// A pipeline named `numbers` over this world.
