@@ -48,7 +48,9 @@ pub use auth::{ApiKey, Auth, Basic, Bearer, Secret, Signature};
 pub use config::RestBuilder;
 pub use incremental::{Since, Unit, Without};
 pub use limits::Limits;
-pub use pagination::{Answer, At, Cursor, LinkHeader, NextUrl, Offset, PageNumber, Paginate, Single, Step};
+pub use pagination::{
+    Answer, At, Cursor, Keyset, LinkHeader, NextUrl, Offset, PageNumber, Paginate, Place, Single, Step, Stop, Target,
+};
 pub use position::RestPosition;
 pub use request::Request;
 pub use rest::Rest;

@@ -1,6 +1,7 @@
 //! The source against a scripted server on loopback, with time owned by the test.
 
 mod bodies;
+mod cases_p;
 mod incremental;
 mod lines;
 mod observed;
