@@ -1,123 +1,11 @@
-//! From the spec to the typed pipeline.
+//! The stages: `schema`, `[validate]` and `[dedup]`.
 
-use crate::place::Place;
-use crate::spec::{self, Auth, Keep, Overlap, Paginate, Spec, Unknown};
-use landfall::checkpoint::StoreCheckpoints;
+use crate::spec::{self, Keep, Spec, Unknown};
 use landfall::columnar::{ColumnType, Columns, Decode, Dedup, Latest, Limit, UnknownFields, Validate};
-use landfall::connectors::http::{
-    ApiKey, Basic, Bearer, Cursor, LinkHeader, NextUrl, Offset, PageNumber, Rest, Secret, Since, Unit,
-};
-use landfall::connectors::parquet::ParquetDataset;
-use landfall::landing::Landing;
-use landfall::pipeline::{Pipeline, Settings};
-use landfall::sink::Quarantine;
-use landfall::source::Traffic;
 use landfall::{Error, Result};
 use std::ops::Bound;
 
-/// The pipeline that `spec` describes, and the counts of its source.
-///
-/// # Errors
-/// `Config`, saying what in the spec is wrong.
-pub(crate) fn pipeline(spec: &Spec) -> Result<(Pipeline, Traffic)> {
-    let source = source(&spec.source)?;
-    let stats = source.stats();
-    let state = Place::open(&spec.state)?;
-    let dataset = Place::open(&spec.sink.parquet)?;
-    let quarantine = match &spec.quarantine {
-        Some(place) => {
-            let place = Place::open(&place.to)?;
-            Quarantine::in_store(&place.store, &place.prefix)?
-        }
-        None => Quarantine::in_store(&state.store, &state.below("quarantine"))?,
-    };
-    let mut builder = Pipeline::named(&spec.name)
-        .source(source)
-        .land(Landing::in_store(&state.store, &state.below("raw"))?)
-        .stage(decode(spec)?)
-        .stage(validate(&spec.validate)?);
-    if let Some(dedup) = dedup(spec)? {
-        builder = builder.stage(dedup);
-    }
-    let pipeline = builder
-        .sink(ParquetDataset::in_store(&dataset.store, &dataset.prefix)?.partition_by(&spec.sink.partition_by)?)
-        .quarantine(quarantine)
-        .checkpoints(StoreCheckpoints::new(&state.store, &state.below("checkpoints"))?)
-        .settings(settings(&spec.run)?)
-        .build()?;
-    Ok((pipeline, stats))
-}
-
-fn source(spec: &spec::Source) -> Result<Rest> {
-    let mut source = Rest::get(&spec.url);
-    if let Some(records) = records(spec) {
-        source = source.records(records);
-    }
-    for (name, value) in &spec.query {
-        source = source.query(name, value);
-    }
-    source = match &spec.auth {
-        None => source,
-        Some(Auth::Bearer { env }) => source.auth(Bearer::from_env(env)),
-        Some(Auth::Basic { user, password_env }) => source.auth(Basic::new(user, Secret::from_env(password_env))),
-        Some(Auth::Header { name, env }) => source.auth(ApiKey::header(name, Secret::from_env(env))),
-        Some(Auth::Query { name, env }) => source.auth(ApiKey::query(name, Secret::from_env(env))),
-    };
-    source = match &spec.paginate {
-        None => source,
-        Some(Paginate::Cursor { at, query, optional }) => {
-            let cursor = Cursor::at(at).query(query);
-            source.paginate(if *optional { cursor.optional() } else { cursor })
-        }
-        Some(Paginate::Link) => source.paginate(LinkHeader::new()),
-        Some(Paginate::NextUrl { at, optional }) => {
-            let link = NextUrl::at(at);
-            source.paginate(if *optional { link.optional() } else { link })
-        }
-        Some(Paginate::Page { query, first, total, total_pages }) => {
-            let mut pages = PageNumber::query(query).starting_at(*first);
-            if let Some(total) = total {
-                pages = pages.total(total);
-            }
-            if let Some(total_pages) = total_pages {
-                pages = pages.total_pages(total_pages);
-            }
-            if total.is_none() && total_pages.is_none() {
-                pages = pages.until_empty();
-            }
-            source.paginate(pages)
-        }
-        Some(Paginate::Offset { query, limit_query, limit, total }) => {
-            let pages = Offset::query(query).limit(limit_query, *limit);
-            source.paginate(match total {
-                Some(total) => pages.total(total),
-                None => pages.until_empty(),
-            })
-        }
-    };
-    if let Some(since) = &spec.since {
-        let mut wanted = Since::field(&since.field).query(&since.query);
-        wanted = match &since.overlap {
-            None => wanted,
-            Some(Overlap::Time(time)) => wanted.overlap(spec::duration("overlap", time)?),
-            Some(Overlap::Number(number)) => wanted.overlap_number(*number),
-        };
-        wanted = match since.unit {
-            None => wanted,
-            Some(spec::Unit::Seconds) => wanted.unit(Unit::Seconds),
-            Some(spec::Unit::Milliseconds) => wanted.unit(Unit::Milliseconds),
-            Some(spec::Unit::Microseconds) => wanted.unit(Unit::Microseconds),
-        };
-        source = source.since(wanted);
-    }
-    source.build()
-}
-
-fn records(source: &spec::Source) -> Option<&str> {
-    if source.ndjson { Some("ndjson") } else { source.records.as_deref() }
-}
-
-fn decode(spec: &Spec) -> Result<Decode> {
+pub(crate) fn decode(spec: &Spec) -> Result<Decode> {
     let decode = Decode::json().unknown_fields(match spec.unknown {
         Unknown::Ignore => UnknownFields::Ignore,
         Unknown::Quarantine => UnknownFields::Quarantine,
@@ -125,7 +13,7 @@ fn decode(spec: &Spec) -> Result<Decode> {
     Ok(if is_inferred(spec) { decode.infer() } else { decode.schema(columns(&spec.schema)?) })
 }
 
-fn dedup(spec: &Spec) -> Result<Option<Dedup>> {
+pub(crate) fn dedup(spec: &Spec) -> Result<Option<Dedup>> {
     let wrong = |what| Error::config("read spec", what);
     let Some(dedup) = &spec.dedup else {
         return match spec.append {
@@ -181,7 +69,7 @@ fn columns(text: &str) -> Result<Columns> {
     }
 }
 
-fn validate(spec: &spec::Validation) -> Result<Validate> {
+pub(crate) fn validate(spec: &spec::Validation) -> Result<Validate> {
     let mut validate = Validate::new();
     for column in &spec.required {
         validate = validate.required(column);
@@ -211,21 +99,4 @@ fn limit(column: &str, value: &toml::Value) -> Result<Limit> {
         toml::Value::Datetime(time) => time.to_string().as_str().into(),
         _ => return Err(Error::config("read spec", "a limit is a number or text").with("column", column)),
     })
-}
-
-fn settings(run: &spec::Run) -> Result<Settings> {
-    let mut settings = Settings::default();
-    if let Some(records) = run.epoch_records {
-        settings.epoch_records = records;
-    }
-    if let Some(mib) = run.epoch_mib {
-        settings.epoch_bytes = mib.saturating_mul(1 << 20);
-    }
-    if let Some(age) = &run.epoch_age {
-        settings.epoch_age = spec::duration("epoch_age", age)?;
-    }
-    if let Some(mib) = run.memory_mib {
-        settings.memory_bytes = mib.saturating_mul(1 << 20);
-    }
-    Ok(settings)
 }

@@ -2,8 +2,8 @@
 
 use landfall::connectors::http::Secret;
 use landfall::{Error, Result};
-use serde::de::{Deserializer, Error as _};
 use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
 use std::fmt;
 use std::path::PathBuf;
 

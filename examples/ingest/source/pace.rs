@@ -5,8 +5,8 @@ use crate::value::Duration;
 use crate::with::With;
 use landfall::Result;
 use landfall::connectors::http::RestBuilder;
+use landfall::retry;
 use landfall::retry::rate::{Calls, Learn, Quota, Rate, RateBudget, Reset, StoreRates};
-use landfall::retry::{self, Priority};
 use serde::Deserialize;
 
 /// How many calls the API lets through. A call must find room in all quotas that count it.
@@ -89,7 +89,8 @@ enum ResetForm {
 
 impl Budget {
     pub(super) fn add(&self, source: RestBuilder) -> Result<RestBuilder> {
-        let mut budget = RateBudget::named(&self.name).with_all(&self.quotas, |budget, quota| budget.quota(quota.build()));
+        let mut budget =
+            RateBudget::named(&self.name).with_all(&self.quotas, |budget, quota| budget.quota(quota.build()));
         if let Some(place) = &self.shared {
             let place = place::Place::open(place)?;
             budget = budget.shared(StoreRates::in_store(&place.store, &place.below("rates"))?);
@@ -155,17 +156,17 @@ impl Concurrency {
 /// What goes first where a budget is shared.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Pace {
+pub(crate) enum Priority {
     #[default]
     Incremental,
     Backfill,
 }
 
-impl Pace {
-    pub(super) fn build(self) -> Priority {
+impl Priority {
+    pub(super) fn build(self) -> retry::Priority {
         match self {
-            Self::Incremental => Priority::Incremental,
-            Self::Backfill => Priority::Backfill,
+            Self::Incremental => retry::Priority::Incremental,
+            Self::Backfill => retry::Priority::Backfill,
         }
     }
 }

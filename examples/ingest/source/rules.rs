@@ -99,7 +99,9 @@ impl Rule {
             Action::CursorTooOld => on.cursor_too_old(),
             Action::Fail => on.fail(ErrorKind::Data),
         };
-        Ok(rule.with_some(kind, |rule, kind| rule.kind(kind)).with_some(self.message.clone(), |r, text| r.message(text)))
+        Ok(rule
+            .with_some(kind, |rule, kind| rule.kind(kind))
+            .with_some(self.message.clone(), |r, text| r.message(text)))
     }
 }
 
@@ -118,7 +120,9 @@ fn range(status: &Status) -> Result<RangeInclusive<u16>> {
     };
     let ends = text.split_once('-').and_then(|(from, to)| Some((from.trim().parse().ok()?, to.trim().parse().ok()?)));
     ends.map(|(from, to)| from..=to).ok_or_else(|| {
-        Error::config("read spec", "not a range of statuses").with("status", text).with_hint("a range looks like \"500-599\"")
+        Error::config("read spec", "not a range of statuses")
+            .with("status", text)
+            .with_hint("a range looks like \"500-599\"")
     })
 }
 
