@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::json::{RecordsPath, ValuePath};
 use crate::model::{Page, Partition, StopReason};
 use crate::retry::Policy;
-use crate::source::{ComponentConfig, Emitter, Source, Traffic};
+use crate::source::{ComponentConfig, Emitter, Listing, Source, Traffic};
 use async_trait::async_trait;
 use reqwest::header::HeaderMap;
 use reqwest::{Method, Url};
@@ -155,8 +155,8 @@ impl Source for Rest {
         Ok(self.config.clone())
     }
 
-    async fn partitions(&self, _env: &Env) -> Result<Vec<Partition>> {
-        Ok(self.partitions.clone())
+    async fn partitions(&self, _env: &Env, out: &mut Listing<RestPosition>) -> Result<()> {
+        out.add_all(self.partitions.clone()).await
     }
 
     async fn read(
