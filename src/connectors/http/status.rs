@@ -29,14 +29,20 @@ impl From<Error> for Fault {
     }
 }
 
-/// Whether the response may hold a page.
+/// Whether the response may hold what was asked for.
 ///
 /// # Errors
 /// The fault that its status tells of, with the beginning of its body.
 /// `request` names it.
-pub(super) async fn check(env: &Env, request: &str, reply: Reply, limits: &Limits) -> Result<Reply, Fault> {
+pub(super) async fn check(
+    env: &Env,
+    request: &str,
+    reply: Reply,
+    limits: &Limits,
+    accepts: impl Fn(u16) -> bool,
+) -> Result<Reply, Fault> {
     let status = reply.response.status().as_u16();
-    if matches!(status, 200 | 203) {
+    if accepts(status) {
         return Ok(reply);
     }
     let demanded = demanded(env, reply.response.headers());
@@ -115,7 +121,7 @@ pub(super) fn empty() -> Error {
 }
 
 /// The wait that the API asks for. A date is one by its own clock, where it tells the time.
-fn demanded(env: &Env, headers: &HeaderMap) -> Option<Duration> {
+pub(super) fn demanded(env: &Env, headers: &HeaderMap) -> Option<Duration> {
     let theirs = headers.get(DATE).and_then(|date| retry_after::date(date.to_str().ok()?));
     retry_after::parse(headers.get(RETRY_AFTER)?.to_str().ok()?, theirs.unwrap_or_else(|| env.now()))
 }
