@@ -8,6 +8,7 @@ use super::pace::Pace;
 use super::pagination::{Paginate, Single};
 use super::request::Content;
 use super::rest::Rest;
+use super::rules::{Rule, Rules, WaitFrom};
 use super::template::{Template, path_segment};
 use crate::error::{Error, Result};
 use crate::json::{RecordsPath, ValuePath};
@@ -37,6 +38,8 @@ pub struct RestBuilder {
     total: Option<String>,
     since: Option<Since>,
     partitions: Vec<(String, BTreeMap<String, String>)>,
+    rules: Vec<Rule>,
+    waits: Vec<WaitFrom>,
     limits: Limits,
     retry: Policy,
     pace: Pace,
@@ -61,6 +64,8 @@ impl RestBuilder {
             total: None,
             since: None,
             partitions: Vec::new(),
+            rules: Vec::new(),
+            waits: Vec::new(),
             limits: Limits::default(),
             retry: Policy::default(),
             pace: Pace::default(),
@@ -139,6 +144,20 @@ impl RestBuilder {
         values: impl IntoIterator<Item = (N, V)>,
     ) -> Self {
         self.partitions.push((id.into(), values.into_iter().map(|(n, v)| (n.into(), v.into())).collect()));
+        self
+    }
+
+    /// Adds a rule of what responses are taken for. The first rule that holds decides; where none does, the status does: 200 and 203
+    /// are pages; 429 is a rate limit; 408, 425 and 5xx (but 501 and 505) are tried again, after the wait that they ask for, if
+    /// they do; 401 to 403 refuse the credentials; the rest fails.
+    pub fn rule(mut self, rule: Rule) -> Self {
+        self.rules.push(rule);
+        self
+    }
+
+    /// Adds a place where responses say how long to wait, before `Retry-After`. The first that says one decides.
+    pub fn wait(mut self, wait: WaitFrom) -> Self {
+        self.waits.push(wait);
         self
     }
 
@@ -233,6 +252,7 @@ impl RestBuilder {
         let query: Vec<_> = self.query.iter().map(|(name, value)| (name.clone(), Template::parse(value))).collect();
         self.check_partitions(&template, &query)?;
         let headers = self.request_headers()?;
+        let rules = Arc::new(Rules::compile(&self.rules, &self.waits)?);
         let others = exports.as_ref().map(|exports| exports.origins.clone()).unwrap_or_default();
         let client = Client::new(parsed, others, Arc::clone(&self.auth), self.limits, self.pace.clone())?;
         Ok(Rest {
@@ -251,6 +271,7 @@ impl RestBuilder {
             values: values.into(),
             has_total: self.total.is_some(),
             since: self.since.zip(since.map(Arc::new)),
+            rules,
             limits: self.limits,
             retry: self.retry,
             max_pages: self.max_pages,
@@ -297,7 +318,9 @@ impl RestBuilder {
     fn check_partitions(&self, url: &Template, query: &[(String, Template)]) -> Result<()> {
         let body: Vec<Template> = self.content.texts().into_iter().map(Template::parse).collect();
         let places = query.iter().map(|(_, value)| value).chain([url]).chain(&body);
-        let places: BTreeSet<&str> = places.flat_map(Template::names).collect();
+        let of_export = self.export.as_ref().map(Export::places).unwrap_or_default();
+        let places: BTreeSet<&str> =
+            places.flat_map(Template::names).chain(of_export.iter().map(String::as_str)).collect();
         let no_values = BTreeMap::new();
         let all = ("all".to_owned(), no_values);
         let partitions = if self.partitions.is_empty() { std::slice::from_ref(&all) } else { &self.partitions };
@@ -367,6 +390,8 @@ impl RestBuilder {
             "pagination": self.paginate.describe(),
             "since": self.since,
             "total": self.total,
+            "rules": self.rules.iter().map(Rule::recorded).collect::<Vec<_>>(),
+            "waits": self.waits.iter().map(WaitFrom::recorded).collect::<Vec<_>>(),
             "max_pages": self.max_pages,
             "max_records": self.max_records,
             "allow_repeated_pages": self.repeated_pages,

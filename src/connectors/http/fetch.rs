@@ -8,6 +8,7 @@ use super::position::RestPosition;
 use super::read::Scope;
 use super::request::Request;
 use super::rest::Rest;
+use super::rules::{Rules, Told};
 use super::scanned::{Look, Scanned};
 use super::status::{self, Fault};
 use crate::env::Env;
@@ -31,6 +32,12 @@ pub(super) enum Outcome<T> {
     },
     /// The API refuses this very request.
     Refused(Error),
+    /// The API has forgotten the page.
+    PageExpired(Error),
+    /// The API does not keep changes back to the bound of the read.
+    CursorTooOld(Error),
+    /// A rule says that there are no records here, for this reason.
+    Ignored(String),
 }
 
 impl<T> Outcome<T> {
@@ -39,6 +46,9 @@ impl<T> Outcome<T> {
             Self::Whole(whole) => Outcome::Whole(Box::new(then(*whole)?)),
             Self::PutOff { until } => Outcome::PutOff { until },
             Self::Refused(error) => Outcome::Refused(error),
+            Self::PageExpired(error) => Outcome::PageExpired(error),
+            Self::CursorTooOld(error) => Outcome::CursorTooOld(error),
+            Self::Ignored(why) => Outcome::Ignored(why),
         })
     }
 }
@@ -67,9 +77,9 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// When it says to ask again.
-    pub(super) fn retry_after(&self, env: &Env) -> Option<Duration> {
-        status::demanded(env, &self.headers)
+    /// How long it says to wait before asking again.
+    pub(super) fn wait(&self, rules: &Rules, now: Timestamp) -> Option<Duration> {
+        rules.wait(&Told::new(self.status, &self.headers, &self.body), now)
     }
 }
 
@@ -87,9 +97,13 @@ pub(super) struct Fetched {
 pub(super) struct Head {
     status: u16,
     request: String,
+    /// The request without its query, for errors.
+    name: String,
     pub(super) headers: HeaderMap,
     pub(super) url: Url,
     pub(super) signature: super::auth::Signature,
+    /// Whether a rule asks for the body.
+    asks_for_body: bool,
 }
 
 /// Sends requests, one at a time, and holds what they need of memory and time.
@@ -157,6 +171,10 @@ impl<'a> Fetcher<'a> {
                     return Ok(Outcome::Whole(Box::new(got)));
                 }
                 Err(Fault::Refused(error)) => return Ok(Outcome::Refused(error)),
+                Err(Fault::PageExpired(error)) => return Ok(Outcome::PageExpired(error)),
+                Err(Fault::CursorTooOld(error)) => return Ok(Outcome::CursorTooOld(error)),
+                Err(Fault::Ignored(why)) => return Ok(Outcome::Ignored(why)),
+                Err(Fault::Unauthorized(error)) => return Err(error),
                 Err(Fault::PutOff { wait }) => {
                     return Ok(Outcome::PutOff { until: Some(self.env.now().saturating_add(wait)) });
                 }
@@ -246,25 +264,29 @@ impl<'a> Fetcher<'a> {
         let waits = &self.waits;
         let answer = async {
             let reply = rest.client.send(env, request, &permit, waits).await?;
-            let accepts = |status| match wants {
-                Wants::Page(_) => matches!(status, 200 | 203),
-                Wants::Answer => matches!(status, 200..=299),
-            };
-            status::check(env, &request.name(), reply, &rest.limits, accepts).await
+            if matches!(wants, Wants::Answer) && reply.response.status().is_success() {
+                return Ok((reply, false));
+            }
+            status::check(env, &rest.rules, &request.name(), reply, &rest.limits).await
         };
-        let Reply { response, url, signature, sent_at } = unless_stopped(&mut self.out, answer).await?;
+        let (Reply { response, url, signature, sent_at }, asks_for_body) =
+            unless_stopped(&mut self.out, answer).await?;
         let deadline = sent_at.saturating_add(rest.limits.total);
         let Wants::Page(before) = wants else {
             return Ok(Got::Answer(self.answer(response, url, signature, deadline).await?));
         };
         let headers = response.headers().clone();
-        status::check_type(&headers)?;
+        if !asks_for_body {
+            status::check_type(&headers)?;
+        }
         let head = Head {
             status: response.status().as_u16(),
             request: signature.redacted(&request.described()).unwrap_or_else(|| request.name()),
+            name: request.name(),
             headers,
             url,
             signature,
+            asks_for_body,
         };
         let fetched = if rest.records.is_ndjson() {
             if !end_is_known(&response) {
@@ -325,7 +347,7 @@ impl<'a> Fetcher<'a> {
         announced: u64,
         deadline: Duration,
         before: Option<&CursorValue>,
-    ) -> Result<Fetched> {
+    ) -> Result<Fetched, Fault> {
         let limits = &self.rest.limits;
         let mut held = Held::with_capacity(announced);
         loop {
@@ -333,14 +355,15 @@ impl<'a> Fetcher<'a> {
             let piece = in_time(self.env, left, "read body", body.piece());
             let Some(piece) = self.unless_stopped(piece).await?? else { break };
             if held.len() + piece.len() as u64 > limits.body {
-                return Err(too_large("the body is larger than its limit", limits.body));
+                return Err(too_large("the body is larger than its limit", limits.body).into());
             }
             held.push(piece);
         }
         let received_at = self.env.now();
         let text = held.into_bytes();
+        self.judge(&head, text.clone()).await?;
         if text.trim_ascii().is_empty() {
-            return Err(status::empty());
+            return Err(status::empty().into());
         }
         status::check_begin(&text)?;
         self.estimate = text.len() as u64;
@@ -351,7 +374,7 @@ impl<'a> Fetcher<'a> {
     }
 
     /// Emits lines in parts while they stream, all but the last of them.
-    async fn lines(&mut self, mut body: Body, head: Head, before: Option<&CursorValue>) -> Result<Fetched> {
+    async fn lines(&mut self, mut body: Body, head: Head, before: Option<&CursorValue>) -> Result<Fetched, Fault> {
         let limits = &self.rest.limits;
         let response = self.env.random();
         let mut lines = LineSplitter::default();
@@ -366,7 +389,7 @@ impl<'a> Fetcher<'a> {
             let last = piece.is_none();
             lines.push(&piece.unwrap_or_default());
             if (lines.len() - lines.whole()) as u64 > limits.body {
-                return Err(too_large("a line is larger than the limit of a body", limits.body));
+                return Err(too_large("a line is larger than the limit of a body", limits.body).into());
             }
             if !last && (lines.whole() as u64) < limits.part {
                 continue;
@@ -374,8 +397,9 @@ impl<'a> Fetcher<'a> {
             let received_at = self.env.now();
             let text = Bytes::from(if last { lines.take_rest() } else { lines.take_whole() });
             if index == 0 {
+                self.judge(&head, if last { text.clone() } else { Bytes::new() }).await?;
                 if last && text.trim_ascii().is_empty() && !says_lines(&head.headers) {
-                    return Err(status::empty());
+                    return Err(status::empty().into());
                 }
                 status::check_begin(&text)?;
                 status::check_first_line(&text)?;
@@ -399,6 +423,23 @@ impl<'a> Fetcher<'a> {
             index += 1;
             deadline = self.env.monotonic().saturating_add(limits.total);
         }
+    }
+
+    /// What the rules say of `body`, if one asks for it: beside the I/O, if it is large.
+    async fn judge(&self, head: &Head, body: Bytes) -> Result<(), Fault> {
+        if !head.asks_for_body {
+            return Ok(());
+        }
+        let (rules, now) = (Arc::clone(&self.rest.rules), self.env.now());
+        let (status, headers, looked_at) = (head.status, head.headers.clone(), body.clone());
+        let judge = move || status::judge(&rules, &Told::new(status, &headers, &looked_at), now);
+        let verdict = if body.len() >= LARGE { self.env.blocking("look at page", judge).await? } else { judge() };
+        if let Some((verdict, demanded)) = verdict {
+            let excerpt = status::excerpt(&head.signature, &body, true);
+            return Err(status::fault(verdict, demanded, head.status, &head.name, excerpt));
+        }
+        status::check_type(&head.headers)?;
+        Ok(())
     }
 
     /// The page of `body`; it takes the spans.
@@ -485,7 +526,7 @@ impl Held {
 }
 
 /// The length that the body will have in memory, if its head tells; else 0.
-fn announced(response: &reqwest::Response) -> u64 {
+fn announced(response: &Response) -> u64 {
     if response.headers().contains_key(CONTENT_ENCODING) { 0 } else { response.content_length().unwrap_or_default() }
 }
 
@@ -504,4 +545,6 @@ fn kept(headers: &HeaderMap) -> Vec<(String, String)> {
 
 /// Bytes of a response that is no page.
 const LONGEST_ANSWER: u64 = 1 << 20;
+/// Parsing this many bytes takes longer than handing them over to another core.
+const LARGE: usize = 256 << 10;
 const FIRST_ESTIMATE: u64 = 256 << 10;

@@ -24,6 +24,8 @@ pub(super) struct Listing<'a> {
     guard: LoopGuard,
     /// The job whose files are the pages.
     export: Option<Running<'a>>,
+    /// How often the API has forgotten a page of this read.
+    resets: u32,
     pages: u64,
     records: u64,
     /// Records whose cursor value is later than the read; of the type of the bound; of another one.
@@ -43,6 +45,7 @@ impl<'a> Listing<'a> {
             resumed: kept.is_some(),
             guard: LoopGuard::new(None, 0),
             export: scope.rest.exports.as_ref().map(|exports| Running::new(scope, exports)),
+            resets: 0,
             pages: 0,
             records: 0,
             future: 0,
@@ -86,11 +89,22 @@ impl<'a> Listing<'a> {
                     }
                     Err(error) => error,
                 },
-                Ok(Outcome::Refused(error)) if self.resumed => {
+                Ok(Outcome::Refused(error)) if self.resumed && self.export.is_none() => {
                     self.begin_again(&error)?;
                     continue;
                 }
-                Ok(Outcome::Refused(error)) | Err(error) => error,
+                Ok(Outcome::PageExpired(error)) if self.reading.at != At::First && self.resets < MOST_RESETS => {
+                    self.resets += 1;
+                    self.begin_again(&error)?;
+                    continue;
+                }
+                Ok(Outcome::Ignored(why)) => {
+                    // The bound stays: what turns up here later is not passed over.
+                    self.advance(Stand::Start).await?;
+                    return Ok(StopReason::Ignored(why));
+                }
+                Ok(Outcome::Refused(error) | Outcome::PageExpired(error) | Outcome::CursorTooOld(error))
+                | Err(error) => error,
             };
             if self.export.as_mut().is_some_and(|export| export.renews(&error)) {
                 tracing::debug!(%error, "the link of a file is refused; the links are asked for again");
@@ -295,7 +309,11 @@ impl<'a> Listing<'a> {
     /// The first request, with the bounds of this read, and how the listing is cut into pages.
     fn plan(&self) -> Result<u64> {
         let first = self.request(&At::First)?.identity();
-        let plan = format!("{first}\n{}", self.scope.rest.paginate.describe());
+        let pages = match &self.scope.rest.exports {
+            Some(exports) => exports.recorded(),
+            None => self.scope.rest.paginate.describe(),
+        };
+        let plan = format!("{first}\n{pages}");
         Ok(xxhash_rust::xxh3::xxh3_64(plan.as_bytes()))
     }
 
@@ -380,5 +398,7 @@ fn later(one: Option<CursorValue>, other: Option<CursorValue>) -> Result<Option<
 
 /// Pages without records, one after the other, that may still lead to some.
 const MOST_EMPTY_PAGES: u64 = 1_000;
+/// Times that a listing begins again because the API has forgotten a page.
+const MOST_RESETS: u32 = 3;
 /// Cursor values that are not a few bad ones any more.
 const ENOUGH_TO_TELL: u64 = 100;

@@ -40,7 +40,7 @@ mod position;
 mod read;
 mod request;
 mod rest;
-mod retry_after;
+mod rules;
 mod scanned;
 mod status;
 mod template;
@@ -54,6 +54,7 @@ pub use pagination::{Answer, At, Cursor, LinkHeader, NextUrl, Offset, PageNumber
 pub use position::RestPosition;
 pub use request::Request;
 pub use rest::Rest;
+pub use rules::{On, Rule, Statuses, WaitFrom};
 /// The type of secrets in memory, for credentials of your own.
 pub use secrecy::SecretString;
 

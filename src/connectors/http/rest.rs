@@ -7,6 +7,7 @@ use super::pagination::Paginate;
 use super::position::RestPosition;
 use super::read::read;
 use super::request::{Content, Request};
+use super::rules::Rules;
 use super::template::{Template, path_segment};
 use crate::env::Env;
 use crate::error::{Error, Result};
@@ -53,6 +54,7 @@ pub struct Rest {
     pub(super) values: Arc<[ValuePath]>,
     pub(super) has_total: bool,
     pub(super) since: Option<(Since, Arc<ValuePath>)>,
+    pub(super) rules: Arc<Rules>,
     pub(super) limits: Limits,
     pub(super) retry: Policy,
     pub(super) max_pages: Option<u64>,

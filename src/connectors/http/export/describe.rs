@@ -278,6 +278,13 @@ pub(in super::super) struct Exports {
     pub(super) description: Export,
 }
 
+impl Exports {
+    /// For the record of the configuration.
+    pub(in super::super) fn recorded(&self) -> serde_json::Value {
+        self.description.recorded()
+    }
+}
+
 fn origin(text: &str) -> Result<Url> {
     let url = Url::parse(text).map_err(|e| wrong("an origin of files cannot be read").with_source(e))?;
     let plain = matches!(url.scheme(), "http" | "https") && url.has_host() && url.username().is_empty();

@@ -103,7 +103,10 @@ impl<'a> Export<'a> {
         let asked = match fetcher.ask(create).await? {
             Outcome::Whole(asked) => *asked,
             Outcome::PutOff { until } => return Ok(Step::PutOff(until)),
-            Outcome::Refused(error) => return Ok(Step::Refused(error)),
+            Outcome::Ignored(_) => return Ok(Step::Nothing),
+            Outcome::Refused(error) | Outcome::PageExpired(error) | Outcome::CursorTooOld(error) => {
+                return Ok(Step::Refused(error));
+            }
         };
         let id = match &self.exports.description.poll {
             Some(_) => self.exports.id(&asked.body)?,
@@ -138,7 +141,10 @@ impl<'a> Export<'a> {
             let asked = match fetcher.ask(&request).await? {
                 Outcome::Whole(asked) => *asked,
                 Outcome::PutOff { until } => return Ok(Step::PutOff(until)),
-                Outcome::Refused(error) => return Ok(Step::Refused(error)),
+                Outcome::Ignored(_) => return Ok(Step::Nothing),
+                Outcome::Refused(error) | Outcome::PageExpired(error) | Outcome::CursorTooOld(error) => {
+                    return Ok(Step::Refused(error));
+                }
             };
             let report = self.exports.report(asked.status, &asked.body)?;
             match report.state {
@@ -152,7 +158,8 @@ impl<'a> Export<'a> {
                         return Ok(self.failed(job, error.with("job", id)));
                     }
                     let every = self.exports.description.every;
-                    let wait = asked.retry_after(env).unwrap_or_else(|| every.wait_at_least_half(polls, env.random()));
+                    let told = asked.wait(&self.scope.rest.rules, env.now());
+                    let wait = told.unwrap_or_else(|| every.wait_at_least_half(polls, env.random()));
                     fetcher.sleep(wait.min(left)).await?;
                 }
                 State::Failed => {
@@ -262,7 +269,8 @@ impl<'a> Export<'a> {
         match told {
             Ok(Outcome::Whole(_)) => {}
             Ok(Outcome::PutOff { .. }) => tracing::warn!(job = id, "the export job is left to the API"),
-            Ok(Outcome::Refused(error)) | Err(error) => {
+            Ok(Outcome::Ignored(_)) => {}
+            Ok(Outcome::Refused(error) | Outcome::PageExpired(error) | Outcome::CursorTooOld(error)) | Err(error) => {
                 tracing::warn!(job = id, %error, "the export job is left to the API");
             }
         }
@@ -281,5 +289,25 @@ impl<'a> Export<'a> {
         values.insert("id".to_owned(), id.to_owned());
         values.insert("file".to_owned(), file.to_owned());
         origin::resolve(create.url(), &Template::parse(url).fill(&values, path_segment)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_format_is_frozen() {
+        let at = |text| Some(Timestamp::parse(text).expect("a time"));
+        let running = Job { id: Some("a/1".into()), created: at("2024-01-01T00:00:00Z"), failed: 0, not_before: None };
+        let failed = Job { id: None, created: None, failed: 2, not_before: at("2024-01-01T00:01:00Z") };
+        for (job, frozen) in [
+            (Job::default(), "{}"),
+            (running, r#"{"id":"a/1","created":"2024-01-01T00:00:00Z"}"#),
+            (failed, r#"{"failed":2,"not_before":"2024-01-01T00:01:00Z"}"#),
+        ] {
+            assert_eq!(serde_json::to_string(&job).expect("JSON"), frozen);
+            assert_eq!(serde_json::from_str::<Job>(frozen).expect("a job"), job);
+        }
     }
 }

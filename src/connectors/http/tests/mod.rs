@@ -1,14 +1,17 @@
 //! The source against a scripted server on loopback, with time owned by the test.
 
 mod bodies;
+mod exports;
 mod incremental;
 mod lines;
 mod observed;
 mod pace;
 mod pagination;
 mod retries;
+mod rules;
 mod secrets;
 mod server;
+mod waits;
 
 use super::*;
 use crate::env::{Clock, Entropy, Env};
