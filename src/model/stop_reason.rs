@@ -44,6 +44,18 @@ pub enum StopReason {
 }
 
 impl StopReason {
+    /// The kind of end in one or two words, for counting.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Exhausted(_) => "exhausted",
+            Self::LimitReached(_) => "limit reached",
+            Self::RateLimited { .. } => "rate limited",
+            Self::Cancelled => "cancelled",
+            Self::Failed(_) => "failed",
+            Self::Ignored(_) => "ignored",
+        }
+    }
+
     /// Whether the read is known to be complete, or what is missing is declared not to matter.
     pub fn is_complete(&self) -> bool {
         matches!(self, Self::Exhausted(_) | Self::Ignored(_))

@@ -3,7 +3,7 @@ use crate::server::{PAGE, Server};
 use landfall::connectors::http::{Cursor, LinkHeader, NextUrl, Rest, RestBuilder};
 use landfall::env::Env;
 use landfall::model::{Page, Partition, StopReason};
-use landfall::source::{Emission, Emitter, Source};
+use landfall::source::{Emission, Emitter, Source, list_partitions};
 use landfall::testkit::{ManualClock, SeededEntropy};
 use landfall::{Error, ErrorKind};
 use std::collections::BTreeSet;
@@ -63,7 +63,7 @@ async fn histories(path: &str, style: impl FnOnce(RestBuilder) -> RestBuilder) -
         (0..HISTORIES).fold(style(rest), |rest, seed| rest.partition(seed.to_string(), [("seed", seed.to_string())]));
     let rest = rest.build().expect("a source");
     let mut tally = Tally::default();
-    for (seed, partition) in (0..).zip(rest.partitions(&Env::system()).await.expect("listed")) {
+    for (seed, partition) in (0..).zip(list_partitions(&rest, &Env::system()).await.expect("listed")) {
         let (emitted, end) = read(&rest, &partition).await;
         let history = server.take(seed);
         match end {

@@ -5,7 +5,7 @@ use super::export::Export;
 use super::incremental::Since;
 use super::limits::Limits;
 use super::pace::Pace;
-use super::pagination::{Paginate, Single};
+use super::pagination::{Paginate, Place, Single, Target};
 use super::request::Content;
 use super::rest::Rest;
 use super::rules::{Rule, Rules, WaitFrom};
@@ -35,7 +35,8 @@ pub struct RestBuilder {
     auth: Arc<dyn Auth>,
     paginate: Arc<dyn Paginate>,
     records: String,
-    total: Option<String>,
+    total: Option<Place>,
+    variables: Option<serde_json::Value>,
     since: Option<Since>,
     partitions: Vec<(String, BTreeMap<String, String>)>,
     rules: Vec<Rule>,
@@ -62,6 +63,7 @@ impl RestBuilder {
             paginate: Arc::new(Single),
             records: "$[*]".to_owned(),
             total: None,
+            variables: None,
             since: None,
             partitions: Vec::new(),
             rules: Vec::new(),
@@ -74,6 +76,13 @@ impl RestBuilder {
             max_records: None,
             repeated_pages: false,
         }
+    }
+
+    pub(super) fn graphql(url: String, query: String) -> Self {
+        let mut builder = Self::new(Method::POST, url);
+        builder.idempotent = !query.contains("mutation");
+        builder.content = Content::Graphql { query, variables: serde_json::json!({}) };
+        builder
     }
 
     /// Adds a parameter to the query. `{name}` stands for a value of the partition. Not for secrets: see [`auth`](Self::auth).
@@ -97,6 +106,13 @@ impl RestBuilder {
     /// Sets a form as the body. In its values `{name}` stands for a value of the partition. Not for secrets.
     pub fn form<N: Into<String>, V: Into<String>>(mut self, fields: impl IntoIterator<Item = (N, V)>) -> Self {
         self.content = Content::Form(fields.into_iter().map(|(n, v)| (n.into(), v.into())).collect());
+        self
+    }
+
+    /// Sets the variables of a [GraphQL](Rest::graphql) query. In its strings `{name}` stands for a value of the partition.
+    /// Not for secrets.
+    pub fn variables(mut self, variables: serde_json::Value) -> Self {
+        self.variables = Some(variables);
         self
     }
 
@@ -125,9 +141,9 @@ impl RestBuilder {
         self
     }
 
-    /// The API claims at `path` how many records there are in all: fewer or more are an error.
-    pub fn total(mut self, path: impl Into<String>) -> Self {
-        self.total = Some(path.into());
+    /// The API claims at `place`, a path of the body or a header, how many records there are in all: fewer or more are an error.
+    pub fn total(mut self, place: impl Into<Place>) -> Self {
+        self.total = Some(place.into());
         self
     }
 
@@ -222,16 +238,24 @@ impl RestBuilder {
     ///
     /// # Errors
     /// `Config` for what is wrong, contradicts itself, or would never end.
-    pub fn build(self) -> Result<Rest> {
+    pub fn build(mut self) -> Result<Rest> {
+        if let Some(variables) = self.variables.take() {
+            self.content = self.content.with_variables(variables)?;
+        }
         let parsed = self.check_url()?;
         self.auth.check()?;
         self.paginate.check()?;
         self.limits.check()?;
         let records = RecordsPath::parse(&self.records)?;
         let since = self.since.as_ref().map(|since| since.check().and_then(|()| since.path())).transpose()?;
-        let mut values = self.paginate.values()?;
-        if let Some(total) = &self.total {
-            values.push(ValuePath::parse(total)?);
+        let places: Vec<Place> = self.paginate.values().into_iter().chain(self.total.clone()).collect();
+        let in_body = places.iter().filter_map(|place| match place {
+            Place::Body(path) => Some(ValuePath::parse(path)),
+            Place::Header(_) => None,
+        });
+        let mut values = in_body.collect::<Result<Vec<_>>>()?;
+        if matches!(self.content, Content::Graphql { .. }) {
+            values.push(ValuePath::parse("$.errors")?);
         }
         if records.is_ndjson() && !values.is_empty() {
             return Err(wrong("lines hold records only: there is no value to find the next page or the total by"));
@@ -268,6 +292,7 @@ impl RestBuilder {
             idempotent: self.idempotent,
             paginate: self.paginate,
             records: Arc::new(records),
+            places: places.into(),
             values: values.into(),
             has_total: self.total.is_some(),
             since: self.since.zip(since.map(Arc::new)),
@@ -300,17 +325,32 @@ impl RestBuilder {
         Ok(url)
     }
 
-    /// Two setters must not fill the same parameter.
+    /// Two setters must not fill the same place of the request, and the place must be there.
     fn check_parameters(&self) -> Result<()> {
-        let mut taken: BTreeSet<String> = self.query.iter().map(|(name, _)| name.clone()).collect();
+        let query = self.query.iter().map(|(name, _)| Target::Query(name.clone()));
+        let headers = self.headers.iter().map(|(name, _)| Target::Header(name.clone()));
+        let mut taken: Vec<Target> = query.chain(headers).collect();
         let since = self.since.as_ref().map(Since::parameters).unwrap_or_default();
-        for name in self.paginate.parameters().into_iter().chain(since) {
+        for target in self.paginate.targets().into_iter().chain(since.into_iter().map(Target::Query)) {
+            let name = target.name();
             if name.is_empty() {
-                return Err(wrong("a parameter of the query has no name"));
+                return Err(wrong("a parameter of the request has no name"));
             }
-            if !taken.insert(name.clone()) {
-                return Err(wrong("a parameter of the query is set twice").with("parameter", name));
+            if matches!(target, Target::Body(_)) && self.content == Content::None {
+                return Err(wrong("the pagination goes into a body, but the request has none")
+                    .with("place", name)
+                    .with_hint("begin with Rest::post(…), and give it a body with .json(…) or .form(…)"));
             }
+            let is_header = matches!(target, Target::Header(_));
+            let same = |other: &Target| match (other, &target) {
+                (Target::Header(one), Target::Header(other)) => one.eq_ignore_ascii_case(other),
+                (one, other) => one == other,
+            };
+            if taken.iter().any(same) {
+                let what = if is_header { "a header is set twice" } else { "a parameter of the request is set twice" };
+                return Err(wrong(what).with("parameter", name));
+            }
+            taken.push(target);
         }
         Ok(())
     }

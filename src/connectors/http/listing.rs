@@ -1,7 +1,7 @@
 //! One listing: from page to page, until something shows the end.
 
 use super::export::{Running, Step as JobStep};
-use super::fetch::{Fetched, Fetcher, Outcome};
+use super::fetch::{Fetched, Fetcher, Head, Outcome};
 use super::incremental::CursorValue;
 use super::loop_guard::LoopGuard;
 use super::origin;
@@ -144,6 +144,10 @@ impl<'a> Listing<'a> {
                 Prepared::End(StopReason::RateLimited { until })
             }
             JobStep::Nothing => {
+                if let Some(rows) = self.export.as_ref().and_then(Running::rows).filter(|rows| *rows > 0) {
+                    self.advance(Stand::Start).await?;
+                    return Err(differs(rows, 0));
+                }
                 self.advance(Stand::Done(self.since.clone())).await?;
                 self.leave_job(false).await;
                 Prepared::End(StopReason::Exhausted(Proof::AllFiles(0)))
@@ -182,6 +186,7 @@ impl<'a> Listing<'a> {
     /// Emits a page and moves on; gives the reason if the read ends with it.
     async fn take(&mut self, fetched: Fetched, request: &Request) -> Result<Option<StopReason>> {
         let Fetched { page, scanned, records, head } = fetched;
+        self.check_graphql(&scanned.values, &head)?;
         if let Some(content) = scanned.content {
             if !self.guard.page(content) && !self.scope.rest.repeated_pages {
                 // The parts of a response need an end; a whole page that came before needs not come again.
@@ -195,9 +200,10 @@ impl<'a> Listing<'a> {
             }
         }
         let answer = Answer {
-            paths: &self.scope.rest.values,
+            places: &self.scope.rest.places,
             values: &scanned.values,
-            body: &page.body,
+            body: page.part.is_none().then_some(page.body.as_ref()),
+            last: scanned.last.as_deref(),
             headers: &head.headers,
             is_first: self.reading.at == At::First,
             records,
@@ -215,7 +221,7 @@ impl<'a> Listing<'a> {
             Err(error) if error.kind() == ErrorKind::Incomplete => return self.contradicted(page, error).await,
             Err(error) => return Err(error),
         };
-        let total_slot = self.scope.rest.values.len().saturating_sub(1);
+        let total_slot = self.scope.rest.places.len().saturating_sub(1);
         let total = self.scope.rest.has_total.then(|| answer.count(total_slot)).transpose()?;
         let total = total.or_else(|| self.export.as_ref().and_then(Running::rows));
 
@@ -237,7 +243,7 @@ impl<'a> Listing<'a> {
                     }
                     at => at,
                 };
-                if matches!(&at, At::Token(text) | At::Link(text) if head.signature.is_in(text)) {
+                if at.texts().iter().any(|text| head.signature.is_in(text)) {
                     let what = "what leads to the next page holds a secret of the request, and would be kept with it";
                     return Err(Error::data("read page", what));
                 }
@@ -287,6 +293,24 @@ impl<'a> Listing<'a> {
             Step::Limit(limit) => {
                 self.emit(page, Stand::Start).await?;
                 Ok(Some(StopReason::LimitReached(limit)))
+            }
+        }
+    }
+
+    /// A GraphQL server tells failures with status 200.
+    fn check_graphql(&self, values: &[Option<String>], head: &Head) -> Result<()> {
+        if !self.scope.rest.is_graphql() {
+            return Ok(());
+        }
+        match values.last().and_then(Option::as_deref) {
+            None | Some("null" | "[]") => Ok(()),
+            Some(errors) => {
+                let begin: String = errors.chars().take(500).collect();
+                let error = Error::data("read page", "the GraphQL server answers with errors");
+                Err(match head.signature.redacted(&begin) {
+                    Some(text) => error.with("errors", text),
+                    None => error,
+                })
             }
         }
     }

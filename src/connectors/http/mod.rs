@@ -50,7 +50,9 @@ pub use config::RestBuilder;
 pub use export::Export;
 pub use incremental::{Since, Unit, Without};
 pub use limits::Limits;
-pub use pagination::{Answer, At, Cursor, LinkHeader, NextUrl, Offset, PageNumber, Paginate, Single, Step};
+pub use pagination::{
+    Answer, At, Cursor, Keyset, LinkHeader, NextUrl, Offset, PageNumber, Paginate, Place, Single, Step, Stop, Target,
+};
 pub use position::RestPosition;
 pub use request::Request;
 pub use rest::Rest;

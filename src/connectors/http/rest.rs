@@ -3,7 +3,7 @@ use super::config::RestBuilder;
 use super::export::Exports;
 use super::incremental::Since;
 use super::limits::Limits;
-use super::pagination::Paginate;
+use super::pagination::{Paginate, Place};
 use super::position::RestPosition;
 use super::read::read;
 use super::request::{Content, Request};
@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::json::{RecordsPath, ValuePath};
 use crate::model::{Page, Partition, StopReason};
 use crate::retry::Policy;
-use crate::source::{ComponentConfig, Emitter, Source, Traffic};
+use crate::source::{ComponentConfig, Emitter, Listing, Source, Traffic};
 use async_trait::async_trait;
 use reqwest::header::HeaderMap;
 use reqwest::{Method, Url};
@@ -51,6 +51,8 @@ pub struct Rest {
     pub(super) paginate: Arc<dyn Paginate>,
     pub(super) records: Arc<RecordsPath>,
     /// What is taken from each page: the values of the pagination, then the total.
+    pub(super) places: Arc<[Place]>,
+    /// Those that are in the body; of a GraphQL answer, its errors come last.
     pub(super) values: Arc<[ValuePath]>,
     pub(super) has_total: bool,
     pub(super) since: Option<(Since, Arc<ValuePath>)>,
@@ -75,9 +77,35 @@ impl Rest {
         RestBuilder::new(Method::POST, url.into())
     }
 
+    /// Begins to describe a source that asks a GraphQL API with `query`, sent by POST as it is: what changes goes into the
+    /// [`variables`](RestBuilder::variables). `errors` in an answer are a failure, whatever its status. Retried unless the text
+    /// speaks of a mutation.
+    ///
+    /// ```
+    /// use landfall::connectors::http::{Cursor, Rest};
+    ///
+    /// let query = "query($shop: ID!, $after: String) {
+    ///     shop(id: $shop) { orders(first: 100, after: $after) { nodes { id total } pageInfo { hasNextPage endCursor } } }
+    /// }";
+    /// let orders = Rest::graphql("https://api.example.com/graphql", query)
+    ///     .variables(serde_json::json!({"shop": "{shop}"}))
+    ///     .partition("north", [("shop", "s-1")])
+    ///     .paginate(Cursor::connection("$.data.shop.orders", "after"))
+    ///     .records("$.data.shop.orders.nodes[*]")
+    ///     .build()?;
+    /// # Ok::<(), landfall::Error>(())
+    /// ```
+    pub fn graphql(url: impl Into<String>, query: impl Into<String>) -> RestBuilder {
+        RestBuilder::graphql(url.into(), query.into())
+    }
+
     /// Where the records of a page are: what a decoder of these pages needs to know.
     pub fn records_path(&self) -> &RecordsPath {
         &self.records
+    }
+
+    pub(super) fn is_graphql(&self) -> bool {
+        matches!(self.content, Content::Graphql { .. })
     }
 
     /// What this source has done so far; keep it before the source goes into a pipeline.
@@ -134,8 +162,8 @@ impl Source for Rest {
         Ok(self.config.clone())
     }
 
-    async fn partitions(&self, _env: &Env) -> Result<Vec<Partition>> {
-        Ok(self.partitions.clone())
+    async fn partitions(&self, _env: &Env, out: &mut Listing<RestPosition>) -> Result<()> {
+        out.add_all(self.partitions.clone()).await
     }
 
     async fn read(

@@ -83,7 +83,7 @@ fn many(server: &Server, export: Export, n: usize) -> Rest {
 }
 
 async fn read_all(rest: &Rest) -> Vec<Brought> {
-    let partitions = rest.partitions(&Env::system()).await.expect("listed");
+    let partitions = list_partitions(rest, &Env::system()).await.expect("listed");
     futures::future::join_all(partitions.iter().map(|partition| read_partition(rest, partition, None))).await
 }
 
@@ -282,6 +282,7 @@ async fn what_a_job_claims_must_be_there() {
     for (answer, outcome) in [
         ("{\"status\":\"done\",\"urls\":[\"/f\"],\"rows\":5}", Some(ErrorKind::Incomplete)),
         ("{\"status\":\"done\",\"urls\":[],\"rows\":0}", None),
+        ("{\"status\":\"done\",\"urls\":[],\"rows\":5}", Some(ErrorKind::Incomplete)),
         ("{\"status\":\"done\",\"rows\":0}", Some(ErrorKind::Data)),
         ("{\"status\":\"done\",\"urls\":null,\"rows\":0}", Some(ErrorKind::Data)),
         ("{\"status\":\"done\",\"urls\":[{}],\"rows\":0}", Some(ErrorKind::Data)),
