@@ -42,13 +42,7 @@ pub(super) struct Reply {
 }
 
 impl Client {
-    pub(super) fn new(
-        origin: Url,
-        others: Vec<Url>,
-        auth: Arc<dyn Auth>,
-        limits: Limits,
-        pace: Pace,
-    ) -> Result<Self> {
+    pub(super) fn new(origin: Url, others: Vec<Url>, auth: Arc<dyn Auth>, limits: Limits, pace: Pace) -> Result<Self> {
         let http = reqwest::Client::builder()
             .user_agent(concat!("landfall/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())

@@ -18,8 +18,8 @@ use crate::model::{Page, Part, Partition, Timestamp};
 use crate::retry::{Next, Trial, WaitBudget};
 use crate::source::{Emitter, Retry};
 use bytes::Bytes;
-use reqwest::{Method, Response, Url};
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use reqwest::{Method, Response, Url};
 use std::sync::Arc;
 use std::time::Duration;
 

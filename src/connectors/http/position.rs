@@ -1,5 +1,5 @@
-use super::incremental::CursorValue;
 use super::export::Job;
+use super::incremental::CursorValue;
 use super::loop_guard::Mark;
 use super::pagination::At;
 use crate::model::{Position, Timestamp, Validity};

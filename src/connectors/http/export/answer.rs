@@ -63,7 +63,8 @@ impl Exports {
                 });
             }
         }
-        let said_to_be_none = || list.query(&answer).exactly_one().is_ok_and(|list| list.as_array().is_some_and(Vec::is_empty));
+        let said_to_be_none =
+            || list.query(&answer).exactly_one().is_ok_and(|list| list.as_array().is_some_and(Vec::is_empty));
         if files.is_empty() && !said_to_be_none() {
             // Taken for an empty result, a change of the API would lose all rows.
             return Err(Error::data("poll job", "the finished job names no files").with("path", path));

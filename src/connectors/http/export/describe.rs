@@ -209,9 +209,10 @@ impl Export {
     pub(in super::super) fn places(&self) -> BTreeSet<String> {
         let abort = self.abort.as_ref().map(|(_, url)| url);
         let urls = [self.poll.as_ref(), self.download.as_ref(), self.delete.as_ref(), abort];
-        let places = urls.into_iter().flatten().flat_map(|url| {
-            Template::parse(url).names().into_iter().map(str::to_owned).collect::<Vec<_>>()
-        });
+        let places = urls
+            .into_iter()
+            .flatten()
+            .flat_map(|url| Template::parse(url).names().into_iter().map(str::to_owned).collect::<Vec<_>>());
         places.filter(|name| name != "id" && name != "file").collect()
     }
 
@@ -234,7 +235,8 @@ impl Export {
         }
         let value = |path: &String| ValuePath::parse(path);
         let json = |path: &str| {
-            JsonPath::parse(path).map_err(|e| wrong("the path of the files cannot be read").with("path", path).with_source(e))
+            JsonPath::parse(path)
+                .map_err(|e| wrong("the path of the files cannot be read").with("path", path).with_source(e))
         };
         let files = match &self.files {
             Some(path) => {

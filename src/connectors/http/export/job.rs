@@ -125,13 +125,7 @@ impl<'a> Export<'a> {
         Ok(Step::Keep)
     }
 
-    async fn poll(
-        &mut self,
-        fetcher: &mut Fetcher<'_>,
-        create: &Request,
-        job: &mut Job,
-        id: &str,
-    ) -> Result<Step> {
+    async fn poll(&mut self, fetcher: &mut Fetcher<'_>, create: &Request, job: &mut Job, id: &str) -> Result<Step> {
         let env = self.scope.env;
         let request = match &self.exports.description.poll {
             Some(url) => self.request(create, Method::GET, url, id, "")?,

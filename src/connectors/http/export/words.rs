@@ -24,7 +24,8 @@ impl Words {
     pub(super) fn state(&self, word: &str) -> Result<State> {
         let is_word = |known: &&str| known.eq_ignore_ascii_case(word);
         let declared = self.all().into_iter().find(|(_, words)| words.iter().any(|w| is_word(&w.as_str())));
-        let usual = || USUAL.iter().find(|(state, words)| self.of(*state).is_empty() && words.iter().any(|w| is_word(w)));
+        let usual =
+            || USUAL.iter().find(|(state, words)| self.of(*state).is_empty() && words.iter().any(|w| is_word(w)));
         declared.map(|(state, _)| state).or_else(|| usual().map(|(state, _)| *state)).ok_or_else(|| {
             let shown: String = word.chars().take(60).collect();
             Error::data("poll job", "nothing says what this state of a job means")
@@ -62,14 +63,41 @@ const USUAL: [(State, &[&str]); 4] = [
     (
         State::Running,
         &[
-            "created", "new", "queued", "pending", "waiting", "submitted", "accepted", "scheduled", "preparing", "started",
-            "running", "in_progress", "in-progress", "inprogress", "in progress", "processing", "executing", "uploading",
+            "created",
+            "new",
+            "queued",
+            "pending",
+            "waiting",
+            "submitted",
+            "accepted",
+            "scheduled",
+            "preparing",
+            "started",
+            "running",
+            "in_progress",
+            "in-progress",
+            "inprogress",
+            "in progress",
+            "processing",
+            "executing",
+            "uploading",
         ],
     ),
     (State::Done, &["done", "complete", "completed", "success", "succeeded", "successful", "finished", "ready"]),
     (
         State::Failed,
-        &["failed", "failure", "error", "errored", "cancelled", "canceled", "aborted", "expired", "timeout", "timed_out"],
+        &[
+            "failed",
+            "failure",
+            "error",
+            "errored",
+            "cancelled",
+            "canceled",
+            "aborted",
+            "expired",
+            "timeout",
+            "timed_out",
+        ],
     ),
     (State::Skipped, &["skipped"]),
 ];

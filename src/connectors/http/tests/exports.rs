@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::error::Status;
-use crate::model::{Proof, Validity};
 use crate::model::Position as _;
+use crate::model::{Proof, Validity};
 use crate::testkit::{ManualClock, SeededEntropy};
 use std::collections::BTreeMap;
 
@@ -99,7 +99,15 @@ async fn j01_a_job_is_created_polled_read_and_deleted() {
     assert_eq!(brought.stopped(), &StopReason::Exhausted(Proof::TotalMatched(4)));
     assert_eq!(
         methods(&server),
-        ["POST /jobs", "GET /jobs/1", "GET /jobs/1", "GET /jobs/1", "GET /files/1/0", "GET /files/1/1", "DELETE /jobs/1"]
+        [
+            "POST /jobs",
+            "GET /jobs/1",
+            "GET /jobs/1",
+            "GET /jobs/1",
+            "GET /files/1/0",
+            "GET /files/1/1",
+            "DELETE /jobs/1"
+        ]
     );
     let (first, second) = (brought.slept[0], brought.slept[1]);
     assert!(first >= SECOND / 2 && first <= SECOND && second >= SECOND && second <= 2 * SECOND, "{:?}", brought.slept);
@@ -153,7 +161,8 @@ async fn j01_a_fatal_error_aborts_the_running_job() {
         _ => Reply::status(200, ""),
     })
     .await;
-    let brought = read(&exporting(&server, export().abort("PUT", "/jobs/{id}/cancel")).build().expect("a source"), None).await;
+    let brought =
+        read(&exporting(&server, export().abort("PUT", "/jobs/{id}/cancel")).build().expect("a source"), None).await;
     assert_eq!(brought.error().kind(), ErrorKind::Auth);
     assert_eq!(methods(&server), ["POST /jobs", "GET /jobs/x%2F1", "PUT /jobs/x%2F1/cancel"]);
 }
@@ -225,7 +234,9 @@ async fn links_are_in_no_position_page_log_or_error() {
 
     let server = Server::start(|got| match (got.method.as_str(), got.path()) {
         ("POST", _) => Reply::json("{\"id\":7}"),
-        ("GET", "/jobs/7") => Reply::json(format!("{{\"status\":\"done\",\"urls\":[\"/{CANARY}{CANARY}/f?sig={CANARY}\"]}}")),
+        ("GET", "/jobs/7") => {
+            Reply::json(format!("{{\"status\":\"done\",\"urls\":[\"/{CANARY}{CANARY}/f?sig={CANARY}\"]}}"))
+        }
         _ => Reply::status(400, format!("no {}", got.target)),
     })
     .await;
@@ -244,7 +255,9 @@ async fn files_on_another_origin_are_read_without_credentials() {
         _ => Reply::status(302, "").header("location", &link.replace("/f", "/g")),
     })
     .await;
-    let rest = |export| exporting(&server, export).auth(Bearer::new("t0p-s3cr3t")).header("x-tenant", "t").allow_repeated_pages();
+    let rest = |export| {
+        exporting(&server, export).auth(Bearer::new("t0p-s3cr3t")).header("x-tenant", "t").allow_repeated_pages()
+    };
     let refused = read(&rest(export()).build().expect("a source"), None).await;
     assert_eq!(refused.error().kind(), ErrorKind::Config);
     assert!(files.seen().is_empty());
@@ -261,7 +274,9 @@ async fn files_on_another_origin_are_read_without_credentials() {
 async fn a_link_that_has_expired_is_asked_for_again_once() {
     let server = Server::start(|got| match (got.method.as_str(), got.path()) {
         ("POST", _) => Reply::json("{\"id\":7}"),
-        ("GET", "/jobs/7") => Reply::json(format!("{{\"status\":\"done\",\"urls\":[\"/f?n={}\",\"/never\"]}}", got.number)),
+        ("GET", "/jobs/7") => {
+            Reply::json(format!("{{\"status\":\"done\",\"urls\":[\"/f?n={}\",\"/never\"]}}", got.number))
+        }
         ("GET", "/f") if got.parameter("n").as_deref() == Some("1") => Reply::status(403, "expired"),
         ("GET", "/f") => Reply::json("{\"id\":1}\n"),
         _ => Reply::status(403, "expired"),
