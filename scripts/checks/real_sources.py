@@ -13,7 +13,7 @@ TEXT_ID = {**MOVIES, "id": "utf8"}
 
 def datasette(loads, flights, movies):
     tables = {"flights": flights, "movies": movies}
-    with real_servers.datasette(loads.folder, tables, {"flights": {"delay": "INTEGER", "distance": "INTEGER"}}) as base:
+    with real_servers.datasette(loads.place(), tables, {"flights": {"delay": "INTEGER", "distance": "INTEGER"}}) as base:
         by_token = (
             'query = {{ _shape = "objects", _size = "{size}" }}\nurl = "{base}/real/{table}.json"\n'
             'records = "$.rows[*]"\npaginate = {{ by = "cursor", at = "$.next", query = "_next" }}'
@@ -33,7 +33,7 @@ def datasette(loads, flights, movies):
 
 
 def json_server(loads, flights, movies):
-    with real_servers.json_server(loads.folder, {"flights": flights, "movies": movies}) as base:
+    with real_servers.json_server(loads.place(), {"flights": flights, "movies": movies}) as base:
         source = f'url = "{base}/flights"\nquery = {{ _page = "1", _limit = "1000" }}\npaginate = {{ by = "link" }}'
         loads.load_killed("json-server", "flights", source, flights, FLIGHTS, schema="infer")
         source = f'url = "{base}/movies"\nquery = {{ _limit = "200" }}\npaginate = {{ by = "page", query = "_page" }}'
@@ -44,7 +44,7 @@ def json_server_1(loads, flights, movies):
     if "LANDFALL_SHARED_NETWORK" in os.environ:
         return  # It listens on every interface.
     texts = [{**movie, "id": str(movie["id"])} for movie in movies]
-    with real_servers.json_server_1(loads.folder, {"movies": movies}) as base:
+    with real_servers.json_server_1(loads.place(), {"movies": movies}) as base:
         pages = f'url = "{base}/movies"\nquery = {{ _per_page = "250" }}\nrecords = "$.data[*]"\n'
         source = pages + 'paginate = { by = "page", query = "_page", total = "$.items", total_pages = "$.pages" }'
         loads.load("json-server-1", "movies", source, texts, TEXT_ID)
@@ -65,7 +65,7 @@ query($after: String) {
 
 def graphql(loads, flights, movies):
     types = {"flights": {"delay": "INTEGER", "distance": "INTEGER"}}
-    with real_servers.datasette(loads.folder, {"flights": flights}, types) as base:
+    with real_servers.datasette(loads.place(), {"flights": flights}, types) as base:
         source = (
             f'url = "{base}/graphql"\nrecords = "$.data.flights.nodes[*]"\n'
             'paginate = { by = "connection", at = "$.data.flights" }\n'
@@ -78,7 +78,7 @@ def couchdb(loads, flights, movies):
     def in_document(columns):
         return as_schema(columns, lambda column: f"doc.{json.dumps(column)}")
 
-    with real_servers.couchdb(loads.folder, {"flights": flights, "movies": movies}) as base:
+    with real_servers.couchdb(loads.place(), {"flights": flights, "movies": movies}) as base:
         documents = (
             f'url = "{base}/movies/_all_docs"\nquery = {{ include_docs = "true" }}\nrecords = "$.rows[*]"\n'
             'paginate = { by = "offset", query = "skip", limit_name = "limit", limit = 500, total = "$.total_rows" }'
@@ -93,7 +93,7 @@ def couchdb(loads, flights, movies):
 
 def kinto(loads, flights, movies):
     few = [{**movie, "id": str(movie["id"])} for movie in movies[:500]]
-    with real_servers.kinto(loads.folder, {"movies": few}, "landfall", "s3cr3t") as base:
+    with real_servers.kinto(loads.place(), {"movies": few}, "landfall", "s3cr3t") as base:
         source = (
             f'url = "{base}/movies/records"\nquery = {{ _limit = "60", _sort = "id" }}\nrecords = "$.data[*]"\n'
             'paginate = { by = "next_url", at = { header = "Next-Page" } }\n'
@@ -109,7 +109,7 @@ def aws(loads, flights, movies):
         'auth = {{ by = "sigv4", region = "us-east-1", service = "{service}", key_id_env = "MOTO_KEY_ID", '
         'secret_key_env = "MOTO_SECRET" }}\n'
     )
-    with real_servers.aws(loads.folder, movies) as base:
+    with real_servers.aws(loads.place(), movies) as base:
         # An attribute holds its value under its type, and numbers are text.
         kinds = {column: "utf8" for column in MOVIES}
         numbers = [column for column, kind in MOVIES.items() if not kind.startswith("utf8")]
@@ -142,7 +142,7 @@ def wiremock(loads, flights, movies):
         12: {"status": 503, "body": "<html>down</html>"},
         14: {"chunkedDribbleDelay": {"numberOfChunks": 20, "totalDuration": 500}},
     }
-    with real_servers.wiremock(loads.folder, movies, 200, faults) as base:
+    with real_servers.wiremock(loads.place(), movies, 200, faults) as base:
         source = f'url = "{base}/records"\nquery = {{ page = "1" }}\npaginate = {{ by = "link" }}'
         loads.load("wiremock", "faults", source, movies, MOVIES)
         counted = json.loads(fetch(f"{base}/__admin/requests"))["meta"]["total"]
@@ -151,4 +151,4 @@ def wiremock(loads, flights, movies):
         loads.checks.that("wiremock-faults: one retry for each fault", counted == 2 * pages + 6, f"{counted} requests")
 
 
-SERVERS = [datasette, graphql, json_server, json_server_1, couchdb, kinto, aws, wiremock]
+SERVERS = [datasette, graphql, json_server, json_server_1, couchdb, kinto, wiremock]
