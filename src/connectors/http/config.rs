@@ -1,8 +1,10 @@
 use super::auth::{Auth, NoAuth};
 use super::body;
 use super::client::Client;
+use super::egress::{Egress, EgressSettings};
 use super::incremental::Since;
 use super::limits::Limits;
+use super::origin::Origins;
 use super::pagination::{Paginate, Single};
 use super::request::Content;
 use super::rest::Rest;
@@ -29,6 +31,7 @@ pub struct RestBuilder {
     content: Content,
     idempotent: bool,
     auth: Arc<dyn Auth>,
+    pub(super) egress: EgressSettings,
     paginate: Arc<dyn Paginate>,
     records: String,
     total: Option<String>,
@@ -51,6 +54,7 @@ impl RestBuilder {
             query: Vec::new(),
             headers: Vec::new(),
             auth: Arc::new(NoAuth),
+            egress: EgressSettings::default(),
             paginate: Arc::new(Single),
             records: "$[*]".to_owned(),
             total: None,
@@ -95,7 +99,8 @@ impl RestBuilder {
         self
     }
 
-    /// Sets the credentials: [`Bearer`](super::Bearer), [`Basic`](super::Basic) or [`ApiKey`](super::ApiKey). None by default.
+    /// Sets the credentials: a [`Bearer`](super::Bearer) token, an [`ApiKey`](super::ApiKey), or what else implements [`Auth`]. None
+    /// by default.
     pub fn auth(mut self, auth: impl Auth) -> Self {
         self.auth = Arc::new(auth);
         self
@@ -194,7 +199,9 @@ impl RestBuilder {
         let query: Vec<_> = self.query.iter().map(|(name, value)| (name.clone(), Template::parse(value))).collect();
         self.check_partitions(&template, &query)?;
         let headers = self.request_headers()?;
-        let client = Client::new(parsed, Arc::clone(&self.auth), self.limits)?;
+        let origins = Origins::new(parsed, &self.egress.allowed, self.egress.public)?;
+        let egress = Egress::new(&self.egress, &self.limits)?;
+        let client = Client::new(origins, egress, Arc::clone(&self.auth), self.retry);
         Ok(Rest {
             config: self.recorded(),
             partitions: self.listed()?,

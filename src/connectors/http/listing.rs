@@ -3,7 +3,6 @@
 use super::fetch::{Fetched, Fetcher, Outcome};
 use super::incremental::CursorValue;
 use super::loop_guard::LoopGuard;
-use super::origin;
 use super::pagination::{Answer, At, Step, differs};
 use super::position::{Reading, Stand};
 use super::read::Scope;
@@ -85,7 +84,7 @@ impl<'a> Listing<'a> {
             // Some APIs say with status 200 that they have forgotten a page.
             if !(self.resumed && error.kind() == ErrorKind::Data && error.status() == Status::Permanent) {
                 let error =
-                    error.with("api", self.scope.rest.client.origin()).with("partition", &self.scope.partition.id);
+                    error.with("api", self.scope.rest.client.origins().own()).with("partition", &self.scope.partition.id);
                 return Err(error.with("pages_before", self.reading.pages));
             }
             self.begin_again(&error)?;
@@ -137,8 +136,8 @@ impl<'a> Listing<'a> {
             Step::Next(at) => {
                 let at = match at {
                     At::Link(link) => {
-                        let target = origin::resolve(&head.url, &link)?;
-                        At::Link(relative(&head.signature.stripped(target)))
+                        let origins = self.scope.rest.client.origins();
+                        At::Link(origins.kept(&head.signature.stripped(origins.resolve(&head.url, &link)?)))
                     }
                     at => at,
                 };
@@ -285,16 +284,6 @@ fn later(one: Option<CursorValue>, other: Option<CursorValue>) -> Result<Option<
     match (one, other) {
         (Some(one), Some(other)) => one.later(other).map(Some),
         (one, other) => Ok(one.or(other)),
-    }
-}
-
-/// Path and query: the origin is that of the source.
-fn relative(url: &reqwest::Url) -> String {
-    // Two slashes at the start would name another host.
-    let path = if url.path().starts_with("//") { format!("/.{}", url.path()) } else { url.path().to_owned() };
-    match url.query() {
-        Some(query) => format!("{path}?{query}"),
-        None => path,
     }
 }
 

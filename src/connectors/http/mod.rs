@@ -27,6 +27,7 @@ mod auth;
 mod body;
 mod client;
 mod config;
+mod egress;
 mod fetch;
 mod incremental;
 mod limits;
@@ -44,8 +45,11 @@ mod stats;
 mod status;
 mod template;
 
-pub use auth::{ApiKey, Auth, Basic, Bearer, Secret, Signature};
+pub use auth::{
+    Answered, ApiKey, Auth, AuthContext, Basic, Bearer, Endpoints, Exchange, Exchanged, Reaction, Secret, SecretProvider, Signature,
+};
 pub use config::RestBuilder;
+pub use egress::{Proxy, Tls};
 pub use incremental::{Since, Unit, Without};
 pub use limits::Limits;
 pub use pagination::{Answer, At, Cursor, LinkHeader, NextUrl, Offset, PageNumber, Paginate, Single, Step};
