@@ -59,6 +59,31 @@ impl Traffic {
         self.0.waited_micros.fetch_add(micros, Ordering::Relaxed);
     }
 
+    /// Requests sent, redirects and retries included.
+    pub fn requests(&self) -> u64 {
+        self.counts().requests
+    }
+
+    /// Responses that asked to come more slowly.
+    pub fn throttled(&self) -> u64 {
+        self.counts().throttled
+    }
+
+    /// Requests that were sent again after a fault.
+    pub fn fault_retries(&self) -> u64 {
+        self.counts().fault_retries
+    }
+
+    /// Requests that were sent again after a response that asked to come more slowly.
+    pub fn rate_limit_retries(&self) -> u64 {
+        self.counts().rate_limit_retries
+    }
+
+    /// Time that reads have really waited.
+    pub fn waited(&self) -> Duration {
+        self.counts().waited
+    }
+
     /// What was counted so far.
     pub fn counts(&self) -> TrafficCounts {
         let Counts { requests, throttled, fault_retries, rate_limit_retries, auth_retries, waited_micros } = &*self.0;

@@ -3,12 +3,12 @@
 use super::auth::{Answered, Auth, AuthContext, Endpoints, Reaction, Signature};
 use super::egress::Egress;
 use super::origin::{Access, Origins};
+use super::pace::{Pace, Waits};
 use super::request::Request;
-use super::stats::Stats;
 use super::status::Fault;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::retry::{Policy, RetryTokens};
+use crate::retry::{Permit, Policy, RetryTokens};
 use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Method, Response, Url};
@@ -27,7 +27,7 @@ pub(super) struct Client {
     pub(super) tokens: Arc<RetryTokens>,
     /// Until when the API asked everyone to wait, on the monotonic clock.
     resume_at: Mutex<Duration>,
-    pub(super) stats: Stats,
+    pub(super) pace: Pace,
 }
 
 /// The head of a response, before its body.
@@ -36,10 +36,12 @@ pub(super) struct Reply {
     /// Where it came from, without credentials.
     pub(super) url: Url,
     pub(super) signature: Signature,
+    /// When it was asked for, on the monotonic clock.
+    pub(super) sent_at: Duration,
 }
 
 impl Client {
-    pub(super) fn new(origins: Origins, egress: Egress, auth: Arc<dyn Auth>, retry: Policy) -> Self {
+    pub(super) fn new(origins: Origins, egress: Egress, auth: Arc<dyn Auth>, retry: Policy, pace: Pace) -> Self {
         Self {
             egress: Arc::new(egress),
             origins,
@@ -47,7 +49,7 @@ impl Client {
             retry,
             tokens: Arc::default(),
             resume_at: Mutex::default(),
-            stats: Stats::default(),
+            pace,
         }
     }
 
@@ -56,39 +58,44 @@ impl Client {
         &self.origins
     }
 
-    /// Sends `request` and gives the head of the response, after redirects. Where the API refuses credentials that can be
-    /// renewed, they are, and the same request is sent once more.
+    /// Sends `request` and gives the head of the response, after redirects. Each of these takes from the budget. Credentials of a pool
+    /// that cannot be used now make place for others.
     ///
     /// Cancel-safe: the connection is closed.
     ///
     /// # Errors
     /// `Unavailable`, transient, if there is no response in time; `Config` if a redirect leads to an origin that the source may not
-    /// talk to; that of the credentials. Rate limited if none of them can be used now.
-    pub(super) async fn send(&self, env: &Env, request: &Request) -> Result<Reply, Fault> {
+    /// talk to; that of the credentials. [`Fault::PutOff`] if the budget has no room as long as the read would wait, and rate
+    /// limited if no credentials can be used now.
+    pub(super) async fn send(
+        &self,
+        env: &Env,
+        request: &Request,
+        permit: &Permit,
+        waits: &Waits,
+    ) -> Result<Reply, Fault> {
         let mut url = request.url().clone();
-        let (mut redirects, mut renewed, mut others) = (0, false, 0);
+        let (mut redirects, mut others) = (0, 0);
         loop {
-            let (reply, reaction) = self.send_once(env, url.clone(), request).await?;
-            match reaction {
-                Reaction::Renewed if !renewed => renewed = true,
-                Reaction::Another if others < MOST_OTHERS => others += 1,
-                _ => {
-                    let Some(target) = redirect(&reply)? else { return Ok(reply) };
-                    url = reply.signature.stripped(self.follow(request, &reply.url, &target)?);
-                    redirects += 1;
-                    if redirects > MOST_REDIRECTS {
-                        return Err(Error::config("send request", "too many redirects")
-                            .with("request", request.name())
-                            .with("limit", MOST_REDIRECTS)
-                            .into());
-                    }
-                }
+            let (reply, reaction) = self.send_once(env, url.clone(), request, permit, waits).await?;
+            if reaction == Reaction::Another && others < MOST_OTHERS {
+                others += 1;
+                continue;
+            }
+            let Some(target) = redirect(&reply)? else { return Ok(reply) };
+            url = reply.signature.stripped(self.follow(request, &reply.url, &target)?);
+            redirects += 1;
+            if redirects > MOST_REDIRECTS {
+                return Err(Error::config("send request", "too many redirects")
+                    .with("request", request.name())
+                    .with("limit", MOST_REDIRECTS)
+                    .into());
             }
         }
     }
 
-    /// The credentials of a request were refused, in the body of its answer perhaps: whether the next attempt has others.
-    pub(super) async fn renew(&self, env: &Env, request: &Request, signature: &Signature) -> Result<bool> {
+    /// The API refused the credentials of `request`, which had `signature`: whether the next attempt has others.
+    pub(super) async fn refused(&self, env: &Env, request: &Request, signature: &Signature) -> Result<Reaction> {
         let body = request.body().map(|(_, body)| body).unwrap_or_default();
         let endpoints = self.endpoints(env);
         let cx = AuthContext {
@@ -98,8 +105,7 @@ impl Client {
             body: &body,
             endpoints: &endpoints,
         };
-        let answer = Answered { status: 401, headers: &HeaderMap::new(), refused: true };
-        Ok(self.auth.answered(&cx, signature, &answer).await? != Reaction::Keep)
+        self.auth.answered(&cx, signature, &Answered { status: 401, headers: &HeaderMap::new(), refused: true }).await
     }
 
     fn follow(&self, request: &Request, at: &Url, target: &str) -> Result<Url> {
@@ -112,7 +118,14 @@ impl Client {
         self.origins.resolve(at, target)
     }
 
-    async fn send_once(&self, env: &Env, url: Url, request: &Request) -> Result<(Reply, Reaction), Fault> {
+    async fn send_once(
+        &self,
+        env: &Env,
+        url: Url,
+        request: &Request,
+        permit: &Permit,
+        waits: &Waits,
+    ) -> Result<(Reply, Reaction), Fault> {
         let access = self.origins.access(&url)?;
         let method = request.method();
         let (kind, body) = request.body().unzip();
@@ -141,22 +154,34 @@ impl Client {
         *outgoing.body_mut() = kind.map(|_| body.clone().into());
 
         let span = tracing::debug_span!("request", %method, path = url.path(), status = tracing::field::Empty);
+        let ticket = self.pace.turn(env, request, &url, waits).await?;
+        let sent_at = env.monotonic();
         let sent = self.egress.send(env, access, outgoing).instrument(span.clone()).await;
         let response = sent.map_err(|e| {
-            self.stats.count_request("none");
+            if e.is_transient() {
+                permit.overloaded(env);
+            }
+            waits.tally.request("none");
             e.with("request", format!("{method} {}", url.path()))
         })?;
         let status = response.status();
         span.record("status", status.as_u16());
-        self.stats.count_request(status.as_str());
+        waits.tally.request(status.as_str());
+        if let Some(ticket) = ticket {
+            let value = |name: &str| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
+            ticket.observe(env, value);
+        }
+        match status.as_u16() {
+            429 | 503 | 504 => permit.overloaded(env),
+            _ => permit.answered(env),
+        }
         let reaction = if access == Access::Credentials {
-            let refused = status.as_u16() == 401;
-            let answer = Answered { status: status.as_u16(), headers: response.headers(), refused };
+            let answer = Answered { status: status.as_u16(), headers: response.headers(), refused: false };
             self.auth.answered(&cx, &signature, &answer).await?
         } else {
             Reaction::Keep
         };
-        Ok((Reply { response, url, signature }, reaction))
+        Ok((Reply { response, url, signature, sent_at }, reaction))
     }
 
     fn endpoints(&self, env: &Env) -> Endpoints {
@@ -238,4 +263,4 @@ fn location(headers: &HeaderMap) -> Option<&str> {
 
 const MOST_REDIRECTS: u32 = 5;
 /// Credentials of a pool that are tried for one request.
-const MOST_OTHERS: u32 = 100;
+pub(super) const MOST_OTHERS: u32 = 100;

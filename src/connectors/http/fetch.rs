@@ -1,21 +1,23 @@
 //! One request until it has brought a whole response, or cannot.
 
 use super::body::{Body, end_is_known, too_large};
-use super::client::{Reply, in_time};
+use super::auth::{Reaction, Signature};
+use super::client::{MOST_OTHERS, Reply, in_time};
 use super::incremental::{CursorValue, Known};
+use super::pace::{Tally, Waits};
 use super::position::RestPosition;
 use super::read::Scope;
 use super::request::Request;
 use super::rest::Rest;
+use super::rules::Told;
 use super::scanned::{Look, Scanned};
-use super::stats::Retry;
 use super::status::{self, Fault};
 use crate::env::Env;
 use crate::error::{Error, Result, Status};
 use crate::json::LineSplitter;
 use crate::model::{Page, Part, Partition, Timestamp};
 use crate::retry::{Next, Trial, WaitBudget};
-use crate::source::Emitter;
+use crate::source::{Emitter, Retry};
 use bytes::Bytes;
 use reqwest::Url;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
@@ -31,6 +33,12 @@ pub(super) enum Outcome {
     },
     /// The API refuses this very request.
     Refused(Error),
+    /// The API has forgotten the page.
+    PageExpired(Error),
+    /// The API does not keep changes back to the bound of the read.
+    CursorTooOld(Error),
+    /// A rule says that there are no records here, for this reason.
+    Ignored(String),
 }
 
 /// A whole response. Of one that was emitted in parts, the page is the last.
@@ -47,9 +55,13 @@ pub(super) struct Fetched {
 pub(super) struct Head {
     status: u16,
     request: String,
+    /// The request without its query, for errors.
+    name: String,
     pub(super) headers: HeaderMap,
     pub(super) url: Url,
-    pub(super) signature: super::auth::Signature,
+    pub(super) signature: Signature,
+    /// Whether a rule asks for the body.
+    asks_for_body: bool,
 }
 
 /// Sends requests, one at a time, and holds what they need of memory and time.
@@ -59,7 +71,9 @@ pub(super) struct Fetcher<'a> {
     partition: &'a Partition,
     pub(super) out: Emitter<Page, RestPosition>,
     pub(super) look: Look,
-    waits: WaitBudget,
+    waits: Waits,
+    /// What the last request was signed with.
+    signed: Option<Signature>,
     /// Bytes that the next page will probably take.
     estimate: u64,
 }
@@ -74,8 +88,9 @@ impl<'a> Fetcher<'a> {
             known: Known::default(),
             seed: 0,
         };
-        let waits = WaitBudget::new(rest.retry.wait);
-        Self { rest, env, partition, out: out.fork(), look, waits, estimate: FIRST_ESTIMATE }
+        let tally = Tally { source: rest.traffic.clone(), run: out.traffic().clone() };
+        let waits = Waits { budget: WaitBudget::new(rest.retry.wait), tally };
+        Self { rest, env, partition, out: out.fork(), look, waits, signed: None, estimate: FIRST_ESTIMATE }
     }
 
     /// Whether the pipeline stops.
@@ -87,20 +102,40 @@ impl<'a> Fetcher<'a> {
     pub(super) async fn fetch(&mut self, request: &Request, before: Option<&CursorValue>) -> Result<Outcome> {
         let client = &self.rest.client;
         let mut trial = Trial::new(&self.rest.retry);
+        // How often in a row the credentials were refused and others took their place.
+        let (mut renewed, mut others) = (false, 0);
         loop {
             let hold = client.must_wait(self.env);
             if !hold.is_zero() {
-                if !self.waits.take(hold) {
+                if !self.waits.budget.take(hold) {
                     return Ok(Outcome::PutOff { until: Some(self.env.now().saturating_add(hold)) });
                 }
                 self.pause(hold).await?;
             }
-            let next = match self.attempt(request, before).await {
+            let fetched = self.attempt(request, before).await;
+            renewed &= matches!(fetched, Err(Fault::Unauthorized(_)));
+            let next = match fetched {
                 Ok(fetched) => {
                     client.tokens.give();
                     return Ok(Outcome::Whole(Box::new(fetched)));
                 }
                 Err(Fault::Refused(error)) => return Ok(Outcome::Refused(error)),
+                Err(Fault::PageExpired(error)) => return Ok(Outcome::PageExpired(error)),
+                Err(Fault::CursorTooOld(error)) => return Ok(Outcome::CursorTooOld(error)),
+                Err(Fault::Ignored(why)) => return Ok(Outcome::Ignored(why)),
+                Err(Fault::Unauthorized(error)) => {
+                    match self.refused(request).await? {
+                        Reaction::Renewed if !renewed => renewed = true,
+                        Reaction::Another if others < MOST_OTHERS => others += 1,
+                        _ => return Err(error),
+                    }
+                    self.waits.tally.retry(Retry::Auth);
+                    tracing::debug!(%error, "trying again with other credentials");
+                    continue;
+                }
+                Err(Fault::PutOff { wait }) => {
+                    return Ok(Outcome::PutOff { until: Some(self.env.now().saturating_add(wait)) });
+                }
                 Err(Fault::Failed(error)) if !error.is_transient() => return Err(error),
                 Err(Fault::Failed(error)) if !self.rest.idempotent => {
                     return Err(error
@@ -115,14 +150,14 @@ impl<'a> Fetcher<'a> {
                             .with_status(Status::Exhausted));
                     }
                     next => {
-                        client.stats.count_retry(Retry::Fault);
+                        self.waits.tally.retry(Retry::Fault);
                         tracing::debug!(%error, "trying again");
                         next
                     }
                 },
                 Err(Fault::RateLimited { demanded, error }) => {
-                    let next = trial.rate_limited(self.env, &mut self.waits, demanded);
-                    client.stats.count_throttled();
+                    let next = trial.rate_limited(self.env, &mut self.waits.budget, demanded);
+                    self.waits.tally.throttled();
                     tracing::debug!(%error, ?next, "rate limited");
                     if let (Next::Again { after }, Some(_)) = (next, demanded) {
                         client.hold_all(self.env, after);
@@ -131,7 +166,7 @@ impl<'a> Fetcher<'a> {
                         let until = demanded.map(|wait| self.env.now().saturating_add(wait));
                         return Ok(Outcome::PutOff { until });
                     }
-                    client.stats.count_retry(Retry::RateLimited);
+                    self.waits.tally.retry(Retry::RateLimited);
                     next
                 }
             };
@@ -141,48 +176,60 @@ impl<'a> Fetcher<'a> {
         }
     }
 
+    /// The API refuses the credentials of `request`: what they make of it.
+    async fn refused(&mut self, request: &Request) -> Result<Reaction> {
+        let Some(signature) = self.signed.take() else { return Ok(Reaction::Keep) };
+        let (client, env) = (&self.rest.client, self.env);
+        self.unless_stopped(client.refused(env, request, &signature)).await
+    }
+
     /// Waits; ends at once if the pipeline stops.
     async fn pause(&mut self, wait: Duration) -> Result<()> {
         if wait.is_zero() {
             return Ok(());
         }
-        let began = self.env.monotonic();
         let env = self.env;
-        let sleep = async {
+        let timed = self.waits.timed(env);
+        self.unless_stopped(async move {
             env.sleep(wait).await;
+            drop(timed);
             Ok(())
-        };
-        let slept = self.unless_stopped(sleep).await;
-        self.rest.client.stats.count_wait(self.env.monotonic().saturating_sub(began));
-        slept
+        })
+        .await
     }
 
     /// Does `work`, but ends at once if the pipeline stops.
     async fn unless_stopped<T, E: From<Error>>(&mut self, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-        tokio::select! {
-            biased;
-            () = self.out.cancelled() => Err(Error::cancelled("read page").into()),
-            done = work => done,
-        }
+        unless_stopped(&mut self.out, work).await
     }
 
     async fn attempt(&mut self, request: &Request, before: Option<&CursorValue>) -> Result<Fetched, Fault> {
-        self.out.reserve(self.estimate).await?;
         let (rest, env) = (self.rest, self.env);
-        let deadline = env.monotonic().saturating_add(rest.limits.total);
+        // Before the memory: who has a call under way may wait for what others hold of it. It is held until the body is read.
+        let permit = self.unless_stopped(async { Ok::<_, Error>(rest.client.pace.permit(env).await) }).await?;
+        self.out.reserve(self.estimate).await?;
+        let waits = &self.waits;
+        let signed = &mut self.signed;
         let answer = async {
-            let reply = rest.client.send(env, request).await?;
-            status::check(env, &request.name(), reply, &rest.limits).await
+            let reply = rest.client.send(env, request, &permit, waits).await?;
+            *signed = Some(reply.signature.clone());
+            status::check(env, &rest.rules, &request.name(), reply, &rest.limits).await
         };
-        let Reply { response, url, signature } = self.unless_stopped(answer).await?;
+        let (Reply { response, url, signature, sent_at }, asks_for_body) =
+            unless_stopped(&mut self.out, answer).await?;
+        let deadline = sent_at.saturating_add(rest.limits.total);
         let headers = response.headers().clone();
-        status::check_type(&headers)?;
+        if !asks_for_body {
+            status::check_type(&headers)?;
+        }
         let head = Head {
             status: response.status().as_u16(),
             request: signature.redacted(&request.described()).unwrap_or_else(|| request.name()),
+            name: request.name(),
             headers,
             url,
             signature,
+            asks_for_body,
         };
         let fetched = if rest.records.is_ndjson() {
             if !end_is_known(&response) {
@@ -218,7 +265,7 @@ impl<'a> Fetcher<'a> {
         announced: u64,
         deadline: Duration,
         before: Option<&CursorValue>,
-    ) -> Result<Fetched> {
+    ) -> Result<Fetched, Fault> {
         let limits = &self.rest.limits;
         let mut held = Held::with_capacity(announced);
         loop {
@@ -226,14 +273,15 @@ impl<'a> Fetcher<'a> {
             let piece = in_time(self.env, left, "read body", body.piece());
             let Some(piece) = self.unless_stopped(piece).await?? else { break };
             if held.len() + piece.len() as u64 > limits.body {
-                return Err(too_large("the body is larger than its limit", limits.body));
+                return Err(too_large("the body is larger than its limit", limits.body).into());
             }
             held.push(piece);
         }
         let received_at = self.env.now();
         let text = held.into_bytes();
+        self.judge(&head, text.clone()).await?;
         if text.trim_ascii().is_empty() {
-            return Err(status::empty());
+            return Err(status::empty().into());
         }
         status::check_begin(&text)?;
         self.estimate = text.len() as u64;
@@ -244,7 +292,7 @@ impl<'a> Fetcher<'a> {
     }
 
     /// Emits lines in parts while they stream, all but the last of them.
-    async fn lines(&mut self, mut body: Body, head: Head, before: Option<&CursorValue>) -> Result<Fetched> {
+    async fn lines(&mut self, mut body: Body, head: Head, before: Option<&CursorValue>) -> Result<Fetched, Fault> {
         let limits = &self.rest.limits;
         let response = self.env.random();
         let mut lines = LineSplitter::default();
@@ -259,7 +307,7 @@ impl<'a> Fetcher<'a> {
             let last = piece.is_none();
             lines.push(&piece.unwrap_or_default());
             if (lines.len() - lines.whole()) as u64 > limits.body {
-                return Err(too_large("a line is larger than the limit of a body", limits.body));
+                return Err(too_large("a line is larger than the limit of a body", limits.body).into());
             }
             if !last && (lines.whole() as u64) < limits.part {
                 continue;
@@ -267,10 +315,15 @@ impl<'a> Fetcher<'a> {
             let received_at = self.env.now();
             let text = Bytes::from(if last { lines.take_rest() } else { lines.take_whole() });
             if index == 0 {
+                self.judge(&head, if last { text.clone() } else { Bytes::new() }).await?;
                 if last && text.trim_ascii().is_empty() && !says_lines(&head.headers) {
-                    return Err(status::empty());
+                    return Err(status::empty().into());
                 }
                 status::check_begin(&text)?;
+                status::check_first_line(&text)?;
+            }
+            if last {
+                status::check_last_line(&text)?;
             }
             let mut scanned = self.look.at(self.env, text.clone(), so_far.highest.value.take()).await?;
             self.check_cursor(&scanned)?;
@@ -288,6 +341,23 @@ impl<'a> Fetcher<'a> {
             index += 1;
             deadline = self.env.monotonic().saturating_add(limits.total);
         }
+    }
+
+    /// What the rules say of `body`, if one asks for it: beside the I/O, if it is large.
+    async fn judge(&self, head: &Head, body: Bytes) -> Result<(), Fault> {
+        if !head.asks_for_body {
+            return Ok(());
+        }
+        let (rules, now) = (Arc::clone(&self.rest.rules), self.env.now());
+        let (status, headers, looked_at) = (head.status, head.headers.clone(), body.clone());
+        let judge = move || status::judge(&rules, &Told::new(status, &headers, &looked_at), now);
+        let verdict = if body.len() >= LARGE { self.env.blocking("look at page", judge).await? } else { judge() };
+        if let Some((verdict, demanded)) = verdict {
+            let excerpt = status::excerpt(&head.signature, &body, true);
+            return Err(status::fault(verdict, demanded, head.status, &head.name, excerpt));
+        }
+        status::check_type(&head.headers)?;
+        Ok(())
     }
 
     /// The page of `body`; it takes the spans.
@@ -323,6 +393,18 @@ impl<'a> Fetcher<'a> {
                 .with_hint("leave out .ordered(): the bound then moves with complete reads only"));
         }
         Ok(())
+    }
+}
+
+/// Does `work`, but ends at once if the pipeline stops.
+async fn unless_stopped<T, E: From<Error>>(
+    out: &mut Emitter<Page, RestPosition>,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    tokio::select! {
+        biased;
+        () = out.cancelled() => Err(Error::cancelled("read page").into()),
+        done = work => done,
     }
 }
 
@@ -379,4 +461,6 @@ fn kept(headers: &HeaderMap) -> Vec<(String, String)> {
     names.into_iter().filter_map(header).collect()
 }
 
+/// Parsing this many bytes takes longer than handing them over to another core.
+const LARGE: usize = 256 << 10;
 const FIRST_ESTIMATE: u64 = 256 << 10;

@@ -1,6 +1,6 @@
 //! One listing: from page to page, until something shows the end.
 
-use super::fetch::{Fetched, Fetcher, Outcome};
+use super::fetch::{Fetched, Fetcher, Head, Outcome};
 use super::incremental::CursorValue;
 use super::loop_guard::LoopGuard;
 use super::pagination::{Answer, At, Step, differs};
@@ -20,6 +20,8 @@ pub(super) struct Listing<'a> {
     /// The read goes on where an earlier one stopped, and has not brought a page yet.
     resumed: bool,
     guard: LoopGuard,
+    /// How often the API has forgotten a page of this read.
+    resets: u32,
     pages: u64,
     records: u64,
     /// Records whose cursor value is later than the read; of the type of the bound; of another one.
@@ -38,6 +40,7 @@ impl<'a> Listing<'a> {
             reading: Reading::default(),
             resumed: kept.is_some(),
             guard: LoopGuard::new(None, 0),
+            resets: 0,
             pages: 0,
             records: 0,
             future: 0,
@@ -79,7 +82,18 @@ impl<'a> Listing<'a> {
                     self.begin_again(&error)?;
                     continue;
                 }
-                Ok(Outcome::Refused(error)) | Err(error) => error,
+                Ok(Outcome::PageExpired(error)) if self.reading.at != At::First && self.resets < MOST_RESETS => {
+                    self.resets += 1;
+                    self.begin_again(&error)?;
+                    continue;
+                }
+                Ok(Outcome::Ignored(why)) => {
+                    // The bound stays: what turns up here later is not passed over.
+                    self.advance(Stand::Start).await?;
+                    return Ok(StopReason::Ignored(why));
+                }
+                Ok(Outcome::Refused(error) | Outcome::PageExpired(error) | Outcome::CursorTooOld(error))
+                | Err(error) => error,
             };
             // Some APIs say with status 200 that they have forgotten a page.
             if !(self.resumed && error.kind() == ErrorKind::Data && error.status() == Status::Permanent) {
@@ -94,6 +108,7 @@ impl<'a> Listing<'a> {
     /// Emits a page and moves on; gives the reason if the read ends with it.
     async fn take(&mut self, fetched: Fetched, request: &Request) -> Result<Option<StopReason>> {
         let Fetched { page, scanned, records, head } = fetched;
+        self.check_graphql(&scanned.values, &head)?;
         if let Some(content) = scanned.content {
             if !self.guard.page(content) && !self.scope.rest.repeated_pages {
                 // The parts of a response need an end; a whole page that came before needs not come again.
@@ -107,9 +122,10 @@ impl<'a> Listing<'a> {
             }
         }
         let answer = Answer {
-            paths: &self.scope.rest.values,
+            places: &self.scope.rest.places,
             values: &scanned.values,
-            body: &page.body,
+            body: page.part.is_none().then_some(page.body.as_ref()),
+            last: scanned.last.as_deref(),
             headers: &head.headers,
             is_first: self.reading.at == At::First,
             records,
@@ -120,7 +136,7 @@ impl<'a> Listing<'a> {
             Err(error) if error.kind() == ErrorKind::Incomplete => return self.contradicted(page, error).await,
             Err(error) => return Err(error),
         };
-        let total_slot = self.scope.rest.values.len().saturating_sub(1);
+        let total_slot = self.scope.rest.places.len().saturating_sub(1);
         let total = self.scope.rest.has_total.then(|| answer.count(total_slot)).transpose()?;
 
         self.reading.pages += 1;
@@ -141,7 +157,7 @@ impl<'a> Listing<'a> {
                     }
                     at => at,
                 };
-                if matches!(&at, At::Token(text) | At::Link(text) if head.signature.is_in(text)) {
+                if at.texts().iter().any(|text| head.signature.is_in(text)) {
                     let what = "what leads to the next page holds a secret of the request, and would be kept with it";
                     return Err(Error::data("read page", what));
                 }
@@ -190,6 +206,24 @@ impl<'a> Listing<'a> {
             Step::Limit(limit) => {
                 self.emit(page, Stand::Start).await?;
                 Ok(Some(StopReason::LimitReached(limit)))
+            }
+        }
+    }
+
+    /// A GraphQL server tells failures with status 200.
+    fn check_graphql(&self, values: &[Option<String>], head: &Head) -> Result<()> {
+        if !self.scope.rest.is_graphql() {
+            return Ok(());
+        }
+        match values.last().and_then(Option::as_deref) {
+            None | Some("null" | "[]") => Ok(()),
+            Some(errors) => {
+                let begin: String = errors.chars().take(500).collect();
+                let error = Error::data("read page", "the GraphQL server answers with errors");
+                Err(match head.signature.redacted(&begin) {
+                    Some(text) => error.with("errors", text),
+                    None => error,
+                })
             }
         }
     }
@@ -289,5 +323,7 @@ fn later(one: Option<CursorValue>, other: Option<CursorValue>) -> Result<Option<
 
 /// Pages without records, one after the other, that may still lead to some.
 const MOST_EMPTY_PAGES: u64 = 1_000;
+/// Times that a listing begins again because the API has forgotten a page.
+const MOST_RESETS: u32 = 3;
 /// Cursor values that are not a few bad ones any more.
 const ENOUGH_TO_TELL: u64 = 100;

@@ -87,7 +87,8 @@ impl<'a> Answered<'a> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// Whether the API refuses the credentials: status 401, or what a rule of the source takes for that.
+    /// Whether the API refuses the credentials: status 401, or what a rule of the source takes for that. Its headers are not known
+    /// then any more.
     pub fn is_refused(&self) -> bool {
         self.refused
     }

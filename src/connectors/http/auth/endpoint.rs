@@ -1,11 +1,11 @@
 use crate::connectors::http::client::in_time;
 use crate::connectors::http::egress::Egress;
 use crate::connectors::http::origin::Access;
-use crate::connectors::http::retry_after;
+use crate::connectors::http::rules::{Rules, Told};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result, Status};
 use crate::retry::{Next, Policy, RetryTokens, Trial, WaitBudget};
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 use secrecy::{ExposeSecret, SecretString};
 use std::fmt;
@@ -51,8 +51,8 @@ impl Endpoints {
                         .with("status", answer.status);
                     match answer.status {
                         429 => {
-                            let demanded = answer.header(RETRY_AFTER.as_str());
-                            let demanded = demanded.and_then(|v| retry_after::parse(v, self.env.now()));
+                            let told = Told::new(answer.status, &answer.headers, &answer.body);
+                            let demanded = Rules::compile(&[], &[])?.wait(&told, self.env.now());
                             (error, trial.rate_limited(&self.env, &mut waits, demanded))
                         }
                         408 | 500..=599 => (error, trial.fault(&self.env, &self.tokens)),

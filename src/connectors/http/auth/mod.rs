@@ -41,8 +41,9 @@ use std::sync::Arc;
 ///
 /// # Requires
 /// 1. `sign` is called for each attempt to a configured origin that takes credentials, and for no other.
-/// 2. `answered` is called once for each response to a signed request, before its body is read, and perhaps late: other requests
-///    may have been signed and answered meanwhile.
+/// 2. `answered` is called for each response to a signed request, before its body is read; and once more, with
+///    [`Answered::is_refused`], if its status or a rule of the source says that the credentials are refused. Other requests may
+///    have been signed and answered meanwhile.
 /// 3. Whatever leaves the machine goes through [`AuthContext::endpoints`].
 ///
 /// # Errors

@@ -9,7 +9,7 @@ use std::time::Duration;
 use url::form_urlencoded;
 
 /// The credentials of one attempt, and the secrets in them, which are then kept out of everything that is shown or kept.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Signature {
     headers: Vec<(HeaderName, HeaderValue)>,
     query: Vec<(String, SecretString)>,
