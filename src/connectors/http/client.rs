@@ -153,7 +153,11 @@ impl Client {
         signature.put_on(outgoing.headers_mut())?;
         *outgoing.body_mut() = kind.map(|_| body.clone().into());
 
-        let span = tracing::debug_span!("request", %method, path = url.path(), status = tracing::field::Empty);
+        if request.is_hidden() {
+            hide_all(&mut signature, &url);
+        }
+        let path = if request.is_hidden() { "a link" } else { url.path() };
+        let span = tracing::debug_span!("request", %method, path, status = tracing::field::Empty);
         let ticket = self.pace.turn(env, request, &url, waits).await?;
         let sent_at = env.monotonic();
         let sent = self.egress.send(env, access, outgoing).instrument(span.clone()).await;
@@ -162,7 +166,7 @@ impl Client {
                 permit.overloaded(env);
             }
             waits.tally.request("none");
-            e.with("request", format!("{method} {}", url.path()))
+            e.with("request", request.name_at(&url))
         })?;
         let status = response.status();
         span.record("status", status.as_u16());
@@ -216,6 +220,13 @@ fn representation(headers: &HeaderMap) -> HeaderMap {
     };
     headers.iter().filter(|(name, _)| asks(name.as_str())).map(|(n, v)| (n.clone(), v.clone())).collect()
 }
+/// Keeps what may be a secret in `url` out of everything that is shown.
+fn hide_all(signature: &mut Signature, url: &Url) {
+    let values = url.query_pairs().map(|(_, value)| value.into_owned()).filter(|value| value.len() >= 8);
+    let segments = url.path_segments().into_iter().flatten().filter(|segment| segment.len() >= 20).map(str::to_owned);
+    values.chain(segments).for_each(|secret| signature.hide(&secret.into()));
+}
+
 /// Waits for `work`, but not longer than `limit`.
 pub(super) async fn in_time<T>(
     env: &Env,

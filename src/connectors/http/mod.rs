@@ -28,6 +28,7 @@ mod body;
 mod client;
 mod config;
 mod egress;
+mod export;
 mod fetch;
 mod incremental;
 mod limits;
@@ -50,6 +51,7 @@ pub use auth::{
 };
 pub use config::RestBuilder;
 pub use egress::{Proxy, Tls};
+pub use export::Export;
 pub use incremental::{Since, Unit, Without};
 pub use limits::Limits;
 pub use pagination::{
