@@ -27,6 +27,7 @@ mod auth;
 mod body;
 mod client;
 mod config;
+mod export;
 mod fetch;
 mod incremental;
 mod limits;
@@ -46,6 +47,7 @@ mod template;
 
 pub use auth::{ApiKey, Auth, Basic, Bearer, Secret, Signature};
 pub use config::RestBuilder;
+pub use export::Export;
 pub use incremental::{Since, Unit, Without};
 pub use limits::Limits;
 pub use pagination::{
