@@ -214,9 +214,7 @@ impl fmt::Debug for Client {
 /// The headers that ask for a representation: all that goes to an origin that takes no credentials. Any other may hold some.
 fn representation(headers: &HeaderMap) -> HeaderMap {
     let asks = |name: &str| {
-        name.starts_with("accept")
-            || name.starts_with("if-")
-            || matches!(name, "range" | "content-type" | "user-agent")
+        name.starts_with("accept") || name.starts_with("if-") || matches!(name, "range" | "content-type" | "user-agent")
     };
     headers.iter().filter(|(name, _)| asks(name.as_str())).map(|(n, v)| (n.clone(), v.clone())).collect()
 }

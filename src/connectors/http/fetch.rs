@@ -1,7 +1,7 @@
 //! One request until it has brought a whole response, or cannot.
 
-use super::body::{Body, end_is_known, too_large};
 use super::auth::{Reaction, Signature};
+use super::body::{Body, end_is_known, too_large};
 use super::client::{MOST_OTHERS, Reply, in_time};
 use super::incremental::{CursorValue, Known};
 use super::pace::{Tally, Waits};

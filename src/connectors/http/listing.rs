@@ -122,7 +122,8 @@ impl<'a> Listing<'a> {
         if error.status() == Status::Permanent && error.kind() != ErrorKind::Cancelled {
             self.leave_job(true).await;
         }
-        let error = error.with("api", self.scope.rest.client.origins().own()).with("partition", &self.scope.partition.id);
+        let error =
+            error.with("api", self.scope.rest.client.origins().own()).with("partition", &self.scope.partition.id);
         error.with("pages_before", self.reading.pages)
     }
 

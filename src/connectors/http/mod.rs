@@ -47,7 +47,8 @@ mod status;
 mod template;
 
 pub use auth::{
-    Answered, ApiKey, Auth, AuthContext, Basic, Bearer, Endpoints, Exchange, Exchanged, Reaction, Secret, SecretProvider, Signature,
+    Answered, ApiKey, Auth, AuthContext, Basic, Bearer, Endpoints, Exchange, Exchanged, Reaction, Secret,
+    SecretProvider, Signature,
 };
 pub use config::RestBuilder;
 pub use egress::{Proxy, Tls};

@@ -182,7 +182,9 @@ mod tests {
         assert_eq!(access("https://h:443/x").ok(), Some(Access::Credentials));
         assert_eq!(access("https://files/x?y").ok(), Some(Access::Named));
         assert_eq!(access("https://eu:444/x").ok(), Some(Access::Credentials));
-        for refused in ["http://files/x", "https://files:8443/x", "https://u@files/x", "https://eu/x", "https://other/x"] {
+        for refused in
+            ["http://files/x", "https://files:8443/x", "https://u@files/x", "https://eu/x", "https://other/x"]
+        {
             assert!(access(refused).is_err(), "{refused}");
         }
         let origins = Origins::new(own, &allowed, true).expect("origins");
@@ -194,7 +196,8 @@ mod tests {
     #[test]
     fn a_link_is_kept_so_that_it_leads_to_the_same_place() {
         let own = Url::parse("https://h/r").expect("a URL");
-        let origins = Origins::new(own.clone(), &[("https://files".to_owned(), Access::Named)], false).expect("origins");
+        let origins =
+            Origins::new(own.clone(), &[("https://files".to_owned(), Access::Named)], false).expect("origins");
         for (link, kept) in [
             ("/a?b=c", "/a?b=c"),
             ("https://h:443/a", "/a"),

@@ -55,7 +55,12 @@ impl Auth for ApiKey {
         }
     }
 
-    async fn answered(&self, _cx: &AuthContext<'_>, _signature: &Signature, _answer: &Answered<'_>) -> Result<Reaction> {
+    async fn answered(
+        &self,
+        _cx: &AuthContext<'_>,
+        _signature: &Signature,
+        _answer: &Answered<'_>,
+    ) -> Result<Reaction> {
         Ok(Reaction::Keep)
     }
 }

@@ -33,7 +33,12 @@ impl Auth for Basic {
         signature.header("authorization", &format!("Basic {encoded}").into())
     }
 
-    async fn answered(&self, _cx: &AuthContext<'_>, _signature: &Signature, _answer: &Answered<'_>) -> Result<Reaction> {
+    async fn answered(
+        &self,
+        _cx: &AuthContext<'_>,
+        _signature: &Signature,
+        _answer: &Answered<'_>,
+    ) -> Result<Reaction> {
         Ok(Reaction::Keep)
     }
 }

@@ -37,7 +37,12 @@ impl Auth for Bearer {
         signature.header("authorization", &format!("Bearer {}", token.expose_secret()).into())
     }
 
-    async fn answered(&self, _cx: &AuthContext<'_>, _signature: &Signature, _answer: &Answered<'_>) -> Result<Reaction> {
+    async fn answered(
+        &self,
+        _cx: &AuthContext<'_>,
+        _signature: &Signature,
+        _answer: &Answered<'_>,
+    ) -> Result<Reaction> {
         Ok(Reaction::Keep)
     }
 }

@@ -64,7 +64,10 @@ impl<'a> AuthContext<'a> {
 
 impl fmt::Debug for AuthContext<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AuthContext").field("method", self.method).field("path", &self.url.path()).finish_non_exhaustive()
+        f.debug_struct("AuthContext")
+            .field("method", self.method)
+            .field("path", &self.url.path())
+            .finish_non_exhaustive()
     }
 }
 

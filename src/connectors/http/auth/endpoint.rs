@@ -65,7 +65,10 @@ impl Endpoints {
             match next {
                 Next::Again { after } => self.env.sleep(after).await,
                 Next::GiveUp(what) => {
-                    return Err(error.with("attempts", trial.faults()).with("used_up", what).with_status(Status::Exhausted));
+                    return Err(error
+                        .with("attempts", trial.faults())
+                        .with("used_up", what)
+                        .with_status(Status::Exhausted));
                 }
                 _ => return Err(error.with_status(Status::Exhausted)),
             }
@@ -86,9 +89,8 @@ impl Endpoints {
                 .with("endpoint", exchange.name())
                 .with_hint("set its URL to where it redirects to"));
         }
-        let broken = || {
-            Error::unavailable("exchange credentials", "the answer broke off").with("endpoint", exchange.name())
-        };
+        let broken =
+            || Error::unavailable("exchange credentials", "the answer broke off").with("endpoint", exchange.name());
         let headers = response.headers().clone();
         let mut body = Vec::new();
         while let Some(piece) =
@@ -180,8 +182,8 @@ impl Exchange {
 
     fn request(&self) -> Result<reqwest::Request> {
         Self::check(&self.url)?;
-        let mut url = Url::parse(&self.url)
-            .map_err(|e| Error::config("exchange credentials", "not a URL").with_source(e))?;
+        let mut url =
+            Url::parse(&self.url).map_err(|e| Error::config("exchange credentials", "not a URL").with_source(e))?;
         url.set_fragment(None);
         let fields = self.fields.iter().map(|(name, value)| (name.as_str(), value.expose_secret()));
         let content = if self.method == Method::GET {

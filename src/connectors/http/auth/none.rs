@@ -16,7 +16,12 @@ impl Auth for NoAuth {
         Ok(())
     }
 
-    async fn answered(&self, _cx: &AuthContext<'_>, _signature: &Signature, _answer: &Answered<'_>) -> Result<Reaction> {
+    async fn answered(
+        &self,
+        _cx: &AuthContext<'_>,
+        _signature: &Signature,
+        _answer: &Answered<'_>,
+    ) -> Result<Reaction> {
         Ok(Reaction::Keep)
     }
 }

@@ -37,8 +37,8 @@ impl Proxy {
             return Err(wrong("the URL of the proxy carries a user or a password")
                 .with_hint("set them with Proxy::credentials(…)"));
         }
-        let proxy = reqwest::Proxy::all(url)
-            .map_err(|e| wrong("the proxy cannot be used").with_source(e.without_url()))?;
+        let proxy =
+            reqwest::Proxy::all(url).map_err(|e| wrong("the proxy cannot be used").with_source(e.without_url()))?;
         Ok(match &self.user {
             Some((user, password)) => proxy.basic_auth(user, password.read()?.expose_secret()),
             None => proxy,

@@ -48,7 +48,9 @@ impl Tls {
     /// `builder` with what to trust.
     pub(super) fn trusting(&self, builder: ClientBuilder) -> Result<ClientBuilder> {
         if self.only && self.authorities.is_empty() {
-            return Err(Error::config("build source", "TLS trusts no authority").with_hint("name one with Tls::trust(…)"));
+            return Err(
+                Error::config("build source", "TLS trusts no authority").with_hint("name one with Tls::trust(…)")
+            );
         }
         let mut certificates = Vec::new();
         for pem in &self.authorities {
