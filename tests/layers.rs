@@ -17,7 +17,7 @@ const ROOMS: &[(&str, &[&[&str]])] = &[
     ("json", &[&["error", "model"]]),
     ("observe", &[BASE]),
     ("store", &[BASE, &["observe"]]),
-    ("retry", &[BASE, &["observe"]]),
+    ("retry", &[BASE, &["observe", "store"]]),
     ("source", &[BASE, &["observe"]]),
     ("stage", &[BASE, &["observe", "source"]]),
     ("sink", &[BASE, &["observe", "source", "store"]]),

@@ -4,7 +4,7 @@ use crate::env::{Env, panicked};
 use crate::error::{Error, Result};
 use crate::model::{Item, Page, Partition, PositionValue, Reject, ShardKey, StopReason};
 use crate::sink::{CommitOutcome, CommitRequest, EpochContext, Mark, Promise, Sink, StagedOutput, Writer};
-use crate::source::{ComponentConfig, Emission, Emitter, Gate, Source};
+use crate::source::{ComponentConfig, Emission, Emitter, Gate, Source, Traffic};
 use crate::stage::{Output, Stage, StageState};
 use async_trait::async_trait;
 use serde_json::Value;
@@ -47,6 +47,7 @@ pub(super) struct ReadContext {
     pub capacity: u64,
     pub stop: watch::Receiver<bool>,
     pub gate: Gate,
+    pub traffic: Traffic,
 }
 
 /// What a read has given so far.
@@ -95,7 +96,8 @@ impl<S: Source> AnySource for TypedSource<S> {
         let reading = async {
             let mut emitter =
                 Emitter::new(partition.clone(), Arc::clone(&cx.budget), cx.capacity, queue, cx.stop.clone())
-                    .with_gate(cx.gate.clone());
+                    .with_gate(cx.gate.clone())
+                    .with_traffic(cx.traffic.clone());
             self.0.read(&cx.env, partition, from, &mut emitter).await
         }
         .instrument(tracing::debug_span!("read", partition = %partition.id));

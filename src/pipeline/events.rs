@@ -3,6 +3,7 @@
 use super::report::{LandedCounts, PartitionReport};
 use crate::error::ErrorKind;
 use crate::model::{EpochLedger, PartitionId, PipelineName, ShardKey, StopReason};
+use crate::source::{Traffic, TrafficCounts};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::broadcast;
@@ -114,6 +115,8 @@ pub struct Status {
     pub epochs: u64,
     /// Partitions whose read ended.
     pub ended: BTreeMap<PartitionId, PartitionReport>,
+    /// Requests, retries and waits of the reads so far.
+    pub traffic: TrafficCounts,
 }
 
 /// Sends events to everybody who listens.
@@ -122,6 +125,7 @@ pub(super) struct Events {
     pipeline: PipelineName,
     channel: broadcast::Sender<Event>,
     status: Arc<Mutex<Status>>,
+    traffic: Traffic,
 }
 
 impl Events {
@@ -130,6 +134,7 @@ impl Events {
             pipeline: pipeline.clone(),
             channel: broadcast::Sender::new(1_024),
             status: Arc::new(Mutex::new(Status::default())),
+            traffic: Traffic::default(),
         }
     }
 
@@ -142,7 +147,12 @@ impl Events {
     }
 
     pub(super) fn status(&self) -> Status {
-        self.lock().clone()
+        Status { traffic: self.traffic.counts(), ..self.lock().clone() }
+    }
+
+    /// Where the reads of the run count.
+    pub(super) fn traffic(&self) -> Traffic {
+        self.traffic.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Status> {

@@ -1,6 +1,7 @@
 use super::events::{Events, Status};
 use crate::landing::PartitionEnd;
 use crate::model::{EpochLedger, PartitionId, PipelineName, StopReason, Timestamp};
+use crate::source::TrafficCounts;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -72,12 +73,15 @@ pub struct RunReport {
     pub ledger: EpochLedger,
     /// The partitions that were read.
     pub partitions: Vec<PartitionReport>,
+    /// Requests, retries and waits of the source in this run.
+    #[serde(default)]
+    pub traffic: TrafficCounts,
 }
 
 impl RunReport {
     /// What `events` know of the run of a pipeline whose sink makes `promise`, from `started_at` until `now`.
     pub(super) fn of(events: &Events, promise: &str, started_at: Timestamp, now: Timestamp, stopped: bool) -> Self {
-        let Status { landed, committed, epochs, ended } = events.status();
+        let Status { landed, committed, epochs, ended, traffic } = events.status();
         Self {
             pipeline: events.pipeline().clone(),
             promise: promise.to_owned(),
@@ -88,6 +92,7 @@ impl RunReport {
             epochs,
             ledger: committed,
             partitions: ended.into_values().collect(),
+            traffic,
         }
     }
 
@@ -119,6 +124,9 @@ impl fmt::Display for RunReport {
                 size(*bytes),
                 size(*stored_bytes)
             )?;
+        }
+        if self.traffic.requests > 0 {
+            writeln!(f, "source   {}", self.traffic)?;
         }
         writeln!(f)?;
         writeln!(

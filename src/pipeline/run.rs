@@ -250,6 +250,7 @@ impl Run {
                 capacity,
                 stop: self.stop.clone(),
                 gate: Gate::default(),
+                traffic: self.events.traffic(),
             };
             let shard = Shard {
                 key: ShardKey { pipeline: pipeline.name.clone(), shard: number },

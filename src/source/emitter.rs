@@ -1,3 +1,4 @@
+use super::traffic::Traffic;
 use crate::error::{Error, Result};
 use crate::model::{Item, Partition, Position, PositionValue};
 use std::fmt::{self, Debug};
@@ -75,6 +76,7 @@ pub struct Emitter<I, P> {
     held: Reservation,
     gate: Gate,
     passed: Option<Pass>,
+    traffic: Traffic,
     position: PhantomData<fn(P)>,
 }
 
@@ -97,6 +99,7 @@ impl<I: Item, P: Position> Emitter<I, P> {
             held,
             gate: Gate::default(),
             passed: None,
+            traffic: Traffic::default(),
             position: PhantomData,
         }
     }
@@ -108,6 +111,18 @@ impl<I: Item, P: Position> Emitter<I, P> {
         self
     }
 
+    /// Counts into `traffic`, with the other reads of the run.
+    #[must_use]
+    pub fn with_traffic(mut self, traffic: Traffic) -> Self {
+        self.traffic = traffic;
+        self
+    }
+
+    /// Where the source counts its requests, retries and waits: the report of the run shows them.
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
     /// Another emitter for the same read, with memory of its own: for a read that does several things at the same time.
     ///
     /// Positions are taken in the order in which they are emitted, whoever emits them: each must cover what all of them have
@@ -115,7 +130,9 @@ impl<I: Item, P: Position> Emitter<I, P> {
     #[must_use]
     pub fn fork(&self) -> Self {
         let (budget, queue) = (Arc::clone(&self.budget), self.queue.clone());
-        Self::new(self.partition.clone(), budget, self.capacity, queue, self.stop.clone()).with_gate(self.gate.clone())
+        Self::new(self.partition.clone(), budget, self.capacity, queue, self.stop.clone())
+            .with_gate(self.gate.clone())
+            .with_traffic(self.traffic.clone())
     }
 
     /// Holds memory for the next item before it is read from the socket; waits while the pipeline is full.

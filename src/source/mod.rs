@@ -15,9 +15,11 @@
 
 mod emitter;
 mod iter;
+mod traffic;
 
 pub use emitter::{Emission, Emitter, Gate, Reservation};
 pub use iter::{IterSource, RowsRead};
+pub use traffic::{Retry, Traffic, TrafficCounts};
 
 use crate::env::Env;
 use crate::error::Result;

@@ -3,6 +3,7 @@ use super::body;
 use super::client::Client;
 use super::incremental::Since;
 use super::limits::Limits;
+use super::pace::Pace;
 use super::pagination::{Paginate, Single};
 use super::request::Content;
 use super::rest::Rest;
@@ -10,8 +11,9 @@ use super::template::{Template, path_segment};
 use crate::error::{Error, Result};
 use crate::json::{RecordsPath, ValuePath};
 use crate::model::Partition;
-use crate::retry::Policy;
-use crate::source::{ComponentConfig, IntoSource};
+use crate::retry::rate::RateBudget;
+use crate::retry::{AdaptiveLimit, Policy, Priority};
+use crate::source::{ComponentConfig, IntoSource, Traffic};
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,6 +38,7 @@ pub struct RestBuilder {
     partitions: Vec<(String, BTreeMap<String, String>)>,
     limits: Limits,
     retry: Policy,
+    pace: Pace,
     max_pages: Option<u64>,
     max_records: Option<u64>,
     repeated_pages: bool,
@@ -58,6 +61,7 @@ impl RestBuilder {
             partitions: Vec::new(),
             limits: Limits::default(),
             retry: Policy::default(),
+            pace: Pace::default(),
             max_pages: None,
             max_records: None,
             repeated_pages: false,
@@ -147,6 +151,27 @@ impl RestBuilder {
         self
     }
 
+    /// Takes each call from `budget`: it waits before the API refuses it, retries and redirects included. Clones are the same
+    /// budget, for several sources and pipelines. A turn that is longer in coming than [`Policy::wait`] is not waited for: the
+    /// read is put off.
+    pub fn budget(mut self, budget: &RateBudget) -> Self {
+        self.pace.budget = Some(budget.clone());
+        self
+    }
+
+    /// Sets how many calls may run at the same time: a [`Concurrency`](crate::retry::Concurrency), or an
+    /// [`AdaptiveLimit`] that other sources of the same host share. By default it is found out, between 1 and 64.
+    pub fn concurrency(mut self, limit: impl Into<AdaptiveLimit>) -> Self {
+        self.pace.limit = limit.into();
+        self
+    }
+
+    /// Sets what goes first where several sources share a budget or a limit. [`Priority::Incremental`] by default.
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.pace.priority = priority;
+        self
+    }
+
     /// Ends each read after this many pages; the next one goes on from there.
     pub fn max_pages(mut self, pages: u64) -> Self {
         self.max_pages = Some(pages);
@@ -194,11 +219,12 @@ impl RestBuilder {
         let query: Vec<_> = self.query.iter().map(|(name, value)| (name.clone(), Template::parse(value))).collect();
         self.check_partitions(&template, &query)?;
         let headers = self.request_headers()?;
-        let client = Client::new(parsed, Arc::clone(&self.auth), self.limits)?;
+        let client = Client::new(parsed, Arc::clone(&self.auth), self.limits, self.pace.clone())?;
         Ok(Rest {
             config: self.recorded(),
             partitions: self.listed()?,
             client,
+            traffic: Traffic::default(),
             url: template,
             query,
             headers,

@@ -3,19 +3,19 @@
 use super::body::{Body, end_is_known, too_large};
 use super::client::{Reply, in_time};
 use super::incremental::{CursorValue, Known};
+use super::pace::{Tally, Waits};
 use super::position::RestPosition;
 use super::read::Scope;
 use super::request::Request;
 use super::rest::Rest;
 use super::scanned::{Look, Scanned};
-use super::stats::Retry;
 use super::status::{self, Fault};
 use crate::env::Env;
 use crate::error::{Error, Result, Status};
 use crate::json::LineSplitter;
 use crate::model::{Page, Part, Partition, Timestamp};
 use crate::retry::{Next, Trial, WaitBudget};
-use crate::source::Emitter;
+use crate::source::{Emitter, Retry};
 use bytes::Bytes;
 use reqwest::Url;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
@@ -59,7 +59,7 @@ pub(super) struct Fetcher<'a> {
     partition: &'a Partition,
     pub(super) out: Emitter<Page, RestPosition>,
     pub(super) look: Look,
-    waits: WaitBudget,
+    waits: Waits,
     /// Bytes that the next page will probably take.
     estimate: u64,
 }
@@ -74,7 +74,8 @@ impl<'a> Fetcher<'a> {
             known: Known::default(),
             seed: 0,
         };
-        let waits = WaitBudget::new(rest.retry.wait);
+        let tally = Tally { source: rest.traffic.clone(), run: out.traffic().clone() };
+        let waits = Waits { budget: WaitBudget::new(rest.retry.wait), tally };
         Self { rest, env, partition, out: out.fork(), look, waits, estimate: FIRST_ESTIMATE }
     }
 
@@ -90,7 +91,7 @@ impl<'a> Fetcher<'a> {
         loop {
             let hold = client.must_wait(self.env);
             if !hold.is_zero() {
-                if !self.waits.take(hold) {
+                if !self.waits.budget.take(hold) {
                     return Ok(Outcome::PutOff { until: Some(self.env.now().saturating_add(hold)) });
                 }
                 self.pause(hold).await?;
@@ -101,6 +102,9 @@ impl<'a> Fetcher<'a> {
                     return Ok(Outcome::Whole(Box::new(fetched)));
                 }
                 Err(Fault::Refused(error)) => return Ok(Outcome::Refused(error)),
+                Err(Fault::PutOff { wait }) => {
+                    return Ok(Outcome::PutOff { until: Some(self.env.now().saturating_add(wait)) });
+                }
                 Err(Fault::Failed(error)) if !error.is_transient() => return Err(error),
                 Err(Fault::Failed(error)) if !self.rest.idempotent => {
                     return Err(error
@@ -115,14 +119,14 @@ impl<'a> Fetcher<'a> {
                             .with_status(Status::Exhausted));
                     }
                     next => {
-                        client.stats.count_retry(Retry::Fault);
+                        self.waits.tally.retry(Retry::Fault);
                         tracing::debug!(%error, "trying again");
                         next
                     }
                 },
                 Err(Fault::RateLimited { demanded, error }) => {
-                    let next = trial.rate_limited(self.env, &mut self.waits, demanded);
-                    client.stats.count_throttled();
+                    let next = trial.rate_limited(self.env, &mut self.waits.budget, demanded);
+                    self.waits.tally.throttled();
                     tracing::debug!(%error, ?next, "rate limited");
                     if let (Next::Again { after }, Some(_)) = (next, demanded) {
                         client.hold_all(self.env, after);
@@ -131,7 +135,7 @@ impl<'a> Fetcher<'a> {
                         let until = demanded.map(|wait| self.env.now().saturating_add(wait));
                         return Ok(Outcome::PutOff { until });
                     }
-                    client.stats.count_retry(Retry::RateLimited);
+                    self.waits.tally.retry(Retry::RateLimited);
                     next
                 }
             };
@@ -146,35 +150,33 @@ impl<'a> Fetcher<'a> {
         if wait.is_zero() {
             return Ok(());
         }
-        let began = self.env.monotonic();
         let env = self.env;
-        let sleep = async {
+        let timed = self.waits.timed(env);
+        self.unless_stopped(async move {
             env.sleep(wait).await;
+            drop(timed);
             Ok(())
-        };
-        let slept = self.unless_stopped(sleep).await;
-        self.rest.client.stats.count_wait(self.env.monotonic().saturating_sub(began));
-        slept
+        })
+        .await
     }
 
     /// Does `work`, but ends at once if the pipeline stops.
     async fn unless_stopped<T, E: From<Error>>(&mut self, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-        tokio::select! {
-            biased;
-            () = self.out.cancelled() => Err(Error::cancelled("read page").into()),
-            done = work => done,
-        }
+        unless_stopped(&mut self.out, work).await
     }
 
     async fn attempt(&mut self, request: &Request, before: Option<&CursorValue>) -> Result<Fetched, Fault> {
-        self.out.reserve(self.estimate).await?;
         let (rest, env) = (self.rest, self.env);
-        let deadline = env.monotonic().saturating_add(rest.limits.total);
+        // Before the memory: who has a call under way may wait for what others hold of it. It is held until the body is read.
+        let permit = self.unless_stopped(async { Ok::<_, Error>(rest.client.pace.permit(env).await) }).await?;
+        self.out.reserve(self.estimate).await?;
+        let waits = &self.waits;
         let answer = async {
-            let reply = rest.client.send(env, request).await?;
+            let reply = rest.client.send(env, request, &permit, waits).await?;
             status::check(env, &request.name(), reply, &rest.limits).await
         };
-        let Reply { response, url, signature } = self.unless_stopped(answer).await?;
+        let Reply { response, url, signature, sent_at } = unless_stopped(&mut self.out, answer).await?;
+        let deadline = sent_at.saturating_add(rest.limits.total);
         let headers = response.headers().clone();
         status::check_type(&headers)?;
         let head = Head {
@@ -271,6 +273,10 @@ impl<'a> Fetcher<'a> {
                     return Err(status::empty());
                 }
                 status::check_begin(&text)?;
+                status::check_first_line(&text)?;
+            }
+            if last {
+                status::check_last_line(&text)?;
             }
             let mut scanned = self.look.at(self.env, text.clone(), so_far.highest.value.take()).await?;
             self.check_cursor(&scanned)?;
@@ -323,6 +329,18 @@ impl<'a> Fetcher<'a> {
                 .with_hint("leave out .ordered(): the bound then moves with complete reads only"));
         }
         Ok(())
+    }
+}
+
+/// Does `work`, but ends at once if the pipeline stops.
+async fn unless_stopped<T, E: From<Error>>(
+    out: &mut Emitter<Page, RestPosition>,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    tokio::select! {
+        biased;
+        () = out.cancelled() => Err(Error::cancelled("read page").into()),
+        done = work => done,
     }
 }
 

@@ -33,6 +33,7 @@ mod limits;
 mod listing;
 mod loop_guard;
 mod origin;
+mod pace;
 mod pagination;
 mod position;
 mod read;
@@ -40,7 +41,6 @@ mod request;
 mod rest;
 mod retry_after;
 mod scanned;
-mod stats;
 mod status;
 mod template;
 
@@ -54,7 +54,6 @@ pub use request::Request;
 pub use rest::Rest;
 /// The type of secrets in memory, for credentials of your own.
 pub use secrecy::SecretString;
-pub use stats::Stats;
 
 #[cfg(test)]
 mod tests;

@@ -6,14 +6,13 @@ use super::pagination::Paginate;
 use super::position::RestPosition;
 use super::read::read;
 use super::request::{Content, Request};
-use super::stats::Stats;
 use super::template::{Template, path_segment};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::json::{RecordsPath, ValuePath};
 use crate::model::{Page, Partition, StopReason};
 use crate::retry::Policy;
-use crate::source::{ComponentConfig, Emitter, Source};
+use crate::source::{ComponentConfig, Emitter, Source, Traffic};
 use async_trait::async_trait;
 use reqwest::header::HeaderMap;
 use reqwest::{Method, Url};
@@ -39,6 +38,7 @@ pub struct Rest {
     pub(super) config: ComponentConfig,
     pub(super) partitions: Vec<Partition>,
     pub(super) client: Client,
+    pub(super) traffic: Traffic,
     pub(super) method: Method,
     pub(super) url: Template,
     pub(super) query: Vec<(String, Template)>,
@@ -77,8 +77,8 @@ impl Rest {
     }
 
     /// What this source has done so far; keep it before the source goes into a pipeline.
-    pub fn stats(&self) -> Stats {
-        self.client.stats.clone()
+    pub fn stats(&self) -> Traffic {
+        self.traffic.clone()
     }
 
     /// The first request of a read of `partition`, without bounds.

@@ -9,12 +9,15 @@ pub(super) fn parse(value: &str, now: Timestamp) -> Option<Duration> {
     let wait = match value.parse::<f64>() {
         Ok(seconds) if seconds < 0.0 || seconds.is_nan() => return None,
         Ok(seconds) => Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST),
-        Err(_) => {
-            let date = jiff::fmt::rfc2822::DateTimeParser::new().relaxed_weekday(true).parse_timestamp(value).ok()?;
-            Timestamp::from_micros(date.as_microsecond()).saturating_since(now)
-        }
+        Err(_) => date(value)?.saturating_since(now),
     };
     Some(wait.min(LONGEST))
+}
+
+/// A date as HTTP writes it (RFC 9110, 5.6.7).
+pub(super) fn date(value: &str) -> Option<Timestamp> {
+    let date = jiff::fmt::rfc2822::DateTimeParser::new().relaxed_weekday(true).parse_timestamp(value.trim()).ok()?;
+    Some(Timestamp::from_micros(date.as_microsecond()))
 }
 
 const LONGEST: Duration = Duration::from_secs(24 * 3_600);

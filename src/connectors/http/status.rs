@@ -6,7 +6,8 @@ use super::limits::Limits;
 use super::retry_after;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Status};
-use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
+use serde::de::IgnoredAny;
 use std::time::Duration;
 
 /// Why an attempt did not bring a page.
@@ -18,6 +19,8 @@ pub(super) enum Fault {
     RateLimited { demanded: Option<Duration>, error: Error },
     /// The API refuses this very request.
     Refused(Error),
+    /// The budget has room after this time only, and that is longer than the read would wait.
+    PutOff { wait: Duration },
 }
 
 impl From<Error> for Fault {
@@ -86,13 +89,35 @@ pub(super) fn check_begin(body: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
+/// Lines whose first one is no text are no lines.
+pub(super) fn check_first_line(lines: &[u8]) -> Result<(), Error> {
+    let first = lines.split(|b| *b == b'\n').next().unwrap_or_default();
+    match std::str::from_utf8(first) {
+        Ok(_) => Ok(()),
+        Err(e) => Err(Error::data("read page", "the response is not UTF-8").with("at", e.valid_up_to())),
+    }
+}
+
+/// A last line that breaks off in the middle of its record: the rest of the response is missing, whatever its length says.
+pub(super) fn check_last_line(lines: &[u8]) -> Result<(), Error> {
+    let last = lines.rsplit(|b| *b == b'\n').next().unwrap_or_default().trim_ascii();
+    match serde_json::from_slice::<IgnoredAny>(last) {
+        Err(e) if e.is_eof() && !last.is_empty() => {
+            Err(Error::data("read page", "the last line breaks off").with_status(Status::Transient))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Nothing came where a page should be: that says nothing about records.
 pub(super) fn empty() -> Error {
     Error::data("read page", "the response has no body").with_status(Status::Transient)
 }
 
+/// The wait that the API asks for. A date is one by its own clock, where it tells the time.
 fn demanded(env: &Env, headers: &HeaderMap) -> Option<Duration> {
-    retry_after::parse(headers.get(RETRY_AFTER)?.to_str().ok()?, env.now())
+    let theirs = headers.get(DATE).and_then(|date| retry_after::date(date.to_str().ok()?));
+    retry_after::parse(headers.get(RETRY_AFTER)?.to_str().ok()?, theirs.unwrap_or_else(|| env.now()))
 }
 
 /// The beginning of the body, without secrets and control characters. Reading it also lets the connection be used again.

@@ -4,6 +4,7 @@ mod bodies;
 mod incremental;
 mod lines;
 mod observed;
+mod pace;
 mod pagination;
 mod retries;
 mod secrets;
@@ -118,8 +119,11 @@ async fn read(rest: &Rest, from: Option<RestPosition>) -> Brought {
 }
 
 async fn read_partition(rest: &Rest, partition: &Partition, from: Option<RestPosition>) -> Brought {
-    let clock = Arc::new(FastClock::default());
-    let env = Env::deterministic(Arc::clone(&clock) as _, Arc::new(Dice::default()));
+    read_at(&Arc::new(FastClock::default()), rest, partition, from).await
+}
+
+async fn read_at(clock: &Arc<FastClock>, rest: &Rest, partition: &Partition, from: Option<RestPosition>) -> Brought {
+    let env = Env::deterministic(Arc::clone(clock) as _, Arc::new(Dice::default()));
     let (queue, mut emissions) = mpsc::channel(10_000);
     let (_stop, stopped) = watch::channel(false);
     let mut out = Emitter::new(partition.clone(), Arc::new(Semaphore::new(1 << 28)), 1 << 28, queue, stopped);

@@ -65,6 +65,19 @@ async fn a_server_that_fails_half_of_the_time_is_read_to_the_end() {
 }
 
 #[tokio::test]
+async fn a_date_to_wait_for_is_one_by_the_clock_of_the_server() {
+    // Whose clock is ten years ahead, or a day behind.
+    for (now, then) in [
+        ("Sun, 01 Jan 2034 00:00:00 GMT", "Sun, 01 Jan 2034 00:00:07 GMT"),
+        ("Sun, 31 Dec 2023 00:00:00 GMT", "Sun, 31 Dec 2023 00:00:07 GMT"),
+    ] {
+        let server = faulty(vec![Reply::status(429, "").header("retry-after", then).header("date", now)]).await;
+        let brought = read(&by_cursor(&server).build().expect("a source"), None).await;
+        assert_eq!((brought.records(), brought.slept.as_slice()), (ids(1..=6), &[Duration::from_secs(7)][..]));
+    }
+}
+
+#[tokio::test]
 async fn waits_as_long_as_the_api_asks() {
     let server = faulty(vec![Reply::status(429, "").header("retry-after", "4")]).await;
     let brought = read(&by_cursor(&server).build().expect("a source"), None).await;
