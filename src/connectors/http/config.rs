@@ -6,8 +6,9 @@ use super::limits::Limits;
 use super::pace::Pace;
 use super::pagination::{Paginate, Single};
 use super::request::Content;
-use super::rest::Rest;
+use super::rest::{Rest, SINCE, UNTIL};
 use super::template::{Template, path_segment};
+use super::windows::Window;
 use crate::error::{Error, Result};
 use crate::json::{RecordsPath, ValuePath};
 use crate::model::Partition;
@@ -42,6 +43,7 @@ pub struct RestBuilder {
     max_pages: Option<u64>,
     max_records: Option<u64>,
     repeated_pages: bool,
+    parallel_windows: usize,
 }
 
 impl RestBuilder {
@@ -65,6 +67,7 @@ impl RestBuilder {
             max_pages: None,
             max_records: None,
             repeated_pages: false,
+            parallel_windows: 1,
         }
     }
 
@@ -126,6 +129,12 @@ impl RestBuilder {
     /// Reads only what is new since the last complete read.
     pub fn since(mut self, since: Since) -> Self {
         self.since = Some(since);
+        self
+    }
+
+    /// Reads so many [windows](super::Window) of a partition at the same time; one unless set.
+    pub fn parallel_windows(mut self, windows: usize) -> Self {
+        self.parallel_windows = windows;
         self
     }
 
@@ -200,7 +209,11 @@ impl RestBuilder {
         self.paginate.check()?;
         self.limits.check()?;
         let records = RecordsPath::parse(&self.records)?;
-        let since = self.since.as_ref().map(|since| since.check().and_then(|()| since.path())).transpose()?;
+        let since = self.bounded()?;
+        let slicer = since.as_ref().and_then(|(since, _)| since.windows()).map(Window::check).transpose()?;
+        if self.parallel_windows == 0 || (self.parallel_windows > 1 && slicer.is_none()) {
+            return Err(wrong("there are no windows to read at the same time").with_hint("add .window(…) to .since(…)"));
+        }
         let mut values = self.paginate.values()?;
         if let Some(total) = &self.total {
             values.push(ValuePath::parse(total)?);
@@ -235,12 +248,14 @@ impl RestBuilder {
             records: Arc::new(records),
             values: values.into(),
             has_total: self.total.is_some(),
-            since: self.since.zip(since.map(Arc::new)),
+            since,
             limits: self.limits,
             retry: self.retry,
             max_pages: self.max_pages,
             max_records: self.max_records,
             repeated_pages: self.repeated_pages,
+            slicer,
+            parallel_windows: self.parallel_windows,
         })
     }
 
@@ -263,6 +278,24 @@ impl RestBuilder {
         Ok(url)
     }
 
+    /// The cursor field, with what the request has of places for its bounds.
+    fn bounded(&self) -> Result<Option<(Since, Arc<ValuePath>)>> {
+        let Some(since) = self.since.clone() else { return Ok(None) };
+        let (url, query, body) = self.templates();
+        let places: BTreeSet<&str> = url.names().into_iter().chain(names(&query)).chain(names(&body)).collect();
+        let since = since.with_places(places.contains(SINCE), places.contains(UNTIL));
+        since.check()?;
+        let path = Arc::new(since.path()?);
+        Ok(Some((since, path)))
+    }
+
+    /// What of the request may have places.
+    fn templates(&self) -> (Template, Vec<Template>, Vec<Template>) {
+        let query = self.query.iter().map(|(_, value)| Template::parse(value)).collect();
+        let body = self.content.texts().into_iter().map(Template::parse).collect();
+        (Template::parse(&self.url), query, body)
+    }
+
     /// Two setters must not fill the same parameter.
     fn check_parameters(&self) -> Result<()> {
         let mut taken: BTreeSet<String> = self.query.iter().map(|(name, _)| name.clone()).collect();
@@ -281,7 +314,10 @@ impl RestBuilder {
     fn check_partitions(&self, url: &Template, query: &[(String, Template)]) -> Result<()> {
         let body: Vec<Template> = self.content.texts().into_iter().map(Template::parse).collect();
         let places = query.iter().map(|(_, value)| value).chain([url]).chain(&body);
-        let places: BTreeSet<&str> = places.flat_map(Template::names).collect();
+        let mut places: BTreeSet<&str> = places.flat_map(Template::names).collect();
+        if self.since.is_some() {
+            places.retain(|place| ![SINCE, UNTIL].contains(place));
+        }
         let no_values = BTreeMap::new();
         let all = ("all".to_owned(), no_values);
         let partitions = if self.partitions.is_empty() { std::slice::from_ref(&all) } else { &self.partitions };
@@ -341,7 +377,6 @@ impl RestBuilder {
         let identity = serde_json::json!({
             "url": self.url,
             "records": self.records,
-            "cursor_field": self.since.as_ref().map(Since::name),
         });
         let settings = serde_json::json!({
             "method": self.method.as_str(),
@@ -354,6 +389,7 @@ impl RestBuilder {
             "max_pages": self.max_pages,
             "max_records": self.max_records,
             "allow_repeated_pages": self.repeated_pages,
+            "parallel_windows": self.parallel_windows,
         });
         ComponentConfig::none().with_identity(identity).with_settings(settings)
     }
@@ -375,6 +411,10 @@ impl fmt::Debug for RestBuilder {
             .field("paginate", &self.paginate)
             .finish_non_exhaustive()
     }
+}
+
+fn names(templates: &[Template]) -> impl Iterator<Item = &str> {
+    templates.iter().flat_map(Template::names)
 }
 
 fn wrong(what: &'static str) -> Error {

@@ -43,10 +43,11 @@ mod retry_after;
 mod scanned;
 mod status;
 mod template;
+mod windows;
 
 pub use auth::{ApiKey, Auth, Basic, Bearer, Secret, Signature};
 pub use config::RestBuilder;
-pub use incremental::{Since, Unit, Without};
+pub use incremental::{CursorFormat, CursorTooOld, Edge, RowOrder, Since, Unit, Without};
 pub use limits::Limits;
 pub use pagination::{Answer, At, Cursor, LinkHeader, NextUrl, Offset, PageNumber, Paginate, Single, Step};
 pub use position::RestPosition;
@@ -54,6 +55,7 @@ pub use request::Request;
 pub use rest::Rest;
 /// The type of secrets in memory, for credentials of your own.
 pub use secrecy::SecretString;
+pub use windows::{Window, WindowOrder};
 
 #[cfg(test)]
 mod tests;

@@ -61,6 +61,11 @@ impl Since {
         }
     }
 
+    /// `time` as a bound that complete reads could have left.
+    pub(in super::super) fn at(&self, time: Timestamp) -> CursorValue {
+        self.valued(self.floor(time))
+    }
+
     /// The bound of a window at a value of the cursor field; `None` if it is of another type.
     pub(in super::super) fn bound_at(&self, value: &CursorValue) -> Option<Bound> {
         match value {
@@ -176,10 +181,10 @@ impl Since {
     /// The value one granule below.
     fn one_below(&self, value: &CursorValue) -> Option<CursorValue> {
         match value {
-            CursorValue::Time(_) => value.less_time(self.granularity()?),
+            CursorValue::Time(_) => value.less_time(self.granule()?),
             CursorValue::Number(_) => {
                 let unit = self.unit.map_or(1, |unit| u128::from(unit.micros().unsigned_abs()));
-                value.less_number(self.unit.and(self.granularity()).map_or(1, |g| g.as_micros().div_ceil(unit)))
+                value.less_number(self.unit.and(self.granule()).map_or(1, |g| g.as_micros().div_ceil(unit)))
             }
             CursorValue::Text(_) => None,
         }
@@ -200,7 +205,7 @@ impl Since {
     }
 
     fn floor(&self, time: Timestamp) -> Timestamp {
-        let Some(granularity) = self.granularity() else { return time };
+        let Some(granularity) = self.granule() else { return time };
         if self.is_by_day() {
             let midnight = || {
                 let date = jiff::Timestamp::from_microsecond(time.as_micros()).ok()?.to_zoned(self.zone()).date();
@@ -214,7 +219,7 @@ impl Since {
 
     /// The overlap in microseconds, rounded up to whole granules.
     fn in_steps(&self, overlap: Duration) -> i64 {
-        let step = self.granularity().map_or(1, |g| g.as_micros());
+        let step = self.granule().map_or(1, |g| g.as_micros());
         i64::try_from(overlap.as_micros().div_ceil(step).saturating_mul(step)).unwrap_or(i64::MAX)
     }
 

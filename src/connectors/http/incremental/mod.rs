@@ -9,7 +9,7 @@ mod value;
 
 pub(super) use bounds::{Bounds, Sent};
 pub use format::{CursorFormat, Unit};
-pub(super) use highest::{Highest, Known, highest};
+pub(super) use highest::{Highest, Known, Order, highest};
 pub use since::{CursorTooOld, Edge, RowOrder, Since, Without};
 pub(super) use value::CursorValue;
 

@@ -278,7 +278,7 @@ impl Since {
         }
         if let Some(format) = &self.format {
             format.check()?;
-            if matches!(format, CursorFormat::Pattern(_)) && self.granularity().is_none() && !has_fraction(format) {
+            if matches!(format, CursorFormat::Pattern(_)) && self.granule().is_none() && !has_fraction(format) {
                 return Err(wrong("nothing tells how finely the format of the cursor can tell times apart")
                     .with_hint("add .granularity(…)"));
             }
@@ -301,11 +301,11 @@ impl Since {
             if self.too_old != CursorTooOld::Fail {
                 return Err(wrong("a window cannot begin anywhere else").with_hint("leave out .too_old(…)"));
             }
-            if self.lower == Edge::Exclusive && !window.is_of_numbers() && self.granularity().is_none() {
+            if self.lower == Edge::Exclusive && !window.is_of_numbers() && self.granule().is_none() {
                 return Err(wrong("what lies just above an exclusive bound cannot be told without a granularity")
                     .with_hint("add .granularity(…)"));
             }
-            if self.granularity().is_some_and(|g| !slicer.is_in_steps_of(g)) {
+            if self.granule().is_some_and(|g| !slicer.is_in_steps_of(g)) {
                 return Err(wrong("the length of windows is no multiple of the granularity of the bounds"));
             }
             for value in [initial].into_iter().chain(&self.until) {
@@ -347,8 +347,18 @@ impl Since {
         self.query.iter().chain(&self.until_query).cloned().collect()
     }
 
+    /// The bounds that go into the query, by the name of their parameter.
+    pub(in super::super) fn in_query<'a>(
+        &'a self,
+        lower: &'a Option<String>,
+        upper: &'a Option<String>,
+    ) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let pairs = [(self.query.as_deref(), lower.as_deref()), (self.until_query.as_deref(), upper.as_deref())];
+        pairs.into_iter().filter_map(|(name, value)| name.zip(value))
+    }
+
     /// The steps in which the API can tell times apart, if that is known.
-    pub(super) fn granularity(&self) -> Option<Duration> {
+    pub(super) fn granule(&self) -> Option<Duration> {
         let of_unit = self.unit.map(|unit| Duration::from_micros(unit.micros().unsigned_abs()));
         let of_format = self.format.as_ref().and_then(CursorFormat::granularity);
         self.granularity.into_iter().chain(of_unit).chain(of_format).max()
@@ -356,7 +366,7 @@ impl Since {
 
     /// Whether bounds are whole days.
     pub(super) fn is_by_day(&self) -> bool {
-        self.granularity().is_some_and(|g| g.as_micros() % DAY.as_micros() == 0)
+        self.granule().is_some_and(|g| g.as_micros() % DAY.as_micros() == 0)
     }
 }
 

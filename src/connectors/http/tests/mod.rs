@@ -9,6 +9,7 @@ mod pagination;
 mod retries;
 mod secrets;
 mod server;
+mod windows;
 
 use super::*;
 use crate::env::{Clock, Entropy, Env};
@@ -114,8 +115,12 @@ impl Brought {
 }
 
 async fn read(rest: &Rest, from: Option<RestPosition>) -> Brought {
-    let partition = rest.partitions(&Env::system()).await.expect("listed")[0].clone();
+    let partition = listed(rest).await[0].clone();
     read_partition(rest, &partition, from).await
+}
+
+async fn listed(rest: &Rest) -> Vec<Partition> {
+    rest.partitions(&Env::system()).await.expect("listed")
 }
 
 async fn read_partition(rest: &Rest, partition: &Partition, from: Option<RestPosition>) -> Brought {
