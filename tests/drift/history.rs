@@ -78,7 +78,7 @@ impl History {
     }
 
     /// The rows from number `offset` on, `limit` of them at most.
-    pub fn from_offset(&self, offset: usize, limit: usize) -> Vec<u64> {
+    pub fn at_offset(&self, offset: usize, limit: usize) -> Vec<u64> {
         self.listed().into_iter().skip(offset).take(limit).collect()
     }
 
@@ -104,7 +104,7 @@ pub fn lost_by_offsets(seed: u64, page: usize) -> usize {
     let mut offset = 0;
     loop {
         history.request();
-        let rows = history.from_offset(offset, page);
+        let rows = history.at_offset(offset, page);
         if rows.is_empty() {
             return history.missing(&came);
         }

@@ -82,7 +82,7 @@ async fn by_offset(
     let size = number(&query, "limit").map_or(PAGE, index);
     let page = number(&query, "page").map(|page| index(page - 1) * size);
     let offset = number(&query, "after").or_else(|| number(&query, "offset")).map(index).or(page).unwrap_or(0);
-    let rows = history.from_offset(offset, size);
+    let rows = history.at_offset(offset, size);
     let end = offset + rows.len();
     let next = (end < history.len()).then(|| end.to_string());
     answer(&rows, history.len(), next.as_deref())

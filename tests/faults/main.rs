@@ -9,3 +9,4 @@ mod clock;
 mod matrix;
 mod origin;
 mod proxy;
+mod storms;

@@ -1,12 +1,14 @@
 use super::auth::{Auth, NoAuth};
 use super::body;
 use super::client::Client;
+use super::export::Export;
 use super::incremental::Since;
 use super::limits::Limits;
 use super::pace::Pace;
-use super::pagination::{Paginate, Single};
+use super::pagination::{Paginate, Place, Single, Target};
 use super::request::Content;
 use super::rest::{Rest, SINCE, UNTIL};
+use super::rules::{Rule, Rules, WaitFrom};
 use super::template::{Template, path_segment};
 use super::windows::Window;
 use crate::error::{Error, Result};
@@ -34,12 +36,16 @@ pub struct RestBuilder {
     auth: Arc<dyn Auth>,
     paginate: Arc<dyn Paginate>,
     records: String,
-    total: Option<String>,
+    total: Option<Place>,
+    variables: Option<serde_json::Value>,
     since: Option<Since>,
     partitions: Vec<(String, BTreeMap<String, String>)>,
+    rules: Vec<Rule>,
+    waits: Vec<WaitFrom>,
     limits: Limits,
     retry: Policy,
     pace: Pace,
+    export: Option<Export>,
     max_pages: Option<u64>,
     max_records: Option<u64>,
     repeated_pages: bool,
@@ -59,16 +65,27 @@ impl RestBuilder {
             paginate: Arc::new(Single),
             records: "$[*]".to_owned(),
             total: None,
+            variables: None,
             since: None,
             partitions: Vec::new(),
+            rules: Vec::new(),
+            waits: Vec::new(),
             limits: Limits::default(),
             retry: Policy::default(),
             pace: Pace::default(),
+            export: None,
             max_pages: None,
             max_records: None,
             repeated_pages: false,
             parallel_windows: 1,
         }
+    }
+
+    pub(super) fn graphql(url: String, query: String) -> Self {
+        let mut builder = Self::new(Method::POST, url);
+        builder.idempotent = !query.contains("mutation");
+        builder.content = Content::Graphql { query, variables: serde_json::json!({}) };
+        builder
     }
 
     /// Adds a parameter to the query. `{name}` stands for a value of the partition. Not for secrets: see [`auth`](Self::auth).
@@ -92,6 +109,13 @@ impl RestBuilder {
     /// Sets a form as the body. In its values `{name}` stands for a value of the partition. Not for secrets.
     pub fn form<N: Into<String>, V: Into<String>>(mut self, fields: impl IntoIterator<Item = (N, V)>) -> Self {
         self.content = Content::Form(fields.into_iter().map(|(n, v)| (n.into(), v.into())).collect());
+        self
+    }
+
+    /// Sets the variables of a [GraphQL](Rest::graphql) query. In its strings `{name}` stands for a value of the partition.
+    /// Not for secrets.
+    pub fn variables(mut self, variables: serde_json::Value) -> Self {
+        self.variables = Some(variables);
         self
     }
 
@@ -120,9 +144,9 @@ impl RestBuilder {
         self
     }
 
-    /// The API claims at `path` how many records there are in all: fewer or more are an error.
-    pub fn total(mut self, path: impl Into<String>) -> Self {
-        self.total = Some(path.into());
+    /// The API claims at `place`, a path of the body or a header, how many records there are in all: fewer or more are an error.
+    pub fn total(mut self, place: impl Into<Place>) -> Self {
+        self.total = Some(place.into());
         self
     }
 
@@ -148,6 +172,20 @@ impl RestBuilder {
         self
     }
 
+    /// Adds a rule of what responses are taken for. The first rule that holds decides; where none does, the status does: 200 and 203
+    /// are pages; 429 is a rate limit; 408, 425 and 5xx (but 501 and 505) are tried again, after the wait that they ask for, if
+    /// they do; 401 to 403 refuse the credentials; the rest fails.
+    pub fn rule(mut self, rule: Rule) -> Self {
+        self.rules.push(rule);
+        self
+    }
+
+    /// Adds a place where responses say how long to wait, before `Retry-After`. The first that says one decides.
+    pub fn wait(mut self, wait: WaitFrom) -> Self {
+        self.waits.push(wait);
+        self
+    }
+
     /// Sets how long and how large a response may be.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
@@ -157,6 +195,12 @@ impl RestBuilder {
     /// Sets how often, how soon and how long to try again.
     pub fn retry(mut self, policy: Policy) -> Self {
         self.retry = policy;
+        self
+    }
+
+    /// The request creates a job, whose files are the pages: see [`Export`].
+    pub fn export(mut self, export: Export) -> Self {
+        self.export = Some(export);
         self
     }
 
@@ -203,7 +247,10 @@ impl RestBuilder {
     ///
     /// # Errors
     /// `Config` for what is wrong, contradicts itself, or would never end.
-    pub fn build(self) -> Result<Rest> {
+    pub fn build(mut self) -> Result<Rest> {
+        if let Some(variables) = self.variables.take() {
+            self.content = self.content.with_variables(variables)?;
+        }
         let parsed = self.check_url()?;
         self.auth.check()?;
         self.paginate.check()?;
@@ -214,9 +261,14 @@ impl RestBuilder {
         if self.parallel_windows == 0 || (self.parallel_windows > 1 && slicer.is_none()) {
             return Err(wrong("there are no windows to read at the same time").with_hint("add .window(…) to .since(…)"));
         }
-        let mut values = self.paginate.values()?;
-        if let Some(total) = &self.total {
-            values.push(ValuePath::parse(total)?);
+        let places: Vec<Place> = self.paginate.values().into_iter().chain(self.total.clone()).collect();
+        let in_body = places.iter().filter_map(|place| match place {
+            Place::Body(path) => Some(ValuePath::parse(path)),
+            Place::Header(_) => None,
+        });
+        let mut values = in_body.collect::<Result<Vec<_>>>()?;
+        if matches!(self.content, Content::Graphql { .. }) {
+            values.push(ValuePath::parse("$.errors")?);
         }
         if records.is_ndjson() && !values.is_empty() {
             return Err(wrong("lines hold records only: there is no value to find the next page or the total by"));
@@ -227,12 +279,19 @@ impl RestBuilder {
         if self.method == Method::GET && self.content != Content::None {
             return Err(wrong("a GET carries no body").with_hint("begin with Rest::post(…)"));
         }
+        if self.export.is_some() && (self.total.is_some() || self.paginate.describe() != Single.describe()) {
+            return Err(wrong("the files of an export are its pages, and their number is its end")
+                .with_hint("leave out .paginate(…), and say with Export::rows_at(…) how many rows the API claims"));
+        }
+        let exports = self.export.as_ref().map(Export::build).transpose()?;
         self.check_parameters()?;
         let template = Template::parse(&self.url);
         let query: Vec<_> = self.query.iter().map(|(name, value)| (name.clone(), Template::parse(value))).collect();
         self.check_partitions(&template, &query)?;
         let headers = self.request_headers()?;
-        let client = Client::new(parsed, Arc::clone(&self.auth), self.limits, self.pace.clone())?;
+        let rules = Arc::new(Rules::compile(&self.rules, &self.waits)?);
+        let others = exports.as_ref().map(|exports| exports.origins.clone()).unwrap_or_default();
+        let client = Client::new(parsed, others, Arc::clone(&self.auth), self.limits, self.pace.clone())?;
         Ok(Rest {
             config: self.recorded(),
             partitions: self.listed()?,
@@ -246,9 +305,11 @@ impl RestBuilder {
             idempotent: self.idempotent,
             paginate: self.paginate,
             records: Arc::new(records),
+            places: places.into(),
             values: values.into(),
             has_total: self.total.is_some(),
             since,
+            rules,
             limits: self.limits,
             retry: self.retry,
             max_pages: self.max_pages,
@@ -256,6 +317,7 @@ impl RestBuilder {
             repeated_pages: self.repeated_pages,
             slicer,
             parallel_windows: self.parallel_windows,
+            exports,
         })
     }
 
@@ -296,17 +358,32 @@ impl RestBuilder {
         (Template::parse(&self.url), query, body)
     }
 
-    /// Two setters must not fill the same parameter.
+    /// Two setters must not fill the same place of the request, and the place must be there.
     fn check_parameters(&self) -> Result<()> {
-        let mut taken: BTreeSet<String> = self.query.iter().map(|(name, _)| name.clone()).collect();
+        let query = self.query.iter().map(|(name, _)| Target::Query(name.clone()));
+        let headers = self.headers.iter().map(|(name, _)| Target::Header(name.clone()));
+        let mut taken: Vec<Target> = query.chain(headers).collect();
         let since = self.since.as_ref().map(Since::parameters).unwrap_or_default();
-        for name in self.paginate.parameters().into_iter().chain(since) {
+        for target in self.paginate.targets().into_iter().chain(since.into_iter().map(Target::Query)) {
+            let name = target.name();
             if name.is_empty() {
-                return Err(wrong("a parameter of the query has no name"));
+                return Err(wrong("a parameter of the request has no name"));
             }
-            if !taken.insert(name.clone()) {
-                return Err(wrong("a parameter of the query is set twice").with("parameter", name));
+            if matches!(target, Target::Body(_)) && self.content == Content::None {
+                return Err(wrong("the pagination goes into a body, but the request has none")
+                    .with("place", name)
+                    .with_hint("begin with Rest::post(…), and give it a body with .json(…) or .form(…)"));
             }
+            let is_header = matches!(target, Target::Header(_));
+            let same = |other: &Target| match (other, &target) {
+                (Target::Header(one), Target::Header(other)) => one.eq_ignore_ascii_case(other),
+                (one, other) => one == other,
+            };
+            if taken.iter().any(same) {
+                let what = if is_header { "a header is set twice" } else { "a parameter of the request is set twice" };
+                return Err(wrong(what).with("parameter", name));
+            }
+            taken.push(target);
         }
         Ok(())
     }
@@ -314,7 +391,9 @@ impl RestBuilder {
     fn check_partitions(&self, url: &Template, query: &[(String, Template)]) -> Result<()> {
         let body: Vec<Template> = self.content.texts().into_iter().map(Template::parse).collect();
         let places = query.iter().map(|(_, value)| value).chain([url]).chain(&body);
-        let mut places: BTreeSet<&str> = places.flat_map(Template::names).collect();
+        let of_export = self.export.as_ref().map(Export::places).unwrap_or_default();
+        let mut places: BTreeSet<&str> =
+            places.flat_map(Template::names).chain(of_export.iter().map(String::as_str)).collect();
         if self.since.is_some() {
             places.retain(|place| ![SINCE, UNTIL].contains(place));
         }
@@ -386,10 +465,13 @@ impl RestBuilder {
             "pagination": self.paginate.describe(),
             "since": self.since,
             "total": self.total,
+            "rules": self.rules.iter().map(Rule::recorded).collect::<Vec<_>>(),
+            "waits": self.waits.iter().map(WaitFrom::recorded).collect::<Vec<_>>(),
             "max_pages": self.max_pages,
             "max_records": self.max_records,
             "allow_repeated_pages": self.repeated_pages,
             "parallel_windows": self.parallel_windows,
+            "export": self.export.as_ref().map(Export::recorded),
         });
         ComponentConfig::none().with_identity(identity).with_settings(settings)
     }

@@ -8,6 +8,7 @@ use super::position::RestPosition;
 use super::read::Scope;
 use super::request::Request;
 use super::rest::Rest;
+use super::rules::{Rules, Told};
 use super::scanned::{Look, Scanned};
 use super::status::{self, Fault};
 use crate::env::Env;
@@ -17,20 +18,69 @@ use crate::model::{Page, Part, Partition, Timestamp};
 use crate::retry::{Next, Trial, WaitBudget};
 use crate::source::{Emitter, Retry};
 use bytes::Bytes;
-use reqwest::Url;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use reqwest::{Method, Response, Url};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How a request ended.
-pub(super) enum Outcome {
-    Whole(Box<Fetched>),
+pub(super) enum Outcome<T> {
+    Whole(Box<T>),
     /// The wait that is due is more than the budget holds.
     PutOff {
         until: Option<Timestamp>,
     },
     /// The API refuses this very request.
     Refused(Error),
+    /// The API has forgotten the page.
+    PageExpired(Error),
+    /// The API does not keep changes back to the bound of the read.
+    CursorTooOld(Error),
+    /// A rule says that there are no records here, for this reason.
+    Ignored(String),
+}
+
+impl<T> Outcome<T> {
+    fn and_then<U>(self, then: impl FnOnce(T) -> Result<U>) -> Result<Outcome<U>> {
+        Ok(match self {
+            Self::Whole(whole) => Outcome::Whole(Box::new(then(*whole)?)),
+            Self::PutOff { until } => Outcome::PutOff { until },
+            Self::Refused(error) => Outcome::Refused(error),
+            Self::PageExpired(error) => Outcome::PageExpired(error),
+            Self::CursorTooOld(error) => Outcome::CursorTooOld(error),
+            Self::Ignored(why) => Outcome::Ignored(why),
+        })
+    }
+}
+
+/// What a response is read for.
+#[derive(Clone, Copy)]
+enum Wants<'a> {
+    /// Its records; this is the highest cursor value before them.
+    Page(Option<&'a CursorValue>),
+    /// What it says, whatever that is.
+    Answer,
+}
+
+enum Got {
+    Page(Fetched),
+    Answer(Asked),
+}
+
+/// A small response that is no page.
+pub(super) struct Asked {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) url: Url,
+    pub(super) signature: super::auth::Signature,
+    pub(super) body: Bytes,
+}
+
+impl Asked {
+    /// How long it says to wait before asking again.
+    pub(super) fn wait(&self, rules: &Rules, now: Timestamp) -> Option<Duration> {
+        rules.wait(&Told::new(self.status, &self.headers, &self.body), now)
+    }
 }
 
 /// A whole response. Of one that was emitted in parts, the page is the last.
@@ -47,9 +97,13 @@ pub(super) struct Fetched {
 pub(super) struct Head {
     status: u16,
     request: String,
+    /// The request without its query, for errors.
+    name: String,
     pub(super) headers: HeaderMap,
     pub(super) url: Url,
     pub(super) signature: super::auth::Signature,
+    /// Whether a rule asks for the body.
+    asks_for_body: bool,
 }
 
 /// Sends requests, one at a time, and holds what they need of memory and time.
@@ -85,7 +139,22 @@ impl<'a> Fetcher<'a> {
     }
 
     /// Asks until there is a whole response, within the budgets. `before` is the highest cursor value so far.
-    pub(super) async fn fetch(&mut self, request: &Request, before: Option<&CursorValue>) -> Result<Outcome> {
+    pub(super) async fn fetch(&mut self, request: &Request, before: Option<&CursorValue>) -> Result<Outcome<Fetched>> {
+        self.tried(request, Wants::Page(before)).await?.and_then(|got| match got {
+            Got::Page(fetched) => Ok(fetched),
+            Got::Answer(_) => Err(Error::bug("read page", "the response was not read as a page")),
+        })
+    }
+
+    /// As [`fetch`](Self::fetch), for a small response that is no page.
+    pub(super) async fn ask(&mut self, request: &Request) -> Result<Outcome<Asked>> {
+        self.tried(request, Wants::Answer).await?.and_then(|got| match got {
+            Got::Answer(asked) => Ok(asked),
+            Got::Page(_) => Err(Error::bug("read answer", "the response was read as a page")),
+        })
+    }
+
+    async fn tried(&mut self, request: &Request, wants: Wants<'_>) -> Result<Outcome<Got>> {
         let client = &self.rest.client;
         let mut trial = Trial::new(&self.rest.retry);
         loop {
@@ -96,17 +165,21 @@ impl<'a> Fetcher<'a> {
                 }
                 self.pause(hold).await?;
             }
-            let next = match self.attempt(request, before).await {
-                Ok(fetched) => {
+            let next = match self.attempt(request, wants).await {
+                Ok(got) => {
                     client.tokens.give();
-                    return Ok(Outcome::Whole(Box::new(fetched)));
+                    return Ok(Outcome::Whole(Box::new(got)));
                 }
                 Err(Fault::Refused(error)) => return Ok(Outcome::Refused(error)),
+                Err(Fault::PageExpired(error)) => return Ok(Outcome::PageExpired(error)),
+                Err(Fault::CursorTooOld(error)) => return Ok(Outcome::CursorTooOld(error)),
+                Err(Fault::Ignored(why)) => return Ok(Outcome::Ignored(why)),
+                Err(Fault::Unauthorized(error)) => return Err(error),
                 Err(Fault::PutOff { wait }) => {
                     return Ok(Outcome::PutOff { until: Some(self.env.now().saturating_add(wait)) });
                 }
                 Err(Fault::Failed(error)) if !error.is_transient() => return Err(error),
-                Err(Fault::Failed(error)) if !self.rest.idempotent => {
+                Err(Fault::Failed(error)) if !self.may_repeat(request) => {
                     return Err(error
                         .with_status(Status::Exhausted)
                         .with_hint("if sending it again does no harm, say so with .idempotent(): then it is retried"));
@@ -145,6 +218,21 @@ impl<'a> Fetcher<'a> {
         }
     }
 
+    /// Whether sending `request` twice does no more than sending it once (RFC 9110, section 9.2.2).
+    fn may_repeat(&self, request: &Request) -> bool {
+        self.rest.idempotent || matches!(*request.method(), Method::GET | Method::PUT | Method::DELETE)
+    }
+
+    /// Waits for something else than to be let in: it does not count as such. Ends at once if the pipeline stops.
+    pub(super) async fn sleep(&mut self, wait: Duration) -> Result<()> {
+        let env = self.env;
+        self.unless_stopped(async move {
+            env.sleep(wait).await;
+            Ok(())
+        })
+        .await
+    }
+
     /// Waits; ends at once if the pipeline stops.
     async fn pause(&mut self, wait: Duration) -> Result<()> {
         if wait.is_zero() {
@@ -161,11 +249,14 @@ impl<'a> Fetcher<'a> {
     }
 
     /// Does `work`, but ends at once if the pipeline stops.
-    async fn unless_stopped<T, E: From<Error>>(&mut self, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    pub(super) async fn unless_stopped<T, E: From<Error>>(
+        &mut self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
         unless_stopped(&mut self.out, work).await
     }
 
-    async fn attempt(&mut self, request: &Request, before: Option<&CursorValue>) -> Result<Fetched, Fault> {
+    async fn attempt(&mut self, request: &Request, wants: Wants<'_>) -> Result<Got, Fault> {
         let (rest, env) = (self.rest, self.env);
         // Before the memory: who has a call under way may wait for what others hold of it. It is held until the body is read.
         let permit = self.unless_stopped(async { Ok::<_, Error>(rest.client.pace.permit(env).await) }).await?;
@@ -173,18 +264,29 @@ impl<'a> Fetcher<'a> {
         let waits = &self.waits;
         let answer = async {
             let reply = rest.client.send(env, request, &permit, waits).await?;
-            status::check(env, &request.name(), reply, &rest.limits).await
+            if matches!(wants, Wants::Answer) && reply.response.status().is_success() {
+                return Ok((reply, false));
+            }
+            status::check(env, &rest.rules, &request.name(), reply, &rest.limits).await
         };
-        let Reply { response, url, signature, sent_at } = unless_stopped(&mut self.out, answer).await?;
+        let (Reply { response, url, signature, sent_at }, asks_for_body) =
+            unless_stopped(&mut self.out, answer).await?;
         let deadline = sent_at.saturating_add(rest.limits.total);
+        let Wants::Page(before) = wants else {
+            return Ok(Got::Answer(self.answer(response, url, signature, deadline).await?));
+        };
         let headers = response.headers().clone();
-        status::check_type(&headers)?;
+        if !asks_for_body {
+            status::check_type(&headers)?;
+        }
         let head = Head {
             status: response.status().as_u16(),
             request: signature.redacted(&request.described()).unwrap_or_else(|| request.name()),
+            name: request.name(),
             headers,
             url,
             signature,
+            asks_for_body,
         };
         let fetched = if rest.records.is_ndjson() {
             if !end_is_known(&response) {
@@ -209,7 +311,32 @@ impl<'a> Fetcher<'a> {
             let body = self.unless_stopped(open).await??;
             self.document(body, head, announced, deadline, before).await?
         };
-        Ok(fetched)
+        Ok(Got::Page(fetched))
+    }
+
+    async fn answer(
+        &mut self,
+        response: Response,
+        url: Url,
+        signature: super::auth::Signature,
+        deadline: Duration,
+    ) -> Result<Asked> {
+        let (env, limits) = (self.env, &self.rest.limits);
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let read = async {
+            let mut held = Held::with_capacity(0);
+            let mut body = Body::open(response, limits, LONGEST_ANSWER).await?;
+            while let Some(piece) = body.piece().await? {
+                if held.len() + piece.len() as u64 > LONGEST_ANSWER {
+                    return Err(too_large("an answer that is no page is larger than its limit", LONGEST_ANSWER));
+                }
+                held.push(piece);
+            }
+            Ok(held.into_bytes())
+        };
+        let left = deadline.saturating_sub(env.monotonic()).min(limits.idle);
+        let body = self.unless_stopped(in_time(env, left, "read body", read)).await??;
+        Ok(Asked { status, headers, url, signature, body })
     }
 
     /// Holds the whole body, and looks at it.
@@ -220,7 +347,7 @@ impl<'a> Fetcher<'a> {
         announced: u64,
         deadline: Duration,
         before: Option<&CursorValue>,
-    ) -> Result<Fetched> {
+    ) -> Result<Fetched, Fault> {
         let limits = &self.rest.limits;
         let mut held = Held::with_capacity(announced);
         loop {
@@ -228,14 +355,15 @@ impl<'a> Fetcher<'a> {
             let piece = in_time(self.env, left, "read body", body.piece());
             let Some(piece) = self.unless_stopped(piece).await?? else { break };
             if held.len() + piece.len() as u64 > limits.body {
-                return Err(too_large("the body is larger than its limit", limits.body));
+                return Err(too_large("the body is larger than its limit", limits.body).into());
             }
             held.push(piece);
         }
         let received_at = self.env.now();
         let text = held.into_bytes();
+        self.judge(&head, text.clone()).await?;
         if text.trim_ascii().is_empty() {
-            return Err(status::empty());
+            return Err(status::empty().into());
         }
         status::check_begin(&text)?;
         self.estimate = text.len() as u64;
@@ -246,7 +374,7 @@ impl<'a> Fetcher<'a> {
     }
 
     /// Emits lines in parts while they stream, all but the last of them.
-    async fn lines(&mut self, mut body: Body, head: Head, before: Option<&CursorValue>) -> Result<Fetched> {
+    async fn lines(&mut self, mut body: Body, head: Head, before: Option<&CursorValue>) -> Result<Fetched, Fault> {
         let limits = &self.rest.limits;
         let response = self.env.random();
         let mut lines = LineSplitter::default();
@@ -261,7 +389,7 @@ impl<'a> Fetcher<'a> {
             let last = piece.is_none();
             lines.push(&piece.unwrap_or_default());
             if (lines.len() - lines.whole()) as u64 > limits.body {
-                return Err(too_large("a line is larger than the limit of a body", limits.body));
+                return Err(too_large("a line is larger than the limit of a body", limits.body).into());
             }
             if !last && (lines.whole() as u64) < limits.part {
                 continue;
@@ -269,8 +397,9 @@ impl<'a> Fetcher<'a> {
             let received_at = self.env.now();
             let text = Bytes::from(if last { lines.take_rest() } else { lines.take_whole() });
             if index == 0 {
+                self.judge(&head, if last { text.clone() } else { Bytes::new() }).await?;
                 if last && text.trim_ascii().is_empty() && !says_lines(&head.headers) {
-                    return Err(status::empty());
+                    return Err(status::empty().into());
                 }
                 status::check_begin(&text)?;
                 status::check_first_line(&text)?;
@@ -294,6 +423,23 @@ impl<'a> Fetcher<'a> {
             index += 1;
             deadline = self.env.monotonic().saturating_add(limits.total);
         }
+    }
+
+    /// What the rules say of `body`, if one asks for it: beside the I/O, if it is large.
+    async fn judge(&self, head: &Head, body: Bytes) -> Result<(), Fault> {
+        if !head.asks_for_body {
+            return Ok(());
+        }
+        let (rules, now) = (Arc::clone(&self.rest.rules), self.env.now());
+        let (status, headers, looked_at) = (head.status, head.headers.clone(), body.clone());
+        let judge = move || status::judge(&rules, &Told::new(status, &headers, &looked_at), now);
+        let verdict = if body.len() >= LARGE { self.env.blocking("look at page", judge).await? } else { judge() };
+        if let Some((verdict, demanded)) = verdict {
+            let excerpt = status::excerpt(&head.signature, &body, true);
+            return Err(status::fault(verdict, demanded, head.status, &head.name, excerpt));
+        }
+        status::check_type(&head.headers)?;
+        Ok(())
     }
 
     /// The page of `body`; it takes the spans.
@@ -375,7 +521,7 @@ impl Held {
 }
 
 /// The length that the body will have in memory, if its head tells; else 0.
-fn announced(response: &reqwest::Response) -> u64 {
+fn announced(response: &Response) -> u64 {
     if response.headers().contains_key(CONTENT_ENCODING) { 0 } else { response.content_length().unwrap_or_default() }
 }
 
@@ -392,4 +538,8 @@ fn kept(headers: &HeaderMap) -> Vec<(String, String)> {
     names.into_iter().filter_map(header).collect()
 }
 
+/// Bytes of a response that is no page.
+const LONGEST_ANSWER: u64 = 1 << 20;
+/// Parsing this many bytes takes longer than handing them over to another core.
+const LARGE: usize = 256 << 10;
 const FIRST_ESTIMATE: u64 = 256 << 10;

@@ -1,6 +1,7 @@
 //! One listing: from page to page, until something shows the end.
 
-use super::fetch::{Fetched, Fetcher, Outcome};
+use super::export::{Running, Step as JobStep};
+use super::fetch::{Fetched, Fetcher, Head, Outcome};
 use super::incremental::{Bounds, CursorTooOld, CursorValue, Highest, Order, RowOrder};
 use super::loop_guard::LoopGuard;
 use super::origin;
@@ -22,6 +23,12 @@ pub(super) struct Listing<'a> {
     /// The read goes on where an earlier one stopped, and has not brought a page yet.
     resumed: bool,
     guard: LoopGuard,
+    /// The job whose files are the pages.
+    export: Option<Running<'a>>,
+    /// The bound was too old, and the policy for that has been followed.
+    moved: bool,
+    /// How often the API has forgotten a page of this read.
+    resets: u32,
     /// Pages of this run.
     pages: u64,
     /// The order of the cursor values of this run.
@@ -47,6 +54,9 @@ impl<'a> Listing<'a> {
             reading: Reading { window, ..Reading::default() },
             resumed: kept.is_some(),
             guard: LoopGuard::new(None, 0),
+            export: scope.rest.exports.as_ref().map(|exports| Running::new(scope, exports)),
+            moved: false,
+            resets: 0,
             pages: 0,
             order: Order::default(),
             future: 0,
@@ -78,7 +88,13 @@ impl<'a> Listing<'a> {
             if self.fetcher.is_cancelled() {
                 return Ok(StopReason::Cancelled);
             }
-            let request = self.request(&self.reading.at)?;
+            match self.prepare().await {
+                Ok(None) => {}
+                Ok(Some(Prepared::Again)) => continue,
+                Ok(Some(Prepared::End(reason))) => return Ok(reason),
+                Err(error) => return Err(self.told(error).await),
+            }
+            let request = self.page_request(&self.reading.at, self.reading.pages)?;
             let error = match self.fetcher.fetch(&request, self.reading.highest.as_ref()).await {
                 Ok(Outcome::PutOff { until }) => return Ok(StopReason::RateLimited { until }),
                 Ok(Outcome::Whole(fetched)) => match self.take(*fetched, &request).await {
@@ -89,29 +105,111 @@ impl<'a> Listing<'a> {
                     }
                     Err(error) => error,
                 },
-                Ok(Outcome::Refused(error)) if self.resumed => {
+                Ok(Outcome::Refused(error)) if self.resumed && self.export.is_none() => {
                     self.begin_again(&error)?;
                     continue;
                 }
-                Ok(Outcome::Refused(error)) if self.is_too_old(&error) => {
+                Ok(Outcome::CursorTooOld(error)) => {
                     self.begin_where_the_api_can(error)?;
                     continue;
                 }
-                Ok(Outcome::Refused(error)) | Err(error) => error,
+                Ok(Outcome::Refused(error)) if self.is_gone(&error) => {
+                    self.begin_where_the_api_can(error)?;
+                    continue;
+                }
+                Ok(Outcome::PageExpired(error)) if self.reading.at != At::First && self.resets < MOST_RESETS => {
+                    self.resets += 1;
+                    self.begin_again(&error)?;
+                    continue;
+                }
+                Ok(Outcome::Ignored(why)) => {
+                    // The bound stays: what turns up here later is not passed over.
+                    self.advance(Stand::Start).await?;
+                    return Ok(StopReason::Ignored(why));
+                }
+                Ok(Outcome::Refused(error) | Outcome::PageExpired(error)) | Err(error) => error,
             };
+            if self.export.as_mut().is_some_and(|export| export.renews(&error)) {
+                tracing::debug!(%error, "the link of a file is refused; the links are asked for again");
+                continue;
+            }
             // Some APIs say with status 200 that they have forgotten a page.
             if !(self.resumed && error.kind() == ErrorKind::Data && error.status() == Status::Permanent) {
-                let error =
-                    error.with("api", self.scope.rest.client.origin()).with("partition", &self.scope.partition.id);
-                return Err(error.with("pages_before", self.reading.pages));
+                return Err(self.told(error).await);
             }
             self.begin_again(&error)?;
+        }
+    }
+
+    /// The error that the read ends with. A job that nobody goes on with is aborted.
+    async fn told(&mut self, error: Error) -> Error {
+        if error.status() == Status::Permanent && error.kind() != ErrorKind::Cancelled {
+            self.leave_job(true).await;
+        }
+        let error = error.with("api", self.scope.rest.client.origin()).with("partition", &self.scope.partition.id);
+        error.with("pages_before", self.reading.pages)
+    }
+
+    /// Moves the export on until its files can be read, if there is one.
+    async fn prepare(&mut self) -> Result<Option<Prepared>> {
+        let Some(mut export) = self.export.take() else { return Ok(None) };
+        let create = self.request(&At::First)?;
+        let step = export.step(&mut self.fetcher, &create, &mut self.reading.job).await;
+        self.export = Some(export);
+        Ok(Some(match step? {
+            JobStep::Ready => return Ok(None),
+            JobStep::Keep => {
+                self.advance(Stand::Here).await?;
+                Prepared::Again
+            }
+            JobStep::PutOff(until) => {
+                self.advance(Stand::Here).await?;
+                Prepared::End(StopReason::RateLimited { until })
+            }
+            JobStep::Nothing => {
+                if let Some(rows) = self.export.as_ref().and_then(Running::rows).filter(|rows| *rows > 0) {
+                    self.advance(Stand::Start).await?;
+                    return Err(differs(rows, 0));
+                }
+                self.advance(Stand::Done(self.since.clone())).await?;
+                self.leave_job(false).await;
+                Prepared::End(StopReason::Exhausted(Proof::AllFiles(0)))
+            }
+            JobStep::Refused(error) if self.resumed => {
+                self.begin_again(&error)?;
+                Prepared::Again
+            }
+            JobStep::Refused(error) => return Err(error),
+            JobStep::GiveUp(error) => {
+                self.advance(Stand::Start).await?;
+                return Err(error);
+            }
+        }))
+    }
+
+    /// The job is not needed any more.
+    async fn leave_job(&mut self, is_running: bool) {
+        let (Some(export), Ok(create)) = (&self.export, self.request(&At::First)) else { return };
+        let job = self.reading.job.as_ref();
+        if is_running {
+            export.abort(&mut self.fetcher, &create, job).await;
+        } else {
+            export.clean_up(&mut self.fetcher, &create, job).await;
+        }
+    }
+
+    /// The request of the page at `at`, after so many `pages`.
+    fn page_request(&self, at: &At, pages: u64) -> Result<Request> {
+        match &self.export {
+            Some(export) => export.file(&self.request(&At::First)?, self.reading.job.as_ref(), pages),
+            None => self.request(at),
         }
     }
 
     /// Emits a page and moves on; gives the reason if the read ends with it.
     async fn take(&mut self, fetched: Fetched, request: &Request) -> Result<Option<StopReason>> {
         let Fetched { page, scanned, records, head } = fetched;
+        self.check_graphql(&scanned.values, &head)?;
         if let Some(content) = scanned.content {
             if !self.guard.page(content) && !self.scope.rest.repeated_pages {
                 // The parts of a response need an end; a whole page that came before needs not come again.
@@ -125,15 +223,23 @@ impl<'a> Listing<'a> {
             }
         }
         let answer = Answer {
-            paths: &self.scope.rest.values,
+            places: &self.scope.rest.places,
             values: &scanned.values,
-            body: &page.body,
+            body: page.part.is_none().then_some(page.body.as_ref()),
+            last: scanned.last.as_deref(),
             headers: &head.headers,
             is_first: self.reading.at == At::First,
             records,
             so_far: self.reading.records + records,
         };
-        let step = match self.scope.rest.paginate.next(&self.reading.at, &answer) {
+        let next = match &mut self.export {
+            Some(export) => {
+                export.was_read();
+                Ok(export.end(self.reading.pages + 1).map_or(Step::Next(At::First), Step::End))
+            }
+            None => self.scope.rest.paginate.next(&self.reading.at, &answer),
+        };
+        let step = match next {
             Ok(step) => step,
             Err(error) if error.kind() == ErrorKind::Incomplete => return self.contradicted(page, error).await,
             Err(error) => return Err(error),
@@ -142,8 +248,9 @@ impl<'a> Listing<'a> {
         self.reading.within |= scanned.highest.within > 0;
         let has_passed = self.has_passed(&scanned.highest);
         let step = if has_passed { Step::End(Proof::PassedBound) } else { step };
-        let total_slot = self.scope.rest.values.len().saturating_sub(1);
+        let total_slot = self.scope.rest.places.len().saturating_sub(1);
         let total = self.scope.rest.has_total.then(|| answer.count(total_slot)).transpose()?;
+        let total = total.or_else(|| self.export.as_ref().and_then(Running::rows));
 
         self.reading.pages += 1;
         self.reading.records += records;
@@ -159,15 +266,15 @@ impl<'a> Listing<'a> {
                 let at = match at {
                     At::Link(link) => {
                         let target = origin::resolve(&head.url, &link)?;
-                        At::Link(relative(&head.signature.stripped(target)))
+                        At::Link(origin::relative(&head.signature.stripped(target)))
                     }
                     at => at,
                 };
-                if matches!(&at, At::Token(text) | At::Link(text) if head.signature.is_in(text)) {
+                if at.texts().iter().any(|text| head.signature.is_in(text)) {
                     let what = "what leads to the next page holds a secret of the request, and would be kept with it";
                     return Err(Error::data("read page", what));
                 }
-                let next = self.request(&at)?;
+                let next = self.page_request(&at, self.reading.pages)?;
                 if self.reading.empty >= MOST_EMPTY_PAGES {
                     let error = circle("the API leads from page to page without records", &next)
                         .with("pages_without_records", self.reading.empty);
@@ -208,11 +315,30 @@ impl<'a> Listing<'a> {
                     return self.contradicted(page, error).await;
                 }
                 self.emit(page, Stand::Done(since)).await?;
+                self.leave_job(false).await;
                 Ok(Some(StopReason::Exhausted(proof)))
             }
             Step::Limit(limit) => {
                 self.emit(page, Stand::Start).await?;
                 Ok(Some(StopReason::LimitReached(limit)))
+            }
+        }
+    }
+
+    /// A GraphQL server tells failures with status 200.
+    fn check_graphql(&self, values: &[Option<String>], head: &Head) -> Result<()> {
+        if !self.scope.rest.is_graphql() {
+            return Ok(());
+        }
+        match values.last().and_then(Option::as_deref) {
+            None | Some("null" | "[]") => Ok(()),
+            Some(errors) => {
+                let begin: String = errors.chars().take(500).collect();
+                let error = Error::data("read page", "the GraphQL server answers with errors");
+                Err(match head.signature.redacted(&begin) {
+                    Some(text) => error.with("errors", text),
+                    None => error,
+                })
             }
         }
     }
@@ -237,7 +363,11 @@ impl<'a> Listing<'a> {
     /// The first request, with the bounds of this read, and how the listing is cut into pages.
     fn plan(&self) -> Result<u64> {
         let first = self.request(&At::First)?.identity();
-        let plan = format!("{first}\n{}", self.scope.rest.paginate.describe());
+        let pages = match &self.scope.rest.exports {
+            Some(exports) => exports.recorded(),
+            None => self.scope.rest.paginate.describe(),
+        };
+        let plan = format!("{first}\n{pages}");
         Ok(xxhash_rust::xxh3::xxh3_64(plan.as_bytes()))
     }
 
@@ -263,6 +393,7 @@ impl<'a> Listing<'a> {
             self.since = later(self.since.take(), self.reading.highest.take())?;
         }
         self.reading = self.beginning();
+        self.export = self.scope.rest.exports.as_ref().map(|exports| Running::new(self.scope, exports));
         self.set_out()
     }
 
@@ -308,15 +439,20 @@ impl<'a> Listing<'a> {
         outside > 0 && self.reading.within && !self.reading.unordered
     }
 
-    /// Whether the API says that it does not go back as far as the bound.
-    fn is_too_old(&self, error: &Error) -> bool {
+    /// Whether the API says that what lies at the bound is gone.
+    fn is_gone(&self, error: &Error) -> bool {
         let is_gone = error.context().iter().any(|(key, value)| *key == "status" && value == "410");
-        is_gone && self.since.is_some() && self.reading.at == At::First
+        is_gone && self.since.is_some() && !self.moved && self.reading.at == At::First
     }
 
     /// Follows the policy for a bound that is too old.
     fn begin_where_the_api_can(&mut self, error: Error) -> Result<()> {
-        let Some((since, _)) = &self.scope.rest.since else { return Err(error) };
+        // Once: an API that does not go back as far as the policy says either is asked no more.
+        let Some((since, _)) = self.scope.rest.since.as_ref().filter(|_| !self.moved) else {
+            return Err(error.with("partition", &self.scope.partition.id));
+        };
+        self.moved = true;
+        self.resumed = false;
         self.since = match since.policy_if_too_old() {
             CursorTooOld::Fail => {
                 return Err(error.with("partition", &self.scope.partition.id).with_hint(
@@ -342,6 +478,13 @@ impl<'a> Listing<'a> {
     }
 }
 
+/// What came of preparing the pages.
+enum Prepared {
+    /// They are to be prepared further.
+    Again,
+    End(StopReason),
+}
+
 fn circle(what: &'static str, request: &Request) -> Error {
     Error::new(ErrorKind::Incomplete, "read partition", what).with("request", request.name())
 }
@@ -354,17 +497,9 @@ fn later(one: Option<CursorValue>, other: Option<CursorValue>) -> Result<Option<
     }
 }
 
-/// Path and query: the origin is that of the source.
-fn relative(url: &reqwest::Url) -> String {
-    // Two slashes at the start would name another host.
-    let path = if url.path().starts_with("//") { format!("/.{}", url.path()) } else { url.path().to_owned() };
-    match url.query() {
-        Some(query) => format!("{path}?{query}"),
-        None => path,
-    }
-}
-
 /// Pages without records, one after the other, that may still lead to some.
 const MOST_EMPTY_PAGES: u64 = 1_000;
+/// Times that a listing begins again because the API has forgotten a page.
+const MOST_RESETS: u32 = 3;
 /// Cursor values that are not a few bad ones any more.
 const ENOUGH_TO_TELL: u64 = 100;

@@ -27,6 +27,7 @@ mod auth;
 mod body;
 mod client;
 mod config;
+mod export;
 mod fetch;
 mod incremental;
 mod limits;
@@ -39,7 +40,7 @@ mod position;
 mod read;
 mod request;
 mod rest;
-mod retry_after;
+mod rules;
 mod scanned;
 mod status;
 mod template;
@@ -47,12 +48,16 @@ mod windows;
 
 pub use auth::{ApiKey, Auth, Basic, Bearer, Secret, Signature};
 pub use config::RestBuilder;
+pub use export::Export;
 pub use incremental::{CursorFormat, CursorTooOld, Edge, RowOrder, Since, Unit, Without};
 pub use limits::Limits;
-pub use pagination::{Answer, At, Cursor, LinkHeader, NextUrl, Offset, PageNumber, Paginate, Single, Step};
+pub use pagination::{
+    Answer, At, Cursor, Keyset, LinkHeader, NextUrl, Offset, PageNumber, Paginate, Place, Single, Step, Stop, Target,
+};
 pub use position::RestPosition;
 pub use request::Request;
 pub use rest::Rest;
+pub use rules::{On, Rule, Statuses, WaitFrom};
 /// The type of secrets in memory, for credentials of your own.
 pub use secrecy::SecretString;
 pub use windows::{Window, WindowOrder};

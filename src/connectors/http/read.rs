@@ -167,6 +167,8 @@ struct Ended {
     complete: u64,
     /// Why the read has to end before all windows are complete.
     stopped: Option<StopReason>,
+    /// Why a window was left out; the others go on.
+    ignored: Option<StopReason>,
     failures: u64,
     error: Option<Error>,
 }
@@ -175,6 +177,7 @@ impl Ended {
     fn note(&mut self, end: Result<StopReason>) {
         match end {
             Ok(StopReason::Exhausted(_)) => self.complete += 1,
+            Ok(reason @ StopReason::Ignored(_)) => self.ignored = Some(reason),
             Ok(reason) => self.stopped = Some(self.stopped.take().unwrap_or(reason)),
             Err(error) => {
                 // What is wrong with one window may be right with others; what is wrong with the API is not.
@@ -190,7 +193,7 @@ impl Ended {
     }
 
     fn reason(self) -> Result<StopReason> {
-        match (self.error, self.stopped) {
+        match (self.error, self.stopped.or(self.ignored)) {
             (Some(error), _) => Err(error),
             (None, Some(reason)) => Ok(reason),
             (None, None) => Ok(StopReason::Exhausted(Proof::AllWindows(self.complete))),

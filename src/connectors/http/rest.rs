@@ -1,11 +1,13 @@
 use super::client::Client;
 use super::config::RestBuilder;
+use super::export::Exports;
 use super::incremental::{Bounds, Sent, Since};
 use super::limits::Limits;
-use super::pagination::Paginate;
+use super::pagination::{Paginate, Place};
 use super::position::RestPosition;
 use super::read::read;
 use super::request::{Content, Request};
+use super::rules::Rules;
 use super::template::{Template, path_segment};
 use super::windows::Slicer;
 use crate::env::Env;
@@ -13,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::json::{RecordsPath, ValuePath};
 use crate::model::{Page, Partition, StopReason};
 use crate::retry::Policy;
-use crate::source::{ComponentConfig, Emitter, Source, Traffic};
+use crate::source::{ComponentConfig, Emitter, Listing, Source, Traffic};
 use async_trait::async_trait;
 use reqwest::header::HeaderMap;
 use reqwest::{Method, Url};
@@ -50,9 +52,12 @@ pub struct Rest {
     pub(super) paginate: Arc<dyn Paginate>,
     pub(super) records: Arc<RecordsPath>,
     /// What is taken from each page: the values of the pagination, then the total.
+    pub(super) places: Arc<[Place]>,
+    /// Those that are in the body; of a GraphQL answer, its errors come last.
     pub(super) values: Arc<[ValuePath]>,
     pub(super) has_total: bool,
     pub(super) since: Option<(Since, Arc<ValuePath>)>,
+    pub(super) rules: Arc<Rules>,
     pub(super) limits: Limits,
     pub(super) retry: Policy,
     pub(super) max_pages: Option<u64>,
@@ -60,6 +65,7 @@ pub struct Rest {
     pub(super) repeated_pages: bool,
     pub(super) slicer: Option<Slicer>,
     pub(super) parallel_windows: usize,
+    pub(super) exports: Option<Exports>,
 }
 
 /// The places of the bounds.
@@ -78,9 +84,35 @@ impl Rest {
         RestBuilder::new(Method::POST, url.into())
     }
 
+    /// Begins to describe a source that asks a GraphQL API with `query`, sent by POST as it is: what changes goes into the
+    /// [`variables`](RestBuilder::variables). `errors` in an answer are a failure, whatever its status. Retried unless the text
+    /// speaks of a mutation.
+    ///
+    /// ```
+    /// use landfall::connectors::http::{Cursor, Rest};
+    ///
+    /// let query = "query($shop: ID!, $after: String) {
+    ///     shop(id: $shop) { orders(first: 100, after: $after) { nodes { id total } pageInfo { hasNextPage endCursor } } }
+    /// }";
+    /// let orders = Rest::graphql("https://api.example.com/graphql", query)
+    ///     .variables(serde_json::json!({"shop": "{shop}"}))
+    ///     .partition("north", [("shop", "s-1")])
+    ///     .paginate(Cursor::connection("$.data.shop.orders", "after"))
+    ///     .records("$.data.shop.orders.nodes[*]")
+    ///     .build()?;
+    /// # Ok::<(), landfall::Error>(())
+    /// ```
+    pub fn graphql(url: impl Into<String>, query: impl Into<String>) -> RestBuilder {
+        RestBuilder::graphql(url.into(), query.into())
+    }
+
     /// Where the records of a page are: what a decoder of these pages needs to know.
     pub fn records_path(&self) -> &RecordsPath {
         &self.records
+    }
+
+    pub(super) fn is_graphql(&self) -> bool {
+        matches!(self.content, Content::Graphql { .. })
     }
 
     /// What this source has done so far; keep it before the source goes into a pipeline.
@@ -88,16 +120,21 @@ impl Rest {
         self.traffic.clone()
     }
 
-    /// The first request of a listing of `partition` within `bounds`.
-    pub(super) fn request(&self, partition: &Partition, bounds: &Bounds) -> Result<Request> {
-        let mut values: BTreeMap<String, String> = match &partition.params {
-            serde_json::Value::Null => BTreeMap::new(),
+    /// The values of `partition` for the places of the request.
+    pub(super) fn values_of(&self, partition: &Partition) -> Result<BTreeMap<String, String>> {
+        match &partition.params {
+            serde_json::Value::Null => Ok(BTreeMap::new()),
             params => serde_json::from_value(params.clone()).map_err(|e| {
                 Error::config("make request", "the values of the partition are not text")
                     .with("partition", &partition.id)
                     .with_source(e)
-            })?,
-        };
+            }),
+        }
+    }
+
+    /// The first request of a listing of `partition` within `bounds`.
+    pub(super) fn request(&self, partition: &Partition, bounds: &Bounds) -> Result<Request> {
+        let mut values = self.values_of(partition)?;
         let since = self.since.as_ref().map(|(since, _)| since);
         let Sent { lower, upper } = since.map(|since| since.sent(bounds)).transpose()?.unwrap_or_default();
         let places = [(SINCE, &lower), (UNTIL, &upper)];
@@ -140,8 +177,8 @@ impl Source for Rest {
         Ok(self.config.clone())
     }
 
-    async fn partitions(&self, _env: &Env) -> Result<Vec<Partition>> {
-        Ok(self.partitions.clone())
+    async fn partitions(&self, _env: &Env, out: &mut Listing<RestPosition>) -> Result<()> {
+        out.add_all(self.partitions.clone()).await
     }
 
     async fn read(

@@ -26,6 +26,8 @@ pub(super) struct Scanned {
     /// A hash of the records, if there are any.
     pub(super) content: Option<u64>,
     pub(super) highest: Highest,
+    /// The last record, if there are any.
+    pub(super) last: Option<Bytes>,
 }
 
 impl Look {
@@ -39,7 +41,7 @@ impl Look {
         env.blocking("scan page", move || look.scan(&body, before)).await?
     }
 
-    fn scan(&self, body: &[u8], before: Option<CursorValue>) -> Result<Scanned> {
+    fn scan(&self, body: &Bytes, before: Option<CursorValue>) -> Result<Scanned> {
         let found = scan(body, &self.records, &self.values)?;
         let content = match (found.spans.first(), found.spans.last()) {
             (Some(first), Some(last)) => {
@@ -48,11 +50,16 @@ impl Look {
             }
             _ => None,
         };
+        let last = found.spans.last().and_then(|span| {
+            let start = span.start as usize;
+            let range = start..start.checked_add(span.len as usize)?;
+            (range.end <= body.len()).then(|| body.slice(range))
+        });
         let highest = match &self.cursor {
             Some(path) => highest(body, &found.spans, path, before.as_ref(), &self.known)?,
             None => Highest::default(),
         };
-        Ok(Scanned { spans: found.spans, values: found.values, content, highest })
+        Ok(Scanned { spans: found.spans, values: found.values, content, highest, last })
     }
 }
 
@@ -63,6 +70,7 @@ impl Scanned {
             (Some(a), Some(b)) => Some(xxh3_64_with_seed(&b.to_le_bytes(), a)),
             (a, b) => a.or(b),
         };
+        later.last = later.last.or(self.last);
         later.highest.without += self.highest.without;
         later.highest.of_type += self.highest.of_type;
         later.highest.of_another += self.highest.of_another;

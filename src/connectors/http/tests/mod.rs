@@ -1,21 +1,25 @@
 //! The source against a scripted server on loopback, with time owned by the test.
 
 mod bodies;
+mod cases_p;
+mod exports;
 mod incremental;
 mod lines;
 mod observed;
 mod pace;
 mod pagination;
 mod retries;
+mod rules;
 mod secrets;
 mod server;
+mod waits;
 mod windows;
 
 use super::*;
 use crate::env::{Clock, Entropy, Env};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Page, Partition, PositionValue, StopReason, Timestamp};
-use crate::source::{Emission, Emitter, Source};
+use crate::source::{Emission, Emitter, Source, list_partitions};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use server::{Got, Reply, Server};
@@ -120,7 +124,7 @@ async fn read(rest: &Rest, from: Option<RestPosition>) -> Brought {
 }
 
 async fn listed(rest: &Rest) -> Vec<Partition> {
-    rest.partitions(&Env::system()).await.expect("listed")
+    list_partitions(rest, &Env::system()).await.expect("listed")
 }
 
 async fn read_partition(rest: &Rest, partition: &Partition, from: Option<RestPosition>) -> Brought {
