@@ -27,6 +27,7 @@ mod auth;
 mod body;
 mod client;
 mod config;
+mod egress;
 mod export;
 mod fetch;
 mod incremental;
@@ -46,8 +47,12 @@ mod status;
 mod template;
 mod windows;
 
-pub use auth::{ApiKey, Auth, Basic, Bearer, Secret, Signature};
+pub use auth::{
+    Answered, ApiKey, Auth, AuthContext, Basic, Bearer, Endpoints, Exchange, Exchanged, Reaction, Secret,
+    SecretProvider, Signature,
+};
 pub use config::RestBuilder;
+pub use egress::{Proxy, Tls};
 pub use export::Export;
 pub use incremental::{CursorFormat, CursorTooOld, Edge, RowOrder, Since, Unit, Without};
 pub use limits::Limits;
