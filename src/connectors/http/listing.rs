@@ -93,7 +93,15 @@ impl<'a> Listing<'a> {
                 Ok(Some(Prepared::End(reason))) => return Ok(reason),
                 Err(error) => return Err(self.told(error).await),
             }
-            let request = self.page_request(&self.reading.at, self.reading.pages)?;
+            let request = match self.page_request(&self.reading.at, self.reading.pages) {
+                Ok(request) => request,
+                // The job is not what it was.
+                Err(error) if self.resumed && self.export.is_some() => {
+                    self.begin_again(&error)?;
+                    continue;
+                }
+                Err(error) => return Err(self.told(error).await),
+            };
             let error = match self.fetcher.fetch(&request, self.reading.highest.as_ref()).await {
                 Ok(Outcome::PutOff { until }) => return Ok(StopReason::RateLimited { until }),
                 Ok(Outcome::Whole(fetched)) => match self.take(*fetched, &request).await {
