@@ -365,7 +365,12 @@ impl<'a> Listing<'a> {
         let now = self.scope.env.now();
         let window = self.reading.window;
         let since = self.scope.rest.since.as_ref().filter(|_| window.is_none());
-        Reading { window, began: Some(now), until: since.and_then(|(since, _)| since.frozen(now)), ..Reading::default() }
+        Reading {
+            window,
+            began: Some(now),
+            until: since.and_then(|(since, _)| since.frozen(now)),
+            ..Reading::default()
+        }
     }
 
     /// The first request, with the bounds of this read, and how the listing is cut into pages.

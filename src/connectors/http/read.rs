@@ -82,10 +82,13 @@ impl RestPosition {
     fn is_of(&mut self, since: &Since) -> Result<()> {
         if let Some(kept) = self.field.as_ref().filter(|field| *field != since.name()) {
             if !since.starts_over() {
-                return Err(Error::config("read partition", "the cursor field is another one than that of the last read")
-                    .with("kept", kept)
-                    .with("field", since.name())
-                    .with_hint("to read everything again by the new one, add .start_over_on_key_change()"));
+                return Err(Error::config(
+                    "read partition",
+                    "the cursor field is another one than that of the last read",
+                )
+                .with("kept", kept)
+                .with("field", since.name())
+                .with_hint("to read everything again by the new one, add .start_over_on_key_change()"));
             }
             tracing::warn!(kept, field = since.name(), "the cursor field has changed: starts over");
             *self = Self::default();

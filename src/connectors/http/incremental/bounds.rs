@@ -77,8 +77,7 @@ impl Since {
     /// What a read knows that began then.
     pub(in super::super) fn known(&self, bounds: &Bounds, began: Option<Timestamp>) -> Result<Known> {
         let (lower, upper) = self.values(bounds)?;
-        let latest_number =
-            began.zip(self.unit).map(|(began, unit)| unit.count(began).to_string());
+        let latest_number = began.zip(self.unit).map(|(began, unit)| unit.count(began).to_string());
         Ok(Known { since: bounds.since.clone(), latest: began, latest_number, lower, upper })
     }
 
@@ -151,7 +150,9 @@ impl Since {
         let upper = match bounds.window {
             Some(window) => Some(self.value_at(window.to)),
             None => match (bounds.until.map(|until| self.valued(self.floor(until))), until) {
-                (Some(frozen), Some(until)) => Some(if frozen.is_after(&until) != Some(false) { until } else { frozen }),
+                (Some(frozen), Some(until)) => {
+                    Some(if frozen.is_after(&until) != Some(false) { until } else { frozen })
+                }
                 (frozen, until) => frozen.or(until),
             },
         };

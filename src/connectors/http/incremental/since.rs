@@ -268,7 +268,9 @@ impl Since {
             ));
         }
         if sends_lower && self.client_side {
-            return Err(wrong("the bound is sent, and said to be taken by nobody").with_hint("leave out .client_side()"));
+            return Err(
+                wrong("the bound is sent, and said to be taken by nobody").with_hint("leave out .client_side()")
+            );
         }
         if self.since_place && self.initial.is_none() {
             return Err(wrong("the first read has no value for the place {since}").with_hint("add .initial(\"value\")"));

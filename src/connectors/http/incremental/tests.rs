@@ -2,8 +2,8 @@ use super::super::request::Request;
 use super::decimal::Decimal;
 use super::*;
 use crate::error::{Error, Result};
-use crate::json::{RecordsPath, scan};
 use crate::json::ValuePath;
+use crate::json::{RecordsPath, scan};
 use crate::model::Timestamp;
 use reqwest::Url;
 use reqwest::header::HeaderMap;
@@ -82,7 +82,8 @@ fn a_value_later_than_the_read_does_not_move_the_bound() {
     let now = Timestamp::parse("2024-05-01T12:00:00Z").ok();
     let of = |body: &str, since: Since| {
         let spans = scan(body.as_bytes(), &RecordsPath::parse("$[*]")?, &[])?.spans;
-        let found = highest(body.as_bytes(), &spans, &ValuePath::field("t")?, None, &since.known(&Bounds::default(), now)?)?;
+        let found =
+            highest(body.as_bytes(), &spans, &ValuePath::field("t")?, None, &since.known(&Bounds::default(), now)?)?;
         Ok::<_, Error>((found.value.map(|v| v.text().to_owned()), found.future, found.without))
     };
     let since = Since::field("t");
@@ -139,7 +140,10 @@ fn dates_and_times_without_an_offset_keep_their_form() {
         assert!(!matches!(CursorValue::of(no_time), CursorValue::Time(_)), "{no_time}");
     }
     let mixed = high(r#"[{"t":"2024-01-01"},{"t":"2023-12-31T23:30:00-01:00"},{"t":"2024-01-01 00:29:59"}]"#, None);
-    assert_eq!(mixed.expect("comparable").value.map(|v| v.text().to_owned()).as_deref(), Some("2023-12-31T23:30:00-01:00"));
+    assert_eq!(
+        mixed.expect("comparable").value.map(|v| v.text().to_owned()).as_deref(),
+        Some("2023-12-31T23:30:00-01:00")
+    );
 }
 
 #[test]
@@ -151,9 +155,15 @@ fn bounds_are_written_in_the_declared_format() {
     assert_eq!(written(CursorFormat::Date), "GET /r?since=2024-05-01");
     assert_eq!(written(CursorFormat::Epoch(Unit::Seconds)), "GET /r?since=1714566896");
     assert_eq!(written(CursorFormat::Epoch(Unit::Milliseconds)), "GET /r?since=1714566896789");
-    assert_eq!(written(CursorFormat::Pattern("%Y/%m/%d %H:%M:%S".to_owned())), "GET /r?since=2024%2F05%2F01+12%3A34%3A56");
+    assert_eq!(
+        written(CursorFormat::Pattern("%Y/%m/%d %H:%M:%S".to_owned())),
+        "GET /r?since=2024%2F05%2F01+12%3A34%3A56"
+    );
     let epoch = since.clone().unit(Unit::Milliseconds).format(CursorFormat::Rfc3339);
-    assert_eq!(sent(&epoch, Some(CursorValue::of("1714566896789"))).expect("sent"), "GET /r?since=2024-05-01T12%3A34%3A56.789Z");
+    assert_eq!(
+        sent(&epoch, Some(CursorValue::of("1714566896789"))).expect("sent"),
+        "GET /r?since=2024-05-01T12%3A34%3A56.789Z"
+    );
     assert!(sent(&since.clone().format(CursorFormat::Date), Some(CursorValue::of("abc"))).is_err());
     assert!(since.clone().format(CursorFormat::Pattern("%Y-%m-%dT%H:%M".to_owned())).check().is_err());
     since.format(CursorFormat::Pattern("%H:%M".to_owned())).granularity(Duration::from_secs(60)).check().expect("fine");
@@ -164,7 +174,10 @@ fn bounds_are_rounded_down_to_the_granularity() {
     let second = Since::field("t").query("since").overlap(Duration::ZERO).granularity(Duration::from_secs(1));
     let time = || Some(CursorValue::of("2024-05-01T12:34:56.789Z"));
     assert_eq!(sent(&second, time()).expect("sent"), "GET /r?since=2024-05-01T12%3A34%3A56Z");
-    assert_eq!(sent(&second.clone().lower(Edge::Exclusive), time()).expect("sent"), "GET /r?since=2024-05-01T12%3A34%3A55Z");
+    assert_eq!(
+        sent(&second.clone().lower(Edge::Exclusive), time()).expect("sent"),
+        "GET /r?since=2024-05-01T12%3A34%3A55Z"
+    );
     let epoch = second.unit(Unit::Milliseconds);
     assert_eq!(sent(&epoch, Some(CursorValue::of("1714566896789"))).expect("sent"), "GET /r?since=1714566896000");
 }

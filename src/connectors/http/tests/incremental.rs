@@ -92,7 +92,8 @@ async fn a_kept_page_that_the_api_has_forgotten_begins_the_slice_again_once() {
     })
     .await;
     let begun = read(&limited(&server, Since::field("t").row_order(RowOrder::Ascending)), None).await;
-    let again = read(&since(&server, Since::field("t").row_order(RowOrder::Ascending)), Some(begun.last_position())).await;
+    let again =
+        read(&since(&server, Since::field("t").row_order(RowOrder::Ascending)), Some(begun.last_position())).await;
     assert_eq!(letters(&again), "bcde");
 
     let script = rows(&[(1, 'a'), (2, 'b'), (3, 'c')]);
@@ -178,7 +179,8 @@ async fn i02_a_wrong_declared_order_loses_no_rows() {
                 if !size_one {
                     return script(got);
                 }
-                let at: usize = got.parameter("cursor").map_or(0, |c| c.trim_start_matches('t').parse().expect("a page"));
+                let at: usize =
+                    got.parameter("cursor").map_or(0, |c| c.trim_start_matches('t').parse().expect("a page"));
                 page([ids[at]], &if at + 1 < ids.len() { format!("\"t{}\"", at + 1) } else { "null".to_owned() })
             })
             .await;
@@ -201,7 +203,8 @@ async fn p18_a_newest_first_feed_ends_at_the_first_page_with_a_known_record() {
         Reply::json(format!("{{\"data\":[{}],\"next\":{next}}}", rows.join(",")))
     };
     let server = Server::start(move |got| {
-        let newest = if got.parameter("of").as_deref() == Some("a") { "2021-02-01T00:00:00Z" } else { "2020-07-01T00:00:00Z" };
+        let newest =
+            if got.parameter("of").as_deref() == Some("a") { "2021-02-01T00:00:00Z" } else { "2020-07-01T00:00:00Z" };
         pages(got, newest)
     })
     .await;
@@ -243,7 +246,8 @@ async fn i05_the_lag_and_the_edges_of_a_range_with_equal_values() {
     assert_eq!(asked(Since::field("t").lower(Edge::Exclusive)).await.1, "2");
     let text = serde_json::json!({"field": "t", "since": {"text": "c"}});
     let exclusive = by_cursor(&server).since(Since::field("t").query("since").lower(Edge::Exclusive));
-    let refused = read(&exclusive.build().expect("a source"), Some(serde_json::from_value(text).expect("a position"))).await;
+    let refused =
+        read(&exclusive.build().expect("a source"), Some(serde_json::from_value(text).expect("a position"))).await;
     assert!(refused.error().to_string().contains("just below"), "{}", refused.error());
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::{Proof, Validity, Position};
+use crate::model::{Position, Proof, Validity};
 use std::collections::BTreeSet;
 
 /// A record for each number in `from..to` (as asked for), two to a page.
@@ -28,8 +28,11 @@ fn asked(server: &Server) -> Vec<String> {
 }
 
 fn sorted(brought: &Brought) -> Vec<u64> {
-    let mut ids: Vec<u64> =
-        brought.records().iter().map(|r| r.trim_matches(|c: char| !c.is_ascii_digit()).parse().expect("an id")).collect();
+    let mut ids: Vec<u64> = brought
+        .records()
+        .iter()
+        .map(|r| r.trim_matches(|c: char| !c.is_ascii_digit()).parse().expect("an id"))
+        .collect();
     ids.sort_unstable();
     ids
 }
@@ -49,7 +52,9 @@ async fn windows_are_read_one_after_the_other_and_cover_everything_once() {
 
 #[tokio::test]
 async fn whatever_the_moment_of_a_crash_the_next_run_brings_what_is_missing() {
-    for (parallel, order) in [(1, WindowOrder::OldestFirst), (3, WindowOrder::OldestFirst), (2, WindowOrder::NewestFirst)] {
+    for (parallel, order) in
+        [(1, WindowOrder::OldestFirst), (3, WindowOrder::OldestFirst), (2, WindowOrder::NewestFirst)]
+    {
         let server = Server::start(numbers).await;
         let since = Since::field("id").initial("0").until("30").window(Window::numbers(10).order(order));
         let rest = windowed(&server, since).parallel_windows(parallel).build().expect("a source");
@@ -62,9 +67,13 @@ async fn whatever_the_moment_of_a_crash_the_next_run_brings_what_is_missing() {
             let mut both: Vec<String> = rest_of_it.records();
             for emission in &whole.emitted[..=n] {
                 let page = emission.item.as_ref().expect("a page");
-                both.extend(page.spans.as_ref().expect("spans").iter().map(|s| {
-                    String::from_utf8_lossy(s.of(&page.body).expect("inside")).into_owned()
-                }));
+                both.extend(
+                    page.spans
+                        .as_ref()
+                        .expect("spans")
+                        .iter()
+                        .map(|s| String::from_utf8_lossy(s.of(&page.body).expect("inside")).into_owned()),
+                );
             }
             assert_eq!(both.len(), 30, "nothing is read twice");
             assert_eq!(both.into_iter().collect::<BTreeSet<_>>(), all);
@@ -93,7 +102,10 @@ async fn i15_four_partitions_of_three_windows_make_twelve_requests_each_once() {
     }
     // Windows with nothing in them are complete.
     let position = serde_json::to_value(reads[0].last_position()).expect("JSON");
-    assert_eq!(position["windows"], serde_json::json!({"span": {"from": "2023-12-29T00:00:00Z", "to": "2024-01-01T00:00:00Z"}}));
+    assert_eq!(
+        position["windows"],
+        serde_json::json!({"span": {"from": "2023-12-29T00:00:00Z", "to": "2024-01-01T00:00:00Z"}})
+    );
 }
 
 #[tokio::test]
@@ -108,9 +120,12 @@ async fn i15_a_window_cut_short_leaves_its_gap_and_withholds_the_watermark() {
     assert_eq!(cut.error().kind(), ErrorKind::Data);
     assert_eq!(asked(&server), ["0-10", "10-20", "20-30"], "the others are read");
     let position = cut.last_position();
-    assert_eq!(serde_json::to_value(&position).expect("JSON")["windows"], serde_json::json!({
-        "span": {"from": 0, "to": 30}, "gaps": [{"from": 10, "to": 20}]
-    }));
+    assert_eq!(
+        serde_json::to_value(&position).expect("JSON")["windows"],
+        serde_json::json!({
+            "span": {"from": 0, "to": 30}, "gaps": [{"from": 10, "to": 20}]
+        })
+    );
     let server = Server::start(numbers).await;
     let rest = windowed(&server, thirty()).build().expect("a source");
     let filled = read(&rest, Some(position)).await;
@@ -170,7 +185,8 @@ async fn the_end_of_the_windows_is_set_when_the_read_begins_less_the_lag() {
 async fn the_newest_windows_come_first_and_the_history_after_them() {
     let server = Server::start(numbers).await;
     let newest = |until: &str| {
-        let since = Since::field("id").initial("0").until(until).window(Window::numbers(10).order(WindowOrder::NewestFirst));
+        let since =
+            Since::field("id").initial("0").until(until).window(Window::numbers(10).order(WindowOrder::NewestFirst));
         windowed(&server, since).max_pages(7).build().expect("a source")
     };
     let first = read(&newest("30"), None).await;
@@ -209,9 +225,7 @@ async fn bounds_go_into_places_of_the_path_and_the_body_too() {
 
 #[test]
 fn windows_that_cannot_work_do_not_build() {
-    let rest = |since: Since| {
-        Rest::get("http://h/r").since(since.query("from").until_query("to")).build().map(drop)
-    };
+    let rest = |since: Since| Rest::get("http://h/r").since(since.query("from").until_query("to")).build().map(drop);
     let numbers = || Since::field("id").window(Window::numbers(10));
     let days = || Since::field("at").window(Window::days());
     rest(numbers().initial("0").until("10")).expect("fine");
@@ -222,7 +236,13 @@ fn windows_that_cannot_work_do_not_build() {
         (numbers().initial("soon").until("10"), "does not fit"),
         (days().initial("17"), "does not fit"),
         (days().initial("2024-01-01").lower(Edge::Exclusive), "granularity"),
-        (Since::field("at").initial("2024-01-01").format(CursorFormat::Date).window(Window::of(Duration::from_secs(60))), "multiple"),
+        (
+            Since::field("at")
+                .initial("2024-01-01")
+                .format(CursorFormat::Date)
+                .window(Window::of(Duration::from_secs(60))),
+            "multiple",
+        ),
         (days().initial("2024-01-01").too_old(CursorTooOld::FullRefresh), "begin anywhere else"),
         (Since::field("at").initial("2024-01-01").window(Window::days().zone("Mars/Olympus")), "time zone"),
     ] {

@@ -58,7 +58,10 @@ fn i06_the_monthly_clamp_follows_the_lengths_of_months() {
     backwards.reverse();
     assert_eq!(backwards, expected);
     let weeks = all(&Window::weeks(), &mut Ledger::new(times("2024-05-01T00:00:00Z", "2024-05-13T00:00:00Z")));
-    assert_eq!(weeks.iter().map(|w| w.to.to_string()).collect::<Vec<_>>(), ["2024-05-06T00:00:00Z", "2024-05-13T00:00:00Z"]);
+    assert_eq!(
+        weeks.iter().map(|w| w.to.to_string()).collect::<Vec<_>>(),
+        ["2024-05-06T00:00:00Z", "2024-05-13T00:00:00Z"]
+    );
 }
 
 #[test]
@@ -66,13 +69,19 @@ fn days_follow_the_clock_of_their_zone() {
     let span = times("2024-03-29T23:00:00Z", "2024-03-31T22:00:00Z");
     let days = all(&Window::days().zone("Europe/Berlin"), &mut Ledger::new(span));
     // The second day has 23 hours.
-    assert_eq!(days, [times("2024-03-29T23:00:00Z", "2024-03-30T23:00:00Z"), times("2024-03-30T23:00:00Z", "2024-03-31T22:00:00Z")]);
+    assert_eq!(
+        days,
+        [times("2024-03-29T23:00:00Z", "2024-03-30T23:00:00Z"), times("2024-03-30T23:00:00Z", "2024-03-31T22:00:00Z")]
+    );
     assert!(Window::days().zone("Europe/Atlantis").check().is_err());
 }
 
 #[test]
 fn windows_of_a_length_meet_without_overlap_from_either_side() {
-    assert_eq!(all(&Window::numbers(10), &mut Ledger::new(numbers(0, 25))), [numbers(0, 10), numbers(10, 20), numbers(20, 25)]);
+    assert_eq!(
+        all(&Window::numbers(10), &mut Ledger::new(numbers(0, 25))),
+        [numbers(0, 10), numbers(10, 20), numbers(20, 25)]
+    );
     let backwards = Window::numbers(10).order(WindowOrder::NewestFirst);
     assert_eq!(all(&backwards, &mut Ledger::new(numbers(0, 25))), [numbers(15, 25), numbers(5, 15), numbers(0, 5)]);
     assert!(Window::numbers(0).check().is_err() && Window::of(Duration::ZERO).check().is_err());
