@@ -213,7 +213,9 @@ impl Auth for Hmac {
             return Err(wrong("the signature cannot be a part of what is signed"));
         }
         let texts = sent().map(|(_, text)| text).chain([&self.over]);
-        for name in texts.flat_map(|text| Template::parse(text).names().into_iter().map(str::to_owned).collect::<Vec<_>>()) {
+        for name in
+            texts.flat_map(|text| Template::parse(text).names().into_iter().map(str::to_owned).collect::<Vec<_>>())
+        {
             if !PLACES.contains(&name.as_str()) && !name.starts_with("header.") {
                 return Err(wrong("there is no such place to fill").with("place", name));
             }
@@ -264,7 +266,12 @@ impl Auth for Hmac {
         Ok(())
     }
 
-    async fn answered(&self, _cx: &AuthContext<'_>, _signature: &Signature, _answer: &Answered<'_>) -> Result<Reaction> {
+    async fn answered(
+        &self,
+        _cx: &AuthContext<'_>,
+        _signature: &Signature,
+        _answer: &Answered<'_>,
+    ) -> Result<Reaction> {
         Ok(Reaction::Keep)
     }
 }
@@ -276,6 +283,17 @@ impl fmt::Debug for Hmac {
 }
 
 const PLACES: [&str; 13] = [
-    "method", "host", "path", "query", "target", "url", "body", "body.sha256", "body.sha512", "body.sha256.base64", "timestamp",
-    "nonce", "signature",
+    "method",
+    "host",
+    "path",
+    "query",
+    "target",
+    "url",
+    "body",
+    "body.sha256",
+    "body.sha512",
+    "body.sha256.base64",
+    "timestamp",
+    "nonce",
+    "signature",
 ];

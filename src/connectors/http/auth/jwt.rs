@@ -147,10 +147,11 @@ impl Jwt {
         let wrong = |what, e: &jsonwebtoken::errors::Error| Error::config("sign token", what).with("cause", kind_of(e));
         let text = key.expose_secret();
         match self.algorithm {
-            Algorithm::RS256 => EncodingKey::from_rsa_pem(text.as_bytes()).map_err(|e| wrong("the key is no RSA key in PEM", &e)),
-            Algorithm::ES256 => {
-                EncodingKey::from_ec_pem(text.as_bytes()).map_err(|e| wrong("the key is no EC key in PEM of PKCS #8", &e))
+            Algorithm::RS256 => {
+                EncodingKey::from_rsa_pem(text.as_bytes()).map_err(|e| wrong("the key is no RSA key in PEM", &e))
             }
+            Algorithm::ES256 => EncodingKey::from_ec_pem(text.as_bytes())
+                .map_err(|e| wrong("the key is no EC key in PEM of PKCS #8", &e)),
             _ if self.key_is_base64 => {
                 let bytes = base64::engine::general_purpose::STANDARD.decode(text.trim());
                 Ok(EncodingKey::from_secret(&bytes.map_err(|_| Error::config("sign token", "the key is not base64"))?))
@@ -184,7 +185,12 @@ impl Auth for Jwt {
         signature.header("authorization", &format!("Bearer {}", token.expose_secret()).into())
     }
 
-    async fn answered(&self, _cx: &AuthContext<'_>, _signature: &Signature, _answer: &Answered<'_>) -> Result<Reaction> {
+    async fn answered(
+        &self,
+        _cx: &AuthContext<'_>,
+        _signature: &Signature,
+        _answer: &Answered<'_>,
+    ) -> Result<Reaction> {
         Ok(Reaction::Keep)
     }
 }

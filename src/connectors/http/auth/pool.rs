@@ -85,7 +85,9 @@ impl TokenPool {
         quotas.iter_mut().for_each(|quota| quota.renew(now));
         let usable = quotas.iter().enumerate().filter(|(_, quota)| quota.is_usable());
         // Of those that have the same, the first: one that was never asked has all.
-        if let Some((member, _)) = usable.max_by_key(|(n, quota)| (quota.left.unwrap_or(u64::MAX), std::cmp::Reverse(*n))) {
+        if let Some((member, _)) =
+            usable.max_by_key(|(n, quota)| (quota.left.unwrap_or(u64::MAX), std::cmp::Reverse(*n)))
+        {
             if let Some(quota) = quotas.get_mut(member) {
                 quota.left = quota.left.map(|left| left - 1);
             }
@@ -111,7 +113,8 @@ impl TokenPool {
         let Some(quota) = quotas.get_mut(member) else { return false };
         quota.observe(left, ends);
         if is_limited {
-            let until = wait.or(ends.filter(|_| left == Some(0))).unwrap_or_else(|| now.saturating_add(self.unknown_reset));
+            let until =
+                wait.or(ends.filter(|_| left == Some(0))).unwrap_or_else(|| now.saturating_add(self.unknown_reset));
             quota.blocked = quota.blocked.max(Some(until));
         }
         is_limited

@@ -71,8 +71,12 @@ impl TokenAt {
         let nothing = || answer.wrong(ErrorKind::Data, "the answer of the login has no token");
         match &self.0 {
             Holder::Body(path) => answer.at(&parse(path)?),
-            Holder::Header(name) => answer.header(name).map(str::to_owned).ok_or_else(|| nothing().with("header", name)),
-            Holder::Cookie(name) => answer.cookie(name).map(str::to_owned).ok_or_else(|| nothing().with("cookie", name)),
+            Holder::Header(name) => {
+                answer.header(name).map(str::to_owned).ok_or_else(|| nothing().with("header", name))
+            }
+            Holder::Cookie(name) => {
+                answer.cookie(name).map(str::to_owned).ok_or_else(|| nothing().with("cookie", name))
+            }
         }
     }
 }

@@ -29,7 +29,8 @@ pub(super) fn canonical_path(path: &str, is_s3: bool) -> String {
     }
     // Empty segments do not count, but the last one does.
     let ends = if path.len() > 1 && path.ends_with('/') { "/" } else { "" };
-    let segments: Vec<_> = path.split('/').filter(|segment| !segment.is_empty()).map(|s| encode(s.as_bytes())).collect();
+    let segments: Vec<_> =
+        path.split('/').filter(|segment| !segment.is_empty()).map(|s| encode(s.as_bytes())).collect();
     if segments.is_empty() { "/".to_owned() } else { format!("/{}{ends}", segments.join("/")) }
 }
 

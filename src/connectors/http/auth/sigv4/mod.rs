@@ -135,7 +135,12 @@ impl Auth for SigV4 {
         signature.header("authorization", &value)
     }
 
-    async fn answered(&self, _cx: &AuthContext<'_>, _signature: &Signature, _answer: &Answered<'_>) -> Result<Reaction> {
+    async fn answered(
+        &self,
+        _cx: &AuthContext<'_>,
+        _signature: &Signature,
+        _answer: &Answered<'_>,
+    ) -> Result<Reaction> {
         Ok(Reaction::Keep)
     }
 }
@@ -156,9 +161,9 @@ impl SigV4 {
         let text = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{hashed}");
         let first = hmac::Key::new(hmac::HMAC_SHA256, format!("AWS4{}", key.expose_secret()).as_bytes());
         let steps = [day, &self.region, &self.service, "aws4_request"];
-        let signing = steps.iter().fold(first, |key, step| {
-            hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&key, step.as_bytes()).as_ref())
-        });
+        let signing = steps
+            .iter()
+            .fold(first, |key, step| hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&key, step.as_bytes()).as_ref()));
         let signature = hex(hmac::sign(&signing, text.as_bytes()).as_ref());
         let id = id.expose_secret();
         format!("AWS4-HMAC-SHA256 Credential={id}/{scope}, SignedHeaders={names}, Signature={signature}").into()

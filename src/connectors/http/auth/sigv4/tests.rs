@@ -40,11 +40,7 @@ fn vectors() -> Vec<Vector> {
             ),
             "9c3e54bfcdf0b19771a7f523ee5669cdf59bc7cc0884027167c21bb143a40197",
         ),
-        get(
-            "get-vanilla-utf8-query",
-            "/?ሴ=bar",
-            "2cdec8eed098649ff3a119c94853b13c643bcf08f8b0a1d91e12c9027818dd04",
-        ),
+        get("get-vanilla-utf8-query", "/?ሴ=bar", "2cdec8eed098649ff3a119c94853b13c643bcf08f8b0a1d91e12c9027818dd04"),
         Vector {
             headers: &[("x-amz-security-token", TOKEN)],
             ..get(
@@ -72,7 +68,8 @@ fn signs_as_the_vectors_of_aws_do() {
     for vector in vectors() {
         let url = reqwest::Url::parse(&format!("https://example.amazonaws.com{}", vector.url)).expect("a URL");
         let payload = hex(digest::digest(&digest::SHA256, vector.body.as_bytes()).as_ref());
-        let mut headers = vec![("host", "example.amazonaws.com".to_owned()), ("x-amz-date", "20150830T123600Z".to_owned())];
+        let mut headers =
+            vec![("host", "example.amazonaws.com".to_owned()), ("x-amz-date", "20150830T123600Z".to_owned())];
         headers.extend(vector.headers.iter().map(|(name, value)| (*name, (*value).to_owned())));
         if vector.signed_body {
             headers.push(("x-amz-content-sha256", payload.clone()));
