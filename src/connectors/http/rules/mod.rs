@@ -9,6 +9,7 @@ pub(super) use on::Action;
 pub use on::{On, Rule, Statuses};
 pub(super) use verdict::{Told, Verdict};
 pub use wait::WaitFrom;
+pub(super) use wait::http_date;
 
 use crate::error::Result;
 use crate::model::Timestamp;
