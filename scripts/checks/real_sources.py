@@ -103,12 +103,11 @@ def kinto(loads, flights, movies):
 
 
 def aws(loads, flights, movies):
-    keys = {"MOTO_KEY_ID": "AKIDEXAMPLE", "MOTO_SECRET": "s3cr3t"}
     request = (
         'url = "{base}"\nheaders = {{ X-Amz-Target = "{target}", Content-Type = "application/x-amz-json-1.0" }}\nidempotent = true\n'
-        'auth = {{ by = "sigv4", region = "us-east-1", service = "{service}", key_id_env = "MOTO_KEY_ID", '
-        'secret_key_env = "MOTO_SECRET" }}\n'
+        'auth = {{ by = "header", name = "authorization", env = "SIGNED_{service}" }}\n'
     )
+    signed = {f"SIGNED_{service}": real_servers.signed_for(service) for service in ["dynamodb", "logs"]}
     with real_servers.aws(loads.place(), movies) as base:
         # An attribute holds its value under its type, and numbers are text.
         kinds = {column: "utf8" for column in MOVIES}
@@ -122,14 +121,14 @@ def aws(loads, flights, movies):
             'json = { TableName = "movies", Limit = 300 }\nrecords = "$.Items[*]"\n'
             'paginate = { by = "cursor", at = "$.LastEvaluatedKey", body = "$.ExclusiveStartKey" }'
         )
-        loads.load("aws", "dynamodb", scan, items, kinds, schema, env=keys)
+        loads.load("aws", "dynamodb", scan, items, kinds, schema, env=signed)
         events = [{"message": json.dumps(movie)} for movie in movies]
         logs = request.format(base=base, target="Logs_20140328.GetLogEvents", service="logs") + (
             'json = { logGroupName = "api", logStreamName = "movies", limit = 500, startFromHead = true }\n'
             'records = "$.events[*]"\n'
             'paginate = { by = "cursor", at = "$.nextForwardToken", body = "$.nextToken", until_repeated = true }'
         )
-        loads.load("aws", "logs", logs, events, {"message": "utf8"}, key="message", env=keys)
+        loads.load("aws", "logs", logs, events, {"message": "utf8"}, key="message", env=signed)
 
 
 def wiremock(loads, flights, movies):
