@@ -27,6 +27,7 @@ mod auth;
 mod body;
 mod client;
 mod config;
+mod drift;
 mod fetch;
 mod incremental;
 mod limits;
@@ -49,7 +50,8 @@ pub use config::RestBuilder;
 pub use incremental::{Since, Unit, Without};
 pub use limits::Limits;
 pub use pagination::{
-    Answer, At, Cursor, Keyset, LinkHeader, NextUrl, Offset, PageNumber, Paginate, Place, Single, Step, Stop, Target,
+    Answer, At, Claims, Counts, Cursor, Keyset, LinkHeader, NextUrl, Offset, PageNumber, Paginate, Place, Single, Step,
+    Stop, Target,
 };
 pub use position::RestPosition;
 pub use request::Request;

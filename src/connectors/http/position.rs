@@ -1,3 +1,4 @@
+use super::drift::Drift;
 use super::incremental::CursorValue;
 use super::loop_guard::Mark;
 use super::pagination::At;
@@ -47,6 +48,9 @@ pub(super) struct Reading {
     /// Pages without records since the last one with some.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(super) empty: u64,
+    /// What shows whether records come and go meanwhile.
+    #[serde(default, skip_serializing_if = "is_still")]
+    pub(super) drift: Drift,
 }
 
 /// Where a listing stands.
@@ -73,6 +77,10 @@ impl RestPosition {
 
 fn is_zero(n: &u64) -> bool {
     *n == 0
+}
+
+fn is_still(drift: &Drift) -> bool {
+    *drift == Drift::default()
 }
 
 impl Position for RestPosition {
