@@ -1,6 +1,7 @@
 """Ways to go wrong: each must end with a clear error and its exit code, show no secret, and lose nothing."""
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -13,10 +14,12 @@ PAGED = 'url = "{api}/orders"\nrecords = "{records}"\npaginate = {{ by = "cursor
 
 def refuses(checks, name, spec, code, words, env=None):
     """The run must end with `code` and say `words`; and never what is secret."""
-    got, _, said = ingest(spec, env)
-    missing = [w for w in words if w.lower() not in said.lower()]
-    checks.that(f"{name}: a clear error, exit code {code}", got == code and not missing, f"code {got}, said: {said}")
-    checks.that(f"{name}: no secret is shown", "s3cr3t" not in said, said)
+    got, _, said = ingest(spec, {"RUST_LOG": "trace", **(env or {})})
+    # The log comes before it.
+    error = "".join(re.findall(r"^(?:error|not complete).*", said, re.MULTILINE | re.DOTALL))
+    missing = [w for w in words if w.lower() not in error.lower()]
+    checks.that(f"{name}: a clear error, exit code {code}", got == code and not missing, f"code {got}, said: {error}")
+    checks.that(f"{name}: no secret is shown, not even in the finest log", "s3cr3t" not in said)
 
 
 def errors(checks, folder):

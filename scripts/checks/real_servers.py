@@ -124,7 +124,8 @@ def aws(folder, movies):
     def call(service, target, body):
         scope = f"AKIDEXAMPLE/20260101/us-east-1/{service}/aws4_request"
         signed = f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"
-        send("POST", base, body, {"x-amz-target": target, "authorization": signed})
+        kind = "application/x-amz-json-1.0"
+        send("POST", base, body, {"content-type": kind, "x-amz-target": target, "authorization": signed})
 
     def attribute(value):
         if value is None:

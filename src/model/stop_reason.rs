@@ -15,6 +15,8 @@ pub enum Proof {
     EmptyPage,
     /// One response holds everything, and it was whole.
     WholeResponse,
+    /// An export job that is done named so many files, and all of them were read.
+    AllFiles(u64),
     /// The source is finite and was read to its end (files, iterators).
     EndOfInput,
 }
@@ -42,6 +44,18 @@ pub enum StopReason {
 }
 
 impl StopReason {
+    /// The kind of end in one or two words, for counting.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Exhausted(_) => "exhausted",
+            Self::LimitReached(_) => "limit reached",
+            Self::RateLimited { .. } => "rate limited",
+            Self::Cancelled => "cancelled",
+            Self::Failed(_) => "failed",
+            Self::Ignored(_) => "ignored",
+        }
+    }
+
     /// Whether the read is known to be complete, or what is missing is declared not to matter.
     pub fn is_complete(&self) -> bool {
         matches!(self, Self::Exhausted(_) | Self::Ignored(_))
@@ -55,6 +69,7 @@ impl fmt::Display for Proof {
             Self::TotalMatched(n) => write!(f, "total of {n} matched"),
             Self::EmptyPage => f.write_str("empty page"),
             Self::WholeResponse => f.write_str("whole response"),
+            Self::AllFiles(n) => write!(f, "all {n} files of the export"),
             Self::EndOfInput => f.write_str("end of input"),
         }
     }

@@ -1,6 +1,6 @@
 use super::traffic::Traffic;
 use crate::error::{Error, Result};
-use crate::model::{Item, Partition, Position, PositionValue};
+use crate::model::{Item, Partition, PartitionId, Position, PositionValue};
 use std::fmt::{self, Debug};
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -56,6 +56,14 @@ pub struct Emission<I> {
     pub reservation: Reservation,
     /// Of a part: keeps the parts of other responses out until this one has its place in the shard's order.
     pub(crate) pass: Option<Pass>,
+}
+
+impl<I> Emission<I> {
+    /// A position alone.
+    pub(crate) fn moved(partition: PartitionId, to: PositionValue) -> Self {
+        let partition = Partition::new(partition.0);
+        Self { partition, item: None, position: Some(to), reservation: Reservation::none(), pass: None }
+    }
 }
 
 /// Lets one response at a time be handed over in parts: shared by the reads of a shard, so that the parts of different
@@ -241,7 +249,8 @@ impl<I, P> Debug for Emitter<I, P> {
     }
 }
 
-async fn stopped(stop: &mut watch::Receiver<bool>) {
+/// Completes when the pipeline stops. Cancel-safe.
+pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
     // A pipeline that is gone has stopped too.
     let _gone = stop.wait_for(|stop| *stop).await.is_err();
 }

@@ -1,9 +1,9 @@
 use crate::history::lost_by_offsets;
 use crate::server::{PAGE, Server};
-use landfall::connectors::http::{Cursor, LinkHeader, NextUrl, Rest, RestBuilder};
+use landfall::connectors::http::{Cursor, Keyset, LinkHeader, NextUrl, Rest, RestBuilder};
 use landfall::env::Env;
 use landfall::model::{Page, Partition, StopReason};
-use landfall::source::{Emission, Emitter, Source};
+use landfall::source::{Emission, Emitter, Source, list_partitions};
 use landfall::testkit::{ManualClock, SeededEntropy};
 use landfall::{Error, ErrorKind};
 use std::collections::BTreeSet;
@@ -63,7 +63,7 @@ async fn histories(path: &str, style: impl FnOnce(RestBuilder) -> RestBuilder) -
         (0..HISTORIES).fold(style(rest), |rest, seed| rest.partition(seed.to_string(), [("seed", seed.to_string())]));
     let rest = rest.build().expect("a source");
     let mut tally = Tally::default();
-    for (seed, partition) in (0..).zip(rest.partitions(&Env::system()).await.expect("listed")) {
+    for (seed, partition) in (0..).zip(list_partitions(&rest, &Env::system()).await.expect("listed")) {
         let (emitted, end) = read(&rest, &partition).await;
         let history = server.take(seed);
         match end {
@@ -100,5 +100,11 @@ async fn a_next_url_that_names_a_row_loses_none() {
 
 #[tokio::test]
 async fn a_link_that_names_a_row_loses_none() {
-    judge("link", histories("by_place", |rest| rest.paginate(LinkHeader::new())).await);
+    judge("link", histories("by_place", |rest| rest.paginate(LinkHeader::new().optional())).await);
+}
+
+#[tokio::test]
+async fn the_field_of_the_last_row_loses_none() {
+    let style = |rest: RestBuilder| rest.paginate(Keyset::of("$.id").query("after").size("limit", 7));
+    judge("keyset", histories("by_place", style).await);
 }

@@ -2,8 +2,8 @@
 
 use crate::clock::LimitClock;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
@@ -42,6 +42,11 @@ pub enum Fault {
     FlippedBit,
     EmptyBody,
     LoginPage,
+    /// What was answered to the request before; or the right response twice in a row.
+    Stale,
+    Twice,
+    /// More headers than anyone needs.
+    ManyHeaders,
     /// Another status without a page.
     Status(u16),
     /// 429 with this `Retry-After`, and perhaps the server's own `Date`.
@@ -74,6 +79,8 @@ struct Way {
     clock: LimitClock,
     requests: Arc<AtomicU64>,
     healed: Arc<AtomicBool>,
+    /// What the request before was answered.
+    before: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Proxy {
@@ -83,7 +90,7 @@ impl Proxy {
         let requests = Arc::new(AtomicU64::new(0));
         let healed = Arc::new(AtomicBool::new(false));
         let (counted, fine) = (Arc::clone(&requests), Arc::clone(&healed));
-        let way = Way { origin, plan, clock: clock.clone(), requests: counted, healed: fine };
+        let way = Way { origin, plan, clock: clock.clone(), requests: counted, healed: fine, before: Arc::default() };
         let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((socket, _)) = listener.accept().await {
@@ -130,7 +137,10 @@ impl Way {
             let hit = planned && !self.healed.load(Ordering::SeqCst);
             let response = fetch(self.origin, &request).await;
             let sent = match hit {
-                false => client.write_all(&whole(&response)).await.is_ok(),
+                false => {
+                    *self.before.lock().expect("not poisoned") = whole(&response);
+                    client.write_all(&whole(&response)).await.is_ok()
+                }
                 true => self.damage(&mut client, response, begun).await,
             };
             if !sent {
@@ -186,6 +196,12 @@ impl Way {
             Fault::EmptyBody => (length(0), Then::GoOn),
             Fault::LoginPage => {
                 (answer("200 OK", "content-type: text/html\r\n", "<!doctype html><p>Log in"), Then::GoOn)
+            }
+            Fault::Stale => (self.before.lock().expect("not poisoned").clone(), Then::GoOn),
+            Fault::Twice => ([whole(&response), whole(&response)].concat(), Then::GoOn),
+            Fault::ManyHeaders => {
+                let many: String = (0..10_000).map(|n| format!("x-{n}: {n}\r\n")).collect();
+                (answer("200 OK", &many, "[]"), Then::GoOn)
             }
             Fault::Status(status) => (answer(&format!("{status} Scripted"), "", "{\"error\":\"down\"}"), Then::GoOn),
             Fault::Throttle(after, date) => {

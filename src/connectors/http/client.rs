@@ -9,7 +9,7 @@ use super::status::Fault;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::retry::{Permit, RetryTokens};
-use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, LOCATION};
 use reqwest::{Method, Response, Url};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,6 +20,8 @@ use tracing::Instrument;
 pub(super) struct Client {
     http: reqwest::Client,
     origin: Url,
+    /// Where links of files may lead besides, without credentials.
+    others: Vec<Url>,
     auth: Arc<dyn Auth>,
     limits: Limits,
     /// Retries that all reads share.
@@ -40,7 +42,7 @@ pub(super) struct Reply {
 }
 
 impl Client {
-    pub(super) fn new(origin: Url, auth: Arc<dyn Auth>, limits: Limits, pace: Pace) -> Result<Self> {
+    pub(super) fn new(origin: Url, others: Vec<Url>, auth: Arc<dyn Auth>, limits: Limits, pace: Pace) -> Result<Self> {
         let http = reqwest::Client::builder()
             .user_agent(concat!("landfall/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
@@ -53,7 +55,7 @@ impl Client {
                 Error::config("build source", "the HTTP client cannot be made").with_source(e.without_url())
             })?;
         let tokens = RetryTokens::default();
-        Ok(Self { http, origin, auth, limits, tokens, resume_at: Mutex::default(), pace })
+        Ok(Self { http, origin, others, auth, limits, tokens, resume_at: Mutex::default(), pace })
     }
 
     /// Scheme, host and port.
@@ -86,7 +88,7 @@ impl Client {
                     .with_hint("set the URL to where the API redirects to")
                     .into());
             }
-            url = reply.signature.stripped(origin::resolve(&reply.url, &target)?);
+            url = reply.signature.stripped(self.follow(&reply.url, &target)?);
         }
         Err(Error::config("send request", "too many redirects")
             .with("request", request.name())
@@ -102,15 +104,23 @@ impl Client {
         permit: &Permit,
         waits: &Waits,
     ) -> Result<Reply, Fault> {
-        origin::check(&self.origin, &url)?;
         let mut signature = Signature::default();
-        self.auth.sign(env, &mut signature).await?;
         let mut headers = request.headers().clone();
+        match origin::check(&self.origin, &url) {
+            Ok(()) => self.auth.sign(env, &mut signature).await?,
+            Err(error) if !self.is_other(&url) => return Err(error.into()),
+            // What the source is configured to send is for its own origin.
+            Err(_) => headers = only_accepts(&headers),
+        }
         for (name, value) in signature.headers() {
             headers.insert(name, value.clone());
         }
+        if request.is_hidden() {
+            hide_all(&mut signature, &url);
+        }
         let method = request.method();
-        let span = tracing::debug_span!("request", %method, path = url.path(), status = tracing::field::Empty);
+        let path = if request.is_hidden() { "a link" } else { url.path() };
+        let span = tracing::debug_span!("request", %method, path, status = tracing::field::Empty);
         let mut outgoing = self.http.request(method.clone(), signature.signed(&url)).headers(headers);
         if let Some((kind, body)) = request.body() {
             outgoing = outgoing.header(CONTENT_TYPE, kind).body(body);
@@ -121,7 +131,7 @@ impl Client {
         let sent = in_time(env, self.limits.idle, "send request", sent).await.inspect_err(|_| permit.overloaded(env));
         let response = sent?.map_err(|e| {
             waits.tally.request("none");
-            failed("send request", e).with("request", format!("{method} {}", url.path()))
+            failed("send request", e).with("request", request.name_at(&url))
         })?;
         span.record("status", response.status().as_u16());
         waits.tally.request(response.status().as_str());
@@ -134,6 +144,24 @@ impl Client {
             _ => permit.answered(env),
         }
         Ok(Reply { response, url, signature, sent_at })
+    }
+
+    /// `link` as seen from `at`, if it leads to the origin of the source or to one of the others.
+    ///
+    /// # Errors
+    /// `Config` if it leads elsewhere or carries credentials. Nothing has been sent then.
+    pub(super) fn follow(&self, at: &Url, link: &str) -> Result<Url> {
+        match origin::resolve(at, link) {
+            Ok(url) => Ok(url),
+            Err(error) => {
+                let mut allowed = std::iter::once(&self.origin).chain(&self.others);
+                allowed.find_map(|origin| origin::resolve_to(origin, at, link).ok()).ok_or(error)
+            }
+        }
+    }
+
+    fn is_other(&self, url: &Url) -> bool {
+        self.others.iter().any(|other| origin::check(other, url).is_ok())
     }
 
     /// How long the API wants everyone to wait still.
@@ -153,6 +181,19 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("auth", &self.auth).field("limits", &self.limits).finish_non_exhaustive()
     }
+}
+
+/// Of the headers of a request, those that say nothing about who sends it.
+fn only_accepts(headers: &HeaderMap) -> HeaderMap {
+    let kept = [ACCEPT, ACCEPT_ENCODING].into_iter();
+    kept.filter_map(|name| Some((name.clone(), headers.get(&name)?.clone()))).collect()
+}
+
+/// Keeps what may be a secret in `url` out of everything that is shown.
+fn hide_all(signature: &mut Signature, url: &Url) {
+    let values = url.query_pairs().map(|(_, value)| value.into_owned()).filter(|value| value.len() >= 8);
+    let segments = url.path_segments().into_iter().flatten().filter(|segment| segment.len() >= 20).map(str::to_owned);
+    values.chain(segments).for_each(|secret| signature.hide(&secret.into()));
 }
 
 /// Waits for `work`, but not longer than `limit`.

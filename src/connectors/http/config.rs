@@ -1,6 +1,7 @@
 use super::auth::{Auth, NoAuth};
 use super::body;
 use super::client::Client;
+use super::export::Export;
 use super::incremental::Since;
 use super::limits::Limits;
 use super::pace::Pace;
@@ -43,6 +44,7 @@ pub struct RestBuilder {
     limits: Limits,
     retry: Policy,
     pace: Pace,
+    export: Option<Export>,
     max_pages: Option<u64>,
     max_records: Option<u64>,
     repeated_pages: bool,
@@ -72,6 +74,7 @@ impl RestBuilder {
             limits: Limits::default(),
             retry: Policy::default(),
             pace: Pace::default(),
+            export: None,
             max_pages: None,
             max_records: None,
             repeated_pages: false,
@@ -192,6 +195,12 @@ impl RestBuilder {
         self
     }
 
+    /// The request creates a job, whose files are the pages: see [`Export`].
+    pub fn export(mut self, export: Export) -> Self {
+        self.export = Some(export);
+        self
+    }
+
     /// Takes each call from `budget`: it waits before the API refuses it, retries and redirects included. Clones are the same
     /// budget, for several sources and pipelines. A turn that is longer in coming than [`Policy::wait`] is not waited for: the
     /// read is put off.
@@ -291,13 +300,19 @@ impl RestBuilder {
         if self.confirm && (self.accept_drift || self.repeated_pages) {
             return Err(wrong("a listing cannot be confirmed whose movement is not watched"));
         }
+        if self.export.is_some() && (self.total.is_some() || self.paginate.describe() != Single.describe()) {
+            return Err(wrong("the files of an export are its pages, and their number is its end")
+                .with_hint("leave out .paginate(…), and say with Export::rows_at(…) how many rows the API claims"));
+        }
+        let exports = self.export.as_ref().map(Export::build).transpose()?;
         self.check_parameters()?;
         let template = Template::parse(&self.url);
         let query: Vec<_> = self.query.iter().map(|(name, value)| (name.clone(), Template::parse(value))).collect();
         self.check_partitions(&template, &query)?;
         let headers = self.request_headers()?;
         let rules = Arc::new(Rules::compile(&self.rules, &self.waits)?);
-        let client = Client::new(parsed, Arc::clone(&self.auth), self.limits, self.pace.clone())?;
+        let others = exports.as_ref().map(|exports| exports.origins.clone()).unwrap_or_default();
+        let client = Client::new(parsed, others, Arc::clone(&self.auth), self.limits, self.pace.clone())?;
         Ok(Rest {
             config: self.recorded(),
             partitions: self.listed()?,
@@ -324,6 +339,7 @@ impl RestBuilder {
             key,
             confirm: self.confirm,
             accept_drift: self.accept_drift,
+            exports,
         })
     }
 
@@ -379,7 +395,9 @@ impl RestBuilder {
     fn check_partitions(&self, url: &Template, query: &[(String, Template)]) -> Result<()> {
         let body: Vec<Template> = self.content.texts().into_iter().map(Template::parse).collect();
         let places = query.iter().map(|(_, value)| value).chain([url]).chain(&body);
-        let places: BTreeSet<&str> = places.flat_map(Template::names).collect();
+        let of_export = self.export.as_ref().map(Export::places).unwrap_or_default();
+        let places: BTreeSet<&str> =
+            places.flat_map(Template::names).chain(of_export.iter().map(String::as_str)).collect();
         let no_values = BTreeMap::new();
         let all = ("all".to_owned(), no_values);
         let partitions = if self.partitions.is_empty() { std::slice::from_ref(&all) } else { &self.partitions };
@@ -457,6 +475,7 @@ impl RestBuilder {
             "key": self.key,
             "confirm": self.confirm,
             "accept_drift": self.accept_drift,
+            "export": self.export.as_ref().map(Export::recorded),
         });
         ComponentConfig::none().with_identity(identity).with_settings(settings)
     }

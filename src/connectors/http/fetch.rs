@@ -8,7 +8,7 @@ use super::position::RestPosition;
 use super::read::Scope;
 use super::request::Request;
 use super::rest::Rest;
-use super::rules::Told;
+use super::rules::{Rules, Told};
 use super::scanned::{Look, Scanned};
 use super::status::{self, Fault};
 use crate::env::Env;
@@ -18,14 +18,14 @@ use crate::model::{Page, Part, Partition, Timestamp};
 use crate::retry::{Next, Trial, WaitBudget};
 use crate::source::{Emitter, Retry};
 use bytes::Bytes;
-use reqwest::Url;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use reqwest::{Method, Response, Url};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How a request ended.
-pub(super) enum Outcome {
-    Whole(Box<Fetched>),
+pub(super) enum Outcome<T> {
+    Whole(Box<T>),
     /// The wait that is due is more than the budget holds.
     PutOff {
         until: Option<Timestamp>,
@@ -38,6 +38,49 @@ pub(super) enum Outcome {
     CursorTooOld(Error),
     /// A rule says that there are no records here, for this reason.
     Ignored(String),
+}
+
+impl<T> Outcome<T> {
+    fn and_then<U>(self, then: impl FnOnce(T) -> Result<U>) -> Result<Outcome<U>> {
+        Ok(match self {
+            Self::Whole(whole) => Outcome::Whole(Box::new(then(*whole)?)),
+            Self::PutOff { until } => Outcome::PutOff { until },
+            Self::Refused(error) => Outcome::Refused(error),
+            Self::PageExpired(error) => Outcome::PageExpired(error),
+            Self::CursorTooOld(error) => Outcome::CursorTooOld(error),
+            Self::Ignored(why) => Outcome::Ignored(why),
+        })
+    }
+}
+
+/// What a response is read for.
+#[derive(Clone, Copy)]
+enum Wants<'a> {
+    /// Its records; this is the highest cursor value before them.
+    Page(Option<&'a CursorValue>),
+    /// What it says, whatever that is.
+    Answer,
+}
+
+enum Got {
+    Page(Fetched),
+    Answer(Asked),
+}
+
+/// A small response that is no page.
+pub(super) struct Asked {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) url: Url,
+    pub(super) signature: super::auth::Signature,
+    pub(super) body: Bytes,
+}
+
+impl Asked {
+    /// How long it says to wait before asking again.
+    pub(super) fn wait(&self, rules: &Rules, now: Timestamp) -> Option<Duration> {
+        rules.wait(&Told::new(self.status, &self.headers, &self.body), now)
+    }
 }
 
 /// A whole response. Of one that was emitted in parts, the page is the last.
@@ -97,7 +140,22 @@ impl<'a> Fetcher<'a> {
     }
 
     /// Asks until there is a whole response, within the budgets. `before` is the highest cursor value so far.
-    pub(super) async fn fetch(&mut self, request: &Request, before: Option<&CursorValue>) -> Result<Outcome> {
+    pub(super) async fn fetch(&mut self, request: &Request, before: Option<&CursorValue>) -> Result<Outcome<Fetched>> {
+        self.tried(request, Wants::Page(before)).await?.and_then(|got| match got {
+            Got::Page(fetched) => Ok(fetched),
+            Got::Answer(_) => Err(Error::bug("read page", "the response was not read as a page")),
+        })
+    }
+
+    /// As [`fetch`](Self::fetch), for a small response that is no page.
+    pub(super) async fn ask(&mut self, request: &Request) -> Result<Outcome<Asked>> {
+        self.tried(request, Wants::Answer).await?.and_then(|got| match got {
+            Got::Answer(asked) => Ok(asked),
+            Got::Page(_) => Err(Error::bug("read answer", "the response was read as a page")),
+        })
+    }
+
+    async fn tried(&mut self, request: &Request, wants: Wants<'_>) -> Result<Outcome<Got>> {
         let client = &self.rest.client;
         let mut trial = Trial::new(&self.rest.retry);
         loop {
@@ -108,10 +166,10 @@ impl<'a> Fetcher<'a> {
                 }
                 self.pause(hold).await?;
             }
-            let next = match self.attempt(request, before).await {
-                Ok(fetched) => {
+            let next = match self.attempt(request, wants).await {
+                Ok(got) => {
                     client.tokens.give();
-                    return Ok(Outcome::Whole(Box::new(fetched)));
+                    return Ok(Outcome::Whole(Box::new(got)));
                 }
                 Err(Fault::Refused(error)) => return Ok(Outcome::Refused(error)),
                 Err(Fault::PageExpired(error)) => return Ok(Outcome::PageExpired(error)),
@@ -122,7 +180,7 @@ impl<'a> Fetcher<'a> {
                     return Ok(Outcome::PutOff { until: Some(self.env.now().saturating_add(wait)) });
                 }
                 Err(Fault::Failed(error)) if !error.is_transient() => return Err(error),
-                Err(Fault::Failed(error)) if !self.rest.idempotent => {
+                Err(Fault::Failed(error)) if !self.may_repeat(request) => {
                     return Err(error
                         .with_status(Status::Exhausted)
                         .with_hint("if sending it again does no harm, say so with .idempotent(): then it is retried"));
@@ -161,6 +219,21 @@ impl<'a> Fetcher<'a> {
         }
     }
 
+    /// Whether sending `request` twice does no more than sending it once (RFC 9110, section 9.2.2).
+    fn may_repeat(&self, request: &Request) -> bool {
+        self.rest.idempotent || matches!(*request.method(), Method::GET | Method::PUT | Method::DELETE)
+    }
+
+    /// Waits for something else than to be let in: it does not count as such. Ends at once if the pipeline stops.
+    pub(super) async fn sleep(&mut self, wait: Duration) -> Result<()> {
+        let env = self.env;
+        self.unless_stopped(async move {
+            env.sleep(wait).await;
+            Ok(())
+        })
+        .await
+    }
+
     /// Waits; ends at once if the pipeline stops.
     async fn pause(&mut self, wait: Duration) -> Result<()> {
         if wait.is_zero() {
@@ -177,11 +250,14 @@ impl<'a> Fetcher<'a> {
     }
 
     /// Does `work`, but ends at once if the pipeline stops.
-    async fn unless_stopped<T, E: From<Error>>(&mut self, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    pub(super) async fn unless_stopped<T, E: From<Error>>(
+        &mut self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
         unless_stopped(&mut self.out, work).await
     }
 
-    async fn attempt(&mut self, request: &Request, before: Option<&CursorValue>) -> Result<Fetched, Fault> {
+    async fn attempt(&mut self, request: &Request, wants: Wants<'_>) -> Result<Got, Fault> {
         let (rest, env) = (self.rest, self.env);
         // Before the memory: who has a call under way may wait for what others hold of it. It is held until the body is read.
         let permit = self.unless_stopped(async { Ok::<_, Error>(rest.client.pace.permit(env).await) }).await?;
@@ -189,11 +265,17 @@ impl<'a> Fetcher<'a> {
         let waits = &self.waits;
         let answer = async {
             let reply = rest.client.send(env, request, &permit, waits).await?;
+            if matches!(wants, Wants::Answer) && reply.response.status().is_success() {
+                return Ok((reply, false));
+            }
             status::check(env, &rest.rules, &request.name(), reply, &rest.limits).await
         };
         let (Reply { response, url, signature, sent_at }, asks_for_body) =
             unless_stopped(&mut self.out, answer).await?;
         let deadline = sent_at.saturating_add(rest.limits.total);
+        let Wants::Page(before) = wants else {
+            return Ok(Got::Answer(self.answer(response, url, signature, deadline).await?));
+        };
         let headers = response.headers().clone();
         if !asks_for_body {
             status::check_type(&headers)?;
@@ -230,7 +312,32 @@ impl<'a> Fetcher<'a> {
             let body = self.unless_stopped(open).await??;
             self.document(body, head, announced, deadline, before).await?
         };
-        Ok(fetched)
+        Ok(Got::Page(fetched))
+    }
+
+    async fn answer(
+        &mut self,
+        response: Response,
+        url: Url,
+        signature: super::auth::Signature,
+        deadline: Duration,
+    ) -> Result<Asked> {
+        let (env, limits) = (self.env, &self.rest.limits);
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let read = async {
+            let mut held = Held::with_capacity(0);
+            let mut body = Body::open(response, limits, LONGEST_ANSWER).await?;
+            while let Some(piece) = body.piece().await? {
+                if held.len() + piece.len() as u64 > LONGEST_ANSWER {
+                    return Err(too_large("an answer that is no page is larger than its limit", LONGEST_ANSWER));
+                }
+                held.push(piece);
+            }
+            Ok(held.into_bytes())
+        };
+        let left = deadline.saturating_sub(env.monotonic()).min(limits.idle);
+        let body = self.unless_stopped(in_time(env, left, "read body", read)).await??;
+        Ok(Asked { status, headers, url, signature, body })
     }
 
     /// Holds the whole body, and looks at it.
@@ -420,7 +527,7 @@ impl Held {
 }
 
 /// The length that the body will have in memory, if its head tells; else 0.
-fn announced(response: &reqwest::Response) -> u64 {
+fn announced(response: &Response) -> u64 {
     if response.headers().contains_key(CONTENT_ENCODING) { 0 } else { response.content_length().unwrap_or_default() }
 }
 
@@ -437,6 +544,8 @@ fn kept(headers: &HeaderMap) -> Vec<(String, String)> {
     names.into_iter().filter_map(header).collect()
 }
 
+/// Bytes of a response that is no page.
+const LONGEST_ANSWER: u64 = 1 << 20;
 /// Parsing this many bytes takes longer than handing them over to another core.
 const LARGE: usize = 256 << 10;
 const FIRST_ESTIMATE: u64 = 256 << 10;

@@ -28,6 +28,7 @@ mod body;
 mod client;
 mod config;
 mod drift;
+mod export;
 mod fetch;
 mod incremental;
 mod limits;
@@ -47,6 +48,7 @@ mod template;
 
 pub use auth::{ApiKey, Auth, Basic, Bearer, Secret, Signature};
 pub use config::RestBuilder;
+pub use export::Export;
 pub use incremental::{Since, Unit, Without};
 pub use limits::Limits;
 pub use pagination::{

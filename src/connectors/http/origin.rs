@@ -11,9 +11,17 @@ pub(super) fn resolve(at: &Url, link: &str) -> Result<Url> {
     if link.len() > LONGEST_LINK {
         return Err(Error::data("follow link", "the link is too long").with("bytes", link.len()));
     }
+    resolve_to(at, at, link)
+}
+
+/// `link` as seen from `at`, if it leads to `origin`.
+///
+/// # Errors
+/// As [`resolve`].
+pub(super) fn resolve_to(origin: &Url, at: &Url, link: &str) -> Result<Url> {
     let mut url = at.join(link).map_err(|e| Error::data("follow link", "the link is not a URL").with_source(e))?;
     url.set_fragment(None);
-    check(at, &url)?;
+    check(origin, &url)?;
     Ok(url)
 }
 
@@ -34,6 +42,16 @@ pub(super) fn check(origin: &Url, url: &Url) -> Result<()> {
         return Err(refuse("the link leads to another origin"));
     }
     Ok(())
+}
+
+/// Path and query: the origin is that of the source.
+pub(super) fn relative(url: &Url) -> String {
+    // Two slashes at the start would name another host.
+    let path = if url.path().starts_with("//") { format!("/.{}", url.path()) } else { url.path().to_owned() };
+    match url.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path,
+    }
 }
 
 /// Scheme, host and port, without anything that may be a secret.

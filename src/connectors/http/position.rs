@@ -1,4 +1,5 @@
 use super::drift::Drift;
+use super::export::Job;
 use super::incremental::CursorValue;
 use super::loop_guard::Mark;
 use super::pagination::At;
@@ -51,6 +52,9 @@ pub(super) struct Reading {
     /// What shows whether records come and go meanwhile.
     #[serde(default, skip_serializing_if = "is_still")]
     pub(super) drift: Drift,
+    /// The job whose files are the pages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) job: Option<Job>,
 }
 
 /// Where a listing stands.
@@ -86,6 +90,7 @@ fn is_still(drift: &Drift) -> bool {
 impl Position for RestPosition {
     fn validity(&self) -> Validity {
         let of = |reading: &Reading| match reading.at {
+            _ if reading.job.is_some() => Validity::ShortLived { until: None },
             At::First | At::Key(_) => Validity::Durable,
             At::Token(_) | At::Json(_) | At::Link(_) => Validity::ShortLived { until: None },
             At::Number(_) | At::Offset(_) => Validity::Unstable,

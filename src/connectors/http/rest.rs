@@ -1,5 +1,6 @@
 use super::client::Client;
 use super::config::RestBuilder;
+use super::export::Exports;
 use super::incremental::Since;
 use super::limits::Limits;
 use super::pagination::{Counts, Paginate, Place};
@@ -13,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::json::{RecordsPath, ValuePath};
 use crate::model::{Page, Partition, StopReason};
 use crate::retry::Policy;
-use crate::source::{ComponentConfig, Emitter, Source, Traffic};
+use crate::source::{ComponentConfig, Emitter, Listing, Source, Traffic};
 use async_trait::async_trait;
 use reqwest::header::HeaderMap;
 use reqwest::{Method, Url};
@@ -67,6 +68,7 @@ pub struct Rest {
     pub(super) confirm: bool,
     /// A listing that moves is taken as it is.
     pub(super) accept_drift: bool,
+    pub(super) exports: Option<Exports>,
 }
 
 impl Rest {
@@ -142,16 +144,21 @@ impl Rest {
         self.traffic.clone()
     }
 
-    /// The first request of a read of `partition`, without bounds.
-    pub(super) fn request(&self, partition: &Partition) -> Result<Request> {
-        let values: BTreeMap<String, String> = match &partition.params {
-            serde_json::Value::Null => BTreeMap::new(),
+    /// The values of `partition` for the places of the request.
+    pub(super) fn values_of(&self, partition: &Partition) -> Result<BTreeMap<String, String>> {
+        match &partition.params {
+            serde_json::Value::Null => Ok(BTreeMap::new()),
             params => serde_json::from_value(params.clone()).map_err(|e| {
                 Error::config("make request", "the values of the partition are not text")
                     .with("partition", &partition.id)
                     .with_source(e)
-            })?,
-        };
+            }),
+        }
+    }
+
+    /// The first request of a read of `partition`, without bounds.
+    pub(super) fn request(&self, partition: &Partition) -> Result<Request> {
+        let values = self.values_of(partition)?;
         let url = self.url.fill(&values, path_segment)?;
         let mut url = Url::parse(&url).map_err(|e| Error::config("make request", "not a URL").with_source(e))?;
         url.set_fragment(None);
@@ -188,8 +195,8 @@ impl Source for Rest {
         Ok(self.config.clone())
     }
 
-    async fn partitions(&self, _env: &Env) -> Result<Vec<Partition>> {
-        Ok(self.partitions.clone())
+    async fn partitions(&self, _env: &Env, out: &mut Listing<RestPosition>) -> Result<()> {
+        out.add_all(self.partitions.clone()).await
     }
 
     async fn read(

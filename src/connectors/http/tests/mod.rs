@@ -3,6 +3,7 @@
 mod bodies;
 mod cases_p;
 mod drift;
+mod exports;
 mod incremental;
 mod lines;
 mod observed;
@@ -18,7 +19,7 @@ use super::*;
 use crate::env::{Clock, Entropy, Env};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Page, Partition, PositionValue, StopReason, Timestamp};
-use crate::source::{Emission, Emitter, Source};
+use crate::source::{Emission, Emitter, Source, list_partitions};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use server::{Got, Reply, Server};
@@ -118,7 +119,7 @@ impl Brought {
 }
 
 async fn read(rest: &Rest, from: Option<RestPosition>) -> Brought {
-    let partition = rest.partitions(&Env::system()).await.expect("listed")[0].clone();
+    let partition = list_partitions(rest, &Env::system()).await.expect("listed")[0].clone();
     read_partition(rest, &partition, from).await
 }
 

@@ -130,7 +130,7 @@ async fn calls_at_the_same_time_stay_within_the_limit_and_refusals_lower_it() {
     let rest = Rest::get(server.url("/{n}")).limits(patient()).concurrency(limit).priority(Priority::Backfill);
     let rest = (0..20).fold(rest, |rest, n| rest.partition(format!("{n}"), [("n", n.to_string())]));
     let rest = rest.build().expect("a source");
-    let partitions = rest.partitions(&Env::system()).await.expect("listed");
+    let partitions = list_partitions(&rest, &Env::system()).await.expect("listed");
     let reads = partitions.iter().map(|partition| read_partition(&rest, partition, None));
     assert!(futures::future::join_all(reads).await.iter().all(|brought| brought.stopped().is_complete()));
     assert_eq!(most.load(Ordering::SeqCst), 2);

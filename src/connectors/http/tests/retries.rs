@@ -45,7 +45,7 @@ async fn partitions_share_the_retries_in_an_outage() {
     let rest = Rest::get(server.url("/{id}")).limits(patient());
     let rest = (0..200).fold(rest, |rest, n| rest.partition(format!("{n}"), [("id", n.to_string())]));
     let rest = rest.build().expect("a source");
-    for partition in rest.partitions(&Env::system()).await.expect("listed") {
+    for partition in list_partitions(&rest, &Env::system()).await.expect("listed") {
         assert!(read_partition(&rest, &partition, None).await.end.is_err());
     }
     assert_eq!(server.seen().len(), 300);
@@ -145,7 +145,7 @@ async fn all_partitions_wait_when_one_is_asked_to() {
     let rest = rest.limits(patient()).build().expect("a source");
     let env = Env::deterministic(Arc::new(FastClock::default()), Arc::new(Dice::default()));
     rest.client.hold_all(&env, Duration::from_secs(30));
-    let partition = rest.partitions(&env).await.expect("listed")[1].clone();
+    let partition = list_partitions(&rest, &env).await.expect("listed")[1].clone();
     let brought = read_partition(&rest, &partition, None).await;
     assert_eq!(brought.slept.first(), Some(&Duration::from_secs(30)), "before its first request");
     assert!(brought.stopped().is_complete());

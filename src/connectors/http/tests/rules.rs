@@ -64,7 +64,7 @@ async fn r09_a_404_that_is_ignored_brings_nothing_and_the_rest_goes_on() {
     };
     let rest = shops(Some(On::status(404).ignore().message("a shop without orders")));
     for (n, records) in [(0, vec!["\"a\""]), (1, vec![]), (2, vec!["\"c\""])] {
-        let partition = rest.partitions(&Env::system()).await.expect("listed")[n].clone();
+        let partition = list_partitions(&rest, &Env::system()).await.expect("listed")[n].clone();
         let brought = read_partition(&rest, &partition, None).await;
         assert_eq!(brought.records(), records);
         assert!(brought.stopped().is_complete());
@@ -74,7 +74,7 @@ async fn r09_a_404_that_is_ignored_brings_nothing_and_the_rest_goes_on() {
         }
     }
     // The default raises.
-    let partition = shops(None).partitions(&Env::system()).await.expect("listed")[1].clone();
+    let partition = list_partitions(&shops(None), &Env::system()).await.expect("listed")[1].clone();
     assert_eq!(read_partition(&shops(None), &partition, None).await.error().kind(), ErrorKind::Config);
 }
 
