@@ -116,4 +116,6 @@ mod documents {
     struct Readme;
     #[doc = include_str!("../docs/connector-guide.md")]
     struct ConnectorGuide;
+    #[doc = include_str!("../docs/http.md")]
+    struct Http;
 }

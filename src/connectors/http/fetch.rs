@@ -1,7 +1,8 @@
 //! One request until it has brought a whole response, or cannot.
 
+use super::auth::{Reaction, Signature};
 use super::body::{Body, end_is_known, too_large};
-use super::client::{Reply, in_time};
+use super::client::{MOST_OTHERS, Reply, in_time};
 use super::incremental::{CursorValue, Known};
 use super::pace::{Tally, Waits};
 use super::position::RestPosition;
@@ -63,8 +64,8 @@ enum Wants<'a> {
 }
 
 enum Got {
-    Page(Fetched),
-    Answer(Asked),
+    Page(Box<Fetched>),
+    Answer(Box<Asked>),
 }
 
 /// A small response that is no page.
@@ -72,7 +73,7 @@ pub(super) struct Asked {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
     pub(super) url: Url,
-    pub(super) signature: super::auth::Signature,
+    pub(super) signature: Signature,
     pub(super) body: Bytes,
 }
 
@@ -101,7 +102,7 @@ pub(super) struct Head {
     name: String,
     pub(super) headers: HeaderMap,
     pub(super) url: Url,
-    pub(super) signature: super::auth::Signature,
+    pub(super) signature: Signature,
     /// Whether a rule asks for the body.
     asks_for_body: bool,
 }
@@ -114,6 +115,8 @@ pub(super) struct Fetcher<'a> {
     pub(super) out: Emitter<Page, RestPosition>,
     pub(super) look: Look,
     waits: Waits,
+    /// What the last request was signed with.
+    signed: Option<Signature>,
     /// Bytes that the next page will probably take.
     estimate: u64,
 }
@@ -131,7 +134,7 @@ impl<'a> Fetcher<'a> {
         };
         let tally = Tally { source: rest.traffic.clone(), run: out.traffic().clone() };
         let waits = Waits { budget: WaitBudget::new(rest.retry.wait), tally };
-        Self { rest, env, partition, out: out.fork(), look, waits, estimate: FIRST_ESTIMATE }
+        Self { rest, env, partition, out: out.fork(), look, waits, signed: None, estimate: FIRST_ESTIMATE }
     }
 
     /// Whether the pipeline stops.
@@ -142,7 +145,7 @@ impl<'a> Fetcher<'a> {
     /// Asks until there is a whole response, within the budgets. `before` is the highest cursor value so far.
     pub(super) async fn fetch(&mut self, request: &Request, before: Option<&CursorValue>) -> Result<Outcome<Fetched>> {
         self.tried(request, Wants::Page(before)).await?.and_then(|got| match got {
-            Got::Page(fetched) => Ok(fetched),
+            Got::Page(fetched) => Ok(*fetched),
             Got::Answer(_) => Err(Error::bug("read page", "the response was not read as a page")),
         })
     }
@@ -150,7 +153,7 @@ impl<'a> Fetcher<'a> {
     /// As [`fetch`](Self::fetch), for a small response that is no page.
     pub(super) async fn ask(&mut self, request: &Request) -> Result<Outcome<Asked>> {
         self.tried(request, Wants::Answer).await?.and_then(|got| match got {
-            Got::Answer(asked) => Ok(asked),
+            Got::Answer(asked) => Ok(*asked),
             Got::Page(_) => Err(Error::bug("read answer", "the response was read as a page")),
         })
     }
@@ -158,6 +161,8 @@ impl<'a> Fetcher<'a> {
     async fn tried(&mut self, request: &Request, wants: Wants<'_>) -> Result<Outcome<Got>> {
         let client = &self.rest.client;
         let mut trial = Trial::new(&self.rest.retry);
+        // How often in a row the credentials were refused and others took their place.
+        let (mut renewed, mut others) = (false, 0);
         loop {
             let hold = client.must_wait(self.env);
             if !hold.is_zero() {
@@ -166,7 +171,9 @@ impl<'a> Fetcher<'a> {
                 }
                 self.pause(hold).await?;
             }
-            let next = match self.attempt(request, wants).await {
+            let got = self.attempt(request, wants).await;
+            renewed &= matches!(got, Err(Fault::Unauthorized(_)));
+            let next = match got {
                 Ok(got) => {
                     client.tokens.give();
                     return Ok(Outcome::Whole(Box::new(got)));
@@ -175,7 +182,16 @@ impl<'a> Fetcher<'a> {
                 Err(Fault::PageExpired(error)) => return Ok(Outcome::PageExpired(error)),
                 Err(Fault::CursorTooOld(error)) => return Ok(Outcome::CursorTooOld(error)),
                 Err(Fault::Ignored(why)) => return Ok(Outcome::Ignored(why)),
-                Err(Fault::Unauthorized(error)) => return Err(error),
+                Err(Fault::Unauthorized(error)) => {
+                    match self.refused(request).await? {
+                        Reaction::Renewed if !renewed => renewed = true,
+                        Reaction::Another if others < MOST_OTHERS => others += 1,
+                        _ => return Err(error),
+                    }
+                    self.waits.tally.retry(Retry::Auth);
+                    tracing::debug!(%error, "trying again with other credentials");
+                    continue;
+                }
                 Err(Fault::PutOff { wait }) => {
                     return Ok(Outcome::PutOff { until: Some(self.env.now().saturating_add(wait)) });
                 }
@@ -217,6 +233,13 @@ impl<'a> Fetcher<'a> {
                 self.pause(after).await?;
             }
         }
+    }
+
+    /// The API refuses the credentials of `request`: what they make of it.
+    async fn refused(&mut self, request: &Request) -> Result<Reaction> {
+        let Some(signature) = self.signed.take() else { return Ok(Reaction::Keep) };
+        let (client, env) = (&self.rest.client, self.env);
+        self.unless_stopped(client.refused(env, request, &signature)).await
     }
 
     /// Whether sending `request` twice does no more than sending it once (RFC 9110, section 9.2.2).
@@ -261,10 +284,14 @@ impl<'a> Fetcher<'a> {
         let (rest, env) = (self.rest, self.env);
         // Before the memory: who has a call under way may wait for what others hold of it. It is held until the body is read.
         let permit = self.unless_stopped(async { Ok::<_, Error>(rest.client.pace.permit(env).await) }).await?;
-        self.out.reserve(self.estimate).await?;
+        if matches!(wants, Wants::Page(_)) {
+            self.out.reserve(self.estimate).await?;
+        }
         let waits = &self.waits;
+        let signed = &mut self.signed;
         let answer = async {
             let reply = rest.client.send(env, request, &permit, waits).await?;
+            *signed = Some(reply.signature.clone());
             if matches!(wants, Wants::Answer) && reply.response.status().is_success() {
                 return Ok((reply, false));
             }
@@ -274,7 +301,8 @@ impl<'a> Fetcher<'a> {
             unless_stopped(&mut self.out, answer).await?;
         let deadline = sent_at.saturating_add(rest.limits.total);
         let Wants::Page(before) = wants else {
-            return Ok(Got::Answer(self.answer(response, url, signature, deadline).await?));
+            let asked = self.answer(response, url, signature, deadline).await?;
+            return Ok(Got::Answer(Box::new(asked)));
         };
         let headers = response.headers().clone();
         if !asks_for_body {
@@ -312,14 +340,14 @@ impl<'a> Fetcher<'a> {
             let body = self.unless_stopped(open).await??;
             self.document(body, head, announced, deadline, before).await?
         };
-        Ok(Got::Page(fetched))
+        Ok(Got::Page(Box::new(fetched)))
     }
 
     async fn answer(
         &mut self,
         response: Response,
         url: Url,
-        signature: super::auth::Signature,
+        signature: Signature,
         deadline: Duration,
     ) -> Result<Asked> {
         let (env, limits) = (self.env, &self.rest.limits);
@@ -545,7 +573,7 @@ fn kept(headers: &HeaderMap) -> Vec<(String, String)> {
 }
 
 /// Bytes of a response that is no page.
-const LONGEST_ANSWER: u64 = 1 << 20;
+const LONGEST_ANSWER: u64 = 8 << 20;
 /// Parsing this many bytes takes longer than handing them over to another core.
 const LARGE: usize = 256 << 10;
 const FIRST_ESTIMATE: u64 = 256 << 10;

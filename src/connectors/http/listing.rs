@@ -5,7 +5,6 @@ use super::export::{Running, Step as JobStep};
 use super::fetch::{Fetched, Fetcher, Head, Outcome};
 use super::incremental::CursorValue;
 use super::loop_guard::LoopGuard;
-use super::origin;
 use super::pagination::{Answer, At, Claims, Counts, Step, differs};
 use super::position::{Reading, Stand};
 use super::read::Scope;
@@ -86,7 +85,15 @@ impl<'a> Listing<'a> {
                 Ok(Some(Prepared::End(reason))) => return Ok(reason),
                 Err(error) => return Err(self.told(error).await),
             }
-            let request = self.page_request(&self.reading.at, self.reading.pages)?;
+            let request = match self.page_request(&self.reading.at, self.reading.pages) {
+                Ok(request) => request,
+                // The job is not what it was.
+                Err(error) if self.resumed && self.export.is_some() => {
+                    self.begin_again(&error)?;
+                    continue;
+                }
+                Err(error) => return Err(self.told(error).await),
+            };
             let error = match self.fetcher.fetch(&request, self.reading.highest.as_ref()).await {
                 Ok(Outcome::PutOff { until }) => return Ok(StopReason::RateLimited { until }),
                 Ok(Outcome::Whole(fetched)) => match self.take(*fetched, &request).await {
@@ -131,7 +138,8 @@ impl<'a> Listing<'a> {
         if error.status() == Status::Permanent && error.kind() != ErrorKind::Cancelled {
             self.leave_job(true).await;
         }
-        let error = error.with("api", self.scope.rest.client.origin()).with("partition", &self.scope.partition.id);
+        let error =
+            error.with("api", self.scope.rest.client.origins().own()).with("partition", &self.scope.partition.id);
         error.with("pages_before", self.reading.pages)
     }
 
@@ -269,8 +277,8 @@ impl<'a> Listing<'a> {
             Step::Next(at) => {
                 let at = match at {
                     At::Link(link) => {
-                        let target = origin::resolve(&head.url, &link)?;
-                        At::Link(origin::relative(&head.signature.stripped(target)))
+                        let origins = self.scope.rest.client.origins();
+                        At::Link(origins.kept(&head.signature.stripped(origins.resolve(&head.url, &link)?)))
                     }
                     At::Offset(offset) => At::Offset(self.overlapping(offset, again, records)),
                     at => at,
