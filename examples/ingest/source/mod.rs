@@ -1,6 +1,7 @@
 //! The table `[source]`: the API. One file for each of the tables in it.
 
 mod auth;
+mod export;
 mod limits;
 mod pace;
 mod paginate;
@@ -12,6 +13,7 @@ mod since;
 use crate::value::Json;
 use crate::with::With;
 use auth::Auth;
+use export::Export;
 use landfall::connectors::http::RestBuilder;
 use landfall::{Error, Result};
 use limits::{Limits, Retry};
@@ -54,6 +56,8 @@ pub(crate) struct Source {
     /// Where the API claims how many records there are in all.
     total: Option<Place>,
     pub(crate) since: Option<Since>,
+    /// The request makes a job, whose files are read.
+    export: Option<Export>,
     /// Parts that are read independently of each other.
     #[serde(default)]
     partitions: Vec<Partition>,
@@ -94,6 +98,7 @@ impl Source {
             .with_some(self.records()?, RestBuilder::records)
             .with_some(self.total.as_ref(), |source, place| source.total(place))
             .with_some(self.since.as_ref(), |source, since| source.since(since.build()))
+            .with_some(self.export.as_ref(), |source, export| source.export(export.build()))
             .with_all(&self.partitions, |source, partition| partition.add(source))
             .retry(self.retry.build())
             .limits(self.limits.build())

@@ -6,6 +6,7 @@ mod verdict;
 mod wait;
 
 pub(super) use on::Action;
+pub(super) use predicate::Predicate;
 pub use on::{On, Rule, Statuses};
 pub(super) use verdict::{Told, Verdict};
 pub use wait::WaitFrom;
