@@ -1,9 +1,11 @@
 use super::auth::{Auth, NoAuth};
 use super::body;
 use super::client::Client;
+use super::egress::{Egress, EgressSettings};
 use super::export::Export;
 use super::incremental::Since;
 use super::limits::Limits;
+use super::origin::{Access, Origins};
 use super::pace::Pace;
 use super::pagination::{Paginate, Place, Single, Target};
 use super::request::Content;
@@ -33,6 +35,7 @@ pub struct RestBuilder {
     content: Content,
     idempotent: bool,
     auth: Arc<dyn Auth>,
+    pub(super) egress: EgressSettings,
     paginate: Arc<dyn Paginate>,
     records: String,
     total: Option<Place>,
@@ -60,6 +63,7 @@ impl RestBuilder {
             query: Vec::new(),
             headers: Vec::new(),
             auth: Arc::new(NoAuth),
+            egress: EgressSettings::default(),
             paginate: Arc::new(Single),
             records: "$[*]".to_owned(),
             total: None,
@@ -123,7 +127,8 @@ impl RestBuilder {
         self
     }
 
-    /// Sets the credentials: [`Bearer`](super::Bearer), [`Basic`](super::Basic) or [`ApiKey`](super::ApiKey). None by default.
+    /// Sets the credentials: a [`Bearer`](super::Bearer) token, an [`ApiKey`](super::ApiKey), or what else implements [`Auth`]. None
+    /// by default.
     pub fn auth(mut self, auth: impl Auth) -> Self {
         self.auth = Arc::new(auth);
         self
@@ -277,8 +282,12 @@ impl RestBuilder {
         self.check_partitions(&template, &query)?;
         let headers = self.request_headers()?;
         let rules = Arc::new(Rules::compile(&self.rules, &self.waits)?);
-        let others = exports.as_ref().map(|exports| exports.origins.clone()).unwrap_or_default();
-        let client = Client::new(parsed, others, Arc::clone(&self.auth), self.limits, self.pace.clone())?;
+        let mut ways = self.egress.clone();
+        let files = exports.iter().flat_map(|exports| &exports.origins);
+        ways.allowed.extend(files.map(|origin| (origin.to_string(), Access::Named)));
+        let origins = Origins::new(parsed, &ways.allowed, ways.public)?;
+        let egress = Egress::new(&ways, &self.limits)?;
+        let client = Client::new(origins, egress, Arc::clone(&self.auth), self.retry, self.pace.clone());
         Ok(Rest {
             config: self.recorded(),
             partitions: self.listed()?,

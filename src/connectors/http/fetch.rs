@@ -1,7 +1,8 @@
 //! One request until it has brought a whole response, or cannot.
 
+use super::auth::{Reaction, Signature};
 use super::body::{Body, end_is_known, too_large};
-use super::client::{Reply, in_time};
+use super::client::{MOST_OTHERS, Reply, in_time};
 use super::incremental::{CursorValue, Known};
 use super::pace::{Tally, Waits};
 use super::position::RestPosition;
@@ -72,7 +73,7 @@ pub(super) struct Asked {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
     pub(super) url: Url,
-    pub(super) signature: super::auth::Signature,
+    pub(super) signature: Signature,
     pub(super) body: Bytes,
 }
 
@@ -101,7 +102,7 @@ pub(super) struct Head {
     name: String,
     pub(super) headers: HeaderMap,
     pub(super) url: Url,
-    pub(super) signature: super::auth::Signature,
+    pub(super) signature: Signature,
     /// Whether a rule asks for the body.
     asks_for_body: bool,
 }
@@ -114,6 +115,8 @@ pub(super) struct Fetcher<'a> {
     pub(super) out: Emitter<Page, RestPosition>,
     pub(super) look: Look,
     waits: Waits,
+    /// What the last request was signed with.
+    signed: Option<Signature>,
     /// Bytes that the next page will probably take.
     estimate: u64,
 }
@@ -130,7 +133,7 @@ impl<'a> Fetcher<'a> {
         };
         let tally = Tally { source: rest.traffic.clone(), run: out.traffic().clone() };
         let waits = Waits { budget: WaitBudget::new(rest.retry.wait), tally };
-        Self { rest, env, partition, out: out.fork(), look, waits, estimate: FIRST_ESTIMATE }
+        Self { rest, env, partition, out: out.fork(), look, waits, signed: None, estimate: FIRST_ESTIMATE }
     }
 
     /// Whether the pipeline stops.
@@ -157,6 +160,8 @@ impl<'a> Fetcher<'a> {
     async fn tried(&mut self, request: &Request, wants: Wants<'_>) -> Result<Outcome<Got>> {
         let client = &self.rest.client;
         let mut trial = Trial::new(&self.rest.retry);
+        // How often in a row the credentials were refused and others took their place.
+        let (mut renewed, mut others) = (false, 0);
         loop {
             let hold = client.must_wait(self.env);
             if !hold.is_zero() {
@@ -165,7 +170,9 @@ impl<'a> Fetcher<'a> {
                 }
                 self.pause(hold).await?;
             }
-            let next = match self.attempt(request, wants).await {
+            let got = self.attempt(request, wants).await;
+            renewed &= matches!(got, Err(Fault::Unauthorized(_)));
+            let next = match got {
                 Ok(got) => {
                     client.tokens.give();
                     return Ok(Outcome::Whole(Box::new(got)));
@@ -174,7 +181,16 @@ impl<'a> Fetcher<'a> {
                 Err(Fault::PageExpired(error)) => return Ok(Outcome::PageExpired(error)),
                 Err(Fault::CursorTooOld(error)) => return Ok(Outcome::CursorTooOld(error)),
                 Err(Fault::Ignored(why)) => return Ok(Outcome::Ignored(why)),
-                Err(Fault::Unauthorized(error)) => return Err(error),
+                Err(Fault::Unauthorized(error)) => {
+                    match self.refused(request).await? {
+                        Reaction::Renewed if !renewed => renewed = true,
+                        Reaction::Another if others < MOST_OTHERS => others += 1,
+                        _ => return Err(error),
+                    }
+                    self.waits.tally.retry(Retry::Auth);
+                    tracing::debug!(%error, "trying again with other credentials");
+                    continue;
+                }
                 Err(Fault::PutOff { wait }) => {
                     return Ok(Outcome::PutOff { until: Some(self.env.now().saturating_add(wait)) });
                 }
@@ -216,6 +232,13 @@ impl<'a> Fetcher<'a> {
                 self.pause(after).await?;
             }
         }
+    }
+
+    /// The API refuses the credentials of `request`: what they make of it.
+    async fn refused(&mut self, request: &Request) -> Result<Reaction> {
+        let Some(signature) = self.signed.take() else { return Ok(Reaction::Keep) };
+        let (client, env) = (&self.rest.client, self.env);
+        self.unless_stopped(client.refused(env, request, &signature)).await
     }
 
     /// Whether sending `request` twice does no more than sending it once (RFC 9110, section 9.2.2).
@@ -262,8 +285,10 @@ impl<'a> Fetcher<'a> {
         let permit = self.unless_stopped(async { Ok::<_, Error>(rest.client.pace.permit(env).await) }).await?;
         self.out.reserve(self.estimate).await?;
         let waits = &self.waits;
+        let signed = &mut self.signed;
         let answer = async {
             let reply = rest.client.send(env, request, &permit, waits).await?;
+            *signed = Some(reply.signature.clone());
             if matches!(wants, Wants::Answer) && reply.response.status().is_success() {
                 return Ok((reply, false));
             }
@@ -318,7 +343,7 @@ impl<'a> Fetcher<'a> {
         &mut self,
         response: Response,
         url: Url,
-        signature: super::auth::Signature,
+        signature: Signature,
         deadline: Duration,
     ) -> Result<Asked> {
         let (env, limits) = (self.env, &self.rest.limits);

@@ -4,7 +4,6 @@ use super::export::{Running, Step as JobStep};
 use super::fetch::{Fetched, Fetcher, Head, Outcome};
 use super::incremental::CursorValue;
 use super::loop_guard::LoopGuard;
-use super::origin;
 use super::pagination::{Answer, At, Step, differs};
 use super::position::{Reading, Stand};
 use super::read::Scope;
@@ -123,7 +122,8 @@ impl<'a> Listing<'a> {
         if error.status() == Status::Permanent && error.kind() != ErrorKind::Cancelled {
             self.leave_job(true).await;
         }
-        let error = error.with("api", self.scope.rest.client.origin()).with("partition", &self.scope.partition.id);
+        let error =
+            error.with("api", self.scope.rest.client.origins().own()).with("partition", &self.scope.partition.id);
         error.with("pages_before", self.reading.pages)
     }
 
@@ -238,8 +238,8 @@ impl<'a> Listing<'a> {
             Step::Next(at) => {
                 let at = match at {
                     At::Link(link) => {
-                        let target = origin::resolve(&head.url, &link)?;
-                        At::Link(origin::relative(&head.signature.stripped(target)))
+                        let origins = self.scope.rest.client.origins();
+                        At::Link(origins.kept(&head.signature.stripped(origins.resolve(&head.url, &link)?)))
                     }
                     at => at,
                 };

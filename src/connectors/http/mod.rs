@@ -27,6 +27,7 @@ mod auth;
 mod body;
 mod client;
 mod config;
+mod egress;
 mod export;
 mod fetch;
 mod incremental;
@@ -45,8 +46,12 @@ mod scanned;
 mod status;
 mod template;
 
-pub use auth::{ApiKey, Auth, Basic, Bearer, Secret, Signature};
+pub use auth::{
+    Answered, ApiKey, Auth, AuthContext, Basic, Bearer, Endpoints, Exchange, Exchanged, Reaction, Secret,
+    SecretProvider, Signature,
+};
 pub use config::RestBuilder;
+pub use egress::{Proxy, Tls};
 pub use export::Export;
 pub use incremental::{Since, Unit, Without};
 pub use limits::Limits;

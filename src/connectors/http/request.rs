@@ -186,12 +186,13 @@ impl Request {
         Ok(())
     }
 
-    /// Goes to `link`, relative or absolute: only the link's own parameters are sent then.
+    /// Goes to `link`, relative or absolute: only the link's own parameters are sent then. A request to an origin that the source
+    /// may not talk to is refused before anything is sent.
     ///
     /// # Errors
-    /// `Config` if it leads to another origin.
+    /// `Data` if it is not a URL.
     pub fn go_to(&mut self, link: &str) -> Result<()> {
-        self.url = origin::resolve(&self.url, link)?;
+        self.url = origin::join(&self.url, link)?;
         Ok(())
     }
 

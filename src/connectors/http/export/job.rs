@@ -1,5 +1,4 @@
 use super::super::fetch::{Asked, Fetcher, Outcome};
-use super::super::origin;
 use super::super::read::Scope;
 use super::super::request::{Content, Request};
 use super::super::template::{Template, path_segment};
@@ -114,7 +113,8 @@ impl<'a> Export<'a> {
                 let location = asked.headers.get(LOCATION).and_then(|value| value.to_str().ok());
                 let location = location
                     .ok_or_else(|| Error::data("create job", "the answer has no `Location` to poll the job at"))?;
-                origin::relative(&asked.signature.stripped(origin::resolve(&asked.url, location)?))
+                let origins = self.scope.rest.client.origins();
+                origins.kept(&asked.signature.stripped(origins.resolve(&asked.url, location)?))
             }
         };
         if asked.signature.is_in(&id) {
@@ -129,7 +129,7 @@ impl<'a> Export<'a> {
         let env = self.scope.env;
         let request = match &self.exports.description.poll {
             Some(url) => self.request(create, Method::GET, url, id, "")?,
-            None => self.at(create, Method::GET, origin::resolve(create.url(), id)?),
+            None => self.at(create, Method::GET, self.scope.rest.client.origins().resolve(create.url(), id)?),
         };
         for polls in 0.. {
             let asked = match fetcher.ask(&request).await? {
@@ -193,7 +193,7 @@ impl<'a> Export<'a> {
     fn urls(&self, create: &Request, asked: &Asked, id: &str, files: &[String]) -> Result<Vec<Url>> {
         let url = |file: &String| match &self.exports.description.download {
             Some(url) => self.url(create, url, id, file),
-            None => self.scope.rest.client.follow(&asked.url, file),
+            None => self.scope.rest.client.origins().resolve(&asked.url, file),
         };
         files.iter().map(url).collect()
     }
@@ -282,7 +282,8 @@ impl<'a> Export<'a> {
         let mut values = self.scope.rest.values_of(self.scope.partition)?;
         values.insert("id".to_owned(), id.to_owned());
         values.insert("file".to_owned(), file.to_owned());
-        origin::resolve(create.url(), &Template::parse(url).fill(&values, path_segment)?)
+        let url = Template::parse(url).fill(&values, path_segment)?;
+        self.scope.rest.client.origins().resolve(create.url(), &url)
     }
 }
 
