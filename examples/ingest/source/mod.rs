@@ -1,6 +1,7 @@
 //! The table `[source]`: the API. One file for each of the tables in it.
 
 mod auth;
+mod egress;
 mod export;
 mod limits;
 mod pace;
@@ -13,6 +14,7 @@ mod since;
 use crate::value::Json;
 use crate::with::With;
 use auth::Auth;
+use egress::Egress;
 use export::Export;
 use landfall::connectors::http::RestBuilder;
 use landfall::{Error, Result};
@@ -69,6 +71,8 @@ pub(crate) struct Source {
     retry: Retry,
     #[serde(default)]
     limits: Limits,
+    #[serde(default)]
+    egress: Egress,
     budget: Option<Budget>,
     concurrency: Option<Concurrency>,
     /// What goes first where a budget is shared.
@@ -119,6 +123,7 @@ impl Source {
         if let Some(paginate) = &self.paginate {
             source = paginate.add(source)?;
         }
+        source = self.egress.add(source)?;
         match &self.budget {
             Some(budget) => budget.add(source),
             None => Ok(source),
