@@ -11,7 +11,8 @@ fn around(part: &str) -> String {
     if part.lines().any(|line| line.starts_with("name =") && !part.starts_with('[')) {
         return part.to_owned();
     }
-    let source = if part.contains("[source]\nurl =") { "" } else { "[source]\nurl = \"https://api.example.com/v1/orders\"\n" };
+    let source =
+        if part.contains("[source]\nurl =") { "" } else { "[source]\nurl = \"https://api.example.com/v1/orders\"\n" };
     format!("name = \"orders\"\nstate = \"memory\"\nappend = true\n{source}{part}\n[sink]\nparquet = \"lake\"\n")
 }
 

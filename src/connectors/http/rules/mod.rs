@@ -6,8 +6,8 @@ mod verdict;
 mod wait;
 
 pub(super) use on::Action;
-pub(super) use predicate::Predicate;
 pub use on::{On, Rule, Statuses};
+pub(super) use predicate::Predicate;
 pub(super) use verdict::{Told, Verdict};
 pub use wait::WaitFrom;
 
