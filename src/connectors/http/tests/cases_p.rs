@@ -241,7 +241,7 @@ fn p11_both_places_or_neither_do_not_build() {
     assert!(refused(rest().paginate(Offset::body("$.from").until_empty())).contains("has none"));
     assert!(refused(post().paginate(Offset::body("$.o").limit("$.o", 5).until_empty())).contains("twice"));
     assert!(refused(rest().header("X-Page", "1").paginate(PageNumber::header("x-page").maximum(2))).contains("twice"));
-    assert!(refused(rest().paginate(Cursor::at("$.n").query("c").stop_when("$[?"))).contains("stop expression"));
+    assert!(refused(rest().paginate(Cursor::at("$.n").query("c").stop_when("$[?"))).contains("condition"));
 }
 
 #[tokio::test]
