@@ -496,12 +496,7 @@ impl<'a> Fetcher<'a> {
         }
         // Now rather than when the next read asks with it; text may be a bad record's that counts until others come.
         let value = found.value.as_ref().filter(|value| !matches!(value, CursorValue::Text(_)));
-        value.map(|value| since.lower(value)).transpose()?;
-        if since.is_ordered() && found.descends {
-            return Err(Error::data("read page", "the records are not in the declared order of the cursor field")
-                .with("field", since.name())
-                .with_hint("leave out .ordered(): the bound then moves with complete reads only"));
-        }
+        value.map(|value| since.begin_at(value)).transpose()?;
         Ok(())
     }
 }
