@@ -230,7 +230,8 @@ async fn j01_each_window_is_a_job_that_a_crash_does_not_make_again() {
     for n in 0..positions {
         let position = whole.position(n);
         let known = position.reading.iter().filter(|reading| reading.job.is_some()).count();
-        let complete = whole.emitted.iter().filter(|e| e.position.is_some()).take(n + 1).filter(|e| e.item.is_some()).count();
+        let complete =
+            whole.emitted.iter().filter(|e| e.position.is_some()).take(n + 1).filter(|e| e.item.is_some()).count();
         let before = made();
         assert!(read(&rest, Some(position)).await.stopped().is_complete());
         assert_eq!(made() - before, 3 - known - complete, "after {n}");
