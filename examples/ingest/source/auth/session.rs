@@ -58,7 +58,10 @@ enum Holder {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "{ header = \"NAME\" } with `before` or without, { query = \"NAME\" }, or { cookie = \"NAME\" }")]
+#[serde(
+    untagged,
+    expecting = "{ header = \"NAME\" } with `before` or without, { query = \"NAME\" }, or { cookie = \"NAME\" }"
+)]
 enum Carrier {
     Header { header: String, before: Option<String> },
     Query { query: String },
