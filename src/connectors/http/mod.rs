@@ -37,6 +37,7 @@ mod loop_guard;
 mod origin;
 mod pace;
 mod pagination;
+mod partitions;
 mod position;
 mod read;
 mod request;
@@ -45,6 +46,7 @@ mod rules;
 mod scanned;
 mod status;
 mod template;
+mod validators;
 mod windows;
 
 pub use auth::{
@@ -59,6 +61,7 @@ pub use limits::Limits;
 pub use pagination::{
     Answer, At, Cursor, Keyset, LinkHeader, NextUrl, Offset, PageNumber, Paginate, Place, Single, Step, Stop, Target,
 };
+pub use partitions::Parent;
 pub use position::RestPosition;
 pub use request::Request;
 pub use rest::Rest;
