@@ -71,7 +71,7 @@ async fn i09_parents_without_records_close_and_a_parent_that_comes_twice_is_read
 
 #[tokio::test]
 async fn i10_each_of_many_partitions_has_a_state_of_its_own_and_a_late_one_gets_its_full_history() {
-    const MANY: usize = 10_001;
+    const MANY: usize = 1_001;
     let asked_since = Arc::new(Mutex::new(BTreeSet::new()));
     let seen = Arc::clone(&asked_since);
     let api = Api::start(move |asked| {

@@ -69,7 +69,7 @@ async fn i03_rows_without_a_cursor_are_loaded_refused_or_excluded_as_declared() 
     let failing = since().without(landfall::connectors::http::Without::Fail);
     let error = world.run("refused", source(&api, failing)).await.expect_err("no values").to_string();
     assert!(error.contains("no value to compare"), "{error}");
-    assert_eq!(world.column("id"), []);
+    assert!(world.column("id").is_empty());
 }
 
 #[tokio::test]

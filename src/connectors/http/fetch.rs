@@ -303,7 +303,7 @@ impl<'a> Fetcher<'a> {
             if matches!(wants, Wants::Answer) && reply.response.status().is_success() {
                 return Ok((reply, false));
             }
-            if reply.response.status() == StatusCode::NOT_MODIFIED && is_conditional(request) {
+            if reply.response.status() == StatusCode::NOT_MODIFIED && rest.conditional && is_conditional(request) {
                 return Err(Fault::NotModified);
             }
             status::check(env, &rest.rules, &request.name(), reply, &rest.limits).await

@@ -102,7 +102,7 @@ impl<'a> Export<'a> {
         let asked = match fetcher.ask(create).await? {
             Outcome::Whole(asked) => *asked,
             Outcome::PutOff { until } => return Ok(Step::PutOff(until)),
-            Outcome::Ignored(_) => return Ok(Step::Nothing),
+            Outcome::Ignored(_) | Outcome::NotModified => return Ok(Step::Nothing),
             Outcome::Refused(error) | Outcome::PageExpired(error) | Outcome::CursorTooOld(error) => {
                 return Ok(Step::Refused(error));
             }
@@ -135,7 +135,7 @@ impl<'a> Export<'a> {
             let asked = match fetcher.ask(&request).await? {
                 Outcome::Whole(asked) => *asked,
                 Outcome::PutOff { until } => return Ok(Step::PutOff(until)),
-                Outcome::Ignored(_) => return Ok(Step::Nothing),
+                Outcome::Ignored(_) | Outcome::NotModified => return Ok(Step::Nothing),
                 Outcome::Refused(error) | Outcome::PageExpired(error) | Outcome::CursorTooOld(error) => {
                     return Ok(Step::Refused(error));
                 }
@@ -263,7 +263,7 @@ impl<'a> Export<'a> {
         match told {
             Ok(Outcome::Whole(_)) => {}
             Ok(Outcome::PutOff { .. }) => tracing::warn!(job = id, "the export job is left to the API"),
-            Ok(Outcome::Ignored(_)) => {}
+            Ok(Outcome::Ignored(_) | Outcome::NotModified) => {}
             Ok(Outcome::Refused(error) | Outcome::PageExpired(error) | Outcome::CursorTooOld(error)) | Err(error) => {
                 tracing::warn!(job = id, %error, "the export job is left to the API");
             }
