@@ -27,6 +27,7 @@ mod auth;
 mod body;
 mod client;
 mod config;
+mod drift;
 mod egress;
 mod export;
 mod fetch;
@@ -50,8 +51,9 @@ mod validators;
 mod windows;
 
 pub use auth::{
-    Answered, ApiKey, Auth, AuthContext, Basic, Bearer, Endpoints, Exchange, Exchanged, Reaction, Secret,
-    SecretProvider, Signature,
+    Answered, ApiKey, Auth, AuthContext, Basic, Bearer, Credentials, Encoding, Endpoints, Exchange, Exchanged, Hmac,
+    Jwt, JwtBearer, KeptToken, OAuth2, Reaction, Secret, SecretProvider, Session, SigV4, Signature, Time, TokenAt,
+    TokenPool, TokenStore, TokenTo,
 };
 pub use config::RestBuilder;
 pub use egress::{Proxy, Tls};
@@ -59,7 +61,8 @@ pub use export::Export;
 pub use incremental::{CursorFormat, CursorTooOld, Edge, RowOrder, Since, Unit, Without};
 pub use limits::Limits;
 pub use pagination::{
-    Answer, At, Cursor, Keyset, LinkHeader, NextUrl, Offset, PageNumber, Paginate, Place, Single, Step, Stop, Target,
+    Answer, At, Claims, Counts, Cursor, Keyset, LinkHeader, NextUrl, Offset, PageNumber, Paginate, Place, Single, Step,
+    Stop, Target,
 };
 pub use partitions::Parent;
 pub use position::RestPosition;
