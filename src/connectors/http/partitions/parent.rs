@@ -177,9 +177,9 @@ impl Family {
     ) -> Result<()> {
         for (n, span) in page.spans.iter().flat_map(|spans| spans.iter()).enumerate() {
             let record = span.of(&page.body).unwrap_or_default();
-            let Some((id, params)) = self.child(record, inherited).map_err(|e| {
-                e.with("parent", &parent.id).with("request", &page.request).with("record", n)
-            })?
+            let Some((id, params)) = self
+                .child(record, inherited)
+                .map_err(|e| e.with("parent", &parent.id).with("request", &page.request).with("record", n))?
             else {
                 continue;
             };
@@ -210,10 +210,13 @@ impl Family {
                     metrics::counter!("landfall_http_parents_without_value_total").increment(1);
                     return Ok(None);
                 }
-                return Err(Error::data("list partitions", "a record of the parent has no value for a place of the request")
-                    .with("field", path.as_str())
-                    .with("place", place)
-                    .with_hint("to pass over such records, add .skip_without_value()"));
+                return Err(Error::data(
+                    "list partitions",
+                    "a record of the parent has no value for a place of the request",
+                )
+                .with("field", path.as_str())
+                .with("place", place)
+                .with_hint("to pass over such records, add .skip_without_value()"));
             };
             id.append_pair(place, &value);
             values.insert(place.clone(), value);

@@ -54,14 +54,17 @@ async fn children_are_listed_page_by_page_with_what_their_parent_gives() {
     let Listed::Partition(second) = &listed[1] else { panic!("a partition") };
     let brought = read_partition(&rest, second, None).await;
     assert_eq!(brought.records(), ids([20, 21]));
-    assert!(brought.pages().iter().all(|page| page.fields.as_ref().is_some_and(|f| f.get() == r#"{"_posts_title":"b"}"#)));
+    assert!(
+        brought.pages().iter().all(|page| page.fields.as_ref().is_some_and(|f| f.get() == r#"{"_posts_title":"b"}"#))
+    );
 }
 
 #[tokio::test]
 async fn p15_three_children_of_two_pages_each_make_six_child_pages_one_by_one_and_at_once() {
     for at_once in [false, true] {
         let server = Server::start(blog).await;
-        let rest = comments(&server, Parent::of(source(&server, "/posts")).bind("post", "$.id")).build().expect("a source");
+        let rest =
+            comments(&server, Parent::of(source(&server, "/posts")).bind("post", "$.id")).build().expect("a source");
         let children = listed(&rest).await;
         let reads = children.iter().map(|child| read_partition(&rest, child, None));
         let reads = if at_once {
@@ -82,7 +85,9 @@ async fn p15_three_children_of_two_pages_each_make_six_child_pages_one_by_one_an
 
 #[tokio::test]
 async fn i14_a_parent_record_without_the_field_is_an_error_that_names_it_or_is_passed_over() {
-    let script = |_: &Got| Reply::json(r#"{"data":[{"id":1},{"name":"x"},{"id":null},{"id":{}},{"id":""},{"id":"a/b"}],"next":null}"#);
+    let script = |_: &Got| {
+        Reply::json(r#"{"data":[{"id":1},{"name":"x"},{"id":null},{"id":{}},{"id":""},{"id":"a/b"}],"next":null}"#)
+    };
     let server = Server::start(script).await;
     let parent = || Parent::of(source(&server, "/posts")).bind("post", "$.id");
     let rest = comments(&server, parent()).build().expect("a source");
@@ -114,7 +119,8 @@ fn i14_what_is_bound_and_what_the_request_takes_must_fit_at_build_time() {
         let error = comments(parent).expect_err(says).to_string();
         assert!(error.contains(says), "{error}");
     }
-    let two = Rest::get("http://h/{post}").parent(Parent::of(posts()).bind("post", "id")).partition("a", [("post", "1")]);
+    let two =
+        Rest::get("http://h/{post}").parent(Parent::of(posts()).bind("post", "id")).partition("a", [("post", "1")]);
     assert!(two.build().is_err());
     let two = Rest::get("http://h/{post}").parent(Parent::of(posts()).bind("post", "id")).partition_by("post", ["1"]);
     assert!(two.build().is_err());
@@ -129,7 +135,8 @@ async fn grandchildren_inherit_what_their_parents_were_given() {
     })
     .await;
     let orgs = source(&server, "/orgs");
-    let repos = source(&server, "/orgs/{org}/repos").parent(Parent::of(orgs).bind("org", "$.id").include("plan", "_plan"));
+    let repos =
+        source(&server, "/orgs/{org}/repos").parent(Parent::of(orgs).bind("org", "$.id").include("plan", "_plan"));
     let repos = Parent::of(repos).bind("repo", "$.name").include("_plan", "_plan");
     let issues = source(&server, "/orgs/{org}/repos/{repo}/issues").parent(repos).build().expect("a source");
     let listed = all(&issues, BTreeMap::new()).await.expect("listed");
@@ -181,7 +188,8 @@ async fn i09_a_parent_without_records_closes() {
 async fn products_make_each_combination_once_and_hold_no_list_of_them() {
     let server = Server::start(|_| page([1], "null")).await;
     let rest = source(&server, "/{region}").query("kind", "{kind}");
-    let rest = rest.partition_by("region", ["eu west", "us"]).partition_by("kind", ["a", "b"]).build().expect("a source");
+    let rest =
+        rest.partition_by("region", ["eu west", "us"]).partition_by("kind", ["a", "b"]).build().expect("a source");
     let listed = all(&rest, BTreeMap::new()).await.expect("listed");
     let expected = ["region=eu+west&kind=a", "region=eu+west&kind=b", "region=us&kind=a", "region=us&kind=b"];
     assert_eq!(ids_of(&listed), expected);
@@ -191,7 +199,11 @@ async fn products_make_each_combination_once_and_hold_no_list_of_them() {
 
     // A listing that takes one partition and goes has not waited for ten billion.
     let many = |place| (0..100_000).map(move |n| format!("{place}{n}"));
-    let rest = source(&server, "/{a}/{b}").partition_by("a", many("a")).partition_by("b", many("b")).build().expect("a source");
+    let rest = source(&server, "/{a}/{b}")
+        .partition_by("a", many("a"))
+        .partition_by("b", many("b"))
+        .build()
+        .expect("a source");
     let (queue, mut listed) = mpsc::channel(1);
     let (_go_on, stop) = watch::channel(false);
     let mut out = Listing::new(queue, Arc::new(BTreeMap::new()), stop);
@@ -208,7 +220,8 @@ async fn products_make_each_combination_once_and_hold_no_list_of_them() {
 async fn children_and_lists_multiply() {
     let server = Server::start(blog).await;
     let parent = Parent::of(source(&server, "/posts")).bind("post", "$.id");
-    let rest = comments(&server, parent).query("kind", "{kind}").partition_by("kind", ["x", "y"]).build().expect("a source");
+    let rest =
+        comments(&server, parent).query("kind", "{kind}").partition_by("kind", ["x", "y"]).build().expect("a source");
     let listed = all(&rest, BTreeMap::new()).await.expect("listed");
     assert_eq!(ids_of(&listed)[..3], ["post=1&kind=x", "post=1&kind=y", "post=2&kind=x"]);
 }
