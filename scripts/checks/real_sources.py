@@ -152,4 +152,4 @@ def wiremock(loads, flights, movies):
         loads.checks.that("wiremock-faults: one retry for each fault", counted == 2 * pages + 6, f"{counted} requests")
 
 
-SERVERS = [datasette, graphql, json_server, json_server_1, couchdb, kinto, wiremock]
+SERVERS = [datasette, graphql, json_server, json_server_1, couchdb, kinto, aws, wiremock]
