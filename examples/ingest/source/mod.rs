@@ -82,6 +82,15 @@ pub(crate) struct Source {
     max_pages: Option<u64>,
     /// Ends each read after so many records; the next run goes on from there.
     max_records: Option<u64>,
+    /// The fields that tell records apart, to see a listing that moves while it is read.
+    #[serde(default)]
+    key: Vec<String>,
+    /// Reads each listing until two passes bring the same.
+    #[serde(default)]
+    confirm: bool,
+    /// Takes a listing that moves as it is: records may be missing, and the report says so.
+    #[serde(default)]
+    accept_drift: bool,
     /// Equal pages are data, not a listing that goes in circles.
     #[serde(default)]
     allow_repeated_pages: bool,
@@ -110,6 +119,9 @@ impl Source {
             .priority(self.priority.build())
             .with_some(self.max_pages, RestBuilder::max_pages)
             .with_some(self.max_records, RestBuilder::max_records)
+            .with_some((!self.key.is_empty()).then_some(&self.key), |source, fields| source.key(fields))
+            .with_flag(self.confirm, RestBuilder::confirm)
+            .with_flag(self.accept_drift, RestBuilder::accept_drift)
             .with_flag(self.allow_repeated_pages, RestBuilder::allow_repeated_pages);
         for rule in &self.rules {
             source = source.rule(rule.build()?);
