@@ -21,7 +21,7 @@ use landfall::{Error, Result};
 use limits::{Limits, Retry};
 use pace::{Budget, Concurrency, Priority};
 use paginate::{Paginate, Place};
-use partitions::Partition;
+use partitions::{Lists, Parent, Partition};
 use request::{Carries, Graphql, Method, Texts};
 use rules::{Rule, Wait};
 use serde::Deserialize;
@@ -63,6 +63,14 @@ pub(crate) struct Source {
     /// Parts that are read independently of each other.
     #[serde(default)]
     partitions: Vec<Partition>,
+    /// For each place of the request, its values; several make a part for each combination.
+    #[serde(default)]
+    lists: Lists,
+    /// Each record of another source is a part of this one.
+    parent: Option<Parent>,
+    /// Asks whether anything has changed; lands nothing if not.
+    #[serde(default)]
+    conditional: bool,
     #[serde(default)]
     rules: Vec<Rule>,
     #[serde(default)]
@@ -113,6 +121,10 @@ impl Source {
             .with_some(self.since.as_ref(), |source, since| since.add(source))
             .with_some(self.export.as_ref(), |source, export| source.export(export.build()))
             .with_all(&self.partitions, |source, partition| partition.add(source))
+            .with_all(&self.lists, |source, (place, values)| {
+                source.partition_by(place, values.iter().map(|value| value.0.clone()))
+            })
+            .with_flag(self.conditional, RestBuilder::conditional)
             .retry(self.retry.build())
             .limits(self.limits.build())
             .with_some(self.concurrency, |source, calls| source.concurrency(calls.build()))
@@ -128,6 +140,9 @@ impl Source {
         }
         for wait in &self.waits {
             source = source.wait(wait.build()?);
+        }
+        if let Some(parent) = &self.parent {
+            source = source.parent(parent.build()?);
         }
         if let Some(auth) = &self.auth {
             source = source.auth(auth.build()?);
