@@ -102,6 +102,8 @@ pub mod error;
 #[cfg(any(feature = "http", feature = "arrow"))]
 pub mod json;
 pub mod model;
+#[cfg(any(feature = "http", feature = "arrow"))]
+pub mod records;
 // For tests of all of it.
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;

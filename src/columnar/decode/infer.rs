@@ -1,12 +1,13 @@
 //! Decides columns by a sample of records.
 
-use super::core::{fields, numbered, object};
-use super::cursor::Cursor;
+use super::core::{as_json, fields, numbered, object};
+use super::cursor::{Cursor, Number};
 use super::fault::{Checked, Fault};
 use super::{number, time};
 use crate::columnar::schema::{Coerce, ColumnType, Columns, TimeUnit};
 use crate::error::{Error, Result};
 use crate::model::{Page, Span};
+use crate::records::{TextRecords, Texts};
 use std::collections::{HashMap, HashSet};
 
 /// Objects with more keys than this are maps rather than records: they become `json`.
@@ -44,20 +45,38 @@ pub(super) enum Inferred {
 }
 
 /// The columns that fit the first `sample` records of `page` that say what columns there are.
-pub(super) fn columns(page: &Page, spans: &[Span], sample: usize, max_record_bytes: u32) -> Result<Inferred> {
+/// `texts` makes JSON of the records, if they are something else.
+pub(super) fn columns(
+    page: &Page,
+    spans: &[Span],
+    texts: &mut Option<TextRecords>,
+    sample: usize,
+    max_record_bytes: u32,
+) -> Result<Inferred> {
     let mut seen = Seen::default();
     let mut wanted = sample.max(1);
     let mut refused = Vec::new();
     let more = fields(page)?;
+    let kind = texts.as_ref().map(TextRecords::texts);
+    let mut json = Vec::new();
     for (record, span) in numbered(page, spans) {
+        let made = texts.as_mut().map(|texts| as_json(texts, &page.body, *span, max_record_bytes, &mut json));
+        let (body, span, max_bytes) = match made.transpose() {
+            Ok(None) => (page.body.as_ref(), *span, max_record_bytes),
+            Ok(Some(span)) => (json.as_slice(), span, u32::MAX),
+            Err(fault) => {
+                refused.push((record, fault));
+                continue;
+            }
+        };
         // What will be refused must not shape the columns, so it is looked at by itself first.
-        let decides = |cursor: &mut Cursor<'_>| Seen::default().take_decisive(cursor, more);
-        if let Err(fault) = object(&page.body, *span, max_record_bytes, decides) {
+        let decides = |cursor: &mut Cursor<'_>| Seen::default().take_decisive(cursor, kind, more);
+        if let Err(fault) = object(body, span, max_bytes, decides) {
             refused.push((record, fault));
             continue;
         }
-        object(&page.body, *span, max_record_bytes, |cursor| {
-            seen.take(cursor)?;
+        object(body, span, max_bytes, |cursor| {
+            seen.take(cursor, kind)?;
             seen.take_more(more, HashSet::new())
         })
         .map_err(|_| Error::bug("infer columns", "a record reads differently twice"))?;
@@ -67,7 +86,7 @@ pub(super) fn columns(page: &Page, spans: &[Span], sample: usize, max_record_byt
         }
     }
     let Some(fields) = seen.fields else { return Ok(Inferred::Nothing(refused)) };
-    let columns = fields.columns(0);
+    let columns = fields.columns(0, kind);
     columns.check().map_err(|e| {
         Error::data("infer columns", "the fields of the first records cannot be columns")
             .with_hint("declare the columns with `schema`, and rename fields with `Column::at`")
@@ -78,8 +97,8 @@ pub(super) fn columns(page: &Page, spans: &[Span], sample: usize, max_record_byt
 
 impl Seen {
     /// Takes a first record, which must have a field of its own that can be a column, and the fields `more` of its page.
-    fn take_decisive(&mut self, cursor: &mut Cursor<'_>, more: Option<&[u8]>) -> Checked<()> {
-        self.take(cursor)?;
+    fn take_decisive(&mut self, cursor: &mut Cursor<'_>, texts: Option<Texts>, more: Option<&[u8]>) -> Checked<()> {
+        self.take(cursor, texts)?;
         let own = self.fields.as_ref().filter(|fields| fields.named().next().is_some());
         let Some(own) = own else {
             return Err(Fault::new("undecided", "it has no field, and no record so far says what columns there are"));
@@ -91,11 +110,12 @@ impl Seen {
     /// Takes the fields that a page gives to its records. `met` are the places of the keys that the record has.
     fn take_more(&mut self, more: Option<&[u8]>, mut met: HashSet<usize>) -> Checked<()> {
         let (Some(more), Some(fields)) = (more, &mut self.fields) else { return Ok(()) };
-        let taken = Cursor::new(more, 0).sequence(b'}', |cursor| fields.take(cursor, &mut met));
+        let taken = Cursor::new(more, 0).sequence(b'}', |cursor| fields.take(cursor, None, &mut met));
         taken.map_err(Fault::of_page_fields)
     }
 
-    fn take(&mut self, cursor: &mut Cursor<'_>) -> Checked<()> {
+    /// Takes a value. Of `texts` each is taken as the value that stands in it.
+    fn take(&mut self, cursor: &mut Cursor<'_>, texts: Option<Texts>) -> Checked<()> {
         match cursor.peek() {
             b'n' => cursor.literal("null"),
             b't' | b'f' => {
@@ -105,6 +125,9 @@ impl Seen {
             b'"' => {
                 let mut text = Vec::new();
                 cursor.string()?.unescape(&mut text)?;
+                if texts.is_some() && self.take_text(&text) {
+                    return Ok(());
+                }
                 self.strings = true;
                 self.not_times |= time::instant(&text, TimeUnit::Microsecond).is_err();
                 self.not_dates |= time::date(&text).is_err();
@@ -112,33 +135,48 @@ impl Seen {
             }
             b'[' => {
                 let elements = self.elements.get_or_insert_default();
-                cursor.sequence(b']', |cursor| elements.take(cursor))
+                cursor.sequence(b']', |cursor| elements.take(cursor, texts))
             }
             b'{' => {
                 let fields = self.fields.get_or_insert_default();
                 let mut met = HashSet::new();
-                cursor.sequence(b'}', |cursor| fields.take(cursor, &mut met))
+                cursor.sequence(b'}', |cursor| fields.take(cursor, texts, &mut met))
             }
             _ => {
-                let number = cursor.number()?;
-                if !number.integer {
-                    self.fractions = true;
-                    let significant = number.text.iter().take_while(|b| !matches!(b, b'e' | b'E'));
-                    let digits = significant.filter(|b| b.is_ascii_digit()).skip_while(|b| **b == b'0').count();
-                    self.long_numbers |= digits > 17 || number::float64(number.text, false).is_err();
-                } else if let Ok(value) = number::integer(number.text, "int64") {
-                    let (low, high) = self.integers.unwrap_or((value, value));
-                    self.integers = Some((low.min(value), high.max(value)));
-                } else {
-                    self.long_numbers = true;
-                }
+                self.number_is(&cursor.number()?);
                 Ok(())
             }
         }
     }
 
+    fn number_is(&mut self, number: &Number<'_>) {
+        if !number.integer {
+            self.fractions = true;
+            let significant = number.text.iter().take_while(|b| !matches!(b, b'e' | b'E'));
+            let digits = significant.filter(|b| b.is_ascii_digit()).skip_while(|b| **b == b'0').count();
+            self.long_numbers |= digits > 17 || number::float64(number.text, false).is_err();
+        } else if let Ok(value) = number::integer(number.text, "int64") {
+            let (low, high) = self.integers.unwrap_or((value, value));
+            self.integers = Some((low.min(value), high.max(value)));
+        } else {
+            self.long_numbers = true;
+        }
+    }
+
+    /// Takes the value that stands in a text, if it is one whatever the text means: 00123 and 3e8 are names as well.
+    fn take_text(&mut self, text: &[u8]) -> bool {
+        if matches!(text, b"true" | b"false") {
+            self.bools = true;
+            return true;
+        }
+        let mut cursor = Cursor::new(text, 0);
+        let number = cursor.number().ok().filter(|n| n.text.len() == text.len() && !text.contains(&b'e'));
+        let number = number.filter(|_| !text.contains(&b'E') && text != b"-0");
+        number.inspect(|number| self.number_is(number)).is_some()
+    }
+
     /// The type that holds everything that was seen.
-    fn kind(&self, level: usize) -> ColumnType {
+    fn kind(&self, level: usize, texts: Option<Texts>) -> ColumnType {
         let numbers = self.fractions || self.long_numbers || self.integers.is_some();
         let scalars = [self.bools, numbers, self.strings];
         let containers = [self.elements.is_some(), self.fields.is_some()];
@@ -149,14 +187,16 @@ impl Seen {
             ([false, false, true], [false, false]) if !self.not_dates => ColumnType::Date,
             ([false, false, true], [false, false]) => ColumnType::utf8(),
             ([false, false, false], [true, false]) if level < DEEPEST => {
-                let element = self.elements.as_ref().map_or(ColumnType::Json, |e| e.kind(level + 1));
+                let element = self.elements.as_ref().map_or(ColumnType::Json, |e| e.kind(level + 1, texts));
                 ColumnType::List(Box::new(element))
             }
             ([false, false, false], [false, true]) => match &self.fields {
-                Some(fields) if level < DEEPEST && fields.fit() => ColumnType::Struct(fields.columns(level + 1)),
+                Some(fields) if level < DEEPEST && fields.fit() => ColumnType::Struct(fields.columns(level + 1, texts)),
                 _ => ColumnType::Json,
             },
             (_, [false, false]) if scalars.contains(&true) => ColumnType::Utf8(Coerce::Text),
+            // There was no text, but there may be one.
+            (_, [false, false]) if texts.is_some() => ColumnType::utf8(),
             _ => ColumnType::Json,
         }
     }
@@ -177,7 +217,12 @@ impl Seen {
 
 impl Fields {
     /// Takes a key and its value. `met` are the places of the keys that this object has had.
-    fn take(&mut self, cursor: &mut Cursor<'_>, met: &mut HashSet<usize>) -> Checked<()> {
+    fn take(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        texts: Option<Texts>,
+        met: &mut HashSet<usize>,
+    ) -> Checked<()> {
         if cursor.peek() != b'"' {
             return Err(cursor.broken("a key"));
         }
@@ -199,7 +244,7 @@ impl Fields {
             return Err(Fault::new("duplicate_key", "a key comes twice"));
         }
         match self.order.get_mut(place) {
-            Some((_, seen)) => seen.take(cursor),
+            Some((_, seen)) => seen.take(cursor, texts),
             None => cursor.value(),
         }
     }
@@ -211,8 +256,8 @@ impl Fields {
             && self.order.iter().all(|(name, _)| !name.is_empty() && names.insert(name.to_lowercase()))
     }
 
-    fn columns(&self, level: usize) -> Columns {
-        self.named().fold(Columns::new(), |columns, (name, seen)| columns.typed(name, seen.kind(level)))
+    fn columns(&self, level: usize, texts: Option<Texts>) -> Columns {
+        self.named().fold(Columns::new(), |columns, (name, seen)| columns.typed(name, seen.kind(level, texts)))
     }
 
     /// The fields that can be columns: those with a name.

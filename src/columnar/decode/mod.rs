@@ -22,8 +22,8 @@ use self::infer::Inferred;
 use super::batch::Batch;
 use super::schema::Columns;
 use crate::error::{Error, Result};
-use crate::json::{RecordsPath, scan};
 use crate::model::{Page, Span};
+use crate::records::{RecordsPath, TextRecords};
 use crate::source::ComponentConfig;
 use crate::stage::{Output, Stage, StageState};
 use bytes::Bytes;
@@ -93,6 +93,8 @@ enum Plan {
 struct Ready {
     /// The path of the records in the page before.
     path: RecordsPath,
+    /// What makes JSON of them.
+    texts: Option<TextRecords>,
     /// None while the columns are not decided.
     core: Option<Core>,
 }
@@ -204,11 +206,17 @@ impl Decode {
                 .with_hint("declare them with `schema`, or let them be decided with `infer`"));
         }
         let core = self.columns().map(|columns| self.core(columns)).transpose()?;
-        Ok(Ready { path: RecordsPath::parse(self.records.as_deref().unwrap_or(RECORDS))?, core })
+        Ok(Ready::at(RecordsPath::parse(self.records.as_deref().unwrap_or(RECORDS))?, core))
     }
 
     fn core(&self, columns: &Columns) -> Result<Core> {
         Core::new(columns, self.unknown, self.provenance, self.max_record_bytes)
+    }
+}
+
+impl Ready {
+    fn at(path: RecordsPath, core: Option<Core>) -> Self {
+        Self { texts: path.text_records(), path, core }
     }
 }
 
@@ -270,12 +278,12 @@ impl Stage for Decode {
         let ready = self.ready.as_mut().ok_or_else(|| Error::bug("decode page", "the decoder is not set up"))?;
         let path = records_path(&page, self.records.as_deref())?;
         if path != ready.path.as_str() {
-            ready.path = RecordsPath::parse(path)?;
+            *ready = Ready::at(RecordsPath::parse(path)?, ready.core.take());
         }
         let spans = locate(&page, &ready.path)?;
         if ready.core.is_none() {
             let sample = if let Plan::Infer { sample, .. } = &self.plan { *sample } else { 0 };
-            let columns = match infer::columns(&page, &spans, sample, self.max_record_bytes)? {
+            let columns = match infer::columns(&page, &spans, &mut ready.texts, sample, self.max_record_bytes)? {
                 Inferred::Columns(columns) => columns,
                 Inferred::Nothing(refused) => {
                     refused.iter().for_each(|(n, fault)| out.reject(core::reject(&page, &spans, *n, fault)));
@@ -288,8 +296,9 @@ impl Stage for Decode {
                 ready.core = Some(core);
             }
         }
-        let core = self.ready.as_mut().and_then(|ready| ready.core.as_mut());
-        core.ok_or_else(|| Error::bug("decode page", "the decoder is not set up"))?.page(Arc::new(page), &spans, out)
+        let ready = self.ready.as_mut().and_then(|ready| Some((ready.core.as_mut()?, &mut ready.texts)));
+        let (core, texts) = ready.ok_or_else(|| Error::bug("decode page", "the decoder is not set up"))?;
+        core.page(Arc::new(page), &spans, texts.as_mut(), out)
     }
 }
 
@@ -313,7 +322,7 @@ fn locate(page: &Page, path: &RecordsPath) -> Result<Arc<[Span]>> {
     let spans = match &page.spans {
         Some(spans) if page.records_path.is_some() => Arc::clone(spans),
         _ if page.records == 0 && page.body.is_empty() => Arc::new([]),
-        _ => scan(&page.body, path, &[])?.spans.into(),
+        _ => path.spans(&page.body, page.part)?.into(),
     };
     if spans.len() as u64 != page.records {
         let error = Error::data("decode page", "the page has not as many records as were counted")

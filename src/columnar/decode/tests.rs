@@ -357,7 +357,7 @@ fn a_page_with_another_number_of_records_is_an_error() {
 #[test]
 fn pages_from_the_log_and_from_memory_are_decoded_alike() {
     let body = r#"{"data":[{"id":1},{"id":"x"},{"id":2}],"other":[1,2,3]}"#;
-    let spans = scan(body.as_bytes(), &RecordsPath::parse("$.data[*]").expect("a path"), &[]).expect("a page").spans;
+    let spans = RecordsPath::parse("$.data[*]").expect("a path").spans(body.as_bytes(), None).expect("a page");
     let mut seen = Page::new(PartitionId::from("p"), body, 3, Timestamp::from_micros(7));
     seen.spans = Some(spans.into());
     seen.records_path = Some("$.data[*]".into());

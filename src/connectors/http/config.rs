@@ -7,7 +7,8 @@ use super::pagination::{Paginate, Single};
 use super::rest::Rest;
 use super::template::{Template, path_segment};
 use crate::error::{Error, Result};
-use crate::json::{RecordsPath, ValuePath};
+use crate::json::ValuePath;
+use crate::records::RecordsPath;
 use crate::model::Partition;
 use crate::retry::Policy;
 use crate::source::{ComponentConfig, IntoSource};
@@ -154,8 +155,8 @@ impl RestBuilder {
         if let Some(total) = &self.total {
             values.push(ValuePath::parse(total)?);
         }
-        if records.is_ndjson() && !values.is_empty() {
-            return Err(wrong("lines hold records only: there is no value to find the next page or the total by"));
+        if records.needs_known_end() && !values.is_empty() {
+            return Err(wrong("lines and rows hold records only: there is no value to find the next page or the total by"));
         }
         if self.max_pages == Some(0) || self.max_records == Some(0) {
             return Err(wrong("a limit of no pages or no records reads nothing"));

@@ -1,6 +1,6 @@
 //! One request until it has brought a whole response, or cannot.
 
-use super::body::{Body, end_is_known, too_large};
+use super::body::{Body, end_is_known};
 use super::client::{Reply, in_time};
 use super::incremental::CursorValue;
 use super::read::Read;
@@ -9,12 +9,11 @@ use super::scanned::Scanned;
 use super::stats::Retry;
 use super::status::{self, Fault};
 use crate::error::{Error, Result, Status};
-use crate::json::LineSplitter;
-use crate::model::{Page, Part, Timestamp};
+use crate::model::{Page, Timestamp};
 use crate::retry::{Next, Trial};
 use bytes::Bytes;
 use reqwest::Url;
-use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use reqwest::header::{CONTENT_ENCODING, HeaderMap};
 use std::time::Duration;
 
 /// How a request ended.
@@ -31,6 +30,8 @@ pub(super) enum Outcome {
 /// A whole response. Of one that was emitted in parts, the page is the last.
 pub(super) struct Fetched {
     pub(super) page: Page,
+    /// All of the response but the records, if it came in parts; else all of it.
+    pub(super) around: Bytes,
     /// What the whole response told, without the spans: the page has them.
     pub(super) scanned: Scanned,
     /// Records of the whole response.
@@ -40,8 +41,8 @@ pub(super) struct Fetched {
 
 /// What is known of a response before its body.
 pub(super) struct Head {
-    status: u16,
-    request: String,
+    pub(super) status: u16,
+    pub(super) request: String,
     pub(super) headers: HeaderMap,
     pub(super) url: Url,
     pub(super) signature: super::auth::Signature,
@@ -135,124 +136,23 @@ impl Read<'_> {
             url,
             signature,
         };
-        let fetched = if rest.records.is_ndjson() {
-            if !end_is_known(&response) {
-                return Err(Error::data(
-                    "read page",
-                    "nothing shows where the lines end, so a cut response would look whole",
-                )
-                .with_hint("the server must send a length, or chunks")
-                .into());
-            }
-            let open = in_time(env, rest.limits.idle, "read body", Body::open(response, &rest.limits, u64::MAX));
-            let body = self.unless_stopped(open).await??;
-            self.lines(body, head).await?
-        } else {
-            let announced = announced(&response);
-            if announced > rest.limits.wire {
-                return Err(too_large("the body is larger than its limit on the wire", rest.limits.wire).into());
-            }
-            self.out.reserve(announced).await?;
-            let open =
-                in_time(env, rest.limits.idle, "read body", Body::open(response, &rest.limits, rest.limits.wire));
-            let body = self.unless_stopped(open).await??;
-            self.document(body, head, announced, deadline).await?
-        };
-        Ok(fetched)
-    }
-
-    /// Holds the whole body, and looks at it.
-    async fn document(&mut self, mut body: Body, head: Head, announced: u64, deadline: Duration) -> Result<Fetched> {
-        let limits = &self.rest.limits;
-        let mut held = Held::with_capacity(announced);
-        loop {
-            let left = deadline.saturating_sub(self.env.monotonic()).min(limits.idle);
-            let piece = in_time(self.env, left, "read body", body.piece());
-            let Some(piece) = self.unless_stopped(piece).await?? else { break };
-            if held.len() + piece.len() as u64 > limits.body {
-                return Err(too_large("the body is larger than its limit", limits.body));
-            }
-            held.push(piece);
+        if rest.records.needs_known_end() && !end_is_known(&response) {
+            let what = "nothing shows where the records end, so a cut response would look whole";
+            return Err(Error::data("read page", what).with_hint("the server must send a length, or chunks").into());
         }
-        let received_at = self.env.now();
-        let text = held.into_bytes();
-        if text.trim_ascii().is_empty() {
-            return Err(status::empty());
-        }
-        status::check_begin(&text)?;
-        self.estimate = text.len() as u64;
-        let before = self.highest().cloned();
-        let mut scanned = self.look.at(self.env, text.clone(), before).await?;
-        self.check_cursor(&scanned)?;
-        let page = self.page(&head, text, &mut scanned, received_at);
-        Ok(Fetched { records: page.records, page, scanned, head })
+        let announced = announced(&response);
+        self.out.reserve(announced.min(rest.limits.part)).await?;
+        let open = in_time(env, rest.limits.idle, "read body", Body::open(response, &rest.limits, u64::MAX));
+        let body = self.unless_stopped(open).await??;
+        Ok(self.receive(body, head, announced, deadline).await?)
     }
 
-    /// Emits lines in parts while they stream, all but the last of them.
-    async fn lines(&mut self, mut body: Body, head: Head) -> Result<Fetched> {
-        let limits = &self.rest.limits;
-        let response = self.env.random();
-        let mut lines = LineSplitter::default();
-        let mut so_far = Scanned::default();
-        let (mut index, mut records) = (0, 0);
-        so_far.highest.value = self.highest().cloned();
-        let mut deadline = self.env.monotonic().saturating_add(limits.total);
-        loop {
-            let left = deadline.saturating_sub(self.env.monotonic()).min(limits.idle);
-            let piece = in_time(self.env, left, "read body", body.piece());
-            let piece = self.unless_stopped(piece).await??;
-            let last = piece.is_none();
-            lines.push(&piece.unwrap_or_default());
-            if (lines.len() - lines.whole()) as u64 > limits.body {
-                return Err(too_large("a line is larger than the limit of a body", limits.body));
-            }
-            if !last && (lines.whole() as u64) < limits.part {
-                continue;
-            }
-            let received_at = self.env.now();
-            let text = Bytes::from(if last { lines.take_rest() } else { lines.take_whole() });
-            if index == 0 {
-                if last && text.trim_ascii().is_empty() && !says_lines(&head.headers) {
-                    return Err(status::empty());
-                }
-                status::check_begin(&text)?;
-            }
-            let mut scanned = self.look.at(self.env, text.clone(), so_far.highest.value.take()).await?;
-            self.check_cursor(&scanned)?;
-            let mut page = self.page(&head, text, &mut scanned, received_at);
-            records += page.records;
-            so_far = so_far.followed_by(scanned);
-            if !last || index > 0 {
-                page.part = Some(Part { response, index, last });
-            }
-            if last {
-                return Ok(Fetched { page, scanned: so_far, records, head });
-            }
-            self.out.emit_part(page).await?;
-            self.out.reserve(limits.part).await?;
-            index += 1;
-            deadline = self.env.monotonic().saturating_add(limits.total);
-        }
-    }
-
-    /// The page of `body`; it takes the spans.
-    fn page(&self, head: &Head, body: Bytes, scanned: &mut Scanned, received_at: Timestamp) -> Page {
-        let spans = std::mem::take(&mut scanned.spans);
-        let mut page = Page::new(self.partition.id.clone(), body, spans.len() as u64, received_at);
-        page.request.clone_from(&head.request);
-        page.status = head.status;
-        page.headers = kept(&head.headers);
-        page.records_path = Some(self.rest.records.as_str().into());
-        page.spans = Some(spans.into());
-        page
-    }
-
-    fn highest(&self) -> Option<&CursorValue> {
+    pub(super) fn highest(&self) -> Option<&CursorValue> {
         self.reading.highest.as_ref()
     }
 
     /// Whether the values of the cursor field are as declared.
-    fn check_cursor(&self, scanned: &Scanned) -> Result<()> {
+    pub(super) fn check_cursor(&self, scanned: &Scanned) -> Result<()> {
         let Some((since, _)) = &self.rest.since else { return Ok(()) };
         let found = &scanned.highest;
         if found.without > 0 {
@@ -275,55 +175,7 @@ impl Read<'_> {
     }
 }
 
-/// Collects a body; a single piece is not copied.
-struct Held {
-    first: Bytes,
-    all: Vec<u8>,
-    capacity: usize,
-}
-
-impl Held {
-    fn with_capacity(announced: u64) -> Self {
-        // What a header announces is believed up to a point.
-        let capacity = usize::try_from(announced.min(16 << 20)).unwrap_or_default();
-        Self { first: Bytes::new(), all: Vec::new(), capacity }
-    }
-
-    fn len(&self) -> u64 {
-        (self.first.len() + self.all.len()) as u64
-    }
-
-    fn push(&mut self, piece: Bytes) {
-        if self.len() == 0 {
-            self.first = piece;
-            return;
-        }
-        if self.all.is_empty() {
-            self.all.reserve(self.capacity);
-            self.all.extend_from_slice(&std::mem::take(&mut self.first));
-        }
-        self.all.extend_from_slice(&piece);
-    }
-
-    fn into_bytes(self) -> Bytes {
-        if self.all.is_empty() { self.first } else { self.all.into() }
-    }
-}
-
 /// The length that the body will have in memory, if its head tells; else 0.
 fn announced(response: &reqwest::Response) -> u64 {
     if response.headers().contains_key(CONTENT_ENCODING) { 0 } else { response.content_length().unwrap_or_default() }
-}
-
-/// Lines that say so of themselves may be none: there is no other way to write that.
-fn says_lines(headers: &HeaderMap) -> bool {
-    let text = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default().to_ascii_lowercase();
-    ["ndjson", "jsonl", "json-lines", "jsonlines", "json-seq"].iter().any(|name| text.contains(name))
-}
-
-/// The headers that are landed with a page. None of these carries credentials or links.
-fn kept(headers: &HeaderMap) -> Vec<(String, String)> {
-    let names = ["content-type", "date", "etag", "last-modified", "x-request-id", "x-total-count"];
-    let header = |name: &str| Some((name.to_owned(), headers.get(name)?.to_str().ok()?.to_owned()));
-    names.into_iter().filter_map(header).collect()
 }

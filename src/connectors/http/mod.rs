@@ -35,6 +35,7 @@ mod origin;
 mod pagination;
 mod position;
 mod read;
+mod receive;
 mod request;
 mod rest;
 mod retry_after;

@@ -48,7 +48,6 @@ impl<'a> Read<'a> {
         out: &'a mut Emitter<Page, RestPosition>,
     ) -> Result<Self> {
         let look = Look {
-            records: Arc::clone(&rest.records),
             values: Arc::clone(&rest.values),
             cursor: rest.since.as_ref().map(|(_, path)| Arc::clone(path)),
             known: Known::default(),
@@ -120,7 +119,7 @@ impl<'a> Read<'a> {
 
     /// Emits a page and moves on; gives the reason if the read ends with it.
     async fn take(&mut self, fetched: Fetched, request: &Request) -> Result<Option<StopReason>> {
-        let Fetched { page, scanned, records, head } = fetched;
+        let Fetched { page, around, scanned, records, head } = fetched;
         if let Some(content) = scanned.content {
             if !self.guard.page(content) && !self.rest.repeated_pages {
                 // The parts of a response need an end; a whole page that came before needs not come again.
@@ -136,7 +135,7 @@ impl<'a> Read<'a> {
         let answer = Answer {
             paths: &self.rest.values,
             values: &scanned.values,
-            body: &page.body,
+            body: &around,
             headers: &head.headers,
             is_first: self.reading.at == At::First,
             records,

@@ -1,8 +1,9 @@
 use super::incremental::{CursorValue, Highest, Known, highest};
 use crate::env::Env;
 use crate::error::Result;
-use crate::json::{RecordsPath, ValuePath, scan};
-use crate::model::Span;
+use crate::json::{Scan, ValuePath};
+use crate::model::{Part, Span};
+use crate::records::RecordsPath;
 use bytes::Bytes;
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -10,7 +11,6 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 /// What to find out about each body.
 #[derive(Clone, Debug)]
 pub(super) struct Look {
-    pub(super) records: Arc<RecordsPath>,
     pub(super) values: Arc<[ValuePath]>,
     pub(super) cursor: Option<Arc<ValuePath>>,
     pub(super) known: Known,
@@ -28,19 +28,36 @@ pub(super) struct Scanned {
     pub(super) highest: Highest,
 }
 
+/// A body to look at: a whole response, or a part of one.
+#[derive(Clone, Debug)]
+pub(super) struct Looked {
+    pub(super) path: Arc<RecordsPath>,
+    pub(super) body: Bytes,
+    /// All of the response but the records, with the last part of one that has values besides.
+    pub(super) envelope: Option<Bytes>,
+    pub(super) part: Option<Part>,
+}
+
 impl Look {
-    /// Looks at `body`, beside the I/O if it is large. `before` is the highest cursor value so far.
-    pub(super) async fn at(&self, env: &Env, body: Bytes, before: Option<CursorValue>) -> Result<Scanned> {
-        if body.len() < SMALL {
-            return self.scan(&body, before);
+    /// Looks at a body, beside the I/O if it is large. `before` is the highest cursor value so far.
+    pub(super) async fn at(&self, env: &Env, looked: Looked, before: Option<CursorValue>) -> Result<Scanned> {
+        if looked.body.len() < SMALL {
+            return self.scan(&looked, before);
         }
         let look = self.clone();
         // The next request waits for it, so it does not queue behind work that nothing waits for.
-        env.blocking("scan page", move || look.scan(&body, before)).await?
+        env.blocking("scan page", move || look.scan(&looked, before)).await?
     }
 
-    fn scan(&self, body: &[u8], before: Option<CursorValue>) -> Result<Scanned> {
-        let found = scan(body, &self.records, &self.values)?;
+    fn scan(&self, looked: &Looked, before: Option<CursorValue>) -> Result<Scanned> {
+        let Looked { path, body, envelope, part } = looked;
+        let found = match part {
+            None => path.scan(body, &self.values)?,
+            Some(_) => {
+                let around = envelope.as_ref().map(|envelope| path.scan(envelope, &self.values)).transpose()?;
+                Scan { spans: path.spans(body, *part)?, values: around.map(|a| a.values).unwrap_or_default() }
+            }
+        };
         let content = match (found.spans.first(), found.spans.last()) {
             (Some(first), Some(last)) => {
                 let end = last.start as usize + last.len as usize;
@@ -49,7 +66,11 @@ impl Look {
             _ => None,
         };
         let highest = match &self.cursor {
-            Some(path) => highest(body, &found.spans, path, before.as_ref(), &self.known)?,
+            Some(field) => {
+                let json = path.as_json(body, &found.spans);
+                let (body, spans) = json.as_ref().map_or((body.as_ref(), &found.spans), |(b, s)| (b.as_slice(), s));
+                highest(body, spans, field, before.as_ref(), &self.known)?
+            }
             None => Highest::default(),
         };
         Ok(Scanned { spans: found.spans, values: found.values, content, highest })
