@@ -76,6 +76,11 @@ impl JsonSplitter {
         }
     }
 
+    /// Whether it ever cuts.
+    pub fn cuts(&self) -> bool {
+        self.place.is_some()
+    }
+
     /// Takes the next bytes of the page.
     pub fn push(&mut self, piece: Bytes) {
         self.held.push(piece);

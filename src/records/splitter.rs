@@ -28,6 +28,14 @@ impl Splitter {
         })
     }
 
+    /// Whether it ever cuts.
+    pub fn cuts(&self) -> bool {
+        match &self.0 {
+            Kind::Json(json) => json.cuts(),
+            Kind::Lines(_) | Kind::Csv(_) => true,
+        }
+    }
+
     /// Takes the next bytes of the response.
     pub fn push(&mut self, piece: Bytes) {
         match &mut self.0 {

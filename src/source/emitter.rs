@@ -108,6 +108,16 @@ impl<I: Item, P: Position> Emitter<I, P> {
         self
     }
 
+    /// Another emitter for the same read, with memory of its own: for a read that does several things at the same time.
+    ///
+    /// Positions are taken in the order in which they are emitted, whoever emits them: each must cover what all of them have
+    /// emitted before. Hold a lock over the position across [`emit`](Self::emit), and [`reserve`](Self::reserve) before it.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let (budget, queue) = (Arc::clone(&self.budget), self.queue.clone());
+        Self::new(self.partition.clone(), budget, self.capacity, queue, self.stop.clone()).with_gate(self.gate.clone())
+    }
+
     /// Holds memory for the next item before it is read from the socket; waits while the pipeline is full.
     ///
     /// Who holds something already never waits for more, or reads could wait for each other for ever: what is missing

@@ -81,6 +81,11 @@ impl Body {
         Ok(Self { pieces, wire: came, given: 0, ratio: limits.ratio })
     }
 
+    /// Bytes that have come on the wire.
+    pub(super) fn came(&self) -> u64 {
+        self.wire.load(Ordering::Relaxed)
+    }
+
     /// The next piece, or `None` at the end. Not cancel-safe: a piece may be lost.
     ///
     /// # Errors

@@ -8,8 +8,8 @@ use super::stats::Stats;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::retry::RetryTokens;
-use reqwest::header::{HeaderMap, LOCATION};
-use reqwest::{Response, Url};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
+use reqwest::{Method, Response, Url};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -69,6 +69,12 @@ impl Client {
         for _ in 0..=MOST_REDIRECTS {
             let reply = self.send_once(env, url, request).await?;
             let Some(target) = redirect(&reply)? else { return Ok(reply) };
+            if *request.method() != Method::GET {
+                // What a POST does is done where it was meant for, and once.
+                return Err(Error::config("send request", "only a GET follows redirects")
+                    .with("request", request.name())
+                    .with_hint("set the URL to where the API redirects to"));
+            }
             url = reply.signature.stripped(origin::resolve(&reply.url, &target)?);
         }
         Err(Error::config("send request", "too many redirects")
@@ -84,11 +90,16 @@ impl Client {
         for (name, value) in signature.headers() {
             headers.insert(name, value.clone());
         }
-        let span = tracing::debug_span!("request", method = "GET", path = url.path(), status = tracing::field::Empty);
-        let sent = self.http.get(signature.signed(&url)).headers(headers).send().instrument(span.clone());
+        let method = request.method();
+        let span = tracing::debug_span!("request", %method, path = url.path(), status = tracing::field::Empty);
+        let mut outgoing = self.http.request(method.clone(), signature.signed(&url)).headers(headers);
+        if let Some((kind, body)) = request.body() {
+            outgoing = outgoing.header(CONTENT_TYPE, kind).body(body);
+        }
+        let sent = outgoing.send().instrument(span.clone());
         let response = in_time(env, self.limits.idle, "send request", sent).await?.map_err(|e| {
             self.stats.count_request("none");
-            failed("send request", e).with("request", format!("GET {}", url.path()))
+            failed("send request", e).with("request", format!("{method} {}", url.path()))
         })?;
         span.record("status", response.status().as_u16());
         self.stats.count_request(response.status().as_str());

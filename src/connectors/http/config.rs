@@ -4,6 +4,7 @@ use super::client::Client;
 use super::incremental::Since;
 use super::limits::Limits;
 use super::pagination::{Paginate, Single};
+use super::request::Content;
 use super::rest::Rest;
 use super::template::{Template, path_segment};
 use crate::error::{Error, Result};
@@ -12,8 +13,8 @@ use crate::records::RecordsPath;
 use crate::model::Partition;
 use crate::retry::Policy;
 use crate::source::{ComponentConfig, IntoSource};
-use reqwest::Url;
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Method, Url};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
@@ -22,9 +23,12 @@ use std::sync::Arc;
 #[derive(Clone)]
 #[must_use]
 pub struct RestBuilder {
+    method: Method,
     url: String,
     query: Vec<(String, String)>,
     headers: Vec<(String, String)>,
+    content: Content,
+    idempotent: bool,
     auth: Arc<dyn Auth>,
     paginate: Arc<dyn Paginate>,
     records: String,
@@ -39,8 +43,11 @@ pub struct RestBuilder {
 }
 
 impl RestBuilder {
-    pub(super) fn new(url: String) -> Self {
+    pub(super) fn new(method: Method, url: String) -> Self {
         Self {
+            idempotent: method == Method::GET,
+            method,
+            content: Content::None,
             url,
             query: Vec::new(),
             headers: Vec::new(),
@@ -67,6 +74,25 @@ impl RestBuilder {
     /// Adds a header. Not for secrets: see [`auth`](Self::auth).
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Sets a JSON body. In its strings `{name}` stands for a value of the partition. Not for secrets.
+    pub fn json(mut self, body: serde_json::Value) -> Self {
+        self.content = Content::Json(body);
+        self
+    }
+
+    /// Sets a form as the body. In its values `{name}` stands for a value of the partition. Not for secrets.
+    pub fn form<N: Into<String>, V: Into<String>>(mut self, fields: impl IntoIterator<Item = (N, V)>) -> Self {
+        self.content = Content::Form(fields.into_iter().map(|(n, v)| (n.into(), v.into())).collect());
+        self
+    }
+
+    /// The API does no more for a request that is sent twice than for one that is sent once: a POST that only asks a question
+    /// may be retried.
+    pub fn idempotent(mut self) -> Self {
+        self.idempotent = true;
         self
     }
 
@@ -161,6 +187,9 @@ impl RestBuilder {
         if self.max_pages == Some(0) || self.max_records == Some(0) {
             return Err(wrong("a limit of no pages or no records reads nothing"));
         }
+        if self.method == Method::GET && self.content != Content::None {
+            return Err(wrong("a GET carries no body").with_hint("begin with Rest::post(…)"));
+        }
         self.check_parameters()?;
         let template = Template::parse(&self.url);
         let query: Vec<_> = self.query.iter().map(|(name, value)| (name.clone(), Template::parse(value))).collect();
@@ -174,6 +203,9 @@ impl RestBuilder {
             url: template,
             query,
             headers,
+            method: self.method,
+            content: self.content,
+            idempotent: self.idempotent,
             paginate: self.paginate,
             records: Arc::new(records),
             values: values.into(),
@@ -222,7 +254,9 @@ impl RestBuilder {
     }
 
     fn check_partitions(&self, url: &Template, query: &[(String, Template)]) -> Result<()> {
-        let places: BTreeSet<&str> = query.iter().flat_map(|(_, value)| value.names()).chain(url.names()).collect();
+        let body: Vec<Template> = self.content.texts().into_iter().map(Template::parse).collect();
+        let places = query.iter().map(|(_, value)| value).chain([url]).chain(&body);
+        let places: BTreeSet<&str> = places.flat_map(Template::names).collect();
         let no_values = BTreeMap::new();
         let all = ("all".to_owned(), no_values);
         let partitions = if self.partitions.is_empty() { std::slice::from_ref(&all) } else { &self.partitions };
@@ -285,6 +319,8 @@ impl RestBuilder {
             "cursor_field": self.since.as_ref().map(Since::name),
         });
         let settings = serde_json::json!({
+            "method": self.method.as_str(),
+            "body": self.content.recorded(),
             "query": self.query,
             "headers": self.headers.iter().map(|(name, _)| name).collect::<Vec<_>>(),
             "pagination": self.paginate.describe(),

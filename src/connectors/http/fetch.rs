@@ -2,18 +2,23 @@
 
 use super::body::{Body, end_is_known};
 use super::client::{Reply, in_time};
-use super::incremental::CursorValue;
-use super::read::Read;
+use super::incremental::{CursorValue, Known};
+use super::position::RestPosition;
+use super::read::Scope;
 use super::request::Request;
-use super::scanned::Scanned;
+use super::rest::Rest;
+use super::scanned::{Look, Scanned};
 use super::stats::Retry;
 use super::status::{self, Fault};
+use crate::env::Env;
 use crate::error::{Error, Result, Status};
-use crate::model::{Page, Timestamp};
-use crate::retry::{Next, Trial};
+use crate::model::{Page, Partition, Timestamp};
+use crate::retry::{Next, Trial, WaitBudget};
+use crate::source::Emitter;
 use bytes::Bytes;
 use reqwest::Url;
 use reqwest::header::{CONTENT_ENCODING, HeaderMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How a request ended.
@@ -48,9 +53,38 @@ pub(super) struct Head {
     pub(super) signature: super::auth::Signature,
 }
 
-impl Read<'_> {
-    /// Asks until there is a whole response, within the budgets.
-    pub(super) async fn fetch(&mut self, request: &Request) -> Result<Outcome> {
+/// Sends requests, one at a time, and holds what they need of memory and time.
+pub(super) struct Fetcher<'a> {
+    pub(super) rest: &'a Rest,
+    pub(super) env: &'a Env,
+    pub(super) partition: &'a Partition,
+    pub(super) out: Emitter<Page, RestPosition>,
+    pub(super) look: Look,
+    waits: WaitBudget,
+    /// Bytes that the next page will probably take.
+    pub(super) estimate: u64,
+}
+
+impl<'a> Fetcher<'a> {
+    pub(super) fn new(scope: &Scope<'a>) -> Self {
+        let Scope { rest, env, partition, out, .. } = *scope;
+        let look = Look {
+            values: Arc::clone(&rest.values),
+            cursor: rest.since.as_ref().map(|(_, path)| Arc::clone(path)),
+            known: Known::default(),
+            seed: 0,
+        };
+        let waits = WaitBudget::new(rest.retry.wait);
+        Self { rest, env, partition, out: out.fork(), look, waits, estimate: FIRST_ESTIMATE }
+    }
+
+    /// Whether the pipeline stops.
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.out.is_cancelled()
+    }
+
+    /// Asks until there is a whole response, within the budgets. `before` is the highest cursor value so far.
+    pub(super) async fn fetch(&mut self, request: &Request, before: Option<&CursorValue>) -> Result<Outcome> {
         let client = &self.rest.client;
         let mut trial = Trial::new(&self.rest.retry);
         loop {
@@ -61,13 +95,18 @@ impl Read<'_> {
                 }
                 self.pause(hold).await?;
             }
-            let next = match self.attempt(request).await {
+            let next = match self.attempt(request, before).await {
                 Ok(fetched) => {
                     client.tokens.give();
                     return Ok(Outcome::Whole(Box::new(fetched)));
                 }
                 Err(Fault::Refused(error)) => return Ok(Outcome::Refused(error)),
                 Err(Fault::Failed(error)) if !error.is_transient() => return Err(error),
+                Err(Fault::Failed(error)) if !self.rest.idempotent => {
+                    return Err(error
+                        .with_status(Status::Exhausted)
+                        .with_hint("if sending it again does no harm, say so with .idempotent(): then it is retried"));
+                }
                 Err(Fault::Failed(error)) => match trial.fault(self.env, &client.tokens) {
                     Next::GiveUp(what) => {
                         return Err(error
@@ -118,13 +157,22 @@ impl Read<'_> {
         slept
     }
 
-    async fn attempt(&mut self, request: &Request) -> Result<Fetched, Fault> {
+    /// Does `work`, but ends at once if the pipeline stops.
+    pub(super) async fn unless_stopped<T, E: From<Error>>(&mut self, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        tokio::select! {
+            biased;
+            () = self.out.cancelled() => Err(Error::cancelled("read page").into()),
+            done = work => done,
+        }
+    }
+
+    async fn attempt(&mut self, request: &Request, before: Option<&CursorValue>) -> Result<Fetched, Fault> {
         self.out.reserve(self.estimate).await?;
         let (rest, env) = (self.rest, self.env);
         let deadline = env.monotonic().saturating_add(rest.limits.total);
         let answer = async {
             let reply = rest.client.send(env, request).await?;
-            status::check(env, reply, &rest.limits).await
+            status::check(env, &request.name(), reply, &rest.limits).await
         };
         let Reply { response, url, signature } = self.unless_stopped(answer).await?;
         let headers = response.headers().clone();
@@ -141,14 +189,9 @@ impl Read<'_> {
             return Err(Error::data("read page", what).with_hint("the server must send a length, or chunks").into());
         }
         let announced = announced(&response);
-        self.out.reserve(announced.min(rest.limits.part)).await?;
         let open = in_time(env, rest.limits.idle, "read body", Body::open(response, &rest.limits, u64::MAX));
         let body = self.unless_stopped(open).await??;
-        Ok(self.receive(body, head, announced, deadline).await?)
-    }
-
-    pub(super) fn highest(&self) -> Option<&CursorValue> {
-        self.reading.highest.as_ref()
+        Ok(self.receive(body, head, announced, deadline, before).await?)
     }
 
     /// Whether the values of the cursor field are as declared.
@@ -179,3 +222,5 @@ impl Read<'_> {
 fn announced(response: &reqwest::Response) -> u64 {
     if response.headers().contains_key(CONTENT_ENCODING) { 0 } else { response.content_length().unwrap_or_default() }
 }
+
+const FIRST_ESTIMATE: u64 = 256 << 10;

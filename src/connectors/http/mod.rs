@@ -30,6 +30,7 @@ mod config;
 mod fetch;
 mod incremental;
 mod limits;
+mod listing;
 mod loop_guard;
 mod origin;
 mod pagination;

@@ -7,19 +7,19 @@ use serde::{Deserialize, Serialize};
 /// Where a partition of a [`Rest`](super::Rest) source stands.
 ///
 /// Between two reads it is the highest cursor value that a complete read has seen. Within one it also names the next
-/// page, as the API wrote it.
+/// page of each listing that is under way, as the API wrote it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RestPosition {
     /// The cursor value that this read began with, or that the next one begins with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) since: Option<CursorValue>,
-    /// The read that is under way.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) reading: Option<Reading>,
+    /// The listings that are under way.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) reading: Vec<Reading>,
 }
 
-/// A read that is under way.
+/// A listing that is under way.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Reading {
@@ -49,16 +49,48 @@ pub(super) struct Reading {
     pub(super) empty: u64,
 }
 
+/// Where a listing stands.
+pub(super) enum Stand {
+    /// Where it began: nothing of it counts as done.
+    Start,
+    /// At the page that it read last.
+    Here,
+    /// At its end; the next read begins with this bound.
+    Done(Option<CursorValue>),
+}
+
+impl RestPosition {
+    /// The listing `reading` now stands there.
+    pub(super) fn put(&mut self, reading: &Reading, stand: Stand) {
+        self.reading.clear();
+        match stand {
+            Stand::Start => {}
+            Stand::Here => self.reading.push(reading.clone()),
+            Stand::Done(since) => self.since = since,
+        }
+    }
+}
+
 fn is_zero(n: &u64) -> bool {
     *n == 0
 }
 
 impl Position for RestPosition {
     fn validity(&self) -> Validity {
-        match self.reading.as_ref().map(|r| &r.at) {
-            None | Some(At::First) => Validity::Durable,
-            Some(At::Token(_) | At::Link(_)) => Validity::ShortLived { until: None },
-            Some(At::Number(_) | At::Offset(_)) => Validity::Unstable,
-        }
+        let of = |reading: &Reading| match reading.at {
+            At::First => Validity::Durable,
+            At::Token(_) | At::Link(_) => Validity::ShortLived { until: None },
+            At::Number(_) | At::Offset(_) => Validity::Unstable,
+        };
+        // That of the one that lasts least.
+        self.reading
+            .iter()
+            .map(of)
+            .max_by_key(|validity| match validity {
+                Validity::Durable => 0,
+                Validity::Unstable => 1,
+                Validity::ShortLived { .. } => 2,
+            })
+            .unwrap_or(Validity::Durable)
     }
 }

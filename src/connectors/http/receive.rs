@@ -2,8 +2,8 @@
 
 use super::body::{Body, too_large};
 use super::client::in_time;
-use super::fetch::{Fetched, Head};
-use super::read::Read;
+use super::fetch::{Fetched, Fetcher, Head};
+use super::incremental::CursorValue;
 use super::scanned::{Looked, Scanned};
 use super::status;
 use crate::error::Result;
@@ -27,7 +27,7 @@ struct SoFar {
     path: Option<Arc<RecordsPath>>,
 }
 
-impl Read<'_> {
+impl Fetcher<'_> {
     /// Reads a body to its end, and emits all parts of it but the last.
     pub(super) async fn receive(
         &mut self,
@@ -35,12 +35,21 @@ impl Read<'_> {
         head: Head,
         announced: u64,
         mut deadline: Duration,
+        before: Option<&CursorValue>,
     ) -> Result<Fetched> {
         let limits = &self.rest.limits;
         let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         // What a header announces is believed up to a point.
-        let announced = size(announced.min(MOST_BELIEVED));
-        let mut splitter = Splitter::new(&self.rest.records, &self.rest.values, size(limits.part), announced);
+        let believed = size(announced.min(MOST_BELIEVED));
+        let mut splitter = Splitter::new(&self.rest.records, &self.rest.values, size(limits.part), believed);
+        let room = if splitter.cuts() {
+            limits.part
+        } else if announced > limits.wire {
+            return Err(too_large(TOO_LARGE_ON_WIRE, limits.wire));
+        } else {
+            announced
+        };
+        self.out.reserve(announced.min(room)).await?;
         let mut so_far = SoFar {
             head,
             response: self.env.random(),
@@ -49,7 +58,7 @@ impl Read<'_> {
             scanned: Scanned::default(),
             path: None,
         };
-        so_far.scanned.highest.value = self.highest().cloned();
+        so_far.scanned.highest.value = before.cloned();
         loop {
             let left = deadline.saturating_sub(self.env.monotonic()).min(limits.idle);
             let piece = in_time(self.env, left, "read body", body.piece());
@@ -63,6 +72,10 @@ impl Read<'_> {
                 self.out.emit_part(page).await?;
                 self.out.reserve(limits.part).await?;
                 deadline = self.env.monotonic().saturating_add(limits.total);
+            }
+            // Limits on the wire are for what is held as a whole.
+            if so_far.parts == 0 && body.came() > limits.wire && !self.rest.records.needs_known_end() {
+                return Err(too_large(TOO_LARGE_ON_WIRE, limits.wire));
             }
             if splitter.begun() as u64 > limits.body {
                 return Err(too_large("the body, or a line or record of it, is larger than its limit", limits.body));
@@ -141,6 +154,7 @@ fn kept(headers: &HeaderMap) -> Vec<(String, String)> {
     names.into_iter().filter_map(header).collect()
 }
 
+const TOO_LARGE_ON_WIRE: &str = "the body is larger than its limit on the wire";
 /// Bytes of a body that are made room for before they come.
 const MOST_BELIEVED: u64 = 16 << 20;
 /// Looking at this many bytes takes as long as handing them over to another core.

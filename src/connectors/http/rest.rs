@@ -4,8 +4,8 @@ use super::incremental::Since;
 use super::limits::Limits;
 use super::pagination::Paginate;
 use super::position::RestPosition;
-use super::read::Read;
-use super::request::Request;
+use super::read::read;
+use super::request::{Content, Request};
 use super::stats::Stats;
 use super::template::{Template, path_segment};
 use crate::env::Env;
@@ -16,8 +16,8 @@ use crate::model::{Page, Partition, StopReason};
 use crate::retry::Policy;
 use crate::source::{ComponentConfig, Emitter, Source};
 use async_trait::async_trait;
-use reqwest::Url;
 use reqwest::header::HeaderMap;
+use reqwest::{Method, Url};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -40,9 +40,13 @@ pub struct Rest {
     pub(super) config: ComponentConfig,
     pub(super) partitions: Vec<Partition>,
     pub(super) client: Client,
+    pub(super) method: Method,
     pub(super) url: Template,
     pub(super) query: Vec<(String, Template)>,
     pub(super) headers: HeaderMap,
+    pub(super) content: Content,
+    /// Whether sending a request twice does no more than sending it once.
+    pub(super) idempotent: bool,
     pub(super) paginate: Arc<dyn Paginate>,
     pub(super) records: Arc<RecordsPath>,
     /// What is taken from each page: the values of the pagination, then the total.
@@ -59,7 +63,13 @@ pub struct Rest {
 impl Rest {
     /// Begins to describe a source that reads `url`, which may have places `{name}` for values of a partition in its path.
     pub fn get(url: impl Into<String>) -> RestBuilder {
-        RestBuilder::new(url.into())
+        RestBuilder::new(Method::GET, url.into())
+    }
+
+    /// Begins to describe a source that reads with POST requests, for APIs that take their question in the body. Retried only
+    /// if it is said to be [`idempotent`](RestBuilder::idempotent).
+    pub fn post(url: impl Into<String>) -> RestBuilder {
+        RestBuilder::new(Method::POST, url.into())
     }
 
     /// Where the records of a page are: what a decoder of these pages needs to know.
@@ -91,7 +101,9 @@ impl Rest {
                 pairs.append_pair(name, &value.fill(&values, str::to_owned)?);
             }
         }
-        Ok(Request::new(url, self.headers.clone()))
+        let fill = |text: &str| Template::parse(text).fill(&values, str::to_owned);
+        let content = self.content.filled(&fill)?;
+        Ok(Request::new(self.method.clone(), url, self.headers.clone(), content))
     }
 }
 
@@ -125,6 +137,6 @@ impl Source for Rest {
         from: Option<RestPosition>,
         out: &mut Emitter<Page, RestPosition>,
     ) -> Result<StopReason> {
-        Read::begin(self, env, partition, from.unwrap_or_default(), out)?.run().await
+        read(self, env, partition, from.unwrap_or_default(), out).await
     }
 }

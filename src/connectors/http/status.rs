@@ -30,7 +30,8 @@ impl From<Error> for Fault {
 ///
 /// # Errors
 /// The fault that its status tells of, with the beginning of its body.
-pub(super) async fn check(env: &Env, reply: Reply, limits: &Limits) -> Result<Reply, Fault> {
+/// `request` names it.
+pub(super) async fn check(env: &Env, request: &str, reply: Reply, limits: &Limits) -> Result<Reply, Fault> {
     let status = reply.response.status().as_u16();
     if matches!(status, 200 | 203) {
         return Ok(reply);
@@ -46,8 +47,7 @@ pub(super) async fn check(env: &Env, reply: Reply, limits: &Limits) -> Result<Re
         // Never taken for an empty page: nothing says that the listing ends here.
         _ => (ErrorKind::Data, "a status without a page"),
     };
-    let path = reply.url.path().to_owned();
-    let mut error = Error::new(kind, "read page", what).with("status", status).with("request", format!("GET {path}"));
+    let mut error = Error::new(kind, "read page", what).with("status", status).with("request", request);
     if let Some(excerpt) = excerpt(env, reply, limits).await {
         error = error.with("body", excerpt);
     }

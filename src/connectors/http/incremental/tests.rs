@@ -10,7 +10,7 @@ fn high(body: &str, before: Option<CursorValue>) -> Result<Highest> {
 }
 
 fn sent(since: &Since, value: Option<CursorValue>) -> Result<String> {
-    let mut request = Request::new(Url::parse("http://h/r").expect("a URL"), HeaderMap::new());
+    let mut request = Request::get(Url::parse("http://h/r").expect("a URL"), HeaderMap::new());
     let now = Timestamp::parse("2024-05-01T12:00:00Z").expect("a time");
     since.request(value.as_ref(), since.upper(now), &mut request)?;
     Ok(request.described())

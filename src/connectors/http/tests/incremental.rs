@@ -229,10 +229,10 @@ async fn one_record_of_the_future_does_not_end_all_reading() {
 
 #[test]
 fn positions_have_a_frozen_form() {
-    let text = r#"{"since":{"time":"2024-01-01T00:00:00Z"},"reading":{"at":{"token":"3e8"},"until":"2024-02-01T00:00:00Z","highest":{"number":"7"},"pages":3,"records":30}}"#;
+    let text = r#"{"since":{"time":"2024-01-01T00:00:00Z"},"reading":[{"at":{"token":"3e8"},"until":"2024-02-01T00:00:00Z","highest":{"number":"7"},"pages":3,"records":30}]}"#;
     let position: RestPosition = serde_json::from_str(text).expect("the form of version 1");
     assert_eq!(serde_json::to_string(&position).expect("JSON"), text);
-    let whole = r#"{"reading":{"at":"first","plan":18446744073709551615,"began":"2024-02-01T00:00:00Z","pages":1,"records":0,"mark":{"seed":1,"request":2,"content":3},"empty":1}}"#;
+    let whole = r#"{"reading":[{"at":"first","plan":18446744073709551615,"began":"2024-02-01T00:00:00Z","pages":1,"records":0,"mark":{"seed":1,"request":2,"content":3},"empty":1}]}"#;
     let position: RestPosition = serde_json::from_str(whole).expect("the form of version 1");
     assert_eq!(serde_json::to_string(&position).expect("JSON"), whole);
     assert_eq!(serde_json::to_string(&RestPosition::default()).expect("JSON"), "{}");

@@ -56,7 +56,7 @@ async fn a_server_that_fails_half_of_the_time_is_read_to_the_end() {
     let server = Server::start(|got| {
         let n: u64 = got.parameter("page").and_then(|p| p.parse().ok()).expect("a page");
         let reply = Reply::json(format!("{{\"data\":[{n}],\"pages\":500}}"));
-        if got.number % 2 == 0 { Reply::status(500, "") } else { reply }
+        if got.number < 2 { Reply::status(500, "") } else { reply }
     })
     .await;
     let rest = Rest::get(server.url("/r")).records("$.data[*]").limits(patient());
@@ -231,4 +231,26 @@ async fn a_stop_ends_a_wait_and_a_silent_request_at_once() {
             Err(error) => assert_eq!(error.kind(), ErrorKind::Cancelled),
         }
     }
+}
+
+#[tokio::test]
+async fn a_post_carries_its_body_and_is_sent_again_only_if_that_does_no_harm() {
+    let ask = |url: String| {
+        let body = serde_json::json!({"filter": {"region": "{region}"}, "size": 2});
+        Rest::post(url).json(body).partition("eu", [("region", "eu")]).limits(patient())
+    };
+    let server = Server::start(|got| {
+        assert_eq!((got.method.as_str(), got.headers["content-type"].as_str()), ("POST", "application/json"));
+        assert_eq!(got.json(), serde_json::json!({"filter": {"region": "eu"}, "size": 2}));
+        if got.number < 2 { Reply::status(503, "down") } else { Reply::json(r#"[{"id":1}]"#) }
+    })
+    .await;
+    let source = ask(server.url("/search")).build().expect("sound");
+    let brought = read(&source, None).await;
+    assert!(brought.error().to_string().contains("idempotent"), "{}", brought.error());
+    assert_eq!(server.seen().len(), 1);
+
+    let source = ask(server.url("/search")).idempotent().build().expect("sound");
+    assert_eq!(read(&source, None).await.records(), ids([1]));
+    assert_eq!(server.seen().len(), 3);
 }

@@ -166,7 +166,7 @@ async fn a_kept_link_to_another_origin_is_refused_too() {
     let rest = Rest::get(server.url("/r")).auth(Bearer::new(CANARY)).paginate(LinkHeader::new()).limits(patient());
     let rest = rest.build().expect("a source");
     for link in [other.url("/steal"), format!("//{}", other.url("/steal").trim_start_matches("http://"))] {
-        let kept = serde_json::json!({"reading": {"at": {"link": link}, "pages": 1, "records": 1}});
+        let kept = serde_json::json!({"reading": [{"at": {"link": link}, "pages": 1, "records": 1}]});
         let position: RestPosition = serde_json::from_value(kept).expect("a position");
         assert_eq!(read(&rest, Some(position)).await.error().kind(), ErrorKind::Config);
     }

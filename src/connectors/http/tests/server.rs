@@ -8,9 +8,11 @@ use url::form_urlencoded;
 /// A request as it came.
 #[derive(Clone, Debug)]
 pub(super) struct Got {
+    pub(super) method: String,
     /// Path and query.
     pub(super) target: String,
     pub(super) headers: BTreeMap<String, String>,
+    pub(super) body: Vec<u8>,
     /// How many came before it.
     pub(super) number: usize,
 }
@@ -18,6 +20,11 @@ pub(super) struct Got {
 impl Got {
     pub(super) fn path(&self) -> &str {
         self.target.split('?').next().unwrap_or_default()
+    }
+
+    /// The body as JSON.
+    pub(super) fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).expect("a JSON body")
     }
 
     pub(super) fn parameter(&self, name: &str) -> Option<String> {
@@ -148,11 +155,22 @@ async fn serve<F: Fn(&Got) -> Reply + Send + Sync>(mut socket: TcpStream, script
             }
         };
         let mut lines = head.split("\r\n");
-        let target = lines.next().and_then(|l| l.split(' ').nth(1)).expect("a request line").to_owned();
-        let headers = lines.filter_map(|l| l.split_once(": ")).map(|(n, v)| (n.to_lowercase(), v.to_owned())).collect();
+        let mut line = lines.next().expect("a request line").split(' ').map(str::to_owned);
+        let (method, target) = (line.next().expect("a method"), line.next().expect("a target"));
+        let headers: BTreeMap<String, String> =
+            lines.filter_map(|l| l.split_once(": ")).map(|(n, v)| (n.to_lowercase(), v.to_owned())).collect();
+        let length = headers.get("content-length").map_or(0, |n| n.parse().expect("a length"));
+        while buffer.len() < length {
+            let mut piece = [0; 4096];
+            match socket.read(&mut piece).await {
+                Ok(read) if read > 0 => buffer.extend_from_slice(&piece[..read]),
+                _ => return,
+            }
+        }
+        let body = buffer.drain(..length).collect();
         let reply = {
             let mut log = log.lock().expect("not poisoned");
-            let got = Got { target, headers, number: log.len() };
+            let got = Got { method, target, headers, body, number: log.len() };
             log.push(got.clone());
             drop(log);
             script(&got)

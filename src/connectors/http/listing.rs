@@ -1,0 +1,304 @@
+//! One listing: from page to page, until something shows the end.
+
+use super::fetch::{Fetched, Fetcher, Outcome};
+use super::incremental::CursorValue;
+use super::loop_guard::LoopGuard;
+use super::origin;
+use super::pagination::{Answer, At, Step, differs};
+use super::position::{Reading, Stand};
+use super::read::Scope;
+use super::request::Request;
+use crate::error::{Error, ErrorKind, Result, Status};
+use crate::model::{Page, Proof, StopReason};
+
+/// A listing that is being read: the whole partition, or a window of it.
+pub(super) struct Listing<'a> {
+    scope: &'a Scope<'a>,
+    fetcher: Fetcher<'a>,
+    /// The bound that this read began with.
+    since: Option<CursorValue>,
+    reading: Reading,
+    /// The read goes on where an earlier one stopped, and has not brought a page yet.
+    resumed: bool,
+    guard: LoopGuard,
+    pages: u64,
+    records: u64,
+    /// Records whose cursor value is later than the read; of the type of the bound; of another one.
+    future: u64,
+    of_type: u64,
+    of_another: u64,
+}
+
+impl<'a> Listing<'a> {
+    /// Begins, or goes on at `kept`. `since` is the bound that complete reads have left.
+    pub(super) fn begin(scope: &'a Scope<'a>, since: Option<CursorValue>, kept: Option<Reading>) -> Result<Self> {
+        let mut listing = Self {
+            scope,
+            fetcher: Fetcher::new(scope),
+            since,
+            reading: Reading::default(),
+            resumed: kept.is_some(),
+            guard: LoopGuard::new(None, 0),
+            pages: 0,
+            records: 0,
+            future: 0,
+            of_type: 0,
+            of_another: 0,
+        };
+        listing.reading = kept.unwrap_or_else(|| listing.beginning());
+        let plan = listing.plan()?;
+        if listing.reading.plan.is_some_and(|kept| kept != plan) {
+            // Page 5 of 1,000 records each is not page 5 of 100.
+            tracing::warn!(
+                partition = %scope.partition.id, pages = listing.reading.pages,
+                "the request or the pagination has changed in the middle of a read, begins again"
+            );
+            listing.resumed = false;
+            listing.reading = listing.beginning();
+        }
+        listing.set_out()?;
+        Ok(listing)
+    }
+
+    pub(super) async fn run(mut self) -> Result<StopReason> {
+        loop {
+            if self.fetcher.is_cancelled() {
+                return Ok(StopReason::Cancelled);
+            }
+            let request = self.request(&self.reading.at)?;
+            let error = match self.fetcher.fetch(&request, self.reading.highest.as_ref()).await {
+                Ok(Outcome::PutOff { until }) => return Ok(StopReason::RateLimited { until }),
+                Ok(Outcome::Whole(fetched)) => match self.take(*fetched, &request).await {
+                    Ok(Some(reason)) => return Ok(reason),
+                    Ok(None) => {
+                        self.resumed = false;
+                        continue;
+                    }
+                    Err(error) => error,
+                },
+                Ok(Outcome::Refused(error)) if self.resumed => {
+                    self.begin_again(&error)?;
+                    continue;
+                }
+                Ok(Outcome::Refused(error)) | Err(error) => error,
+            };
+            // Some APIs say with status 200 that they have forgotten a page.
+            if !(self.resumed && error.kind() == ErrorKind::Data && error.status() == Status::Permanent) {
+                let error =
+                    error.with("api", self.scope.rest.client.origin()).with("partition", &self.scope.partition.id);
+                return Err(error.with("pages_before", self.reading.pages));
+            }
+            self.begin_again(&error)?;
+        }
+    }
+
+    /// Emits a page and moves on; gives the reason if the read ends with it.
+    async fn take(&mut self, fetched: Fetched, request: &Request) -> Result<Option<StopReason>> {
+        let Fetched { page, around, scanned, records, head } = fetched;
+        if let Some(content) = scanned.content {
+            if !self.guard.page(content) && !self.scope.rest.repeated_pages {
+                // The parts of a response need an end; a whole page that came before needs not come again.
+                match page.part {
+                    Some(_) => self.emit(page, Stand::Start).await?,
+                    None => self.advance(Stand::Start).await?,
+                }
+                let error = circle("a page brings the same records as an earlier one", request)
+                    .with_hint("if pages may rightly be equal, say so with .allow_repeated_pages()");
+                return Err(error);
+            }
+        }
+        let answer = Answer {
+            paths: &self.scope.rest.values,
+            values: &scanned.values,
+            body: &around,
+            headers: &head.headers,
+            is_first: self.reading.at == At::First,
+            records,
+            so_far: self.reading.records + records,
+        };
+        let step = match self.scope.rest.paginate.next(&self.reading.at, &answer) {
+            Ok(step) => step,
+            Err(error) if error.kind() == ErrorKind::Incomplete => return self.contradicted(page, error).await,
+            Err(error) => return Err(error),
+        };
+        let total_slot = self.scope.rest.values.len().saturating_sub(1);
+        let total = self.scope.rest.has_total.then(|| answer.count(total_slot)).transpose()?;
+
+        self.reading.pages += 1;
+        self.reading.records += records;
+        self.reading.empty = if records == 0 { self.reading.empty + 1 } else { 0 };
+        self.reading.highest = scanned.highest.value;
+        self.future += scanned.highest.future;
+        self.of_type += scanned.highest.of_type;
+        self.of_another += scanned.highest.of_another;
+        self.pages += 1;
+        self.records += records;
+        match step {
+            Step::Next(at) => {
+                let at = match at {
+                    At::Link(link) => {
+                        let target = origin::resolve(&head.url, &link)?;
+                        At::Link(relative(&head.signature.stripped(target)))
+                    }
+                    at => at,
+                };
+                if matches!(&at, At::Token(text) | At::Link(text) if head.signature.is_in(text)) {
+                    let what = "what leads to the next page holds a secret of the request, and would be kept with it";
+                    return Err(Error::data("read page", what));
+                }
+                let next = self.request(&at)?;
+                if self.reading.empty >= MOST_EMPTY_PAGES {
+                    let error = circle("the API leads from page to page without records", &next)
+                        .with("pages_without_records", self.reading.empty);
+                    return self.contradicted(page, error).await;
+                }
+                if !self.guard.request(&next.identity()) {
+                    let error = circle("the API leads to a request that was made before", &next);
+                    return self.contradicted(page, error).await;
+                }
+                self.reading.mark = self.guard.marked(self.reading.pages, &next.identity(), scanned.content);
+                self.reading.at = at;
+                self.emit(page, Stand::Here).await?;
+                Ok(self.limit())
+            }
+            Step::End(proof) => {
+                if let Some(total) = total.filter(|total| *total != self.reading.records) {
+                    return self.contradicted(page, differs(total, self.reading.records)).await;
+                }
+                let proof = total.map_or(proof, Proof::TotalMatched);
+                if self.future > 0 {
+                    tracing::warn!(
+                        partition = %self.scope.partition.id, records = self.future,
+                        "cursor values later than the read: the records are taken, but do not move the bound"
+                    );
+                }
+                let since = match later(self.since.clone(), self.reading.highest.clone()) {
+                    Ok(since) => since,
+                    Err(error) => return self.contradicted(page, error).await,
+                };
+                if let Some(Err(error)) =
+                    self.scope.rest.since.as_ref().zip(since.as_ref()).map(|((s, _), v)| s.lower(v))
+                {
+                    return self.contradicted(page, error).await;
+                }
+                if let Some(since) = self.since.as_ref().filter(|_| self.has_other_type()) {
+                    let error = since.changed_type().with("records", self.of_another);
+                    return self.contradicted(page, error).await;
+                }
+                self.emit(page, Stand::Done(since)).await?;
+                Ok(Some(StopReason::Exhausted(proof)))
+            }
+            Step::Limit(limit) => {
+                self.emit(page, Stand::Start).await?;
+                Ok(Some(StopReason::LimitReached(limit)))
+            }
+        }
+    }
+
+    fn request(&self, at: &At) -> Result<Request> {
+        let mut request = self.scope.rest.request(self.scope.partition)?;
+        if let Some((since, _)) = &self.scope.rest.since {
+            since.request(self.since.as_ref(), self.reading.until, &mut request)?;
+        }
+        self.scope.rest.paginate.request(at, &mut request)?;
+        Ok(request)
+    }
+
+    fn beginning(&self) -> Reading {
+        let now = self.scope.env.now();
+        let until = self.scope.rest.since.as_ref().and_then(|(since, _)| since.upper(now));
+        Reading { began: Some(now), until, ..Reading::default() }
+    }
+
+    /// The first request, with the bounds of this read, and how the listing is cut into pages.
+    fn plan(&self) -> Result<u64> {
+        let first = self.request(&At::First)?.identity();
+        let plan = format!("{first}\n{}", self.scope.rest.paginate.describe());
+        Ok(xxhash_rust::xxh3::xxh3_64(plan.as_bytes()))
+    }
+
+    /// Hands over a page, and where the listing stands after it.
+    async fn emit(&mut self, page: Page, stand: Stand) -> Result<()> {
+        let mut position = self.scope.position.lock().await;
+        position.put(&self.reading, stand);
+        self.fetcher.out.emit(page, &position).await
+    }
+
+    /// Moves the listing without a page.
+    async fn advance(&mut self, stand: Stand) -> Result<()> {
+        let mut position = self.scope.position.lock().await;
+        position.put(&self.reading, stand);
+        self.fetcher.out.advance(&position).await
+    }
+
+    /// The API does not know the kept page any more: what was read since the bound is read again, and deduplicated.
+    fn begin_again(&mut self, error: &Error) -> Result<()> {
+        tracing::warn!(partition = %self.scope.partition.id, %error, "cannot go on at the kept page, begins again");
+        self.resumed = false;
+        if self.scope.rest.since.as_ref().is_some_and(|(since, _)| since.is_ordered()) {
+            self.since = later(self.since.take(), self.reading.highest.take())?;
+        }
+        self.reading = self.beginning();
+        self.set_out()
+    }
+
+    /// Prepares for the first request of this run.
+    fn set_out(&mut self) -> Result<()> {
+        self.reading.plan = Some(self.plan()?);
+        self.guard = LoopGuard::new(self.reading.mark, self.scope.env.random());
+        self.fetcher.look.seed = self.guard.seed();
+        if let Some((since, _)) = &self.scope.rest.since {
+            self.fetcher.look.known = since.known(self.since.as_ref(), self.reading.began);
+        }
+        let first = self.request(&self.reading.at)?;
+        self.guard.request(&first.identity());
+        Ok(())
+    }
+
+    /// Whether this read shows that the cursor field has another type now: many values, and none like the bound.
+    fn has_other_type(&self) -> bool {
+        self.pages == self.reading.pages && self.of_type == 0 && self.of_another >= ENOUGH_TO_TELL
+    }
+
+    fn limit(&self) -> Option<StopReason> {
+        let reached = |limit: Option<u64>, n: u64| limit.is_some_and(|limit| n >= limit);
+        if reached(self.scope.rest.max_pages, self.pages) {
+            return Some(StopReason::LimitReached(format!("{} pages", self.pages)));
+        }
+        reached(self.scope.rest.max_records, self.records)
+            .then(|| StopReason::LimitReached(format!("{} records", self.records)))
+    }
+
+    /// The API contradicts itself: what came is landed, and the next read begins again.
+    async fn contradicted(&mut self, page: Page, error: Error) -> Result<Option<StopReason>> {
+        self.emit(page, Stand::Start).await?;
+        Err(error)
+    }
+}
+
+fn circle(what: &'static str, request: &Request) -> Error {
+    Error::new(ErrorKind::Incomplete, "read partition", what).with("request", request.name())
+}
+
+/// The later of two cursor values.
+fn later(one: Option<CursorValue>, other: Option<CursorValue>) -> Result<Option<CursorValue>> {
+    match (one, other) {
+        (Some(one), Some(other)) => one.later(other).map(Some),
+        (one, other) => Ok(one.or(other)),
+    }
+}
+
+/// Path and query: the origin is that of the source.
+fn relative(url: &reqwest::Url) -> String {
+    // Two slashes at the start would name another host.
+    let path = if url.path().starts_with("//") { format!("/.{}", url.path()) } else { url.path().to_owned() };
+    match url.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path,
+    }
+}
+
+/// Pages without records, one after the other, that may still lead to some.
+const MOST_EMPTY_PAGES: u64 = 1_000;
+/// Cursor values that are not a few bad ones any more.
+const ENOUGH_TO_TELL: u64 = 100;
