@@ -1,7 +1,8 @@
 use super::held::Held;
 use super::part::{Place, Records};
 use super::path::{Query, ValuePath};
-use super::walk::Walk;
+use super::skip::ends_early;
+use super::walk::{MARK, Walk};
 use crate::error::Result;
 use bytes::Bytes;
 
@@ -26,6 +27,7 @@ pub struct JsonSplitter {
     /// The page up to its first record, if that has been found.
     before: Vec<u8>,
     is_cut: bool,
+    has_ended: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +75,7 @@ impl JsonSplitter {
             cut: None,
             before: Vec::new(),
             is_cut: false,
+            has_ended: false,
         }
     }
 
@@ -84,6 +87,11 @@ impl JsonSplitter {
     /// Takes the next bytes of the page.
     pub fn push(&mut self, piece: Bytes) {
         self.held.push(piece);
+    }
+
+    /// Says that all of the page has come: now the last parts can be taken.
+    pub fn end(&mut self) {
+        (self.has_ended, self.enough) = (true, 0);
     }
 
     /// Bytes of what has begun and cannot be cut: a record, what lies around the records, or a page that is held whole.
@@ -112,8 +120,9 @@ impl JsonSplitter {
                 if !error.is_transient() {
                     return Err(error);
                 }
-                // It ends too early so far.
-                self.enough = self.held.len() + (self.held.len() - self.at).max(1);
+                // It ends too early so far; if it comes to no more, whoever looks at what is around the records sees that.
+                let more = if self.has_ended { usize::MAX } else { (self.held.len() - self.at).max(1) };
+                self.enough = self.held.len().saturating_add(more);
             }
         }
         let Some(cut) = self.cut.take() else { return Ok(None) };
@@ -126,6 +135,9 @@ impl JsonSplitter {
         let mut walk = Walk { body, at: self.at, depth: 0 };
         match &mut self.state {
             State::Before => {
+                if body.len() < MARK.len() && MARK.starts_with(body) {
+                    return Err(ends_early(body.len()));
+                }
                 walk.after_mark();
                 match Records::open(&mut walk, place)? {
                     Some(records) if !records.closed => self.state = State::Within(records),
@@ -151,7 +163,7 @@ impl JsonSplitter {
         Ok(())
     }
 
-    /// Gives what is left, at the end of the page.
+    /// Gives what is left, when all parts have been taken.
     pub fn finish(mut self) -> Rest {
         let body = self.held.take_all();
         let envelope = self.is_cut.then(|| {
@@ -181,6 +193,10 @@ mod tests {
             while let Some(part) = splitter.take_part()? {
                 parts.push(part);
             }
+        }
+        splitter.end();
+        while let Some(part) = splitter.take_part()? {
+            parts.push(part);
         }
         Ok((parts, splitter.finish()))
     }
@@ -227,24 +243,26 @@ mod tests {
         let values = [ValuePath::parse("$.next").expect("a path"), ValuePath::parse("$.n.m").expect("a path")];
         for (path, page) in PAGES {
             let (query, page) = (Query::parse(path).expect("a path"), page.as_bytes());
-            let whole = scan(page, &query, &values).expect("a page");
+            // Every value lies in an array that is the whole page.
+            let values = if path == "$[*]" { &[] } else { values.as_slice() };
+            let whole = scan(page, &query, values).expect("a page");
             let texts: Vec<&[u8]> = whole.spans.iter().map(|s| s.of(page).expect("inside")).collect();
             for wanted in 1..page.len() + 2 {
-                let (parts, _) = cut(page, &query, &values, wanted, page.len()).expect("cuts");
+                let (parts, _) = cut(page, &query, values, wanted, page.len()).expect("cuts");
                 assert!(parts.iter().all(|p| p.len() >= wanted));
                 for size in 1..page.len() {
-                    let (same, rest) = cut(page, &query, &values, wanted, size).expect("cuts");
+                    let (same, rest) = cut(page, &query, values, wanted, size).expect("cuts");
                     assert_eq!(same, parts, "{path} {wanted} {size}");
                     assert_eq!(records(page, &query, &parts, &rest).expect("records"), texts);
                     if let Some(envelope) = &rest.envelope {
-                        let around = scan(envelope, &query, &values).expect("JSON");
+                        let around = scan(envelope, &query, values).expect("JSON");
                         assert_eq!((around.spans.len(), around.values), (0, whole.values.clone()));
                     }
                     assert_eq!(rest.envelope.is_some(), !parts.is_empty());
                 }
             }
             if whole.spans.len() > 1 {
-                assert_eq!(cut(page, &query, &values, 1, 5).expect("cuts").0.len(), whole.spans.len() - 1, "{path}");
+                assert_eq!(cut(page, &query, values, 1, 5).expect("cuts").0.len(), whole.spans.len() - 1, "{path}");
             }
         }
     }

@@ -202,7 +202,7 @@ proptest! {
 
     #[test]
     fn never_panics_on_any_bytes(body in prop::collection::vec(prop::sample::select(b"{}[]\",:\\ \n1aent\xc3\xa9".to_vec()), 0..200)) {
-        for path in ["$.a[*]", "$[*]", "$..a", "ndjson", "$"] {
+        for path in ["$.a[*]", "$[*]", "$..a", "$"] {
             let path = Query::parse(path).expect("a path");
             if let Ok(found) = scan(&body, &path, &[ValuePath::parse("$.a[0]").expect("a path")]) {
                 prop_assert!(found.spans.iter().all(|s| s.of(&body).is_some()));

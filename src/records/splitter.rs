@@ -45,6 +45,15 @@ impl Splitter {
         }
     }
 
+    /// Says that all of the response has come: now the last parts can be taken.
+    pub fn end(&mut self) {
+        match &mut self.0 {
+            Kind::Json(json) => json.end(),
+            // They look at what comes at once.
+            Kind::Lines(_) | Kind::Csv(_) => {}
+        }
+    }
+
     /// Bytes of what has begun and cannot be cut, such as a record.
     pub fn begun(&self) -> usize {
         match &self.0 {
@@ -75,7 +84,7 @@ impl Splitter {
         }
     }
 
-    /// Gives what is left, at the end of the response.
+    /// Gives what is left, when all parts have been taken.
     pub fn finish(self) -> Rest {
         match self.0 {
             Kind::Json(json) => json.finish(),

@@ -62,26 +62,35 @@ impl Fetcher<'_> {
         loop {
             let left = deadline.saturating_sub(self.env.monotonic()).min(limits.idle);
             let piece = in_time(self.env, left, "read body", body.piece());
-            let Some(piece) = self.unless_stopped(piece).await?? else { break };
-            splitter.push(piece);
+            let piece = self.unless_stopped(piece).await??;
+            let has_ended = piece.is_none();
+            match piece {
+                Some(piece) => splitter.push(piece),
+                None => splitter.end(),
+            }
             loop {
                 let part;
                 (splitter, part) = self.cut(splitter).await?;
                 let Some(part) = part else { break };
+                self.check_size(&part)?;
                 let page = self.look_at(&mut so_far, part, None, false).await?;
                 self.out.emit_part(page).await?;
                 self.out.reserve(limits.part).await?;
                 deadline = self.env.monotonic().saturating_add(limits.total);
+            }
+            if has_ended {
+                break;
             }
             // Limits on the wire are for what is held as a whole.
             if so_far.parts == 0 && body.came() > limits.wire && !self.rest.records.needs_known_end() {
                 return Err(too_large(TOO_LARGE_ON_WIRE, limits.wire));
             }
             if splitter.begun() as u64 > limits.body {
-                return Err(too_large("the body, or a line or record of it, is larger than its limit", limits.body));
+                return Err(too_large(TOO_LARGE, limits.body));
             }
         }
         let rest = splitter.finish();
+        self.check_size(&rest.body)?;
         if so_far.parts == 0 && rest.body.trim_ascii().is_empty() && !may_be_empty(&self.rest.records, &so_far.head.headers)
         {
             return Err(status::empty());
@@ -91,6 +100,16 @@ impl Fetcher<'_> {
         let page = self.look_at(&mut so_far, rest.body, rest.envelope, true).await?;
         let SoFar { head, records, scanned, .. } = so_far;
         Ok(Fetched { page, around, scanned, records, head })
+    }
+
+    /// Whether a part has more than what belongs to its last record. Checked by itself, because whatever has come at once is
+    /// never seen to be begun.
+    fn check_size(&self, part: &Bytes) -> Result<()> {
+        let limits = &self.rest.limits;
+        if part.len() as u64 > limits.part.saturating_add(limits.body) {
+            return Err(too_large(TOO_LARGE, limits.body));
+        }
+        Ok(())
     }
 
     /// Cuts off the next part: beside the I/O, if there is much to look at.
@@ -154,6 +173,7 @@ fn kept(headers: &HeaderMap) -> Vec<(String, String)> {
     names.into_iter().filter_map(header).collect()
 }
 
+const TOO_LARGE: &str = "the body, or a line or record of it, is larger than its limit";
 const TOO_LARGE_ON_WIRE: &str = "the body is larger than its limit on the wire";
 /// Bytes of a body that are made room for before they come.
 const MOST_BELIEVED: u64 = 16 << 20;

@@ -5,6 +5,7 @@ mod incremental;
 mod lines;
 mod observed;
 mod pagination;
+mod parts;
 mod retries;
 mod secrets;
 mod server;
