@@ -80,7 +80,8 @@ impl Records {
             None => return Err(ends_early(walk.at)),
         };
         walk.open()?;
-        let closed = walk.after_blank() == Some(close);
+        // Nothing behind it yet does not mean that there is a record.
+        let closed = walk.after_blank().ok_or_else(|| ends_early(walk.at))? == close;
         if closed {
             walk.close();
         }

@@ -52,6 +52,14 @@ impl RecordsPath {
         self.format == Format::Lines
     }
 
+    /// What a page is written in, for people.
+    pub fn format_name(&self) -> &'static str {
+        match self.format {
+            Format::Json(_) | Format::Lines => "JSON",
+            Format::Csv(_) => "CSV",
+        }
+    }
+
     /// Whether nothing in a page shows that it is whole: then the transport must.
     pub fn needs_known_end(&self) -> bool {
         matches!(self.format, Format::Lines | Format::Csv(_))

@@ -176,7 +176,7 @@ impl<'a> Fetcher<'a> {
         };
         let Reply { response, url, signature } = self.unless_stopped(answer).await?;
         let headers = response.headers().clone();
-        status::check_type(&headers)?;
+        status::check_type(&headers, &rest.records)?;
         let head = Head {
             status: response.status().as_u16(),
             request: signature.redacted(&request.described()).unwrap_or_else(|| request.name()),

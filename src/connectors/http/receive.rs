@@ -134,7 +134,7 @@ impl Fetcher<'_> {
         let path = match &so_far.path {
             Some(path) => Arc::clone(path),
             None => {
-                status::check_begin(&body)?;
+                status::check_begin(&body, &self.rest.records)?;
                 Arc::new(self.rest.records.found_in(&body)?.into_owned())
             }
         };
@@ -162,8 +162,8 @@ impl Fetcher<'_> {
 /// Lines and rows that say so of themselves may be none: there is no other way to write that.
 fn may_be_empty(path: &RecordsPath, headers: &HeaderMap) -> bool {
     let text = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default().to_ascii_lowercase();
-    let lines = ["ndjson", "jsonl", "json-lines", "jsonlines", "json-seq"];
-    path.needs_known_end() && lines.iter().any(|name| text.contains(name))
+    let kinds = ["ndjson", "jsonl", "json-lines", "jsonlines", "json-seq", "text/csv"];
+    path.needs_known_end() && kinds.iter().any(|name| text.contains(name))
 }
 
 /// The headers that are landed with a page. None of these carries credentials or links.

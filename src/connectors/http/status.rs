@@ -6,6 +6,7 @@ use super::limits::Limits;
 use super::retry_after;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Status};
+use crate::records::RecordsPath;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use std::time::Duration;
 
@@ -58,29 +59,41 @@ pub(super) async fn check(env: &Env, request: &str, reply: Reply, limits: &Limit
     })
 }
 
-/// Whether the content type fits JSON or lines of it. A page without a type, or with a general one, is looked at.
-pub(super) fn check_type(headers: &HeaderMap) -> Result<(), Error> {
+/// Whether the content type fits the format of the records. A page without a type, or with a general one, is looked at.
+pub(super) fn check_type(headers: &HeaderMap, records: &RecordsPath) -> Result<(), Error> {
     let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(()) };
     let value = value.to_str().unwrap_or("not text").to_ascii_lowercase();
     let essence = value.split(';').next().unwrap_or_default().trim();
-    let fits = essence.is_empty()
-        || essence.contains("json")
-        || matches!(essence, "text/plain" | "text/javascript" | "application/javascript" | "application/octet-stream")
-        || matches!(essence, "binary/octet-stream" | "application/gzip" | "application/x-gzip");
-    if fits {
+    let names: &[&str] = match records.format_name() {
+        "CSV" => &["csv", "comma-separated-values", "tab-separated-values", "vnd.ms-excel"],
+        "XML" => &["xml"],
+        _ => &["json", "text/javascript", "application/javascript"],
+    };
+    let is_general = matches!(essence, "" | "text/plain" | "application/octet-stream" | "binary/octet-stream")
+        || matches!(essence, "application/gzip" | "application/x-gzip" | "application/zip" | "application/x-zip-compressed");
+    if is_general || names.iter().any(|name| essence.contains(name)) {
         return Ok(());
     }
     let essence: String = essence.chars().take(60).collect();
-    Err(Error::data("read page", "the response is not JSON")
+    Err(Error::data("read page", format!("the response is not {}", records.format_name()))
         .with("content_type", essence)
         .with_hint("a login page or a proxy's answer looks like this: check the URL and the credentials"))
 }
 
-/// A body that begins like a document for people.
-pub(super) fn check_begin(body: &[u8]) -> Result<(), Error> {
+/// A body that begins like a document for people, where it should be something else.
+pub(super) fn check_begin(body: &[u8], records: &RecordsPath) -> Result<(), Error> {
     let begin = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body).trim_ascii_start();
-    if begin.first() == Some(&b'<') {
-        return Err(Error::data("read page", "the response is HTML or XML, not JSON")
+    let is_html = |begin: &[u8]| {
+        let begins = |tag: &str| begin.get(..tag.len()).is_some_and(|b| b.eq_ignore_ascii_case(tag.as_bytes()));
+        begins("<html") || begins("<!doctype")
+    };
+    let is_wrong = match records.format_name() {
+        "JSON" => begin.first() == Some(&b'<'),
+        _ => is_html(begin),
+    };
+    if is_wrong {
+        let what = format!("the response is HTML or XML, not {}", records.format_name());
+        return Err(Error::data("read page", what)
             .with_hint("a login page or a proxy's answer looks like this: check the URL and the credentials"));
     }
     Ok(())

@@ -2,6 +2,8 @@
 
 mod rows;
 mod splitter;
+#[cfg(test)]
+mod tests;
 
 pub(super) use rows::Cells;
 pub(super) use splitter::CsvSplitter;
