@@ -13,7 +13,7 @@ use landfall::landing::Landing;
 use landfall::model::{Page, Partition, Position, Proof, Reject, Rows, StopReason, Validity};
 use landfall::pipeline::Pipeline;
 use landfall::sink::{MemorySink, MemoryTable, Quarantine};
-use landfall::source::{ComponentConfig, Emitter, Source};
+use landfall::source::{ComponentConfig, Emitter, Listing, Source};
 use landfall::stage::{self, Output};
 use landfall::store::Store;
 use landfall::{Error, Result, async_trait};
@@ -67,8 +67,8 @@ impl Source for Stations {
         Ok(ComponentConfig::none())
     }
 
-    async fn partitions(&self, _env: &Env) -> Result<Vec<Partition>> {
-        Ok(self.0.stations().into_iter().map(Partition::new).collect())
+    async fn partitions(&self, _env: &Env, out: &mut Listing<LinesRead>) -> Result<()> {
+        out.add_all(self.0.stations().into_iter().map(Partition::new).collect()).await
     }
 
     async fn read(

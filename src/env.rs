@@ -21,14 +21,15 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use std::fmt::{self, Debug};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// Time and sleep.
 pub trait Clock: Send + Sync + Debug + 'static {
     /// The time of day.
     fn now(&self) -> Timestamp;
-    /// Time since some fixed point; never goes back.
+    /// Time since some fixed point; never goes back. What several pipelines share (a rate budget, a limit of calls) takes
+    /// the clocks of all of them for one: those of [`Env::system`] are.
     fn monotonic(&self) -> Duration;
     /// Completes when `duration` has passed. Dropping it is safe.
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
@@ -61,7 +62,7 @@ impl Env {
     pub fn system() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
-            clock: Arc::new(SystemClock::default()),
+            clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
             cpu: Cpu::Pool(Arc::new(tokio::sync::Semaphore::new(cores))),
             cores,
@@ -172,16 +173,10 @@ pub(crate) fn panicked(operation: &'static str, panic: &(dyn std::any::Any + Sen
 
 /// The machine's clock, and tokio's timer.
 #[derive(Debug)]
-struct SystemClock {
-    start: tokio::time::Instant,
-}
+struct SystemClock;
 
-impl Default for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the injected clock")]
-    fn default() -> Self {
-        Self { start: tokio::time::Instant::now() }
-    }
-}
+/// The moment that all system clocks of the process count from.
+static START: OnceLock<tokio::time::Instant> = OnceLock::new();
 
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is the injected clock")]
@@ -189,8 +184,9 @@ impl Clock for SystemClock {
         Timestamp::from_system(std::time::SystemTime::now())
     }
 
+    #[expect(clippy::disallowed_methods, reason = "this is the injected clock")]
     fn monotonic(&self) -> Duration {
-        self.start.elapsed()
+        START.get_or_init(tokio::time::Instant::now).elapsed()
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the injected clock")]

@@ -18,7 +18,7 @@ const ROOMS: &[(&str, &[&[&str]])] = &[
     ("records", &[&["error", "model", "json"]]),
     ("observe", &[BASE]),
     ("store", &[BASE, &["observe"]]),
-    ("retry", &[BASE, &["observe"]]),
+    ("retry", &[BASE, &["observe", "store"]]),
     ("source", &[BASE, &["observe"]]),
     ("stage", &[BASE, &["observe", "source"]]),
     ("sink", &[BASE, &["observe", "source", "store"]]),

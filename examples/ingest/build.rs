@@ -5,12 +5,13 @@ use crate::spec::{self, Auth, Keep, Overlap, Paginate, Spec, Unknown};
 use landfall::checkpoint::StoreCheckpoints;
 use landfall::columnar::{ColumnType, Columns, Decode, Dedup, Latest, Limit, UnknownFields, Validate};
 use landfall::connectors::http::{
-    ApiKey, Basic, Bearer, Cursor, LinkHeader, NextUrl, Offset, PageNumber, Rest, Secret, Since, Stats, Unit,
+    ApiKey, Basic, Bearer, Cursor, LinkHeader, NextUrl, Offset, PageNumber, Rest, Secret, Since, Unit,
 };
 use landfall::connectors::parquet::ParquetDataset;
 use landfall::landing::Landing;
 use landfall::pipeline::{Pipeline, Settings};
 use landfall::sink::Quarantine;
+use landfall::source::Traffic;
 use landfall::{Error, Result};
 use std::ops::Bound;
 
@@ -18,7 +19,7 @@ use std::ops::Bound;
 ///
 /// # Errors
 /// `Config`, saying what in the spec is wrong.
-pub(crate) fn pipeline(spec: &Spec) -> Result<(Pipeline, Stats)> {
+pub(crate) fn pipeline(spec: &Spec) -> Result<(Pipeline, Traffic)> {
     let source = source(&spec.source)?;
     let stats = source.stats();
     let state = Place::open(&spec.state)?;

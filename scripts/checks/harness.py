@@ -15,6 +15,7 @@ from pathlib import Path
 
 TARGET = Path(os.environ["CARGO_TARGET_DIR"]) / os.environ.get("LANDFALL_PROFILE", "debug") / "examples"
 CACHE = Path(os.environ["LANDFALL_CACHE"])
+MODULES = CACHE / "node" / "node_modules"
 
 
 class Checks:
@@ -79,6 +80,15 @@ def demo_api(*flags):
 
 def fetch(url, method="GET"):
     with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=60) as r:
+        return r.read()
+
+
+def send(method, url, body=None, headers=None):
+    """Sends JSON; an answer that is not 2xx is an error."""
+    headers = {"content-type": "application/json", **(headers or {})}
+    body = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data=body, headers=headers, method=method)
+    with urllib.request.urlopen(request, timeout=120) as r:
         return r.read()
 
 

@@ -26,6 +26,8 @@ pub enum Proof {
 pub enum StopReason {
     /// Everything was read, and this shows it.
     Exhausted(Proof),
+    /// A rule of the user says of a response that there are no records here. Counts as complete.
+    Ignored(String),
     /// A configured limit was reached; there may be more.
     LimitReached(String),
     /// Budget for waiting is used up; the position is kept, and the next run goes on.
@@ -40,9 +42,21 @@ pub enum StopReason {
 }
 
 impl StopReason {
-    /// Whether the read is known to be complete.
+    /// The kind of end in one or two words, for counting.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Exhausted(_) => "exhausted",
+            Self::LimitReached(_) => "limit reached",
+            Self::RateLimited { .. } => "rate limited",
+            Self::Cancelled => "cancelled",
+            Self::Failed(_) => "failed",
+            Self::Ignored(_) => "ignored",
+        }
+    }
+
+    /// Whether the read is known to be complete, or what is missing is declared not to matter.
     pub fn is_complete(&self) -> bool {
-        matches!(self, Self::Exhausted(_))
+        matches!(self, Self::Exhausted(_) | Self::Ignored(_))
     }
 }
 
@@ -62,6 +76,7 @@ impl fmt::Display for StopReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exhausted(proof) => write!(f, "exhausted: {proof}"),
+            Self::Ignored(why) => write!(f, "ignored: {why}"),
             Self::LimitReached(limit) => write!(f, "limit reached: {limit}"),
             Self::RateLimited { until: Some(t) } => write!(f, "rate limited until {t}"),
             Self::RateLimited { until: None } => f.write_str("rate limited"),

@@ -4,7 +4,7 @@ use crate::env::{Env, panicked};
 use crate::error::{Error, Result};
 use crate::model::{Item, Page, Partition, PositionValue, Reject, ShardKey, StopReason};
 use crate::sink::{CommitOutcome, CommitRequest, EpochContext, Mark, Promise, Sink, StagedOutput, Writer};
-use crate::source::{ComponentConfig, Emission, Emitter, Gate, Source};
+use crate::source::{ComponentConfig, Emission, Emitter, Gate, Listed, Listing, PositionLookup, Source, Traffic};
 use crate::stage::{Output, Stage, StageState};
 use async_trait::async_trait;
 use serde_json::Value;
@@ -47,19 +47,28 @@ pub(super) struct ReadContext {
     pub capacity: u64,
     pub stop: watch::Receiver<bool>,
     pub gate: Gate,
+    pub traffic: Traffic,
 }
 
 /// What a read has given so far.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Given {
     pub pages: u64,
     pub records: u64,
+    /// The newest position, if there is a new one.
+    pub position: Option<PositionValue>,
 }
 
 #[async_trait]
 pub(super) trait AnySource: Send + Sync {
     fn config(&self) -> Result<ComponentConfig>;
-    async fn partitions(&self, env: &Env) -> Result<Vec<Partition>>;
+    async fn partitions(
+        &self,
+        env: &Env,
+        out: mpsc::Sender<Listed>,
+        positions: Arc<dyn PositionLookup>,
+        stop: watch::Receiver<bool>,
+    ) -> Result<()>;
     async fn read(
         &self,
         cx: &ReadContext,
@@ -78,8 +87,14 @@ impl<S: Source> AnySource for TypedSource<S> {
         self.0.config()
     }
 
-    async fn partitions(&self, env: &Env) -> Result<Vec<Partition>> {
-        self.0.partitions(env).await
+    async fn partitions(
+        &self,
+        env: &Env,
+        out: mpsc::Sender<Listed>,
+        positions: Arc<dyn PositionLookup>,
+        stop: watch::Receiver<bool>,
+    ) -> Result<()> {
+        self.0.partitions(env, &mut Listing::new(out, positions, stop)).await
     }
 
     async fn read(
@@ -95,7 +110,8 @@ impl<S: Source> AnySource for TypedSource<S> {
         let reading = async {
             let mut emitter =
                 Emitter::new(partition.clone(), Arc::clone(&cx.budget), cx.capacity, queue, cx.stop.clone())
-                    .with_gate(cx.gate.clone());
+                    .with_gate(cx.gate.clone())
+                    .with_traffic(cx.traffic.clone());
             self.0.read(&cx.env, partition, from, &mut emitter).await
         }
         .instrument(tracing::debug_span!("read", partition = %partition.id));
@@ -103,12 +119,14 @@ impl<S: Source> AnySource for TypedSource<S> {
         let forwarding = async move {
             while let Some(Emission { partition, item, position, reservation, pass }) = emitted.recv().await {
                 let item = item.map(|i| Box::new(i) as BoxItem);
+                let moved = position.clone();
                 let (pages, records) = item.as_ref().map_or((0, 0), |i| (1, i.records()));
                 if out.send(Emission { partition, item, position, reservation, pass }).await.is_err() {
                     break;
                 }
                 given.pages += pages;
                 given.records += records;
+                given.position = moved.or(given.position.take());
             }
         };
         tokio::join!(reading, forwarding).0

@@ -1,8 +1,9 @@
 //! What happens in a run, for whoever watches: events, status, metrics and log lines from one place.
 
-use super::report::{LandedCounts, PartitionReport};
+use super::report::{LandedCounts, PartitionReport, PartitionTotals};
 use crate::error::ErrorKind;
 use crate::model::{EpochLedger, PartitionId, PipelineName, ShardKey, StopReason};
+use crate::source::{Traffic, TrafficCounts};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::broadcast;
@@ -45,6 +46,13 @@ pub enum Event {
         /// The shard.
         shard: ShardKey,
         /// The partition, why it ended, and what it gave.
+        partition: PartitionReport,
+    },
+    /// A partition gives its place to others until its API takes requests again.
+    PartitionParked {
+        /// The shard.
+        shard: ShardKey,
+        /// The partition, until when, and what it gave so far.
         partition: PartitionReport,
     },
     /// An epoch is prepared: it will be committed, whatever happens.
@@ -112,8 +120,14 @@ pub struct Status {
     pub committed: EpochLedger,
     /// Epochs committed.
     pub epochs: u64,
-    /// Partitions whose read ended.
-    pub ended: BTreeMap<PartitionId, PartitionReport>,
+    /// How the reads of partitions ended.
+    pub partitions: PartitionTotals,
+    /// Partitions whose read ended: at most 1,000 of them, those without proof first.
+    pub ended: Vec<PartitionReport>,
+    /// Why the list of partitions is not whole, if it is not.
+    pub unlisted: Option<String>,
+    /// Requests, retries and waits of the reads so far.
+    pub traffic: TrafficCounts,
 }
 
 /// Sends events to everybody who listens.
@@ -121,7 +135,34 @@ pub struct Status {
 pub(super) struct Events {
     pipeline: PipelineName,
     channel: broadcast::Sender<Event>,
-    status: Arc<Mutex<Status>>,
+    state: Arc<Mutex<State>>,
+    traffic: Traffic,
+}
+
+/// A status, and the partitions that it names.
+#[derive(Debug, Default)]
+struct State {
+    status: Status,
+    proven: BTreeMap<PartitionId, PartitionReport>,
+    unproven: BTreeMap<PartitionId, PartitionReport>,
+}
+
+/// Partitions that are named one by one, however many there are.
+const MOST_NAMED: usize = 1_000;
+
+impl State {
+    fn ended(&mut self, end: &PartitionReport) {
+        self.status.partitions.add(end);
+        let named = if end.reason.is_complete() { &mut self.proven } else { &mut self.unproven };
+        if named.len() < MOST_NAMED {
+            named.insert(end.partition.clone(), end.clone());
+        }
+    }
+
+    fn status(&self) -> Status {
+        let ended = self.unproven.values().chain(self.proven.values()).take(MOST_NAMED).cloned().collect();
+        Status { ended, ..self.status.clone() }
+    }
 }
 
 impl Events {
@@ -129,7 +170,8 @@ impl Events {
         Self {
             pipeline: pipeline.clone(),
             channel: broadcast::Sender::new(1_024),
-            status: Arc::new(Mutex::new(Status::default())),
+            state: Arc::default(),
+            traffic: Traffic::default(),
         }
     }
 
@@ -142,11 +184,26 @@ impl Events {
     }
 
     pub(super) fn status(&self) -> Status {
-        self.lock().clone()
+        Status { traffic: self.traffic.counts(), ..self.lock().status() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Status> {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Where the reads of the run count.
+    pub(super) fn traffic(&self) -> Traffic {
+        self.traffic.clone()
+    }
+
+    /// A partition was listed twice in this run.
+    pub(super) fn listed_again(&self) {
+        self.lock().status.partitions.repeated += 1;
+    }
+
+    /// The listing ended with an error.
+    pub(super) fn not_all_listed(&self, error: String) {
+        self.lock().status.unlisted = Some(error);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn send(&self, event: Event) {
@@ -161,7 +218,7 @@ impl Events {
             }
             Event::ConfigChanged { shard } => tracing::info!(%shard, "configuration changed since the last epoch"),
             Event::SegmentLanded { shard, segment, pages, records, bytes, stored_bytes } => {
-                self.lock().landed.add(*pages, *records, *bytes, *stored_bytes);
+                self.lock().status.landed.add(*pages, *records, *bytes, *stored_bytes);
                 count("landfall_landed_segments_total", 1);
                 count("landfall_landed_pages_total", *pages);
                 count("landfall_landed_records_total", *records);
@@ -170,7 +227,7 @@ impl Events {
                 tracing::debug!(%shard, segment, pages, records, bytes, "segment landed");
             }
             Event::PartitionEnded { shard, partition: end } => {
-                self.lock().ended.insert(end.partition.clone(), end.clone());
+                self.lock().ended(end);
                 let PartitionReport { partition, reason, pages, records } = end;
                 if let StopReason::Failed(_) = reason {
                     count("landfall_partitions_failed_total", 1);
@@ -178,6 +235,11 @@ impl Events {
                 } else {
                     tracing::info!(%shard, %partition, %reason, pages, records, "partition ended");
                 }
+            }
+            Event::PartitionParked { shard, partition: PartitionReport { partition, reason, .. } } => {
+                self.lock().status.partitions.parked += 1;
+                count("landfall_partitions_parked_total", 1);
+                tracing::info!(%shard, %partition, %reason, "partition parked");
             }
             Event::EpochPrepared { shard, epoch, records, bytes } => {
                 count("landfall_epochs_prepared_total", 1);
@@ -191,9 +253,9 @@ impl Events {
             }
             Event::EpochCommitted { shard, epoch, ledger } => {
                 {
-                    let mut status = self.lock();
-                    status.committed.add(ledger);
-                    status.epochs += 1;
+                    let mut state = self.lock();
+                    state.status.committed.add(ledger);
+                    state.status.epochs += 1;
                 }
                 count("landfall_epochs_committed_total", 1);
                 count("landfall_records_read_total", ledger.read);

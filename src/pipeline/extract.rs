@@ -1,93 +1,22 @@
 //! Source to landing, for one shard: reads partitions side by side, and groups their pages into segments.
 
-use super::erased::{AnySource, BoxItem, Given, ReadContext, into_page};
+use super::erased::{BoxItem, into_page};
 use super::events::{Event, Events};
+use super::fences::Fences;
 use super::handoff::{Handed, HandoffSender};
-use super::report::PartitionReport;
-use crate::error::{Error, ErrorKind, Result};
-use crate::landing::{LandedSegment, LandedState, Landing, LandingWriter, PartitionEnd, SegmentDraft};
-use crate::model::{Page, Partition, PartitionId, PositionValue, ShardKey, StopReason};
+use super::listing::Assigned;
+use super::reads::{ReadEnd, Reads};
+use crate::error::{Error, Result};
+use crate::landing::{LandedSegment, Landing, LandingWriter, SegmentDraft};
+use crate::model::{Page, PartitionId, ShardKey};
 use crate::source::{Emission, Reservation};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use futures::stream::{FuturesUnordered, StreamExt};
-use std::collections::{BTreeMap, HashSet};
 use std::convert::Infallible;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tracing::Instrument;
-
-/// How the read of a partition went.
-pub(super) struct ReadEnd {
-    pub partition: PartitionId,
-    pub result: Result<StopReason>,
-    pub given: Given,
-}
-
-impl ReadEnd {
-    /// Tells everybody of it, and keeps its failure.
-    pub(super) fn note(self, shard: &ShardKey, events: &Events, failures: &mut Vec<Error>) -> PartitionEnd {
-        let Self { partition, result, given: Given { pages, records } } = self;
-        let reason = result.unwrap_or_else(|error| {
-            tracing::error!(%shard, %error, "a partition failed");
-            metrics::counter!("landfall_partitions_failed_total", "pipeline" => shard.pipeline.to_string())
-                .increment(1);
-            let reason = StopReason::Failed(error.to_string());
-            failures.push(error);
-            reason
-        });
-        let end = PartitionEnd { partition, reason, pages, records };
-        events.send(Event::PartitionEnded { shard: shard.clone(), partition: PartitionReport::of(&end) });
-        end
-    }
-}
-
-/// Reads partitions, some of them at the same time, into `out`; one that fails does not stop the others.
-pub(super) async fn read_partitions(
-    source: &Arc<dyn AnySource>,
-    cx: &ReadContext,
-    partitions: Vec<Partition>,
-    positions: &BTreeMap<PartitionId, PositionValue>,
-    parallel: usize,
-    out: &mpsc::Sender<Emission<BoxItem>>,
-    ended: &mpsc::Sender<ReadEnd>,
-) {
-    let mut waiting = partitions.into_iter();
-    let mut reading = FuturesUnordered::new();
-    loop {
-        while reading.len() < parallel.max(1) && !*cx.stop.borrow() {
-            let Some(partition) = waiting.next() else { break };
-            let from = positions.get(&partition.id).cloned();
-            reading.push(read_partition(source, cx, partition, from, out.clone()));
-        }
-        let Some(end) = reading.next().await else { break };
-        if ended.send(end).await.is_err() {
-            break;
-        }
-    }
-}
-
-async fn read_partition(
-    source: &Arc<dyn AnySource>,
-    cx: &ReadContext,
-    partition: Partition,
-    from: Option<PositionValue>,
-    out: mpsc::Sender<Emission<BoxItem>>,
-) -> ReadEnd {
-    let mut given = Given::default();
-    let read = AssertUnwindSafe(source.read(cx, &partition, from, out.clone(), &mut given)).catch_unwind().await;
-    let result = read.unwrap_or_else(|panic| Err(crate::env::panicked("read source", panic.as_ref())));
-    let result = match result {
-        // Only who was asked to stop may say so: else the read has ended without proof.
-        Err(e) if e.kind() == ErrorKind::Cancelled && (*cx.stop.borrow() || out.is_closed()) => {
-            Ok(StopReason::Cancelled)
-        }
-        other => other.map_err(|e| e.with("partition", &partition.id)),
-    };
-    ReadEnd { partition: partition.id, result, given }
-}
 
 /// Which shard a partition belongs to.
 pub(super) fn shard_of(partition: &PartitionId, shards: u32) -> u32 {
@@ -98,12 +27,10 @@ pub(super) fn shard_of(partition: &PartitionId, shards: u32) -> u32 {
 /// Extracts one shard to its end, or until the run stops.
 pub(super) struct Extract {
     pub shard: ShardKey,
-    pub source: Arc<dyn AnySource>,
     pub landing: Landing,
-    pub cx: ReadContext,
-    pub parallel: usize,
+    pub reads: Reads,
+    pub fences: Arc<Fences>,
     pub events: Events,
-    pub partitions: Vec<Partition>,
 }
 
 impl Extract {
@@ -111,7 +38,7 @@ impl Extract {
     pub(super) async fn run(
         self,
         writer: LandingWriter,
-        state: LandedState,
+        partitions: mpsc::Receiver<Assigned>,
         mut handoff: HandoffSender,
     ) -> (Vec<Error>, Result<LandingWriter>) {
         let (out, emitted) = mpsc::channel(1);
@@ -119,8 +46,7 @@ impl Extract {
         let reading = async {
             // The queues close when the reads are done.
             let (out, end) = (out, end);
-            let Self { source, cx, partitions, parallel, .. } = &self;
-            read_partitions(source, cx, partitions.clone(), &state.positions, *parallel, &out, &end).await;
+            self.reads.run(partitions, &out, &end).await;
         };
         let mut lander =
             Lander { extract: &self, handoff: &mut handoff, draft: Draft::default(), failures: Vec::new() };
@@ -129,6 +55,10 @@ impl Extract {
             landed = lander.run(writer, emitted, ended) => landed,
             never = async { reading.await; std::future::pending::<Infallible>().await } => match never {},
         };
+        if landed.is_err() {
+            // Fences must not wait for what will never end.
+            self.fences.give_up();
+        }
         (lander.failures, landed)
     }
 }
@@ -139,9 +69,20 @@ struct Draft {
     segment: SegmentDraft,
     reservations: Vec<Reservation>,
     bytes: u64,
+    /// The numbers of the partitions that ended, and whether with proof.
+    ends: Vec<(u64, bool)>,
 }
 
-type Append = BoxFuture<'static, (LandingWriter, Result<LandedSegment>)>;
+/// Positions and ends of partitions that fill a segment, whether there are pages or not.
+const MOST_MOVES: usize = 4_096;
+
+/// A segment on its way into the landing.
+struct Writing {
+    append: BoxFuture<'static, (LandingWriter, Result<LandedSegment>)>,
+    reservations: Vec<Reservation>,
+    ended: Vec<PartitionId>,
+    ends: Vec<(u64, bool)>,
+}
 
 struct Lander<'a> {
     extract: &'a Extract,
@@ -151,44 +92,58 @@ struct Lander<'a> {
 }
 
 impl Lander<'_> {
-    /// Lands until the reads have ended. An error of the landing ends the extract of the shard.
+    /// Lands until the reads have ended and no fence is left to wait for. An error of the landing ends the extract of the
+    /// shard.
     async fn run(
         &mut self,
         writer: LandingWriter,
         mut emitted: mpsc::Receiver<Emission<BoxItem>>,
         mut ended: mpsc::Receiver<ReadEnd>,
     ) -> Result<LandingWriter> {
-        let env = self.extract.cx.env.clone();
+        let env = self.extract.reads.cx.env.clone();
+        let fences = Arc::clone(&self.extract.fences);
+        let mut passed = fences.changes();
         let mut idle = Some(writer);
-        let mut append: Option<(Append, Vec<Reservation>, Vec<PartitionEnd>)> = None;
+        let mut writing: Option<Writing> = None;
         let (mut pages_open, mut ends_open) = (true, true);
         let mut born: Option<Duration> = None;
+        let mut given_up = false;
         loop {
-            let full = self.draft.bytes >= self.extract.landing.segment_bytes;
+            passed.mark_unchanged();
+            let due = fences.take_due(self.extract.shard.shard);
+            if !due.is_empty() {
+                self.draft.segment.positions.extend(due);
+                born.get_or_insert(env.monotonic());
+            }
+            let full = self.draft.is_full(self.extract.landing.segment_bytes);
             let age = born.map(|b| env.monotonic().saturating_sub(b));
             let aged = age.is_some_and(|a| a >= self.extract.landing.segment_age);
             let draining = !pages_open && !ends_open;
             if let Some(writer) = idle.take() {
                 if born.is_some() && (full || aged || draining) {
-                    let draft = std::mem::take(&mut self.draft);
                     born = None;
-                    let ended = draft.segment.ended.clone();
-                    append = Some((append_draft(writer, draft.segment), draft.reservations, ended));
+                    writing = Some(std::mem::take(&mut self.draft).write(writer));
                     // The next draft fills while this one is written.
                     continue;
-                } else if draining {
-                    return Ok(writer);
-                } else {
-                    idle = Some(writer);
                 }
+                if draining && !given_up && *self.extract.reads.cx.stop.borrow() {
+                    // What was listed is not all read.
+                    fences.give_up();
+                    given_up = true;
+                }
+                if draining && fences.is_settled(self.extract.shard.shard) {
+                    return Ok(writer);
+                }
+                idle = Some(writer);
             }
             let remaining = age.map(|a| self.extract.landing.segment_age.saturating_sub(a)).unwrap_or_default();
             tokio::select! {
                 biased;
-                (writer, landed) = async { match append.as_mut() { Some((a, ..)) => a.await, None => std::future::pending().await } } => {
-                    let (_, reservations, ended) = append.take().unwrap_or_else(|| (std::future::pending().boxed(), Vec::new(), Vec::new()));
+                (writer, landed) = written(&mut writing) => {
                     idle = Some(writer);
-                    self.landed(landed?, reservations, ended).await?;
+                    if let Some(written) = writing.take() {
+                        self.landed(landed?, written).await?;
+                    }
                 }
                 // A draft that is full waits for its segment: that is the backpressure on the reads.
                 emission = emitted.recv(), if pages_open && !full => match emission {
@@ -199,7 +154,7 @@ impl Lander<'_> {
                     None => pages_open = false,
                 },
                 // Ends are taken only after all pages before them.
-                end = ended.recv(), if ends_open && emitted.is_empty() => match end {
+                end = ended.recv(), if ends_open && !full && emitted.is_empty() => match end {
                     Some(end) => {
                         while let Ok(emission) = emitted.try_recv() {
                             self.take(emission)?;
@@ -210,6 +165,7 @@ impl Lander<'_> {
                     None => ends_open = false,
                 },
                 () = env.sleep(remaining), if born.is_some() && idle.is_some() && !full => {}
+                _changed = passed.changed() => {}
             }
         }
     }
@@ -234,22 +190,23 @@ impl Lander<'_> {
     }
 
     fn end(&mut self, end: ReadEnd) {
+        let (number, parked) = (end.number, end.parked);
         let end = end.note(&self.extract.shard, &self.extract.events, &mut self.failures);
+        if !parked {
+            self.draft.ends.push((number, end.reason.is_complete()));
+        }
         self.draft.segment.ended.push(end);
     }
 
-    async fn landed(
-        &mut self,
-        landed: LandedSegment,
-        reservations: Vec<Reservation>,
-        ended: Vec<PartitionEnd>,
-    ) -> Result<()> {
+    async fn landed(&mut self, landed: LandedSegment, written: Writing) -> Result<()> {
+        let Writing { reservations, ended, ends, .. } = written;
         if landed.pages.len() != reservations.len() {
             return Err(Error::bug("land segment", "other pages came back than were landed")
                 .with("segment", landed.number)
                 .with("landed", reservations.len())
                 .with("came_back", landed.pages.len()));
         }
+        self.extract.fences.ended(ends);
         let records: u64 = landed.pages.iter().map(|p| p.records).sum();
         let bytes: u64 = landed.pages.iter().map(|p| p.body.len() as u64).sum();
         self.extract.events.send(Event::SegmentLanded {
@@ -261,30 +218,31 @@ impl Lander<'_> {
             stored_bytes: landed.stored_bytes,
         });
         let pages = landed.pages.into_iter().zip(reservations).collect();
-        let ended = ended.into_iter().map(|e| e.partition).collect();
         self.handoff.offer(Handed { number: landed.number, pages, ended }).await;
         Ok(())
     }
 }
 
-fn append_draft(mut writer: LandingWriter, draft: SegmentDraft) -> Append {
-    async move {
-        let landed = writer.append(draft).await;
-        (writer, landed)
+impl Draft {
+    fn is_full(&self, bytes: u64) -> bool {
+        self.bytes >= bytes || self.segment.positions.len().max(self.segment.ended.len()) >= MOST_MOVES
     }
-    .instrument(tracing::debug_span!("append segment"))
-    .boxed()
+
+    fn write(self, mut writer: LandingWriter) -> Writing {
+        let Self { segment, reservations, ends, .. } = self;
+        let ended = segment.ended.iter().map(|end| end.partition.clone()).collect();
+        let append = async move {
+            let landed = writer.append(segment).await;
+            (writer, landed)
+        };
+        let append = append.instrument(tracing::debug_span!("append segment")).boxed();
+        Writing { append, reservations, ended, ends }
+    }
 }
 
-/// Partitions of `shard`; a source that names one twice is wrong.
-pub(super) fn partitions_of(all: &[Partition], shard: u32, shards: u32) -> Result<Vec<Partition>> {
-    let mut seen = HashSet::new();
-    for partition in all {
-        if !seen.insert(&partition.id) {
-            return Err(Error::bug("list partitions", "the source names a partition twice")
-                .with("partition", &partition.id)
-                .with_hint("partition ids must be distinct and stable"));
-        }
+async fn written(writing: &mut Option<Writing>) -> (LandingWriter, Result<LandedSegment>) {
+    match writing {
+        Some(writing) => (&mut writing.append).await,
+        None => std::future::pending().await,
     }
-    Ok(all.iter().filter(|p| shard_of(&p.id, shards) == shard).cloned().collect())
 }

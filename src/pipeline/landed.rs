@@ -1,7 +1,7 @@
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::model::{Page, Partition, StopReason};
-use crate::source::{ComponentConfig, Emitter, RowsRead, Source};
+use crate::source::{ComponentConfig, Emitter, Listing, RowsRead, Source};
 use async_trait::async_trait;
 
 /// What another pipeline has landed, in the place of a source: nothing is read but its landing.
@@ -19,8 +19,8 @@ impl Source for LandedPages {
         Ok(ComponentConfig::none().with_identity(serde_json::json!({ "landed_by": self.by })))
     }
 
-    async fn partitions(&self, _env: &Env) -> Result<Vec<Partition>> {
-        Ok(Vec::new())
+    async fn partitions(&self, _env: &Env, _out: &mut Listing<RowsRead>) -> Result<()> {
+        Ok(())
     }
 
     async fn read(

@@ -1,7 +1,9 @@
 use super::events::{Events, Status};
 use crate::landing::PartitionEnd;
 use crate::model::{EpochLedger, PartitionId, PipelineName, StopReason, Timestamp};
+use crate::source::TrafficCounts;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// What was landed.
@@ -50,6 +52,36 @@ impl PartitionReport {
     }
 }
 
+/// How the reads of all partitions ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PartitionTotals {
+    /// Partitions whose read ended.
+    pub ended: u64,
+    /// Those that were read to a proven end.
+    pub complete: u64,
+    /// How many ended for each kind of reason.
+    pub reasons: BTreeMap<String, u64>,
+    /// Pages read.
+    pub pages: u64,
+    /// Records read.
+    pub records: u64,
+    /// Times that a partition was parked.
+    pub parked: u64,
+    /// Times that the source listed a partition again in the same run: it was passed over.
+    pub repeated: u64,
+}
+
+impl PartitionTotals {
+    pub(super) fn add(&mut self, end: &PartitionReport) {
+        self.ended += 1;
+        self.complete += u64::from(end.reason.is_complete());
+        *self.reasons.entry(end.reason.as_str().to_owned()).or_default() += 1;
+        self.pages += end.pages;
+        self.records += end.records;
+    }
+}
+
 /// What a run did: the balanced ledger, and why each partition ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -70,14 +102,22 @@ pub struct RunReport {
     pub epochs: u64,
     /// What became of the records of the committed epochs, at every hop.
     pub ledger: EpochLedger,
-    /// The partitions that were read.
+    /// How the reads of partitions ended.
+    pub totals: PartitionTotals,
+    /// Partitions that were read: at most 1,000 of them, those without a proven end first.
     pub partitions: Vec<PartitionReport>,
+    /// Why the list of partitions is not whole, if it is not: there may be partitions that were not read.
+    pub unlisted: Option<String>,
+    /// Requests, retries and waits of the source in this run.
+    #[serde(default)]
+    pub traffic: TrafficCounts,
 }
 
 impl RunReport {
     /// What `events` know of the run of a pipeline whose sink makes `promise`, from `started_at` until `now`.
     pub(super) fn of(events: &Events, promise: &str, started_at: Timestamp, now: Timestamp, stopped: bool) -> Self {
-        let Status { landed, committed, epochs, ended } = events.status();
+        let Status { landed, committed, epochs, partitions: totals, ended: partitions, unlisted, traffic } =
+            events.status();
         Self {
             pipeline: events.pipeline().clone(),
             promise: promise.to_owned(),
@@ -87,13 +127,16 @@ impl RunReport {
             landed,
             epochs,
             ledger: committed,
-            partitions: ended.into_values().collect(),
+            totals,
+            partitions,
+            unlisted,
+            traffic,
         }
     }
 
     /// Whether every partition was read to a proven end.
     pub fn is_complete(&self) -> bool {
-        !self.stopped && self.partitions.iter().all(|p| p.reason.is_complete())
+        !self.stopped && self.unlisted.is_none() && self.totals.complete == self.totals.ended
     }
 }
 
@@ -119,6 +162,9 @@ impl fmt::Display for RunReport {
                 size(*bytes),
                 size(*stored_bytes)
             )?;
+        }
+        if self.traffic.requests > 0 {
+            writeln!(f, "source   {}", self.traffic)?;
         }
         writeln!(f)?;
         writeln!(
@@ -157,10 +203,14 @@ impl fmt::Display for RunReport {
         for p in self.partitions.iter().take(SHOWN) {
             writeln!(f, "partition {}: {} records in {} pages; {}", p.partition, p.records, p.pages, p.reason)?;
         }
-        if self.partitions.len() > SHOWN {
-            let rest = &self.partitions[SHOWN..];
-            let complete = rest.iter().filter(|p| p.reason.is_complete()).count();
-            writeln!(f, "and {} more partitions, {complete} of them complete", rest.len())?;
+        let shown = self.partitions.iter().take(SHOWN);
+        let (shown, complete) = shown.fold((0, 0), |(n, c), p| (n + 1, c + u64::from(p.reason.is_complete())));
+        if self.totals.ended > shown {
+            let (rest, complete) = (self.totals.ended - shown, self.totals.complete.saturating_sub(complete));
+            writeln!(f, "and {rest} more partitions, {complete} of them complete")?;
+        }
+        if let Some(error) = &self.unlisted {
+            writeln!(f, "the list of partitions is not whole: {error}")?;
         }
         Ok(())
     }

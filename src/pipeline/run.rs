@@ -4,10 +4,13 @@ use super::Pipeline;
 use super::epoch::InputPosition;
 use super::erased::ReadContext;
 use super::events::{Event, Events, Status};
-use super::extract::{Extract, ReadEnd, partitions_of, read_partitions};
+use super::extract::Extract;
 use super::feed::{Feed, LandingFeed};
+use super::fences::Fences;
 use super::handoff::{Window, handoff};
+use super::listing::{Assigned, Lister, ShardPositions};
 use super::load::{Load, Loaded, OpenLoad};
+use super::reads::{ReadEnd, Reads};
 use super::report::RunReport;
 use super::state::StateObjects;
 use super::task::Task;
@@ -15,9 +18,10 @@ use crate::checkpoint::chain;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::landing::{Landing, LandingReader, LandingWriter, Retention};
-use crate::model::{Incarnation, Partition, ShardKey, Timestamp};
-use crate::source::Gate;
+use crate::model::{Incarnation, ShardKey, Timestamp};
+use crate::source::{Emission, Gate, PositionLookup};
 use futures::future::{Either, join, select};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -238,11 +242,11 @@ impl Run {
                 self.check_shards(landing).await?;
             }
         }
-        let partitions = pipeline.source.partitions(env).await?;
         let capacity = pipeline.settings.memory_bytes;
         let budget =
             Arc::new(Semaphore::new(usize::try_from(capacity).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)));
-        let mut opened = Vec::new();
+        let fences = Arc::new(Fences::new(pipeline.settings.shards));
+        let mut loads = Vec::new();
         for number in 0..pipeline.settings.shards {
             let cx = ReadContext {
                 env: env.clone(),
@@ -250,27 +254,53 @@ impl Run {
                 capacity,
                 stop: self.stop.clone(),
                 gate: Gate::default(),
+                traffic: self.events.traffic(),
             };
             let shard = Shard {
                 key: ShardKey { pipeline: pipeline.name.clone(), shard: number },
                 pipeline: pipeline.clone(),
-                partitions: partitions_of(&partitions, number, pipeline.settings.shards)?,
                 cx,
+                fences: Arc::clone(&fences),
                 events: self.events.clone(),
             };
             // All shards are opened before any of them works: what one refuses must not be half done by others.
             let span = tracing::info_span!("shard", shard = %shard.key);
             let load = shard.load()?.open().instrument(span.clone()).await?;
-            opened.push((span, shard, load));
+            loads.push((span, shard, load));
         }
-        let run = |(span, shard, load): (tracing::Span, Shard, OpenLoad)| {
-            Task::spawn("run shard", shard.run(load).instrument(span))
+        let mut opened = Vec::new();
+        for (span, shard, load) in loads {
+            let (input, positions) = shard.input(&load).instrument(span.clone()).await?;
+            opened.push((span, shard, load, input, positions));
+        }
+        let mut queues = Vec::new();
+        let mut positions = Vec::new();
+        let mut tasks = Vec::new();
+        for (span, shard, load, input, stood) in opened {
+            // Two rounds of partitions: one that is slow to be listed does not leave readers idle.
+            let (queue, partitions) = mpsc::channel(pipeline.settings.parallel_partitions);
+            queues.push(queue);
+            positions.push(Arc::clone(&stood));
+            let running = shard.run(load, input, stood, partitions).instrument(span);
+            tasks.push(Task::spawn("run shard", running));
+        }
+        let lister = Lister {
+            source: Arc::clone(&pipeline.source),
+            env: env.clone(),
+            stop: self.stop.clone(),
+            queues,
+            positions: Arc::new(ShardPositions(positions)),
+            fences,
+            may_fence: pipeline.landing.is_some() || pipeline.settings.shards == 1,
+            events: self.events.clone(),
         };
-        let tasks: Vec<_> = opened.into_iter().map(run).collect();
+        let listing = Task::spawn("list partitions", lister.run());
         let mut errors = Vec::new();
         for task in tasks {
             errors.extend(task.await.unwrap_or_else(|error| vec![error]));
         }
+        // No shard takes partitions any more.
+        errors.extend(listing.await.and_then(|listed| listed).err());
         Ok(errors)
     }
 
@@ -300,21 +330,64 @@ impl Run {
 struct Shard {
     key: ShardKey,
     pipeline: Pipeline,
-    partitions: Vec<Partition>,
     cx: ReadContext,
+    fences: Arc<Fences>,
     events: Events,
 }
 
+/// What a shard loads from.
+enum ShardInput {
+    /// Its own landing, which it owns.
+    Landing(Box<LandingWriter>, Landing, u64),
+    /// What another pipeline has landed.
+    Landed(Landing),
+    /// The source itself.
+    Source,
+}
+
 impl Shard {
+    /// Takes over what the shard loads from, and finds out where its partitions stand.
+    async fn input(&self, load: &OpenLoad) -> Result<(ShardInput, Arc<dyn PositionLookup>)> {
+        let Some(landing) = self.pipeline.landing.clone() else {
+            let InputPosition::Source(positions) = load.position() else {
+                return Err(Error::bug("run shard", "a load of a landing was let through"));
+            };
+            return Ok((ShardInput::Source, Arc::new(positions)));
+        };
+        if self.pipeline.landed_by.is_some() {
+            return Ok((ShardInput::Landed(landing), Arc::new(BTreeMap::new())));
+        }
+        let (writer, state) = LandingWriter::open(&landing, &self.key, &self.cx.env).await?;
+        if load.landing().is_some_and(|read| read != writer.incarnation()) {
+            return Err(Error::corrupt("run shard", "the landing was replaced since the load was opened")
+                .with("shard", &self.key)
+                .with_hint("bring back the one that the load has read"));
+        }
+        Ok((ShardInput::Landing(Box::new(writer), landing, state.newest), Arc::new(state.positions)))
+    }
+
     /// Runs the shard to its end; gives what failed, causes before consequences.
-    async fn run(self, load: OpenLoad) -> Vec<Error> {
+    async fn run(
+        self,
+        load: OpenLoad,
+        input: ShardInput,
+        positions: Arc<dyn PositionLookup>,
+        partitions: mpsc::Receiver<Assigned>,
+    ) -> Vec<Error> {
         let mut errors = Vec::new();
-        let (loaded, writer) = match self.pipeline.landing.clone() {
-            Some(landing) if self.pipeline.landed_by.is_some() => {
-                (self.load_landed(&landing, load, &mut errors).await, None)
+        let reads = Reads {
+            source: Arc::clone(&self.pipeline.source),
+            cx: self.cx.clone(),
+            positions,
+            parallel: self.pipeline.settings.parallel_partitions,
+            park_budget: self.pipeline.settings.park_budget,
+        };
+        let (loaded, writer) = match input {
+            ShardInput::Landing(writer, landing, newest) => {
+                self.land_and_load(landing, *writer, newest, load, reads, partitions, &mut errors).await
             }
-            Some(landing) => self.land_and_load(landing, load, &mut errors).await,
-            None => (self.load_directly(load, &mut errors).await, None),
+            ShardInput::Landed(landing) => (self.load_landed(&landing, load, &mut errors).await, None),
+            ShardInput::Source => (self.load_directly(load, reads, partitions, &mut errors).await, None),
         };
         if let (Some(mut loaded), true) = (loaded, errors.is_empty()) {
             let collecting = self.collect(&mut loaded, writer).instrument(tracing::debug_span!("collect"));
@@ -349,7 +422,11 @@ impl Shard {
     async fn land_and_load(
         &self,
         landing: Landing,
+        writer: LandingWriter,
+        newest: u64,
         load: OpenLoad,
+        reads: Reads,
+        partitions: mpsc::Receiver<Assigned>,
         errors: &mut Vec<Error>,
     ) -> (Option<Loaded>, Option<LandingWriter>) {
         let env = &self.cx.env;
@@ -358,40 +435,23 @@ impl Shard {
             errors.push(Error::bug("run shard", "a load without a landing was let through"));
             return (None, None);
         };
-        let (writer, state) = match LandingWriter::open(&landing, &self.key, env).await {
-            Ok(opened) => opened,
-            Err(error) => {
-                errors.push(error);
-                return (None, None);
-            }
-        };
         let incarnation = writer.incarnation().clone();
-        if load.landing().is_some_and(|read| *read != incarnation) {
-            errors.push(
-                Error::corrupt("run shard", "the landing was replaced since the load was opened")
-                    .with("shard", &self.key)
-                    .with_hint("bring back the one that the load has read"),
-            );
-            return (None, None);
-        }
         let window = Window {
             segments: settings.handoff_segments,
             bytes: settings.memory_bytes / (2 * u64::from(settings.shards)),
         };
-        let (sender, receiver) = handoff(env, state.newest, window, settings.handoff_patience);
+        let (sender, receiver) = handoff(env, newest, window, settings.handoff_patience);
         let reader = LandingReader::new(&landing, &self.key, env);
         let feed = Feed::Landing(Box::new(LandingFeed::new(receiver, reader, from, settings)));
         let extract = Extract {
             shard: self.key.clone(),
-            source: Arc::clone(&self.pipeline.source),
             landing,
-            cx: self.cx.clone(),
-            parallel: settings.parallel_partitions,
+            reads,
+            fences: Arc::clone(&self.fences),
             events: self.events.clone(),
-            partitions: self.partitions.clone(),
         };
         let loading = self.loading(load, feed, Some(incarnation));
-        let extracting = Task::spawn("extract", extract.run(writer, state, sender));
+        let extracting = Task::spawn("extract", extract.run(writer, partitions, sender));
         let (extracted, loaded) = tokio::join!(extracting, loading);
         let (failures, landed) = extracted.unwrap_or_else(|error| (Vec::new(), Err(error)));
         let writer = landed.map_err(|error| errors.push(error)).ok();
@@ -418,23 +478,56 @@ impl Shard {
     }
 
     /// Without a landing: the source is replayable, and its positions go straight into the checkpoints.
-    async fn load_directly(&self, load: OpenLoad, errors: &mut Vec<Error>) -> Option<Loaded> {
-        let InputPosition::Source(positions) = load.position() else {
-            errors.push(Error::bug("run shard", "a load of a landing was let through"));
-            return None;
-        };
+    async fn load_directly(
+        &self,
+        load: OpenLoad,
+        reads: Reads,
+        partitions: mpsc::Receiver<Assigned>,
+        errors: &mut Vec<Error>,
+    ) -> Option<Loaded> {
         let (out, emitted) = mpsc::channel(1);
         let (ended, mut ends) = mpsc::channel::<ReadEnd>(1);
         let loading = self.loading(load, Feed::Direct(emitted), None);
+        let moving = out.clone();
         let reading = async {
             let (out, ended) = (out, ended);
-            let parallel = self.pipeline.settings.parallel_partitions;
-            let source = &self.pipeline.source;
-            read_partitions(source, &self.cx, self.partitions.clone(), &positions, parallel, &out, &ended).await;
+            reads.run(partitions, &out, &ended).await;
         };
         let noting = async {
-            while let Some(end) = ends.recv().await {
-                end.note(&self.key, &self.events, errors);
+            let moving = moving;
+            let (fences, shard) = (&self.fences, self.key.shard);
+            let mut passed = fences.changes();
+            let mut open = true;
+            loop {
+                passed.mark_unchanged();
+                // Everything that the partition gave is in the queue before this.
+                for (partition, to) in fences.take_due(shard) {
+                    if moving.send(Emission::moved(partition, to)).await.is_err() {
+                        return;
+                    }
+                }
+                if !open && fences.is_settled(shard) {
+                    return;
+                }
+                tokio::select! {
+                    end = ends.recv(), if open => match end {
+                        Some(end) => {
+                            let (number, parked) = (end.number, end.parked);
+                            let end = end.note(&self.key, &self.events, errors);
+                            if !parked {
+                                fences.ended([(number, end.reason.is_complete())]);
+                            }
+                        }
+                        None => {
+                            open = false;
+                            if *self.cx.stop.borrow() {
+                                // What was listed is not all read.
+                                fences.give_up();
+                            }
+                        }
+                    },
+                    _changed = passed.changed() => {}
+                }
             }
         };
         let loaded = {

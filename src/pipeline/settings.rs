@@ -33,6 +33,9 @@ pub struct Settings {
     /// When the load makes no progress for this long, extraction stops waiting for it: the load then reads from the
     /// landing until it has caught up. Default 2 s.
     pub handoff_patience: Duration,
+    /// How long a partition may be parked in a run because its API is rate limited, in total: it gives its place to others
+    /// and is read on when the API said. What would take longer is put off to the next run. Default 15 min.
+    pub park_budget: Duration,
     /// A graceful stop becomes an abort after this time. Default 30 s.
     pub stop_deadline: Duration,
     /// Checkpoints that are kept behind the newest one. Default 16.
@@ -52,6 +55,7 @@ impl Default for Settings {
             epoch_age: Duration::from_secs(60),
             handoff_segments: 4,
             handoff_patience: Duration::from_secs(2),
+            park_budget: Duration::from_secs(15 * 60),
             stop_deadline: Duration::from_secs(30),
             kept_checkpoints: 16,
             prune_landing: false,
@@ -106,6 +110,12 @@ impl Settings {
     #[must_use]
     pub fn handoff_patience(self, handoff_patience: Duration) -> Self {
         Self { handoff_patience, ..self }
+    }
+
+    /// Sets how long a partition may be parked; see [the field](#structfield.park_budget).
+    #[must_use]
+    pub fn park_budget(self, park_budget: Duration) -> Self {
+        Self { park_budget, ..self }
     }
 
     /// Sets after which time a graceful stop becomes an abort; see [the field](#structfield.stop_deadline).

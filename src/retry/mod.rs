@@ -1,4 +1,5 @@
 //! Trying again: when ([`Backoff`]), whether it may ([`Policy`]), and how much of it in total ([`WaitBudget`], [`RetryTokens`]).
+//! And trying at all: how many calls per time ([`rate`]), and how many at the same time ([`AdaptiveLimit`]).
 //!
 //! Faults and rate limits have separate budgets. A fault costs an attempt and time; being asked to wait costs waiting
 //! time only, and when that is used up the work is put off, not failed.
@@ -14,10 +15,15 @@
 //! assert!(matches!(trial.fault(&env, &tokens), Next::Again { after } if after <= Duration::from_millis(50)));
 //! ```
 
+mod adaptive;
 mod backoff;
 mod budget;
 mod policy;
+pub mod rate;
+mod turns;
 
+pub use adaptive::{AdaptiveLimit, Concurrency, Permit};
 pub use backoff::Backoff;
 pub use budget::{RetryTokens, WaitBudget};
 pub use policy::{Next, Policy, Trial};
+pub use turns::Priority;

@@ -1,5 +1,6 @@
+use super::traffic::Traffic;
 use crate::error::{Error, Result};
-use crate::model::{Item, Partition, Position, PositionValue};
+use crate::model::{Item, Partition, PartitionId, Position, PositionValue};
 use std::fmt::{self, Debug};
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -57,6 +58,14 @@ pub struct Emission<I> {
     pub(crate) pass: Option<Pass>,
 }
 
+impl<I> Emission<I> {
+    /// A position alone.
+    pub(crate) fn moved(partition: PartitionId, to: PositionValue) -> Self {
+        let partition = Partition::new(partition.0);
+        Self { partition, item: None, position: Some(to), reservation: Reservation::none(), pass: None }
+    }
+}
+
 /// Lets one response at a time be handed over in parts: shared by the reads of a shard, so that the parts of different
 /// responses never mix in its landing.
 #[derive(Clone, Debug, Default)]
@@ -75,6 +84,7 @@ pub struct Emitter<I, P> {
     held: Reservation,
     gate: Gate,
     passed: Option<Pass>,
+    traffic: Traffic,
     position: PhantomData<fn(P)>,
 }
 
@@ -97,6 +107,7 @@ impl<I: Item, P: Position> Emitter<I, P> {
             held,
             gate: Gate::default(),
             passed: None,
+            traffic: Traffic::default(),
             position: PhantomData,
         }
     }
@@ -108,6 +119,18 @@ impl<I: Item, P: Position> Emitter<I, P> {
         self
     }
 
+    /// Counts into `traffic`, with the other reads of the run.
+    #[must_use]
+    pub fn with_traffic(mut self, traffic: Traffic) -> Self {
+        self.traffic = traffic;
+        self
+    }
+
+    /// Where the source counts its requests, retries and waits: the report of the run shows them.
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
     /// Another emitter for the same read, with memory of its own: for a read that does several things at the same time.
     ///
     /// Positions are taken in the order in which they are emitted, whoever emits them: each must cover what all of them have
@@ -115,7 +138,9 @@ impl<I: Item, P: Position> Emitter<I, P> {
     #[must_use]
     pub fn fork(&self) -> Self {
         let (budget, queue) = (Arc::clone(&self.budget), self.queue.clone());
-        Self::new(self.partition.clone(), budget, self.capacity, queue, self.stop.clone()).with_gate(self.gate.clone())
+        Self::new(self.partition.clone(), budget, self.capacity, queue, self.stop.clone())
+            .with_gate(self.gate.clone())
+            .with_traffic(self.traffic.clone())
     }
 
     /// Holds memory for the next item before it is read from the socket; waits while the pipeline is full.
@@ -224,7 +249,8 @@ impl<I, P> Debug for Emitter<I, P> {
     }
 }
 
-async fn stopped(stop: &mut watch::Receiver<bool>) {
+/// Completes when the pipeline stops. Cancel-safe.
+pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
     // A pipeline that is gone has stopped too.
     let _gone = stop.wait_for(|stop| *stop).await.is_err();
 }

@@ -1,4 +1,4 @@
-use super::{ComponentConfig, Emitter, Source};
+use super::{ComponentConfig, Emitter, Listing, Source};
 use crate::env::Env;
 use crate::error::Result;
 use crate::model::{Item, Partition, Position, Proof, Rows, StopReason, Validity};
@@ -56,8 +56,8 @@ where
         Ok(ComponentConfig::none())
     }
 
-    async fn partitions(&self, _env: &Env) -> Result<Vec<Partition>> {
-        Ok(self.partitions.iter().map(|(p, _)| p.clone()).collect())
+    async fn partitions(&self, _env: &Env, out: &mut Listing<RowsRead>) -> Result<()> {
+        out.add_all(self.partitions.iter().map(|(p, _)| p.clone()).collect()).await
     }
 
     async fn read(

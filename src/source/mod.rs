@@ -4,10 +4,10 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> landfall::Result<()> {
 //! use landfall::env::Env;
-//! use landfall::source::{IterSource, Source};
+//! use landfall::source::{IterSource, list_partitions};
 //!
 //! let numbers = IterSource::new(1..=10_u64).with_partition("more", [11, 12]);
-//! let partitions = numbers.partitions(&Env::system()).await?;
+//! let partitions = list_partitions(&numbers, &Env::system()).await?;
 //! assert_eq!(partitions.len(), 2);
 //! # Ok(())
 //! # }
@@ -15,9 +15,14 @@
 
 mod emitter;
 mod iter;
+mod listing;
+mod traffic;
 
+pub(crate) use emitter::stopped;
 pub use emitter::{Emission, Emitter, Gate, Reservation};
 pub use iter::{IterSource, RowsRead};
+pub use listing::{Listed, Listing, PositionLookup, list, list_partitions};
+pub use traffic::{Retry, Traffic, TrafficCounts};
 
 use crate::env::Env;
 use crate::error::Result;
@@ -68,10 +73,10 @@ impl ComponentConfig {
 /// 6. *Secrets* appear in no item, position, error or log.
 ///
 /// # Requires
-/// The runtime calls `read` at most once at a time for a partition.
+/// The runtime calls `read` at most once at a time for a partition, and `partitions` once in a run, at the same time as reads.
 ///
 /// # Cancellation
-/// Both methods may be dropped at any await. `read` should return [`StopReason::Cancelled`] soon after
+/// Both may be dropped at any await. `read` should return [`StopReason::Cancelled`] soon after
 /// [`Emitter::is_cancelled`] turns true; `emit` then fails with kind `Cancelled`, which may simply be passed on.
 ///
 /// # Errors and retries
@@ -95,8 +100,11 @@ pub trait Source: Send + Sync + 'static {
     /// `Config`, saying what is wrong and what to do.
     fn config(&self) -> Result<ComponentConfig>;
 
-    /// The partitions that there are now.
-    async fn partitions(&self, env: &Env) -> Result<Vec<Partition>>;
+    /// Lists the partitions that there are now into `out`, one by one, and says with `Ok` that these are all.
+    ///
+    /// # Errors
+    /// An error ends the listing, not the reads under way; the run fails with it, and is not complete.
+    async fn partitions(&self, env: &Env, out: &mut Listing<Self::Position>) -> Result<()>;
 
     /// Reads `partition` from `from` on (from its beginning if `None`) into `out`.
     async fn read(

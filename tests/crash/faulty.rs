@@ -4,7 +4,7 @@ use crate::support::{PageNumber, Script};
 use landfall::env::Env;
 use landfall::model::{Item, Page, Partition, ShardKey, StopReason};
 use landfall::sink::{CommitOutcome, CommitRequest, EpochContext, Mark, Sink, StagedOutput, Writer};
-use landfall::source::{ComponentConfig, Emitter, Source};
+use landfall::source::{ComponentConfig, Emitter, Listing, Source};
 use landfall::testkit::Faults;
 use landfall::{Result, async_trait};
 
@@ -23,8 +23,9 @@ impl Source for FaultySource {
         self.script.config()
     }
 
-    async fn partitions(&self, env: &Env) -> Result<Vec<Partition>> {
-        self.faults.point("list partitions", "api", self.script.partitions(env)).await
+    async fn partitions(&self, env: &Env, out: &mut Listing<PageNumber>) -> Result<()> {
+        self.faults.point("list partitions", "api", async { Ok(()) }).await?;
+        self.script.partitions(env, out).await
     }
 
     async fn read(

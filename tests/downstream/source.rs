@@ -1,6 +1,6 @@
 use landfall::env::Env;
 use landfall::model::{Partition, Position, Proof, Rows, StopReason, Validity};
-use landfall::source::{ComponentConfig, Emitter, Source};
+use landfall::source::{ComponentConfig, Emitter, Listing, Source};
 use landfall::{Result, async_trait};
 use serde::{Deserialize, Serialize};
 
@@ -38,8 +38,8 @@ impl Source for Log {
         Ok(ComponentConfig::none().with_identity("log".into()))
     }
 
-    async fn partitions(&self, _env: &Env) -> Result<Vec<Partition>> {
-        Ok(vec![Partition::new("log")])
+    async fn partitions(&self, _env: &Env, out: &mut Listing<Offset>) -> Result<()> {
+        out.add(Partition::new("log")).await
     }
 
     async fn read(

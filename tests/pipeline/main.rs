@@ -7,6 +7,7 @@ mod support;
 mod guards;
 mod observed;
 mod odd;
+mod partitions;
 mod resume;
 mod run;
 mod shutdown;

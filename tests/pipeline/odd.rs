@@ -3,7 +3,7 @@
 use crate::support::{PageNumber, Script};
 use landfall::env::Env;
 use landfall::model::{Page, Partition, StopReason};
-use landfall::source::{ComponentConfig, Emitter, Source};
+use landfall::source::{ComponentConfig, Emitter, Listing, Source};
 use landfall::store::{Created, ObjectAccess, ObjectInfo, ObjectPath, Store, Upload};
 use landfall::{Error, ErrorKind, Result, async_trait};
 use std::ops::Range;
@@ -33,11 +33,11 @@ impl Source for Odd {
         self.0.config()
     }
 
-    async fn partitions(&self, env: &Env) -> Result<Vec<Partition>> {
+    async fn partitions(&self, env: &Env, out: &mut Listing<PageNumber>) -> Result<()> {
         if self.1 == Oddity::HangsAtStart {
             std::future::pending::<()>().await;
         }
-        self.0.partitions(env).await
+        self.0.partitions(env, out).await
     }
 
     async fn read(
@@ -112,8 +112,8 @@ impl<S: Source<Item = Page, Position = PageNumber>> Source for Configured<S> {
         Ok(self.1.clone())
     }
 
-    async fn partitions(&self, env: &Env) -> Result<Vec<Partition>> {
-        self.0.partitions(env).await
+    async fn partitions(&self, env: &Env, out: &mut Listing<PageNumber>) -> Result<()> {
+        self.0.partitions(env, out).await
     }
 
     async fn read(

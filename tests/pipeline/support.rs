@@ -6,7 +6,7 @@ use landfall::landing::Landing;
 use landfall::model::{Page, Part, Partition, Position, Proof, Reject, Rows, StopReason, Timestamp, Validity};
 use landfall::pipeline::{Pipeline, PipelineBuilder, Settings};
 use landfall::sink::{MemorySink, MemoryTable, Quarantine};
-use landfall::source::{ComponentConfig, Emitter, Source};
+use landfall::source::{ComponentConfig, Emitter, Listing, Source};
 use landfall::stage::{FnStage, Output, Stage, StageState, from_fn};
 use landfall::store::Store;
 use landfall::testkit::{Faults, test_env};
@@ -99,8 +99,8 @@ impl Source for Script {
         Ok(ComponentConfig::none())
     }
 
-    async fn partitions(&self, _env: &Env) -> Result<Vec<Partition>> {
-        Ok(self.partitions.iter().map(|(id, _)| Partition::new(id.clone())).collect())
+    async fn partitions(&self, _env: &Env, out: &mut Listing<PageNumber>) -> Result<()> {
+        out.add_all(self.partitions.iter().map(|(id, _)| Partition::new(id.clone())).collect()).await
     }
 
     async fn read(
@@ -259,6 +259,7 @@ pub struct World {
     pub table: MemoryTable<Rows<u64>>,
     pub script: Script,
     pub settings: Settings,
+    pub segment_bytes: u64,
     pub env: Env,
 }
 
@@ -267,7 +268,15 @@ impl World {
         let mut settings = Settings::default();
         settings.epoch_records = 20;
         let store = Store::memory();
-        Self { raw: store.clone(), store, table: MemoryTable::new(), script, settings, env: test_env(1) }
+        Self {
+            raw: store.clone(),
+            store,
+            table: MemoryTable::new(),
+            script,
+            settings,
+            segment_bytes: 64,
+            env: test_env(1),
+        }
     }
 
     /// A pipeline named `numbers` over this world.
@@ -282,7 +291,7 @@ impl World {
     ) -> PipelineBuilder<S, Rows<u64>, MemorySink<Rows<u64>>> {
         Pipeline::named("numbers")
             .source(source)
-            .land(Landing::in_store(&self.raw, "raw").expect("a name").segment_bytes(64))
+            .land(Landing::in_store(&self.raw, "raw").expect("a name").segment_bytes(self.segment_bytes))
             .stage(parse())
             .stage(Once::default())
             .sink(MemorySink::new(&self.table))

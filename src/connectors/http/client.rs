@@ -3,11 +3,12 @@
 use super::auth::{Auth, Signature};
 use super::limits::Limits;
 use super::origin;
+use super::pace::{Pace, Waits};
 use super::request::Request;
-use super::stats::Stats;
+use super::status::Fault;
 use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::retry::RetryTokens;
+use crate::retry::{Permit, RetryTokens};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
 use reqwest::{Method, Response, Url};
 use std::fmt;
@@ -25,7 +26,7 @@ pub(super) struct Client {
     pub(super) tokens: RetryTokens,
     /// Until when the API asked everyone to wait, on the monotonic clock.
     resume_at: Mutex<Duration>,
-    pub(super) stats: Stats,
+    pub(super) pace: Pace,
 }
 
 /// The head of a response, before its body.
@@ -34,10 +35,12 @@ pub(super) struct Reply {
     /// Where it came from, without credentials.
     pub(super) url: Url,
     pub(super) signature: Signature,
+    /// When it was asked for, on the monotonic clock.
+    pub(super) sent_at: Duration,
 }
 
 impl Client {
-    pub(super) fn new(origin: Url, auth: Arc<dyn Auth>, limits: Limits) -> Result<Self> {
+    pub(super) fn new(origin: Url, auth: Arc<dyn Auth>, limits: Limits, pace: Pace) -> Result<Self> {
         let http = reqwest::Client::builder()
             .user_agent(concat!("landfall/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
@@ -50,7 +53,7 @@ impl Client {
                 Error::config("build source", "the HTTP client cannot be made").with_source(e.without_url())
             })?;
         let tokens = RetryTokens::default();
-        Ok(Self { http, origin, auth, limits, tokens, resume_at: Mutex::default(), stats: Stats::default() })
+        Ok(Self { http, origin, auth, limits, tokens, resume_at: Mutex::default(), pace })
     }
 
     /// Scheme, host and port.
@@ -58,31 +61,47 @@ impl Client {
         self.origin.origin().ascii_serialization()
     }
 
-    /// Sends `request` and gives the head of the response, after redirects.
+    /// Sends `request` and gives the head of the response, after redirects. Each of these takes from the budget.
     ///
     /// Cancel-safe: the connection is closed.
     ///
     /// # Errors
     /// `Unavailable`, transient, if there is no response in time; `Config` if a redirect leads to another origin.
-    pub(super) async fn send(&self, env: &Env, request: &Request) -> Result<Reply> {
+    /// [`Fault::PutOff`] if the budget has no room as long as the read would wait.
+    pub(super) async fn send(
+        &self,
+        env: &Env,
+        request: &Request,
+        permit: &Permit,
+        waits: &Waits,
+    ) -> Result<Reply, Fault> {
         let mut url = request.url().clone();
         for _ in 0..=MOST_REDIRECTS {
-            let reply = self.send_once(env, url, request).await?;
+            let reply = self.send_once(env, url, request, permit, waits).await?;
             let Some(target) = redirect(&reply)? else { return Ok(reply) };
             if *request.method() != Method::GET {
                 // What a POST does is done where it was meant for, and once.
                 return Err(Error::config("send request", "only a GET follows redirects")
                     .with("request", request.name())
-                    .with_hint("set the URL to where the API redirects to"));
+                    .with_hint("set the URL to where the API redirects to")
+                    .into());
             }
             url = reply.signature.stripped(origin::resolve(&reply.url, &target)?);
         }
         Err(Error::config("send request", "too many redirects")
             .with("request", request.name())
-            .with("limit", MOST_REDIRECTS))
+            .with("limit", MOST_REDIRECTS)
+            .into())
     }
 
-    async fn send_once(&self, env: &Env, url: Url, request: &Request) -> Result<Reply> {
+    async fn send_once(
+        &self,
+        env: &Env,
+        url: Url,
+        request: &Request,
+        permit: &Permit,
+        waits: &Waits,
+    ) -> Result<Reply, Fault> {
         origin::check(&self.origin, &url)?;
         let mut signature = Signature::default();
         self.auth.sign(env, &mut signature).await?;
@@ -96,14 +115,25 @@ impl Client {
         if let Some((kind, body)) = request.body() {
             outgoing = outgoing.header(CONTENT_TYPE, kind).body(body);
         }
+        let ticket = self.pace.turn(env, request, &url, waits).await?;
+        let sent_at = env.monotonic();
         let sent = outgoing.send().instrument(span.clone());
-        let response = in_time(env, self.limits.idle, "send request", sent).await?.map_err(|e| {
-            self.stats.count_request("none");
+        let sent = in_time(env, self.limits.idle, "send request", sent).await.inspect_err(|_| permit.overloaded(env));
+        let response = sent?.map_err(|e| {
+            waits.tally.request("none");
             failed("send request", e).with("request", format!("{method} {}", url.path()))
         })?;
         span.record("status", response.status().as_u16());
-        self.stats.count_request(response.status().as_str());
-        Ok(Reply { response, url, signature })
+        waits.tally.request(response.status().as_str());
+        if let Some(ticket) = ticket {
+            let value = |name: &str| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
+            ticket.observe(env, value);
+        }
+        match response.status().as_u16() {
+            429 | 503 | 504 => permit.overloaded(env),
+            _ => permit.answered(env),
+        }
+        Ok(Reply { response, url, signature, sent_at })
     }
 
     /// How long the API wants everyone to wait still.

@@ -3,16 +3,19 @@ use super::body;
 use super::client::Client;
 use super::incremental::Since;
 use super::limits::Limits;
-use super::pagination::{Paginate, Single};
+use super::pace::Pace;
+use super::pagination::{Paginate, Place, Single, Target};
 use super::request::Content;
 use super::rest::Rest;
+use super::rules::{Rule, Rules, WaitFrom};
 use super::template::{Template, path_segment};
 use crate::error::{Error, Result};
 use crate::json::ValuePath;
 use crate::records::RecordsPath;
 use crate::model::Partition;
-use crate::retry::Policy;
-use crate::source::{ComponentConfig, IntoSource};
+use crate::retry::rate::RateBudget;
+use crate::retry::{AdaptiveLimit, Policy, Priority};
+use crate::source::{ComponentConfig, IntoSource, Traffic};
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,11 +35,15 @@ pub struct RestBuilder {
     auth: Arc<dyn Auth>,
     paginate: Arc<dyn Paginate>,
     records: String,
-    total: Option<String>,
+    total: Option<Place>,
+    variables: Option<serde_json::Value>,
     since: Option<Since>,
     partitions: Vec<(String, BTreeMap<String, String>)>,
+    rules: Vec<Rule>,
+    waits: Vec<WaitFrom>,
     limits: Limits,
     retry: Policy,
+    pace: Pace,
     max_pages: Option<u64>,
     max_records: Option<u64>,
     repeated_pages: bool,
@@ -55,14 +62,25 @@ impl RestBuilder {
             paginate: Arc::new(Single),
             records: "$[*]".to_owned(),
             total: None,
+            variables: None,
             since: None,
             partitions: Vec::new(),
+            rules: Vec::new(),
+            waits: Vec::new(),
             limits: Limits::default(),
             retry: Policy::default(),
+            pace: Pace::default(),
             max_pages: None,
             max_records: None,
             repeated_pages: false,
         }
+    }
+
+    pub(super) fn graphql(url: String, query: String) -> Self {
+        let mut builder = Self::new(Method::POST, url);
+        builder.idempotent = !query.contains("mutation");
+        builder.content = Content::Graphql { query, variables: serde_json::json!({}) };
+        builder
     }
 
     /// Adds a parameter to the query. `{name}` stands for a value of the partition. Not for secrets: see [`auth`](Self::auth).
@@ -86,6 +104,13 @@ impl RestBuilder {
     /// Sets a form as the body. In its values `{name}` stands for a value of the partition. Not for secrets.
     pub fn form<N: Into<String>, V: Into<String>>(mut self, fields: impl IntoIterator<Item = (N, V)>) -> Self {
         self.content = Content::Form(fields.into_iter().map(|(n, v)| (n.into(), v.into())).collect());
+        self
+    }
+
+    /// Sets the variables of a [GraphQL](Rest::graphql) query. In its strings `{name}` stands for a value of the partition.
+    /// Not for secrets.
+    pub fn variables(mut self, variables: serde_json::Value) -> Self {
+        self.variables = Some(variables);
         self
     }
 
@@ -114,9 +139,9 @@ impl RestBuilder {
         self
     }
 
-    /// The API claims at `path` how many records there are in all: fewer or more are an error.
-    pub fn total(mut self, path: impl Into<String>) -> Self {
-        self.total = Some(path.into());
+    /// The API claims at `place`, a path of the body or a header, how many records there are in all: fewer or more are an error.
+    pub fn total(mut self, place: impl Into<Place>) -> Self {
+        self.total = Some(place.into());
         self
     }
 
@@ -136,6 +161,20 @@ impl RestBuilder {
         self
     }
 
+    /// Adds a rule of what responses are taken for. The first rule that holds decides; where none does, the status does: 200 and 203
+    /// are pages; 429 is a rate limit; 408, 425 and 5xx (but 501 and 505) are tried again, after the wait that they ask for, if
+    /// they do; 401 to 403 refuse the credentials; the rest fails.
+    pub fn rule(mut self, rule: Rule) -> Self {
+        self.rules.push(rule);
+        self
+    }
+
+    /// Adds a place where responses say how long to wait, before `Retry-After`. The first that says one decides.
+    pub fn wait(mut self, wait: WaitFrom) -> Self {
+        self.waits.push(wait);
+        self
+    }
+
     /// Sets how long and how large a response may be.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
@@ -145,6 +184,27 @@ impl RestBuilder {
     /// Sets how often, how soon and how long to try again.
     pub fn retry(mut self, policy: Policy) -> Self {
         self.retry = policy;
+        self
+    }
+
+    /// Takes each call from `budget`: it waits before the API refuses it, retries and redirects included. Clones are the same
+    /// budget, for several sources and pipelines. A turn that is longer in coming than [`Policy::wait`] is not waited for: the
+    /// read is put off.
+    pub fn budget(mut self, budget: &RateBudget) -> Self {
+        self.pace.budget = Some(budget.clone());
+        self
+    }
+
+    /// Sets how many calls may run at the same time: a [`Concurrency`](crate::retry::Concurrency), or an
+    /// [`AdaptiveLimit`] that other sources of the same host share. By default it is found out, between 1 and 64.
+    pub fn concurrency(mut self, limit: impl Into<AdaptiveLimit>) -> Self {
+        self.pace.limit = limit.into();
+        self
+    }
+
+    /// Sets what goes first where several sources share a budget or a limit. [`Priority::Incremental`] by default.
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.pace.priority = priority;
         self
     }
 
@@ -170,16 +230,24 @@ impl RestBuilder {
     ///
     /// # Errors
     /// `Config` for what is wrong, contradicts itself, or would never end.
-    pub fn build(self) -> Result<Rest> {
+    pub fn build(mut self) -> Result<Rest> {
+        if let Some(variables) = self.variables.take() {
+            self.content = self.content.with_variables(variables)?;
+        }
         let parsed = self.check_url()?;
         self.auth.check()?;
         self.paginate.check()?;
         self.limits.check()?;
         let records = RecordsPath::parse(&self.records)?;
         let since = self.since.as_ref().map(|since| since.check().and_then(|()| since.path())).transpose()?;
-        let mut values = self.paginate.values()?;
-        if let Some(total) = &self.total {
-            values.push(ValuePath::parse(total)?);
+        let places: Vec<Place> = self.paginate.values().into_iter().chain(self.total.clone()).collect();
+        let in_body = places.iter().filter_map(|place| match place {
+            Place::Body(path) => Some(ValuePath::parse(path)),
+            Place::Header(_) => None,
+        });
+        let mut values = in_body.collect::<Result<Vec<_>>>()?;
+        if matches!(self.content, Content::Graphql { .. }) {
+            values.push(ValuePath::parse("$.errors")?);
         }
         if records.needs_known_end() && !values.is_empty() {
             return Err(wrong("lines and rows hold records only: there is no value to find the next page or the total by"));
@@ -195,11 +263,13 @@ impl RestBuilder {
         let query: Vec<_> = self.query.iter().map(|(name, value)| (name.clone(), Template::parse(value))).collect();
         self.check_partitions(&template, &query)?;
         let headers = self.request_headers()?;
-        let client = Client::new(parsed, Arc::clone(&self.auth), self.limits)?;
+        let rules = Arc::new(Rules::compile(&self.rules, &self.waits)?);
+        let client = Client::new(parsed, Arc::clone(&self.auth), self.limits, self.pace.clone())?;
         Ok(Rest {
             config: self.recorded(),
             partitions: self.listed()?,
             client,
+            traffic: Traffic::default(),
             url: template,
             query,
             headers,
@@ -208,9 +278,11 @@ impl RestBuilder {
             idempotent: self.idempotent,
             paginate: self.paginate,
             records: Arc::new(records),
+            places: places.into(),
             values: values.into(),
             has_total: self.total.is_some(),
             since: self.since.zip(since.map(Arc::new)),
+            rules,
             limits: self.limits,
             retry: self.retry,
             max_pages: self.max_pages,
@@ -238,17 +310,32 @@ impl RestBuilder {
         Ok(url)
     }
 
-    /// Two setters must not fill the same parameter.
+    /// Two setters must not fill the same place of the request, and the place must be there.
     fn check_parameters(&self) -> Result<()> {
-        let mut taken: BTreeSet<String> = self.query.iter().map(|(name, _)| name.clone()).collect();
+        let query = self.query.iter().map(|(name, _)| Target::Query(name.clone()));
+        let headers = self.headers.iter().map(|(name, _)| Target::Header(name.clone()));
+        let mut taken: Vec<Target> = query.chain(headers).collect();
         let since = self.since.as_ref().map(Since::parameters).unwrap_or_default();
-        for name in self.paginate.parameters().into_iter().chain(since) {
+        for target in self.paginate.targets().into_iter().chain(since.into_iter().map(Target::Query)) {
+            let name = target.name();
             if name.is_empty() {
-                return Err(wrong("a parameter of the query has no name"));
+                return Err(wrong("a parameter of the request has no name"));
             }
-            if !taken.insert(name.clone()) {
-                return Err(wrong("a parameter of the query is set twice").with("parameter", name));
+            if matches!(target, Target::Body(_)) && self.content == Content::None {
+                return Err(wrong("the pagination goes into a body, but the request has none")
+                    .with("place", name)
+                    .with_hint("begin with Rest::post(…), and give it a body with .json(…) or .form(…)"));
             }
+            let is_header = matches!(target, Target::Header(_));
+            let same = |other: &Target| match (other, &target) {
+                (Target::Header(one), Target::Header(other)) => one.eq_ignore_ascii_case(other),
+                (one, other) => one == other,
+            };
+            if taken.iter().any(same) {
+                let what = if is_header { "a header is set twice" } else { "a parameter of the request is set twice" };
+                return Err(wrong(what).with("parameter", name));
+            }
+            taken.push(target);
         }
         Ok(())
     }
@@ -326,6 +413,8 @@ impl RestBuilder {
             "pagination": self.paginate.describe(),
             "since": self.since,
             "total": self.total,
+            "rules": self.rules.iter().map(Rule::recorded).collect::<Vec<_>>(),
+            "waits": self.waits.iter().map(WaitFrom::recorded).collect::<Vec<_>>(),
             "max_pages": self.max_pages,
             "max_records": self.max_records,
             "allow_repeated_pages": self.repeated_pages,

@@ -3,18 +3,19 @@
 use super::body::{Body, end_is_known};
 use super::client::{Reply, in_time};
 use super::incremental::{CursorValue, Known};
+use super::pace::{Tally, Waits};
 use super::position::RestPosition;
 use super::read::Scope;
 use super::request::Request;
 use super::rest::Rest;
+use super::rules::Told;
 use super::scanned::{Look, Scanned};
-use super::stats::Retry;
 use super::status::{self, Fault};
 use crate::env::Env;
 use crate::error::{Error, Result, Status};
 use crate::model::{Page, Partition, Timestamp};
 use crate::retry::{Next, Trial, WaitBudget};
-use crate::source::Emitter;
+use crate::source::{Emitter, Retry};
 use bytes::Bytes;
 use reqwest::Url;
 use reqwest::header::{CONTENT_ENCODING, HeaderMap};
@@ -30,6 +31,12 @@ pub(super) enum Outcome {
     },
     /// The API refuses this very request.
     Refused(Error),
+    /// The API has forgotten the page.
+    PageExpired(Error),
+    /// The API does not keep changes back to the bound of the read.
+    CursorTooOld(Error),
+    /// A rule says that there are no records here, for this reason.
+    Ignored(String),
 }
 
 /// A whole response. Of one that was emitted in parts, the page is the last.
@@ -48,9 +55,13 @@ pub(super) struct Fetched {
 pub(super) struct Head {
     pub(super) status: u16,
     pub(super) request: String,
+    /// The request without its query, for errors.
+    name: String,
     pub(super) headers: HeaderMap,
     pub(super) url: Url,
     pub(super) signature: super::auth::Signature,
+    /// Whether a rule asks for the body.
+    asks_for_body: bool,
 }
 
 /// Sends requests, one at a time, and holds what they need of memory and time.
@@ -60,7 +71,7 @@ pub(super) struct Fetcher<'a> {
     pub(super) partition: &'a Partition,
     pub(super) out: Emitter<Page, RestPosition>,
     pub(super) look: Look,
-    waits: WaitBudget,
+    waits: Waits,
     /// Bytes that the next page will probably take.
     pub(super) estimate: u64,
 }
@@ -74,7 +85,8 @@ impl<'a> Fetcher<'a> {
             known: Known::default(),
             seed: 0,
         };
-        let waits = WaitBudget::new(rest.retry.wait);
+        let tally = Tally { source: rest.traffic.clone(), run: out.traffic().clone() };
+        let waits = Waits { budget: WaitBudget::new(rest.retry.wait), tally };
         Self { rest, env, partition, out: out.fork(), look, waits, estimate: FIRST_ESTIMATE }
     }
 
@@ -90,7 +102,7 @@ impl<'a> Fetcher<'a> {
         loop {
             let hold = client.must_wait(self.env);
             if !hold.is_zero() {
-                if !self.waits.take(hold) {
+                if !self.waits.budget.take(hold) {
                     return Ok(Outcome::PutOff { until: Some(self.env.now().saturating_add(hold)) });
                 }
                 self.pause(hold).await?;
@@ -101,6 +113,13 @@ impl<'a> Fetcher<'a> {
                     return Ok(Outcome::Whole(Box::new(fetched)));
                 }
                 Err(Fault::Refused(error)) => return Ok(Outcome::Refused(error)),
+                Err(Fault::PageExpired(error)) => return Ok(Outcome::PageExpired(error)),
+                Err(Fault::CursorTooOld(error)) => return Ok(Outcome::CursorTooOld(error)),
+                Err(Fault::Ignored(why)) => return Ok(Outcome::Ignored(why)),
+                Err(Fault::Unauthorized(error)) => return Err(error),
+                Err(Fault::PutOff { wait }) => {
+                    return Ok(Outcome::PutOff { until: Some(self.env.now().saturating_add(wait)) });
+                }
                 Err(Fault::Failed(error)) if !error.is_transient() => return Err(error),
                 Err(Fault::Failed(error)) if !self.rest.idempotent => {
                     return Err(error
@@ -115,14 +134,14 @@ impl<'a> Fetcher<'a> {
                             .with_status(Status::Exhausted));
                     }
                     next => {
-                        client.stats.count_retry(Retry::Fault);
+                        self.waits.tally.retry(Retry::Fault);
                         tracing::debug!(%error, "trying again");
                         next
                     }
                 },
                 Err(Fault::RateLimited { demanded, error }) => {
-                    let next = trial.rate_limited(self.env, &mut self.waits, demanded);
-                    client.stats.count_throttled();
+                    let next = trial.rate_limited(self.env, &mut self.waits.budget, demanded);
+                    self.waits.tally.throttled();
                     tracing::debug!(%error, ?next, "rate limited");
                     if let (Next::Again { after }, Some(_)) = (next, demanded) {
                         client.hold_all(self.env, after);
@@ -131,7 +150,7 @@ impl<'a> Fetcher<'a> {
                         let until = demanded.map(|wait| self.env.now().saturating_add(wait));
                         return Ok(Outcome::PutOff { until });
                     }
-                    client.stats.count_retry(Retry::RateLimited);
+                    self.waits.tally.retry(Retry::RateLimited);
                     next
                 }
             };
@@ -146,43 +165,46 @@ impl<'a> Fetcher<'a> {
         if wait.is_zero() {
             return Ok(());
         }
-        let began = self.env.monotonic();
         let env = self.env;
-        let sleep = async {
+        let timed = self.waits.timed(env);
+        self.unless_stopped(async move {
             env.sleep(wait).await;
+            drop(timed);
             Ok(())
-        };
-        let slept = self.unless_stopped(sleep).await;
-        self.rest.client.stats.count_wait(self.env.monotonic().saturating_sub(began));
-        slept
+        })
+        .await
     }
 
     /// Does `work`, but ends at once if the pipeline stops.
     pub(super) async fn unless_stopped<T, E: From<Error>>(&mut self, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-        tokio::select! {
-            biased;
-            () = self.out.cancelled() => Err(Error::cancelled("read page").into()),
-            done = work => done,
-        }
+        unless_stopped(&mut self.out, work).await
     }
 
     async fn attempt(&mut self, request: &Request, before: Option<&CursorValue>) -> Result<Fetched, Fault> {
-        self.out.reserve(self.estimate).await?;
         let (rest, env) = (self.rest, self.env);
-        let deadline = env.monotonic().saturating_add(rest.limits.total);
+        // Before the memory: who has a call under way may wait for what others hold of it. It is held until the body is read.
+        let permit = self.unless_stopped(async { Ok::<_, Error>(rest.client.pace.permit(env).await) }).await?;
+        self.out.reserve(self.estimate).await?;
+        let waits = &self.waits;
         let answer = async {
-            let reply = rest.client.send(env, request).await?;
-            status::check(env, &request.name(), reply, &rest.limits).await
+            let reply = rest.client.send(env, request, &permit, waits).await?;
+            status::check(env, &rest.rules, &request.name(), reply, &rest.limits).await
         };
-        let Reply { response, url, signature } = self.unless_stopped(answer).await?;
+        let (Reply { response, url, signature, sent_at }, asks_for_body) =
+            unless_stopped(&mut self.out, answer).await?;
+        let deadline = sent_at.saturating_add(rest.limits.total);
         let headers = response.headers().clone();
-        status::check_type(&headers, &rest.records)?;
+        if !asks_for_body {
+            status::check_type(&headers, &rest.records)?;
+        }
         let head = Head {
             status: response.status().as_u16(),
             request: signature.redacted(&request.described()).unwrap_or_else(|| request.name()),
+            name: request.name(),
             headers,
             url,
             signature,
+            asks_for_body,
         };
         if rest.records.needs_known_end() && !end_is_known(&response) {
             let what = "nothing shows where the records end, so a cut response would look whole";
@@ -191,7 +213,24 @@ impl<'a> Fetcher<'a> {
         let announced = announced(&response);
         let open = in_time(env, rest.limits.idle, "read body", Body::open(response, &rest.limits, u64::MAX));
         let body = self.unless_stopped(open).await??;
-        Ok(self.receive(body, head, announced, deadline, before).await?)
+        self.receive(body, head, announced, deadline, before).await
+    }
+
+    /// What the rules say of `body`, if one asks for it: beside the I/O, if it is large.
+    pub(super) async fn judge(&self, head: &Head, body: Bytes) -> Result<(), Fault> {
+        if !head.asks_for_body {
+            return Ok(());
+        }
+        let (rules, now) = (Arc::clone(&self.rest.rules), self.env.now());
+        let (status, headers, looked_at) = (head.status, head.headers.clone(), body.clone());
+        let judge = move || status::judge(&rules, &Told::new(status, &headers, &looked_at), now);
+        let verdict = if body.len() >= LARGE { self.env.blocking("look at page", judge).await? } else { judge() };
+        if let Some((verdict, demanded)) = verdict {
+            let excerpt = status::excerpt(&head.signature, &body, true);
+            return Err(status::fault(verdict, demanded, head.status, &head.name, excerpt));
+        }
+        status::check_type(&head.headers, &self.rest.records)?;
+        Ok(())
     }
 
     /// Whether the values of the cursor field are as declared.
@@ -218,9 +257,23 @@ impl<'a> Fetcher<'a> {
     }
 }
 
+/// Does `work`, but ends at once if the pipeline stops.
+async fn unless_stopped<T, E: From<Error>>(
+    out: &mut Emitter<Page, RestPosition>,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    tokio::select! {
+        biased;
+        () = out.cancelled() => Err(Error::cancelled("read page").into()),
+        done = work => done,
+    }
+}
+
 /// The length that the body will have in memory, if its head tells; else 0.
 fn announced(response: &reqwest::Response) -> u64 {
     if response.headers().contains_key(CONTENT_ENCODING) { 0 } else { response.content_length().unwrap_or_default() }
 }
 
+/// Parsing this many bytes takes longer than handing them over to another core.
+const LARGE: usize = 256 << 10;
 const FIRST_ESTIMATE: u64 = 256 << 10;

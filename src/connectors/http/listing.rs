@@ -1,6 +1,6 @@
 //! One listing: from page to page, until something shows the end.
 
-use super::fetch::{Fetched, Fetcher, Outcome};
+use super::fetch::{Fetched, Fetcher, Head, Outcome};
 use super::incremental::CursorValue;
 use super::loop_guard::LoopGuard;
 use super::origin;
@@ -21,6 +21,8 @@ pub(super) struct Listing<'a> {
     /// The read goes on where an earlier one stopped, and has not brought a page yet.
     resumed: bool,
     guard: LoopGuard,
+    /// How often the API has forgotten a page of this read.
+    resets: u32,
     pages: u64,
     records: u64,
     /// Records whose cursor value is later than the read; of the type of the bound; of another one.
@@ -39,6 +41,7 @@ impl<'a> Listing<'a> {
             reading: Reading::default(),
             resumed: kept.is_some(),
             guard: LoopGuard::new(None, 0),
+            resets: 0,
             pages: 0,
             records: 0,
             future: 0,
@@ -80,7 +83,18 @@ impl<'a> Listing<'a> {
                     self.begin_again(&error)?;
                     continue;
                 }
-                Ok(Outcome::Refused(error)) | Err(error) => error,
+                Ok(Outcome::PageExpired(error)) if self.reading.at != At::First && self.resets < MOST_RESETS => {
+                    self.resets += 1;
+                    self.begin_again(&error)?;
+                    continue;
+                }
+                Ok(Outcome::Ignored(why)) => {
+                    // The bound stays: what turns up here later is not passed over.
+                    self.advance(Stand::Start).await?;
+                    return Ok(StopReason::Ignored(why));
+                }
+                Ok(Outcome::Refused(error) | Outcome::PageExpired(error) | Outcome::CursorTooOld(error))
+                | Err(error) => error,
             };
             // Some APIs say with status 200 that they have forgotten a page.
             if !(self.resumed && error.kind() == ErrorKind::Data && error.status() == Status::Permanent) {
@@ -95,6 +109,7 @@ impl<'a> Listing<'a> {
     /// Emits a page and moves on; gives the reason if the read ends with it.
     async fn take(&mut self, fetched: Fetched, request: &Request) -> Result<Option<StopReason>> {
         let Fetched { page, around, scanned, records, head } = fetched;
+        self.check_graphql(&scanned.values, &head)?;
         if let Some(content) = scanned.content {
             if !self.guard.page(content) && !self.scope.rest.repeated_pages {
                 // The parts of a response need an end; a whole page that came before needs not come again.
@@ -108,9 +123,11 @@ impl<'a> Listing<'a> {
             }
         }
         let answer = Answer {
-            paths: &self.scope.rest.values,
+            places: &self.scope.rest.places,
             values: &scanned.values,
-            body: &around,
+            around: &around,
+            is_whole: page.part.is_none(),
+            last: scanned.last.as_deref(),
             headers: &head.headers,
             is_first: self.reading.at == At::First,
             records,
@@ -121,7 +138,7 @@ impl<'a> Listing<'a> {
             Err(error) if error.kind() == ErrorKind::Incomplete => return self.contradicted(page, error).await,
             Err(error) => return Err(error),
         };
-        let total_slot = self.scope.rest.values.len().saturating_sub(1);
+        let total_slot = self.scope.rest.places.len().saturating_sub(1);
         let total = self.scope.rest.has_total.then(|| answer.count(total_slot)).transpose()?;
 
         self.reading.pages += 1;
@@ -142,7 +159,7 @@ impl<'a> Listing<'a> {
                     }
                     at => at,
                 };
-                if matches!(&at, At::Token(text) | At::Link(text) if head.signature.is_in(text)) {
+                if at.texts().iter().any(|text| head.signature.is_in(text)) {
                     let what = "what leads to the next page holds a secret of the request, and would be kept with it";
                     return Err(Error::data("read page", what));
                 }
@@ -191,6 +208,24 @@ impl<'a> Listing<'a> {
             Step::Limit(limit) => {
                 self.emit(page, Stand::Start).await?;
                 Ok(Some(StopReason::LimitReached(limit)))
+            }
+        }
+    }
+
+    /// A GraphQL server tells failures with status 200.
+    fn check_graphql(&self, values: &[Option<String>], head: &Head) -> Result<()> {
+        if !self.scope.rest.is_graphql() {
+            return Ok(());
+        }
+        match values.last().and_then(Option::as_deref) {
+            None | Some("null" | "[]") => Ok(()),
+            Some(errors) => {
+                let begin: String = errors.chars().take(500).collect();
+                let error = Error::data("read page", "the GraphQL server answers with errors");
+                Err(match head.signature.redacted(&begin) {
+                    Some(text) => error.with("errors", text),
+                    None => error,
+                })
             }
         }
     }
@@ -300,5 +335,7 @@ fn relative(url: &reqwest::Url) -> String {
 
 /// Pages without records, one after the other, that may still lead to some.
 const MOST_EMPTY_PAGES: u64 = 1_000;
+/// Times that a listing begins again because the API has forgotten a page.
+const MOST_RESETS: u32 = 3;
 /// Cursor values that are not a few bad ones any more.
 const ENOUGH_TO_TELL: u64 = 100;

@@ -33,15 +33,15 @@ mod limits;
 mod listing;
 mod loop_guard;
 mod origin;
+mod pace;
 mod pagination;
 mod position;
 mod read;
 mod receive;
 mod request;
 mod rest;
-mod retry_after;
+mod rules;
 mod scanned;
-mod stats;
 mod status;
 mod template;
 
@@ -49,13 +49,15 @@ pub use auth::{ApiKey, Auth, Basic, Bearer, Secret, Signature};
 pub use config::RestBuilder;
 pub use incremental::{Since, Unit, Without};
 pub use limits::Limits;
-pub use pagination::{Answer, At, Cursor, LinkHeader, NextUrl, Offset, PageNumber, Paginate, Single, Step};
+pub use pagination::{
+    Answer, At, Cursor, Keyset, LinkHeader, NextUrl, Offset, PageNumber, Paginate, Place, Single, Step, Stop, Target,
+};
 pub use position::RestPosition;
 pub use request::Request;
 pub use rest::Rest;
+pub use rules::{On, Rule, Statuses, WaitFrom};
 /// The type of secrets in memory, for credentials of your own.
 pub use secrecy::SecretString;
-pub use stats::Stats;
 
 #[cfg(test)]
 mod tests;

@@ -78,8 +78,8 @@ fn is_zero(n: &u64) -> bool {
 impl Position for RestPosition {
     fn validity(&self) -> Validity {
         let of = |reading: &Reading| match reading.at {
-            At::First => Validity::Durable,
-            At::Token(_) | At::Link(_) => Validity::ShortLived { until: None },
+            At::First | At::Key(_) => Validity::Durable,
+            At::Token(_) | At::Json(_) | At::Link(_) => Validity::ShortLived { until: None },
             At::Number(_) | At::Offset(_) => Validity::Unstable,
         };
         // That of the one that lasts least.

@@ -5,7 +5,7 @@ use super::client::in_time;
 use super::fetch::{Fetched, Fetcher, Head};
 use super::incremental::CursorValue;
 use super::scanned::{Looked, Scanned};
-use super::status;
+use super::status::{self, Fault};
 use crate::error::Result;
 use crate::model::{Page, Part};
 use crate::records::{RecordsPath, Splitter};
@@ -36,7 +36,7 @@ impl Fetcher<'_> {
         announced: u64,
         mut deadline: Duration,
         before: Option<&CursorValue>,
-    ) -> Result<Fetched> {
+    ) -> Result<Fetched, Fault> {
         let limits = &self.rest.limits;
         let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         // What a header announces is believed up to a point.
@@ -45,7 +45,7 @@ impl Fetcher<'_> {
         let room = if splitter.cuts() {
             limits.part
         } else if announced > limits.wire {
-            return Err(too_large(TOO_LARGE_ON_WIRE, limits.wire));
+            return Err(too_large(TOO_LARGE_ON_WIRE, limits.wire).into());
         } else {
             announced
         };
@@ -73,6 +73,10 @@ impl Fetcher<'_> {
                 (splitter, part) = self.cut(splitter).await?;
                 let Some(part) = part else { break };
                 self.check_size(&part)?;
+                if so_far.parts == 0 && self.rest.records.needs_known_end() {
+                    // Rules that ask for a body see none of one that is nothing but records.
+                    self.judge(&so_far.head, Bytes::new()).await?;
+                }
                 let page = self.look_at(&mut so_far, part, None, false).await?;
                 self.out.emit_part(page).await?;
                 self.out.reserve(limits.part).await?;
@@ -83,20 +87,23 @@ impl Fetcher<'_> {
             }
             // Limits on the wire are for what is held as a whole.
             if so_far.parts == 0 && body.came() > limits.wire && !self.rest.records.needs_known_end() {
-                return Err(too_large(TOO_LARGE_ON_WIRE, limits.wire));
+                return Err(too_large(TOO_LARGE_ON_WIRE, limits.wire).into());
             }
             if splitter.begun() as u64 > limits.body {
-                return Err(too_large(TOO_LARGE, limits.body));
+                return Err(too_large(TOO_LARGE, limits.body).into());
             }
         }
         let rest = splitter.finish();
         self.check_size(&rest.body)?;
+        let around = rest.envelope.clone().unwrap_or_else(|| rest.body.clone());
+        if so_far.parts == 0 || rest.envelope.is_some() {
+            self.judge(&so_far.head, around.clone()).await?;
+        }
         if so_far.parts == 0 && rest.body.trim_ascii().is_empty() && !may_be_empty(&self.rest.records, &so_far.head.headers)
         {
-            return Err(status::empty());
+            return Err(status::empty().into());
         }
         self.estimate = rest.body.len() as u64;
-        let around = rest.envelope.clone().unwrap_or_else(|| rest.body.clone());
         let page = self.look_at(&mut so_far, rest.body, rest.envelope, true).await?;
         let SoFar { head, records, scanned, .. } = so_far;
         Ok(Fetched { page, around, scanned, records, head })
@@ -135,9 +142,15 @@ impl Fetcher<'_> {
             Some(path) => Arc::clone(path),
             None => {
                 status::check_begin(&body, &self.rest.records)?;
+                if self.rest.records.is_ndjson() {
+                    status::check_first_line(&body)?;
+                }
                 Arc::new(self.rest.records.found_in(&body)?.into_owned())
             }
         };
+        if last && self.rest.records.is_ndjson() {
+            status::check_last_line(&body)?;
+        }
         let is_part = !last || so_far.parts > 0;
         let part = is_part.then_some(Part { response: so_far.response, index: so_far.parts, last });
         let looked = Looked { path: Arc::clone(&path), body: body.clone(), envelope, part };

@@ -23,9 +23,27 @@ pub(super) enum Content {
     None,
     Json(Value),
     Form(Vec<(String, String)>),
+    /// The query goes out as it is: its braces are not places for values.
+    Graphql {
+        query: String,
+        variables: Value,
+    },
 }
 
 impl Content {
+    /// The same with these variables.
+    ///
+    /// # Errors
+    /// `Config` if it has none, or they are not an object.
+    pub(super) fn with_variables(self, variables: Value) -> Result<Self> {
+        match self {
+            Self::Graphql { query, .. } if variables.is_object() => Ok(Self::Graphql { query, variables }),
+            Self::Graphql { .. } => Err(Error::config("build source", "the variables of a query are not an object")),
+            _ => Err(Error::config("build source", "variables belong to a GraphQL query")
+                .with_hint("begin with Rest::graphql(…)")),
+        }
+    }
+
     /// The same with each text in it filled in. Names stay as they are.
     pub(super) fn filled(&self, fill: &dyn Fn(&str) -> Result<String>) -> Result<Self> {
         fn value(json: &Value, fill: &dyn Fn(&str) -> Result<String>) -> Result<Value> {
@@ -46,6 +64,9 @@ impl Content {
                 let filled = fields.iter().map(|(name, text)| Ok((name.clone(), fill(text)?)));
                 Self::Form(filled.collect::<Result<_>>()?)
             }
+            Self::Graphql { query, variables } => {
+                Self::Graphql { query: query.clone(), variables: value(variables, fill)? }
+            }
         })
     }
 
@@ -55,6 +76,7 @@ impl Content {
             Self::None => Value::Null,
             Self::Json(json) => json.clone(),
             Self::Form(fields) => serde_json::json!(fields),
+            Self::Graphql { query, variables } => serde_json::json!({"query": query, "variables": variables}),
         }
     }
 
@@ -71,7 +93,7 @@ impl Content {
         let mut texts = Vec::new();
         match self {
             Self::None => {}
-            Self::Json(json) => below(json, &mut texts),
+            Self::Json(json) | Self::Graphql { variables: json, .. } => below(json, &mut texts),
             Self::Form(fields) => texts.extend(fields.iter().map(|(_, text)| text.as_str())),
         }
         texts
@@ -95,6 +117,11 @@ impl Request {
     /// `Config` if the request carries nothing, or something that is not an object stands on the way.
     pub fn set_body(&mut self, path: &str, value: Value) -> Result<()> {
         let wrong = |what| Error::config("make request", what).with("path", path);
+        let mut way = path.strip_prefix("$.").unwrap_or(path);
+        if let Content::Graphql { .. } = &self.content {
+            way =
+                way.strip_prefix("variables.").ok_or_else(|| wrong("only variables of a GraphQL query can be set"))?;
+        }
         match &mut self.content {
             Content::None => {
                 Err(wrong("the request has no body to set a value in")
@@ -106,9 +133,9 @@ impl Request {
                 fields.push((path.to_owned(), text));
                 Ok(())
             }
-            Content::Json(body) => {
+            Content::Json(body) | Content::Graphql { variables: body, .. } => {
                 let mut place = body;
-                for name in path.strip_prefix("$.").unwrap_or(path).split('.') {
+                for name in way.split('.') {
                     if place.is_null() {
                         *place = Value::Object(serde_json::Map::new());
                     }
@@ -172,6 +199,7 @@ impl Request {
         match &self.content {
             Content::None => None,
             Content::Json(value) => Some(("application/json", value.to_string().into())),
+            Content::Graphql { .. } => Some(("application/json", self.content.recorded().to_string().into())),
             Content::Form(fields) => {
                 let text = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
                 Some(("application/x-www-form-urlencoded", text.into()))

@@ -2,11 +2,11 @@ use super::client::Client;
 use super::config::RestBuilder;
 use super::incremental::Since;
 use super::limits::Limits;
-use super::pagination::Paginate;
+use super::pagination::{Paginate, Place};
 use super::position::RestPosition;
 use super::read::read;
 use super::request::{Content, Request};
-use super::stats::Stats;
+use super::rules::Rules;
 use super::template::{Template, path_segment};
 use crate::env::Env;
 use crate::error::{Error, Result};
@@ -14,7 +14,7 @@ use crate::json::ValuePath;
 use crate::records::RecordsPath;
 use crate::model::{Page, Partition, StopReason};
 use crate::retry::Policy;
-use crate::source::{ComponentConfig, Emitter, Source};
+use crate::source::{ComponentConfig, Emitter, Listing, Source, Traffic};
 use async_trait::async_trait;
 use reqwest::header::HeaderMap;
 use reqwest::{Method, Url};
@@ -40,6 +40,7 @@ pub struct Rest {
     pub(super) config: ComponentConfig,
     pub(super) partitions: Vec<Partition>,
     pub(super) client: Client,
+    pub(super) traffic: Traffic,
     pub(super) method: Method,
     pub(super) url: Template,
     pub(super) query: Vec<(String, Template)>,
@@ -50,9 +51,12 @@ pub struct Rest {
     pub(super) paginate: Arc<dyn Paginate>,
     pub(super) records: Arc<RecordsPath>,
     /// What is taken from each page: the values of the pagination, then the total.
+    pub(super) places: Arc<[Place]>,
+    /// Those that are in the body; of a GraphQL answer, its errors come last.
     pub(super) values: Arc<[ValuePath]>,
     pub(super) has_total: bool,
     pub(super) since: Option<(Since, Arc<ValuePath>)>,
+    pub(super) rules: Arc<Rules>,
     pub(super) limits: Limits,
     pub(super) retry: Policy,
     pub(super) max_pages: Option<u64>,
@@ -72,14 +76,40 @@ impl Rest {
         RestBuilder::new(Method::POST, url.into())
     }
 
+    /// Begins to describe a source that asks a GraphQL API with `query`, sent by POST as it is: what changes goes into the
+    /// [`variables`](RestBuilder::variables). `errors` in an answer are a failure, whatever its status. Retried unless the text
+    /// speaks of a mutation.
+    ///
+    /// ```
+    /// use landfall::connectors::http::{Cursor, Rest};
+    ///
+    /// let query = "query($shop: ID!, $after: String) {
+    ///     shop(id: $shop) { orders(first: 100, after: $after) { nodes { id total } pageInfo { hasNextPage endCursor } } }
+    /// }";
+    /// let orders = Rest::graphql("https://api.example.com/graphql", query)
+    ///     .variables(serde_json::json!({"shop": "{shop}"}))
+    ///     .partition("north", [("shop", "s-1")])
+    ///     .paginate(Cursor::connection("$.data.shop.orders", "after"))
+    ///     .records("$.data.shop.orders.nodes[*]")
+    ///     .build()?;
+    /// # Ok::<(), landfall::Error>(())
+    /// ```
+    pub fn graphql(url: impl Into<String>, query: impl Into<String>) -> RestBuilder {
+        RestBuilder::graphql(url.into(), query.into())
+    }
+
     /// Where the records of a page are: what a decoder of these pages needs to know.
     pub fn records_path(&self) -> &RecordsPath {
         &self.records
     }
 
+    pub(super) fn is_graphql(&self) -> bool {
+        matches!(self.content, Content::Graphql { .. })
+    }
+
     /// What this source has done so far; keep it before the source goes into a pipeline.
-    pub fn stats(&self) -> Stats {
-        self.client.stats.clone()
+    pub fn stats(&self) -> Traffic {
+        self.traffic.clone()
     }
 
     /// The first request of a read of `partition`, without bounds.
@@ -126,8 +156,8 @@ impl Source for Rest {
         Ok(self.config.clone())
     }
 
-    async fn partitions(&self, _env: &Env) -> Result<Vec<Partition>> {
-        Ok(self.partitions.clone())
+    async fn partitions(&self, _env: &Env, out: &mut Listing<RestPosition>) -> Result<()> {
+        out.add_all(self.partitions.clone()).await
     }
 
     async fn read(

@@ -26,6 +26,8 @@ pub(super) struct Scanned {
     /// A hash of the records, if there are any.
     pub(super) content: Option<u64>,
     pub(super) highest: Highest,
+    /// The last record, if there are any.
+    pub(super) last: Option<Bytes>,
 }
 
 /// A body to look at: a whole response, or a part of one.
@@ -65,6 +67,10 @@ impl Look {
             }
             _ => None,
         };
+        let last = found.spans.last().and_then(|span| match path.as_json(body, &[*span]) {
+            Some((json, _)) => Some(json.into()),
+            None => span.of(body).map(|record| body.slice_ref(record)),
+        });
         let highest = match &self.cursor {
             Some(field) => {
                 let json = path.as_json(body, &found.spans);
@@ -73,7 +79,7 @@ impl Look {
             }
             None => Highest::default(),
         };
-        Ok(Scanned { spans: found.spans, values: found.values, content, highest })
+        Ok(Scanned { spans: found.spans, values: found.values, content, highest, last })
     }
 }
 
@@ -84,6 +90,7 @@ impl Scanned {
             (Some(a), Some(b)) => Some(xxh3_64_with_seed(&b.to_le_bytes(), a)),
             (a, b) => a.or(b),
         };
+        later.last = later.last.or(self.last);
         later.highest.without += self.highest.without;
         later.highest.of_type += self.highest.of_type;
         later.highest.of_another += self.highest.of_another;

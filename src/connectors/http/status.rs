@@ -1,13 +1,17 @@
 //! What a status means, and what an unusable response is told as.
 
+use super::auth::Signature;
 use super::body::Body;
 use super::client::{Reply, in_time};
 use super::limits::Limits;
-use super::retry_after;
+use super::rules::{Action, ByHead, Rules, Told, Verdict};
 use crate::env::Env;
-use crate::error::{Error, ErrorKind, Status};
+use crate::error::{Error, Status};
 use crate::records::RecordsPath;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use crate::model::Timestamp;
+use reqwest::Response;
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use serde::de::IgnoredAny;
 use std::time::Duration;
 
 /// Why an attempt did not bring a page.
@@ -19,6 +23,16 @@ pub(super) enum Fault {
     RateLimited { demanded: Option<Duration>, error: Error },
     /// The API refuses this very request.
     Refused(Error),
+    /// The API refuses the credentials: new ones may help.
+    Unauthorized(Error),
+    /// The API has forgotten the page.
+    PageExpired(Error),
+    /// The API does not keep changes back to the bound of the read.
+    CursorTooOld(Error),
+    /// A rule says that there are no records here, for this reason.
+    Ignored(String),
+    /// The budget has room after this time only, and that is longer than the read would wait.
+    PutOff { wait: Duration },
 }
 
 impl From<Error> for Fault {
@@ -27,36 +41,61 @@ impl From<Error> for Fault {
     }
 }
 
-/// Whether the response may hold a page.
+/// Whether the response may hold a page, and whether that hangs on its body: then [`judge`] is to be asked.
 ///
 /// # Errors
-/// The fault that its status tells of, with the beginning of its body.
-/// `request` names it.
-pub(super) async fn check(env: &Env, request: &str, reply: Reply, limits: &Limits) -> Result<Reply, Fault> {
+/// The fault that its head tells of, with the beginning of its body. `request` names it.
+pub(super) async fn check(
+    env: &Env,
+    rules: &Rules,
+    request: &str,
+    reply: Reply,
+    limits: &Limits,
+) -> Result<(Reply, bool), Fault> {
     let status = reply.response.status().as_u16();
-    if matches!(status, 200 | 203) {
-        return Ok(reply);
-    }
-    let demanded = demanded(env, reply.response.headers());
-    let waits = status == 429 || (status == 503 && demanded.is_some());
-    let (kind, what) = match status {
-        429 => (ErrorKind::Unavailable, "the API refuses so many requests"),
-        401..=403 => (ErrorKind::Auth, "the API refuses the credentials"),
-        501 | 505 => (ErrorKind::Config, "the API cannot do this"),
-        408 | 425 | 500..=599 => (ErrorKind::Unavailable, "the API fails"),
-        400..=499 => (ErrorKind::Config, "the API refuses the request"),
-        // Never taken for an empty page: nothing says that the listing ends here.
-        _ => (ErrorKind::Data, "a status without a page"),
+    let verdict = match rules.by_head(status, reply.response.headers()) {
+        ByHead::AsksForBody { may_be_page: true } => return Ok((reply, true)),
+        ByHead::Decided(verdict) if verdict.action == Action::Success => return Ok((reply, false)),
+        ByHead::Decided(verdict) => Some(verdict),
+        ByHead::AsksForBody { .. } => None,
     };
-    let mut error = Error::new(kind, "read page", what).with("status", status).with("request", request);
-    if let Some(excerpt) = excerpt(env, reply, limits).await {
-        error = error.with("body", excerpt);
+    let headers = reply.response.headers().clone();
+    let (begin, whole) = begin(env, reply.response, limits).await.unwrap_or_default();
+    let told = Told::new(status, &headers, &begin);
+    let verdict = verdict.unwrap_or_else(|| rules.with_body(&told));
+    let demanded = rules.wait(&told, env.now());
+    Err(fault(verdict, demanded, status, request, excerpt(&reply.signature, &begin, whole)))
+}
+
+/// What a body says that a rule asked for, if that is no page; and the wait that it asks for.
+pub(super) fn judge(rules: &Rules, told: &Told<'_>, now: Timestamp) -> Option<(Verdict, Option<Duration>)> {
+    let verdict = rules.with_body(told);
+    (verdict.action != Action::Success).then(|| (verdict, rules.wait(told, now)))
+}
+
+/// What to do about a response that is no page.
+pub(super) fn fault(
+    verdict: Verdict,
+    demanded: Option<Duration>,
+    status: u16,
+    request: &str,
+    body: Option<String>,
+) -> Fault {
+    let (action, is_refusal) = (verdict.action, verdict.is_refusal());
+    if action == Action::Ignore {
+        return Fault::Ignored(verdict.why_ignored(status));
     }
-    Err(match kind {
-        _ if waits => Fault::RateLimited { demanded, error },
-        ErrorKind::Config => Fault::Refused(error),
+    let error = verdict.error(status, request, body);
+    match action {
+        Action::RateLimited => Fault::RateLimited { demanded, error },
+        // It says when it will be better: that costs no attempt.
+        Action::Retry if demanded.is_some() => Fault::RateLimited { demanded, error },
+        Action::Refresh => Fault::Unauthorized(error),
+        Action::PageExpired => Fault::PageExpired(error),
+        Action::CursorTooOld => Fault::CursorTooOld(error),
+        _ if is_refusal => Fault::Refused(error),
         _ => Fault::Failed(error),
-    })
+    }
 }
 
 /// Whether the content type fits the format of the records. A page without a type, or with a general one, is looked at.
@@ -99,34 +138,55 @@ pub(super) fn check_begin(body: &[u8], records: &RecordsPath) -> Result<(), Erro
     Ok(())
 }
 
+/// Lines whose first one is no text are no lines.
+pub(super) fn check_first_line(lines: &[u8]) -> Result<(), Error> {
+    let first = lines.split(|b| *b == b'\n').next().unwrap_or_default();
+    match std::str::from_utf8(first) {
+        Ok(_) => Ok(()),
+        Err(e) => Err(Error::data("read page", "the response is not UTF-8").with("at", e.valid_up_to())),
+    }
+}
+
+/// A last line that breaks off in the middle of its record: the rest of the response is missing, whatever its length says.
+pub(super) fn check_last_line(lines: &[u8]) -> Result<(), Error> {
+    let last = lines.rsplit(|b| *b == b'\n').next().unwrap_or_default().trim_ascii();
+    match serde_json::from_slice::<IgnoredAny>(last) {
+        Err(e) if e.is_eof() && !last.is_empty() => {
+            Err(Error::data("read page", "the last line breaks off").with_status(Status::Transient))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Nothing came where a page should be: that says nothing about records.
 pub(super) fn empty() -> Error {
     Error::data("read page", "the response has no body").with_status(Status::Transient)
 }
 
-fn demanded(env: &Env, headers: &HeaderMap) -> Option<Duration> {
-    retry_after::parse(headers.get(RETRY_AFTER)?.to_str().ok()?, env.now())
-}
-
-/// The beginning of the body, without secrets and control characters. Reading it also lets the connection be used again.
-async fn excerpt(env: &Env, reply: Reply, limits: &Limits) -> Option<String> {
-    let signature = reply.signature;
+/// The beginning of the body, and whether it is all of it. Reading it also lets the connection be used again.
+async fn begin(env: &Env, response: Response, limits: &Limits) -> Option<(Vec<u8>, bool)> {
     let read = async {
         let mut begin = Vec::new();
-        let mut body = Body::open(reply.response, limits, READ as u64).await.ok()?;
+        let mut body = Body::open(response, limits, READ as u64).await.ok()?;
         while begin.len() < READ {
             match body.piece().await {
                 Ok(Some(piece)) => begin.extend_from_slice(&piece),
-                Ok(None) => return Some(begin),
+                Ok(None) => return Some((begin, true)),
                 Err(_) => break,
             }
         }
-        // What was cut off may be the rest of a secret.
-        begin.truncate(begin.len().saturating_sub(signature.longest() * LONGEST_ESCAPE));
-        Some(begin)
+        Some((begin, false))
     };
-    let begin = in_time(env, limits.idle, "read body", read).await.ok()??;
-    let text: String = String::from_utf8_lossy(&begin).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    in_time(env, limits.idle, "read body", read).await.ok()?
+}
+
+/// The beginning of the body, without secrets and control characters.
+pub(super) fn excerpt(signature: &Signature, begin: &[u8], whole: bool) -> Option<String> {
+    let read = begin.get(..READ).unwrap_or(begin);
+    // What was cut off may be the rest of a secret.
+    let cut = if whole && read.len() == begin.len() { 0 } else { signature.longest() * LONGEST_ESCAPE };
+    let begin = read.get(..read.len().saturating_sub(cut)).unwrap_or_default();
+    let text: String = String::from_utf8_lossy(begin).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let mut text = signature.redacted(text.trim())?;
     if text.len() > SHOWN {
         let end = (0..=SHOWN).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();

@@ -1,14 +1,21 @@
+use super::Place;
 use crate::error::{Error, Result};
-use crate::json::{ValuePath, names_near};
+use crate::json::{ValuePath, field, names_near};
 use reqwest::header::HeaderMap;
+use serde_json_path::JsonPath;
 
 /// What a page says about the listing.
 #[derive(Clone, Copy, Debug)]
 pub struct Answer<'a> {
-    pub(crate) paths: &'a [ValuePath],
-    /// The raw JSON text of each value, if it is there.
+    /// Where the values are that the pagination has asked for.
+    pub(crate) places: &'a [Place],
+    /// The raw JSON text of each that is in the body, if it is there.
     pub(crate) values: &'a [Option<String>],
-    pub(crate) body: &'a [u8],
+    /// The body; of one that came in parts, what is around its records.
+    pub(crate) around: &'a [u8],
+    pub(crate) is_whole: bool,
+    /// The last record.
+    pub(crate) last: Option<&'a [u8]>,
     pub(crate) headers: &'a HeaderMap,
     /// No earlier page led to this one.
     pub(crate) is_first: bool,
@@ -16,6 +23,23 @@ pub struct Answer<'a> {
     pub(crate) records: u64,
     /// Records of the listing up to and with this page.
     pub(crate) so_far: u64,
+}
+
+/// A value as it stands in the response.
+enum Raw<'a> {
+    Json(&'a str),
+    Text(&'a str),
+}
+
+impl Raw<'_> {
+    /// What a string holds, or the text of another value.
+    fn content(&self) -> &str {
+        match self {
+            Self::Json(text) => text.trim_matches('"'),
+            Self::Text(text) => text,
+        }
+        .trim()
+    }
 }
 
 impl Answer<'_> {
@@ -57,40 +81,73 @@ impl Answer<'_> {
     /// `Data` if it is of another type; or if it is not there on a first page with records, since then nothing shows that
     /// the path is right.
     pub fn token(&self, n: usize, optional: bool) -> Result<Option<String>> {
-        let Some(raw) = self.raw(n) else {
-            let absent = || self.wrong(n, ABSENT).with("names_there", self.names_near(n));
-            return self.absent(optional, absent);
-        };
-        match raw.as_bytes().first() {
-            Some(b'"') => self.string(n, raw).map(|text| (!text.is_empty()).then_some(text)),
-            Some(b'-' | b'0'..=b'9') => Ok(Some(raw.to_owned())),
-            _ if matches!(raw, "null" | "false") => Ok(None),
-            _ => Err(self.wrong(n, "the value that leads to the next page is not a string or a number")),
+        match self.raw(n)? {
+            None => self.absent(n, optional),
+            Some(Raw::Text(text)) => Ok((!text.is_empty()).then(|| text.to_owned())),
+            Some(Raw::Json(raw)) => match raw.as_bytes().first() {
+                Some(b'"') => self.string(n, raw).map(|text| (!text.is_empty()).then_some(text)),
+                Some(b'-' | b'0'..=b'9') => Ok(Some(raw.to_owned())),
+                _ if matches!(raw, "null" | "false") => Ok(None),
+                _ => Err(self.wrong(n, "the value that leads to the next page is not a string or a number")),
+            },
         }
     }
 
-    /// The header `name` as a token. `None` if it is empty, or not there, as with [`token`](Self::token).
+    /// Value `n` as the JSON text of a token: of any type, for a body that takes it as it is. Else as [`token`](Self::token).
     ///
     /// # Errors
-    /// `Data` if it is not text, or not there on a first page with records.
-    pub fn token_in_header(&self, name: &str, optional: bool) -> Result<Option<String>> {
-        match self.header(name)? {
-            Some(token) => Ok((!token.is_empty()).then(|| token.to_owned())),
-            None => self.absent(optional, || Error::data("read page", ABSENT).with("header", name)),
+    /// `Data` if it is not there on a first page with records.
+    pub fn token_as_json(&self, n: usize, optional: bool) -> Result<Option<String>> {
+        match self.raw(n)? {
+            None => self.absent(n, optional),
+            Some(Raw::Text(text)) => Ok((!text.is_empty()).then(|| serde_json::Value::from(text).to_string())),
+            Some(Raw::Json(raw)) => {
+                let ends = matches!(raw, "null" | "false" | "\"\"" | "[]" | "{}");
+                Ok((!ends).then(|| raw.to_owned()))
+            }
         }
+    }
+
+    /// The JSON text of a field of the last record; `None` if the page has no records.
+    ///
+    /// # Errors
+    /// `Data` if the record does not have the field, or it is `null`: then nothing leads on.
+    pub fn last(&self, path: &ValuePath) -> Result<Option<&str>> {
+        let Some(record) = self.last else { return Ok(None) };
+        let raw = field(record, path)?.and_then(|raw| std::str::from_utf8(raw).ok()).filter(|raw| *raw != "null");
+        raw.map(Some).ok_or_else(|| {
+            Error::data("read page", "the last record does not have the field that leads to the next page")
+                .with("field", path.as_str())
+        })
     }
 
     /// Nothing where a token should be.
-    fn absent(&self, optional: bool, error: impl FnOnce() -> Error) -> Result<Option<String>> {
+    fn absent<T>(&self, n: usize, optional: bool) -> Result<Option<T>> {
         if optional || !self.is_first || self.records == 0 {
             return Ok(None);
         }
-        Err(error()
+        let mut error = self.wrong(n, "the page has nothing where the value is said to be that leads to the next page");
+        if let Some(Place::Body(path)) = self.places.get(n) {
+            error = error.with("names_there", self.names_near(path));
+        }
+        Err(error
             .with_hint("if the API leaves it out of its only page, say so with .optional(); else it is somewhere else"))
     }
 
-    fn names_near(&self, n: usize) -> String {
-        self.paths.get(n).map_or_else(String::new, |path| names_near(self.body, path))
+    /// Whether the query selects something in the body.
+    pub(super) fn selects(&self, query: &JsonPath) -> Result<bool> {
+        if !self.is_whole {
+            return Err(Error::data("read page", "the response is too large for an expression over its body")
+                .with_hint("raise the size from which responses are cut into parts"));
+        }
+        let tree: serde_json::Value = serde_json::from_slice(self.around)
+            .map_err(|e| Error::data("read page", "the body is not one JSON text").with_source(e))?;
+        Ok(!query.query(&tree).is_empty())
+    }
+
+    fn names_near(&self, path: &str) -> String {
+        let path = ValuePath::parse(path).ok();
+        path.map_or_else(String::new, |path| names_near(self.around, &path))
     }
 
     /// Value `n` as a count: a whole number, or a string of one.
@@ -98,9 +155,9 @@ impl Answer<'_> {
     /// # Errors
     /// `Data` if it is not there, or not a count.
     pub fn count(&self, n: usize) -> Result<u64> {
-        let raw = self.raw(n).ok_or_else(|| self.wrong(n, "the page has no total where one was declared"))?;
-        let text = raw.trim_matches('"');
-        text.trim().parse().map_err(|_| self.wrong(n, "the total is not a whole number").with("value", clip(raw)))
+        let raw = self.raw(n)?.ok_or_else(|| self.wrong(n, "the page has no total where one was declared"))?;
+        let text = raw.content();
+        text.parse().map_err(|_| self.wrong(n, "the total is not a whole number").with("value", clip(text)))
     }
 
     /// Value `n` as a flag: a boolean, or a string of one.
@@ -108,16 +165,23 @@ impl Answer<'_> {
     /// # Errors
     /// `Data` if it is not there, or not a flag.
     pub fn flag(&self, n: usize) -> Result<bool> {
-        let raw = self.raw(n).ok_or_else(|| self.wrong(n, "the page has no flag where one was declared"))?;
-        match raw.trim_matches('"').to_ascii_lowercase().as_str() {
+        let raw = self.raw(n)?.ok_or_else(|| self.wrong(n, "the page has no flag where one was declared"))?;
+        match raw.content().to_ascii_lowercase().as_str() {
             "true" => Ok(true),
             "false" => Ok(false),
-            _ => Err(self.wrong(n, "the flag is neither true nor false").with("value", clip(raw))),
+            text => Err(self.wrong(n, "the flag is neither true nor false").with("value", clip(text))),
         }
     }
 
-    fn raw(&self, n: usize) -> Option<&str> {
-        self.values.get(n)?.as_deref()
+    fn raw(&self, n: usize) -> Result<Option<Raw<'_>>> {
+        match self.places.get(n) {
+            Some(Place::Header(name)) => Ok(self.header(name)?.map(Raw::Text)),
+            _ => {
+                // The values are those of the body only.
+                let before = self.places.iter().take(n).filter(|place| matches!(place, Place::Body(_))).count();
+                Ok(self.values.get(before).and_then(Option::as_deref).map(Raw::Json))
+            }
+        }
     }
 
     fn string(&self, n: usize, raw: &str) -> Result<String> {
@@ -125,11 +189,13 @@ impl Answer<'_> {
     }
 
     fn wrong(&self, n: usize, what: &'static str) -> Error {
-        Error::data("read page", what).with("path", self.paths.get(n).map_or("", ValuePath::as_str))
+        let error = Error::data("read page", what);
+        match self.places.get(n) {
+            Some(Place::Header(name)) => error.with("header", name),
+            place => error.with("path", place.map_or("", Place::name)),
+        }
     }
 }
-
-const ABSENT: &str = "the page has nothing where the value is said to be that leads to the next page";
 
 fn clip(raw: &str) -> String {
     raw.chars().take(40).collect()

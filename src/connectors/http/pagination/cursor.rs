@@ -1,6 +1,6 @@
-use super::{Answer, At, Paginate, Request, Step};
+use super::ends::{Ends, Stop};
+use super::{Answer, At, Paginate, Place, Request, Step, Target};
 use crate::error::{Error, Result};
-use crate::json::ValuePath;
 use crate::model::Proof;
 
 /// Each page names a token for the next one; the last one names none.
@@ -11,56 +11,99 @@ use crate::model::Proof;
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Cursor {
-    from: From,
-    query: Option<String>,
-    header: Option<String>,
-    has_more: Option<String>,
-    on_empty: bool,
+    from: Place,
+    to: Vec<Target>,
+    size: Option<(String, u64)>,
+    ends: Ends,
     optional: bool,
-}
-
-#[derive(Clone, Debug)]
-enum From {
-    Body(String),
-    Header(String),
+    until_repeated: bool,
 }
 
 impl Cursor {
-    /// The token is at `path` of the body.
-    pub fn at(path: impl Into<String>) -> Self {
-        Self::new(From::Body(path.into()))
+    /// The token is at this path of the body, or in a header.
+    pub fn at(place: impl Into<Place>) -> Self {
+        Self {
+            from: place.into(),
+            to: Vec::new(),
+            size: None,
+            ends: Ends::default(),
+            optional: false,
+            until_repeated: false,
+        }
     }
 
     /// The token is in the header `name`.
     pub fn in_header(name: impl Into<String>) -> Self {
-        Self::new(From::Header(name.into()))
+        Self::at(Place::header(name))
     }
 
-    fn new(from: From) -> Self {
-        Self { from, query: None, header: None, has_more: None, on_empty: false, optional: false }
+    /// A GraphQL connection at this path of the body, such as `$.data.orders`: `pageInfo` has `hasNextPage` and `endCursor`,
+    /// which goes into the variable `after` (GraphQL Cursor Connections Specification).
+    ///
+    /// ```
+    /// use landfall::connectors::http::{Cursor, Rest};
+    ///
+    /// let query = "query($after: String) {
+    ///     orders(first: 100, after: $after) { nodes { id total } pageInfo { hasNextPage endCursor } }
+    /// }";
+    /// let orders = Rest::graphql("https://api.example.com/graphql", query)
+    ///     .paginate(Cursor::connection("$.data.orders", "after"))
+    ///     .records("$.data.orders.nodes[*]");
+    /// # drop(orders);
+    /// ```
+    pub fn connection(path: impl AsRef<str>, variable: impl AsRef<str>) -> Self {
+        let (path, variable) = (path.as_ref(), variable.as_ref());
+        Self::at(format!("{path}.pageInfo.endCursor"))
+            .has_more(format!("{path}.pageInfo.hasNextPage"))
+            .body(format!("$.variables.{variable}"))
     }
 
     /// Sends the token in the parameter `name` of the query.
     pub fn query(mut self, name: impl Into<String>) -> Self {
-        self.query = Some(name.into());
+        self.to.push(Target::Query(name.into()));
         self
     }
 
     /// Sends the token in the header `name`.
     pub fn header(mut self, name: impl Into<String>) -> Self {
-        self.header = Some(name.into());
+        self.to.push(Target::Header(name.into()));
         self
     }
 
-    /// Ends when the flag at `path` is false, also if there is a token.
-    pub fn has_more(mut self, path: impl Into<String>) -> Self {
-        self.has_more = Some(path.into());
+    /// Sends the token at `path` of the body, with the JSON type that it came with.
+    pub fn body(mut self, path: impl Into<String>) -> Self {
+        self.to.push(Target::Body(path.into()));
+        self
+    }
+
+    /// Asks for `records` to a page at `name`, which is in the same part of the request as the token.
+    pub fn size(mut self, name: impl Into<String>, records: u64) -> Self {
+        self.size = Some((name.into(), records));
+        self
+    }
+
+    /// Ends when the flag at `place` is false, also if there is a token.
+    pub fn has_more(mut self, place: impl Into<Place>) -> Self {
+        self.ends.has_more = Some(place.into());
         self
     }
 
     /// Ends with the first page that has no records, also if there is a token.
     pub fn until_empty(mut self) -> Self {
-        self.on_empty = true;
+        self.ends.on_empty = true;
+        self
+    }
+
+    /// Ends with the page that meets the condition, also if there is a token.
+    pub fn stop_when(mut self, stop: impl Into<Stop>) -> Self {
+        self.ends.stop = Some(stop.into());
+        self
+    }
+
+    /// Takes a token that is the one which was sent for the end, as CloudWatch Logs and CouchDB's `_changes` mean it. Else it
+    /// is an error: the listing goes in circles.
+    pub fn until_repeated(mut self) -> Self {
+        self.until_repeated = true;
         self
     }
 
@@ -69,71 +112,71 @@ impl Cursor {
         self.optional = true;
         self
     }
+
+    fn in_body(&self) -> bool {
+        matches!(self.to.first(), Some(Target::Body(_)))
+    }
 }
 
 impl Paginate for Cursor {
     fn check(&self) -> Result<()> {
-        if self.query.is_some() == self.header.is_some() {
+        if self.to.len() != 1 {
             return Err(Error::config(
                 "build source",
-                "a cursor goes into the query or into a header: exactly one of them",
+                "a cursor goes into the query, into a header or into the body: exactly one of them",
             )
-            .with_hint("add .query(\"name\") or .header(\"name\")"));
+            .with_hint("add .query(\"name\"), .header(\"name\") or .body(\"$.path\")"));
         }
-        Ok(())
+        if self.size.as_ref().is_some_and(|(_, records)| *records == 0) {
+            return Err(Error::config("build source", "a page of no records never comes to an end"));
+        }
+        self.ends.check_stop()
     }
 
     fn describe(&self) -> serde_json::Value {
-        let (body, header) = match &self.from {
-            From::Body(path) => (Some(path), None),
-            From::Header(name) => (None, Some(name)),
-        };
         serde_json::json!({
-            "kind": "cursor", "at": body, "in_header": header, "query": self.query, "header": self.header,
-            "has_more": self.has_more, "until_empty": self.on_empty, "optional": self.optional,
+            "kind": "cursor", "at": self.from, "to": self.to, "size": self.size, "ends": self.ends,
+            "optional": self.optional, "until_repeated": self.until_repeated,
         })
     }
 
-    fn parameters(&self) -> Vec<String> {
-        self.query.iter().cloned().collect()
+    fn targets(&self) -> Vec<Target> {
+        let size = self.to.first().zip(self.size.as_ref()).map(|(to, (name, _))| to.beside(name.clone()));
+        self.to.iter().cloned().chain(size).collect()
     }
 
-    fn values(&self) -> Result<Vec<ValuePath>> {
-        let token = match &self.from {
-            From::Body(path) => Some(path),
-            From::Header(_) => None,
-        };
-        token.into_iter().chain(&self.has_more).map(|p| ValuePath::parse(p)).collect()
+    fn values(&self) -> Vec<Place> {
+        [self.from.clone()].into_iter().chain(self.ends.values()).collect()
     }
 
     fn request(&self, at: &At, request: &mut Request) -> Result<()> {
-        let At::Token(token) = at else { return Ok(()) };
-        if let Some(name) = &self.query {
-            request.set_query(name, token);
+        let Some(to) = self.to.first() else { return Ok(()) };
+        if let Some((name, records)) = &self.size {
+            to.beside(name.clone()).set_number(request, *records)?;
         }
-        if let Some(name) = &self.header {
-            request.set_header(name, token)?;
+        match at {
+            At::Token(token) => to.set_text(request, token),
+            At::Json(token) => to.set_json(request, token),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
-    fn next(&self, _at: &At, answer: &Answer<'_>) -> Result<Step> {
-        let (token, flag) = match &self.from {
-            From::Body(_) => (answer.token(0, self.optional)?, 1),
-            From::Header(name) => (answer.token_in_header(name, self.optional)?, 0),
+    fn next(&self, at: &At, answer: &Answer<'_>) -> Result<Step> {
+        let next = if self.in_body() {
+            answer.token_as_json(0, self.optional)?.map(At::Json)
+        } else {
+            answer.token(0, self.optional)?.map(At::Token)
         };
-        if self.has_more.is_some() {
-            match (answer.flag(flag)?, &token) {
-                (false, _) => return Ok(Step::End(Proof::NoNextPage)),
-                (true, None) => {
-                    return Err(Error::data("read page", "the API says that there is more, but gives no token"));
-                }
-                (true, Some(_)) => {}
+        if let Some(end) = self.ends.reached(0, 1, answer)? {
+            return Ok(end);
+        }
+        match next {
+            Some(next) if self.until_repeated && next == *at => Ok(Step::End(Proof::NoNextPage)),
+            Some(next) => Ok(Step::Next(next)),
+            None if self.ends.has_more.is_some() => {
+                Err(Error::data("read page", "the API says that there is more, but gives no token"))
             }
+            None => Ok(Step::End(Proof::NoNextPage)),
         }
-        if self.on_empty && answer.records() == 0 {
-            return Ok(Step::End(Proof::EmptyPage));
-        }
-        Ok(token.map_or(Step::End(Proof::NoNextPage), |token| Step::Next(At::Token(token))))
     }
 }

@@ -1,17 +1,82 @@
-use super::{Answer, Step};
+use super::{Answer, Place, Step};
 use crate::error::{Error, ErrorKind, Result};
-use crate::json::ValuePath;
 use crate::model::Proof;
 use serde::Serialize;
+use serde_json_path::JsonPath;
 
-/// What ends a listing that is asked for by numbers.
+/// What ends a listing, beside the way from page to page.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Ends {
-    pub(super) total: Option<String>,
-    pub(super) total_pages: Option<String>,
-    pub(super) has_more: Option<String>,
+    pub(super) total: Option<Place>,
+    pub(super) total_pages: Option<Place>,
+    pub(super) has_more: Option<Place>,
+    pub(super) stop: Option<Stop>,
     pub(super) on_empty: bool,
     pub(super) maximum: Option<u64>,
+}
+
+/// A condition on a response that makes it the last page: see `stop_when` of each pagination.
+///
+/// ```
+/// use landfall::connectors::http::{Cursor, Stop};
+///
+/// let by_body = Cursor::at("$.next").query("cursor").stop_when("$[?@.status == 'done']");
+/// let by_header = Cursor::at("$.next").query("cursor").stop_when(Stop::header("x-last-page", "true"));
+/// # drop((by_body, by_header));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[must_use]
+pub struct Stop(Condition);
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Condition {
+    Query(String),
+    Header { name: String, value: String },
+}
+
+impl Stop {
+    /// The RFC 9535 query selects something in the body. `$[?@.status == 'done']` looks at the members of the body: wrap what
+    /// is deeper as in `$.meta[?@ == 'done']`. The body is held as a tree for it.
+    pub fn query(query: impl Into<String>) -> Self {
+        Self(Condition::Query(query.into()))
+    }
+
+    /// The header `name` has this value, in any case of letters.
+    pub fn header(name: impl Into<String>, value: impl Into<String>) -> Self {
+        Self(Condition::Header { name: name.into(), value: value.into() })
+    }
+
+    fn parse(query: &str) -> Result<JsonPath> {
+        JsonPath::parse(query).map_err(|e| {
+            Error::config("build source", "the stop expression is not an RFC 9535 query")
+                .with("query", query)
+                .with_source(e)
+        })
+    }
+
+    fn check(&self) -> Result<()> {
+        match &self.0 {
+            Condition::Query(query) => Self::parse(query).map(drop),
+            Condition::Header { .. } => Ok(()),
+        }
+    }
+
+    fn is_met(&self, answer: &Answer<'_>) -> Result<bool> {
+        match &self.0 {
+            Condition::Query(query) => answer.selects(&Self::parse(query)?),
+            Condition::Header { name, value } => {
+                Ok(answer.headers(name)?.iter().any(|there| there.trim().eq_ignore_ascii_case(value)))
+            }
+        }
+    }
+}
+
+impl<T: Into<String>> From<T> for Stop {
+    fn from(query: T) -> Self {
+        Self::query(query)
+    }
 }
 
 impl Ends {
@@ -25,22 +90,28 @@ impl Ends {
         if *self == Self::default() {
             return Err(Error::config("build source", "this pagination would never end")
                 .with("pagination", kind)
-                .with_hint("say what ends it: a total, a flag for more, an empty page, or a maximum"));
+                .with_hint("say what ends it: a total, a flag for more, an empty page, an expression, or a maximum"));
         }
-        Ok(())
+        self.check_stop()
     }
 
-    pub(super) fn values(&self) -> Result<Vec<ValuePath>> {
-        [&self.total, &self.total_pages, &self.has_more].into_iter().flatten().map(|p| ValuePath::parse(p)).collect()
+    pub(super) fn check_stop(&self) -> Result<()> {
+        self.stop.as_ref().map_or(Ok(()), Stop::check)
     }
 
-    /// The end, if the answer shows one. `page` is the number of pages up to this one.
-    pub(super) fn reached(&self, page: u64, answer: &Answer<'_>) -> Result<Option<Step>> {
-        let mut slot = 0..;
+    /// The values that it needs, in the order in which [`reached`](Self::reached) takes them.
+    pub(super) fn values(&self) -> Vec<Place> {
+        [&self.total, &self.total_pages, &self.has_more].into_iter().flatten().cloned().collect()
+    }
+
+    /// The end, if the answer shows one. `page` is the number of pages up to this one; its values begin at slot `first`.
+    pub(super) fn reached(&self, page: u64, first: usize, answer: &Answer<'_>) -> Result<Option<Step>> {
+        let mut slot = first..;
         let mut slot = || slot.next().unwrap_or_default();
         let total = self.total.as_ref().map(|_| answer.count(slot())).transpose()?;
         let pages = self.total_pages.as_ref().map(|_| answer.count(slot())).transpose()?;
         let more = self.has_more.as_ref().map(|_| answer.flag(slot())).transpose()?;
+        let stopped = self.stop.as_ref().map_or(Ok(false), |stop| stop.is_met(answer))?;
 
         let (came, empty) = (answer.so_far(), answer.records() == 0);
         if let Some(total) = total.filter(|total| came > *total) {
@@ -50,6 +121,7 @@ impl Ends {
         let all = total.map(|total| came == total);
         // A flag outweighs the counts, and pages to come outweigh a total: what is asked too often shows itself.
         let proof = match (more, last, total) {
+            _ if stopped => Proof::NoNextPage,
             (Some(false), ..) | (None, Some(true), _) => Proof::NoNextPage,
             (None, None, Some(total)) if came == total => Proof::TotalMatched(total),
             _ if empty && self.on_empty => Proof::EmptyPage,
@@ -88,20 +160,27 @@ mod tests {
 
     /// What follows page 2 with `records`, after 10 of page 1, by the values of `total`, `pages` and `more`.
     fn after(records: u64, ends: &[(&str, &str)], on_empty: bool) -> Result<Option<Step>> {
-        let path = |name: &str| ends.iter().find(|(n, _)| *n == name).map(|(n, _)| format!("$.{n}"));
-        let declared =
-            Ends { total: path("total"), total_pages: path("pages"), has_more: path("more"), on_empty, maximum: None };
+        let path = |name: &str| ends.iter().find(|(n, _)| *n == name).map(|(n, _)| format!("$.{n}").into());
+        let declared = Ends {
+            total: path("total"),
+            total_pages: path("pages"),
+            has_more: path("more"),
+            on_empty,
+            ..Ends::default()
+        };
         let values: Vec<_> = ends.iter().map(|(_, value)| Some((*value).to_owned())).collect();
         let answer = Answer {
-            paths: &declared.values()?,
+            places: &declared.values(),
             values: &values,
-            body: b"{}",
+            around: b"{}",
+            is_whole: true,
+            last: None,
             headers: &HeaderMap::new(),
             is_first: false,
             records,
             so_far: 10 + records,
         };
-        declared.reached(2, &answer)
+        declared.reached(2, 0, &answer)
     }
 
     #[test]

@@ -1,26 +1,48 @@
-use super::{Answer, At, Paginate, Request, Step};
+use super::ends::{Ends, Stop};
+use super::{Answer, At, Paginate, Place, Request, Step, Target};
 use crate::error::{Error, Result};
-use crate::json::ValuePath;
 use crate::model::Proof;
 
 /// The `Link` header of each page (RFC 8288) names the next one; that of the last page does not.
 ///
-/// The next request carries the parameters of the link only. The link must lead to the configured origin.
+/// The next request carries the parameters of the link only. The link must lead to the configured origin. A first page with
+/// records and without any `Link` header is an error unless [`optional`](Self::optional): a header that a proxy takes out
+/// looks the same.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct LinkHeader {
     rel: String,
+    optional: bool,
+    ends: Ends,
 }
 
 impl LinkHeader {
     /// Follows the link with the relation `next`.
     pub fn new() -> Self {
-        Self { rel: "next".to_owned() }
+        Self::rel("next")
     }
 
     /// Follows the link with another relation.
     pub fn rel(rel: impl Into<String>) -> Self {
-        Self { rel: rel.into() }
+        Self { rel: rel.into(), optional: false, ends: Ends::default() }
+    }
+
+    /// Takes a first page without a `Link` header for the only one.
+    pub fn optional(mut self) -> Self {
+        self.optional = true;
+        self
+    }
+
+    /// Ends with the first page that has no records, also if it links to another one.
+    pub fn until_empty(mut self) -> Self {
+        self.ends.on_empty = true;
+        self
+    }
+
+    /// Ends with the page that meets the condition, also if it links to another one.
+    pub fn stop_when(mut self, stop: impl Into<Stop>) -> Self {
+        self.ends.stop = Some(stop.into());
+        self
     }
 }
 
@@ -32,19 +54,19 @@ impl Default for LinkHeader {
 
 impl Paginate for LinkHeader {
     fn check(&self) -> Result<()> {
-        Ok(())
+        self.ends.check_stop()
     }
 
     fn describe(&self) -> serde_json::Value {
-        serde_json::json!({"kind": "link_header", "rel": self.rel})
+        serde_json::json!({"kind": "link_header", "rel": self.rel, "optional": self.optional, "ends": self.ends})
     }
 
-    fn parameters(&self) -> Vec<String> {
+    fn targets(&self) -> Vec<Target> {
         Vec::new()
     }
 
-    fn values(&self) -> Result<Vec<ValuePath>> {
-        Ok(Vec::new())
+    fn values(&self) -> Vec<Place> {
+        self.ends.values()
     }
 
     fn request(&self, at: &At, request: &mut Request) -> Result<()> {
@@ -55,7 +77,16 @@ impl Paginate for LinkHeader {
     }
 
     fn next(&self, _at: &At, answer: &Answer<'_>) -> Result<Step> {
-        for header in answer.headers("link")? {
+        let headers = answer.headers("link")?;
+        if headers.is_empty() && answer.is_first && answer.records > 0 && !self.optional {
+            return Err(Error::data("read page", "the first page has no Link header").with_hint(
+                "if the API leaves it out of its only page, say so with .optional(); else it pages otherwise",
+            ));
+        }
+        if let Some(end) = self.ends.reached(0, 0, answer)? {
+            return Ok(end);
+        }
+        for header in headers {
             let links = parse(header).ok_or_else(|| Error::data("read page", "the Link header is malformed"))?;
             if let Some((target, _)) = links.into_iter().find(|(_, rels)| rels.iter().any(|r| self.is(r))) {
                 return Ok(Step::Next(At::Link(target.to_owned())));

@@ -3,24 +3,28 @@
 mod answer;
 mod cursor;
 mod ends;
+mod keyset;
 mod link_header;
 mod next_url;
 mod offset;
 mod page_number;
+mod place;
 mod single;
 
 pub use answer::Answer;
 pub use cursor::Cursor;
+pub use ends::Stop;
 pub(super) use ends::differs;
+pub use keyset::Keyset;
 pub use link_header::LinkHeader;
 pub use next_url::NextUrl;
 pub use offset::Offset;
 pub use page_number::PageNumber;
+pub use place::{Place, Target};
 pub use single::Single;
 
 use super::request::Request;
 use crate::error::Result;
-use crate::json::ValuePath;
 use crate::model::Proof;
 use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
@@ -38,11 +42,11 @@ pub trait Paginate: Debug + Send + Sync + 'static {
     /// What it is configured to do, for the record.
     fn describe(&self) -> serde_json::Value;
 
-    /// The parameters of the query that it sets.
-    fn parameters(&self) -> Vec<String>;
+    /// What it sets of a request.
+    fn targets(&self) -> Vec<Target>;
 
     /// The values that it needs of each page; [`Answer`] gives them by their number in this list.
-    fn values(&self) -> Result<Vec<ValuePath>>;
+    fn values(&self) -> Vec<Place>;
 
     /// Makes `request` ask for the page at `at`.
     fn request(&self, at: &At, request: &mut Request) -> Result<()>;
@@ -65,8 +69,23 @@ pub enum At {
     Offset(u64),
     /// The one that this token names, as the API wrote it.
     Token(String),
+    /// The one that this token names, given as its JSON text.
+    Json(String),
+    /// The one behind the record with these values, given as their JSON text.
+    Key(Vec<String>),
     /// The one at this link.
     Link(String),
+}
+
+impl At {
+    /// What the API wrote of it.
+    pub(super) fn texts(&self) -> &[String] {
+        match self {
+            Self::Token(text) | Self::Json(text) | Self::Link(text) => std::slice::from_ref(text),
+            Self::Key(texts) => texts,
+            Self::First | Self::Number(_) | Self::Offset(_) => &[],
+        }
+    }
 }
 
 /// What follows a page.

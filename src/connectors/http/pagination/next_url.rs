@@ -1,6 +1,6 @@
-use super::{Answer, At, Paginate, Request, Step};
+use super::ends::{Ends, Stop};
+use super::{Answer, At, Paginate, Place, Request, Step, Target};
 use crate::error::Result;
-use crate::json::ValuePath;
 use crate::model::Proof;
 
 /// Each page names the URL of the next one, relative or absolute; the last one names none.
@@ -9,14 +9,15 @@ use crate::model::Proof;
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct NextUrl {
-    path: String,
+    at: Place,
     optional: bool,
+    ends: Ends,
 }
 
 impl NextUrl {
-    /// The URL is at `path` of the body.
-    pub fn at(path: impl Into<String>) -> Self {
-        Self { path: path.into(), optional: false }
+    /// The URL is at this path of the body, or in a header.
+    pub fn at(place: impl Into<Place>) -> Self {
+        Self { at: place.into(), optional: false, ends: Ends::default() }
     }
 
     /// Takes a first page without the URL for the only one. Else that is an error: a slip in the path looks the same.
@@ -24,23 +25,41 @@ impl NextUrl {
         self.optional = true;
         self
     }
+
+    /// Ends when the flag at `place` is false, also if there is a URL.
+    pub fn has_more(mut self, place: impl Into<Place>) -> Self {
+        self.ends.has_more = Some(place.into());
+        self
+    }
+
+    /// Ends with the first page that has no records, also if there is a URL.
+    pub fn until_empty(mut self) -> Self {
+        self.ends.on_empty = true;
+        self
+    }
+
+    /// Ends with the page that meets the condition, also if there is a URL.
+    pub fn stop_when(mut self, stop: impl Into<Stop>) -> Self {
+        self.ends.stop = Some(stop.into());
+        self
+    }
 }
 
 impl Paginate for NextUrl {
     fn check(&self) -> Result<()> {
-        Ok(())
+        self.ends.check_stop()
     }
 
     fn describe(&self) -> serde_json::Value {
-        serde_json::json!({"kind": "next_url", "at": self.path, "optional": self.optional})
+        serde_json::json!({"kind": "next_url", "at": self.at, "optional": self.optional, "ends": self.ends})
     }
 
-    fn parameters(&self) -> Vec<String> {
+    fn targets(&self) -> Vec<Target> {
         Vec::new()
     }
 
-    fn values(&self) -> Result<Vec<ValuePath>> {
-        Ok(vec![ValuePath::parse(&self.path)?])
+    fn values(&self) -> Vec<Place> {
+        [self.at.clone()].into_iter().chain(self.ends.values()).collect()
     }
 
     fn request(&self, at: &At, request: &mut Request) -> Result<()> {
@@ -52,6 +71,9 @@ impl Paginate for NextUrl {
 
     fn next(&self, _at: &At, answer: &Answer<'_>) -> Result<Step> {
         let link = answer.token(0, self.optional)?;
+        if let Some(end) = self.ends.reached(0, 1, answer)? {
+            return Ok(end);
+        }
         Ok(link.map_or(Step::End(Proof::NoNextPage), |link| Step::Next(At::Link(link))))
     }
 }

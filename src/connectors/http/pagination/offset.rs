@@ -1,7 +1,6 @@
-use super::ends::Ends;
-use super::{Answer, At, Paginate, Request, Step};
+use super::ends::{Ends, Stop};
+use super::{Answer, At, Paginate, Place, Request, Step, Target};
 use crate::error::Result;
-use crate::json::ValuePath;
 
 /// Pages asked for by the number of their first record. Say what ends it.
 ///
@@ -10,7 +9,7 @@ use crate::json::ValuePath;
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Offset {
-    query: String,
+    to: Target,
     limit: Option<(String, u64)>,
     ends: Ends,
 }
@@ -18,24 +17,44 @@ pub struct Offset {
 impl Offset {
     /// The offset goes into the parameter `name` of the query, and begins with 0.
     pub fn query(name: impl Into<String>) -> Self {
-        Self { query: name.into(), limit: None, ends: Ends::default() }
+        Self::to(Target::Query(name.into()))
     }
 
-    /// Asks for `records` to a page through the parameter `name`.
+    /// The offset goes to `path` of the body, and begins with 0.
+    pub fn body(path: impl Into<String>) -> Self {
+        Self::to(Target::Body(path.into()))
+    }
+
+    /// The offset goes into the header `name`, and begins with 0.
+    pub fn header(name: impl Into<String>) -> Self {
+        Self::to(Target::Header(name.into()))
+    }
+
+    fn to(to: Target) -> Self {
+        Self { to, limit: None, ends: Ends::default() }
+    }
+
+    /// Asks for `records` to a page at `name`, which is in the same part of the request as the offset.
     pub fn limit(mut self, name: impl Into<String>, records: u64) -> Self {
         self.limit = Some((name.into(), records));
         self
     }
 
-    /// Ends with as many records as the value at `path` says; fewer or more are an error.
-    pub fn total(mut self, path: impl Into<String>) -> Self {
-        self.ends.total = Some(path.into());
+    /// Ends with as many records as the value at `place` says; fewer or more are an error.
+    pub fn total(mut self, place: impl Into<Place>) -> Self {
+        self.ends.total = Some(place.into());
         self
     }
 
-    /// Goes on while the flag at `path` is true, also after an empty page.
-    pub fn has_more(mut self, path: impl Into<String>) -> Self {
-        self.ends.has_more = Some(path.into());
+    /// Goes on while the flag at `place` is true, also after an empty page.
+    pub fn has_more(mut self, place: impl Into<Place>) -> Self {
+        self.ends.has_more = Some(place.into());
+        self
+    }
+
+    /// Ends with the page that meets the condition.
+    pub fn stop_when(mut self, stop: impl Into<Stop>) -> Self {
+        self.ends.stop = Some(stop.into());
         self
     }
 
@@ -58,28 +77,27 @@ impl Paginate for Offset {
     }
 
     fn describe(&self) -> serde_json::Value {
-        serde_json::json!({"kind": "offset", "query": self.query, "limit": self.limit, "ends": self.ends})
+        serde_json::json!({"kind": "offset", "to": self.to, "limit": self.limit, "ends": self.ends})
     }
 
-    fn parameters(&self) -> Vec<String> {
-        let limit = self.limit.as_ref().map(|(name, _)| name.clone());
-        [self.query.clone()].into_iter().chain(limit).collect()
+    fn targets(&self) -> Vec<Target> {
+        let size = self.limit.as_ref().map(|(name, _)| self.to.beside(name.clone()));
+        [self.to.clone()].into_iter().chain(size).collect()
     }
 
-    fn values(&self) -> Result<Vec<ValuePath>> {
+    fn values(&self) -> Vec<Place> {
         self.ends.values()
     }
 
     fn request(&self, at: &At, request: &mut Request) -> Result<()> {
         if let Some((name, records)) = &self.limit {
-            request.set_query(name, &records.to_string());
+            self.to.beside(name.clone()).set_number(request, *records)?;
         }
-        request.set_query(&self.query, &offset(at).to_string());
-        Ok(())
+        self.to.set_number(request, offset(at))
     }
 
     fn next(&self, at: &At, answer: &Answer<'_>) -> Result<Step> {
-        if let Some(end) = self.ends.reached(0, answer)? {
+        if let Some(end) = self.ends.reached(0, 0, answer)? {
             return Ok(end);
         }
         let came = match answer.records() {

@@ -1,13 +1,12 @@
-use super::ends::Ends;
-use super::{Answer, At, Paginate, Request, Step};
+use super::ends::{Ends, Stop};
+use super::{Answer, At, Paginate, Place, Request, Step, Target};
 use crate::error::Result;
-use crate::json::ValuePath;
 
 /// Pages asked for by their number. Say what ends it.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct PageNumber {
-    query: String,
+    to: Target,
     first: u64,
     size: Option<(String, u64)>,
     ends: Ends,
@@ -16,7 +15,21 @@ pub struct PageNumber {
 impl PageNumber {
     /// The number goes into the parameter `name` of the query, and begins with 1.
     pub fn query(name: impl Into<String>) -> Self {
-        Self { query: name.into(), first: 1, size: None, ends: Ends::default() }
+        Self::to(Target::Query(name.into()))
+    }
+
+    /// The number goes to `path` of the body, and begins with 1.
+    pub fn body(path: impl Into<String>) -> Self {
+        Self::to(Target::Body(path.into()))
+    }
+
+    /// The number goes into the header `name`, and begins with 1.
+    pub fn header(name: impl Into<String>) -> Self {
+        Self::to(Target::Header(name.into()))
+    }
+
+    fn to(to: Target) -> Self {
+        Self { to, first: 1, size: None, ends: Ends::default() }
     }
 
     /// Sets the number of the first page, such as 0.
@@ -25,27 +38,33 @@ impl PageNumber {
         self
     }
 
-    /// Asks for `records` to a page through the parameter `name`.
+    /// Asks for `records` to a page at `name`, which is in the same part of the request as the number.
     pub fn size(mut self, name: impl Into<String>, records: u64) -> Self {
         self.size = Some((name.into(), records));
         self
     }
 
-    /// Ends with as many pages as the value at `path` says; fewer are an error.
-    pub fn total_pages(mut self, path: impl Into<String>) -> Self {
-        self.ends.total_pages = Some(path.into());
+    /// Ends with as many pages as the value at `place` says; fewer are an error.
+    pub fn total_pages(mut self, place: impl Into<Place>) -> Self {
+        self.ends.total_pages = Some(place.into());
         self
     }
 
-    /// Ends with as many records as the value at `path` says; fewer or more are an error.
-    pub fn total(mut self, path: impl Into<String>) -> Self {
-        self.ends.total = Some(path.into());
+    /// Ends with as many records as the value at `place` says; fewer or more are an error.
+    pub fn total(mut self, place: impl Into<Place>) -> Self {
+        self.ends.total = Some(place.into());
         self
     }
 
-    /// Goes on while the flag at `path` is true, also after an empty page.
-    pub fn has_more(mut self, path: impl Into<String>) -> Self {
-        self.ends.has_more = Some(path.into());
+    /// Goes on while the flag at `place` is true, also after an empty page.
+    pub fn has_more(mut self, place: impl Into<Place>) -> Self {
+        self.ends.has_more = Some(place.into());
+        self
+    }
+
+    /// Ends with the page that meets the condition.
+    pub fn stop_when(mut self, stop: impl Into<Stop>) -> Self {
+        self.ends.stop = Some(stop.into());
         self
     }
 
@@ -68,29 +87,28 @@ impl Paginate for PageNumber {
     }
 
     fn describe(&self) -> serde_json::Value {
-        serde_json::json!({"kind": "page_number", "query": self.query, "first": self.first, "size": self.size, "ends": self.ends})
+        serde_json::json!({"kind": "page_number", "to": self.to, "first": self.first, "size": self.size, "ends": self.ends})
     }
 
-    fn parameters(&self) -> Vec<String> {
-        let size = self.size.as_ref().map(|(name, _)| name.clone());
-        [self.query.clone()].into_iter().chain(size).collect()
+    fn targets(&self) -> Vec<Target> {
+        let size = self.size.as_ref().map(|(name, _)| self.to.beside(name.clone()));
+        [self.to.clone()].into_iter().chain(size).collect()
     }
 
-    fn values(&self) -> Result<Vec<ValuePath>> {
+    fn values(&self) -> Vec<Place> {
         self.ends.values()
     }
 
     fn request(&self, at: &At, request: &mut Request) -> Result<()> {
         if let Some((name, records)) = &self.size {
-            request.set_query(name, &records.to_string());
+            self.to.beside(name.clone()).set_number(request, *records)?;
         }
-        request.set_query(&self.query, &self.number(at).to_string());
-        Ok(())
+        self.to.set_number(request, self.number(at))
     }
 
     fn next(&self, at: &At, answer: &Answer<'_>) -> Result<Step> {
         let number = self.number(at);
-        if let Some(end) = self.ends.reached(number.saturating_sub(self.first) + 1, answer)? {
+        if let Some(end) = self.ends.reached(number.saturating_sub(self.first) + 1, 0, answer)? {
             return Ok(end);
         }
         let next = number.saturating_add(1);

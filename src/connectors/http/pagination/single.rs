@@ -1,6 +1,5 @@
-use super::{Answer, At, Paginate, Request, Step};
+use super::{Answer, At, Paginate, Place, Request, Step, Target};
 use crate::error::Result;
-use crate::json::ValuePath;
 use crate::model::Proof;
 
 /// No pages: one response holds everything.
@@ -16,12 +15,12 @@ impl Paginate for Single {
         serde_json::json!({"kind": "single"})
     }
 
-    fn parameters(&self) -> Vec<String> {
+    fn targets(&self) -> Vec<Target> {
         Vec::new()
     }
 
-    fn values(&self) -> Result<Vec<ValuePath>> {
-        Ok(Vec::new())
+    fn values(&self) -> Vec<Place> {
+        Vec::new()
     }
 
     fn request(&self, _at: &At, _request: &mut Request) -> Result<()> {

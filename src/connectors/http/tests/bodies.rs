@@ -80,7 +80,7 @@ async fn a_cut_body_is_a_fault_wherever_it_is_cut() {
     let rest = Rest::get(server.url("/{n}")).records("$.data[*]").limits(patient());
     let rest = (0..count).fold(rest, |rest, n| rest.partition(n.to_string(), [("n", n.to_string())]));
     let rest = rest.retry(Policy::default().with_attempts(1)).build().expect("a source");
-    for partition in rest.partitions(&Env::system()).await.expect("listed") {
+    for partition in list_partitions(&rest, &Env::system()).await.expect("listed") {
         let brought = read_partition(&rest, &partition, None).await;
         assert!(brought.emitted.is_empty());
         assert_eq!(brought.error().status(), Status::Exhausted, "{}: {}", partition.id, brought.error());

@@ -131,3 +131,31 @@ async fn the_highest_value_of_all_parts_counts() {
     read(&rest, Some(brought.last_position())).await;
     assert_eq!(server.targets(), ["/r", "/r?from=1999"]);
 }
+
+#[tokio::test]
+async fn a_last_line_that_breaks_off_is_read_again_and_a_bad_one_is_a_record() {
+    // The length fits what came, so nothing but the line shows that there was more.
+    for broken in ["{\"id\":1}\n{\"id\":2,\"name\":\"Gr", "{\"id\":1}\n{\"id\":2,", "{\"id\":1}\n{\"id\""] {
+        let server = Server::start(move |got| match got.number {
+            0 => Reply::json(broken),
+            _ => Reply::json("{\"id\":1}\n{\"id\":2}"),
+        })
+        .await;
+        let brought = read(&lines(&server).build().expect("a source"), None).await;
+        assert_eq!((brought.records(), server.seen().len()), (ids(1..=2), 2), "{broken}");
+    }
+    let server = Server::start(|_| Reply::json("{\"id\":1}\n{\"id\":x}")).await;
+    let brought = read(&lines(&server).build().expect("a source"), None).await;
+    assert_eq!((brought.records().len(), server.seen().len()), (2, 1));
+    let server = Server::start(|_| Reply::json("{\"id\":1}\n{\"id\":")).await;
+    let brought = read(&lines(&server).build().expect("a source"), None).await;
+    assert_eq!((brought.error().kind(), server.seen().len()), (ErrorKind::Data, 2));
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_text_are_no_lines() {
+    let server = Server::start(|_| Reply::json(vec![0xff, 0xfe, 3, b'\n', 7])).await;
+    let brought = read(&lines(&server).build().expect("a source"), None).await;
+    assert_eq!(brought.error().kind(), ErrorKind::Data);
+    assert!(brought.error().to_string().contains("UTF-8"), "{}", brought.error());
+}

@@ -1,20 +1,24 @@
 //! The source against a scripted server on loopback, with time owned by the test.
 
 mod bodies;
+mod cases_p;
 mod incremental;
 mod lines;
 mod observed;
+mod pace;
 mod pagination;
 mod parts;
 mod retries;
+mod rules;
 mod secrets;
 mod server;
+mod waits;
 
 use super::*;
 use crate::env::{Clock, Entropy, Env};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Page, Partition, PositionValue, StopReason, Timestamp};
-use crate::source::{Emission, Emitter, Source};
+use crate::source::{Emission, Emitter, Source, list_partitions};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use server::{Got, Reply, Server};
@@ -114,13 +118,16 @@ impl Brought {
 }
 
 async fn read(rest: &Rest, from: Option<RestPosition>) -> Brought {
-    let partition = rest.partitions(&Env::system()).await.expect("listed")[0].clone();
+    let partition = list_partitions(rest, &Env::system()).await.expect("listed")[0].clone();
     read_partition(rest, &partition, from).await
 }
 
 async fn read_partition(rest: &Rest, partition: &Partition, from: Option<RestPosition>) -> Brought {
-    let clock = Arc::new(FastClock::default());
-    let env = Env::deterministic(Arc::clone(&clock) as _, Arc::new(Dice::default()));
+    read_at(&Arc::new(FastClock::default()), rest, partition, from).await
+}
+
+async fn read_at(clock: &Arc<FastClock>, rest: &Rest, partition: &Partition, from: Option<RestPosition>) -> Brought {
+    let env = Env::deterministic(Arc::clone(clock) as _, Arc::new(Dice::default()));
     let (queue, mut emissions) = mpsc::channel(10_000);
     let (_stop, stopped) = watch::channel(false);
     let mut out = Emitter::new(partition.clone(), Arc::new(Semaphore::new(1 << 28)), 1 << 28, queue, stopped);

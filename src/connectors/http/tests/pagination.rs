@@ -416,7 +416,7 @@ async fn partitions_fill_the_places_of_path_and_query() {
         .partition("two", [("org", ".."), ("from", "")])
         .build()
         .expect("a source");
-    let partitions = rest.partitions(&Env::system()).await.expect("listed");
+    let partitions = list_partitions(&rest, &Env::system()).await.expect("listed");
     assert_eq!(partitions.iter().map(|p| p.id.0.as_str()).collect::<Vec<_>>(), ["one", "two"]);
     for partition in &partitions {
         let brought = read_partition(&rest, partition, None).await;
@@ -439,7 +439,7 @@ async fn reads_of_several_partitions_at_once_do_not_disturb_each_other() {
     let rest = Rest::get(server.url("/p/{id}")).paginate(Cursor::at("$.next").query("cursor")).records("$.data[*]");
     let rest = (1..=3).fold(rest.limits(patient()), |rest, n| rest.partition(format!("p{n}"), [("id", n.to_string())]));
     let rest = rest.build().expect("a source");
-    let partitions = rest.partitions(&Env::system()).await.expect("listed");
+    let partitions = list_partitions(&rest, &Env::system()).await.expect("listed");
     let reads = partitions.iter().map(|p| read_partition(&rest, p, None));
     for (n, brought) in (1..).zip(futures::future::join_all(reads).await) {
         assert_eq!(brought.records(), ids([n * 10, n * 10 + 1]));

@@ -45,7 +45,7 @@ async fn partitions_share_the_retries_in_an_outage() {
     let rest = Rest::get(server.url("/{id}")).limits(patient());
     let rest = (0..200).fold(rest, |rest, n| rest.partition(format!("{n}"), [("id", n.to_string())]));
     let rest = rest.build().expect("a source");
-    for partition in rest.partitions(&Env::system()).await.expect("listed") {
+    for partition in list_partitions(&rest, &Env::system()).await.expect("listed") {
         assert!(read_partition(&rest, &partition, None).await.end.is_err());
     }
     assert_eq!(server.seen().len(), 300);
@@ -62,6 +62,19 @@ async fn a_server_that_fails_half_of_the_time_is_read_to_the_end() {
     let rest = Rest::get(server.url("/r")).records("$.data[*]").limits(patient());
     let rest = rest.paginate(PageNumber::query("page").total_pages("$.pages")).build().expect("a source");
     assert_eq!(read(&rest, None).await.records().len(), 500);
+}
+
+#[tokio::test]
+async fn a_date_to_wait_for_is_one_by_the_clock_of_the_server() {
+    // Whose clock is ten years ahead, or a day behind.
+    for (now, then) in [
+        ("Sun, 01 Jan 2034 00:00:00 GMT", "Sun, 01 Jan 2034 00:00:07 GMT"),
+        ("Sun, 31 Dec 2023 00:00:00 GMT", "Sun, 31 Dec 2023 00:00:07 GMT"),
+    ] {
+        let server = faulty(vec![Reply::status(429, "").header("retry-after", then).header("date", now)]).await;
+        let brought = read(&by_cursor(&server).build().expect("a source"), None).await;
+        assert_eq!((brought.records(), brought.slept.as_slice()), (ids(1..=6), &[Duration::from_secs(7)][..]));
+    }
 }
 
 #[tokio::test]
@@ -132,7 +145,7 @@ async fn all_partitions_wait_when_one_is_asked_to() {
     let rest = rest.limits(patient()).build().expect("a source");
     let env = Env::deterministic(Arc::new(FastClock::default()), Arc::new(Dice::default()));
     rest.client.hold_all(&env, Duration::from_secs(30));
-    let partition = rest.partitions(&env).await.expect("listed")[1].clone();
+    let partition = list_partitions(&rest, &env).await.expect("listed")[1].clone();
     let brought = read_partition(&rest, &partition, None).await;
     assert_eq!(brought.slept.first(), Some(&Duration::from_secs(30)), "before its first request");
     assert!(brought.stopped().is_complete());

@@ -1,0 +1,87 @@
+"""What is loaded from each server, and how: the specs as a user would write them."""
+
+import json
+import os
+
+import real_servers
+from harness import fetch
+from real_data import FLIGHTS, MOVIES
+from real_loads import as_schema
+
+TEXT_ID = {**MOVIES, "id": "utf8"}
+
+
+def datasette(loads, flights, movies):
+    tables = {"flights": flights, "movies": movies}
+    with real_servers.datasette(loads.folder, tables, {"flights": {"delay": "INTEGER", "distance": "INTEGER"}}) as base:
+        by_token = (
+            'query = {{ _shape = "objects", _size = "{size}" }}\nurl = "{base}/real/{table}.json"\n'
+            'records = "$.rows[*]"\npaginate = {{ by = "cursor", at = "$.next", query = "_next" }}'
+        )
+        loads.load_killed("datasette", "flights", by_token.format(size=1000, base=base, table="flights"), flights, FLIGHTS)
+        loads.load_killed("datasette", "movies", by_token.format(size=100, base=base, table="movies"), movies, MOVIES)
+        by_url = (
+            f'url = "{base}/real/flights.json"\nquery = {{ _shape = "objects", _size = "1000" }}\nrecords = "$.rows[*]"\n'
+            'paginate = { by = "next_url", at = "$.next_url" }'
+        )
+        loads.load("datasette", "next-url", by_url, flights, FLIGHTS)
+        lines = (
+            f'url = "{base}/real/movies.json"\nquery = {{ _shape = "array", _nl = "on", _size = "500" }}\nndjson = true\n'
+            'paginate = { by = "link" }'
+        )
+        loads.load("datasette", "ndjson", lines, movies, MOVIES)
+
+
+def json_server(loads, flights, movies):
+    with real_servers.json_server(loads.folder, {"flights": flights, "movies": movies}) as base:
+        source = f'url = "{base}/flights"\nquery = {{ _page = "1", _limit = "1000" }}\npaginate = {{ by = "link" }}'
+        loads.load_killed("json-server", "flights", source, flights, FLIGHTS, schema="infer")
+        source = f'url = "{base}/movies"\nquery = {{ _limit = "200" }}\npaginate = {{ by = "page", query = "_page" }}'
+        loads.load_killed("json-server", "movies", source, movies, MOVIES)
+
+
+def json_server_1(loads, flights, movies):
+    if "LANDFALL_SHARED_NETWORK" in os.environ:
+        return  # It listens on every interface.
+    texts = [{**movie, "id": str(movie["id"])} for movie in movies]
+    with real_servers.json_server_1(loads.folder, {"movies": movies}) as base:
+        pages = f'url = "{base}/movies"\nquery = {{ _per_page = "250" }}\nrecords = "$.data[*]"\n'
+        source = pages + 'paginate = { by = "page", query = "_page", total = "$.items", total_pages = "$.pages" }'
+        loads.load("json-server-1", "movies", source, texts, TEXT_ID)
+        # Behind the last page it gives the last page again: an end by an empty page would never come.
+        refused = pages + 'paginate = { by = "page", query = "_page" }'
+        loads.refuse("json-server-1", "until-empty", refused, TEXT_ID, 6, ["same records as an earlier one"])
+
+
+def couchdb(loads, flights, movies):
+    def in_document(columns):
+        return as_schema(columns, lambda column: f"doc.{json.dumps(column)}")
+
+    with real_servers.couchdb(loads.folder, {"flights": flights, "movies": movies}) as base:
+        documents = (
+            f'url = "{base}/movies/_all_docs"\nquery = {{ include_docs = "true" }}\nrecords = "$.rows[*]"\n'
+            'paginate = { by = "offset", query = "skip", limit_query = "limit", limit = 500, total = "$.total_rows" }'
+        )
+        loads.load("couchdb", "all-docs", documents, movies, MOVIES, in_document(MOVIES))
+
+
+def wiremock(loads, flights, movies):
+    faults = {
+        2: {"status": 429, "headers": {"Retry-After": "1"}, "body": "slow down"},
+        4: {"fault": "CONNECTION_RESET_BY_PEER"},
+        6: {"fault": "EMPTY_RESPONSE"},
+        8: {"fault": "MALFORMED_RESPONSE_CHUNK"},
+        10: {"fault": "RANDOM_DATA_THEN_CLOSE"},
+        12: {"status": 503, "body": "<html>down</html>"},
+        14: {"chunkedDribbleDelay": {"numberOfChunks": 20, "totalDuration": 500}},
+    }
+    with real_servers.wiremock(loads.folder, movies, 200, faults) as base:
+        source = f'url = "{base}/records"\nquery = {{ page = "1" }}\npaginate = {{ by = "link" }}'
+        loads.load("wiremock", "faults", source, movies, MOVIES)
+        counted = json.loads(fetch(f"{base}/__admin/requests"))["meta"]["total"]
+        # The second load meets no fault; a fault costs one request more, and what came slowly costs none.
+        pages = -(-len(movies) // 200)
+        loads.checks.that("wiremock-faults: one retry for each fault", counted == 2 * pages + 6, f"{counted} requests")
+
+
+SERVERS = [datasette, json_server, json_server_1, couchdb, wiremock]

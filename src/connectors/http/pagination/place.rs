@@ -1,0 +1,107 @@
+use super::Request;
+use crate::error::{Error, Result};
+use serde::Serialize;
+use serde_json::Value;
+
+/// Where a value stands in a response. Text is a path of its body: `"$.meta.total"`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Place {
+    /// At this RFC 9535 path of names and indices in the body.
+    Body(String),
+    /// In the header of this name.
+    Header(String),
+}
+
+impl Place {
+    /// In the header `name`, such as `X-Total-Count`.
+    pub fn header(name: impl Into<String>) -> Self {
+        Self::Header(name.into())
+    }
+
+    /// What to call it in errors.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Body(name) | Self::Header(name) => name,
+        }
+    }
+}
+
+impl<T: Into<String>> From<T> for Place {
+    fn from(path: T) -> Self {
+        Self::Body(path.into())
+    }
+}
+
+/// Where a value goes in a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Target {
+    /// Into the parameter of this name of the query.
+    Query(String),
+    /// Into the header of this name.
+    Header(String),
+    /// Into the body: a place such as `$.page.after` of JSON, or the field of this name of a form.
+    Body(String),
+}
+
+impl Target {
+    /// Its name or path.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Query(name) | Self::Header(name) | Self::Body(name) => name,
+        }
+    }
+
+    /// A target of the same kind.
+    pub(super) fn beside(&self, name: String) -> Self {
+        match self {
+            Self::Query(_) => Self::Query(name),
+            Self::Header(_) => Self::Header(name),
+            Self::Body(_) => Self::Body(name),
+        }
+    }
+
+    /// Puts text there; in a body it is a string.
+    pub(super) fn set_text(&self, request: &mut Request, text: &str) -> Result<()> {
+        self.set(request, text, || Ok(Value::from(text)))
+    }
+
+    /// Puts a number there.
+    pub(super) fn set_number(&self, request: &mut Request, number: u64) -> Result<()> {
+        self.set(request, &number.to_string(), || Ok(Value::from(number)))
+    }
+
+    /// Puts a value there, given as its JSON text: in a body as it is, else the content of a string or a number's own text.
+    ///
+    /// # Errors
+    /// `Data` if that would change it: a number in a body that has more digits than can be held, an array in a query.
+    pub(super) fn set_json(&self, request: &mut Request, raw: &str) -> Result<()> {
+        let wrong = |what| Error::data("make request", what).with("target", self.name());
+        let value: Value = serde_json::from_str(raw)
+            .map_err(|e| wrong("the value for the next page is not valid JSON").with_source(e))?;
+        let text = match &value {
+            Value::String(text) => text.as_str(),
+            Value::Number(_) => raw,
+            _ if matches!(self, Self::Body(_)) => "",
+            _ => return Err(wrong("only strings and numbers go outside of a body")),
+        };
+        self.set(request, text, || match &value {
+            Value::Number(number) if number.to_string() != raw => {
+                Err(wrong("the number for the next page would change on its way"))
+            }
+            _ => Ok(value.clone()),
+        })
+    }
+
+    fn set(&self, request: &mut Request, text: &str, value: impl FnOnce() -> Result<Value>) -> Result<()> {
+        match self {
+            Self::Query(name) => request.set_query(name, text),
+            Self::Header(name) => request.set_header(name, text)?,
+            Self::Body(path) => request.set_body(path, value()?)?,
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,292 @@
+use super::shared::{Grant, SharedRates};
+use super::window::{Kind, Moment, Rate, Taken, Window, micros};
+use crate::env::Env;
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::{Created, ObjectPath, Store};
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Accounts for rates in a [`Store`] that processes share.
+///
+/// Each take is a numbered record with what is taken by then, written by create-if-absent after the one before: of many
+/// who take at the same time, one gets the number, and the others look at what it took. That is one to a few requests to
+/// the store per call: meant for budgets of up to some calls per second.
+///
+/// Records that are an hour old are deleted. An instance that was paused for longer than a minute in the middle of a take
+/// takes nothing by it.
+#[derive(Debug)]
+pub struct StoreRates {
+    store: Store,
+    root: ObjectPath,
+    known: Mutex<BTreeMap<String, Known>>,
+}
+
+/// The newest record that this instance has seen.
+#[derive(Clone, Debug)]
+struct Known {
+    number: u64,
+    record: Record,
+    /// When it was known to be the newest, on the monotonic clock.
+    seen_at: Duration,
+}
+
+/// What is taken by then.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Record {
+    format: String,
+    /// Random: tells a record of one's own from one that another has written under its number.
+    nonce: String,
+    /// When it was written, since 1970.
+    #[serde(with = "micros")]
+    at: Duration,
+    windows: Vec<Kept>,
+}
+
+/// What is taken of one rate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kept {
+    #[serde(with = "micros")]
+    per: Duration,
+    kind: Kind,
+    taken: VecDeque<Taken>,
+}
+
+impl StoreRates {
+    /// Accounts below the folder `prefix` of `store`.
+    ///
+    /// # Errors
+    /// `Config` if `prefix` is not a name that objects may have.
+    pub fn in_store(store: &Store, prefix: &str) -> Result<Self> {
+        Ok(Self { store: store.clone(), root: ObjectPath::parse(prefix)?, known: Mutex::default() })
+    }
+
+    fn folder(&self, name: &str) -> Result<ObjectPath> {
+        self.root.join(&ObjectPath::escape(name))
+    }
+
+    fn known(&self, env: &Env, name: &str) -> Option<Known> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(name).filter(|known| env.monotonic().saturating_sub(known.seen_at) <= FRESH).cloned()
+    }
+
+    fn remember(&self, name: &str, newest: &Known) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        match known.get_mut(name) {
+            Some(known) if known.number > newest.number => {}
+            Some(known) => *known = newest.clone(),
+            None => {
+                known.insert(name.to_owned(), newest.clone());
+            }
+        }
+    }
+
+    /// The newest record that the store lists, or that was seen lately. There may be newer ones.
+    async fn newest(&self, env: &Env, name: &str, folder: &ObjectPath) -> Result<Known> {
+        if let Some(known) = self.known(env, name) {
+            return Ok(known);
+        }
+        for _ in 0..TRIES {
+            let seen_at = env.monotonic();
+            let listed = self.store.list(folder).await?;
+            let Some(number) = listed.iter().filter_map(|object| number(&object.path)).max() else {
+                return Ok(Known { number: 0, record: Record::default(), seen_at });
+            };
+            // It may have been deleted if the listing is old.
+            if let Some(record) = self.read(folder, number).await? {
+                return Ok(Known { number, record, seen_at });
+            }
+        }
+        Err(unreachable(name))
+    }
+
+    async fn read(&self, folder: &ObjectPath, number: u64) -> Result<Option<Record>> {
+        let path = folder.join(&file(number))?;
+        let Some(bytes) = self.store.get(&path, None).await? else { return Ok(None) };
+        let damaged = |what: &'static str| Error::corrupt("take rate", what).with("object", &path);
+        let record: Record =
+            serde_json::from_slice(&bytes).map_err(|e| damaged("a record cannot be read").with_source(e))?;
+        if record.format != FORMAT {
+            return Err(damaged("a record has another format").with("format", &record.format));
+        }
+        Ok(Some(record))
+    }
+
+    /// Creates the record after `newest`. `None` if it is there now, and the record of another if that has the number.
+    async fn create(&self, folder: &ObjectPath, number: u64, record: &Record) -> Result<Option<Record>> {
+        let bytes = serde_json::to_vec(record).map_err(|e| Error::bug("take rate", "not JSON").with_source(e))?;
+        match self.store.create(&folder.join(&file(number))?, Bytes::from(bytes)).await {
+            Ok(Created::New) => Ok(None),
+            Err(error) if error.kind() != ErrorKind::Ambiguous => Err(error),
+            // Perhaps an earlier try of this very request: the nonce tells.
+            answer => match self.read(folder, number).await? {
+                Some(found) if found.nonce == record.nonce => Ok(None),
+                Some(found) => Ok(Some(found)),
+                None => Err(answer.err().unwrap_or_else(|| unreachable("record"))),
+            },
+        }
+    }
+
+    /// Deletes what nobody can go on from any more, the oldest first.
+    async fn clean_up(&self, env: &Env, folder: &ObjectPath, newest: u64) -> Result<()> {
+        let listed = self.store.list(folder).await?;
+        let mut old: Vec<_> = listed
+            .into_iter()
+            .filter(|object| env.now().saturating_since(object.modified) > KEPT)
+            .filter_map(|object| Some((number(&object.path)?, object.path)))
+            .filter(|(number, _)| *number < newest)
+            .collect();
+        old.sort();
+        for (_, path) in old {
+            self.store.delete(&path).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Record {
+    /// The windows of `rates` as they are at this record.
+    fn windows(&self, rates: &[Rate]) -> Vec<Window> {
+        let window = |rate: &Rate| {
+            let kept = self.windows.iter().find(|kept| (kept.per, kept.kind) == (rate.per, rate.kind));
+            Window::with(*rate, kept.map(|kept| kept.taken.clone()).unwrap_or_default(), ENTRIES)
+        };
+        rates.iter().map(window).collect()
+    }
+}
+
+#[async_trait]
+impl SharedRates for StoreRates {
+    async fn take(&self, env: &Env, name: &str, rates: &[Rate], weight: u32) -> Result<Grant> {
+        let folder = self.folder(name)?;
+        let mut newest = self.newest(env, name, &folder).await?;
+        for _ in 0..TRIES {
+            let mut now = Moment::shared(env);
+            // Where clocks differ, the one that is ahead counts.
+            now.at = now.at.max(newest.record.at);
+            let mut windows = newest.record.windows(rates);
+            let wait = windows.iter_mut().map(|window| window.wait(now, u64::from(weight))).max().unwrap_or_default();
+            if !wait.is_zero() {
+                self.remember(name, &newest);
+                return Ok(Grant::Wait(wait));
+            }
+            windows.iter_mut().for_each(|window| window.take(now, u64::from(weight)));
+            let kept = |window: &Window| Kept {
+                per: window.rate().per,
+                kind: window.rate().kind,
+                taken: window.taken().clone(),
+            };
+            let record = Record {
+                format: FORMAT.to_owned(),
+                nonce: env.nonce(),
+                at: now.at,
+                windows: windows.iter().map(kept).collect(),
+            };
+            let (number, began) = (newest.number + 1, newest.seen_at);
+            let seen_at = env.monotonic();
+            let other = self.create(&folder, number, &record).await?;
+            let is_mine = other.is_none();
+            newest = Known { number, record: other.unwrap_or(record), seen_at };
+            if env.monotonic().saturating_sub(began) > PAUSED {
+                // What came after `began` may be deleted by now, and the number free again without being the next.
+                newest = self.newest(env, name, &folder).await?;
+                continue;
+            }
+            self.remember(name, &newest);
+            if is_mine {
+                if number % CLEANED_EACH == 0 {
+                    if let Err(error) = self.clean_up(env, &folder, number).await {
+                        tracing::debug!(%error, "old records of rates stay for now");
+                    }
+                }
+                return Ok(Grant::Taken);
+            }
+        }
+        Err(unreachable(name))
+    }
+}
+
+fn unreachable(name: &str) -> Error {
+    Error::unavailable("take rate", "others were faster each time").with("name", name)
+}
+
+fn file(number: u64) -> String {
+    format!("{number:020}")
+}
+
+fn number(path: &ObjectPath) -> Option<u64> {
+    path.to_string().rsplit('/').next()?.parse().ok()
+}
+
+const FORMAT: &str = "landfall-rates/1";
+/// Parts of a window that are told apart in a record.
+const ENTRIES: u32 = 100;
+/// How long the newest record that was seen is gone on from.
+const FRESH: Duration = Duration::from_secs(30);
+/// A take that lasts longer than this from what it goes on from counts for nothing.
+const PAUSED: Duration = Duration::from_secs(60);
+/// How long records are kept: far longer than a take lasts, and than the clocks of machines differ.
+const KEPT: Duration = Duration::from_secs(3_600);
+const CLEANED_EACH: u64 = 64;
+const TRIES: u32 = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::MemoryStore;
+    use crate::testkit::test_env;
+
+    fn memory(env: &Env) -> Store {
+        Store::new(MemoryStore::new(env))
+    }
+
+    const FROZEN: &[u8] = include_bytes!("../../../tests/fixtures/rates-1.json");
+
+    #[test]
+    fn the_format_is_frozen() {
+        let record: Record = serde_json::from_slice(FROZEN).expect("it can be read");
+        let minute = Rate::new(10, Duration::from_secs(60));
+        let mut window = Window::with(minute, VecDeque::new(), ENTRIES);
+        let at = Duration::from_secs(1_704_067_200);
+        window.take(Moment { at, utc: at }, 3);
+        assert_eq!(record.windows(&[minute])[0].taken(), window.taken());
+        assert_eq!(serde_json::to_vec(&record).expect("JSON"), FROZEN.trim_ascii_end());
+    }
+
+    #[tokio::test]
+    async fn a_take_that_was_paused_takes_nothing_by_it() {
+        let env = test_env(1);
+        let store = memory(&env);
+        let rates = StoreRates::in_store(&store, "rates").expect("a name");
+        let minute = Duration::from_secs(60);
+        let hour = [Rate::new(2, 60 * minute)];
+        assert_eq!(rates.take(&env, "a", &hour, 1).await.expect("reached"), Grant::Taken);
+        // What it knows is old: it looks again, and sees what another took meanwhile.
+        let other = StoreRates::in_store(&store, "rates").expect("a name");
+        assert_eq!(other.take(&env, "a", &hour, 1).await.expect("reached"), Grant::Taken);
+        env.sleep(10 * minute).await;
+        assert_eq!(rates.take(&env, "a", &hour, 1).await.expect("reached"), Grant::Wait(50 * minute));
+    }
+
+    #[tokio::test]
+    async fn old_records_are_deleted_and_the_newest_stays() {
+        let env = test_env(1);
+        let store = memory(&env);
+        let rates = StoreRates::in_store(&store, "rates").expect("a name");
+        let often = [Rate::new(1, Duration::from_secs(120))];
+        for _ in 0..200 {
+            assert_eq!(rates.take(&env, "a b", &often, 1).await.expect("reached"), Grant::Taken);
+            env.sleep(Duration::from_secs(120)).await;
+        }
+        let left = store.list(&ObjectPath::parse("rates").expect("a name")).await.expect("listed");
+        assert!(left.len() < 110, "{}", left.len());
+        let again = StoreRates::in_store(&store, "rates").expect("a name");
+        assert_eq!(again.take(&env, "a b", &often, 1).await.expect("reached"), Grant::Taken);
+        assert!(matches!(again.take(&env, "a b", &often, 1).await.expect("reached"), Grant::Wait(_)));
+    }
+}

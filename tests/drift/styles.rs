@@ -1,0 +1,104 @@
+use crate::history::lost_by_offsets;
+use crate::server::{PAGE, Server};
+use landfall::connectors::http::{Cursor, LinkHeader, NextUrl, Rest, RestBuilder};
+use landfall::env::Env;
+use landfall::model::{Page, Partition, StopReason};
+use landfall::source::{Emission, Emitter, Source, list_partitions};
+use landfall::testkit::{ManualClock, SeededEntropy};
+use landfall::{Error, ErrorKind};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+use tokio::sync::{Semaphore, mpsc, watch};
+
+const HISTORIES: u64 = 1_000;
+
+/// How the histories of one style went.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    /// Read to a proven end, where asking for one offset after the other loses nothing, and where it does.
+    quiet: u64,
+    healed: u64,
+    /// Ended as incomplete.
+    reported: u64,
+    /// Rows that were there all the time and did not come, in reads that said they were complete.
+    missing: u64,
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { quiet, healed, reported, missing } = self;
+        write!(f, "missing={missing} quiet={quiet} healed={healed} reported={reported}")
+    }
+}
+
+async fn read(rest: &Rest, partition: &Partition) -> (Vec<Emission<Page>>, Result<StopReason, Error>) {
+    let env = Env::deterministic(Arc::new(ManualClock::new()), Arc::new(SeededEntropy::new(1)));
+    let (queue, mut emissions) = mpsc::channel(10_000);
+    let (_stop, stopped) = watch::channel(false);
+    let mut out = Emitter::new(partition.clone(), Arc::new(Semaphore::new(1 << 28)), 1 << 28, queue, stopped);
+    let end = rest.read(&env, partition, None, &mut out).await;
+    drop(out);
+    let mut emitted = Vec::new();
+    while let Some(emission) = emissions.recv().await {
+        emitted.push(emission);
+    }
+    (emitted, end)
+}
+
+/// The ids of all rows that came.
+fn ids(emitted: &[Emission<Page>]) -> BTreeSet<u64> {
+    let pages = emitted.iter().filter_map(|emission| emission.item.as_ref());
+    let rows = pages.flat_map(|page| {
+        let body: serde_json::Value = serde_json::from_slice(&page.body).expect("JSON");
+        body["rows"].as_array().expect("rows").clone()
+    });
+    rows.map(|row| row["id"].as_u64().expect("an id")).collect()
+}
+
+async fn histories(path: &str, style: impl FnOnce(RestBuilder) -> RestBuilder) -> Tally {
+    let server = Server::start().await;
+    let rest = Rest::get(server.url(&format!("/{path}/{{seed}}"))).records("$.rows[*]");
+    let rest =
+        (0..HISTORIES).fold(style(rest), |rest, seed| rest.partition(seed.to_string(), [("seed", seed.to_string())]));
+    let rest = rest.build().expect("a source");
+    let mut tally = Tally::default();
+    for (seed, partition) in (0..).zip(list_partitions(&rest, &Env::system()).await.expect("listed")) {
+        let (emitted, end) = read(&rest, &partition).await;
+        let history = server.take(seed);
+        match end {
+            Ok(StopReason::Exhausted(_)) => {
+                let missing = history.missing(&ids(&emitted));
+                tally.missing += missing as u64;
+                match lost_by_offsets(seed, PAGE) {
+                    _ if missing > 0 => {}
+                    0 => tally.quiet += 1,
+                    _ => tally.healed += 1,
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::Incomplete => tally.reported += 1,
+            other => panic!("seed {seed}: {other:?}"),
+        }
+    }
+    tally
+}
+
+fn judge(style: &str, tally: Tally) {
+    println!("histories={HISTORIES} style={style} {tally}");
+    assert_eq!(tally.missing, 0, "{style}: {tally}");
+}
+
+#[tokio::test]
+async fn a_cursor_that_names_a_row_loses_none() {
+    judge("cursor", histories("by_place", |rest| rest.paginate(Cursor::at("$.next").query("after"))).await);
+}
+
+#[tokio::test]
+async fn a_next_url_that_names_a_row_loses_none() {
+    judge("next_url", histories("by_place", |rest| rest.paginate(NextUrl::at("$.next_url"))).await);
+}
+
+#[tokio::test]
+async fn a_link_that_names_a_row_loses_none() {
+    judge("link", histories("by_place", |rest| rest.paginate(LinkHeader::new())).await);
+}
