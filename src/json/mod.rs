@@ -13,6 +13,7 @@
 //! # Ok::<(), landfall::Error>(())
 //! ```
 
+mod element_path;
 mod held;
 mod lines;
 mod locate;
@@ -24,12 +25,14 @@ mod split;
 mod walk;
 mod write;
 
+pub(crate) use element_path::ElementStep;
 pub(crate) use held::Held;
 pub(crate) use scan::span;
 pub(crate) use skip::ends_early;
 pub(crate) use walk::MARK;
 pub(crate) use write::push_string;
 pub use lines::{LineSplitter, lines};
+pub use element_path::ElementPath;
 pub use part::part;
 pub use path::{Query, ValuePath};
 pub use scan::{Scan, field, names_near, scan};

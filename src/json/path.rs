@@ -1,3 +1,4 @@
+use super::ElementPath;
 use crate::error::{Error, Result};
 use serde_json_path::JsonPath;
 use std::fmt;
@@ -75,19 +76,25 @@ impl fmt::Debug for Query {
     }
 }
 
-/// Where one value of a page or of a record is: a path of names and indices.
+/// Where one value of a page or of a record is: a path of names and indices, or a path into XML.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ValuePath {
     text: String,
     pub(super) steps: Vec<Step>,
+    element: Option<ElementPath>,
 }
 
 impl ValuePath {
-    /// Reads an RFC 9535 path of names and indices, such as `$.meta.next` or `$['@odata.nextLink']`.
+    /// Reads an RFC 9535 path of names and indices, such as `$.meta.next` or `$['@odata.nextLink']`; or a path into XML,
+    /// such as `/feed/link[@rel='next']/@href` (see [`ElementPath`]).
     ///
     /// # Errors
     /// `Config` if it is not one, or may select more than one value.
     pub fn parse(text: &str) -> Result<Self> {
+        if text.starts_with('/') {
+            let element = Some(ElementPath::parse(text)?);
+            return Ok(Self { text: text.to_owned(), steps: Vec::new(), element });
+        }
         query(text)?;
         let (steps, whole) = steps(text);
         if !whole || steps.len() > MAX_STEPS || steps.iter().any(|s| matches!(s, Step::Elements | Step::Members)) {
@@ -95,7 +102,12 @@ impl ValuePath {
                 .with("path", text)
                 .with_hint("use names and indices, such as $.meta.next"));
         }
-        Ok(Self { text: text.to_owned(), steps })
+        Ok(Self { text: text.to_owned(), steps, element: None })
+    }
+
+    /// The path into XML that it is, if it is one.
+    pub fn element(&self) -> Option<&ElementPath> {
+        self.element.as_ref()
     }
 
     /// The path of a field of a record: a path that starts with `$`, or else the name of a top-level field.
@@ -109,7 +121,7 @@ impl ValuePath {
         if name.is_empty() {
             return Err(Error::config("read path", "the name of the field is empty"));
         }
-        Ok(Self { text: name.to_owned(), steps: vec![Step::Name(name.to_owned())] })
+        Ok(Self { text: name.to_owned(), steps: vec![Step::Name(name.to_owned())], element: None })
     }
 
     /// The path as it was written.

@@ -24,7 +24,8 @@ pub struct Scan {
 /// stands at `path`.
 pub fn scan(body: &[u8], path: &Query, extract: &[ValuePath]) -> Result<Scan> {
     let mut plan = Node::default();
-    for (slot, value) in extract.iter().enumerate() {
+    let values = extract.iter().enumerate().filter(|(_, value)| value.element().is_none());
+    for (slot, value) in values {
         plan.at(&value.steps).values.push(slot);
     }
     match &path.kind {
@@ -64,6 +65,9 @@ pub fn scan(body: &[u8], path: &Query, extract: &[ValuePath]) -> Result<Scan> {
 /// # Errors
 /// `Data` if the structure of the record is broken.
 pub fn field<'a>(record: &'a [u8], path: &ValuePath) -> Result<Option<&'a [u8]>> {
+    if path.element().is_some() {
+        return Ok(None);
+    }
     let mut walk = Walk { body: record, at: 0, depth: 0 };
     for step in &path.steps {
         if !walk.enter(step)? {

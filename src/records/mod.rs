@@ -13,6 +13,7 @@ mod csv;
 mod path;
 mod splitter;
 mod text;
+mod xml;
 
 pub use csv::Csv;
 pub use path::RecordsPath;

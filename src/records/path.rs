@@ -1,7 +1,8 @@
 use super::csv::{Cells, Csv};
-use super::text::TextRecords;
+use super::text::{TextFormat, TextRecords};
+use super::xml;
 use crate::error::Result;
-use crate::json::{self, Query, Scan, ValuePath};
+use crate::json::{self, ElementPath, Query, Scan, ValuePath};
 use crate::model::{Part, Span};
 use std::borrow::Cow;
 use std::fmt;
@@ -13,6 +14,7 @@ use std::fmt;
 /// |---|---|
 /// | `$.data[*]`, any path of RFC 9535 | what it selects in a page of JSON, see [`Query`] |
 /// | `ndjson` | one JSON text per line (NDJSON, JSON Lines) |
+/// | `/feed/entry`, a path into XML | elements, see [`ElementPath`] |
 /// | `csv`, or `csv{…}` with options in JSON | rows, see [`Csv`] |
 #[derive(Clone, PartialEq)]
 pub struct RecordsPath {
@@ -25,6 +27,7 @@ pub(super) enum Format {
     Json(Query),
     Lines,
     Csv(Csv),
+    Xml(ElementPath),
 }
 
 impl RecordsPath {
@@ -35,6 +38,7 @@ impl RecordsPath {
     pub fn parse(text: &str) -> Result<Self> {
         let format = match text {
             "ndjson" => Format::Lines,
+            path if path.starts_with('/') => Format::Xml(ElementPath::parse(path)?),
             path => match path.strip_prefix("csv") {
                 Some(options) => return Csv::parse(options).map(Self::csv),
                 None => Format::Json(Query::parse(path)?),
@@ -52,11 +56,30 @@ impl RecordsPath {
         self.format == Format::Lines
     }
 
+    /// Whether `value` can be found in such a page beside the records.
+    pub fn has_values_at(&self, value: &ValuePath) -> bool {
+        match self.format {
+            Format::Json(_) => value.element().is_none(),
+            Format::Xml(_) => value.element().is_some(),
+            Format::Lines | Format::Csv(_) => false,
+        }
+    }
+
+    /// Whether two bodies, one after the other, are one: nothing in them is about the whole.
+    pub fn may_follow_each_other(&self) -> bool {
+        match &self.format {
+            Format::Json(_) | Format::Xml(_) => false,
+            Format::Lines => true,
+            Format::Csv(csv) => !csv.has_header(),
+        }
+    }
+
     /// What a page is written in, for people.
     pub fn format_name(&self) -> &'static str {
         match self.format {
             Format::Json(_) | Format::Lines => "JSON",
             Format::Csv(_) => "CSV",
+            Format::Xml(_) => "XML",
         }
     }
 
@@ -91,6 +114,7 @@ impl RecordsPath {
             Format::Json(query) => json::scan(body, query, extract),
             Format::Lines => Ok(Scan { spans: json::lines(body), values: vec![None; extract.len()] }),
             Format::Csv(_) => Ok(Scan { spans: self.spans(body, None)?, values: vec![None; extract.len()] }),
+            Format::Xml(path) => xml::scan(body, path, extract),
         }
     }
 
@@ -109,7 +133,7 @@ impl RecordsPath {
     /// The records at `spans` of `body` as JSON, and where they lie then; none if they are JSON. Numbers and times stand in them as
     /// they do in JSON. One that cannot be read is an empty object: it is the decoder's to refuse.
     pub(crate) fn as_json(&self, body: &[u8], spans: &[Span]) -> Option<(Vec<u8>, Vec<Span>)> {
-        let mut records = self.text_records()?;
+        let mut records = self.text_records()?.with_bare_numbers();
         let mut json = Vec::with_capacity(body.len() * 2);
         let places = spans.iter().map(|span| {
             let start = json.len();
@@ -127,7 +151,8 @@ impl RecordsPath {
     pub(crate) fn text_records(&self) -> Option<TextRecords> {
         match &self.format {
             Format::Json(_) | Format::Lines => None,
-            Format::Csv(csv) => Some(TextRecords::Csv(Cells::new(csv))),
+            Format::Csv(csv) => Some(TextRecords::new(TextFormat::Csv(Cells::new(csv)))),
+            Format::Xml(_) => Some(TextRecords::new(TextFormat::Xml)),
         }
     }
 }

@@ -2,7 +2,7 @@ use super::RecordsPath;
 use super::csv::CsvSplitter;
 use super::path::Format;
 use crate::error::Result;
-use crate::json::{JsonSplitter, LineSplitter, Rest, ValuePath};
+use crate::json::{Held, JsonSplitter, LineSplitter, Rest, ValuePath};
 use bytes::Bytes;
 
 /// Cuts a response into parts between its records while it streams, or holds it whole where that cannot be done. The parts
@@ -15,6 +15,7 @@ enum Kind {
     Json(JsonSplitter),
     Lines(LineSplitter),
     Csv(CsvSplitter),
+    Whole(Held),
 }
 
 impl Splitter {
@@ -25,6 +26,7 @@ impl Splitter {
             Format::Json(query) => Kind::Json(JsonSplitter::new(query, values, wanted, announced)),
             Format::Lines => Kind::Lines(LineSplitter::new(wanted)),
             Format::Csv(csv) => Kind::Csv(CsvSplitter::new(csv, wanted)),
+            Format::Xml(_) => Kind::Whole(Held::with_capacity(announced)),
         })
     }
 
@@ -33,6 +35,7 @@ impl Splitter {
         match &self.0 {
             Kind::Json(json) => json.cuts(),
             Kind::Lines(_) | Kind::Csv(_) => true,
+            Kind::Whole(_) => false,
         }
     }
 
@@ -42,6 +45,7 @@ impl Splitter {
             Kind::Json(json) => json.push(piece),
             Kind::Lines(lines) => lines.push(piece),
             Kind::Csv(csv) => csv.push(piece),
+            Kind::Whole(held) => held.push(piece),
         }
     }
 
@@ -50,7 +54,7 @@ impl Splitter {
         match &mut self.0 {
             Kind::Json(json) => json.end(),
             // They look at what comes at once.
-            Kind::Lines(_) | Kind::Csv(_) => {}
+            Kind::Lines(_) | Kind::Csv(_) | Kind::Whole(_) => {}
         }
     }
 
@@ -60,6 +64,7 @@ impl Splitter {
             Kind::Json(json) => json.begun(),
             Kind::Lines(lines) => lines.begun(),
             Kind::Csv(csv) => csv.begun(),
+            Kind::Whole(held) => held.len(),
         }
     }
 
@@ -67,7 +72,7 @@ impl Splitter {
     pub fn unseen(&self) -> usize {
         match &self.0 {
             Kind::Json(json) => json.unseen(),
-            Kind::Lines(_) => 0,
+            Kind::Lines(_) | Kind::Whole(_) => 0,
             Kind::Csv(csv) => csv.unseen(),
         }
     }
@@ -81,6 +86,7 @@ impl Splitter {
             Kind::Json(json) => json.take_part(),
             Kind::Lines(lines) => Ok(lines.take_part()),
             Kind::Csv(csv) => Ok(csv.take_part()),
+            Kind::Whole(_) => Ok(None),
         }
     }
 
@@ -90,6 +96,7 @@ impl Splitter {
             Kind::Json(json) => json.finish(),
             Kind::Lines(lines) => Rest::of(lines.finish()),
             Kind::Csv(csv) => Rest::of(csv.finish()),
+            Kind::Whole(mut held) => Rest::of(held.take_all()),
         }
     }
 }

@@ -39,6 +39,7 @@ impl Core {
         unknown: UnknownFields,
         provenance: bool,
         max_record_bytes: u32,
+        inferred: bool,
     ) -> Result<Self> {
         columns.check()?;
         let mut fields = columns.fields();
@@ -53,6 +54,7 @@ impl Core {
             fields.push(Field::new(received_at, DataType::Timestamp(TimeUnit::Microsecond, Some(UTC.into())), true));
         }
         let mut scratch = Scratch::default();
+        scratch.inferred = inferred;
         scratch.refuse_unknown = unknown == UnknownFields::Quarantine;
         let schema = Arc::new(Schema::new(fields));
         Ok(Self { root: Object::new(columns.iter()), schema, provenance, max_record_bytes, scratch })

@@ -85,6 +85,9 @@ pub(super) fn columns(
             break;
         }
     }
+    if kind == Some(Texts::Elements) {
+        seen.settle();
+    }
     let Some(fields) = seen.fields else { return Ok(Inferred::Nothing(refused)) };
     let columns = fields.columns(0, kind);
     columns.check().map_err(|e| {
@@ -169,10 +172,52 @@ impl Seen {
             self.bools = true;
             return true;
         }
-        let mut cursor = Cursor::new(text, 0);
-        let number = cursor.number().ok().filter(|n| n.text.len() == text.len() && !text.contains(&b'e'));
-        let number = number.filter(|_| !text.contains(&b'E') && text != b"-0");
-        number.inspect(|number| self.number_is(number)).is_some()
+        let is_plain = number::is_plain(text);
+        if is_plain {
+            self.number_is(&Number { text, integer: !text.contains(&b'.') });
+        }
+        is_plain
+    }
+
+    /// What elements of XML come to: where one is repeated in some record it is a list in all, and where it has attributes or
+    /// children in some, it is an object with its text in all.
+    fn settle(&mut self) {
+        if let Some(mut elements) = self.elements.take() {
+            elements.merge(std::mem::take(self));
+            elements.settle();
+            self.elements = Some(elements);
+        } else if let Some(mut fields) = self.fields.take() {
+            let text = std::mem::take(self);
+            if text.is_scalar() {
+                fields.seen("#text").merge(text);
+            }
+            fields.order.iter_mut().for_each(|(_, seen)| seen.settle());
+            self.fields = Some(fields);
+        }
+    }
+
+    fn is_scalar(&self) -> bool {
+        self.bools || self.integers.is_some() || self.fractions || self.long_numbers || self.strings
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.bools |= other.bools;
+        self.integers = match (self.integers, other.integers) {
+            (Some((a, b)), Some((c, d))) => Some((a.min(c), b.max(d))),
+            (one, other) => one.or(other),
+        };
+        self.fractions |= other.fractions;
+        self.long_numbers |= other.long_numbers;
+        self.strings |= other.strings;
+        self.not_times |= other.not_times;
+        self.not_dates |= other.not_dates;
+        if let Some(elements) = other.elements {
+            self.elements.get_or_insert_default().merge(*elements);
+        }
+        if let Some(fields) = other.fields {
+            let own = self.fields.get_or_insert_default();
+            fields.order.into_iter().for_each(|(name, seen)| own.seen(&name).merge(seen));
+        }
     }
 
     /// The type that holds everything that was seen.
@@ -231,15 +276,7 @@ impl Fields {
         cursor.space();
         cursor.expect(b':', "a colon")?;
         cursor.space();
-        let key = String::from_utf8_lossy(&key).into_owned();
-        let place = match self.places.get(&key) {
-            Some(place) => *place,
-            None => {
-                self.places.insert(key.clone(), self.order.len());
-                self.order.push((key, Seen::default()));
-                self.order.len() - 1
-            }
-        };
+        let place = self.place(&String::from_utf8_lossy(&key));
         if !met.insert(place) {
             return Err(Fault::new("duplicate_key", "a key comes twice"));
         }
@@ -247,6 +284,22 @@ impl Fields {
             Some((_, seen)) => seen.take(cursor, texts),
             None => cursor.value(),
         }
+    }
+
+    /// The place of a key, which is a new one if it has not been met.
+    fn place(&mut self, key: &str) -> usize {
+        if let Some(place) = self.places.get(key) {
+            return *place;
+        }
+        self.places.insert(key.to_owned(), self.order.len());
+        self.order.push((key.to_owned(), Seen::default()));
+        self.order.len() - 1
+    }
+
+    fn seen(&mut self, key: &str) -> &mut Seen {
+        let place = self.place(key);
+        let (_, seen) = &mut self.order[place];
+        seen
     }
 
     /// Whether these can be the fields of a nested column.

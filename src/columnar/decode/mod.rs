@@ -1,4 +1,4 @@
-//! From landed JSON to batches.
+//! From landed pages to batches.
 
 mod core;
 mod cursor;
@@ -41,7 +41,7 @@ pub enum UnknownFields {
     Quarantine,
 }
 
-/// Turns pages of JSON into batches.
+/// Turns pages of JSON, lines, CSV or XML into batches.
 ///
 /// # Guarantees
 /// 1. *Lossless*: a value is held exactly by its column, or its record is refused. Nothing is rounded, cut or replaced;
@@ -49,11 +49,17 @@ pub enum UnknownFields {
 /// 2. *Accounted*: each record of a page becomes one row or one refusal; a page with another number of records than the
 ///    source counted is an error of kind `Data`.
 /// 3. *Bad records only*: a record that cannot be decoded is refused with its exact bytes, its code (`json`, `type`,
-///    `range`, `scale`, `duplicate_key`, `unknown_field`, `depth`, `size`, `undecided`) and a reason that names field and
+///    `range`, `scale`, `duplicate_key`, `unknown_field`, `depth`, `size`, `undecided`; `columns`, `csv`, `xml`, `utf8`) and a reason that names field and
 ///    rule; the others go on.
 /// 4. *Frozen types*: inferred columns are decided once, by the first good records of the first page that has any, and
 ///    kept as the stage's state: the same after every restart. Records that are refused decide nothing. Before that page
 ///    there is nothing to decode with: objects without a field are refused then (`undecided`), and later are rows of nulls.
+///
+/// # Texts
+/// All values of CSV and XML are texts. Declared columns read from them what their type says, without white space around it: numbers
+/// (also with zeros or a plus in front), bools (`true`, `false`, `1`, `0`, in any case of letters), times; a `json` column the JSON
+/// in a cell. Inferred columns are numbers and bools only where a text can be nothing else: 00123, +1 and 3e8 are not. An element of
+/// XML that comes once is a list of one where the column is a list, and one with text only is the `#text` of a struct.
 ///
 /// # Copies
 /// With declared columns it can be forked. An inferring one cannot until its columns are decided, because the first page
@@ -107,8 +113,8 @@ const MAX_RECORD_BYTES: u32 = 16 << 20;
 const SAMPLE: usize = 1000;
 
 impl Decode {
-    /// A decoder of pages of JSON. Where their records lie the pages say themselves, if they come from a source that
-    /// knows ([`Page::records_path`]); for others it is an array of records, unless [`records`](Self::records) or
+    /// A decoder of pages. What they are written in and where their records lie the pages say themselves, if they come from a
+    /// source that knows ([`Page::records_path`]); for others it is a JSON array of records, unless [`records`](Self::records) or
     /// [`ndjson`](Self::ndjson) says something else. Say what the records are with [`schema`](Self::schema) or
     /// [`infer`](Self::infer).
     pub fn json() -> Self {
@@ -123,7 +129,7 @@ impl Decode {
         }
     }
 
-    /// Where the records of a page lie: an RFC 9535 path, or `ndjson`. Needed only where the source does not say it; a
+    /// Where the records of a page lie: see [`RecordsPath`]. Needed only where the source does not say it; a
     /// page that says another path is an error of kind `Config`.
     #[must_use]
     pub fn records(mut self, path: impl Into<String>) -> Self {
@@ -210,7 +216,8 @@ impl Decode {
     }
 
     fn core(&self, columns: &Columns) -> Result<Core> {
-        Core::new(columns, self.unknown, self.provenance, self.max_record_bytes)
+        let inferred = !matches!(self.plan, Plan::Declared(_));
+        Core::new(columns, self.unknown, self.provenance, self.max_record_bytes, inferred)
     }
 }
 

@@ -167,7 +167,7 @@ impl Node {
                 values.push(time::date(trimmed(text, texts))?);
             }
             Values::Int(values, integer) if first == b'"' => {
-                let text = value_in_text(cursor, scratch, integer.name)?;
+                let text = number_in_text(cursor, scratch, integer.name)?.0;
                 values.push(integer.exactly(number::integer(text, integer.name)?)?);
             }
             Values::Int(values, integer) => values.push(integer.take(cursor)?),
@@ -213,21 +213,31 @@ impl Node {
                 strings.end();
             }
             Values::Struct(object) => {
+                if first == b'"' && texts == Some(Texts::Elements) {
+                    // An element that has attributes or children elsewhere.
+                    let json = [b"{\"#text\":\"", cursor.string()?.raw, b"\"}"].concat();
+                    object.take(&mut Cursor::new(&json, 0), scratch)?;
+                    self.nulls.append_non_null();
+                    return Ok(());
+                }
                 if first != b'{' {
                     return Err(wrong(cursor, "an object"));
                 }
                 object.take(cursor, scratch)?;
             }
             Values::List(ends, element) => {
-                if first != b'[' {
-                    return Err(wrong(cursor, "an array"));
-                }
                 let mut index = 0;
-                cursor.sequence(b']', |cursor| {
+                let mut one = |cursor: &mut Cursor<'_>| {
                     element.take(cursor, scratch).map_err(|fault| fault.at_element(index))?;
                     index += 1;
                     Ok(())
-                })?;
+                };
+                match (first, texts) {
+                    (b'[', _) => cursor.sequence(b']', one)?,
+                    // An element that is repeated elsewhere.
+                    (_, Some(Texts::Elements)) => one(cursor)?,
+                    _ => return Err(wrong(cursor, "an array")),
+                }
                 let end = ends.last().copied().unwrap_or(0).saturating_add(index as i32);
                 ends.push(end);
             }
@@ -429,7 +439,12 @@ fn number_in_text<'a: 'b, 'b>(
     scratch: &'b mut Scratch,
     expected: &'static str,
 ) -> Checked<(&'b [u8], bool)> {
+    let inferred = scratch.inferred;
     let text = value_in_text(cursor, scratch, expected)?;
+    if inferred && !number::is_plain(text) {
+        let what = format!("expected {expected}, found text that may be something else, such as 007");
+        return Err(Fault::new("type", what));
+    }
     number::in_text(text).ok_or_else(|| Fault::new("type", format!("expected {expected}, found other text")))
 }
 

@@ -172,6 +172,14 @@ pub(crate) fn integer(text: &[u8], name: &'static str) -> Checked<i128> {
     })
 }
 
+/// Whether `text` is a number whatever the text means: 00123, +1 and 3e8 are names as well.
+pub(crate) fn is_plain(text: &[u8]) -> bool {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    let is_zero_led = matches!(digits, [b'0', b'0'..=b'9', ..]);
+    let has_digit_first = digits.first().is_some_and(u8::is_ascii_digit);
+    has_digit_first && !is_zero_led && text != b"-0" && !text.iter().any(|b| matches!(b, b'e' | b'E')) && Parts::of(text).is_some()
+}
+
 /// A number that was found in a text, as [`float64`] takes it: without a plus and zeros in front. And whether it is whole.
 pub(crate) fn in_text(text: &[u8]) -> Option<(&[u8], bool)> {
     Parts::of(text)?;

@@ -17,6 +17,8 @@ pub(super) struct Scratch {
     pub(super) text: Vec<u8>,
     /// Set while the values of a record that is not JSON are taken: all of them are texts.
     pub(super) texts: Option<Texts>,
+    /// Whether the types are not declared: then a text is a number only if it can be nothing else.
+    pub(super) inferred: bool,
     /// Such a record, as JSON.
     pub(super) json: Vec<u8>,
     /// Fields of no column in this record.

@@ -2,6 +2,7 @@ use super::auth::{Auth, NoAuth};
 use super::body;
 use super::client::Client;
 use super::incremental::Since;
+use super::archive::Files;
 use super::limits::Limits;
 use super::pace::Pace;
 use super::pagination::{Paginate, Place, Single, Target};
@@ -35,6 +36,7 @@ pub struct RestBuilder {
     auth: Arc<dyn Auth>,
     paginate: Arc<dyn Paginate>,
     records: String,
+    zip_file: Option<Arc<str>>,
     total: Option<Place>,
     variables: Option<serde_json::Value>,
     since: Option<Since>,
@@ -61,6 +63,7 @@ impl RestBuilder {
             auth: Arc::new(NoAuth),
             paginate: Arc::new(Single),
             records: "$[*]".to_owned(),
+            zip_file: None,
             total: None,
             variables: None,
             since: None,
@@ -133,9 +136,19 @@ impl RestBuilder {
         self
     }
 
-    /// Sets where the records of a page are: an RFC 9535 path, or `ndjson` for one record per line. `$[*]` by default.
+    /// Sets in what a page is written and where its records are: an RFC 9535 path into JSON, `ndjson` for one record per line,
+    /// `csv` or [`Csv`](crate::records::Csv), or a path into XML such as `/feed/entry`; see
+    /// [`RecordsPath`]. `$[*]` by default.
     pub fn records(mut self, path: impl Into<String>) -> Self {
         self.records = path.into();
+        self
+    }
+
+    /// Takes only the file `name` of responses that are zip archives. Unless set, an archive must have one file; if its files
+    /// are lines, or rows without a line of names, it may have several.
+    #[must_use]
+    pub fn zip_file(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.zip_file = Some(name.into());
         self
     }
 
@@ -240,6 +253,7 @@ impl RestBuilder {
         self.limits.check()?;
         let records = RecordsPath::parse(&self.records)?;
         let since = self.since.as_ref().map(|since| since.check().and_then(|()| since.path())).transpose()?;
+        let files = Files { named: self.zip_file.clone(), several: records.may_follow_each_other() };
         let places: Vec<Place> = self.paginate.values().into_iter().chain(self.total.clone()).collect();
         let in_body = places.iter().filter_map(|place| match place {
             Place::Body(path) => Some(ValuePath::parse(path)),
@@ -251,6 +265,12 @@ impl RestBuilder {
         }
         if records.needs_known_end() && !values.is_empty() {
             return Err(wrong("lines and rows hold records only: there is no value to find the next page or the total by"));
+        }
+        if let Some(value) = values.iter().find(|value| !records.has_values_at(value)) {
+            return Err(wrong("a value is looked for in another format than that of the records")
+                .with("path", value.as_str())
+                .with("records", records.as_str())
+                .with_hint("$.… is a path into JSON, /… one into XML"));
         }
         if self.max_pages == Some(0) || self.max_records == Some(0) {
             return Err(wrong("a limit of no pages or no records reads nothing"));
@@ -284,6 +304,7 @@ impl RestBuilder {
             since: self.since.zip(since.map(Arc::new)),
             rules,
             limits: self.limits,
+            files,
             retry: self.retry,
             max_pages: self.max_pages,
             max_records: self.max_records,
@@ -403,6 +424,7 @@ impl RestBuilder {
         let identity = serde_json::json!({
             "url": self.url,
             "records": self.records,
+            "zip_file": self.zip_file,
             "cursor_field": self.since.as_ref().map(Since::name),
         });
         let settings = serde_json::json!({

@@ -211,7 +211,7 @@ impl<'a> Fetcher<'a> {
             return Err(Error::data("read page", what).with_hint("the server must send a length, or chunks").into());
         }
         let announced = announced(&response);
-        let open = in_time(env, rest.limits.idle, "read body", Body::open(response, &rest.limits, u64::MAX));
+        let open = in_time(env, rest.limits.idle, "read body", Body::open(response, &rest.limits, u64::MAX, &rest.files));
         let body = self.unless_stopped(open).await??;
         self.receive(body, head, announced, deadline, before).await
     }

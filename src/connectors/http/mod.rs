@@ -23,6 +23,7 @@
 //! # drop(orders);
 //! ```
 
+mod archive;
 mod auth;
 mod body;
 mod client;

@@ -1,3 +1,4 @@
+use super::archive::Files;
 use super::client::Client;
 use super::config::RestBuilder;
 use super::incremental::Since;
@@ -58,6 +59,7 @@ pub struct Rest {
     pub(super) since: Option<(Since, Arc<ValuePath>)>,
     pub(super) rules: Arc<Rules>,
     pub(super) limits: Limits,
+    pub(super) files: Files,
     pub(super) retry: Policy,
     pub(super) max_pages: Option<u64>,
     pub(super) max_records: Option<u64>,

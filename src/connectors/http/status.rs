@@ -1,5 +1,6 @@
 //! What a status means, and what an unusable response is told as.
 
+use super::archive::Files;
 use super::auth::Signature;
 use super::body::Body;
 use super::client::{Reply, in_time};
@@ -167,7 +168,7 @@ pub(super) fn empty() -> Error {
 async fn begin(env: &Env, response: Response, limits: &Limits) -> Option<(Vec<u8>, bool)> {
     let read = async {
         let mut begin = Vec::new();
-        let mut body = Body::open(response, limits, READ as u64).await.ok()?;
+        let mut body = Body::open(response, limits, READ as u64, &Files::default()).await.ok()?;
         while begin.len() < READ {
             match body.piece().await {
                 Ok(Some(piece)) => begin.extend_from_slice(&piece),

@@ -125,7 +125,7 @@ impl Csv {
     }
 
     /// Whether the first line of a response is no row.
-    fn has_header(&self) -> bool {
+    pub(super) fn has_header(&self) -> bool {
         self.header.unwrap_or(self.columns.is_none())
     }
 

@@ -2,7 +2,7 @@ use super::Csv;
 use crate::error::{Error, Result};
 use crate::json::{MARK, ends_early};
 use crate::model::Span;
-use crate::records::text::{Unreadable, push_text};
+use crate::records::text::{Unreadable, WriteText};
 use csv_core::{ReadRecordResult, Reader};
 use std::ops::Range;
 
@@ -99,7 +99,7 @@ impl Cells {
     }
 
     /// Appends `row` as an object of JSON.
-    pub(crate) fn to_json(&mut self, row: &[u8], out: &mut Vec<u8>) -> Result<(), Unreadable> {
+    pub(crate) fn to_json(&mut self, row: &[u8], write: WriteText, out: &mut Vec<u8>) -> Result<(), Unreadable> {
         let cells = self.take_apart(row).ok_or_else(|| Unreadable::new("csv", "the row holds more than one"))?;
         if cells != self.keys.len() {
             let columns = self.keys.len();
@@ -112,7 +112,7 @@ impl Cells {
             if self.csv.is_null(cell) {
                 out.extend_from_slice(b"null");
             } else {
-                push_text(cell, out)?;
+                write(cell, out)?;
             }
         }
         out.push(b'}');

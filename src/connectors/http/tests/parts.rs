@@ -151,3 +151,62 @@ async fn the_highest_cursor_value_of_all_parts_counts() {
     read(&rest, Some(brought.last_position())).await;
     assert_eq!(server.targets(), ["/r", "/r?from=1999"]);
 }
+
+/// Peak of the memory of this process, in bytes.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+}
+
+/// Takes minutes: `cargo test --all-features --lib -- --ignored --exact connectors::http::tests::parts::a_gibibyte_…`, alone.
+#[tokio::test]
+#[ignore = "takes minutes, and measures the memory of the whole process"]
+async fn a_gibibyte_needs_no_more_memory_than_a_few_parts() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    const RECORD: usize = 1 << 10;
+    let record = format!(",{{\"id\":1,\"pad\":\"{}\"}}", "x".repeat(RECORD - 19));
+    let block = record.repeat(64);
+    let blocks = (1 << 30) / block.len();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let serve = tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.expect("a connection");
+        let mut head = [0; 4096];
+        let _read = socket.read(&mut head).await.expect("a request");
+        let begin = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n{\"data\":[{}";
+        socket.write_all(begin.as_bytes()).await.expect("sends");
+        for _ in 0..blocks {
+            socket.write_all(block.as_bytes()).await.expect("sends");
+        }
+        socket.write_all(b"],\"next\":null}").await.expect("sends");
+    });
+    let rest = Rest::get(format!("http://{address}/r")).records("$.data[*]").paginate(Cursor::at("$.next").query("c"));
+    let rest = rest.limits(patient()).build().expect("a source");
+    let partition = Partition::new("all");
+    let env = Env::deterministic(Arc::new(FastClock::default()), Arc::new(Dice::default()));
+    let (queue, mut emissions) = mpsc::channel(4);
+    let (_stop, stopped) = watch::channel(false);
+    let mut out = Emitter::new(partition.clone(), Arc::new(Semaphore::new(32 << 20)), 32 << 20, queue, stopped);
+    let before = peak();
+    let read = async {
+        let end = rest.read(&env, &partition, None, &mut out).await;
+        drop(out);
+        end
+    };
+    let take = async {
+        let (mut bytes, mut records, mut parts) = (0, 0, 0);
+        while let Some(emission) = emissions.recv().await {
+            let page = emission.item.expect("a page");
+            (bytes, records, parts) = (bytes + page.body.len(), records + page.records, parts + 1);
+        }
+        (bytes, records, parts)
+    };
+    let (end, (bytes, records, parts)) = futures::join!(read, take);
+    serve.await.expect("served");
+    assert!(end.expect("whole").is_complete());
+    assert_eq!((records, bytes), (64 * blocks as u64 + 1, 64 * blocks * record.len() + 25));
+    let grown = peak() - before;
+    assert!(grown < 96 << 20, "{grown} bytes for {bytes} in {parts} parts");
+    assert!(parts > 200);
+}
