@@ -87,7 +87,7 @@ fn orders() -> Columns {
 }
 
 fn decode(c: &mut Criterion) {
-    let stage = || Decode::json().records("$.data[*]").provenance();
+    let stage = || Decode::pages().records("$.data[*]").provenance();
     let cases = [
         ("spans", marked(page(0)), stage().schema(orders())),
         ("scan", page(0), stage().schema(orders())),

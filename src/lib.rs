@@ -30,7 +30,7 @@
 //!                 .since(Since::field("updated_at").query("since").overlap(Duration::from_secs(300))),
 //!         )
 //!         .land(Landing::in_store(&store, "raw")?)
-//!         .stage(Decode::json().records("$.data[*]").infer())
+//!         .stage(Decode::pages().records("$.data[*]").infer())
 //!         .stage(Validate::new().required("id").range("amount", 0.0..))
 //!         .stage(Dedup::by(["id"]))
 //!         .sink(ParquetDataset::in_store(&lake, "orders")?)
@@ -118,4 +118,6 @@ mod documents {
     struct Readme;
     #[doc = include_str!("../docs/connector-guide.md")]
     struct ConnectorGuide;
+    #[doc = include_str!("../docs/http.md")]
+    struct Http;
 }

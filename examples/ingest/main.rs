@@ -1,6 +1,7 @@
 //! Loads any JSON API into a Parquet dataset, as one spec in TOML says. Run it again and again: it goes on where it was.
 //!
-//! `cargo run --release --example ingest -- orders.toml` prints the ledger as a table; with `--json`, as JSON.
+//! `cargo run --release --example ingest -- orders.toml` prints the ledger as a table; with `--json`, as JSON. `ingest check
+//! orders.toml` says whether the spec is sound, and asks the API nothing. What a spec can say: `docs/ingest.md`.
 //!
 //! The exit code is 0 if everything was read to a proven end and committed. Else it says what to do: 2 change the spec or the
 //! command, 3 renew the credentials, 4 try again later, 5 look at the data, 6 something is missing at the source, 7 another
@@ -10,18 +11,27 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_macros, reason = "it is a program")]
 #![allow(clippy::disallowed_methods, reason = "it runs on the machine's clock")]
 
-mod build;
+mod command;
+mod file;
+mod pipeline;
 mod place;
 #[path = "../progress/mod.rs"]
 mod progress;
+mod source;
 mod spec;
+mod stages;
+#[cfg(test)]
+mod tests;
+mod value;
+mod with;
+mod words;
 
+use command::Command;
+use file::SpecFile;
 use landfall::model::StopReason;
 use landfall::pipeline::RunReport;
 use landfall::{Error, ErrorKind, Result};
-use spec::Spec;
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[tokio::main]
@@ -33,25 +43,29 @@ async fn main() -> ExitCode {
     match ingest().await {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error}");
+            eprintln!("error: {}", words::of_the_spec(&error.to_string()));
             exit_code(error.kind())
         }
     }
 }
 
 async fn ingest() -> Result<ExitCode> {
-    if std::env::args().skip(1).any(|argument| argument == "--help" || argument == "-h") {
-        print(&format!("{USAGE}\n"))?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let (path, json) = arguments(std::env::args().skip(1))?;
-    let (pipeline, stats) = build::pipeline(&Spec::read(&path)?)?;
+    let (path, json) = match Command::parse(std::env::args().skip(1))? {
+        Command::Help => return print(command::USAGE).map(|()| ExitCode::SUCCESS),
+        Command::Check { path } => {
+            let (spec, _) = SpecFile::read(&path)?.pipeline()?;
+            return print(&format!("{}: nothing is wrong with it\n", spec.name)).map(|()| ExitCode::SUCCESS);
+        }
+        Command::Load { path, json } => (path, json),
+    };
+    let (_, pipeline) = SpecFile::read(&path)?.pipeline()?;
     match progress::watch(pipeline.start()).await {
         Ok(report) => {
             show(&report, json)?;
-            if stats.throttled() > 0 {
-                let waited = stats.waited().as_secs_f64();
-                eprintln!("the API asked {} times to come more slowly; waited {waited:.1} s in all", stats.throttled());
+            let traffic = &report.traffic;
+            if traffic.throttled > 0 {
+                let waited = traffic.waited.as_secs_f64();
+                eprintln!("the API asked {} times to come more slowly; waited {waited:.1} s in all", traffic.throttled);
             }
             let open = || report.partitions.iter().filter(|p| !p.reason.is_complete());
             for partition in open().take(20) {
@@ -72,7 +86,7 @@ async fn ingest() -> Result<ExitCode> {
         }
         Err(failure) => {
             for other in failure.others() {
-                eprintln!("error: {other}");
+                eprintln!("error: {}", words::of_the_spec(&other.to_string()));
             }
             if failure.report().epochs > 0 {
                 eprintln!("{} records were committed before it failed", failure.report().ledger.staged);
@@ -80,22 +94,6 @@ async fn ingest() -> Result<ExitCode> {
             Err(failure.into())
         }
     }
-}
-
-const USAGE: &str = "usage: ingest <spec.toml> [--json]";
-
-fn arguments(arguments: impl Iterator<Item = String>) -> Result<(PathBuf, bool)> {
-    let usage = || Error::config("read arguments", USAGE);
-    let (mut path, mut json) = (None, false);
-    for argument in arguments {
-        match argument.as_str() {
-            "--json" => json = true,
-            flag if flag.starts_with("--") => return Err(usage().with("unknown", flag)),
-            _ if path.is_some() => return Err(usage().with("unexpected", argument)),
-            _ => path = Some(PathBuf::from(argument)),
-        }
-    }
-    Ok((path.ok_or_else(usage)?, json))
 }
 
 fn show(report: &RunReport, json: bool) -> Result<()> {

@@ -1,10 +1,9 @@
 //! The spec: what a user writes. Unknown fields are refused, so that a slip of the pen is not silently without effect.
 
-use landfall::{Error, Result};
+use crate::source::Source;
+use crate::value::Duration;
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::time::Duration;
 
 /// One pipeline.
 #[derive(Debug, Deserialize)]
@@ -35,99 +34,6 @@ pub(crate) struct Spec {
 
 fn infer() -> String {
     "infer".to_owned()
-}
-
-/// The API.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Source {
-    pub(crate) url: String,
-    /// RFC 9535 path of the records; without it the body is an array of records.
-    pub(crate) records: Option<String>,
-    /// Set if the body is one record per line.
-    #[serde(default)]
-    pub(crate) ndjson: bool,
-    /// Parameters of every request.
-    #[serde(default)]
-    pub(crate) query: BTreeMap<String, String>,
-    pub(crate) paginate: Option<Paginate>,
-    pub(crate) auth: Option<Auth>,
-    pub(crate) since: Option<Since>,
-}
-
-/// How to get from page to page.
-#[derive(Debug, Deserialize)]
-#[serde(tag = "by", rename_all = "snake_case", deny_unknown_fields)]
-pub(crate) enum Paginate {
-    /// A token in the body, sent back as a parameter; none means the end. `optional` if the API leaves it out of its only page.
-    Cursor {
-        at: String,
-        query: String,
-        #[serde(default)]
-        optional: bool,
-    },
-    /// The `Link` header with `rel="next"`.
-    Link,
-    /// The URL of the next page in the body; none means the end.
-    NextUrl {
-        at: String,
-        #[serde(default)]
-        optional: bool,
-    },
-    /// Page numbers. The total of records, the number of pages, or both prove the end, if the API tells them; else an empty
-    /// page does.
-    Page {
-        query: String,
-        #[serde(default = "one")]
-        first: u64,
-        total: Option<String>,
-        total_pages: Option<String>,
-    },
-    /// Offsets, with as many records on a page as the parameter `limit_query` asks for.
-    Offset { query: String, limit_query: String, limit: u64, total: Option<String> },
-}
-
-fn one() -> u64 {
-    1
-}
-
-/// How to log in. Secrets come from the environment, never from the spec.
-#[derive(Debug, Deserialize)]
-#[serde(tag = "by", rename_all = "snake_case", deny_unknown_fields)]
-pub(crate) enum Auth {
-    Bearer { env: String },
-    Basic { user: String, password_env: String },
-    Header { name: String, env: String },
-    Query { name: String, env: String },
-}
-
-/// Ask for what changed since the last run.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Since {
-    /// The field that tells when a record changed.
-    pub(crate) field: String,
-    /// The parameter that asks for records from a time on.
-    pub(crate) query: String,
-    /// How far to reach back, for records that come late: a time such as `5m`, or a number where the field is one.
-    pub(crate) overlap: Option<Overlap>,
-    /// What a number in the field counts, since 1970.
-    pub(crate) unit: Option<Unit>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "a time such as \"5m\", or a whole number")]
-pub(crate) enum Overlap {
-    Time(String),
-    Number(u64),
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Unit {
-    Seconds,
-    Milliseconds,
-    Microseconds,
 }
 
 /// What a good record looks like, beyond its types.
@@ -189,7 +95,7 @@ pub(crate) struct Place {
 pub(crate) struct Run {
     pub(crate) epoch_records: Option<u64>,
     pub(crate) epoch_mib: Option<u64>,
-    pub(crate) epoch_age: Option<String>,
+    pub(crate) epoch_age: Option<Duration>,
     pub(crate) memory_mib: Option<u64>,
 }
 
@@ -202,28 +108,4 @@ pub(crate) enum Unknown {
     Ignore,
     /// Send their record to the quarantine.
     Quarantine,
-}
-
-impl Spec {
-    /// Reads a spec.
-    ///
-    /// # Errors
-    /// `Config`, with line and column of what is wrong.
-    pub(crate) fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|e| {
-            Error::config("read spec", "the file cannot be read").with("file", path.display()).with_source(e)
-        })?;
-        toml::from_str(&text).map_err(|e| {
-            // The parser's text shows the line in question; a spec holds no secrets.
-            Error::config("read spec", "the spec is not right").with("file", path.display()).with_source(e)
-        })
-    }
-}
-
-/// Reads a duration such as `10s`, `5m`, `1h 30m`.
-pub(crate) fn duration(field: &'static str, text: &str) -> Result<Duration> {
-    let refuse = || Error::config("read spec", "not a duration").with("field", field).with("value", text);
-    let hint = "durations look like `10s`, `5m` or `1h 30m`";
-    let parsed: jiff::SignedDuration = text.parse().map_err(|e| refuse().with_hint(hint).with_source(e))?;
-    Duration::try_from(parsed).map_err(|_| refuse().with_hint("durations are not negative"))
 }

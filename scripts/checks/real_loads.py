@@ -2,6 +2,7 @@
 
 import json
 import random
+import tempfile
 import time
 from pathlib import Path
 
@@ -33,6 +34,10 @@ class Loads:
     def __init__(self, checks, folder):
         self.checks, self.folder = checks, folder
         self.servers, self.rows, self.different = set(), 0, 0
+
+    def place(self):
+        """A folder for what a server keeps."""
+        return tempfile.mkdtemp(dir=self.folder, prefix="server-")
 
     def load(self, server, name, source, records, columns, schema=None, key="id", env=None):
         """A load, and the same again, which adds nothing. Gives how long the first one took, or None if it failed."""

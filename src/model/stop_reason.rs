@@ -15,6 +15,8 @@ pub enum Proof {
     EmptyPage,
     /// One response holds everything, and it was whole.
     WholeResponse,
+    /// An export job that is done named so many files, and all of them were read.
+    AllFiles(u64),
     /// The source is finite and was read to its end (files, iterators).
     EndOfInput,
 }
@@ -67,6 +69,7 @@ impl fmt::Display for Proof {
             Self::TotalMatched(n) => write!(f, "total of {n} matched"),
             Self::EmptyPage => f.write_str("empty page"),
             Self::WholeResponse => f.write_str("whole response"),
+            Self::AllFiles(n) => write!(f, "all {n} files of the export"),
             Self::EndOfInput => f.write_str("end of input"),
         }
     }

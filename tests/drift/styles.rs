@@ -1,6 +1,6 @@
 use crate::history::lost_by_offsets;
 use crate::server::{PAGE, Server};
-use landfall::connectors::http::{Cursor, LinkHeader, NextUrl, Rest, RestBuilder};
+use landfall::connectors::http::{Cursor, Keyset, LinkHeader, NextUrl, Rest, RestBuilder};
 use landfall::env::Env;
 use landfall::model::{Page, Partition, StopReason};
 use landfall::source::{Emission, Emitter, Source, list_partitions};
@@ -100,5 +100,11 @@ async fn a_next_url_that_names_a_row_loses_none() {
 
 #[tokio::test]
 async fn a_link_that_names_a_row_loses_none() {
-    judge("link", histories("by_place", |rest| rest.paginate(LinkHeader::new())).await);
+    judge("link", histories("by_place", |rest| rest.paginate(LinkHeader::new().optional())).await);
+}
+
+#[tokio::test]
+async fn the_field_of_the_last_row_loses_none() {
+    let style = |rest: RestBuilder| rest.paginate(Keyset::of("$.id").query("after").size("limit", 7));
+    judge("keyset", histories("by_place", style).await);
 }

@@ -45,7 +45,7 @@ async fn run(api: &str, path: &str, kind: &Kind, file: &Path, folder: &Path) -> 
     });
     let store = Store::local(folder).expect("a folder");
     let source = (kind.give)(Rest::get(format!("{api}{path}")), file)
-        .paginate(LinkHeader::new())
+        .paginate(LinkHeader::new().optional())
         .retry(Policy::default().with_attempts(2));
     let mut shown = format!("{source:?}");
     let built: Result<Pipeline> = (|| {
@@ -55,7 +55,7 @@ async fn run(api: &str, path: &str, kind: &Kind, file: &Path, folder: &Path) -> 
             .source(source)
             .land(Landing::in_store(&store, "raw")?)
             .stage(look)
-            .stage(Decode::json().schema(Columns::new().int64("id")).provenance())
+            .stage(Decode::pages().schema(Columns::new().int64("id")).provenance())
             .stage(Dedup::by(["id"]))
             .sink(ParquetDataset::in_store(&store, "rows")?)
             .quarantine(Quarantine::in_store(&store, "quarantine")?)

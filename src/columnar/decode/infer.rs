@@ -330,7 +330,7 @@ mod tests {
 
     #[test]
     fn inferred_columns_are_frozen_and_restored() {
-        let mut decode = Decode::json().infer_from(1);
+        let mut decode = Decode::pages().infer_from(1);
         assert!(decode.fork().is_none());
         // Nothing in this page says what the columns are.
         let (batches, rejects) = apply(&mut decode, page(&["1", "[]"]));
@@ -350,7 +350,7 @@ mod tests {
         assert_eq!(decode.base().expect("writes"), kept);
 
         // Another first page, and yet the same columns; and copies from the start.
-        let mut again = Decode::json().infer_from(1);
+        let mut again = Decode::pages().infer_from(1);
         again.restore(vec![kept.clone()]).expect("restores");
         let mut copy = again.fork().expect("decided");
         for decode in [&mut again, &mut copy] {
@@ -372,22 +372,22 @@ mod tests {
     #[test]
     fn only_records_that_can_be_decoded_decide_the_columns() {
         // The sample is full of what says nothing; one good record follows it.
-        let (columns, codes) = inferred(&mut Decode::json().infer_from(1), &["1", "[2]", "{}", r#"{"id":1}"#]);
+        let (columns, codes) = inferred(&mut Decode::pages().infer_from(1), &["1", "[2]", "{}", r#"{"id":1}"#]);
         assert_eq!((columns, codes), (vec!["id: int64".to_owned()], vec!["type", "type"]));
-        let (columns, codes) = inferred(&mut Decode::json().infer(), &[r#"{"":1}"#, r#"{"":1,"id":2}"#]);
+        let (columns, codes) = inferred(&mut Decode::pages().infer(), &[r#"{"":1}"#, r#"{"":1,"id":2}"#]);
         assert_eq!((columns, codes.len()), (vec!["id: int64".to_owned()], 0));
 
         let large = format!(r#"{{"id":"{}"}}"#, "x".repeat(100));
         let nested = r#"{"id":1,"o":[{"a":1},{"a":1,"a":2}]}"#;
         let records = [r#"{"id":7,"id":"b"}"#, nested, &large, r#"{"id":1,"o":[{"a":1},{"a":2}]}"#];
-        let (columns, codes) = inferred(&mut Decode::json().infer().max_record_bytes(50), &records);
+        let (columns, codes) = inferred(&mut Decode::pages().infer().max_record_bytes(50), &records);
         assert_eq!(columns, ["id: int64", "o: list<struct<a: int64>>"]);
         assert_eq!(codes, ["duplicate_key", "duplicate_key", "size"]);
     }
 
     #[test]
     fn records_without_fields_wait_for_one_that_decides() {
-        let mut decode = Decode::json().infer();
+        let mut decode = Decode::pages().infer();
         let (columns, codes) = inferred(&mut decode, &["{}", "1", "{ }"]);
         assert_eq!((columns.len(), codes), (0, vec!["undecided", "type", "undecided"]));
         assert!(decode.delta().expect("writes").is_none() && decode.fork().is_none());
@@ -402,7 +402,7 @@ mod tests {
             let lists = format!(r#"{{"v":{}1{}}}"#, "[".repeat(deep), "]".repeat(deep));
             let objects = format!(r#"{{"v":{}1{}}}"#, r#"{"a":"#.repeat(deep), "}".repeat(deep));
             for record in [lists, objects] {
-                let mut decode = Decode::json().infer();
+                let mut decode = Decode::pages().infer();
                 let (columns, codes) = inferred(&mut decode, &[&record]);
                 assert!(columns.len() == 1 && columns[0].contains("json") && codes.is_empty(), "{columns:?} {codes:?}");
             }
@@ -412,7 +412,7 @@ mod tests {
     #[test]
     fn fields_that_differ_in_case_only_are_not_inferred() {
         let error =
-            Decode::json().infer().apply(page(&[r#"{"id":1,"ID":2}"#]), &mut Output::new()).expect_err("one name");
+            Decode::pages().infer().apply(page(&[r#"{"id":1,"ID":2}"#]), &mut Output::new()).expect_err("one name");
         assert_eq!(error.kind(), ErrorKind::Data);
     }
 }

@@ -69,7 +69,7 @@ pub enum UnknownFields {
 /// ```
 /// use landfall::columnar::{Columns, Decode};
 ///
-/// let decode = Decode::json()
+/// let decode = Decode::pages()
 ///     .schema(Columns::new().utf8("id").decimal("total", 18, 2).timestamp("created_at"))
 ///     .provenance();
 /// # drop(decode);
@@ -117,7 +117,7 @@ impl Decode {
     /// source that knows ([`Page::records_path`]); for others it is a JSON array of records, unless [`records`](Self::records) or
     /// [`ndjson`](Self::ndjson) says something else. Say what the records are with [`schema`](Self::schema) or
     /// [`infer`](Self::infer).
-    pub fn json() -> Self {
+    pub fn pages() -> Self {
         Self {
             name: "decode".to_owned(),
             records: None,

@@ -1,29 +1,30 @@
-//! The only place where a request leaves the machine: it signs, pins to the origin, and keeps the time.
+//! How a request is sent: signed anew each time, pinned to the origins of the source, through redirects.
 
-use super::auth::{Auth, Signature};
-use super::limits::Limits;
-use super::origin;
+use super::auth::{Answered, Auth, AuthContext, Endpoints, Reaction, Signature};
+use super::egress::Egress;
+use super::origin::{Access, Origins};
 use super::pace::{Pace, Waits};
 use super::request::Request;
 use super::status::Fault;
 use crate::env::Env;
-use crate::error::{Error, Result};
-use crate::retry::{Permit, RetryTokens};
-use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
+use crate::error::{Error, ErrorKind, Result};
+use crate::retry::{Permit, Policy, RetryTokens};
+use bytes::Bytes;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Method, Response, Url};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tracing::Instrument;
 
-/// Talks to one origin, for all partitions of a source.
+/// Talks to the origins of a source, for all of its partitions.
 pub(super) struct Client {
-    http: reqwest::Client,
-    origin: Url,
+    egress: Arc<Egress>,
+    origins: Origins,
     auth: Arc<dyn Auth>,
-    limits: Limits,
+    retry: Policy,
     /// Retries that all reads share.
-    pub(super) tokens: RetryTokens,
+    pub(super) tokens: Arc<RetryTokens>,
     /// Until when the API asked everyone to wait, on the monotonic clock.
     resume_at: Mutex<Duration>,
     pub(super) pace: Pace,
@@ -40,34 +41,32 @@ pub(super) struct Reply {
 }
 
 impl Client {
-    pub(super) fn new(origin: Url, auth: Arc<dyn Auth>, limits: Limits, pace: Pace) -> Result<Self> {
-        let http = reqwest::Client::builder()
-            .user_agent(concat!("landfall/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .no_proxy()
-            .connect_timeout(limits.connect)
-            .build()
-            .map_err(|e| {
-                Error::config("build source", "the HTTP client cannot be made").with_source(e.without_url())
-            })?;
-        let tokens = RetryTokens::default();
-        Ok(Self { http, origin, auth, limits, tokens, resume_at: Mutex::default(), pace })
+    pub(super) fn new(origins: Origins, egress: Egress, auth: Arc<dyn Auth>, retry: Policy, pace: Pace) -> Self {
+        Self {
+            egress: Arc::new(egress),
+            origins,
+            auth,
+            retry,
+            tokens: Arc::default(),
+            resume_at: Mutex::default(),
+            pace,
+        }
     }
 
-    /// Scheme, host and port.
-    pub(super) fn origin(&self) -> String {
-        self.origin.origin().ascii_serialization()
+    /// Where requests may go.
+    pub(super) fn origins(&self) -> &Origins {
+        &self.origins
     }
 
-    /// Sends `request` and gives the head of the response, after redirects. Each of these takes from the budget.
+    /// Sends `request` and gives the head of the response, after redirects. Each of these takes from the budget. Credentials of a pool
+    /// that cannot be used now make place for others.
     ///
     /// Cancel-safe: the connection is closed.
     ///
     /// # Errors
-    /// `Unavailable`, transient, if there is no response in time; `Config` if a redirect leads to another origin.
-    /// [`Fault::PutOff`] if the budget has no room as long as the read would wait.
+    /// `Unavailable`, transient, if there is no response in time; `Config` if a redirect leads to an origin that the source may not
+    /// talk to; that of the credentials. [`Fault::PutOff`] if the budget has no room as long as the read would wait, and rate
+    /// limited if no credentials can be used now.
     pub(super) async fn send(
         &self,
         env: &Env,
@@ -76,22 +75,47 @@ impl Client {
         waits: &Waits,
     ) -> Result<Reply, Fault> {
         let mut url = request.url().clone();
-        for _ in 0..=MOST_REDIRECTS {
-            let reply = self.send_once(env, url, request, permit, waits).await?;
+        let (mut redirects, mut others) = (0, 0);
+        loop {
+            let (reply, reaction) = self.send_once(env, url.clone(), request, permit, waits).await?;
+            if reaction == Reaction::Another && others < MOST_OTHERS {
+                others += 1;
+                continue;
+            }
             let Some(target) = redirect(&reply)? else { return Ok(reply) };
-            if *request.method() != Method::GET {
-                // What a POST does is done where it was meant for, and once.
-                return Err(Error::config("send request", "only a GET follows redirects")
+            url = reply.signature.stripped(self.follow(request, &reply.url, &target)?);
+            redirects += 1;
+            if redirects > MOST_REDIRECTS {
+                return Err(Error::config("send request", "too many redirects")
                     .with("request", request.name())
-                    .with_hint("set the URL to where the API redirects to")
+                    .with("limit", MOST_REDIRECTS)
                     .into());
             }
-            url = reply.signature.stripped(origin::resolve(&reply.url, &target)?);
         }
-        Err(Error::config("send request", "too many redirects")
-            .with("request", request.name())
-            .with("limit", MOST_REDIRECTS)
-            .into())
+    }
+
+    /// The API refused the credentials of `request`, which had `signature`: whether the next attempt has others.
+    pub(super) async fn refused(&self, env: &Env, request: &Request, signature: &Signature) -> Result<Reaction> {
+        let body = request.body().map(|(_, body)| body).unwrap_or_default();
+        let endpoints = self.endpoints(env);
+        let cx = AuthContext {
+            method: request.method(),
+            url: request.url(),
+            headers: request.headers(),
+            body: &body,
+            endpoints: &endpoints,
+        };
+        self.auth.answered(&cx, signature, &Answered { status: 401, headers: &HeaderMap::new(), refused: true }).await
+    }
+
+    fn follow(&self, request: &Request, at: &Url, target: &str) -> Result<Url> {
+        if *request.method() != Method::GET {
+            // What a POST does is done where it was meant for, and once.
+            return Err(Error::config("send request", "only a GET follows redirects")
+                .with("request", request.name())
+                .with_hint("set the URL to where the API redirects to"));
+        }
+        self.origins.resolve(at, target)
     }
 
     async fn send_once(
@@ -101,39 +125,71 @@ impl Client {
         request: &Request,
         permit: &Permit,
         waits: &Waits,
-    ) -> Result<Reply, Fault> {
-        origin::check(&self.origin, &url)?;
-        let mut signature = Signature::default();
-        self.auth.sign(env, &mut signature).await?;
-        let mut headers = request.headers().clone();
-        for (name, value) in signature.headers() {
-            headers.insert(name, value.clone());
-        }
+    ) -> Result<(Reply, Reaction), Fault> {
+        let access = self.origins.access(&url)?;
         let method = request.method();
-        let span = tracing::debug_span!("request", %method, path = url.path(), status = tracing::field::Empty);
-        let mut outgoing = self.http.request(method.clone(), signature.signed(&url)).headers(headers);
-        if let Some((kind, body)) = request.body() {
-            outgoing = outgoing.header(CONTENT_TYPE, kind).body(body);
+        let (kind, body) = request.body().unzip();
+        let body: Bytes = body.unwrap_or_default();
+        let mut headers = request.headers().clone();
+        if let Some(kind) = kind {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         }
+        if access != Access::Credentials {
+            headers = representation(&headers);
+        }
+        let endpoints = self.endpoints(env);
+        let cx = AuthContext { method, url: &url, headers: &headers, body: &body, endpoints: &endpoints };
+        let mut signature = Signature::default();
+        if access == Access::Credentials {
+            self.auth.sign(&cx, &mut signature).await?;
+        }
+        if let Some(wait) = signature.wait() {
+            let what = "the quotas of all credentials are used up";
+            let error = Error::new(ErrorKind::Unavailable, "sign request", what).with("request", request.name());
+            return Err(Fault::RateLimited { demanded: Some(wait), error });
+        }
+        let mut outgoing = reqwest::Request::new(method.clone(), signature.signed(&url));
+        *outgoing.headers_mut() = headers.clone();
+        signature.put_on(outgoing.headers_mut())?;
+        *outgoing.body_mut() = kind.map(|_| body.clone().into());
+
+        if request.is_hidden() {
+            hide_all(&mut signature, &url);
+        }
+        let path = if request.is_hidden() { "a link" } else { url.path() };
+        let span = tracing::debug_span!("request", %method, path, status = tracing::field::Empty);
         let ticket = self.pace.turn(env, request, &url, waits).await?;
         let sent_at = env.monotonic();
-        let sent = outgoing.send().instrument(span.clone());
-        let sent = in_time(env, self.limits.idle, "send request", sent).await.inspect_err(|_| permit.overloaded(env));
-        let response = sent?.map_err(|e| {
+        let sent = self.egress.send(env, access, outgoing).instrument(span.clone()).await;
+        let response = sent.map_err(|e| {
+            if e.is_transient() {
+                permit.overloaded(env);
+            }
             waits.tally.request("none");
-            failed("send request", e).with("request", format!("{method} {}", url.path()))
+            e.with("request", request.name_at(&url))
         })?;
-        span.record("status", response.status().as_u16());
-        waits.tally.request(response.status().as_str());
+        let status = response.status();
+        span.record("status", status.as_u16());
+        waits.tally.request(status.as_str());
         if let Some(ticket) = ticket {
             let value = |name: &str| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
             ticket.observe(env, value);
         }
-        match response.status().as_u16() {
+        match status.as_u16() {
             429 | 503 | 504 => permit.overloaded(env),
             _ => permit.answered(env),
         }
-        Ok(Reply { response, url, signature, sent_at })
+        let reaction = if access == Access::Credentials {
+            let answer = Answered { status: status.as_u16(), headers: response.headers(), refused: false };
+            self.auth.answered(&cx, &signature, &answer).await?
+        } else {
+            Reaction::Keep
+        };
+        Ok((Reply { response, url, signature, sent_at }, reaction))
+    }
+
+    fn endpoints(&self, env: &Env) -> Endpoints {
+        Endpoints::new(env, &self.egress, self.retry, &self.tokens)
     }
 
     /// How long the API wants everyone to wait still.
@@ -151,8 +207,22 @@ impl Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("auth", &self.auth).field("limits", &self.limits).finish_non_exhaustive()
+        f.debug_struct("Client").field("auth", &self.auth).field("egress", &self.egress).finish_non_exhaustive()
     }
+}
+
+/// The headers that ask for a representation: all that goes to an origin that takes no credentials. Any other may hold some.
+fn representation(headers: &HeaderMap) -> HeaderMap {
+    let asks = |name: &str| {
+        name.starts_with("accept") || name.starts_with("if-") || matches!(name, "range" | "content-type" | "user-agent")
+    };
+    headers.iter().filter(|(name, _)| asks(name.as_str())).map(|(n, v)| (n.clone(), v.clone())).collect()
+}
+/// Keeps what may be a secret in `url` out of everything that is shown.
+fn hide_all(signature: &mut Signature, url: &Url) {
+    let values = url.query_pairs().map(|(_, value)| value.into_owned()).filter(|value| value.len() >= 8);
+    let segments = url.path_segments().into_iter().flatten().filter(|segment| segment.len() >= 20).map(str::to_owned);
+    values.chain(segments).for_each(|secret| signature.hide(&secret.into()));
 }
 
 /// Waits for `work`, but not longer than `limit`.
@@ -201,3 +271,5 @@ fn location(headers: &HeaderMap) -> Option<&str> {
 }
 
 const MOST_REDIRECTS: u32 = 5;
+/// Credentials of a pool that are tried for one request.
+pub(super) const MOST_OTHERS: u32 = 100;

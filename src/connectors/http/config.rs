@@ -1,9 +1,12 @@
 use super::auth::{Auth, NoAuth};
 use super::body;
 use super::client::Client;
+use super::egress::{Egress, EgressSettings};
+use super::export::Export;
 use super::incremental::Since;
 use super::archive::Files;
 use super::limits::Limits;
+use super::origin::{Access, Origins};
 use super::pace::Pace;
 use super::pagination::{Paginate, Place, Single, Target};
 use super::request::Content;
@@ -34,6 +37,7 @@ pub struct RestBuilder {
     content: Content,
     idempotent: bool,
     auth: Arc<dyn Auth>,
+    pub(super) egress: EgressSettings,
     paginate: Arc<dyn Paginate>,
     records: String,
     zip_file: Option<Arc<str>>,
@@ -46,6 +50,7 @@ pub struct RestBuilder {
     limits: Limits,
     retry: Policy,
     pace: Pace,
+    export: Option<Export>,
     max_pages: Option<u64>,
     max_records: Option<u64>,
     repeated_pages: bool,
@@ -61,6 +66,7 @@ impl RestBuilder {
             query: Vec::new(),
             headers: Vec::new(),
             auth: Arc::new(NoAuth),
+            egress: EgressSettings::default(),
             paginate: Arc::new(Single),
             records: "$[*]".to_owned(),
             zip_file: None,
@@ -73,6 +79,7 @@ impl RestBuilder {
             limits: Limits::default(),
             retry: Policy::default(),
             pace: Pace::default(),
+            export: None,
             max_pages: None,
             max_records: None,
             repeated_pages: false,
@@ -124,7 +131,8 @@ impl RestBuilder {
         self
     }
 
-    /// Sets the credentials: [`Bearer`](super::Bearer), [`Basic`](super::Basic) or [`ApiKey`](super::ApiKey). None by default.
+    /// Sets the credentials: a [`Bearer`](super::Bearer) token, an [`ApiKey`](super::ApiKey), or what else implements [`Auth`]. None
+    /// by default.
     pub fn auth(mut self, auth: impl Auth) -> Self {
         self.auth = Arc::new(auth);
         self
@@ -200,6 +208,12 @@ impl RestBuilder {
         self
     }
 
+    /// The request creates a job, whose files are the pages: see [`Export`].
+    pub fn export(mut self, export: Export) -> Self {
+        self.export = Some(export);
+        self
+    }
+
     /// Takes each call from `budget`: it waits before the API refuses it, retries and redirects included. Clones are the same
     /// budget, for several sources and pipelines. A turn that is longer in coming than [`Policy::wait`] is not waited for: the
     /// read is put off.
@@ -253,7 +267,7 @@ impl RestBuilder {
         self.limits.check()?;
         let records = RecordsPath::parse(&self.records)?;
         let since = self.since.as_ref().map(|since| since.check().and_then(|()| since.path())).transpose()?;
-        let files = Files { named: self.zip_file.clone(), several: records.may_follow_each_other() };
+        let unpacks = Files { named: self.zip_file.clone(), several: records.may_follow_each_other() };
         let places: Vec<Place> = self.paginate.values().into_iter().chain(self.total.clone()).collect();
         let in_body = places.iter().filter_map(|place| match place {
             Place::Body(path) => Some(ValuePath::parse(path)),
@@ -278,13 +292,23 @@ impl RestBuilder {
         if self.method == Method::GET && self.content != Content::None {
             return Err(wrong("a GET carries no body").with_hint("begin with Rest::post(…)"));
         }
+        if self.export.is_some() && (self.total.is_some() || self.paginate.describe() != Single.describe()) {
+            return Err(wrong("the files of an export are its pages, and their number is its end")
+                .with_hint("leave out .paginate(…), and say with Export::rows_at(…) how many rows the API claims"));
+        }
+        let exports = self.export.as_ref().map(Export::build).transpose()?;
         self.check_parameters()?;
         let template = Template::parse(&self.url);
         let query: Vec<_> = self.query.iter().map(|(name, value)| (name.clone(), Template::parse(value))).collect();
         self.check_partitions(&template, &query)?;
         let headers = self.request_headers()?;
         let rules = Arc::new(Rules::compile(&self.rules, &self.waits)?);
-        let client = Client::new(parsed, Arc::clone(&self.auth), self.limits, self.pace.clone())?;
+        let mut ways = self.egress.clone();
+        let files = exports.iter().flat_map(|exports| &exports.origins);
+        ways.allowed.extend(files.map(|origin| (origin.to_string(), Access::Named)));
+        let origins = Origins::new(parsed, &ways.allowed, ways.public)?;
+        let egress = Egress::new(&ways, &self.limits)?;
+        let client = Client::new(origins, egress, Arc::clone(&self.auth), self.retry, self.pace.clone());
         Ok(Rest {
             config: self.recorded(),
             partitions: self.listed()?,
@@ -304,11 +328,12 @@ impl RestBuilder {
             since: self.since.zip(since.map(Arc::new)),
             rules,
             limits: self.limits,
-            files,
+            files: unpacks,
             retry: self.retry,
             max_pages: self.max_pages,
             max_records: self.max_records,
             repeated_pages: self.repeated_pages,
+            exports,
         })
     }
 
@@ -364,7 +389,9 @@ impl RestBuilder {
     fn check_partitions(&self, url: &Template, query: &[(String, Template)]) -> Result<()> {
         let body: Vec<Template> = self.content.texts().into_iter().map(Template::parse).collect();
         let places = query.iter().map(|(_, value)| value).chain([url]).chain(&body);
-        let places: BTreeSet<&str> = places.flat_map(Template::names).collect();
+        let of_export = self.export.as_ref().map(Export::places).unwrap_or_default();
+        let places: BTreeSet<&str> =
+            places.flat_map(Template::names).chain(of_export.iter().map(String::as_str)).collect();
         let no_values = BTreeMap::new();
         let all = ("all".to_owned(), no_values);
         let partitions = if self.partitions.is_empty() { std::slice::from_ref(&all) } else { &self.partitions };
@@ -440,6 +467,7 @@ impl RestBuilder {
             "max_pages": self.max_pages,
             "max_records": self.max_records,
             "allow_repeated_pages": self.repeated_pages,
+            "export": self.export.as_ref().map(Export::recorded),
         });
         ComponentConfig::none().with_identity(identity).with_settings(settings)
     }

@@ -1,30 +1,33 @@
 //! One request until it has brought a whole response, or cannot.
 
-use super::body::{Body, end_is_known};
-use super::client::{Reply, in_time};
+use super::archive::Files;
+use super::auth::{Reaction, Signature};
+use super::body::{Body, end_is_known, too_large};
+use super::client::{MOST_OTHERS, Reply, in_time};
 use super::incremental::{CursorValue, Known};
 use super::pace::{Tally, Waits};
 use super::position::RestPosition;
 use super::read::Scope;
 use super::request::Request;
 use super::rest::Rest;
-use super::rules::Told;
+use super::rules::{Rules, Told};
 use super::scanned::{Look, Scanned};
 use super::status::{self, Fault};
 use crate::env::Env;
 use crate::error::{Error, Result, Status};
+use crate::json::Held;
 use crate::model::{Page, Partition, Timestamp};
 use crate::retry::{Next, Trial, WaitBudget};
 use crate::source::{Emitter, Retry};
 use bytes::Bytes;
-use reqwest::Url;
 use reqwest::header::{CONTENT_ENCODING, HeaderMap};
+use reqwest::{Method, Response, Url};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How a request ended.
-pub(super) enum Outcome {
-    Whole(Box<Fetched>),
+pub(super) enum Outcome<T> {
+    Whole(Box<T>),
     /// The wait that is due is more than the budget holds.
     PutOff {
         until: Option<Timestamp>,
@@ -37,6 +40,49 @@ pub(super) enum Outcome {
     CursorTooOld(Error),
     /// A rule says that there are no records here, for this reason.
     Ignored(String),
+}
+
+impl<T> Outcome<T> {
+    fn and_then<U>(self, then: impl FnOnce(T) -> Result<U>) -> Result<Outcome<U>> {
+        Ok(match self {
+            Self::Whole(whole) => Outcome::Whole(Box::new(then(*whole)?)),
+            Self::PutOff { until } => Outcome::PutOff { until },
+            Self::Refused(error) => Outcome::Refused(error),
+            Self::PageExpired(error) => Outcome::PageExpired(error),
+            Self::CursorTooOld(error) => Outcome::CursorTooOld(error),
+            Self::Ignored(why) => Outcome::Ignored(why),
+        })
+    }
+}
+
+/// What a response is read for.
+#[derive(Clone, Copy)]
+enum Wants<'a> {
+    /// Its records; this is the highest cursor value before them.
+    Page(Option<&'a CursorValue>),
+    /// What it says, whatever that is.
+    Answer,
+}
+
+enum Got {
+    Page(Fetched),
+    Answer(Asked),
+}
+
+/// A small response that is no page.
+pub(super) struct Asked {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) url: Url,
+    pub(super) signature: Signature,
+    pub(super) body: Bytes,
+}
+
+impl Asked {
+    /// How long it says to wait before asking again.
+    pub(super) fn wait(&self, rules: &Rules, now: Timestamp) -> Option<Duration> {
+        rules.wait(&Told::new(self.status, &self.headers, &self.body), now)
+    }
 }
 
 /// A whole response. Of one that was emitted in parts, the page is the last.
@@ -59,7 +105,7 @@ pub(super) struct Head {
     name: String,
     pub(super) headers: HeaderMap,
     pub(super) url: Url,
-    pub(super) signature: super::auth::Signature,
+    pub(super) signature: Signature,
     /// Whether a rule asks for the body.
     asks_for_body: bool,
 }
@@ -72,6 +118,8 @@ pub(super) struct Fetcher<'a> {
     pub(super) out: Emitter<Page, RestPosition>,
     pub(super) look: Look,
     waits: Waits,
+    /// What the last request was signed with.
+    signed: Option<Signature>,
     /// Bytes that the next page will probably take.
     pub(super) estimate: u64,
 }
@@ -87,7 +135,7 @@ impl<'a> Fetcher<'a> {
         };
         let tally = Tally { source: rest.traffic.clone(), run: out.traffic().clone() };
         let waits = Waits { budget: WaitBudget::new(rest.retry.wait), tally };
-        Self { rest, env, partition, out: out.fork(), look, waits, estimate: FIRST_ESTIMATE }
+        Self { rest, env, partition, out: out.fork(), look, waits, signed: None, estimate: FIRST_ESTIMATE }
     }
 
     /// Whether the pipeline stops.
@@ -96,9 +144,26 @@ impl<'a> Fetcher<'a> {
     }
 
     /// Asks until there is a whole response, within the budgets. `before` is the highest cursor value so far.
-    pub(super) async fn fetch(&mut self, request: &Request, before: Option<&CursorValue>) -> Result<Outcome> {
+    pub(super) async fn fetch(&mut self, request: &Request, before: Option<&CursorValue>) -> Result<Outcome<Fetched>> {
+        self.tried(request, Wants::Page(before)).await?.and_then(|got| match got {
+            Got::Page(fetched) => Ok(fetched),
+            Got::Answer(_) => Err(Error::bug("read page", "the response was not read as a page")),
+        })
+    }
+
+    /// As [`fetch`](Self::fetch), for a small response that is no page.
+    pub(super) async fn ask(&mut self, request: &Request) -> Result<Outcome<Asked>> {
+        self.tried(request, Wants::Answer).await?.and_then(|got| match got {
+            Got::Answer(asked) => Ok(asked),
+            Got::Page(_) => Err(Error::bug("read answer", "the response was read as a page")),
+        })
+    }
+
+    async fn tried(&mut self, request: &Request, wants: Wants<'_>) -> Result<Outcome<Got>> {
         let client = &self.rest.client;
         let mut trial = Trial::new(&self.rest.retry);
+        // How often in a row the credentials were refused and others took their place.
+        let (mut renewed, mut others) = (false, 0);
         loop {
             let hold = client.must_wait(self.env);
             if !hold.is_zero() {
@@ -107,21 +172,32 @@ impl<'a> Fetcher<'a> {
                 }
                 self.pause(hold).await?;
             }
-            let next = match self.attempt(request, before).await {
-                Ok(fetched) => {
+            let got = self.attempt(request, wants).await;
+            renewed &= matches!(got, Err(Fault::Unauthorized(_)));
+            let next = match got {
+                Ok(got) => {
                     client.tokens.give();
-                    return Ok(Outcome::Whole(Box::new(fetched)));
+                    return Ok(Outcome::Whole(Box::new(got)));
                 }
                 Err(Fault::Refused(error)) => return Ok(Outcome::Refused(error)),
                 Err(Fault::PageExpired(error)) => return Ok(Outcome::PageExpired(error)),
                 Err(Fault::CursorTooOld(error)) => return Ok(Outcome::CursorTooOld(error)),
                 Err(Fault::Ignored(why)) => return Ok(Outcome::Ignored(why)),
-                Err(Fault::Unauthorized(error)) => return Err(error),
+                Err(Fault::Unauthorized(error)) => {
+                    match self.refused(request).await? {
+                        Reaction::Renewed if !renewed => renewed = true,
+                        Reaction::Another if others < MOST_OTHERS => others += 1,
+                        _ => return Err(error),
+                    }
+                    self.waits.tally.retry(Retry::Auth);
+                    tracing::debug!(%error, "trying again with other credentials");
+                    continue;
+                }
                 Err(Fault::PutOff { wait }) => {
                     return Ok(Outcome::PutOff { until: Some(self.env.now().saturating_add(wait)) });
                 }
                 Err(Fault::Failed(error)) if !error.is_transient() => return Err(error),
-                Err(Fault::Failed(error)) if !self.rest.idempotent => {
+                Err(Fault::Failed(error)) if !self.may_repeat(request) => {
                     return Err(error
                         .with_status(Status::Exhausted)
                         .with_hint("if sending it again does no harm, say so with .idempotent(): then it is retried"));
@@ -160,6 +236,28 @@ impl<'a> Fetcher<'a> {
         }
     }
 
+    /// The API refuses the credentials of `request`: what they make of it.
+    async fn refused(&mut self, request: &Request) -> Result<Reaction> {
+        let Some(signature) = self.signed.take() else { return Ok(Reaction::Keep) };
+        let (client, env) = (&self.rest.client, self.env);
+        self.unless_stopped(client.refused(env, request, &signature)).await
+    }
+
+    /// Whether sending `request` twice does no more than sending it once (RFC 9110, section 9.2.2).
+    fn may_repeat(&self, request: &Request) -> bool {
+        self.rest.idempotent || matches!(*request.method(), Method::GET | Method::PUT | Method::DELETE)
+    }
+
+    /// Waits for something else than to be let in: it does not count as such. Ends at once if the pipeline stops.
+    pub(super) async fn sleep(&mut self, wait: Duration) -> Result<()> {
+        let env = self.env;
+        self.unless_stopped(async move {
+            env.sleep(wait).await;
+            Ok(())
+        })
+        .await
+    }
+
     /// Waits; ends at once if the pipeline stops.
     async fn pause(&mut self, wait: Duration) -> Result<()> {
         if wait.is_zero() {
@@ -176,23 +274,34 @@ impl<'a> Fetcher<'a> {
     }
 
     /// Does `work`, but ends at once if the pipeline stops.
-    pub(super) async fn unless_stopped<T, E: From<Error>>(&mut self, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    pub(super) async fn unless_stopped<T, E: From<Error>>(
+        &mut self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
         unless_stopped(&mut self.out, work).await
     }
 
-    async fn attempt(&mut self, request: &Request, before: Option<&CursorValue>) -> Result<Fetched, Fault> {
+    async fn attempt(&mut self, request: &Request, wants: Wants<'_>) -> Result<Got, Fault> {
         let (rest, env) = (self.rest, self.env);
         // Before the memory: who has a call under way may wait for what others hold of it. It is held until the body is read.
         let permit = self.unless_stopped(async { Ok::<_, Error>(rest.client.pace.permit(env).await) }).await?;
         self.out.reserve(self.estimate).await?;
         let waits = &self.waits;
+        let signed = &mut self.signed;
         let answer = async {
             let reply = rest.client.send(env, request, &permit, waits).await?;
+            *signed = Some(reply.signature.clone());
+            if matches!(wants, Wants::Answer) && reply.response.status().is_success() {
+                return Ok((reply, false));
+            }
             status::check(env, &rest.rules, &request.name(), reply, &rest.limits).await
         };
         let (Reply { response, url, signature, sent_at }, asks_for_body) =
             unless_stopped(&mut self.out, answer).await?;
         let deadline = sent_at.saturating_add(rest.limits.total);
+        let Wants::Page(before) = wants else {
+            return Ok(Got::Answer(self.answer(response, url, signature, deadline).await?));
+        };
         let headers = response.headers().clone();
         if !asks_for_body {
             status::check_type(&headers, &rest.records)?;
@@ -211,9 +320,34 @@ impl<'a> Fetcher<'a> {
             return Err(Error::data("read page", what).with_hint("the server must send a length, or chunks").into());
         }
         let announced = announced(&response);
-        let open = in_time(env, rest.limits.idle, "read body", Body::open(response, &rest.limits, u64::MAX, &rest.files));
-        let body = self.unless_stopped(open).await??;
-        self.receive(body, head, announced, deadline, before).await
+        let open = Body::open(response, &rest.limits, u64::MAX, &rest.files);
+        let body = self.unless_stopped(in_time(env, rest.limits.idle, "read body", open)).await??;
+        Ok(Got::Page(self.receive(body, head, announced, deadline, before).await?))
+    }
+
+    async fn answer(
+        &mut self,
+        response: Response,
+        url: Url,
+        signature: Signature,
+        deadline: Duration,
+    ) -> Result<Asked> {
+        let (env, limits) = (self.env, &self.rest.limits);
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let read = async {
+            let mut held = Held::with_capacity(0);
+            let mut body = Body::open(response, limits, LONGEST_ANSWER, &Files::default()).await?;
+            while let Some(piece) = body.piece().await? {
+                if (held.len() + piece.len()) as u64 > LONGEST_ANSWER {
+                    return Err(too_large("an answer that is no page is larger than its limit", LONGEST_ANSWER));
+                }
+                held.push(piece);
+            }
+            Ok(held.take_all())
+        };
+        let left = deadline.saturating_sub(env.monotonic()).min(limits.idle);
+        let body = self.unless_stopped(in_time(env, left, "read body", read)).await??;
+        Ok(Asked { status, headers, url, signature, body })
     }
 
     /// What the rules say of `body`, if one asks for it: beside the I/O, if it is large.
@@ -270,10 +404,12 @@ async fn unless_stopped<T, E: From<Error>>(
 }
 
 /// The length that the body will have in memory, if its head tells; else 0.
-fn announced(response: &reqwest::Response) -> u64 {
+fn announced(response: &Response) -> u64 {
     if response.headers().contains_key(CONTENT_ENCODING) { 0 } else { response.content_length().unwrap_or_default() }
 }
 
+/// Bytes of a response that is no page.
+const LONGEST_ANSWER: u64 = 1 << 20;
 /// Parsing this many bytes takes longer than handing them over to another core.
 const LARGE: usize = 256 << 10;
 const FIRST_ESTIMATE: u64 = 256 << 10;

@@ -13,6 +13,10 @@ pub struct Limits {
     pub idle: Duration,
     /// Until the response is complete; of one that is emitted in parts, until each part is. 5 min.
     pub total: Duration,
+    /// Bytes of all headers of a response. 128 KiB.
+    pub head: u32,
+    /// Headers of a response. 100.
+    pub headers: u32,
     /// Bytes of a body on the wire that is held as a whole. 256 MiB.
     pub wire: u64,
     /// Bytes of a body after decompression that is held as a whole; of one that is emitted in parts, of a record and of what
@@ -31,6 +35,8 @@ impl Default for Limits {
             connect: Duration::from_secs(10),
             idle: Duration::from_secs(60),
             total: Duration::from_secs(300),
+            head: 128 << 10,
+            headers: 100,
             wire: 256 << 20,
             body: 256 << 20,
             ratio: 1_000,
@@ -61,6 +67,13 @@ impl Limits {
         self
     }
 
+    /// Sets the largest head of a response: bytes and number of its headers.
+    #[must_use]
+    pub fn with_head(mut self, bytes: u32, headers: u32) -> Self {
+        (self.head, self.headers) = (bytes, headers);
+        self
+    }
+
     /// Sets the largest body, in bytes, on the wire and decompressed.
     #[must_use]
     pub fn with_body(mut self, wire: u64, decompressed: u64) -> Self {
@@ -84,6 +97,7 @@ impl Limits {
 
     pub(super) fn check(&self) -> Result<()> {
         let zero = self.connect.is_zero() || self.idle.is_zero() || self.total.is_zero();
+        let zero = zero || self.head == 0 || self.headers == 0;
         if zero || self.wire == 0 || self.body == 0 || self.part == 0 || self.ratio == 0 {
             return Err(Error::config("build source", "a limit of nothing lets nothing through"));
         }

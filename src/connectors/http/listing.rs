@@ -1,9 +1,9 @@
 //! One listing: from page to page, until something shows the end.
 
+use super::export::{Running, Step as JobStep};
 use super::fetch::{Fetched, Fetcher, Head, Outcome};
 use super::incremental::CursorValue;
 use super::loop_guard::LoopGuard;
-use super::origin;
 use super::pagination::{Answer, At, Step, differs};
 use super::position::{Reading, Stand};
 use super::read::Scope;
@@ -21,6 +21,8 @@ pub(super) struct Listing<'a> {
     /// The read goes on where an earlier one stopped, and has not brought a page yet.
     resumed: bool,
     guard: LoopGuard,
+    /// The job whose files are the pages.
+    export: Option<Running<'a>>,
     /// How often the API has forgotten a page of this read.
     resets: u32,
     pages: u64,
@@ -41,6 +43,7 @@ impl<'a> Listing<'a> {
             reading: Reading::default(),
             resumed: kept.is_some(),
             guard: LoopGuard::new(None, 0),
+            export: scope.rest.exports.as_ref().map(|exports| Running::new(scope, exports)),
             resets: 0,
             pages: 0,
             records: 0,
@@ -68,7 +71,13 @@ impl<'a> Listing<'a> {
             if self.fetcher.is_cancelled() {
                 return Ok(StopReason::Cancelled);
             }
-            let request = self.request(&self.reading.at)?;
+            match self.prepare().await {
+                Ok(None) => {}
+                Ok(Some(Prepared::Again)) => continue,
+                Ok(Some(Prepared::End(reason))) => return Ok(reason),
+                Err(error) => return Err(self.told(error).await),
+            }
+            let request = self.page_request(&self.reading.at, self.reading.pages)?;
             let error = match self.fetcher.fetch(&request, self.reading.highest.as_ref()).await {
                 Ok(Outcome::PutOff { until }) => return Ok(StopReason::RateLimited { until }),
                 Ok(Outcome::Whole(fetched)) => match self.take(*fetched, &request).await {
@@ -79,7 +88,7 @@ impl<'a> Listing<'a> {
                     }
                     Err(error) => error,
                 },
-                Ok(Outcome::Refused(error)) if self.resumed => {
+                Ok(Outcome::Refused(error)) if self.resumed && self.export.is_none() => {
                     self.begin_again(&error)?;
                     continue;
                 }
@@ -96,13 +105,81 @@ impl<'a> Listing<'a> {
                 Ok(Outcome::Refused(error) | Outcome::PageExpired(error) | Outcome::CursorTooOld(error))
                 | Err(error) => error,
             };
+            if self.export.as_mut().is_some_and(|export| export.renews(&error)) {
+                tracing::debug!(%error, "the link of a file is refused; the links are asked for again");
+                continue;
+            }
             // Some APIs say with status 200 that they have forgotten a page.
             if !(self.resumed && error.kind() == ErrorKind::Data && error.status() == Status::Permanent) {
-                let error =
-                    error.with("api", self.scope.rest.client.origin()).with("partition", &self.scope.partition.id);
-                return Err(error.with("pages_before", self.reading.pages));
+                return Err(self.told(error).await);
             }
             self.begin_again(&error)?;
+        }
+    }
+
+    /// The error that the read ends with. A job that nobody goes on with is aborted.
+    async fn told(&mut self, error: Error) -> Error {
+        if error.status() == Status::Permanent && error.kind() != ErrorKind::Cancelled {
+            self.leave_job(true).await;
+        }
+        let error =
+            error.with("api", self.scope.rest.client.origins().own()).with("partition", &self.scope.partition.id);
+        error.with("pages_before", self.reading.pages)
+    }
+
+    /// Moves the export on until its files can be read, if there is one.
+    async fn prepare(&mut self) -> Result<Option<Prepared>> {
+        let Some(mut export) = self.export.take() else { return Ok(None) };
+        let create = self.request(&At::First)?;
+        let step = export.step(&mut self.fetcher, &create, &mut self.reading.job).await;
+        self.export = Some(export);
+        Ok(Some(match step? {
+            JobStep::Ready => return Ok(None),
+            JobStep::Keep => {
+                self.advance(Stand::Here).await?;
+                Prepared::Again
+            }
+            JobStep::PutOff(until) => {
+                self.advance(Stand::Here).await?;
+                Prepared::End(StopReason::RateLimited { until })
+            }
+            JobStep::Nothing => {
+                if let Some(rows) = self.export.as_ref().and_then(Running::rows).filter(|rows| *rows > 0) {
+                    self.advance(Stand::Start).await?;
+                    return Err(differs(rows, 0));
+                }
+                self.advance(Stand::Done(self.since.clone())).await?;
+                self.leave_job(false).await;
+                Prepared::End(StopReason::Exhausted(Proof::AllFiles(0)))
+            }
+            JobStep::Refused(error) if self.resumed => {
+                self.begin_again(&error)?;
+                Prepared::Again
+            }
+            JobStep::Refused(error) => return Err(error),
+            JobStep::GiveUp(error) => {
+                self.advance(Stand::Start).await?;
+                return Err(error);
+            }
+        }))
+    }
+
+    /// The job is not needed any more.
+    async fn leave_job(&mut self, is_running: bool) {
+        let (Some(export), Ok(create)) = (&self.export, self.request(&At::First)) else { return };
+        let job = self.reading.job.as_ref();
+        if is_running {
+            export.abort(&mut self.fetcher, &create, job).await;
+        } else {
+            export.clean_up(&mut self.fetcher, &create, job).await;
+        }
+    }
+
+    /// The request of the page at `at`, after so many `pages`.
+    fn page_request(&self, at: &At, pages: u64) -> Result<Request> {
+        match &self.export {
+            Some(export) => export.file(&self.request(&At::First)?, self.reading.job.as_ref(), pages),
+            None => self.request(at),
         }
     }
 
@@ -133,13 +210,21 @@ impl<'a> Listing<'a> {
             records,
             so_far: self.reading.records + records,
         };
-        let step = match self.scope.rest.paginate.next(&self.reading.at, &answer) {
+        let next = match &mut self.export {
+            Some(export) => {
+                export.was_read();
+                Ok(export.end(self.reading.pages + 1).map_or(Step::Next(At::First), Step::End))
+            }
+            None => self.scope.rest.paginate.next(&self.reading.at, &answer),
+        };
+        let step = match next {
             Ok(step) => step,
             Err(error) if error.kind() == ErrorKind::Incomplete => return self.contradicted(page, error).await,
             Err(error) => return Err(error),
         };
         let total_slot = self.scope.rest.places.len().saturating_sub(1);
         let total = self.scope.rest.has_total.then(|| answer.count(total_slot)).transpose()?;
+        let total = total.or_else(|| self.export.as_ref().and_then(Running::rows));
 
         self.reading.pages += 1;
         self.reading.records += records;
@@ -154,8 +239,8 @@ impl<'a> Listing<'a> {
             Step::Next(at) => {
                 let at = match at {
                     At::Link(link) => {
-                        let target = origin::resolve(&head.url, &link)?;
-                        At::Link(relative(&head.signature.stripped(target)))
+                        let origins = self.scope.rest.client.origins();
+                        At::Link(origins.kept(&head.signature.stripped(origins.resolve(&head.url, &link)?)))
                     }
                     at => at,
                 };
@@ -163,7 +248,7 @@ impl<'a> Listing<'a> {
                     let what = "what leads to the next page holds a secret of the request, and would be kept with it";
                     return Err(Error::data("read page", what));
                 }
-                let next = self.request(&at)?;
+                let next = self.page_request(&at, self.reading.pages)?;
                 if self.reading.empty >= MOST_EMPTY_PAGES {
                     let error = circle("the API leads from page to page without records", &next)
                         .with("pages_without_records", self.reading.empty);
@@ -203,6 +288,7 @@ impl<'a> Listing<'a> {
                     return self.contradicted(page, error).await;
                 }
                 self.emit(page, Stand::Done(since)).await?;
+                self.leave_job(false).await;
                 Ok(Some(StopReason::Exhausted(proof)))
             }
             Step::Limit(limit) => {
@@ -248,7 +334,11 @@ impl<'a> Listing<'a> {
     /// The first request, with the bounds of this read, and how the listing is cut into pages.
     fn plan(&self) -> Result<u64> {
         let first = self.request(&At::First)?.identity();
-        let plan = format!("{first}\n{}", self.scope.rest.paginate.describe());
+        let pages = match &self.scope.rest.exports {
+            Some(exports) => exports.recorded(),
+            None => self.scope.rest.paginate.describe(),
+        };
+        let plan = format!("{first}\n{pages}");
         Ok(xxhash_rust::xxh3::xxh3_64(plan.as_bytes()))
     }
 
@@ -274,6 +364,7 @@ impl<'a> Listing<'a> {
             self.since = later(self.since.take(), self.reading.highest.take())?;
         }
         self.reading = self.beginning();
+        self.export = self.scope.rest.exports.as_ref().map(|exports| Running::new(self.scope, exports));
         self.set_out()
     }
 
@@ -311,6 +402,13 @@ impl<'a> Listing<'a> {
     }
 }
 
+/// What came of preparing the pages.
+enum Prepared {
+    /// They are to be prepared further.
+    Again,
+    End(StopReason),
+}
+
 fn circle(what: &'static str, request: &Request) -> Error {
     Error::new(ErrorKind::Incomplete, "read partition", what).with("request", request.name())
 }
@@ -320,16 +418,6 @@ fn later(one: Option<CursorValue>, other: Option<CursorValue>) -> Result<Option<
     match (one, other) {
         (Some(one), Some(other)) => one.later(other).map(Some),
         (one, other) => Ok(one.or(other)),
-    }
-}
-
-/// Path and query: the origin is that of the source.
-fn relative(url: &reqwest::Url) -> String {
-    // Two slashes at the start would name another host.
-    let path = if url.path().starts_with("//") { format!("/.{}", url.path()) } else { url.path().to_owned() };
-    match url.query() {
-        Some(query) => format!("{path}?{query}"),
-        None => path,
     }
 }
 

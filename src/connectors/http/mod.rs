@@ -28,6 +28,8 @@ mod auth;
 mod body;
 mod client;
 mod config;
+mod egress;
+mod export;
 mod fetch;
 mod incremental;
 mod limits;
@@ -46,8 +48,13 @@ mod scanned;
 mod status;
 mod template;
 
-pub use auth::{ApiKey, Auth, Basic, Bearer, Secret, Signature};
+pub use auth::{
+    Answered, ApiKey, Auth, AuthContext, Basic, Bearer, Endpoints, Exchange, Exchanged, Reaction, Secret,
+    SecretProvider, Signature,
+};
 pub use config::RestBuilder;
+pub use egress::{Proxy, Tls};
+pub use export::Export;
 pub use incremental::{Since, Unit, Without};
 pub use limits::Limits;
 pub use pagination::{

@@ -1,3 +1,4 @@
+use super::export::Job;
 use super::incremental::CursorValue;
 use super::loop_guard::Mark;
 use super::pagination::At;
@@ -47,6 +48,9 @@ pub(super) struct Reading {
     /// Pages without records since the last one with some.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(super) empty: u64,
+    /// The job whose files are the pages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) job: Option<Job>,
 }
 
 /// Where a listing stands.
@@ -78,6 +82,7 @@ fn is_zero(n: &u64) -> bool {
 impl Position for RestPosition {
     fn validity(&self) -> Validity {
         let of = |reading: &Reading| match reading.at {
+            _ if reading.job.is_some() => Validity::ShortLived { until: None },
             At::First | At::Key(_) => Validity::Durable,
             At::Token(_) | At::Json(_) | At::Link(_) => Validity::ShortLived { until: None },
             At::Number(_) | At::Offset(_) => Validity::Unstable,

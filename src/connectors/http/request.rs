@@ -14,6 +14,8 @@ pub struct Request {
     url: Url,
     headers: HeaderMap,
     content: Content,
+    /// What is shown in place of method and path, where these may be a secret.
+    shown: Option<String>,
 }
 
 /// What a request carries.
@@ -102,7 +104,18 @@ impl Content {
 
 impl Request {
     pub(super) fn new(method: Method, url: Url, headers: HeaderMap, content: Content) -> Self {
-        Self { method, url, headers, content }
+        Self { method, url, headers, content, shown: None }
+    }
+
+    /// Shows `text` in logs, errors and pages, and hides all that is in the URL.
+    pub(super) fn shown_as(mut self, text: String) -> Self {
+        self.shown = Some(text);
+        self
+    }
+
+    /// Whether its URL is a secret by itself.
+    pub(super) fn is_hidden(&self) -> bool {
+        self.shown.is_some()
     }
 
     #[cfg(test)]
@@ -173,12 +186,13 @@ impl Request {
         Ok(())
     }
 
-    /// Goes to `link`, relative or absolute: only the link's own parameters are sent then.
+    /// Goes to `link`, relative or absolute: only the link's own parameters are sent then. A request to an origin that the source
+    /// may not talk to is refused before anything is sent.
     ///
     /// # Errors
-    /// `Config` if it leads to another origin.
+    /// `Data` if it is not a URL.
     pub fn go_to(&mut self, link: &str) -> Result<()> {
-        self.url = origin::resolve(&self.url, link)?;
+        self.url = origin::join(&self.url, link)?;
         Ok(())
     }
 
@@ -222,15 +236,20 @@ impl Request {
 
     /// Method, path and query, for provenance. The credentials are not a part of it.
     pub(super) fn described(&self) -> String {
-        match self.url.query() {
-            Some(query) => format!("{} {}?{query}", self.method, self.url.path()),
-            None => self.name(),
+        match (&self.shown, self.url.query()) {
+            (None, Some(query)) => format!("{} {}?{query}", self.method, self.url.path()),
+            _ => self.name(),
         }
     }
 
     /// Method and path, for errors and logs.
     pub(super) fn name(&self) -> String {
-        format!("{} {}", self.method, self.url.path())
+        self.name_at(&self.url)
+    }
+
+    /// The same after redirects to `url`.
+    pub(super) fn name_at(&self, url: &Url) -> String {
+        self.shown.clone().unwrap_or_else(|| format!("{} {}", self.method, url.path()))
     }
 }
 

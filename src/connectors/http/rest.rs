@@ -1,6 +1,7 @@
 use super::archive::Files;
 use super::client::Client;
 use super::config::RestBuilder;
+use super::export::Exports;
 use super::incremental::Since;
 use super::limits::Limits;
 use super::pagination::{Paginate, Place};
@@ -64,6 +65,7 @@ pub struct Rest {
     pub(super) max_pages: Option<u64>,
     pub(super) max_records: Option<u64>,
     pub(super) repeated_pages: bool,
+    pub(super) exports: Option<Exports>,
 }
 
 impl Rest {
@@ -114,16 +116,21 @@ impl Rest {
         self.traffic.clone()
     }
 
-    /// The first request of a read of `partition`, without bounds.
-    pub(super) fn request(&self, partition: &Partition) -> Result<Request> {
-        let values: BTreeMap<String, String> = match &partition.params {
-            serde_json::Value::Null => BTreeMap::new(),
+    /// The values of `partition` for the places of the request.
+    pub(super) fn values_of(&self, partition: &Partition) -> Result<BTreeMap<String, String>> {
+        match &partition.params {
+            serde_json::Value::Null => Ok(BTreeMap::new()),
             params => serde_json::from_value(params.clone()).map_err(|e| {
                 Error::config("make request", "the values of the partition are not text")
                     .with("partition", &partition.id)
                     .with_source(e)
-            })?,
-        };
+            }),
+        }
+    }
+
+    /// The first request of a read of `partition`, without bounds.
+    pub(super) fn request(&self, partition: &Partition) -> Result<Request> {
+        let values = self.values_of(partition)?;
         let url = self.url.fill(&values, path_segment)?;
         let mut url = Url::parse(&url).map_err(|e| Error::config("make request", "not a URL").with_source(e))?;
         url.set_fragment(None);

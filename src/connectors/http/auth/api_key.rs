@@ -1,9 +1,8 @@
-use super::{Auth, Secret, Signature};
-use crate::env::Env;
+use super::{Answered, Auth, AuthContext, Reaction, Secret, Signature};
 use crate::error::{Error, Result};
 use async_trait::async_trait;
 
-/// A key in a header or in the query.
+/// A key in a header, in the query or in a cookie.
 #[derive(Clone, Debug)]
 pub struct ApiKey {
     place: Place,
@@ -15,6 +14,7 @@ pub struct ApiKey {
 enum Place {
     Header,
     Query,
+    Cookie,
 }
 
 impl ApiKey {
@@ -27,6 +27,11 @@ impl ApiKey {
     pub fn query(name: impl Into<String>, key: impl Into<Secret>) -> Self {
         Self { place: Place::Query, name: name.into(), key: key.into() }
     }
+
+    /// The key in the cookie `name`.
+    pub fn cookie(name: impl Into<String>, key: impl Into<Secret>) -> Self {
+        Self { place: Place::Cookie, name: name.into(), key: key.into() }
+    }
 }
 
 #[async_trait]
@@ -38,12 +43,24 @@ impl Auth for ApiKey {
         self.key.check()
     }
 
-    async fn sign(&self, env: &Env, signature: &mut Signature) -> Result<()> {
-        let key = self.key.reveal(env).await?;
+    async fn sign(&self, cx: &AuthContext<'_>, signature: &mut Signature) -> Result<()> {
+        let key = self.key.reveal(cx.env()).await?;
         match self.place {
-            Place::Header => signature.header(&self.name, &key)?,
-            Place::Query => signature.query(&self.name, &key),
+            Place::Header => signature.header(&self.name, &key),
+            Place::Query => {
+                signature.query(&self.name, &key);
+                Ok(())
+            }
+            Place::Cookie => signature.cookie(&self.name, &key),
         }
-        Ok(())
+    }
+
+    async fn answered(
+        &self,
+        _cx: &AuthContext<'_>,
+        _signature: &Signature,
+        _answer: &Answered<'_>,
+    ) -> Result<Reaction> {
+        Ok(Reaction::Keep)
     }
 }

@@ -1,5 +1,4 @@
-use super::{Auth, Secret, Signature};
-use crate::env::Env;
+use super::{Answered, Auth, AuthContext, Reaction, Secret, Signature};
 use crate::error::Result;
 use async_trait::async_trait;
 use base64::Engine;
@@ -26,11 +25,20 @@ impl Auth for Basic {
         self.password.check()
     }
 
-    async fn sign(&self, env: &Env, signature: &mut Signature) -> Result<()> {
-        let password = self.password.reveal(env).await?;
+    async fn sign(&self, cx: &AuthContext<'_>, signature: &mut Signature) -> Result<()> {
+        let password = self.password.reveal(cx.env()).await?;
         let encoded = STANDARD.encode(format!("{}:{}", self.user, password.expose_secret()));
         signature.hide(&password);
         signature.hide(&encoded.clone().into());
         signature.header("authorization", &format!("Basic {encoded}").into())
+    }
+
+    async fn answered(
+        &self,
+        _cx: &AuthContext<'_>,
+        _signature: &Signature,
+        _answer: &Answered<'_>,
+    ) -> Result<Reaction> {
+        Ok(Reaction::Keep)
     }
 }

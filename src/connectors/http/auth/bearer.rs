@@ -1,5 +1,4 @@
-use super::{Auth, Secret, Signature};
-use crate::env::Env;
+use super::{Answered, Auth, AuthContext, Reaction, Secret, Signature};
 use crate::error::Result;
 use async_trait::async_trait;
 use secrecy::ExposeSecret;
@@ -32,9 +31,18 @@ impl Auth for Bearer {
         self.0.check()
     }
 
-    async fn sign(&self, env: &Env, signature: &mut Signature) -> Result<()> {
-        let token = self.0.reveal(env).await?;
+    async fn sign(&self, cx: &AuthContext<'_>, signature: &mut Signature) -> Result<()> {
+        let token = self.0.reveal(cx.env()).await?;
         signature.hide(&token);
         signature.header("authorization", &format!("Bearer {}", token.expose_secret()).into())
+    }
+
+    async fn answered(
+        &self,
+        _cx: &AuthContext<'_>,
+        _signature: &Signature,
+        _answer: &Answered<'_>,
+    ) -> Result<Reaction> {
+        Ok(Reaction::Keep)
     }
 }

@@ -1,7 +1,29 @@
 use crate::env::Env;
 use crate::error::{Error, Result};
-use secrecy::SecretString;
+use async_trait::async_trait;
+use secrecy::{ExposeSecret, SecretString};
+use std::fmt::Debug;
 use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Where secrets are kept: a vault, or the secret manager of a cloud.
+///
+/// # Guarantees (of an implementation)
+/// 1. `Debug` and errors show no secret.
+///
+/// # Requires
+/// 1. `secret` is asked for each attempt of a request: keep what is expensive to get for as long as it is valid.
+///
+/// # Errors
+/// `Unavailable` where trying again may help.
+///
+/// # Cancellation
+/// `secret` may be dropped at any await.
+#[async_trait]
+pub trait SecretProvider: Debug + Send + Sync + 'static {
+    /// The secret as it is now.
+    async fn secret(&self, env: &Env) -> Result<SecretString>;
+}
 
 /// A secret: a value, or where to find it. Never shown.
 #[derive(Clone, Debug)]
@@ -12,6 +34,7 @@ enum Place {
     Value(SecretString),
     Variable(String),
     File(PathBuf),
+    Provider(Arc<dyn SecretProvider>),
 }
 
 impl Secret {
@@ -30,31 +53,48 @@ impl Secret {
         Self(Place::File(path.into()))
     }
 
-    /// Says at once if it is not there.
+    /// What a provider says, asked again for each attempt.
+    pub fn from_provider(provider: impl SecretProvider) -> Self {
+        Self(Place::Provider(Arc::new(provider)))
+    }
+
+    /// Says at once if it is not there. A provider is not asked.
     ///
     /// # Errors
     /// `Config` if it is not there or empty.
     pub fn check(&self) -> Result<()> {
-        self.read().map(|_| ())
+        if matches!(self.0, Place::Provider(_)) { Ok(()) } else { self.read().map(|_| ()) }
     }
 
     /// The secret as it is now.
     ///
     /// # Errors
-    /// `Config` if it is not there or empty.
+    /// `Config` if it is not there or empty; that of the provider.
     pub async fn reveal(&self, env: &Env) -> Result<SecretString> {
-        match self.0 {
+        match &self.0 {
             Place::File(_) => {
                 let secret = self.clone();
                 env.blocking("read secret", move || secret.read()).await?
+            }
+            Place::Provider(provider) => {
+                let secret = provider.secret(env).await?;
+                if secret.expose_secret().is_empty() { Err(empty()) } else { Ok(secret) }
             }
             _ => self.read(),
         }
     }
 
-    fn read(&self) -> Result<SecretString> {
+    /// The secret, for what is set up before anything runs.
+    ///
+    /// # Errors
+    /// `Config` if it is not there or empty, or must be asked for.
+    pub(in super::super) fn read(&self) -> Result<SecretString> {
         let value = match &self.0 {
             Place::Value(value) => return Ok(value.clone()),
+            Place::Provider(_) => {
+                return Err(Error::config("read secret", "a provider cannot be asked before the source runs")
+                    .with_hint("take this secret from the environment or from a file"));
+            }
             Place::Variable(name) => std::env::var(name).map_err(|_| {
                 Error::config("read secret", "the environment variable is not set, or not text").with("name", name)
             })?,
@@ -64,10 +104,14 @@ impl Secret {
         };
         let value = value.trim_end_matches(['\r', '\n']);
         if value.is_empty() {
-            return Err(Error::config("read secret", "the secret is empty"));
+            return Err(empty());
         }
         Ok(value.to_owned().into())
     }
+}
+
+fn empty() -> Error {
+    Error::config("read secret", "the secret is empty")
 }
 
 impl From<&str> for Secret {
@@ -79,5 +123,11 @@ impl From<&str> for Secret {
 impl From<String> for Secret {
     fn from(value: String) -> Self {
         Self::new(value)
+    }
+}
+
+impl From<SecretString> for Secret {
+    fn from(value: SecretString) -> Self {
+        Self(Place::Value(value))
     }
 }

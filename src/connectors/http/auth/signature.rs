@@ -1,16 +1,25 @@
 use crate::error::{Error, Result};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use reqwest::Url;
-use reqwest::header::{HeaderName, HeaderValue};
+use reqwest::header::{COOKIE, HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use std::fmt;
+use std::time::Duration;
 use url::form_urlencoded;
 
 /// The credentials of one attempt, and the secrets in them, which are then kept out of everything that is shown or kept.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Signature {
     headers: Vec<(HeaderName, HeaderValue)>,
     query: Vec<(String, SecretString)>,
+    cookies: Vec<String>,
     secrets: Vec<SecretString>,
+    wait: Option<Duration>,
+    /// The query to send in place of the request's, where the signature is over a certain way of writing.
+    rewritten: Option<String>,
+    /// Which of a pool signed.
+    pub(super) member: Option<usize>,
 }
 
 impl Signature {
@@ -35,6 +44,32 @@ impl Signature {
         self.hide(value);
     }
 
+    /// Adds a cookie; its value is a secret.
+    ///
+    /// # Errors
+    /// `Config` if a cookie cannot hold the name or the value (RFC 6265, 4.1.1).
+    pub fn cookie(&mut self, name: &str, value: &SecretString) -> Result<()> {
+        let is_text = |text: &str| !text.bytes().any(|b| b <= b' ' || b >= 0x7f || b",;\"\\".contains(&b));
+        if name.is_empty() || name.contains('=') || !is_text(name) || !is_text(value.expose_secret()) {
+            let what = "a cookie cannot hold the name or the characters of the secret";
+            return Err(Error::config("sign request", what).with("cookie", name));
+        }
+        self.cookies.push(format!("{name}={}", value.expose_secret()));
+        self.hide(value);
+        Ok(())
+    }
+
+    /// There are no credentials to send now, but there will be after `wait`: the request is not sent, and tried again then,
+    /// or put off if that is longer than the source may wait.
+    pub fn not_before(&mut self, wait: Duration) {
+        self.wait = Some(self.wait.map_or(wait, |other| other.max(wait)));
+    }
+
+    /// Sends `query`, which says the same as that of the request in another way of writing.
+    pub(super) fn rewrite_query(&mut self, query: String) {
+        self.rewritten = Some(query);
+    }
+
     /// Keeps another secret out of what is shown: one that is only a part of a header, for example.
     pub fn hide(&mut self, secret: &SecretString) {
         if !secret.expose_secret().is_empty() {
@@ -44,13 +79,36 @@ impl Signature {
         }
     }
 
-    pub(crate) fn headers(&self) -> &[(HeaderName, HeaderValue)] {
-        &self.headers
+    /// Whether `secret` is one of those that this request was signed with.
+    pub fn holds(&self, secret: &SecretString) -> bool {
+        self.secrets.iter().any(|own| own.expose_secret() == secret.expose_secret())
+    }
+
+    /// How long to wait before there are credentials.
+    pub(crate) fn wait(&self) -> Option<Duration> {
+        self.wait
+    }
+
+    /// Puts the headers of the credentials on a request, in place of others of their names.
+    pub(crate) fn put_on(&self, headers: &mut HeaderMap) -> Result<()> {
+        for (name, value) in &self.headers {
+            headers.insert(name, value.clone());
+        }
+        if !self.cookies.is_empty() {
+            let mut cookies = HeaderValue::from_str(&self.cookies.join("; "))
+                .map_err(|_| Error::config("sign request", "a header cannot hold the cookies"))?;
+            cookies.set_sensitive(true);
+            headers.insert(COOKIE, cookies);
+        }
+        Ok(())
     }
 
     /// `url` with the parameters of the query.
     pub(crate) fn signed(&self, url: &Url) -> Url {
         let mut url = url.clone();
+        if let Some(query) = &self.rewritten {
+            url.set_query((!query.is_empty()).then_some(query));
+        }
         if !self.query.is_empty() {
             let mut pairs = url.query_pairs_mut();
             for (name, value) in &self.query {
@@ -102,9 +160,12 @@ impl Signature {
 
     /// Whether a secret of `least` bytes or more is in `text`, or appears when escapes are undone, also those of others.
     fn is_held(&self, text: &str, least: usize) -> bool {
+        let secrets = self.secrets.iter().map(|secret| secret.expose_secret());
+        let secrets: Vec<_> = secrets.filter(|secret| secret.len() >= least).collect();
+        let encoded: Vec<_> = secrets.iter().flat_map(|secret| in_base64(secret.as_bytes())).collect();
         let found = |text: &str| {
-            let secrets = self.secrets.iter().map(|secret| secret.expose_secret());
-            secrets.filter(|secret| secret.len() >= least).any(|secret| text.contains(secret))
+            let standard = text.replace('-', "+").replace('_', "/");
+            secrets.iter().any(|secret| text.contains(secret)) || encoded.iter().any(|secret| standard.contains(secret))
         };
         let layers = |text| {
             let undone = |text: &String| Some(unescaped(text)).filter(|plain| plain != text);
@@ -128,7 +189,18 @@ impl fmt::Debug for Signature {
     }
 }
 
-/// `text` with the escapes of URLs and of JSON undone, once.
+/// What base64 makes of `secret`, wherever in a longer text it stands: without the characters at the edges, in which its
+/// neighbours have a part.
+fn in_base64(secret: &[u8]) -> impl Iterator<Item = String> + '_ {
+    let long_enough = secret.len() >= SHORTEST_IN_BASE64;
+    (0..3).filter(move |_| long_enough).map(|before| {
+        let encoded = STANDARD_NO_PAD.encode([&[0_u8; 2][..before], secret].concat());
+        let whole = (before + secret.len()) * 8 / 6;
+        encoded[(before * 8).div_ceil(6)..whole].to_owned()
+    })
+}
+
+/// `text` with the escapes of URLs, of JSON and of HTML undone, once.
 fn unescaped(text: &str) -> String {
     let hex = |digits: &[u8]| u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok();
     let mut plain = Vec::with_capacity(text.len());
@@ -141,6 +213,7 @@ fn unescaped(text: &str) -> String {
                 char.map(|char| (char.to_string().into_bytes(), after))
             }
             (b'\\', [mark @ (b'/' | b'"' | b'\\'), after @ ..]) => Some((vec![*mark], after)),
+            (b'&', after) => entity(after),
             _ => None,
         };
         let (bytes, after) = escape.unwrap_or_else(|| (vec![first], after));
@@ -150,11 +223,36 @@ fn unescaped(text: &str) -> String {
     String::from_utf8_lossy(&plain).into_owned()
 }
 
+/// The character that `text` names as HTML does after an ampersand, and what follows.
+fn entity(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+    let end = text.iter().take(LONGEST_ENTITY).position(|b| *b == b';')?;
+    let (name, after) = (std::str::from_utf8(&text[..end]).ok()?, &text[end + 1..]);
+    let code = match (name, name.strip_prefix('#')) {
+        (_, Some(number)) => match number.strip_prefix(['x', 'X']) {
+            Some(hex) => u32::from_str_radix(hex, 16).ok()?,
+            None => number.parse().ok()?,
+        },
+        ("amp", _) => u32::from('&'),
+        ("lt", _) => u32::from('<'),
+        ("gt", _) => u32::from('>'),
+        ("quot", _) => u32::from('"'),
+        ("apos", _) => u32::from('\''),
+        ("sol", _) => u32::from('/'),
+        ("plus", _) => u32::from('+'),
+        ("equals", _) => u32::from('='),
+        _ => return None,
+    };
+    Some((char::from_u32(code)?.to_string().into_bytes(), after))
+}
+
 const MASK: &str = "***";
 /// How often text is taken to be escaped.
 const MOST_LAYERS: usize = 4;
 /// A secret of this many bytes is found inside of other text only if it was put there.
 const LONG: usize = 16;
+/// Fewer bytes make base64 that may well be there by chance.
+const SHORTEST_IN_BASE64: usize = 8;
+const LONGEST_ENTITY: usize = 12;
 
 #[cfg(test)]
 mod tests {
@@ -179,6 +277,15 @@ mod tests {
             "s3cret%2fcanary%2b7+%c3%a9",
             "s3cret%252Fcanary%252B7%2520%25C3%25A9",
             r"s3cret\\/canary+7 é",
+            "s3cret&#x2F;canary&#43;7&#32;&#233;",
+            "s3cret&sol;canary&plus;7 é",
+            "s3cret&amp;#x2f;canary+7 é",
+            // By itself, and inside of other text at each of the three places.
+            "czNjcmV0L2NhbmFyeSs3IMOp",
+            "dTpzM2NyZXQvY2FuYXJ5Kzcgw6k=",
+            "dXM6czNjcmV0L2NhbmFyeSs3IMOpIQ==",
+            "dXNlOnMzY3JldC9jYW5hcnkrNyDDqQ",
+            "czNjcmV0L2NhbmFyeSs3IMOp".replace('+', "-").replace('/', "_").as_str(),
         ] {
             assert_eq!(signature.redacted(&format!("key: {text}.")), None, "{text}");
             assert!(signature.is_in(text), "{text}");

@@ -60,7 +60,7 @@ async fn rows_are_landed_as_they_came_and_decoded_by_the_declared_types() {
     let path = r#"csv{"delimiter":";","columns":["id","name","total","paid","at"],"header":true}"#;
     assert_eq!(page.records_path.as_deref(), Some(path));
     let declared = Columns::new().utf8("id").utf8("name").decimal("total", 10, 2).bool("paid").timestamp("at");
-    let (rows, rejects) = decoded(Decode::json().schema(declared), &brought);
+    let (rows, rejects) = decoded(Decode::pages().schema(declared), &brought);
     assert_eq!(rows, ["00123|x;\"y|10.50|true|2024-05-17T00:00:00Z", "7|null|null|false|null"]);
     assert_eq!(rejects, [("columns".into(), "8;short".into()), ("type".into(), "9;\u{e9};1e3;no;".into())]);
 }
@@ -70,7 +70,7 @@ async fn types_of_texts_are_inferred_and_names_of_digits_stay_texts() {
     let body = "id,zip,n,big,f,ok,t,d,token,none\n1,00123,-5,18446744073709551615,1.5,true,2024-05-17T00:00:00Z,2024-05-17,3e8,\n2,99,,1,2.25,false,,,4,\n3,00001,007,1,x,true,,,5,z\n";
     let server = Server::start(move |_| Reply::json(body)).await;
     let brought = read(&rest(&server, "csv").build().expect("a source"), None).await;
-    let mut decode = Decode::json().infer_from(2);
+    let mut decode = Decode::pages().infer_from(2);
     let mut out = Output::new();
     decode.apply(brought.pages()[0].clone(), &mut out).expect("decodes");
     let kinds: Vec<String> =
@@ -107,7 +107,7 @@ async fn a_large_csv_comes_in_parts_and_each_part_is_decoded_by_itself() {
     let mut reversed = Brought { emitted: Vec::new(), end: Ok(brought.stopped().clone()), slept: Vec::new() };
     reversed.emitted.extend(brought.emitted.into_iter().rev());
     let declared = Columns::new().int64("id").utf8("name").decimal("total", 10, 2);
-    let (rows, rejects) = decoded(Decode::json().schema(declared), &reversed);
+    let (rows, rejects) = decoded(Decode::pages().schema(declared), &reversed);
     assert_eq!((rows.len(), rejects.len()), (2_000, 0));
     assert!(rows.contains(&"1999|a, 1999|1999.50".to_owned()));
 }
@@ -174,8 +174,8 @@ async fn elements_are_records_and_a_link_leads_to_the_next_page() {
     assert_eq!(brought.records()[0], "<entry id='0'><title>T &amp; 0</title><tag>a</tag></entry>");
     let declared = Columns::parse([("@id", "int64"), ("title", "utf8"), ("tag", "list<utf8>")]).expect("columns");
     let expected = ["0|T & 0|[a]", "1|T & 1|[a, b]", "2|T & 2|[a]"];
-    assert_eq!(decoded(Decode::json().schema(declared), &brought), (expected.map(str::to_owned).to_vec(), vec![]));
-    assert_eq!(decoded(Decode::json().infer(), &brought).0, expected);
+    assert_eq!(decoded(Decode::pages().schema(declared), &brought), (expected.map(str::to_owned).to_vec(), vec![]));
+    assert_eq!(decoded(Decode::pages().infer(), &brought).0, expected);
 }
 
 #[tokio::test]

@@ -1,0 +1,58 @@
+//! From the spec to the typed pipeline.
+
+use crate::place::Place;
+use crate::spec::{Run, Spec};
+use crate::stages::{decode, dedup, validate};
+use landfall::Result;
+use landfall::checkpoint::StoreCheckpoints;
+use landfall::connectors::parquet::ParquetDataset;
+use landfall::landing::Landing;
+use landfall::pipeline::{Pipeline, Settings};
+use landfall::sink::Quarantine;
+
+/// The pipeline that `spec` describes.
+///
+/// # Errors
+/// `Config`, saying what in the spec is wrong.
+pub(crate) fn pipeline(spec: &Spec) -> Result<Pipeline> {
+    let state = Place::open(&spec.state)?;
+    let dataset = Place::open(&spec.sink.parquet)?;
+    let quarantine = match &spec.quarantine {
+        Some(place) => {
+            let place = Place::open(&place.to)?;
+            Quarantine::in_store(&place.store, &place.prefix)?
+        }
+        None => Quarantine::in_store(&state.store, &state.below("quarantine"))?,
+    };
+    let mut builder = Pipeline::named(&spec.name)
+        .source(spec.source.build()?)
+        .land(Landing::in_store(&state.store, &state.below("raw"))?)
+        .stage(decode(spec)?)
+        .stage(validate(&spec.validate)?);
+    if let Some(dedup) = dedup(spec)? {
+        builder = builder.stage(dedup);
+    }
+    builder
+        .sink(ParquetDataset::in_store(&dataset.store, &dataset.prefix)?.partition_by(&spec.sink.partition_by)?)
+        .quarantine(quarantine)
+        .checkpoints(StoreCheckpoints::new(&state.store, &state.below("checkpoints"))?)
+        .settings(settings(&spec.run))
+        .build()
+}
+
+fn settings(run: &Run) -> Settings {
+    let mut settings = Settings::default();
+    if let Some(records) = run.epoch_records {
+        settings.epoch_records = records;
+    }
+    if let Some(mib) = run.epoch_mib {
+        settings.epoch_bytes = mib.saturating_mul(1 << 20);
+    }
+    if let Some(age) = run.epoch_age {
+        settings.epoch_age = age.0;
+    }
+    if let Some(mib) = run.memory_mib {
+        settings.memory_bytes = mib.saturating_mul(1 << 20);
+    }
+    settings
+}

@@ -1,0 +1,131 @@
+//! The table `[source]`: the API. One file for each of the tables in it.
+
+mod auth;
+mod limits;
+mod pace;
+mod paginate;
+mod partitions;
+mod request;
+mod rules;
+mod since;
+
+use crate::value::Json;
+use crate::with::With;
+use auth::Auth;
+use landfall::connectors::http::RestBuilder;
+use landfall::{Error, Result};
+use limits::{Limits, Retry};
+use pace::{Budget, Concurrency, Priority};
+use paginate::{Paginate, Place};
+use partitions::Partition;
+use request::{Carries, Graphql, Method, Texts};
+use rules::{Rule, Wait};
+use serde::Deserialize;
+use since::Since;
+
+/// The API.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Source {
+    /// With places `{name}` for values of the partition in its path.
+    url: String,
+    /// `GET`, or `POST`; the latter where the request carries something.
+    method: Option<Method>,
+    /// Parameters of every request. `{name}` stands for a value of the partition.
+    #[serde(default)]
+    query: Texts,
+    /// Headers of every request. Not for secrets.
+    #[serde(default)]
+    headers: Texts,
+    /// What every request carries. In its texts `{name}` stands for a value of the partition.
+    json: Option<Json>,
+    form: Option<Texts>,
+    graphql: Option<Graphql>,
+    /// A POST that only asks a question: it may be sent again.
+    #[serde(default)]
+    idempotent: bool,
+    /// RFC 9535 path of the records; without it the body is an array of records.
+    records: Option<String>,
+    /// The body is one record per line.
+    #[serde(default)]
+    ndjson: bool,
+    auth: Option<Auth>,
+    paginate: Option<Paginate>,
+    /// Where the API claims how many records there are in all.
+    total: Option<Place>,
+    pub(crate) since: Option<Since>,
+    /// Parts that are read independently of each other.
+    #[serde(default)]
+    partitions: Vec<Partition>,
+    #[serde(default)]
+    rules: Vec<Rule>,
+    #[serde(default)]
+    waits: Vec<Wait>,
+    #[serde(default)]
+    retry: Retry,
+    #[serde(default)]
+    limits: Limits,
+    budget: Option<Budget>,
+    concurrency: Option<Concurrency>,
+    /// What goes first where a budget is shared.
+    #[serde(default)]
+    priority: Priority,
+    /// Ends each read after so many pages; the next run goes on from there.
+    max_pages: Option<u64>,
+    /// Ends each read after so many records; the next run goes on from there.
+    max_records: Option<u64>,
+    /// Equal pages are data, not a listing that goes in circles.
+    #[serde(default)]
+    allow_repeated_pages: bool,
+}
+
+impl Source {
+    /// The source that the spec describes.
+    ///
+    /// # Errors
+    /// `Config` for what does not go together in the spec. What the library does not allow, it says itself.
+    pub(crate) fn build(&self) -> Result<RestBuilder> {
+        let carries = Carries { json: self.json.as_ref(), form: self.form.as_ref(), graphql: self.graphql.as_ref() };
+        let mut source = carries
+            .begin(&self.url, self.method)?
+            .with_all(&self.query, |source, (name, value)| source.query(name, &value.0))
+            .with_all(&self.headers, |source, (name, value)| source.header(name, &value.0))
+            .with_flag(self.idempotent, RestBuilder::idempotent)
+            .with_some(self.records()?, RestBuilder::records)
+            .with_some(self.total.as_ref(), |source, place| source.total(place))
+            .with_some(self.since.as_ref(), |source, since| source.since(since.build()))
+            .with_all(&self.partitions, |source, partition| partition.add(source))
+            .retry(self.retry.build())
+            .limits(self.limits.build())
+            .with_some(self.concurrency, |source, calls| source.concurrency(calls.build()))
+            .priority(self.priority.build())
+            .with_some(self.max_pages, RestBuilder::max_pages)
+            .with_some(self.max_records, RestBuilder::max_records)
+            .with_flag(self.allow_repeated_pages, RestBuilder::allow_repeated_pages);
+        for rule in &self.rules {
+            source = source.rule(rule.build()?);
+        }
+        for wait in &self.waits {
+            source = source.wait(wait.build()?);
+        }
+        if let Some(auth) = &self.auth {
+            source = auth.add(source)?;
+        }
+        if let Some(paginate) = &self.paginate {
+            source = paginate.add(source)?;
+        }
+        match &self.budget {
+            Some(budget) => budget.add(source),
+            None => Ok(source),
+        }
+    }
+
+    fn records(&self) -> Result<Option<String>> {
+        match (&self.records, self.ndjson) {
+            (Some(_), true) => Err(Error::config("read spec", "lines are records: there is no path to them")
+                .with_hint("say `records`, or `ndjson = true`")),
+            (records, false) => Ok(records.clone()),
+            (None, true) => Ok(Some("ndjson".to_owned())),
+        }
+    }
+}

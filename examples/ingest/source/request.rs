@@ -1,0 +1,56 @@
+//! What each request is: its method and what it carries.
+
+use crate::value::{Json, Text};
+use crate::with::With;
+use landfall::connectors::http::{Rest, RestBuilder};
+use landfall::{Error, Result};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// Names and texts, in the order of the names.
+pub(crate) type Texts = BTreeMap<String, Text>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub(crate) enum Method {
+    Get,
+    Post,
+}
+
+/// What a request carries: nothing, or one of these.
+pub(super) struct Carries<'a> {
+    pub(super) json: Option<&'a Json>,
+    pub(super) form: Option<&'a Texts>,
+    pub(super) graphql: Option<&'a Graphql>,
+}
+
+/// A GraphQL query, sent by POST.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Graphql {
+    query: String,
+    variables: Option<Json>,
+}
+
+impl Carries<'_> {
+    /// Begins to describe the source.
+    pub(super) fn begin(&self, url: &str, method: Option<Method>) -> Result<RestBuilder> {
+        let wrong = |what| Err(Error::config("read spec", what));
+        if [self.json.is_some(), self.form.is_some(), self.graphql.is_some()].into_iter().filter(|is| *is).count() > 1 {
+            return wrong("a request carries one of `json`, `form` and `graphql`");
+        }
+        if let Some(Graphql { query, variables }) = self.graphql {
+            if method == Some(Method::Get) {
+                return wrong("a GraphQL query is sent by POST");
+            }
+            let source = Rest::graphql(url, query);
+            return Ok(source.with_some(variables.as_ref(), |source, json| source.variables(json.0.clone())));
+        }
+        let posts = method == Some(Method::Post) || (method.is_none() && (self.json.is_some() || self.form.is_some()));
+        let source = if posts { Rest::post(url) } else { Rest::get(url) };
+        let source = source.with_some(self.json, |source, json| source.json(json.0.clone()));
+        Ok(source.with_some(self.form, |source, form| {
+            source.form(form.iter().map(|(name, value)| (name.clone(), value.0.clone())))
+        }))
+    }
+}
