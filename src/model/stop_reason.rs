@@ -15,6 +15,12 @@ pub enum Proof {
     EmptyPage,
     /// One response holds everything, and it was whole.
     WholeResponse,
+    /// The records come in order, and one of them lies outside of what was asked for: nothing behind it is within.
+    PassedBound,
+    /// So many windows were read, each to its end with proof of its own; together they cover all that was asked for.
+    AllWindows(u64),
+    /// The API says that nothing has changed since it was read last.
+    NotModified,
     /// An export job that is done named so many files, and all of them were read.
     AllFiles(u64),
     /// The source is finite and was read to its end (files, iterators).
@@ -69,6 +75,9 @@ impl fmt::Display for Proof {
             Self::TotalMatched(n) => write!(f, "total of {n} matched"),
             Self::EmptyPage => f.write_str("empty page"),
             Self::WholeResponse => f.write_str("whole response"),
+            Self::PassedBound => f.write_str("passed the bound in order"),
+            Self::AllWindows(n) => write!(f, "all of {n} windows"),
+            Self::NotModified => f.write_str("not modified"),
             Self::AllFiles(n) => write!(f, "all {n} files of the export"),
             Self::EndOfInput => f.write_str("end of input"),
         }

@@ -10,9 +10,10 @@ use super::origin::{Access, Origins};
 use super::pace::Pace;
 use super::pagination::{Paginate, Place, Single, Target};
 use super::request::Content;
-use super::rest::Rest;
+use super::rest::{Rest, SINCE, UNTIL};
 use super::rules::{Rule, Rules, WaitFrom};
 use super::template::{Template, path_segment};
+use super::windows::Window;
 use crate::error::{Error, Result};
 use crate::json::ValuePath;
 use crate::records::RecordsPath;
@@ -54,6 +55,7 @@ pub struct RestBuilder {
     max_pages: Option<u64>,
     max_records: Option<u64>,
     repeated_pages: bool,
+    parallel_windows: usize,
 }
 
 impl RestBuilder {
@@ -83,6 +85,7 @@ impl RestBuilder {
             max_pages: None,
             max_records: None,
             repeated_pages: false,
+            parallel_windows: 1,
         }
     }
 
@@ -169,6 +172,12 @@ impl RestBuilder {
     /// Reads only what is new since the last complete read.
     pub fn since(mut self, since: Since) -> Self {
         self.since = Some(since);
+        self
+    }
+
+    /// Reads so many [windows](super::Window) of a partition at the same time; one unless set.
+    pub fn parallel_windows(mut self, windows: usize) -> Self {
+        self.parallel_windows = windows;
         self
     }
 
@@ -266,7 +275,11 @@ impl RestBuilder {
         self.paginate.check()?;
         self.limits.check()?;
         let records = RecordsPath::parse(&self.records)?;
-        let since = self.since.as_ref().map(|since| since.check().and_then(|()| since.path())).transpose()?;
+        let since = self.bounded()?;
+        let slicer = since.as_ref().and_then(|(since, _)| since.windows()).map(Window::check).transpose()?;
+        if self.parallel_windows == 0 || (self.parallel_windows > 1 && slicer.is_none()) {
+            return Err(wrong("there are no windows to read at the same time").with_hint("add .window(…) to .since(…)"));
+        }
         let unpacks = Files { named: self.zip_file.clone(), several: records.may_follow_each_other() };
         let places: Vec<Place> = self.paginate.values().into_iter().chain(self.total.clone()).collect();
         let in_body = places.iter().filter_map(|place| match place {
@@ -325,7 +338,7 @@ impl RestBuilder {
             places: places.into(),
             values: values.into(),
             has_total: self.total.is_some(),
-            since: self.since.zip(since.map(Arc::new)),
+            since,
             rules,
             limits: self.limits,
             files: unpacks,
@@ -333,6 +346,8 @@ impl RestBuilder {
             max_pages: self.max_pages,
             max_records: self.max_records,
             repeated_pages: self.repeated_pages,
+            slicer,
+            parallel_windows: self.parallel_windows,
             exports,
         })
     }
@@ -354,6 +369,24 @@ impl RestBuilder {
             return Err(wrong("the host and the port of the URL have no places for values"));
         }
         Ok(url)
+    }
+
+    /// The cursor field, with what the request has of places for its bounds.
+    fn bounded(&self) -> Result<Option<(Since, Arc<ValuePath>)>> {
+        let Some(since) = self.since.clone() else { return Ok(None) };
+        let (url, query, body) = self.templates();
+        let places: BTreeSet<&str> = url.names().into_iter().chain(names(&query)).chain(names(&body)).collect();
+        let since = since.with_places(places.contains(SINCE), places.contains(UNTIL));
+        since.check()?;
+        let path = Arc::new(since.path()?);
+        Ok(Some((since, path)))
+    }
+
+    /// What of the request may have places.
+    fn templates(&self) -> (Template, Vec<Template>, Vec<Template>) {
+        let query = self.query.iter().map(|(_, value)| Template::parse(value)).collect();
+        let body = self.content.texts().into_iter().map(Template::parse).collect();
+        (Template::parse(&self.url), query, body)
     }
 
     /// Two setters must not fill the same place of the request, and the place must be there.
@@ -390,8 +423,11 @@ impl RestBuilder {
         let body: Vec<Template> = self.content.texts().into_iter().map(Template::parse).collect();
         let places = query.iter().map(|(_, value)| value).chain([url]).chain(&body);
         let of_export = self.export.as_ref().map(Export::places).unwrap_or_default();
-        let places: BTreeSet<&str> =
+        let mut places: BTreeSet<&str> =
             places.flat_map(Template::names).chain(of_export.iter().map(String::as_str)).collect();
+        if self.since.is_some() {
+            places.retain(|place| ![SINCE, UNTIL].contains(place));
+        }
         let no_values = BTreeMap::new();
         let all = ("all".to_owned(), no_values);
         let partitions = if self.partitions.is_empty() { std::slice::from_ref(&all) } else { &self.partitions };
@@ -452,7 +488,6 @@ impl RestBuilder {
             "url": self.url,
             "records": self.records,
             "zip_file": self.zip_file,
-            "cursor_field": self.since.as_ref().map(Since::name),
         });
         let settings = serde_json::json!({
             "method": self.method.as_str(),
@@ -467,6 +502,7 @@ impl RestBuilder {
             "max_pages": self.max_pages,
             "max_records": self.max_records,
             "allow_repeated_pages": self.repeated_pages,
+            "parallel_windows": self.parallel_windows,
             "export": self.export.as_ref().map(Export::recorded),
         });
         ComponentConfig::none().with_identity(identity).with_settings(settings)
@@ -489,6 +525,10 @@ impl fmt::Debug for RestBuilder {
             .field("paginate", &self.paginate)
             .finish_non_exhaustive()
     }
+}
+
+fn names(templates: &[Template]) -> impl Iterator<Item = &str> {
+    templates.iter().flat_map(Template::names)
 }
 
 fn wrong(what: &'static str) -> Error {

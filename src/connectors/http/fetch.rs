@@ -65,8 +65,8 @@ enum Wants<'a> {
 }
 
 enum Got {
-    Page(Fetched),
-    Answer(Asked),
+    Page(Box<Fetched>),
+    Answer(Box<Asked>),
 }
 
 /// A small response that is no page.
@@ -146,7 +146,7 @@ impl<'a> Fetcher<'a> {
     /// Asks until there is a whole response, within the budgets. `before` is the highest cursor value so far.
     pub(super) async fn fetch(&mut self, request: &Request, before: Option<&CursorValue>) -> Result<Outcome<Fetched>> {
         self.tried(request, Wants::Page(before)).await?.and_then(|got| match got {
-            Got::Page(fetched) => Ok(fetched),
+            Got::Page(fetched) => Ok(*fetched),
             Got::Answer(_) => Err(Error::bug("read page", "the response was not read as a page")),
         })
     }
@@ -154,7 +154,7 @@ impl<'a> Fetcher<'a> {
     /// As [`fetch`](Self::fetch), for a small response that is no page.
     pub(super) async fn ask(&mut self, request: &Request) -> Result<Outcome<Asked>> {
         self.tried(request, Wants::Answer).await?.and_then(|got| match got {
-            Got::Answer(asked) => Ok(asked),
+            Got::Answer(asked) => Ok(*asked),
             Got::Page(_) => Err(Error::bug("read answer", "the response was read as a page")),
         })
     }
@@ -285,7 +285,9 @@ impl<'a> Fetcher<'a> {
         let (rest, env) = (self.rest, self.env);
         // Before the memory: who has a call under way may wait for what others hold of it. It is held until the body is read.
         let permit = self.unless_stopped(async { Ok::<_, Error>(rest.client.pace.permit(env).await) }).await?;
-        self.out.reserve(self.estimate).await?;
+        if matches!(wants, Wants::Page(_)) {
+            self.out.reserve(self.estimate).await?;
+        }
         let waits = &self.waits;
         let signed = &mut self.signed;
         let answer = async {
@@ -300,7 +302,8 @@ impl<'a> Fetcher<'a> {
             unless_stopped(&mut self.out, answer).await?;
         let deadline = sent_at.saturating_add(rest.limits.total);
         let Wants::Page(before) = wants else {
-            return Ok(Got::Answer(self.answer(response, url, signature, deadline).await?));
+            let asked = self.answer(response, url, signature, deadline).await?;
+            return Ok(Got::Answer(Box::new(asked)));
         };
         let headers = response.headers().clone();
         if !asks_for_body {
@@ -322,7 +325,7 @@ impl<'a> Fetcher<'a> {
         let announced = announced(&response);
         let open = Body::open(response, &rest.limits, u64::MAX, &rest.files);
         let body = self.unless_stopped(in_time(env, rest.limits.idle, "read body", open)).await??;
-        Ok(Got::Page(self.receive(body, head, announced, deadline, before).await?))
+        Ok(Got::Page(Box::new(self.receive(body, head, announced, deadline, before).await?)))
     }
 
     async fn answer(
@@ -381,12 +384,7 @@ impl<'a> Fetcher<'a> {
         }
         // Now rather than when the next read asks with it; text may be a bad record's that counts until others come.
         let value = found.value.as_ref().filter(|value| !matches!(value, CursorValue::Text(_)));
-        value.map(|value| since.lower(value)).transpose()?;
-        if since.is_ordered() && found.descends {
-            return Err(Error::data("read page", "the records are not in the declared order of the cursor field")
-                .with("field", since.name())
-                .with_hint("leave out .ordered(): the bound then moves with complete reads only"));
-        }
+        value.map(|value| since.begin_at(value)).transpose()?;
         Ok(())
     }
 }
@@ -409,7 +407,7 @@ fn announced(response: &Response) -> u64 {
 }
 
 /// Bytes of a response that is no page.
-const LONGEST_ANSWER: u64 = 1 << 20;
+const LONGEST_ANSWER: u64 = 8 << 20;
 /// Parsing this many bytes takes longer than handing them over to another core.
 const LARGE: usize = 256 << 10;
 const FIRST_ESTIMATE: u64 = 256 << 10;

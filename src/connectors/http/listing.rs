@@ -2,12 +2,13 @@
 
 use super::export::{Running, Step as JobStep};
 use super::fetch::{Fetched, Fetcher, Head, Outcome};
-use super::incremental::CursorValue;
+use super::incremental::{Bounds, CursorTooOld, CursorValue, Highest, Order, RowOrder};
 use super::loop_guard::LoopGuard;
 use super::pagination::{Answer, At, Step, differs};
 use super::position::{Reading, Stand};
 use super::read::Scope;
 use super::request::Request;
+use super::windows::Interval;
 use crate::error::{Error, ErrorKind, Result, Status};
 use crate::model::{Page, Proof, StopReason};
 
@@ -23,10 +24,14 @@ pub(super) struct Listing<'a> {
     guard: LoopGuard,
     /// The job whose files are the pages.
     export: Option<Running<'a>>,
+    /// The bound was too old, and the policy for that has been followed.
+    moved: bool,
     /// How often the API has forgotten a page of this read.
     resets: u32,
+    /// Pages of this run.
     pages: u64,
-    records: u64,
+    /// The order of the cursor values of this run.
+    order: Order,
     /// Records whose cursor value is later than the read; of the type of the bound; of another one.
     future: u64,
     of_type: u64,
@@ -34,19 +39,25 @@ pub(super) struct Listing<'a> {
 }
 
 impl<'a> Listing<'a> {
-    /// Begins, or goes on at `kept`. `since` is the bound that complete reads have left.
-    pub(super) fn begin(scope: &'a Scope<'a>, since: Option<CursorValue>, kept: Option<Reading>) -> Result<Self> {
+    /// Begins, or goes on at `kept`. `since` is the bound that complete reads have left; of a window it has none.
+    pub(super) fn begin(
+        scope: &'a Scope<'a>,
+        since: Option<CursorValue>,
+        window: Option<Interval>,
+        kept: Option<Reading>,
+    ) -> Result<Self> {
         let mut listing = Self {
             scope,
             fetcher: Fetcher::new(scope),
             since,
-            reading: Reading::default(),
+            reading: Reading { window, ..Reading::default() },
             resumed: kept.is_some(),
             guard: LoopGuard::new(None, 0),
             export: scope.rest.exports.as_ref().map(|exports| Running::new(scope, exports)),
+            moved: false,
             resets: 0,
             pages: 0,
-            records: 0,
+            order: Order::default(),
             future: 0,
             of_type: 0,
             of_another: 0,
@@ -66,6 +77,11 @@ impl<'a> Listing<'a> {
         Ok(listing)
     }
 
+    /// The window that it lists, if not the whole partition.
+    pub(super) fn window(&self) -> Option<Interval> {
+        self.reading.window
+    }
+
     pub(super) async fn run(mut self) -> Result<StopReason> {
         loop {
             if self.fetcher.is_cancelled() {
@@ -77,7 +93,15 @@ impl<'a> Listing<'a> {
                 Ok(Some(Prepared::End(reason))) => return Ok(reason),
                 Err(error) => return Err(self.told(error).await),
             }
-            let request = self.page_request(&self.reading.at, self.reading.pages)?;
+            let request = match self.page_request(&self.reading.at, self.reading.pages) {
+                Ok(request) => request,
+                // The job is not what it was.
+                Err(error) if self.resumed && self.export.is_some() => {
+                    self.begin_again(&error)?;
+                    continue;
+                }
+                Err(error) => return Err(self.told(error).await),
+            };
             let error = match self.fetcher.fetch(&request, self.reading.highest.as_ref()).await {
                 Ok(Outcome::PutOff { until }) => return Ok(StopReason::RateLimited { until }),
                 Ok(Outcome::Whole(fetched)) => match self.take(*fetched, &request).await {
@@ -92,6 +116,14 @@ impl<'a> Listing<'a> {
                     self.begin_again(&error)?;
                     continue;
                 }
+                Ok(Outcome::CursorTooOld(error)) => {
+                    self.begin_where_the_api_can(error)?;
+                    continue;
+                }
+                Ok(Outcome::Refused(error)) if self.is_gone(&error) => {
+                    self.begin_where_the_api_can(error)?;
+                    continue;
+                }
                 Ok(Outcome::PageExpired(error)) if self.reading.at != At::First && self.resets < MOST_RESETS => {
                     self.resets += 1;
                     self.begin_again(&error)?;
@@ -102,8 +134,7 @@ impl<'a> Listing<'a> {
                     self.advance(Stand::Start).await?;
                     return Ok(StopReason::Ignored(why));
                 }
-                Ok(Outcome::Refused(error) | Outcome::PageExpired(error) | Outcome::CursorTooOld(error))
-                | Err(error) => error,
+                Ok(Outcome::Refused(error) | Outcome::PageExpired(error)) | Err(error) => error,
             };
             if self.export.as_mut().is_some_and(|export| export.renews(&error)) {
                 tracing::debug!(%error, "the link of a file is refused; the links are asked for again");
@@ -222,6 +253,10 @@ impl<'a> Listing<'a> {
             Err(error) if error.kind() == ErrorKind::Incomplete => return self.contradicted(page, error).await,
             Err(error) => return Err(error),
         };
+        self.order = std::mem::take(&mut self.order).followed_by(scanned.highest.order.clone());
+        self.reading.within |= scanned.highest.within > 0;
+        let has_passed = self.has_passed(&scanned.highest);
+        let step = if has_passed { Step::End(Proof::PassedBound) } else { step };
         let total_slot = self.scope.rest.places.len().saturating_sub(1);
         let total = self.scope.rest.has_total.then(|| answer.count(total_slot)).transpose()?;
         let total = total.or_else(|| self.export.as_ref().and_then(Running::rows));
@@ -234,7 +269,7 @@ impl<'a> Listing<'a> {
         self.of_type += scanned.highest.of_type;
         self.of_another += scanned.highest.of_another;
         self.pages += 1;
-        self.records += records;
+        self.scope.came(records);
         match step {
             Step::Next(at) => {
                 let at = match at {
@@ -261,9 +296,10 @@ impl<'a> Listing<'a> {
                 self.reading.mark = self.guard.marked(self.reading.pages, &next.identity(), scanned.content);
                 self.reading.at = at;
                 self.emit(page, Stand::Here).await?;
-                Ok(self.limit())
+                Ok(self.scope.limit())
             }
             Step::End(proof) => {
+                let total = total.filter(|_| !has_passed);
                 if let Some(total) = total.filter(|total| *total != self.reading.records) {
                     return self.contradicted(page, differs(total, self.reading.records)).await;
                 }
@@ -279,7 +315,7 @@ impl<'a> Listing<'a> {
                     Err(error) => return self.contradicted(page, error).await,
                 };
                 if let Some(Err(error)) =
-                    self.scope.rest.since.as_ref().zip(since.as_ref()).map(|((s, _), v)| s.lower(v))
+                    self.scope.rest.since.as_ref().zip(since.as_ref()).map(|((s, _), v)| s.begin_at(v))
                 {
                     return self.contradicted(page, error).await;
                 }
@@ -317,18 +353,25 @@ impl<'a> Listing<'a> {
     }
 
     fn request(&self, at: &At) -> Result<Request> {
-        let mut request = self.scope.rest.request(self.scope.partition)?;
-        if let Some((since, _)) = &self.scope.rest.since {
-            since.request(self.since.as_ref(), self.reading.until, &mut request)?;
-        }
+        let mut request = self.scope.rest.request(self.scope.partition, &self.bounds())?;
         self.scope.rest.paginate.request(at, &mut request)?;
         Ok(request)
     }
 
+    fn bounds(&self) -> Bounds {
+        Bounds { since: self.since.clone(), window: self.reading.window, until: self.reading.until }
+    }
+
     fn beginning(&self) -> Reading {
         let now = self.scope.env.now();
-        let until = self.scope.rest.since.as_ref().and_then(|(since, _)| since.upper(now));
-        Reading { began: Some(now), until, ..Reading::default() }
+        let window = self.reading.window;
+        let since = self.scope.rest.since.as_ref().filter(|_| window.is_none());
+        Reading {
+            window,
+            began: Some(now),
+            until: since.and_then(|(since, _)| since.frozen(now)),
+            ..Reading::default()
+        }
     }
 
     /// The first request, with the bounds of this read, and how the listing is cut into pages.
@@ -360,7 +403,7 @@ impl<'a> Listing<'a> {
     fn begin_again(&mut self, error: &Error) -> Result<()> {
         tracing::warn!(partition = %self.scope.partition.id, %error, "cannot go on at the kept page, begins again");
         self.resumed = false;
-        if self.scope.rest.since.as_ref().is_some_and(|(since, _)| since.is_ordered()) {
+        if self.row_order() == Some(RowOrder::Ascending) && !self.reading.unordered {
             self.since = later(self.since.take(), self.reading.highest.take())?;
         }
         self.reading = self.beginning();
@@ -374,7 +417,7 @@ impl<'a> Listing<'a> {
         self.guard = LoopGuard::new(self.reading.mark, self.scope.env.random());
         self.fetcher.look.seed = self.guard.seed();
         if let Some((since, _)) = &self.scope.rest.since {
-            self.fetcher.look.known = since.known(self.since.as_ref(), self.reading.began);
+            self.fetcher.look.known = since.known(&self.bounds(), self.reading.began)?;
         }
         let first = self.request(&self.reading.at)?;
         self.guard.request(&first.identity());
@@ -386,13 +429,60 @@ impl<'a> Listing<'a> {
         self.pages == self.reading.pages && self.of_type == 0 && self.of_another >= ENOUGH_TO_TELL
     }
 
-    fn limit(&self) -> Option<StopReason> {
-        let reached = |limit: Option<u64>, n: u64| limit.is_some_and(|limit| n >= limit);
-        if reached(self.scope.rest.max_pages, self.pages) {
-            return Some(StopReason::LimitReached(format!("{} pages", self.pages)));
+    fn row_order(&self) -> Option<RowOrder> {
+        self.scope.rest.since.as_ref().and_then(|(since, _)| since.order())
+    }
+
+    /// Whether the declared order shows that nothing more of this listing is within its bounds.
+    ///
+    /// Only if it has held so far, and records within the bounds came before the first one outside: else a listing in another
+    /// order, whose first page lies outside, would end with it.
+    fn has_passed(&mut self, page: &Highest) -> bool {
+        let (is_broken, outside) = match self.row_order() {
+            None => return false,
+            Some(RowOrder::Ascending) => (self.order.descends, page.beyond),
+            Some(RowOrder::Descending) => (self.order.ascends, page.below),
+        };
+        if is_broken && !self.reading.unordered {
+            tracing::warn!(
+                partition = %self.scope.partition.id,
+                "the records are not in the declared order of the cursor field: the whole listing is read"
+            );
+            self.reading.unordered = true;
         }
-        reached(self.scope.rest.max_records, self.records)
-            .then(|| StopReason::LimitReached(format!("{} records", self.records)))
+        outside > 0 && self.reading.within && !self.reading.unordered
+    }
+
+    /// Whether the API says that what lies at the bound is gone.
+    fn is_gone(&self, error: &Error) -> bool {
+        let is_gone = error.context().iter().any(|(key, value)| *key == "status" && value == "410");
+        is_gone && self.since.is_some() && !self.moved && self.reading.at == At::First
+    }
+
+    /// Follows the policy for a bound that is too old.
+    fn begin_where_the_api_can(&mut self, error: Error) -> Result<()> {
+        // Once: an API that does not go back as far as the policy says either is asked no more.
+        let Some((since, _)) = self.scope.rest.since.as_ref().filter(|_| !self.moved) else {
+            return Err(error.with("partition", &self.scope.partition.id));
+        };
+        self.moved = true;
+        self.resumed = false;
+        self.since = match since.policy_if_too_old() {
+            CursorTooOld::Fail => {
+                return Err(error.with("partition", &self.scope.partition.id).with_hint(
+                    "the API does not go back as far as the last read: say with .too_old(…) what to do then",
+                ));
+            }
+            CursorTooOld::FullRefresh => None,
+            CursorTooOld::From(lookback) => Some(since.at(self.scope.env.now().saturating_sub(lookback))),
+        };
+        tracing::warn!(
+            partition = %self.scope.partition.id, policy = ?since.policy_if_too_old(), %error,
+            "the API does not go back as far as the last read: begins where it can"
+        );
+        metrics::counter!("landfall_http_cursors_too_old_total").increment(1);
+        self.reading = self.beginning();
+        self.set_out()
     }
 
     /// The API contradicts itself: what came is landed, and the next read begins again.

@@ -47,15 +47,17 @@ mod rules;
 mod scanned;
 mod status;
 mod template;
+mod windows;
 
 pub use auth::{
-    Answered, ApiKey, Auth, AuthContext, Basic, Bearer, Endpoints, Exchange, Exchanged, Reaction, Secret,
-    SecretProvider, Signature,
+    Answered, ApiKey, Auth, AuthContext, Basic, Bearer, Credentials, Encoding, Endpoints, Exchange, Exchanged, Hmac,
+    Jwt, JwtBearer, KeptToken, OAuth2, Reaction, Secret, SecretProvider, Session, SigV4, Signature, Time, TokenAt,
+    TokenPool, TokenStore, TokenTo,
 };
 pub use config::RestBuilder;
 pub use egress::{Proxy, Tls};
 pub use export::Export;
-pub use incremental::{Since, Unit, Without};
+pub use incremental::{CursorFormat, CursorTooOld, Edge, RowOrder, Since, Unit, Without};
 pub use limits::Limits;
 pub use pagination::{
     Answer, At, Cursor, Keyset, LinkHeader, NextUrl, Offset, PageNumber, Paginate, Place, Single, Step, Stop, Target,
@@ -66,6 +68,7 @@ pub use rest::Rest;
 pub use rules::{On, Rule, Statuses, WaitFrom};
 /// The type of secrets in memory, for credentials of your own.
 pub use secrecy::SecretString;
+pub use windows::{Window, WindowOrder};
 
 #[cfg(test)]
 mod tests;

@@ -2,19 +2,26 @@ use super::export::Job;
 use super::incremental::CursorValue;
 use super::loop_guard::Mark;
 use super::pagination::At;
+use super::windows::{Interval, Ledger};
 use crate::model::{Position, Timestamp, Validity};
 use serde::{Deserialize, Serialize};
 
 /// Where a partition of a [`Rest`](super::Rest) source stands.
 ///
-/// Between two reads it is the highest cursor value that a complete read has seen. Within one it also names the next
-/// page of each listing that is under way, as the API wrote it.
+/// Between two reads it is the highest cursor value that a complete read has seen, or what of its windows is complete. Within
+/// one it also names the next page of each listing that is under way, as the API wrote it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RestPosition {
     /// The cursor value that this read began with, or that the next one begins with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) since: Option<CursorValue>,
+    /// The cursor field that these values are of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) field: Option<String>,
+    /// What is complete and what is not, if the partition is read in windows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) windows: Option<Ledger>,
     /// The listings that are under way.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) reading: Vec<Reading>,
@@ -24,6 +31,9 @@ pub struct RestPosition {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Reading {
+    /// The window that it lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) window: Option<Interval>,
     /// The next page.
     pub(super) at: At,
     /// A hash of the request and the pagination that the read began with: what `at` and the counts are about.
@@ -48,6 +58,12 @@ pub(super) struct Reading {
     /// Pages without records since the last one with some.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(super) empty: u64,
+    /// The records have come in another order than the declared one.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) unordered: bool,
+    /// Records within the bounds have come.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) within: bool,
     /// The job whose files are the pages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) job: Option<Job>,
@@ -66,13 +82,22 @@ pub(super) enum Stand {
 impl RestPosition {
     /// The listing `reading` now stands there.
     pub(super) fn put(&mut self, reading: &Reading, stand: Stand) {
-        self.reading.clear();
-        match stand {
-            Stand::Start => {}
-            Stand::Here => self.reading.push(reading.clone()),
-            Stand::Done(since) => self.since = since,
+        self.reading.retain(|other| other.window != reading.window);
+        match (stand, reading.window) {
+            (Stand::Start, _) => {}
+            (Stand::Here, _) => self.reading.push(reading.clone()),
+            (Stand::Done(_), Some(window)) => {
+                if let Some(ledger) = &mut self.windows {
+                    ledger.complete(window);
+                }
+            }
+            (Stand::Done(since), None) => self.since = since,
         }
     }
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 fn is_zero(n: &u64) -> bool {

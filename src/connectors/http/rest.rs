@@ -2,7 +2,7 @@ use super::archive::Files;
 use super::client::Client;
 use super::config::RestBuilder;
 use super::export::Exports;
-use super::incremental::Since;
+use super::incremental::{Bounds, Sent, Since};
 use super::limits::Limits;
 use super::pagination::{Paginate, Place};
 use super::position::RestPosition;
@@ -10,6 +10,7 @@ use super::read::read;
 use super::request::{Content, Request};
 use super::rules::Rules;
 use super::template::{Template, path_segment};
+use super::windows::Slicer;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::json::ValuePath;
@@ -65,8 +66,14 @@ pub struct Rest {
     pub(super) max_pages: Option<u64>,
     pub(super) max_records: Option<u64>,
     pub(super) repeated_pages: bool,
+    pub(super) slicer: Option<Slicer>,
+    pub(super) parallel_windows: usize,
     pub(super) exports: Option<Exports>,
 }
+
+/// The places of the bounds.
+pub(super) const SINCE: &str = "since";
+pub(super) const UNTIL: &str = "until";
 
 impl Rest {
     /// Begins to describe a source that reads `url`, which may have places `{name}` for values of a partition in its path.
@@ -128,9 +135,13 @@ impl Rest {
         }
     }
 
-    /// The first request of a read of `partition`, without bounds.
-    pub(super) fn request(&self, partition: &Partition) -> Result<Request> {
-        let values = self.values_of(partition)?;
+    /// The first request of a listing of `partition` within `bounds`.
+    pub(super) fn request(&self, partition: &Partition, bounds: &Bounds) -> Result<Request> {
+        let mut values = self.values_of(partition)?;
+        let since = self.since.as_ref().map(|(since, _)| since);
+        let Sent { lower, upper } = since.map(|since| since.sent(bounds)).transpose()?.unwrap_or_default();
+        let places = [(SINCE, &lower), (UNTIL, &upper)];
+        values.extend(places.into_iter().filter_map(|(place, value)| Some((place.to_owned(), value.clone()?))));
         let url = self.url.fill(&values, path_segment)?;
         let mut url = Url::parse(&url).map_err(|e| Error::config("make request", "not a URL").with_source(e))?;
         url.set_fragment(None);
@@ -142,7 +153,11 @@ impl Rest {
         }
         let fill = |text: &str| Template::parse(text).fill(&values, str::to_owned);
         let content = self.content.filled(&fill)?;
-        Ok(Request::new(self.method.clone(), url, self.headers.clone(), content))
+        let mut request = Request::new(self.method.clone(), url, self.headers.clone(), content);
+        for (name, value) in since.into_iter().flat_map(|since| since.in_query(&lower, &upper)) {
+            request.set_query(name, value);
+        }
+        Ok(request)
     }
 }
 

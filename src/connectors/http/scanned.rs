@@ -95,7 +95,10 @@ impl Scanned {
         later.highest.of_type += self.highest.of_type;
         later.highest.of_another += self.highest.of_another;
         later.highest.future += self.highest.future;
-        later.highest.descends |= self.highest.descends;
+        later.highest.below += self.highest.below;
+        later.highest.beyond += self.highest.beyond;
+        later.highest.within += self.highest.within;
+        later.highest.order = self.highest.order.followed_by(std::mem::take(&mut later.highest.order));
         later
     }
 }

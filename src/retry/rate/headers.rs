@@ -173,7 +173,7 @@ const USUAL: [(&str, &str); 3] = [
     ("x-rate-limit-remaining", "x-rate-limit-reset"),
 ];
 
-/// A month: quotas are not longer, and a mistaken header does not block for years.
+/// A month: quotas are not longer.
 const LONGEST: Duration = Duration::from_secs(31 * 24 * 3_600);
 const MOST_POLICIES: usize = 16;
 

@@ -17,13 +17,22 @@ struct Open {
     until: Duration,
     /// A call sent before this may have been counted in the window before.
     since: Duration,
+    /// When a response last told of it.
+    told_at: Duration,
+}
+
+impl Open {
+    /// When to try again at the latest: a mistaken header must not block for good.
+    fn ends(&self) -> Duration {
+        self.until.min(self.told_at.saturating_add(LONGEST))
+    }
 }
 
 impl Learned {
     /// How long until there is room for `total`.
     pub(super) fn wait(&self, now: Duration, total: u64) -> Duration {
         match self.open {
-            Some(open) if open.left < total => open.until.saturating_sub(now),
+            Some(open) if open.left < total => open.ends().saturating_sub(now),
             _ => Duration::ZERO,
         }
     }
@@ -41,6 +50,7 @@ impl Learned {
         let Some(reset) = told.reset else {
             if let Some(open) = self.open.as_mut().filter(|open| now < open.until && sent >= open.since) {
                 open.left = open.left.min(left);
+                open.told_at = now;
             }
             return;
         };
@@ -49,13 +59,13 @@ impl Learned {
         }
         let until = now.saturating_add(reset.wait);
         let Some(open) = &mut self.open else {
-            self.open = Some(Open { left, until, since: Duration::ZERO });
+            self.open = Some(Open { left, until, since: Duration::ZERO, told_at: now });
             return;
         };
         // Seconds from now count from when the response was written, which is not known: it may be as early as the call.
         let earliest = if reset.is_moment { until } else { sent.saturating_add(reset.wait) };
         if sent >= open.until || earliest > open.until.saturating_add(ROUNDING) {
-            *open = Open { left, until, since: open.until.min(sent) };
+            *open = Open { left, until, since: open.until.min(sent), told_at: now };
             return;
         }
         let is_over = open.until <= now;
@@ -63,10 +73,13 @@ impl Learned {
         let may_be_older = !reset.is_moment && sent < open.since;
         if !is_over && !is_older && !may_be_older {
             open.left = open.left.min(left);
+            open.told_at = now;
         }
     }
 }
 
+/// How long what was told last is believed.
+const LONGEST: Duration = Duration::from_secs(24 * 3_600);
 /// Resets are written in whole seconds.
 const ROUNDING: Duration = Duration::from_secs(1);
 
@@ -124,6 +137,17 @@ mod tests {
         learned.observe(&told(50, Some((60, true))), seconds(0), seconds(0), 0);
         learned.observe(&told(0, Some((5, true))), seconds(1), seconds(1), 0);
         assert_eq!(left(&learned), 50);
+    }
+
+    #[test]
+    fn a_window_of_a_month_is_asked_about_again_after_a_day() {
+        let (day, mut learned) = (24 * 3_600, Learned::default());
+        learned.observe(&told(0, Some((30 * day, true))), seconds(0), seconds(0), 0);
+        assert_eq!(learned.wait(seconds(0), 1), seconds(day));
+        assert_eq!(learned.wait(seconds(day), 1), Duration::ZERO);
+        // The same window, and a late response of it that knows of more.
+        learned.observe(&told(9, Some((29 * day, true))), seconds(day), seconds(day), 0);
+        assert_eq!((left(&learned), learned.wait(seconds(day), 1)), (0, seconds(day)));
     }
 
     #[test]

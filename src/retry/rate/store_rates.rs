@@ -67,7 +67,7 @@ impl StoreRates {
     }
 
     fn folder(&self, name: &str) -> Result<ObjectPath> {
-        self.root.join(&ObjectPath::escape(name))
+        self.root.join(&ObjectPath::encode(name))
     }
 
     fn known(&self, env: &Env, name: &str) -> Option<Known> {

@@ -317,11 +317,21 @@ async fn two_instances_stay_within_the_shared_budget_together() {
     assert!(last >= 3 * MINUTE && last < 4 * MINUTE, "{last:?}");
 }
 
+mod conformance {
+    use super::*;
+
+    crate::rates_conformance!(|env: &Env| {
+        let store = Store::new(MemoryStore::new(env));
+        let instance = || StoreRates::in_store(&store, "rates").expect("a name");
+        (instance(), instance())
+    });
+}
+
 #[tokio::test]
 async fn a_lost_answer_of_the_store_never_makes_room() {
     for at in 0..12 {
         for mode in [Mode::LostResponse, Mode::Fail] {
-            let env = test_env(at as u64);
+            let env = test_env(at);
             let disk = Store::new(MemoryStore::new(&env));
             let faults = Faults::of([Plan { at, mode }]);
             let instance = |store: &Store| StoreRates::in_store(store, "rates").expect("a name");

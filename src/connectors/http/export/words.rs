@@ -24,8 +24,7 @@ impl Words {
     pub(super) fn state(&self, word: &str) -> Result<State> {
         let is_word = |known: &&str| known.eq_ignore_ascii_case(word);
         let declared = self.all().into_iter().find(|(_, words)| words.iter().any(|w| is_word(&w.as_str())));
-        let usual =
-            || USUAL.iter().find(|(state, words)| self.of(*state).is_empty() && words.iter().any(|w| is_word(w)));
+        let usual = || USUAL.iter().find(|(state, words)| self.of(*state).is_empty() && words.iter().any(&is_word));
         declared.map(|(state, _)| state).or_else(|| usual().map(|(state, _)| *state)).ok_or_else(|| {
             let shown: String = word.chars().take(60).collect();
             Error::data("poll job", "nothing says what this state of a job means")

@@ -1,11 +1,12 @@
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
 /// A JSON number as its digits: compared and shifted without loss.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Decimal<'a> {
     negative: bool,
     /// The digits without the point.
-    digits: Vec<u8>,
+    digits: Cow<'a, [u8]>,
     /// How many of the digits stand before the point; may lie outside of them.
     point: i64,
     text: &'a str,
@@ -20,17 +21,23 @@ impl<'a> Decimal<'a> {
             None => (rest, 0),
         };
         let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-        let digits: Vec<u8> = whole.bytes().chain(fraction.bytes()).collect();
+        let digits: Cow<'_, [u8]> = if fraction.is_empty() {
+            Cow::Borrowed(whole.as_bytes())
+        } else {
+            Cow::Owned([whole.as_bytes(), fraction.as_bytes()].concat())
+        };
         if whole.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
             return None;
         }
         let leading = digits.iter().take_while(|d| **d == b'0').count();
         let point =
             i64::try_from(whole.len()).ok()?.checked_add(exponent)?.checked_sub(i64::try_from(leading).ok()?)?;
-        let mut digits = digits.get(leading..).unwrap_or_default().to_vec();
-        while digits.last() == Some(&b'0') {
-            digits.pop();
-        }
+        let trailing = digits.iter().rev().take_while(|d| **d == b'0').count();
+        let kept = leading..digits.len().saturating_sub(trailing).max(leading);
+        let digits = match digits {
+            Cow::Borrowed(digits) => Cow::Borrowed(digits.get(kept).unwrap_or_default()),
+            Cow::Owned(digits) => Cow::Owned(digits.get(kept).unwrap_or_default().to_vec()),
+        };
         if digits.is_empty() {
             return Some(Self { negative: false, digits, point: 0, text });
         }

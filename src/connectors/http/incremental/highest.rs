@@ -20,8 +20,39 @@ pub(in super::super) struct Highest {
     pub(in super::super) of_another: u64,
     /// Records with a value later than the read: they do not count for the highest.
     pub(in super::super) future: u64,
+    /// Records below the lower bound, at or above the upper one, and between them.
+    pub(in super::super) below: u64,
+    pub(in super::super) beyond: u64,
+    pub(in super::super) within: u64,
+    /// The order of the records of this page.
+    pub(in super::super) order: Order,
+}
+
+/// In which order values came, those later than the read left out.
+#[derive(Clone, Debug, Default)]
+pub(in super::super) struct Order {
+    /// The highest and the lowest value.
+    top: Option<CursorValue>,
+    low: Option<CursorValue>,
     /// Whether a value was lower than one before it.
     pub(in super::super) descends: bool,
+    /// Whether a value was higher than one before it.
+    pub(in super::super) ascends: bool,
+}
+
+impl Order {
+    /// The order of values when `later` ones came after these.
+    pub(in super::super) fn followed_by(self, later: Self) -> Self {
+        let is_after = |a: &Option<CursorValue>, b: &Option<CursorValue>| {
+            a.as_ref().zip(b.as_ref()).and_then(|(a, b)| a.is_after(b)).unwrap_or(false)
+        };
+        Self {
+            descends: self.descends || later.descends || is_after(&self.top, &later.low),
+            ascends: self.ascends || later.ascends || is_after(&later.top, &self.low),
+            top: if is_after(&self.top, &later.top) { self.top } else { later.top.or(self.top) },
+            low: if is_after(&later.low, &self.low) { self.low } else { later.low.or(self.low) },
+        }
+    }
 }
 
 /// The highest value of the field at `path` in the records of `body`, and `before`.
@@ -39,7 +70,7 @@ pub(in super::super) fn highest(
     before: Option<&CursorValue>,
     known: &Known,
 ) -> Result<Highest> {
-    let latest = known.latest();
+    let limits = known.limits();
     let mut types = [Type::default(), Type::default(), Type::default()];
     let kept = before.or(known.since.as_ref()).map(|value| value.key().ok_or_else(|| damaged(value))).transpose()?;
     let kept_type = kept.as_ref().map(Key::rank);
@@ -51,7 +82,7 @@ pub(in super::super) fn highest(
         let record = span.of(body).unwrap_or_default();
         // A record that is broken inside is the decoder's to refuse.
         if let Some((key, text)) = field(record, path).ok().flatten().and_then(CursorValue::read) {
-            types[key.rank()].take(key, text, &latest);
+            types[key.rank()].take(key, text, &limits);
         }
     }
     let most = (0..types.len()).rev().max_by_key(|n| types[*n].records).unwrap_or_default();
@@ -69,7 +100,15 @@ pub(in super::super) fn highest(
         of_type: chosen.records,
         of_another: comparable - chosen.records,
         future: chosen.future,
-        descends: chosen.descends,
+        below: chosen.below,
+        beyond: chosen.beyond,
+        within: chosen.within,
+        order: Order {
+            top: chosen.top.map(|(key, text)| CursorValue::new(&key, text.into_owned())),
+            low: chosen.low.map(|(key, text)| CursorValue::new(&key, text.into_owned())),
+            descends: chosen.descends,
+            ascends: chosen.ascends,
+        },
     })
 }
 
@@ -82,40 +121,87 @@ pub(in super::super) struct Known {
     pub(super) latest: Option<Timestamp>,
     /// The same as a number, if numbers count time.
     pub(super) latest_number: Option<String>,
+    /// Where the read begins.
+    pub(super) lower: Option<CursorValue>,
+    /// Where it ends: a value there does not belong to it.
+    pub(super) upper: Option<CursorValue>,
 }
 
 impl Known {
-    fn latest(&self) -> Keys<'_> {
+    fn limits(&self) -> Limits<'_> {
         let time = self.latest.and_then(|time| jiff::Timestamp::from_microsecond(time.as_micros()).ok());
-        [time.map(Key::Time), self.latest_number.as_deref().and_then(Decimal::parse).map(Key::Number)]
+        Limits {
+            latest: [time.map(Key::Time), self.latest_number.as_deref().and_then(Decimal::parse).map(Key::Number)],
+            lower: self.lower.as_ref().and_then(|v| Some((v.key()?, v.text()))),
+            upper: self.upper.as_ref().and_then(|v| Some((v.key()?, v.text()))),
+        }
     }
 }
 
-type Keys<'a> = [Option<Key<'a>>; 2];
+/// What the values of records are compared with.
+struct Limits<'a> {
+    latest: [Option<Key<'a>>; 2],
+    lower: Option<(Key<'a>, &'a str)>,
+    upper: Option<(Key<'a>, &'a str)>,
+}
 
 /// What the values of one type come to.
 #[derive(Default)]
 struct Type<'a> {
     records: u64,
     future: u64,
+    below: u64,
+    beyond: u64,
+    within: u64,
+    /// The highest value within the bounds.
     best: Option<(Key<'a>, Cow<'a, str>)>,
+    top: Option<(Key<'a>, Cow<'a, str>)>,
+    low: Option<(Key<'a>, Cow<'a, str>)>,
     descends: bool,
+    ascends: bool,
 }
 
 impl<'a> Type<'a> {
-    fn take(&mut self, key: Key<'a>, text: Cow<'a, str>, latest: &Keys<'_>) {
+    fn take(&mut self, key: Key<'a>, text: Cow<'a, str>, limits: &Limits<'_>) {
         self.records += 1;
-        if latest.iter().flatten().any(|latest| key.compare("", latest, "") == Some(Ordering::Greater)) {
+        if limits.latest.iter().flatten().any(|latest| key.compare("", latest, "") == Some(Ordering::Greater)) {
             self.future += 1;
             return;
         }
-        let order = self.best.as_ref().and_then(|(high, high_text)| key.compare(&text, high, high_text));
-        match order {
-            None | Some(Ordering::Greater) => self.best = Some((key, text)),
-            Some(Ordering::Less) => self.descends = true,
-            Some(Ordering::Equal) => {}
+        let to = |bound: &Option<(Key<'_>, &str)>| bound.as_ref().and_then(|(b, of)| key.compare(&text, b, of));
+        let is_beyond = matches!(to(&limits.upper), Some(Ordering::Equal | Ordering::Greater));
+        if is_beyond {
+            self.beyond += 1;
+        } else if to(&limits.lower) == Some(Ordering::Less) {
+            self.below += 1;
+        } else {
+            self.within += 1;
+        }
+        let to = |value: &Option<(Key<'_>, Cow<'_, str>)>| value.as_ref().and_then(|(v, of)| key.compare(&text, v, of));
+        match (to(&self.top), to(&self.low)) {
+            (None, _) | (_, None) => {
+                self.top = Some((key.clone(), text.clone()));
+                self.low = Some((key.clone(), text.clone()));
+            }
+            (top, low) => {
+                self.descends |= top == Some(Ordering::Less);
+                self.ascends |= low == Some(Ordering::Greater);
+                if top == Some(Ordering::Greater) {
+                    self.top = Some((key.clone(), text.clone()));
+                }
+                if low == Some(Ordering::Less) {
+                    self.low = Some((key.clone(), text.clone()));
+                }
+            }
+        }
+        if !is_beyond && matches!(to_best(&self.best, &key, &text), None | Some(Ordering::Greater)) {
+            self.best = Some((key, text));
         }
     }
+}
+
+fn to_best(best: &Option<(Key<'_>, Cow<'_, str>)>, key: &Key<'_>, text: &str) -> Option<Ordering> {
+    best.as_ref().and_then(|(best, of)| key.compare(text, best, of))
 }
 
 fn damaged(value: &CursorValue) -> Error {

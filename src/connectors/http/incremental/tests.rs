@@ -1,8 +1,13 @@
+use super::super::request::Request;
 use super::decimal::Decimal;
 use super::*;
+use crate::error::{Error, Result};
+use crate::json::ValuePath;
 use crate::json::{Query, scan};
+use crate::model::Timestamp;
 use reqwest::Url;
 use reqwest::header::HeaderMap;
+use std::time::Duration;
 
 fn high(body: &str, before: Option<CursorValue>) -> Result<Highest> {
     let spans = scan(body.as_bytes(), &Query::parse("$[*]")?, &[])?.spans;
@@ -12,7 +17,11 @@ fn high(body: &str, before: Option<CursorValue>) -> Result<Highest> {
 fn sent(since: &Since, value: Option<CursorValue>) -> Result<String> {
     let mut request = Request::get(Url::parse("http://h/r").expect("a URL"), HeaderMap::new());
     let now = Timestamp::parse("2024-05-01T12:00:00Z").expect("a time");
-    since.request(value.as_ref(), since.upper(now), &mut request)?;
+    let bounds = Bounds { since: value, window: None, until: since.frozen(now) };
+    let Sent { lower, upper } = since.sent(&bounds)?;
+    for (name, value) in since.in_query(&lower, &upper) {
+        request.set_query(name, value);
+    }
     Ok(request.described())
 }
 
@@ -38,7 +47,13 @@ fn finds_the_highest_value_by_its_type() {
     assert_eq!(of(times), CursorValue::Time("2024-01-01T00:00:00Z".to_owned()));
     let kept = high(r#"[{"t":1}]"#, Some(CursorValue::Number("7".to_owned()))).expect("comparable");
     assert_eq!(kept.value, Some(CursorValue::Number("7".to_owned())));
-    assert!(kept.descends);
+    assert!(!kept.order.descends && !kept.order.ascends);
+    let both = high(r#"[{"t":1},{"t":3},{"t":2}]"#, None).expect("comparable");
+    assert!(both.order.descends && both.order.ascends);
+    let down = high(r#"[{"t":3},{"t":2},{"t":2}]"#, None).expect("comparable").order;
+    assert!(down.descends && !down.ascends);
+    let after = |body| down.clone().followed_by(high(body, None).expect("comparable").order);
+    assert!(!after(r#"[{"t":2},{"t":1}]"#).ascends && after(r#"[{"t":3}]"#).ascends);
 }
 
 #[test]
@@ -67,7 +82,8 @@ fn a_value_later_than_the_read_does_not_move_the_bound() {
     let now = Timestamp::parse("2024-05-01T12:00:00Z").ok();
     let of = |body: &str, since: Since| {
         let spans = scan(body.as_bytes(), &Query::parse("$[*]")?, &[])?.spans;
-        let found = highest(body.as_bytes(), &spans, &ValuePath::field("t")?, None, &since.known(None, now))?;
+        let found =
+            highest(body.as_bytes(), &spans, &ValuePath::field("t")?, None, &since.known(&Bounds::default(), now)?)?;
         Ok::<_, Error>((found.value.map(|v| v.text().to_owned()), found.future, found.without))
     };
     let since = Since::field("t");
@@ -111,4 +127,65 @@ fn sends_the_bound_as_the_api_wrote_it_and_less_the_overlap_otherwise() {
     assert_eq!(sent(&epoch, number("1700000000000")).expect("sent"), "GET /r?since=1699999940000&until=1714564799000");
     assert!(sent(&minute, number("5")).is_err());
     assert!(sent(&minute, Some(CursorValue::Text("2024".to_owned()))).is_err());
+}
+
+#[test]
+fn dates_and_times_without_an_offset_keep_their_form() {
+    let since = Since::field("t").query("since");
+    let time = |text: &str| Some(CursorValue::of(text));
+    assert_eq!(sent(&since, time("2024-01-01")).expect("sent"), "GET /r?since=2023-12-31");
+    assert_eq!(sent(&since, time("2024-01-01 00:01:00")).expect("sent"), "GET /r?since=2023-12-31+23%3A56%3A00");
+    assert_eq!(sent(&since, time("2024-01-01T00:07:00.5")).expect("sent"), "GET /r?since=2024-01-01T00%3A02%3A00.5");
+    for no_time in ["20240101", "2024", "2024-1", "2024-13-01", "v2024-01-01"] {
+        assert!(!matches!(CursorValue::of(no_time), CursorValue::Time(_)), "{no_time}");
+    }
+    let mixed = high(r#"[{"t":"2024-01-01"},{"t":"2023-12-31T23:30:00-01:00"},{"t":"2024-01-01 00:29:59"}]"#, None);
+    assert_eq!(
+        mixed.expect("comparable").value.map(|v| v.text().to_owned()).as_deref(),
+        Some("2023-12-31T23:30:00-01:00")
+    );
+}
+
+#[test]
+fn bounds_are_written_in_the_declared_format() {
+    let since = Since::field("t").query("since").overlap(Duration::ZERO);
+    let at = || Some(CursorValue::of("2024-05-01T12:34:56.789Z"));
+    let written = |format| sent(&since.clone().format(format), at()).expect("sent");
+    assert_eq!(written(CursorFormat::Rfc3339), "GET /r?since=2024-05-01T12%3A34%3A56.789Z");
+    assert_eq!(written(CursorFormat::Date), "GET /r?since=2024-05-01");
+    assert_eq!(written(CursorFormat::Epoch(Unit::Seconds)), "GET /r?since=1714566896");
+    assert_eq!(written(CursorFormat::Epoch(Unit::Milliseconds)), "GET /r?since=1714566896789");
+    assert_eq!(
+        written(CursorFormat::Pattern("%Y/%m/%d %H:%M:%S".to_owned())),
+        "GET /r?since=2024%2F05%2F01+12%3A34%3A56"
+    );
+    let epoch = since.clone().unit(Unit::Milliseconds).format(CursorFormat::Rfc3339);
+    assert_eq!(
+        sent(&epoch, Some(CursorValue::of("1714566896789"))).expect("sent"),
+        "GET /r?since=2024-05-01T12%3A34%3A56.789Z"
+    );
+    assert!(sent(&since.clone().format(CursorFormat::Date), Some(CursorValue::of("abc"))).is_err());
+    assert!(since.clone().format(CursorFormat::Pattern("%Y-%m-%dT%H:%M".to_owned())).check().is_err());
+    since.format(CursorFormat::Pattern("%H:%M".to_owned())).granularity(Duration::from_secs(60)).check().expect("fine");
+}
+
+#[test]
+fn bounds_are_rounded_down_to_the_granularity() {
+    let second = Since::field("t").query("since").overlap(Duration::ZERO).granularity(Duration::from_secs(1));
+    let time = || Some(CursorValue::of("2024-05-01T12:34:56.789Z"));
+    assert_eq!(sent(&second, time()).expect("sent"), "GET /r?since=2024-05-01T12%3A34%3A56Z");
+    assert_eq!(
+        sent(&second.clone().lower(Edge::Exclusive), time()).expect("sent"),
+        "GET /r?since=2024-05-01T12%3A34%3A55Z"
+    );
+    let epoch = second.unit(Unit::Milliseconds);
+    assert_eq!(sent(&epoch, Some(CursorValue::of("1714566896789"))).expect("sent"), "GET /r?since=1714566896000");
+}
+
+#[test]
+fn what_is_sent_nowhere_needs_an_order_or_the_whole() {
+    assert!(Since::field("t").check().is_err());
+    Since::field("t").row_order(RowOrder::Descending).check().expect("fine");
+    Since::field("t").client_side().check().expect("fine");
+    assert!(Since::field("t").query("since").client_side().check().is_err());
 }

@@ -1,5 +1,8 @@
 use super::decimal::Decimal;
 use crate::error::{Error, Result};
+use crate::model::Timestamp;
+use jiff::civil::{Date, DateTime};
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -11,14 +14,14 @@ use std::time::Duration;
 pub(in super::super) enum CursorValue {
     /// The text of a JSON number.
     Number(String),
-    /// An RFC 3339 time.
+    /// A time: of RFC 3339, a date, or a time without an offset.
     Time(String),
     /// Any other string.
     Text(String),
 }
 
 /// A value in the form in which it is compared.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Key<'a> {
     Number(Decimal<'a>),
     Time(jiff::Timestamp),
@@ -36,11 +39,22 @@ impl CursorValue {
                 if text.is_empty() {
                     return None;
                 }
-                let key = text.parse().map_or(Key::Text, Key::Time);
+                let key = Style::read(&text).map_or(Key::Text, |(time, _)| Key::Time(time));
                 Some((key, text))
             }
             [b'-' | b'0'..=b'9', ..] => Some((Key::Number(Decimal::parse(raw)?), Cow::Borrowed(raw))),
             _ => None,
+        }
+    }
+
+    /// The value that a configured text is.
+    pub(super) fn of(text: &str) -> Self {
+        if Style::read(text).is_some() {
+            Self::Time(text.to_owned())
+        } else if Decimal::parse(text).is_some() {
+            Self::Number(text.to_owned())
+        } else {
+            Self::Text(text.to_owned())
         }
     }
 
@@ -70,7 +84,7 @@ impl CursorValue {
     pub(super) fn key(&self) -> Option<Key<'_>> {
         Some(match self {
             Self::Number(text) => Key::Number(Decimal::parse(text)?),
-            Self::Time(text) => Key::Time(text.parse().ok()?),
+            Self::Time(text) => Key::Time(Style::read(text)?.0),
             Self::Text(_) => Key::Text,
         })
     }
@@ -80,14 +94,23 @@ impl CursorValue {
     /// # Errors
     /// `Config` if they are of other different types.
     pub(in super::super) fn later(self, other: Self) -> Result<Self> {
-        let order = self.key().zip(other.key()).and_then(|(a, b)| a.compare(self.text(), &b, other.text()));
-        match order {
+        match self.order(&other) {
             Some(Ordering::Less) => Ok(other),
             Some(_) => Ok(self),
             None if matches!(other, Self::Text(_)) => Ok(self),
             None if matches!(self, Self::Text(_)) => Ok(other),
             None => Err(self.changed_type().with("came", other.kind())),
         }
+    }
+
+    /// Whether this value is later than the other. `None` if they do not compare.
+    pub(in super::super) fn is_after(&self, other: &Self) -> Option<bool> {
+        self.order(other).map(Ordering::is_gt)
+    }
+
+    fn order(&self, other: &Self) -> Option<Ordering> {
+        let (key, other_key) = (self.key()?, other.key()?);
+        key.compare(self.text(), &other_key, other.text())
     }
 
     /// The bound is of a type that the cursor field does not have any more.
@@ -97,19 +120,75 @@ impl CursorValue {
             .with_hint("start over under a new pipeline name with an empty destination")
     }
 
-    /// A time, less `overlap`.
-    pub(super) fn less_time(&self, overlap: Duration) -> Option<String> {
+    /// A time, less `overlap`, in the form in which it is written.
+    pub(super) fn less_time(&self, overlap: Duration) -> Option<Self> {
         let Self::Time(text) = self else { return None };
-        let time: jiff::Timestamp = text.parse().ok()?;
-        Some(time.checked_sub(overlap).ok()?.to_string())
+        let (time, style) = Style::read(text)?;
+        Some(Self::Time(style.write(time.checked_sub(overlap).ok()?)))
     }
 
     /// A number, less `n`.
-    pub(super) fn less_number(&self, n: u128) -> Option<String> {
+    pub(super) fn less_number(&self, n: u128) -> Option<Self> {
         match self {
-            Self::Number(text) | Self::Text(text) => Decimal::parse(text)?.less(n),
+            Self::Number(text) => Some(Self::Number(Decimal::parse(text)?.less(n)?)),
+            Self::Text(text) => Some(Self::Text(Decimal::parse(text)?.less(n)?)),
             Self::Time(_) => None,
         }
+    }
+}
+
+/// How a text writes a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Style {
+    /// With an offset: RFC 3339.
+    Instant,
+    /// A date and a time with this between them, taken for UTC.
+    Civil(char),
+    /// A date alone: its first instant in UTC.
+    Date,
+}
+
+impl Style {
+    fn read(text: &str) -> Option<(jiff::Timestamp, Self)> {
+        // Years of more or fewer digits, and dates without dashes, are rather numbers.
+        if text.as_bytes().get(4) != Some(&b'-') {
+            return text.parse().ok().map(|time| (time, Self::Instant));
+        }
+        if let Ok(time) = text.parse() {
+            return Some((time, Self::Instant));
+        }
+        let (civil, style): (DateTime, Self) = match text.as_bytes().get(10) {
+            None => (text.parse::<Date>().ok()?.into(), Self::Date),
+            Some(b'T') => (text.parse().ok()?, Self::Civil('T')),
+            Some(b' ') => (text.parse().ok()?, Self::Civil(' ')),
+            Some(_) => return None,
+        };
+        Some((civil.to_zoned(TimeZone::UTC).ok()?.timestamp(), style))
+    }
+
+    /// `time` in this style; a date holds no more than its day.
+    fn write(self, time: jiff::Timestamp) -> String {
+        let civil = time.to_zoned(TimeZone::UTC).datetime();
+        match self {
+            Self::Instant => time.to_string(),
+            Self::Civil('T') => civil.to_string(),
+            Self::Civil(_) => civil.to_string().replace('T', " "),
+            Self::Date => civil.date().to_string(),
+        }
+    }
+}
+
+/// The time that a text of a [`CursorValue::Time`] names, in whole microseconds, rounded down.
+pub(super) fn time(text: &str) -> Option<Timestamp> {
+    let nanos = Style::read(text)?.0.as_nanosecond().div_euclid(1_000);
+    i64::try_from(nanos).ok().map(Timestamp::from_micros)
+}
+
+/// `time` as `text` writes its own.
+pub(super) fn rewritten(text: &str, time: Timestamp) -> String {
+    match (Style::read(text), jiff::Timestamp::from_microsecond(time.as_micros())) {
+        (Some((_, style)), Ok(time)) => style.write(time),
+        _ => time.to_string(),
     }
 }
 

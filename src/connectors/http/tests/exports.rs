@@ -222,6 +222,23 @@ async fn a_job_that_the_api_has_forgotten_is_made_again_by_the_next_run() {
 }
 
 #[tokio::test]
+async fn a_job_with_fewer_files_than_were_read_is_made_again() {
+    let server = Server::start(|got| match (got.method.as_str(), got.path()) {
+        ("POST", _) => Reply::json(format!("{{\"id\":\"{}\"}}", if got.number == 0 { "big" } else { "small" })),
+        ("GET", "/jobs/big") if got.number < 3 => Reply::json("{\"status\":\"done\",\"urls\":[\"/1\",\"/2\",\"/3\"]}"),
+        ("GET", "/jobs/big" | "/jobs/small") => Reply::json("{\"status\":\"done\",\"urls\":[\"/1\"]}"),
+        ("GET", path) => Reply::json(format!("{{\"id\":{}}}\n", path.trim_matches('/'))),
+        _ => Reply::status(204, ""),
+    })
+    .await;
+    let rest = exporting(&server, export()).build().expect("a source");
+    let brought = read(&rest, None).await;
+    let resumed = read(&rest, Some(brought.position(2))).await;
+    assert_eq!((resumed.records(), resumed.stopped().is_complete()), (ids(1..=1), true));
+    assert!(methods(&server).contains(&"GET /jobs/small".to_owned()));
+}
+
+#[tokio::test]
 async fn links_are_in_no_position_page_log_or_error() {
     let (server, _) = jobs(2, |_| "DONE").await;
     let brought = read(&exporting(&server, export()).build().expect("a source"), None).await;

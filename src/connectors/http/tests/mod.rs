@@ -15,6 +15,7 @@ mod rules;
 mod secrets;
 mod server;
 mod waits;
+mod windows;
 
 use super::*;
 use crate::env::{Clock, Entropy, Env};
@@ -120,8 +121,12 @@ impl Brought {
 }
 
 async fn read(rest: &Rest, from: Option<RestPosition>) -> Brought {
-    let partition = list_partitions(rest, &Env::system()).await.expect("listed")[0].clone();
+    let partition = listed(rest).await[0].clone();
     read_partition(rest, &partition, from).await
+}
+
+async fn listed(rest: &Rest) -> Vec<Partition> {
+    list_partitions(rest, &Env::system()).await.expect("listed")
 }
 
 async fn read_partition(rest: &Rest, partition: &Partition, from: Option<RestPosition>) -> Brought {

@@ -18,39 +18,6 @@ fn budget(quota: Quota) -> RateBudget {
 }
 
 #[tokio::test]
-async fn r01_waits_as_asked_and_gives_up_after_five_attempts() {
-    let server = Server::start(|got| match got.number {
-        0 => Reply::status(429, "").header("retry-after", "4"),
-        _ => three_pages(got),
-    })
-    .await;
-    let brought = read(&by_cursor(&server).build().expect("a source"), None).await;
-    assert_eq!((brought.records(), brought.slept), (ids(1..=6), vec![4 * SECOND]));
-    let server = Server::start(|_| Reply::status(503, "")).await;
-    let brought = read(&by_cursor(&server).build().expect("a source"), None).await;
-    assert_eq!((brought.error().kind(), server.seen().len()), (ErrorKind::Unavailable, 5));
-}
-
-#[tokio::test]
-async fn r04_a_wait_beyond_the_cap_puts_the_read_off_and_a_cap_of_zero_never_waits() {
-    let slow = |got: &Got| match got.number {
-        1 => Reply::status(429, "").header("retry-after", "30"),
-        _ => three_pages(got),
-    };
-    for cap in [Duration::ZERO, 29 * SECOND] {
-        let server = Server::start(slow).await;
-        let rest = by_cursor(&server).retry(Policy::default().with_wait(cap)).build().expect("a source");
-        let brought = read(&rest, None).await;
-        let until = Timestamp::from_micros(START).saturating_add(30 * SECOND);
-        assert_eq!(brought.stopped(), &StopReason::RateLimited { until: Some(until) });
-        assert_eq!((brought.records(), brought.slept.len()), (ids(1..=2), 0));
-        // The state is kept.
-        let rest = by_cursor(&server).build().expect("a source of the next run");
-        assert_eq!(read(&rest, Some(brought.last_position())).await.records(), ids(3..=6));
-    }
-}
-
-#[tokio::test]
 async fn r12_strictest_rate_wins() {
     let server = Server::start(three_pages).await;
     let rates = [Rate::new(10, 10 * MINUTE), Rate::new(3, 10 * SECOND), Rate::new(2, HOUR)];

@@ -1,0 +1,105 @@
+//! What [`SharedRates`](crate::retry::rate::SharedRates) promises. [`rates_conformance!`](crate::rates_conformance) makes a test
+//! of each check. Time passes on the clock of [`test_env`](crate::testkit::test_env).
+
+use crate::env::Env;
+use crate::retry::rate::{Grant, Rate, SharedRates};
+use futures::future::join_all;
+use std::time::Duration;
+
+/// Makes a `#[tokio::test]` of every check of a shared accounting. The expression is a function that takes an
+/// [`Env`](crate::env::Env) and gives two instances over one empty accounting.
+///
+/// ```
+/// # use landfall::env::Env;
+/// # use landfall::retry::rate::StoreRates;
+/// # use landfall::store::{MemoryStore, Store};
+/// landfall::rates_conformance!(|env: &Env| {
+///     let store = Store::new(MemoryStore::new(env));
+///     let instance = || StoreRates::in_store(&store, "rates").expect("a name");
+///     (instance(), instance())
+/// });
+/// ```
+#[macro_export]
+macro_rules! rates_conformance {
+    ($open:expr) => {
+        $crate::rates_conformance! { $open;
+            instances_stay_within_the_rates_together
+            instances_that_ask_at_the_same_time_stay_within_the_rates
+            the_strictest_rate_decides
+            a_wait_is_as_long_as_it_takes
+            names_are_accounted_for_apart
+        }
+    };
+    ($open:expr; $($check:ident)+) => {
+        $(
+            #[tokio::test]
+            async fn $check() {
+                let env = $crate::testkit::test_env(1);
+                let (one, other) = ($open)(&env);
+                $crate::testkit::conformance::rates::$check(&env, &one, &other).await;
+            }
+        )+
+    };
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
+
+async fn take(env: &Env, rates: &dyn SharedRates, name: &str, of: &[Rate], weight: u32) -> Grant {
+    rates.take(env, name, of, weight).await.expect("it can be reached")
+}
+
+/// Guarantee 1.
+pub async fn instances_stay_within_the_rates_together(env: &Env, one: &dyn SharedRates, other: &dyn SharedRates) {
+    let hour = [Rate::new(5, HOUR)];
+    assert_eq!(take(env, one, "a", &hour, 2).await, Grant::Taken);
+    assert_eq!(take(env, other, "a", &hour, 2).await, Grant::Taken);
+    assert!(matches!(take(env, one, "a", &hour, 2).await, Grant::Wait(_)), "4 of 5 are taken");
+    assert_eq!(take(env, one, "a", &hour, 1).await, Grant::Taken);
+    assert!(matches!(take(env, other, "a", &hour, 1).await, Grant::Wait(_)));
+}
+
+/// Guarantees 1 and 3.
+pub async fn instances_that_ask_at_the_same_time_stay_within_the_rates(
+    env: &Env,
+    one: &dyn SharedRates,
+    other: &dyn SharedRates,
+) {
+    let hour = [Rate::new(7, HOUR)];
+    let asking = (0..20).map(|n| take(env, if n % 2 == 0 { one } else { other }, "a", &hour, 1));
+    let taken = join_all(asking).await.into_iter().filter(|grant| *grant == Grant::Taken).count();
+    assert_eq!(taken, 7, "of 20 who ask for 7");
+}
+
+/// Guarantee 1.
+pub async fn the_strictest_rate_decides(env: &Env, one: &dyn SharedRates, other: &dyn SharedRates) {
+    let rates = [Rate::new(10, 10 * MINUTE), Rate::new(3, MINUTE), Rate::new(4, HOUR)];
+    for _ in 0..3 {
+        assert_eq!(take(env, one, "a", &rates, 1).await, Grant::Taken);
+    }
+    assert!(matches!(take(env, other, "a", &rates, 1).await, Grant::Wait(wait) if wait <= MINUTE));
+    env.sleep(MINUTE).await;
+    assert_eq!(take(env, other, "a", &rates, 1).await, Grant::Taken);
+    assert!(matches!(take(env, one, "a", &rates, 1).await, Grant::Wait(wait) if wait > 50 * MINUTE));
+}
+
+/// Guarantee 3: the wait ends, and is not too short.
+pub async fn a_wait_is_as_long_as_it_takes(env: &Env, one: &dyn SharedRates, other: &dyn SharedRates) {
+    let minute = [Rate::new(1, MINUTE)];
+    assert_eq!(take(env, one, "a", &minute, 1).await, Grant::Taken);
+    let Grant::Wait(wait) = take(env, other, "a", &minute, 1).await else { panic!("it is taken") };
+    assert!(wait <= MINUTE + MINUTE / 20, "{wait:?}");
+    env.sleep(wait / 2).await;
+    assert!(matches!(take(env, other, "a", &minute, 1).await, Grant::Wait(_)));
+    env.sleep(wait).await;
+    assert_eq!(take(env, other, "a", &minute, 1).await, Grant::Taken);
+}
+
+/// Guarantee 1: for one name.
+pub async fn names_are_accounted_for_apart(env: &Env, one: &dyn SharedRates, other: &dyn SharedRates) {
+    let hour = [Rate::new(1, HOUR)];
+    for name in ["a", "a/0", "a b", "ä", ""] {
+        assert_eq!(take(env, one, name, &hour, 1).await, Grant::Taken, "{name}");
+        assert!(matches!(take(env, other, name, &hour, 1).await, Grant::Wait(_)), "{name}");
+    }
+}
