@@ -93,7 +93,9 @@ mod tests {
         let names: Vec<_> = path.steps.iter().map(|s| (s.name.as_str(), s.with.is_some())).collect();
         assert_eq!((names, path.attribute.as_deref()), (vec![("feed", false), ("a:link", true)], Some("xml:href")));
         assert_eq!(ElementPath::parse("/a[@b=\"x/y]\"]/c").expect("a path").steps.len(), 2);
-        for text in ["", "/", "feed", "/feed/", "//a", "/a[1]", "/a[@b]", "/a[@b=c]", "/a/@", "/@a", "/a/@b/c", "/a b", "/*"] {
+        for text in
+            ["", "/", "feed", "/feed/", "//a", "/a[1]", "/a[@b]", "/a[@b=c]", "/a/@", "/@a", "/a/@b/c", "/a b", "/*"]
+        {
             assert!(ElementPath::parse(text).is_err(), "{text}");
         }
     }

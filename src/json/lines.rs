@@ -51,7 +51,12 @@ pub struct LineSplitter {
 impl LineSplitter {
     /// A splitter into parts of about `wanted` bytes.
     pub fn new(wanted: usize) -> Self {
-        Self { wanted, held: Held::with_capacity(wanted.saturating_add(PIECE)), seen: wanted.saturating_sub(1), whole: 0 }
+        Self {
+            wanted,
+            held: Held::with_capacity(wanted.saturating_add(PIECE)),
+            seen: wanted.saturating_sub(1),
+            whole: 0,
+        }
     }
 
     /// Takes the next bytes of the stream.

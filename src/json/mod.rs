@@ -25,18 +25,18 @@ mod split;
 mod walk;
 mod write;
 
+pub use element_path::ElementPath;
 pub(crate) use element_path::ElementStep;
 pub(crate) use held::Held;
-pub(crate) use scan::span;
-pub(crate) use skip::ends_early;
-pub(crate) use walk::MARK;
-pub(crate) use write::push_string;
 pub use lines::{LineSplitter, lines};
-pub use element_path::ElementPath;
 pub use part::part;
 pub use path::{Query, ValuePath};
+pub(crate) use scan::span;
 pub use scan::{Scan, field, names_near, scan};
+pub(crate) use skip::ends_early;
 pub use split::{JsonSplitter, Rest};
+pub(crate) use walk::MARK;
+pub(crate) use write::push_string;
 
 /// How deep a page may be nested.
 pub const MAX_DEPTH: usize = 128;

@@ -1,5 +1,5 @@
-use super::path::{Kind, Query, Step, ValuePath};
 use super::locate;
+use super::path::{Kind, Query, Step, ValuePath};
 use super::walk::Walk;
 use crate::error::{Error, Result};
 use crate::model::Span;
@@ -153,7 +153,9 @@ impl Search<'_> {
         self.value(plan)?;
         self.walk.blank();
         if self.walk.at < self.walk.body.len() {
-            return Err(Error::data("scan page", "something follows after the end of the JSON").with("at", self.walk.at));
+            return Err(
+                Error::data("scan page", "something follows after the end of the JSON").with("at", self.walk.at)
+            );
         }
         Ok(())
     }

@@ -229,7 +229,10 @@ mod tests {
 
     const PAGES: [(&str, &str); 8] = [
         ("$[*]", "[{\"id\":1},{\"id\":2} , [3,\"],[\"],\n4,null,\"5\\\"\",true]"),
-        ("$.data[*]", "\u{feff}{\"a\":[1,{\"data\":[7]}],\"data\":[{\"x\":\"}\\\\\"},{},[] ],\"next\":\"b\",\"n\":{\"m\":8}}"),
+        (
+            "$.data[*]",
+            "\u{feff}{\"a\":[1,{\"data\":[7]}],\"data\":[{\"x\":\"}\\\\\"},{},[] ],\"next\":\"b\",\"n\":{\"m\":8}}",
+        ),
         ("$.data[*]", "{\"next\":\"c\",\"data\":[1,22,333,4444,55555,666666,7777777]}"),
         ("$.a[1].b[*]", "{\"a\":[0,{\"b\":[{\"é\":1},{\"é\":2}]},{\"b\":[9]}],\"next\":null}"),
         ("$.data.*", "{\"data\":{\"k,\":{\"v\":1} , \"\\\"l\" : 2,\"m\":\"x\"},\"next\":1}"),
@@ -337,7 +340,8 @@ mod tests {
     #[test]
     fn parts_that_are_none_are_refused() {
         let query = Query::parse("$.data[*]").expect("a path");
-        let find = |text: &str, query: &Query, index, last| part(text.as_bytes(), query, Part { response: 1, index, last });
+        let find =
+            |text: &str, query: &Query, index, last| part(text.as_bytes(), query, Part { response: 1, index, last });
         assert_eq!(find("2, 3,", &query, 1, false).expect("a part").len(), 2);
         assert!(find("2, 3]", &query, 1, false).is_err(), "goes on behind the end");
         assert!(find("2, 3", &query, 1, true).expect_err("no end").is_transient());

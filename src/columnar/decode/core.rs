@@ -108,13 +108,7 @@ impl Core {
     }
 
     /// Takes one record that is not JSON, as [`record`](Self::record).
-    fn text_record(
-        &mut self,
-        body: &[u8],
-        span: Span,
-        texts: &mut TextRecords,
-        fields: Option<&[u8]>,
-    ) -> Checked<()> {
+    fn text_record(&mut self, body: &[u8], span: Span, texts: &mut TextRecords, fields: Option<&[u8]>) -> Checked<()> {
         let mut json = std::mem::take(&mut self.scratch.json);
         let taken = as_json(texts, body, span, self.max_record_bytes, &mut json).and_then(|span| {
             self.scratch.texts = Some(texts.texts());

@@ -262,12 +262,7 @@ impl Seen {
 
 impl Fields {
     /// Takes a key and its value. `met` are the places of the keys that this object has had.
-    fn take(
-        &mut self,
-        cursor: &mut Cursor<'_>,
-        texts: Option<Texts>,
-        met: &mut HashSet<usize>,
-    ) -> Checked<()> {
+    fn take(&mut self, cursor: &mut Cursor<'_>, texts: Option<Texts>, met: &mut HashSet<usize>) -> Checked<()> {
         if cursor.peek() != b'"' {
             return Err(cursor.broken("a key"));
         }

@@ -177,7 +177,11 @@ pub(crate) fn is_plain(text: &[u8]) -> bool {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     let is_zero_led = matches!(digits, [b'0', b'0'..=b'9', ..]);
     let has_digit_first = digits.first().is_some_and(u8::is_ascii_digit);
-    has_digit_first && !is_zero_led && text != b"-0" && !text.iter().any(|b| matches!(b, b'e' | b'E')) && Parts::of(text).is_some()
+    has_digit_first
+        && !is_zero_led
+        && text != b"-0"
+        && !text.iter().any(|b| matches!(b, b'e' | b'E'))
+        && Parts::of(text).is_some()
 }
 
 /// A number that was found in a text, as [`float64`] takes it: without a plus and zeros in front. And whether it is whole.

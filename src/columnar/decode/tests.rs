@@ -404,8 +404,9 @@ async fn an_inferring_decoder_needs_no_path_in_a_replay() {
     page.records_path = Some("$.data[*]".into());
     let landed = writer.append(SegmentDraft { pages: vec![page], ..Default::default() }).await.expect("lands");
     let read = LandingReader::new(&landing, &shard, &env).read(landed.number).await.expect("reads");
-    let decoded =
-        |mut pages: Vec<Page>| rows(&apply(&mut Decode::pages().infer().provenance(), pages.pop().expect("the page")).0);
+    let decoded = |mut pages: Vec<Page>| {
+        rows(&apply(&mut Decode::pages().infer().provenance(), pages.pop().expect("the page")).0)
+    };
     assert_eq!(decoded(landed.pages), decoded(read.expect("is there").pages));
 }
 

@@ -115,9 +115,9 @@ fn refuse(what: &'static str) -> io::Error {
 fn damaged(error: ZipError) -> io::Error {
     match error {
         ZipError::UpstreamReadError(error) => error,
-        ZipError::FeatureNotSupported(_) | ZipError::CompressionNotSupported(_) => {
-            io::Error::other(Error::data("read body", "the archive is of a kind that cannot be read").with_source(error))
-        }
+        ZipError::FeatureNotSupported(_) | ZipError::CompressionNotSupported(_) => io::Error::other(
+            Error::data("read body", "the archive is of a kind that cannot be read").with_source(error),
+        ),
         error => io::Error::new(io::ErrorKind::InvalidData, error),
     }
 }

@@ -1,10 +1,10 @@
+use super::archive::Files;
 use super::auth::{Auth, NoAuth};
 use super::body;
 use super::client::Client;
 use super::egress::{Egress, EgressSettings};
 use super::export::Export;
 use super::incremental::Since;
-use super::archive::Files;
 use super::limits::Limits;
 use super::origin::{Access, Origins};
 use super::pace::Pace;
@@ -16,8 +16,8 @@ use super::template::{Template, path_segment};
 use super::windows::Window;
 use crate::error::{Error, Result};
 use crate::json::ValuePath;
-use crate::records::RecordsPath;
 use crate::model::Partition;
+use crate::records::RecordsPath;
 use crate::retry::rate::RateBudget;
 use crate::retry::{AdaptiveLimit, Policy, Priority};
 use crate::source::{ComponentConfig, IntoSource, Traffic};
@@ -291,7 +291,9 @@ impl RestBuilder {
             values.push(ValuePath::parse("$.errors")?);
         }
         if records.needs_known_end() && !values.is_empty() {
-            return Err(wrong("lines and rows hold records only: there is no value to find the next page or the total by"));
+            return Err(wrong(
+                "lines and rows hold records only: there is no value to find the next page or the total by",
+            ));
         }
         if let Some(value) = values.iter().find(|value| !records.has_values_at(value)) {
             return Err(wrong("a value is looked for in another format than that of the records")

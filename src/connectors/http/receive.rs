@@ -50,14 +50,8 @@ impl Fetcher<'_> {
             announced
         };
         self.out.reserve(announced.min(room)).await?;
-        let mut so_far = SoFar {
-            head,
-            response: self.env.random(),
-            parts: 0,
-            records: 0,
-            scanned: Scanned::default(),
-            path: None,
-        };
+        let mut so_far =
+            SoFar { head, response: self.env.random(), parts: 0, records: 0, scanned: Scanned::default(), path: None };
         so_far.scanned.highest.value = before.cloned();
         loop {
             let left = deadline.saturating_sub(self.env.monotonic()).min(limits.idle);
@@ -99,7 +93,9 @@ impl Fetcher<'_> {
         if so_far.parts == 0 || rest.envelope.is_some() {
             self.judge(&so_far.head, around.clone()).await?;
         }
-        if so_far.parts == 0 && rest.body.trim_ascii().is_empty() && !may_be_empty(&self.rest.records, &so_far.head.headers)
+        if so_far.parts == 0
+            && rest.body.trim_ascii().is_empty()
+            && !may_be_empty(&self.rest.records, &so_far.head.headers)
         {
             return Err(status::empty().into());
         }
@@ -130,13 +126,7 @@ impl Fetcher<'_> {
     }
 
     /// The page of the next part, which is the last with `last`. Its records are counted.
-    async fn look_at(
-        &mut self,
-        so_far: &mut SoFar,
-        body: Bytes,
-        envelope: Option<Bytes>,
-        last: bool,
-    ) -> Result<Page> {
+    async fn look_at(&mut self, so_far: &mut SoFar, body: Bytes, envelope: Option<Bytes>, last: bool) -> Result<Page> {
         let received_at = self.env.now();
         let path = match &so_far.path {
             Some(path) => Arc::clone(path),

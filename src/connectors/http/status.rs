@@ -8,8 +8,8 @@ use super::limits::Limits;
 use super::rules::{Action, ByHead, Rules, Told, Verdict};
 use crate::env::Env;
 use crate::error::{Error, Status};
-use crate::records::RecordsPath;
 use crate::model::Timestamp;
+use crate::records::RecordsPath;
 use reqwest::Response;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use serde::de::IgnoredAny;
@@ -110,7 +110,10 @@ pub(super) fn check_type(headers: &HeaderMap, records: &RecordsPath) -> Result<(
         _ => &["json", "text/javascript", "application/javascript"],
     };
     let is_general = matches!(essence, "" | "text/plain" | "application/octet-stream" | "binary/octet-stream")
-        || matches!(essence, "application/gzip" | "application/x-gzip" | "application/zip" | "application/x-zip-compressed");
+        || matches!(
+            essence,
+            "application/gzip" | "application/x-gzip" | "application/zip" | "application/x-zip-compressed"
+        );
     if is_general || names.iter().any(|name| essence.contains(name)) {
         return Ok(());
     }

@@ -35,7 +35,10 @@ fn a_row_is_an_object_of_its_cells() {
             r#"{"id":"00123","name":"é","no\"te":"3e8"}"#,
         ]
     );
-    assert_eq!(records(&Csv::new().nulls(["NA", "-"]), "a,b\nNA,\n-,x"), [r#"{"a":null,"b":""}"#, r#"{"a":null,"b":"x"}"#]);
+    assert_eq!(
+        records(&Csv::new().nulls(["NA", "-"]), "a,b\nNA,\n-,x"),
+        [r#"{"a":null,"b":""}"#, r#"{"a":null,"b":"x"}"#]
+    );
     let semicolons = Csv::new().delimiter(b';').quote(b'\'').columns(["a", "b"]);
     assert_eq!(records(&semicolons, "'1;2';\"3\"\n"), [r#"{"a":"1;2","b":"\"3\""}"#]);
     assert_eq!(records(&Csv::new().delimiter(b'\t').without_quotes(), "a\tb\n\"1\t2"), [r#"{"a":"\"1","b":"2"}"#]);

@@ -26,7 +26,10 @@ pub(in crate::records) fn scan(body: &[u8], path: &ElementPath, extract: &[Value
         record_start: None,
         place_found: path.steps.len() == 1,
         spans: Vec::new(),
-        values: extract.iter().map(|value| Value { path: value.element().map(Follow::of), text: None, is_open: false }).collect(),
+        values: extract
+            .iter()
+            .map(|value| Value { path: value.element().map(Follow::of), text: None, is_open: false })
+            .collect(),
         root: None,
     };
     loop {

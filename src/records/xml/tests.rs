@@ -52,7 +52,14 @@ fn elements_are_records_with_attributes_text_and_repeated_children() {
 
 #[test]
 fn values_are_found_by_path_and_condition() {
-    let paths = ["/feed/link[@rel='next']/@href", "/feed/updated", "/feed/@total", "/feed/cursor", "/feed/gone", "/feed/entry/n"];
+    let paths = [
+        "/feed/link[@rel='next']/@href",
+        "/feed/updated",
+        "/feed/@total",
+        "/feed/cursor",
+        "/feed/gone",
+        "/feed/entry/n",
+    ];
     let (_, values) = read(FEED, "/feed/entry", &paths).expect("whole");
     let values: Vec<_> = values.iter().map(|v| v.as_deref().unwrap_or("-")).collect();
     assert_eq!(values, ["\"/a?page=2&n=1\"", "\"2024-05-17\"", "\"3\"", "-", "-", "\"5\""]);

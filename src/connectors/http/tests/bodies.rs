@@ -148,11 +148,8 @@ async fn stops_a_body_that_is_larger_than_its_limits() {
 }
 
 /// The same records in each format, and what to call it.
-const FORMATS: [(&str, &str); 3] = [
-    ("$.data[*]", BODY),
-    ("ndjson", "{\"id\":1}\n{\"id\":2}\n"),
-    ("csv", "id,name\n1,\"a\nb\"\n2,\u{e9}\n"),
-];
+const FORMATS: [(&str, &str); 3] =
+    [("$.data[*]", BODY), ("ndjson", "{\"id\":1}\n{\"id\":2}\n"), ("csv", "id,name\n1,\"a\nb\"\n2,\u{e9}\n")];
 
 /// D01: whatever the header says of a body and whatever it really is, the text that was meant is landed.
 #[tokio::test]
@@ -161,7 +158,8 @@ async fn d01_bodies_are_what_they_are_whatever_their_header_says() {
         let gzip = encoded!(GzipEncoder, text.as_bytes());
         let twice = encoded!(GzipEncoder, &gzip);
         let zstd = encoded!(ZstdEncoder, text.as_bytes());
-        let members = [encoded!(GzipEncoder, &text.as_bytes()[..5]), encoded!(GzipEncoder, &text.as_bytes()[5..])].concat();
+        let members =
+            [encoded!(GzipEncoder, &text.as_bytes()[..5]), encoded!(GzipEncoder, &text.as_bytes()[5..])].concat();
         for (declared, body) in [
             ("gzip", gzip.clone()),
             ("gzip, gzip", twice.clone()),
@@ -227,7 +225,8 @@ async fn files_of_an_archive_are_taken_one_after_the_other_or_by_name() {
     let read = |records: &str, named: Option<&str>, body: Vec<u8>| {
         let (records, named) = (records.to_owned(), named.map(str::to_owned));
         async move {
-            let server = Server::start(move |_| Reply::json(body.clone()).header("content-type", "application/zip")).await;
+            let server =
+                Server::start(move |_| Reply::json(body.clone()).header("content-type", "application/zip")).await;
             let rest = Rest::get(server.url("/r")).records(records).limits(patient());
             let rest = if let Some(name) = named { rest.zip_file(name) } else { rest };
             read(&rest.retry(Policy::default().with_attempts(1)).build().expect("a source"), None).await
@@ -263,7 +262,9 @@ async fn files_of_an_archive_are_taken_one_after_the_other_or_by_name() {
 /// Bombs are refused by ratio, by size and by how often they are encoded, in every format and at flat memory.
 #[tokio::test]
 async fn bombs_are_refused_whatever_they_are_wrapped_in() {
-    for (records, begin, line) in [("$.data[*]", "{\"data\":[", "{\"id\":1},"), ("ndjson", "", "{\"id\":1}\n"), ("csv", "id\n", "1\n")] {
+    for (records, begin, line) in
+        [("$.data[*]", "{\"data\":[", "{\"id\":1},"), ("ndjson", "", "{\"id\":1}\n"), ("csv", "id\n", "1\n")]
+    {
         let text = format!("{begin}{}", line.repeat((2 << 20) / line.len()));
         let gzip = encoded!(GzipEncoder, text.as_bytes());
         let limits = patient().with_part(100_000).with_ratio(50);

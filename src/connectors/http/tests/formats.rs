@@ -41,9 +41,10 @@ fn decoded(mut decode: Decode, brought: &Brought) -> (Vec<String>, Vec<(String, 
             .iter()
             .map(|c| ArrayFormatter::try_new(c.as_ref() as &dyn Array, &options).expect("text"))
             .collect();
-        rows.extend((0..batch.num_rows()).map(|row| {
-            columns.iter().map(|c| c.value(row).to_string()).collect::<Vec<_>>().join("|")
-        }));
+        rows.extend(
+            (0..batch.num_rows())
+                .map(|row| columns.iter().map(|c| c.value(row).to_string()).collect::<Vec<_>>().join("|")),
+        );
     }
     let text = |raw: &[u8]| String::from_utf8_lossy(raw).into_owned();
     (rows, rejects.iter().map(|r| (r.code.to_owned(), text(&r.raw))).collect())
@@ -153,7 +154,12 @@ fn values_beside_the_records_must_be_of_their_format() {
 
 fn feed(entries: std::ops::Range<u32>, next: Option<&str>) -> Reply {
     let entries: String = entries
-        .map(|n| format!("<entry id='{n}'><title>T &amp; {n}</title><tag>a</tag>{}</entry>", "<tag>b</tag>".repeat((n % 2) as usize)))
+        .map(|n| {
+            format!(
+                "<entry id='{n}'><title>T &amp; {n}</title><tag>a</tag>{}</entry>",
+                "<tag>b</tag>".repeat((n % 2) as usize)
+            )
+        })
         .collect();
     let next = next.map(|next| format!("<link rel='next' href='{next}'/>")).unwrap_or_default();
     Reply::json(format!("<?xml version='1.0'?>\n<feed><link rel='self' href='/r'/>{next}{entries}</feed>"))
@@ -182,7 +188,12 @@ async fn elements_are_records_and_a_link_leads_to_the_next_page() {
 async fn a_document_that_is_cut_or_of_another_kind_is_an_error() {
     let whole = feed(0..5, None);
     let cut = Reply::json(&whole.body[..whole.body.len() - 3]);
-    for reply in [cut, Reply::json("<error>quota</error>"), Reply::json("<!DOCTYPE feed [<!ENTITY x 'y'>]><feed/>"), Reply::json("{}")] {
+    for reply in [
+        cut,
+        Reply::json("<error>quota</error>"),
+        Reply::json("<!DOCTYPE feed [<!ENTITY x 'y'>]><feed/>"),
+        Reply::json("{}"),
+    ] {
         let server = Server::start(move |_| reply.clone()).await;
         let brought = read(&rest(&server, "/feed/entry").build().expect("a source"), None).await;
         assert_eq!(brought.error().kind(), ErrorKind::Data);

@@ -8,8 +8,7 @@ use crate::retry::Policy;
 
 /// A page of `records` records of some 60 bytes, with values before and behind them.
 fn large(records: usize, next: &str) -> String {
-    let records: Vec<_> =
-        (0..records).map(|n| format!("{{\"id\":{n},\"pad\":\"]}},{}\"}}", "x".repeat(40))).collect();
+    let records: Vec<_> = (0..records).map(|n| format!("{{\"id\":{n},\"pad\":\"]}},{}\"}}", "x".repeat(40))).collect();
     format!("{{\"n\":{},\"data\":[{}],\"next\":{next}}}", records.len(), records.join(" ,\n"))
 }
 
@@ -45,17 +44,26 @@ async fn a_large_page_comes_in_parts_that_are_the_page_together() {
             assert_eq!(part.response, parts[0].response);
         }
         assert!(brought.pages().iter().all(|p| p.body.len() < 11_000));
-        assert_eq!(brought.emitted.iter().filter(|e| e.position.is_some()).count(), 1, "only the last moves the position");
+        assert_eq!(
+            brought.emitted.iter().filter(|e| e.position.is_some()).count(),
+            1,
+            "only the last moves the position"
+        );
 
         // A replay finds the same records, part by part.
         let whole = large(5_000, "null");
         let spans = scan(whole.as_bytes(), &Query::parse("$.data[*]").expect("a path"), &[]).expect("a page").spans;
-        let texts: Vec<&str> =
-            spans.iter().map(|s| std::str::from_utf8(s.of(whole.as_bytes()).expect("inside")).expect("UTF-8")).collect();
+        let texts: Vec<&str> = spans
+            .iter()
+            .map(|s| std::str::from_utf8(s.of(whole.as_bytes()).expect("inside")).expect("UTF-8"))
+            .collect();
         assert!(brought.records() == texts);
         for page in brought.pages() {
             let path = RecordsPath::parse(page.records_path.as_deref().expect("says it")).expect("a path");
-            assert_eq!(path.spans(&page.body, page.part).expect("records"), page.spans.as_ref().expect("known").to_vec());
+            assert_eq!(
+                path.spans(&page.body, page.part).expect("records"),
+                page.spans.as_ref().expect("known").to_vec()
+            );
         }
     }
 }
