@@ -55,6 +55,9 @@ pub struct RestBuilder {
     max_pages: Option<u64>,
     max_records: Option<u64>,
     repeated_pages: bool,
+    key: Vec<String>,
+    confirm: bool,
+    accept_drift: bool,
     parallel_windows: usize,
 }
 
@@ -85,6 +88,9 @@ impl RestBuilder {
             max_pages: None,
             max_records: None,
             repeated_pages: false,
+            key: Vec::new(),
+            confirm: false,
+            accept_drift: false,
             parallel_windows: 1,
         }
     }
@@ -262,6 +268,30 @@ impl RestBuilder {
         self
     }
 
+    /// The fields that tell records apart: names of top-level fields, or paths. A listing that moves while it is read is watched
+    /// by them. By default it is watched by all of the records' bytes, so that a record which changes seems to be another one.
+    pub fn key<F: Into<String>>(mut self, fields: impl IntoIterator<Item = F>) -> Self {
+        self.key = fields.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Reads each listing until two passes in a row bring the same records in the same order, whether or not something shows
+    /// that it moves: then no record is missing that was there all the time, by whatever the pages are counted. Records that
+    /// come twice are for a dedup stage. After 6 passes it is an error of kind `Incomplete`.
+    ///
+    /// Without it that is done where something does show it: records that come again on the next page, a short page in the
+    /// middle, a total that becomes less.
+    pub fn confirm(mut self) -> Self {
+        self.confirm = true;
+        self
+    }
+
+    /// Takes a listing that moves as it is, and reads it once: records may be missing. The coverage says so.
+    pub fn accept_drift(mut self) -> Self {
+        self.accept_drift = true;
+        self
+    }
+
     /// Makes the source.
     ///
     /// # Errors
@@ -307,6 +337,10 @@ impl RestBuilder {
         if self.method == Method::GET && self.content != Content::None {
             return Err(wrong("a GET carries no body").with_hint("begin with Rest::post(…)"));
         }
+        let key: Arc<[ValuePath]> = self.key.iter().map(|field| ValuePath::field(field)).collect::<Result<_>>()?;
+        if self.confirm && (self.accept_drift || self.repeated_pages) {
+            return Err(wrong("a listing cannot be confirmed whose movement is not watched"));
+        }
         if self.export.is_some() && (self.total.is_some() || self.paginate.describe() != Single.describe()) {
             return Err(wrong("the files of an export are its pages, and their number is its end")
                 .with_hint("leave out .paginate(…), and say with Export::rows_at(…) how many rows the API claims"));
@@ -348,6 +382,9 @@ impl RestBuilder {
             max_pages: self.max_pages,
             max_records: self.max_records,
             repeated_pages: self.repeated_pages,
+            key,
+            confirm: self.confirm,
+            accept_drift: self.accept_drift,
             slicer,
             parallel_windows: self.parallel_windows,
             exports,
@@ -504,6 +541,9 @@ impl RestBuilder {
             "max_pages": self.max_pages,
             "max_records": self.max_records,
             "allow_repeated_pages": self.repeated_pages,
+            "key": self.key,
+            "confirm": self.confirm,
+            "accept_drift": self.accept_drift,
             "parallel_windows": self.parallel_windows,
             "export": self.export.as_ref().map(Export::recorded),
         });

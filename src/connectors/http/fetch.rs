@@ -132,6 +132,7 @@ impl<'a> Fetcher<'a> {
             cursor: rest.since.as_ref().map(|(_, path)| Arc::clone(path)),
             known: Known::default(),
             seed: 0,
+            prints: rest.prints(),
         };
         let tally = Tally { source: rest.traffic.clone(), run: out.traffic().clone() };
         let waits = Waits { budget: WaitBudget::new(rest.retry.wait), tally };

@@ -28,6 +28,7 @@ mod auth;
 mod body;
 mod client;
 mod config;
+mod drift;
 mod egress;
 mod export;
 mod fetch;
@@ -60,7 +61,8 @@ pub use export::Export;
 pub use incremental::{CursorFormat, CursorTooOld, Edge, RowOrder, Since, Unit, Without};
 pub use limits::Limits;
 pub use pagination::{
-    Answer, At, Cursor, Keyset, LinkHeader, NextUrl, Offset, PageNumber, Paginate, Place, Single, Step, Stop, Target,
+    Answer, At, Claims, Counts, Cursor, Keyset, LinkHeader, NextUrl, Offset, PageNumber, Paginate, Place, Single, Step,
+    Stop, Target,
 };
 pub use position::RestPosition;
 pub use request::Request;

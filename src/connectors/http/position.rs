@@ -1,3 +1,4 @@
+use super::drift::Drift;
 use super::export::Job;
 use super::incremental::CursorValue;
 use super::loop_guard::Mark;
@@ -58,6 +59,9 @@ pub(super) struct Reading {
     /// Pages without records since the last one with some.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(super) empty: u64,
+    /// What shows whether records come and go meanwhile.
+    #[serde(default, skip_serializing_if = "is_still")]
+    pub(super) drift: Drift,
     /// The records have come in another order than the declared one.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(super) unordered: bool,
@@ -102,6 +106,10 @@ fn is_false(value: &bool) -> bool {
 
 fn is_zero(n: &u64) -> bool {
     *n == 0
+}
+
+fn is_still(drift: &Drift) -> bool {
+    *drift == Drift::default()
 }
 
 impl Position for RestPosition {

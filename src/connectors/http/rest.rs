@@ -4,7 +4,7 @@ use super::config::RestBuilder;
 use super::export::Exports;
 use super::incremental::{Bounds, Sent, Since};
 use super::limits::Limits;
-use super::pagination::{Paginate, Place};
+use super::pagination::{Counts, Paginate, Place};
 use super::position::RestPosition;
 use super::read::read;
 use super::request::{Content, Request};
@@ -66,6 +66,12 @@ pub struct Rest {
     pub(super) max_pages: Option<u64>,
     pub(super) max_records: Option<u64>,
     pub(super) repeated_pages: bool,
+    /// The fields that tell records apart.
+    pub(super) key: Arc<[ValuePath]>,
+    /// Two passes over a listing are always wanted to agree.
+    pub(super) confirm: bool,
+    /// A listing that moves is taken as it is.
+    pub(super) accept_drift: bool,
     pub(super) slicer: Option<Slicer>,
     pub(super) parallel_windows: usize,
     pub(super) exports: Option<Exports>,
@@ -114,6 +120,31 @@ impl Rest {
         &self.records
     }
 
+    /// What the place of a page counts, as far as records that come and go can be noticed.
+    pub(super) fn counts(&self) -> Counts {
+        match self.paginate.counts() {
+            // Equal records cannot be told from those that come again.
+            _ if self.repeated_pages => Counts::Nothing,
+            // What cannot be cut off is not asked for again.
+            Counts::Records { .. } if !self.records.as_str().ends_with(ELEMENTS) => Counts::Pages,
+            counts => counts,
+        }
+    }
+
+    /// The fields that records are told by, none for all of their bytes; `None` if that is not needed.
+    pub(super) fn prints(&self) -> Option<Arc<[ValuePath]>> {
+        (self.confirm || self.counts() != Counts::Nothing).then(|| Arc::clone(&self.key))
+    }
+
+    /// Where the records of a page are behind the first `n`.
+    pub(super) fn records_after(&self, n: u64) -> Arc<str> {
+        let path = self.records.as_str();
+        match path.strip_suffix(ELEMENTS).filter(|_| n > 0) {
+            Some(array) => format!("{array}[{n}:]").into(),
+            None => path.into(),
+        }
+    }
+
     pub(super) fn is_graphql(&self) -> bool {
         matches!(self.content, Content::Graphql { .. })
     }
@@ -160,6 +191,8 @@ impl Rest {
         Ok(request)
     }
 }
+
+const ELEMENTS: &str = "[*]";
 
 impl fmt::Debug for Rest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

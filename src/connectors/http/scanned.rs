@@ -1,7 +1,7 @@
 use super::incremental::{CursorValue, Highest, Known, highest};
 use crate::env::Env;
 use crate::error::Result;
-use crate::json::{Scan, ValuePath};
+use crate::json::{Scan, ValuePath, field};
 use crate::model::{Part, Span};
 use crate::records::RecordsPath;
 use bytes::Bytes;
@@ -16,6 +16,8 @@ pub(super) struct Look {
     pub(super) known: Known,
     /// The key of the hash.
     pub(super) seed: u64,
+    /// Takes a print of each record: of these fields, or of all of it if there are none.
+    pub(super) prints: Option<Arc<[ValuePath]>>,
 }
 
 /// What one pass over a body found out.
@@ -28,6 +30,8 @@ pub(super) struct Scanned {
     pub(super) highest: Highest,
     /// The last record, if there are any.
     pub(super) last: Option<Bytes>,
+    /// What tells the records from each other, if that is asked for.
+    pub(super) prints: Vec<u64>,
 }
 
 /// A body to look at: a whole response, or a part of one.
@@ -51,6 +55,13 @@ impl Look {
         env.blocking("scan page", move || look.scan(&looked, before)).await?
     }
 
+    /// A hash of the records of `body` that lie at `spans`, if there are any.
+    pub(super) fn content(&self, body: &[u8], spans: &[Span]) -> Option<u64> {
+        let (first, last) = (spans.first()?, spans.last()?);
+        let end = last.start as usize + last.len as usize;
+        body.get(first.start as usize..end).map(|records| xxh3_64_with_seed(records, self.seed))
+    }
+
     fn scan(&self, looked: &Looked, before: Option<CursorValue>) -> Result<Scanned> {
         let Looked { path, body, envelope, part } = looked;
         let found = match part {
@@ -60,26 +71,25 @@ impl Look {
                 Scan { spans: path.spans(body, *part)?, values: around.map(|a| a.values).unwrap_or_default() }
             }
         };
-        let content = match (found.spans.first(), found.spans.last()) {
-            (Some(first), Some(last)) => {
-                let end = last.start as usize + last.len as usize;
-                body.get(first.start as usize..end).map(|records| xxh3_64_with_seed(records, self.seed))
-            }
-            _ => None,
-        };
+        let content = self.content(body, &found.spans);
         let last = found.spans.last().and_then(|span| match path.as_json(body, &[*span]) {
             Some((json, _)) => Some(json.into()),
             None => span.of(body).map(|record| body.slice_ref(record)),
         });
-        let highest = match &self.cursor {
-            Some(field) => {
-                let json = path.as_json(body, &found.spans);
-                let (body, spans) = json.as_ref().map_or((body.as_ref(), &found.spans), |(b, s)| (b.as_slice(), s));
-                highest(body, spans, field, before.as_ref(), &self.known)?
+        let looks_inside = self.prints.is_some() || self.cursor.is_some();
+        let json = if looks_inside { path.as_json(body, &found.spans) } else { None };
+        let (text, spans) = json.as_ref().map_or((body.as_ref(), &found.spans), |(b, s)| (b.as_slice(), s));
+        let prints = match &self.prints {
+            Some(key) => {
+                spans.iter().map(|span| print(span.of(text).unwrap_or_default(), key)).collect::<Result<_>>()?
             }
+            None => Vec::new(),
+        };
+        let highest = match &self.cursor {
+            Some(field) => highest(text, spans, field, before.as_ref(), &self.known)?,
             None => Highest::default(),
         };
-        Ok(Scanned { spans: found.spans, values: found.values, content, highest, last })
+        Ok(Scanned { spans: found.spans, values: found.values, content, highest, last, prints })
     }
 }
 
@@ -90,6 +100,9 @@ impl Scanned {
             (Some(a), Some(b)) => Some(xxh3_64_with_seed(&b.to_le_bytes(), a)),
             (a, b) => a.or(b),
         };
+        let prints = std::mem::take(&mut later.prints);
+        later.prints = self.prints;
+        later.prints.extend(prints);
         later.last = later.last.or(self.last);
         later.highest.without += self.highest.without;
         later.highest.of_type += self.highest.of_type;
@@ -101,6 +114,14 @@ impl Scanned {
         later.highest.order = self.highest.order.followed_by(std::mem::take(&mut later.highest.order));
         later
     }
+}
+
+/// A hash of the fields of `record` at `key`, or of its bytes. It is kept in positions, so it has no key of its own.
+fn print(record: &[u8], key: &[ValuePath]) -> Result<u64> {
+    if key.is_empty() {
+        return Ok(xxh3_64_with_seed(record, 0));
+    }
+    key.iter().try_fold(0, |hash, path| Ok(xxh3_64_with_seed(field(record, path)?.unwrap_or(b"null"), hash)))
 }
 
 /// Looking at this many bytes takes less than a millisecond: handing them over to another core would take as long.

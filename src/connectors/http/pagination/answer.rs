@@ -19,9 +19,11 @@ pub struct Answer<'a> {
     pub(crate) headers: &'a HeaderMap,
     /// No earlier page led to this one.
     pub(crate) is_first: bool,
-    /// Records in this page.
+    /// Records in this page that have not come before.
     pub(crate) records: u64,
-    /// Records of the listing up to and with this page.
+    /// Records at its start that the page before brought.
+    pub(crate) again: u64,
+    /// Records of the listing up to and with this page, as it is now.
     pub(crate) so_far: u64,
 }
 
@@ -43,12 +45,23 @@ impl Raw<'_> {
 }
 
 impl Answer<'_> {
-    /// Records in this page.
+    /// Records in this page that have not come before.
     pub fn records(&self) -> u64 {
         self.records
     }
 
-    /// Records of the listing up to and with this page.
+    /// Records at its start that the page before brought, in a listing whose pages overlap.
+    pub fn again(&self) -> u64 {
+        self.again
+    }
+
+    /// Whether there are no records at all in the page.
+    pub fn is_empty(&self) -> bool {
+        self.records == 0 && self.again == 0
+    }
+
+    /// Records of the listing up to and with this page, as it is now: where records were added or taken before this place,
+    /// and that was noticed, it is not the number of those that came.
     pub fn so_far(&self) -> u64 {
         self.so_far
     }

@@ -1,4 +1,4 @@
-use super::{Answer, Place, Step};
+use super::{Answer, Claims, Place, Step};
 use crate::connectors::http::rules::Predicate;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Proof;
@@ -96,16 +96,23 @@ impl Ends {
         [&self.total, &self.total_pages, &self.has_more].into_iter().flatten().cloned().collect()
     }
 
-    /// The end, if the answer shows one. `page` is the number of pages up to this one; its values begin at slot `first`.
-    pub(super) fn reached(&self, page: u64, first: usize, answer: &Answer<'_>) -> Result<Option<Step>> {
+    /// What the answer claims; its values begin at slot `first`.
+    pub(super) fn claims(&self, first: usize, answer: &Answer<'_>) -> Result<Claims> {
         let mut slot = first..;
         let mut slot = || slot.next().unwrap_or_default();
-        let total = self.total.as_ref().map(|_| answer.count(slot())).transpose()?;
+        let records = self.total.as_ref().map(|_| answer.count(slot())).transpose()?;
         let pages = self.total_pages.as_ref().map(|_| answer.count(slot())).transpose()?;
-        let more = self.has_more.as_ref().map(|_| answer.flag(slot())).transpose()?;
+        Ok(Claims { records, pages })
+    }
+
+    /// The end, if the answer shows one. `page` is the number of pages up to this one; its values begin at slot `first`.
+    pub(super) fn reached(&self, page: u64, first: usize, answer: &Answer<'_>) -> Result<Option<Step>> {
+        let Claims { records: total, pages } = self.claims(first, answer)?;
+        let slot = first + [&self.total, &self.total_pages].into_iter().flatten().count();
+        let more = self.has_more.as_ref().map(|_| answer.flag(slot)).transpose()?;
         let stopped = self.stop.as_ref().map_or(Ok(false), |stop| stop.is_met(answer))?;
 
-        let (came, empty) = (answer.so_far(), answer.records() == 0);
+        let (came, empty) = (answer.so_far(), answer.is_empty());
         if let Some(total) = total.filter(|total| came > *total) {
             return Err(differs(total, came));
         }
@@ -170,6 +177,7 @@ mod tests {
             headers: &HeaderMap::new(),
             is_first: false,
             records,
+            again: 0,
             so_far: 10 + records,
         };
         declared.reached(2, 0, &answer)

@@ -2,6 +2,7 @@
 
 mod bodies;
 mod cases_p;
+mod drift;
 mod exports;
 mod formats;
 mod incremental;
