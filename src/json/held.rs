@@ -38,7 +38,8 @@ impl Held {
         if self.all.is_empty() {
             return self.first.split_to(len.min(self.first.len()));
         }
-        let mut rest = Vec::with_capacity(self.capacity);
+        // As much will come again.
+        let mut rest = Vec::with_capacity(len.saturating_add(PIECE));
         rest.extend_from_slice(self.all.get(len..).unwrap_or_default());
         self.all.truncate(len);
         std::mem::replace(&mut self.all, rest).into()
@@ -49,3 +50,6 @@ impl Held {
         if all.is_empty() { std::mem::take(&mut self.first) } else { all.into() }
     }
 }
+
+/// Bytes that come at once, as a rule.
+pub(crate) const PIECE: usize = 64 << 10;

@@ -1,4 +1,4 @@
-use super::held::Held;
+use super::held::{Held, PIECE};
 use super::skip::mask;
 use crate::model::Span;
 use bytes::Bytes;
@@ -88,9 +88,6 @@ impl LineSplitter {
         self.held.take_all()
     }
 }
-
-/// Bytes that come at once, as a rule.
-const PIECE: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests {

@@ -27,7 +27,7 @@ mod write;
 
 pub use element_path::ElementPath;
 pub(crate) use element_path::ElementStep;
-pub(crate) use held::Held;
+pub(crate) use held::{Held, PIECE};
 pub use lines::{LineSplitter, lines};
 pub use part::part;
 pub use path::{Query, ValuePath};

@@ -1,4 +1,4 @@
-use super::held::Held;
+use super::held::{Held, PIECE};
 use super::part::{Place, Records};
 use super::path::{Query, ValuePath};
 use super::skip::ends_early;
@@ -91,7 +91,11 @@ impl JsonSplitter {
 
     /// Says that all of the page has come: now the last parts can be taken.
     pub fn end(&mut self) {
-        (self.has_ended, self.enough) = (true, 0);
+        self.has_ended = true;
+        // In a small page there is nothing to cut, and nothing to look for.
+        if self.is_cut || self.held.len() >= self.wanted {
+            self.enough = 0;
+        }
     }
 
     /// Bytes of what has begun and cannot be cut: a record, what lies around the records, or a page that is held whole.
@@ -174,9 +178,6 @@ impl JsonSplitter {
         Rest { body, envelope }
     }
 }
-
-/// Bytes that come at once, as a rule.
-const PIECE: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -335,6 +336,16 @@ mod tests {
             splitter.take_part().expect("JSON");
         }
         assert!(looked_at < 4 * page.len(), "{looked_at}");
+    }
+
+    #[test]
+    fn a_small_page_is_not_looked_at() {
+        let query = Query::parse("$[*]").expect("a path");
+        let mut splitter = JsonSplitter::new(&query, &[], 20, 0);
+        splitter.push(Bytes::from_static(b"[1,2,not JSON"));
+        splitter.end();
+        assert_eq!(splitter.unseen(), 0);
+        assert_eq!(splitter.take_part().expect("not looked at"), None);
     }
 
     #[test]

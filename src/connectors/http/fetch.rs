@@ -20,8 +20,9 @@ use crate::model::{Page, Partition, Timestamp};
 use crate::retry::{Next, Trial, WaitBudget};
 use crate::source::{Emitter, Retry};
 use bytes::Bytes;
-use reqwest::header::{CONTENT_ENCODING, HeaderMap};
-use reqwest::{Method, Response, Url};
+use reqwest::header::{CONTENT_ENCODING, HeaderMap, IF_MODIFIED_SINCE, IF_NONE_MATCH};
+use reqwest::{Method, Response, StatusCode, Url};
+use serde_json::value::RawValue;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ pub(super) enum Outcome<T> {
     CursorTooOld(Error),
     /// A rule says that there are no records here, for this reason.
     Ignored(String),
+    /// The API says that nothing has changed since it was read last.
+    NotModified,
 }
 
 impl<T> Outcome<T> {
@@ -51,6 +54,7 @@ impl<T> Outcome<T> {
             Self::PageExpired(error) => Outcome::PageExpired(error),
             Self::CursorTooOld(error) => Outcome::CursorTooOld(error),
             Self::Ignored(why) => Outcome::Ignored(why),
+            Self::NotModified => Outcome::NotModified,
         })
     }
 }
@@ -117,6 +121,7 @@ pub(super) struct Fetcher<'a> {
     pub(super) partition: &'a Partition,
     pub(super) out: Emitter<Page, RestPosition>,
     pub(super) look: Look,
+    pub(super) fields: Option<Arc<RawValue>>,
     waits: Waits,
     /// What the last request was signed with.
     signed: Option<Signature>,
@@ -125,7 +130,9 @@ pub(super) struct Fetcher<'a> {
 }
 
 impl<'a> Fetcher<'a> {
-    pub(super) fn new(scope: &Scope<'a>) -> Self {
+    /// # Errors
+    /// `Config` if the partition is not one of this source.
+    pub(super) fn new(scope: &Scope<'a>) -> Result<Self> {
         let Scope { rest, env, partition, out, .. } = *scope;
         let look = Look {
             values: Arc::clone(&rest.values),
@@ -136,7 +143,8 @@ impl<'a> Fetcher<'a> {
         };
         let tally = Tally { source: rest.traffic.clone(), run: out.traffic().clone() };
         let waits = Waits { budget: WaitBudget::new(rest.retry.wait), tally };
-        Self { rest, env, partition, out: out.fork(), look, waits, signed: None, estimate: FIRST_ESTIMATE }
+        let fields = rest.fields_of(partition)?;
+        Ok(Self { rest, env, partition, out: out.fork(), look, fields, waits, signed: None, estimate: FIRST_ESTIMATE })
     }
 
     /// Whether the pipeline stops.
@@ -180,6 +188,7 @@ impl<'a> Fetcher<'a> {
                     client.tokens.give();
                     return Ok(Outcome::Whole(Box::new(got)));
                 }
+                Err(Fault::NotModified) => return Ok(Outcome::NotModified),
                 Err(Fault::Refused(error)) => return Ok(Outcome::Refused(error)),
                 Err(Fault::PageExpired(error)) => return Ok(Outcome::PageExpired(error)),
                 Err(Fault::CursorTooOld(error)) => return Ok(Outcome::CursorTooOld(error)),
@@ -297,6 +306,9 @@ impl<'a> Fetcher<'a> {
             if matches!(wants, Wants::Answer) && reply.response.status().is_success() {
                 return Ok((reply, false));
             }
+            if reply.response.status() == StatusCode::NOT_MODIFIED && rest.conditional && is_conditional(request) {
+                return Err(Fault::NotModified);
+            }
             status::check(env, &rest.rules, &request.name(), reply, &rest.limits).await
         };
         let (Reply { response, url, signature, sent_at }, asks_for_body) =
@@ -400,6 +412,11 @@ async fn unless_stopped<T, E: From<Error>>(
         () = out.cancelled() => Err(Error::cancelled("read page").into()),
         done = work => done,
     }
+}
+
+/// Whether the request asks for a page only if it has changed.
+fn is_conditional(request: &Request) -> bool {
+    [IF_NONE_MATCH, IF_MODIFIED_SINCE].iter().any(|header| request.headers().contains_key(header))
 }
 
 /// The length that the body will have in memory, if its head tells; else 0.

@@ -154,6 +154,7 @@ impl Fetcher<'_> {
         page.records_path = Some(path.as_str().into());
         page.spans = Some(spans.into());
         page.part = part;
+        page.fields = self.fields.clone();
         so_far.path = Some(path);
         so_far.parts += 1;
         so_far.records += page.records;

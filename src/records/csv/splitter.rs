@@ -1,6 +1,6 @@
 use super::Csv;
 use super::rows::RowEnds;
-use crate::json::{Held, MARK};
+use crate::json::{Held, MARK, PIECE};
 use bytes::Bytes;
 
 /// Cuts a stream of rows into parts of whole rows while it comes: each at the first row end at or behind the wanted length.
@@ -34,10 +34,18 @@ impl CsvSplitter {
     }
 
     pub(crate) fn unseen(&self) -> usize {
-        self.held.len() - self.seen
+        if self.is_small() { 0 } else { self.held.len() - self.seen }
+    }
+
+    /// Whether there is nothing to cut yet, and nothing to look for.
+    fn is_small(&self) -> bool {
+        self.held.len() < self.wanted
     }
 
     pub(crate) fn take_part(&mut self) -> Option<Bytes> {
+        if self.is_small() {
+            return None;
+        }
         if self.is_first && self.held.len() >= MARK.len() {
             self.is_first = false;
             self.seen = if self.held.as_slice().starts_with(MARK) { MARK.len() } else { 0 };
@@ -66,6 +74,3 @@ impl CsvSplitter {
         self.held.take_all()
     }
 }
-
-/// Bytes that come at once, as a rule.
-const PIECE: usize = 64 << 10;
