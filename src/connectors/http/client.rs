@@ -132,7 +132,8 @@ impl Client {
         let body: Bytes = body.unwrap_or_default();
         let mut headers = request.headers().clone();
         if let Some(kind) = kind {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+            // Unless the source says it in another way, as AWS wants it.
+            headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(kind));
         }
         if access != Access::Credentials {
             headers = representation(&headers);

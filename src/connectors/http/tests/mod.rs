@@ -9,6 +9,7 @@ mod lines;
 mod observed;
 mod pace;
 mod pagination;
+mod partitions;
 mod retries;
 mod rules;
 mod secrets;
