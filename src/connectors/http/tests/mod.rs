@@ -2,6 +2,8 @@
 
 mod bodies;
 mod cases_p;
+mod credentials;
+mod egress;
 mod exports;
 mod incremental;
 mod lines;
