@@ -297,7 +297,7 @@ impl Stage for Decode {
 /// for one from the landing, because the path is landed.
 fn records_path<'a>(page: &'a Page, said: Option<&'a str>) -> Result<&'a str> {
     match (page.records_path.as_deref(), said) {
-        (Some(own), Some(said)) if own != said => {
+        (Some(own), Some(said)) if own != said && !is_rest(own, said) => {
             Err(Error::config("decode page", "the records are said to lie elsewhere than the source found them")
                 .with("partition", &page.partition)
                 .with("source", own)
@@ -306,6 +306,13 @@ fn records_path<'a>(page: &'a Page, said: Option<&'a str>) -> Result<&'a str> {
         }
         (own, said) => Ok(own.or(said).unwrap_or(RECORDS)),
     }
+}
+
+/// Whether `own` is `said` without its first records: pages of a listing may overlap.
+fn is_rest(own: &str, said: &str) -> bool {
+    let rest = said.strip_suffix("[*]").and_then(|array| own.strip_prefix(array));
+    let first = rest.and_then(|rest| rest.strip_prefix('[')?.strip_suffix(":]"));
+    first.is_some_and(|first| first.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// Where the records lie; as many as the source counted.

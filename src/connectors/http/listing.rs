@@ -1,16 +1,20 @@
 //! One listing: from page to page, until something shows the end.
 
+use super::drift::{Drift, Next, Place, never_still};
 use super::export::{Running, Step as JobStep};
 use super::fetch::{Fetched, Fetcher, Head, Outcome};
 use super::incremental::{Bounds, CursorTooOld, CursorValue, Highest, Order, RowOrder};
 use super::loop_guard::LoopGuard;
-use super::pagination::{Answer, At, Step, differs};
+use super::pagination::{Answer, At, Claims, Counts, Step, differs};
 use super::position::{Reading, Stand};
 use super::read::Scope;
 use super::request::Request;
+use super::scanned::Scanned;
+use super::validators::Validators;
 use super::windows::Interval;
 use crate::error::{Error, ErrorKind, Result, Status};
 use crate::model::{Page, Proof, StopReason};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// A listing that is being read: the whole partition, or a window of it.
 pub(super) struct Listing<'a> {
@@ -22,10 +26,15 @@ pub(super) struct Listing<'a> {
     /// The read goes on where an earlier one stopped, and has not brought a page yet.
     resumed: bool,
     guard: LoopGuard,
+    /// Hashes of the pages of the pass before and of this one, as far as this run has read them.
+    passed: Vec<u64>,
+    passing: Vec<u64>,
     /// The job whose files are the pages.
     export: Option<Running<'a>>,
     /// The bound was too old, and the policy for that has been followed.
     moved: bool,
+    /// What tells this response from the one that was read last.
+    validators: Option<Validators>,
     /// How often the API has forgotten a page of this read.
     resets: u32,
     /// Pages of this run.
@@ -48,13 +57,16 @@ impl<'a> Listing<'a> {
     ) -> Result<Self> {
         let mut listing = Self {
             scope,
-            fetcher: Fetcher::new(scope),
+            fetcher: Fetcher::new(scope)?,
             since,
             reading: Reading { window, ..Reading::default() },
             resumed: kept.is_some(),
             guard: LoopGuard::new(None, 0),
+            passed: Vec::new(),
+            passing: Vec::new(),
             export: scope.rest.exports.as_ref().map(|exports| Running::new(scope, exports)),
             moved: false,
+            validators: None,
             resets: 0,
             pages: 0,
             order: Order::default(),
@@ -93,7 +105,7 @@ impl<'a> Listing<'a> {
                 Ok(Some(Prepared::End(reason))) => return Ok(reason),
                 Err(error) => return Err(self.told(error).await),
             }
-            let request = match self.page_request(&self.reading.at, self.reading.pages) {
+            let mut request = match self.page_request(&self.reading.at, self.reading.pages) {
                 Ok(request) => request,
                 // The job is not what it was.
                 Err(error) if self.resumed && self.export.is_some() => {
@@ -102,6 +114,9 @@ impl<'a> Listing<'a> {
                 }
                 Err(error) => return Err(self.told(error).await),
             };
+            if let Some(validators) = &self.validators {
+                validators.put_on(&mut request)?;
+            }
             let error = match self.fetcher.fetch(&request, self.reading.highest.as_ref()).await {
                 Ok(Outcome::PutOff { until }) => return Ok(StopReason::RateLimited { until }),
                 Ok(Outcome::Whole(fetched)) => match self.take(*fetched, &request).await {
@@ -129,6 +144,7 @@ impl<'a> Listing<'a> {
                     self.begin_again(&error)?;
                     continue;
                 }
+                Ok(Outcome::NotModified) => return Ok(StopReason::Exhausted(Proof::NotModified)),
                 Ok(Outcome::Ignored(why)) => {
                     // The bound stays: what turns up here later is not passed over.
                     self.advance(Stand::Start).await?;
@@ -183,11 +199,19 @@ impl<'a> Listing<'a> {
                 self.leave_job(false).await;
                 Prepared::End(StopReason::Exhausted(Proof::AllFiles(0)))
             }
-            JobStep::Refused(error) if self.resumed => {
+            JobStep::Gone(error) if self.resumed => {
                 self.begin_again(&error)?;
                 Prepared::Again
             }
-            JobStep::Refused(error) => return Err(error),
+            JobStep::Refused(error) if self.is_gone(&error) => {
+                self.begin_where_the_api_can(error)?;
+                Prepared::Again
+            }
+            JobStep::TooOld(error) => {
+                self.begin_where_the_api_can(error)?;
+                Prepared::Again
+            }
+            JobStep::Refused(error) | JobStep::Gone(error) => return Err(error),
             JobStep::GiveUp(error) => {
                 self.advance(Stand::Start).await?;
                 return Err(error);
@@ -216,8 +240,21 @@ impl<'a> Listing<'a> {
 
     /// Emits a page and moves on; gives the reason if the read ends with it.
     async fn take(&mut self, fetched: Fetched, request: &Request) -> Result<Option<StopReason>> {
-        let Fetched { page, scanned, records, head } = fetched;
+        let Fetched { mut page, mut scanned, mut records, head } = fetched;
         self.check_graphql(&scanned.values, &head)?;
+        let again = match self.reading.drift.place(&scanned.prints) {
+            Place::Behind(again) if self.cuts_off() => again,
+            Place::Behind(_) => 0,
+            Place::Lost => return self.look_further_back().await,
+        };
+        if again > 0 {
+            self.cut_off(again, &mut page, &mut scanned)?;
+            records = page.records;
+            if records == 0 && self.reading.drift.lead() == 0 {
+                let error = circle("the API gives records again that it gave before", request);
+                return self.contradicted(page, error).await;
+            }
+        }
         if let Some(content) = scanned.content {
             if !self.guard.page(content) && !self.scope.rest.repeated_pages {
                 // The parts of a response need an end; a whole page that came before needs not come again.
@@ -238,8 +275,10 @@ impl<'a> Listing<'a> {
             headers: &head.headers,
             is_first: self.reading.at == At::First,
             records,
-            so_far: self.reading.records + records,
+            again,
+            so_far: self.reading.drift.index(self.reading.records + records),
         };
+        let claims = self.claims(&answer)?;
         let next = match &mut self.export {
             Some(export) => {
                 export.was_read();
@@ -249,21 +288,29 @@ impl<'a> Listing<'a> {
         };
         let step = match next {
             Ok(step) => step,
-            Err(error) if error.kind() == ErrorKind::Incomplete => return self.contradicted(page, error).await,
+            Err(error) if error.kind() == ErrorKind::Incomplete => {
+                self.reading.drift.page(self.scope.rest.counts(), &scanned.prints, again, claims);
+                let page = self.unless_known(page, &scanned.prints);
+                return self.end_in_conflict(page, error).await;
+            }
             Err(error) => return Err(error),
         };
+        let so_far = answer.so_far();
+        let total = claims.records.filter(|_| self.scope.rest.has_total);
         self.order = std::mem::take(&mut self.order).followed_by(scanned.highest.order.clone());
         self.reading.within |= scanned.highest.within > 0;
         let has_passed = self.has_passed(&scanned.highest);
         let step = if has_passed { Step::End(Proof::PassedBound) } else { step };
-        let total_slot = self.scope.rest.places.len().saturating_sub(1);
-        let total = self.scope.rest.has_total.then(|| answer.count(total_slot)).transpose()?;
         let total = total.or_else(|| self.export.as_ref().and_then(Running::rows));
+        self.reading.drift.page(self.scope.rest.counts(), &scanned.prints, again, claims);
+        let page = self.unless_known(page, &scanned.prints);
 
         self.reading.pages += 1;
         self.reading.records += records;
         self.reading.empty = if records == 0 { self.reading.empty + 1 } else { 0 };
-        self.reading.highest = scanned.highest.value;
+        if !self.reading.drift.has_gained() {
+            self.reading.highest = scanned.highest.value;
+        }
         self.future += scanned.highest.future;
         self.of_type += scanned.highest.of_type;
         self.of_another += scanned.highest.of_another;
@@ -276,6 +323,7 @@ impl<'a> Listing<'a> {
                         let origins = self.scope.rest.client.origins();
                         At::Link(origins.kept(&head.signature.stripped(origins.resolve(&head.url, &link)?)))
                     }
+                    At::Offset(offset) => At::Offset(self.overlapping(offset, again, records)),
                     at => at,
                 };
                 if at.texts().iter().any(|text| head.signature.is_in(text)) {
@@ -288,19 +336,28 @@ impl<'a> Listing<'a> {
                         .with("pages_without_records", self.reading.empty);
                     return self.contradicted(page, error).await;
                 }
-                if !self.guard.request(&next.identity()) {
+                let identity = self.identity(&next);
+                if !self.guard.request(&identity) {
                     let error = circle("the API leads to a request that was made before", &next);
                     return self.contradicted(page, error).await;
                 }
-                self.reading.mark = self.guard.marked(self.reading.pages, &next.identity(), scanned.content);
+                self.reading.mark = self.guard.marked(self.reading.pages, &identity, scanned.content);
                 self.reading.at = at;
                 self.emit(page, Stand::Here).await?;
                 Ok(self.scope.limit())
             }
             Step::End(proof) => {
                 let total = total.filter(|_| !has_passed);
-                if let Some(total) = total.filter(|total| *total != self.reading.records) {
-                    return self.contradicted(page, differs(total, self.reading.records)).await;
+                if let Some(total) = total.filter(|total| *total != so_far) {
+                    return self.end_in_conflict(page, differs(total, so_far)).await;
+                }
+                match self.pass_ended(false) {
+                    Next::Done => {}
+                    Next::Again => return self.read_again(page).await,
+                    Next::GiveUp => {
+                        let error = never_still(self.reading.drift.passes());
+                        return self.contradicted(page, error).await;
+                    }
                 }
                 let proof = total.map_or(proof, Proof::TotalMatched);
                 if self.future > 0 {
@@ -322,6 +379,7 @@ impl<'a> Listing<'a> {
                     let error = since.changed_type().with("records", self.of_another);
                     return self.contradicted(page, error).await;
                 }
+                self.validators = self.validators_of(&head)?;
                 self.emit(page, Stand::Done(since)).await?;
                 self.leave_job(false).await;
                 Ok(Some(StopReason::Exhausted(proof)))
@@ -331,6 +389,135 @@ impl<'a> Listing<'a> {
                 Ok(Some(StopReason::LimitReached(limit)))
             }
         }
+    }
+
+    /// What the API claims, by what the pagination or the source was told of it.
+    fn claims(&self, answer: &Answer<'_>) -> Result<Claims> {
+        let rest = self.scope.rest;
+        let mut claims = rest.paginate.claims(answer)?;
+        if rest.has_total {
+            claims.records = Some(answer.count(rest.places.len().saturating_sub(1))?);
+        }
+        Ok(claims)
+    }
+
+    /// Whether records that come again can be cut off.
+    fn cuts_off(&self) -> bool {
+        matches!(self.scope.rest.counts(), Counts::Records { .. })
+    }
+
+    /// Takes the first `again` records from what a page brings: they came with the one before.
+    fn cut_off(&mut self, again: u64, page: &mut Page, scanned: &mut Scanned) -> Result<()> {
+        let spans = page.spans.take().unwrap_or_default();
+        let new = spans.get(usize::try_from(again).unwrap_or(usize::MAX)..).unwrap_or_default();
+        if page.part.is_some() {
+            return Err(Error::data("read page", "a page that overlaps with the one before is too large to be held")
+                .with_hint("ask for smaller pages, or for pages that do not overlap"));
+        }
+        scanned.content = scanned.content.and(self.fetcher.look.content(&page.body, new));
+        page.records = new.len() as u64;
+        page.records_path = Some(self.scope.rest.records_after(again));
+        page.spans = Some(new.into());
+        if again != self.reading.drift.lead() {
+            tracing::info!(
+                partition = %self.scope.partition.id, expected = self.reading.drift.lead(), found = again,
+                "records were added or taken before the place of the read: it goes on behind the last one that came"
+            );
+            metrics::counter!("landfall_http_drift_healed_total").increment(1);
+        }
+        self.reading.drift.took(again);
+        Ok(())
+    }
+
+    /// The place of the read is not in the page that should begin with it: it must stand before that.
+    async fn look_further_back(&mut self) -> Result<Option<StopReason>> {
+        let At::Offset(offset) = self.reading.at else {
+            return Err(Error::bug("read page", "a place was lost that is not counted"));
+        };
+        let (lead, page) = (self.reading.drift.lead(), self.reading.drift.largest());
+        if offset == 0 || lead > page.saturating_mul(MOST_PAGES_BACK) {
+            return self.begin_pass().await;
+        }
+        // Further and further, but never over more than a page.
+        let back = lead.max(page / 2).min(page.saturating_sub(1)).max(1).min(offset);
+        self.reading.at = At::Offset(offset - back);
+        self.reading.drift.expect(lead + back);
+        Ok(None)
+    }
+
+    /// Where to ask for the page behind `offset`, of which `again` and `records` of the page before are a part.
+    fn overlapping(&mut self, offset: u64, again: u64, records: u64) -> u64 {
+        let lead = match self.scope.rest.counts() {
+            // Something new must have come, and something new must fit, or the request would be the same again.
+            Counts::Records { overlap } if records > 0 => overlap.min((again + records).saturating_sub(1)),
+            _ => 0,
+        };
+        self.reading.drift.expect(lead);
+        offset.saturating_sub(lead)
+    }
+
+    /// What tells a request from those before. Where the listing has moved, the same request asks for other records.
+    fn identity(&self, request: &Request) -> String {
+        let drift = &self.reading.drift;
+        match drift.lead() + drift.healed() {
+            0 => request.identity(),
+            _ => format!("{}\n{} {}", request.identity(), drift.lead(), drift.healed()),
+        }
+    }
+
+    fn pass_ended(&mut self, in_conflict: bool) -> Next {
+        let rest = self.scope.rest;
+        if rest.accept_drift { Next::Done } else { self.reading.drift.ended(rest.confirm, in_conflict) }
+    }
+
+    /// The evidence contradicts itself: if the API has claimed different totals meanwhile, the listing has moved.
+    async fn end_in_conflict(&mut self, page: Option<Page>, error: Error) -> Result<Option<StopReason>> {
+        if self.reading.drift.claims_changed() && self.pass_ended(true) == Next::Again {
+            return self.read_again(page).await;
+        }
+        self.contradicted(page, error).await
+    }
+
+    /// Hands over the last page of a pass, and begins another one.
+    async fn read_again(&mut self, page: Option<Page>) -> Result<Option<StopReason>> {
+        tracing::info!(
+            partition = %self.scope.partition.id, pass = self.reading.drift.passes() + 2,
+            "the listing may have moved while it was read, or is to be confirmed: reads it again"
+        );
+        metrics::counter!("landfall_http_passes_total").increment(1);
+        let drift = self.reading.drift.again();
+        self.start_over(drift)?;
+        self.emit(page, Stand::Here).await?;
+        Ok(self.scope.limit())
+    }
+
+    /// The place of the read is lost: all is read again, and what comes again is for the dedup stage.
+    async fn begin_pass(&mut self) -> Result<Option<StopReason>> {
+        match self.reading.drift.ended(self.scope.rest.confirm, true) {
+            Next::GiveUp => Err(never_still(self.reading.drift.passes())),
+            _ => {
+                tracing::warn!(partition = %self.scope.partition.id, "nothing is where it was in the listing: reads it again");
+                self.start_over(self.reading.drift.again())?;
+                self.advance(Stand::Here).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn start_over(&mut self, drift: Drift) -> Result<()> {
+        self.passed = std::mem::take(&mut self.passing);
+        let reading = &mut self.reading;
+        (reading.at, reading.drift, reading.records, reading.mark, reading.empty) = (At::First, drift, 0, None, 0);
+        self.set_out()
+    }
+
+    /// The page, unless the one in its place of the pass before brought the same records.
+    fn unless_known(&mut self, page: Page, prints: &[u64]) -> Option<Page> {
+        let hash = prints.iter().fold(0, |hash, print| xxh3_64_with_seed(&print.to_le_bytes(), hash));
+        let known = self.passed.get(self.passing.len()) == Some(&hash);
+        self.passing.push(hash);
+        let was_looked_at = prints.len() as u64 >= page.records;
+        (!known || !was_looked_at || page.part.is_some()).then_some(page)
     }
 
     /// A GraphQL server tells failures with status 200.
@@ -355,6 +542,20 @@ impl<'a> Listing<'a> {
         let mut request = self.scope.rest.request(self.scope.partition, &self.bounds())?;
         self.scope.rest.paginate.request(at, &mut request)?;
         Ok(request)
+    }
+
+    /// Asks only for what has changed since `kept`, if the request is still the same.
+    pub(super) fn unless_matching(mut self, kept: Option<Validators>) -> Self {
+        self.validators = kept.filter(|kept| self.scope.rest.conditional && self.reading.plan == Some(kept.plan));
+        self
+    }
+
+    fn validators_of(&self, head: &Head) -> Result<Option<Validators>> {
+        if !self.scope.rest.conditional {
+            return Ok(None);
+        }
+        let validators = Validators::of(&head.headers, self.plan()?);
+        Ok(validators.filter(|validators| !validators.texts().any(|text| head.signature.is_in(text))))
     }
 
     fn bounds(&self) -> Bounds {
@@ -385,8 +586,12 @@ impl<'a> Listing<'a> {
     }
 
     /// Hands over a page, and where the listing stands after it.
-    async fn emit(&mut self, page: Page, stand: Stand) -> Result<()> {
+    async fn emit(&mut self, page: impl Into<Option<Page>>, stand: Stand) -> Result<()> {
+        let Some(page) = page.into() else { return self.advance(stand).await };
         let mut position = self.scope.position.lock().await;
+        if matches!(stand, Stand::Done(_)) {
+            position.validators = self.validators.take();
+        }
         position.put(&self.reading, stand);
         self.fetcher.out.emit(page, &position).await
     }
@@ -419,7 +624,8 @@ impl<'a> Listing<'a> {
             self.fetcher.look.known = since.known(&self.bounds(), self.reading.began)?;
         }
         let first = self.request(&self.reading.at)?;
-        self.guard.request(&first.identity());
+        let identity = self.identity(&first);
+        self.guard.request(&identity);
         Ok(())
     }
 
@@ -449,7 +655,7 @@ impl<'a> Listing<'a> {
             );
             self.reading.unordered = true;
         }
-        outside > 0 && self.reading.within && !self.reading.unordered
+        outside > 0 && self.reading.within && !self.reading.unordered && self.export.is_none()
     }
 
     /// Whether the API says that what lies at the bound is gone.
@@ -485,7 +691,7 @@ impl<'a> Listing<'a> {
     }
 
     /// The API contradicts itself: what came is landed, and the next read begins again.
-    async fn contradicted(&mut self, page: Page, error: Error) -> Result<Option<StopReason>> {
+    async fn contradicted(&mut self, page: impl Into<Option<Page>>, error: Error) -> Result<Option<StopReason>> {
         self.emit(page, Stand::Start).await?;
         Err(error)
     }
@@ -514,5 +720,7 @@ fn later(one: Option<CursorValue>, other: Option<CursorValue>) -> Result<Option<
 const MOST_EMPTY_PAGES: u64 = 1_000;
 /// Times that a listing begins again because the API has forgotten a page.
 const MOST_RESETS: u32 = 3;
+/// Pages that are looked through for the place where a read stood, before all is read again.
+const MOST_PAGES_BACK: u64 = 16;
 /// Cursor values that are not a few bad ones any more.
 const ENOUGH_TO_TELL: u64 = 100;

@@ -27,6 +27,7 @@ mod auth;
 mod body;
 mod client;
 mod config;
+mod drift;
 mod egress;
 mod export;
 mod fetch;
@@ -37,6 +38,7 @@ mod loop_guard;
 mod origin;
 mod pace;
 mod pagination;
+mod partitions;
 mod position;
 mod read;
 mod request;
@@ -45,6 +47,7 @@ mod rules;
 mod scanned;
 mod status;
 mod template;
+mod validators;
 mod windows;
 
 pub use auth::{
@@ -58,8 +61,10 @@ pub use export::Export;
 pub use incremental::{CursorFormat, CursorTooOld, Edge, RowOrder, Since, Unit, Without};
 pub use limits::Limits;
 pub use pagination::{
-    Answer, At, Cursor, Keyset, LinkHeader, NextUrl, Offset, PageNumber, Paginate, Place, Single, Step, Stop, Target,
+    Answer, At, Claims, Counts, Cursor, Keyset, LinkHeader, NextUrl, Offset, PageNumber, Paginate, Place, Single, Step,
+    Stop, Target,
 };
+pub use partitions::Parent;
 pub use position::RestPosition;
 pub use request::Request;
 pub use rest::Rest;

@@ -1,7 +1,9 @@
+use super::drift::Drift;
 use super::export::Job;
 use super::incremental::CursorValue;
 use super::loop_guard::Mark;
 use super::pagination::At;
+use super::validators::Validators;
 use super::windows::{Interval, Ledger};
 use crate::model::{Position, Timestamp, Validity};
 use serde::{Deserialize, Serialize};
@@ -22,6 +24,9 @@ pub struct RestPosition {
     /// What is complete and what is not, if the partition is read in windows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) windows: Option<Ledger>,
+    /// What tells the response that was read last from another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) validators: Option<Validators>,
     /// The listings that are under way.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) reading: Vec<Reading>,
@@ -58,6 +63,9 @@ pub(super) struct Reading {
     /// Pages without records since the last one with some.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(super) empty: u64,
+    /// What shows whether records come and go meanwhile.
+    #[serde(default, skip_serializing_if = "is_still")]
+    pub(super) drift: Drift,
     /// The records have come in another order than the declared one.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(super) unordered: bool,
@@ -102,6 +110,10 @@ fn is_false(value: &bool) -> bool {
 
 fn is_zero(n: &u64) -> bool {
     *n == 0
+}
+
+fn is_still(drift: &Drift) -> bool {
+    *drift == Drift::default()
 }
 
 impl Position for RestPosition {

@@ -3,7 +3,8 @@ use super::config::RestBuilder;
 use super::export::Exports;
 use super::incremental::{Bounds, Sent, Since};
 use super::limits::Limits;
-use super::pagination::{Paginate, Place};
+use super::pagination::{Counts, Paginate, Place};
+use super::partitions::{Params, Partitions};
 use super::position::RestPosition;
 use super::read::read;
 use super::request::{Content, Request};
@@ -19,6 +20,7 @@ use crate::source::{ComponentConfig, Emitter, Listing, Source, Traffic};
 use async_trait::async_trait;
 use reqwest::header::HeaderMap;
 use reqwest::{Method, Url};
+use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -39,7 +41,8 @@ use std::sync::Arc;
 /// ```
 pub struct Rest {
     pub(super) config: ComponentConfig,
-    pub(super) partitions: Vec<Partition>,
+    pub(super) partitions: Partitions,
+    pub(super) conditional: bool,
     pub(super) client: Client,
     pub(super) traffic: Traffic,
     pub(super) method: Method,
@@ -63,6 +66,12 @@ pub struct Rest {
     pub(super) max_pages: Option<u64>,
     pub(super) max_records: Option<u64>,
     pub(super) repeated_pages: bool,
+    /// The fields that tell records apart.
+    pub(super) key: Arc<[ValuePath]>,
+    /// Two passes over a listing are always wanted to agree.
+    pub(super) confirm: bool,
+    /// A listing that moves is taken as it is.
+    pub(super) accept_drift: bool,
     pub(super) slicer: Option<Slicer>,
     pub(super) parallel_windows: usize,
     pub(super) exports: Option<Exports>,
@@ -111,6 +120,31 @@ impl Rest {
         &self.records
     }
 
+    /// What the place of a page counts, as far as records that come and go can be noticed.
+    pub(super) fn counts(&self) -> Counts {
+        match self.paginate.counts() {
+            // Equal records cannot be told from those that come again.
+            _ if self.repeated_pages => Counts::Nothing,
+            // What cannot be cut off is not asked for again.
+            Counts::Records { .. } if !self.records.as_str().ends_with(ELEMENTS) => Counts::Pages,
+            counts => counts,
+        }
+    }
+
+    /// The fields that records are told by, none for all of their bytes; `None` if that is not needed.
+    pub(super) fn prints(&self) -> Option<Arc<[ValuePath]>> {
+        (self.confirm || self.counts() != Counts::Nothing).then(|| Arc::clone(&self.key))
+    }
+
+    /// Where the records of a page are behind the first `n`.
+    pub(super) fn records_after(&self, n: u64) -> Arc<str> {
+        let path = self.records.as_str();
+        match path.strip_suffix(ELEMENTS).filter(|_| n > 0) {
+            Some(array) => format!("{array}[{n}:]").into(),
+            None => path.into(),
+        }
+    }
+
     pub(super) fn is_graphql(&self) -> bool {
         matches!(self.content, Content::Graphql { .. })
     }
@@ -122,14 +156,16 @@ impl Rest {
 
     /// The values of `partition` for the places of the request.
     pub(super) fn values_of(&self, partition: &Partition) -> Result<BTreeMap<String, String>> {
-        match &partition.params {
-            serde_json::Value::Null => Ok(BTreeMap::new()),
-            params => serde_json::from_value(params.clone()).map_err(|e| {
-                Error::config("make request", "the values of the partition are not text")
-                    .with("partition", &partition.id)
-                    .with_source(e)
-            }),
-        }
+        Ok(Params::of(partition)?.values)
+    }
+
+    /// The fields that every record of `partition` is given.
+    pub(super) fn fields_of(&self, partition: &Partition) -> Result<Option<Arc<RawValue>>> {
+        let raw = |text| {
+            let raw = RawValue::from_string(text);
+            raw.map(Arc::from).map_err(|e| Error::bug("read partition", "the fields are no JSON").with_source(e))
+        };
+        Params::of(partition)?.fields.map(raw).transpose()
     }
 
     /// The first request of a listing of `partition` within `bounds`.
@@ -158,6 +194,8 @@ impl Rest {
     }
 }
 
+const ELEMENTS: &str = "[*]";
+
 impl fmt::Debug for Rest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Rest")
@@ -177,8 +215,8 @@ impl Source for Rest {
         Ok(self.config.clone())
     }
 
-    async fn partitions(&self, _env: &Env, out: &mut Listing<RestPosition>) -> Result<()> {
-        out.add_all(self.partitions.clone()).await
+    async fn partitions(&self, env: &Env, out: &mut Listing<RestPosition>) -> Result<()> {
+        self.partitions.list(env, out).await
     }
 
     async fn read(

@@ -1,7 +1,7 @@
 use super::incremental::{CursorValue, Highest, Known, highest};
 use crate::env::Env;
 use crate::error::Result;
-use crate::json::{RecordsPath, ValuePath, scan};
+use crate::json::{RecordsPath, ValuePath, field, scan};
 use crate::model::Span;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -16,6 +16,8 @@ pub(super) struct Look {
     pub(super) known: Known,
     /// The key of the hash.
     pub(super) seed: u64,
+    /// Takes a print of each record: of these fields, or of all of it if there are none.
+    pub(super) prints: Option<Arc<[ValuePath]>>,
 }
 
 /// What one pass over a body found out.
@@ -28,6 +30,8 @@ pub(super) struct Scanned {
     pub(super) highest: Highest,
     /// The last record, if there are any.
     pub(super) last: Option<Bytes>,
+    /// What tells the records from each other, if that is asked for.
+    pub(super) prints: Vec<u64>,
 }
 
 impl Look {
@@ -41,25 +45,32 @@ impl Look {
         env.blocking("scan page", move || look.scan(&body, before)).await?
     }
 
+    /// A hash of the records of `body` that lie at `spans`, if there are any.
+    pub(super) fn content(&self, body: &[u8], spans: &[Span]) -> Option<u64> {
+        let (first, last) = (spans.first()?, spans.last()?);
+        let end = last.start as usize + last.len as usize;
+        body.get(first.start as usize..end).map(|records| xxh3_64_with_seed(records, self.seed))
+    }
+
     fn scan(&self, body: &Bytes, before: Option<CursorValue>) -> Result<Scanned> {
         let found = scan(body, &self.records, &self.values)?;
-        let content = match (found.spans.first(), found.spans.last()) {
-            (Some(first), Some(last)) => {
-                let end = last.start as usize + last.len as usize;
-                body.get(first.start as usize..end).map(|records| xxh3_64_with_seed(records, self.seed))
-            }
-            _ => None,
-        };
+        let content = self.content(body, &found.spans);
         let last = found.spans.last().and_then(|span| {
             let start = span.start as usize;
             let range = start..start.checked_add(span.len as usize)?;
             (range.end <= body.len()).then(|| body.slice(range))
         });
+        let prints = match &self.prints {
+            Some(key) => {
+                found.spans.iter().map(|span| print(span.of(body).unwrap_or_default(), key)).collect::<Result<_>>()?
+            }
+            None => Vec::new(),
+        };
         let highest = match &self.cursor {
             Some(path) => highest(body, &found.spans, path, before.as_ref(), &self.known)?,
             None => Highest::default(),
         };
-        Ok(Scanned { spans: found.spans, values: found.values, content, highest, last })
+        Ok(Scanned { spans: found.spans, values: found.values, content, highest, last, prints })
     }
 }
 
@@ -70,6 +81,9 @@ impl Scanned {
             (Some(a), Some(b)) => Some(xxh3_64_with_seed(&b.to_le_bytes(), a)),
             (a, b) => a.or(b),
         };
+        let prints = std::mem::take(&mut later.prints);
+        later.prints = self.prints;
+        later.prints.extend(prints);
         later.last = later.last.or(self.last);
         later.highest.without += self.highest.without;
         later.highest.of_type += self.highest.of_type;
@@ -81,6 +95,14 @@ impl Scanned {
         later.highest.order = self.highest.order.followed_by(std::mem::take(&mut later.highest.order));
         later
     }
+}
+
+/// A hash of the fields of `record` at `key`, or of its bytes. It is kept in positions, so it has no key of its own.
+fn print(record: &[u8], key: &[ValuePath]) -> Result<u64> {
+    if key.is_empty() {
+        return Ok(xxh3_64_with_seed(record, 0));
+    }
+    key.iter().try_fold(0, |hash, path| Ok(xxh3_64_with_seed(field(record, path)?.unwrap_or(b"null"), hash)))
 }
 
 /// Looking at this many bytes takes less than a millisecond: handing them over to another core would take as long.

@@ -44,8 +44,12 @@ pub(in super::super) enum Step {
     PutOff(Option<Timestamp>),
     /// Nothing: there are no rows.
     Nothing,
-    /// The API does not know the job any more, or refuses to make it.
+    /// The API refuses to make a job.
     Refused(Error),
+    /// The API does not know the job any more.
+    Gone(Error),
+    /// The API does not go back to the bound of the read.
+    TooOld(Error),
     /// No more jobs: nothing of this read counts as done.
     GiveUp(Error),
 }
@@ -102,10 +106,9 @@ impl<'a> Export<'a> {
         let asked = match fetcher.ask(create).await? {
             Outcome::Whole(asked) => *asked,
             Outcome::PutOff { until } => return Ok(Step::PutOff(until)),
-            Outcome::Ignored(_) => return Ok(Step::Nothing),
-            Outcome::Refused(error) | Outcome::PageExpired(error) | Outcome::CursorTooOld(error) => {
-                return Ok(Step::Refused(error));
-            }
+            Outcome::Ignored(_) | Outcome::NotModified => return Ok(Step::Nothing),
+            Outcome::CursorTooOld(error) => return Ok(Step::TooOld(error)),
+            Outcome::Refused(error) | Outcome::PageExpired(error) => return Ok(Step::Refused(error)),
         };
         let id = match &self.exports.description.poll {
             Some(_) => self.exports.id(&asked.body)?,
@@ -135,9 +138,9 @@ impl<'a> Export<'a> {
             let asked = match fetcher.ask(&request).await? {
                 Outcome::Whole(asked) => *asked,
                 Outcome::PutOff { until } => return Ok(Step::PutOff(until)),
-                Outcome::Ignored(_) => return Ok(Step::Nothing),
+                Outcome::Ignored(_) | Outcome::NotModified => return Ok(Step::Nothing),
                 Outcome::Refused(error) | Outcome::PageExpired(error) | Outcome::CursorTooOld(error) => {
-                    return Ok(Step::Refused(error));
+                    return Ok(Step::Gone(error));
                 }
             };
             let report = self.exports.report(asked.status, &asked.body)?;
@@ -263,7 +266,7 @@ impl<'a> Export<'a> {
         match told {
             Ok(Outcome::Whole(_)) => {}
             Ok(Outcome::PutOff { .. }) => tracing::warn!(job = id, "the export job is left to the API"),
-            Ok(Outcome::Ignored(_)) => {}
+            Ok(Outcome::Ignored(_) | Outcome::NotModified) => {}
             Ok(Outcome::Refused(error) | Outcome::PageExpired(error) | Outcome::CursorTooOld(error)) | Err(error) => {
                 tracing::warn!(job = id, %error, "the export job is left to the API");
             }

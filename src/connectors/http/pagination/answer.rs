@@ -1,8 +1,8 @@
 use super::Place;
+use crate::connectors::http::rules::Predicate;
 use crate::error::{Error, Result};
 use crate::json::{ValuePath, field, names_near};
 use reqwest::header::HeaderMap;
-use serde_json_path::JsonPath;
 
 /// What a page says about the listing.
 #[derive(Clone, Copy, Debug)]
@@ -18,9 +18,11 @@ pub struct Answer<'a> {
     pub(crate) headers: &'a HeaderMap,
     /// No earlier page led to this one.
     pub(crate) is_first: bool,
-    /// Records in this page.
+    /// Records in this page that have not come before.
     pub(crate) records: u64,
-    /// Records of the listing up to and with this page.
+    /// Records at its start that the page before brought.
+    pub(crate) again: u64,
+    /// Records of the listing up to and with this page, as it is now.
     pub(crate) so_far: u64,
 }
 
@@ -42,12 +44,23 @@ impl Raw<'_> {
 }
 
 impl Answer<'_> {
-    /// Records in this page.
+    /// Records in this page that have not come before.
     pub fn records(&self) -> u64 {
         self.records
     }
 
-    /// Records of the listing up to and with this page.
+    /// Records at its start that the page before brought, in a listing whose pages overlap.
+    pub fn again(&self) -> u64 {
+        self.again
+    }
+
+    /// Whether there are no records at all in the page.
+    pub fn is_empty(&self) -> bool {
+        self.records == 0 && self.again == 0
+    }
+
+    /// Records of the listing up to and with this page, as it is now: where records were added or taken before this place,
+    /// and that was noticed, it is not the number of those that came.
     pub fn so_far(&self) -> u64 {
         self.so_far
     }
@@ -133,15 +146,15 @@ impl Answer<'_> {
             .with_hint("if the API leaves it out of its only page, say so with .optional(); else it is somewhere else"))
     }
 
-    /// Whether the query selects something in the body.
-    pub(super) fn selects(&self, query: &JsonPath) -> Result<bool> {
+    /// Whether the condition holds of the body.
+    pub(super) fn fits(&self, condition: &Predicate) -> Result<bool> {
         let body = self.body.ok_or_else(|| {
             Error::data("read page", "the response is too large for an expression over its body")
                 .with_hint("raise the size from which responses are cut into parts")
         })?;
         let tree: serde_json::Value = serde_json::from_slice(body)
             .map_err(|e| Error::data("read page", "the body is not one JSON text").with_source(e))?;
-        Ok(!query.query(&tree).is_empty())
+        Ok(condition.holds(&serde_json::Value::Array(vec![tree])))
     }
 
     fn names_near(&self, path: &str) -> String {

@@ -1,5 +1,5 @@
 use super::ends::{Ends, Stop};
-use super::{Answer, At, Paginate, Place, Request, Step, Target};
+use super::{Answer, At, Claims, Counts, Paginate, Place, Request, Step, Target};
 use crate::error::{Error, Result};
 use crate::model::Proof;
 
@@ -147,6 +147,18 @@ impl Paginate for Cursor {
 
     fn values(&self) -> Vec<Place> {
         [self.from.clone()].into_iter().chain(self.ends.values()).collect()
+    }
+
+    fn counts(&self) -> Counts {
+        Counts::Nothing
+    }
+
+    fn claims(&self, answer: &Answer<'_>) -> Result<Claims> {
+        self.ends.claims(1, answer)
+    }
+
+    fn ahead(&self, _at: &At, _size: u64) -> Option<At> {
+        None
     }
 
     fn request(&self, at: &At, request: &mut Request) -> Result<()> {

@@ -1,8 +1,8 @@
-use super::{Answer, Place, Step};
+use super::{Answer, Claims, Place, Step};
+use crate::connectors::http::rules::Predicate;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Proof;
 use serde::Serialize;
-use serde_json_path::JsonPath;
 
 /// What ends a listing, beside the way from page to page.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -37,8 +37,8 @@ enum Condition {
 }
 
 impl Stop {
-    /// The RFC 9535 query selects something in the body. `$[?@.status == 'done']` looks at the members of the body: wrap what
-    /// is deeper as in `$.meta[?@ == 'done']`. The body is held as a tree for it.
+    /// This holds of the body: a path that selects something in it, such as `$.meta[?@ == 'done']`, or a filter such as
+    /// `@.status == 'done'`, where `@` is the body (RFC 9535, 2.3.5). The body is held as a tree for it.
     pub fn query(query: impl Into<String>) -> Self {
         Self(Condition::Query(query.into()))
     }
@@ -48,24 +48,16 @@ impl Stop {
         Self(Condition::Header { name: name.into(), value: value.into() })
     }
 
-    fn parse(query: &str) -> Result<JsonPath> {
-        JsonPath::parse(query).map_err(|e| {
-            Error::config("build source", "the stop expression is not an RFC 9535 query")
-                .with("query", query)
-                .with_source(e)
-        })
-    }
-
     fn check(&self) -> Result<()> {
         match &self.0 {
-            Condition::Query(query) => Self::parse(query).map(drop),
+            Condition::Query(query) => Predicate::parse(query).map(drop),
             Condition::Header { .. } => Ok(()),
         }
     }
 
     fn is_met(&self, answer: &Answer<'_>) -> Result<bool> {
         match &self.0 {
-            Condition::Query(query) => answer.selects(&Self::parse(query)?),
+            Condition::Query(query) => answer.fits(&Predicate::parse(query)?),
             Condition::Header { name, value } => {
                 Ok(answer.headers(name)?.iter().any(|there| there.trim().eq_ignore_ascii_case(value)))
             }
@@ -104,16 +96,23 @@ impl Ends {
         [&self.total, &self.total_pages, &self.has_more].into_iter().flatten().cloned().collect()
     }
 
-    /// The end, if the answer shows one. `page` is the number of pages up to this one; its values begin at slot `first`.
-    pub(super) fn reached(&self, page: u64, first: usize, answer: &Answer<'_>) -> Result<Option<Step>> {
+    /// What the answer claims; its values begin at slot `first`.
+    pub(super) fn claims(&self, first: usize, answer: &Answer<'_>) -> Result<Claims> {
         let mut slot = first..;
         let mut slot = || slot.next().unwrap_or_default();
-        let total = self.total.as_ref().map(|_| answer.count(slot())).transpose()?;
+        let records = self.total.as_ref().map(|_| answer.count(slot())).transpose()?;
         let pages = self.total_pages.as_ref().map(|_| answer.count(slot())).transpose()?;
-        let more = self.has_more.as_ref().map(|_| answer.flag(slot())).transpose()?;
+        Ok(Claims { records, pages })
+    }
+
+    /// The end, if the answer shows one. `page` is the number of pages up to this one; its values begin at slot `first`.
+    pub(super) fn reached(&self, page: u64, first: usize, answer: &Answer<'_>) -> Result<Option<Step>> {
+        let Claims { records: total, pages } = self.claims(first, answer)?;
+        let slot = first + [&self.total, &self.total_pages].into_iter().flatten().count();
+        let more = self.has_more.as_ref().map(|_| answer.flag(slot)).transpose()?;
         let stopped = self.stop.as_ref().map_or(Ok(false), |stop| stop.is_met(answer))?;
 
-        let (came, empty) = (answer.so_far(), answer.records() == 0);
+        let (came, empty) = (answer.so_far(), answer.is_empty());
         if let Some(total) = total.filter(|total| came > *total) {
             return Err(differs(total, came));
         }
@@ -177,6 +176,7 @@ mod tests {
             headers: &HeaderMap::new(),
             is_first: false,
             records,
+            again: 0,
             so_far: 10 + records,
         };
         declared.reached(2, 0, &answer)

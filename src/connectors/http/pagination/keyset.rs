@@ -1,5 +1,5 @@
 use super::ends::{Ends, Stop};
-use super::{Answer, At, Paginate, Place, Request, Step, Target};
+use super::{Answer, At, Claims, Counts, Paginate, Place, Request, Step, Target};
 use crate::error::{Error, ErrorKind, Result};
 use crate::json::ValuePath;
 use crate::model::Proof;
@@ -143,6 +143,18 @@ impl Paginate for Keyset {
 
     fn values(&self) -> Vec<Place> {
         self.ends.values()
+    }
+
+    fn counts(&self) -> Counts {
+        Counts::Nothing
+    }
+
+    fn claims(&self, answer: &Answer<'_>) -> Result<Claims> {
+        self.ends.claims(0, answer)
+    }
+
+    fn ahead(&self, _at: &At, _size: u64) -> Option<At> {
+        None
     }
 
     fn request(&self, at: &At, request: &mut Request) -> Result<()> {

@@ -48,6 +48,19 @@ pub trait Paginate: Debug + Send + Sync + 'static {
     /// The values that it needs of each page; [`Answer`] gives them by their number in this list.
     fn values(&self) -> Vec<Place>;
 
+    /// What the place of a page counts.
+    fn counts(&self) -> Counts;
+
+    /// What the API claims of the whole listing, as far as it was declared where.
+    ///
+    /// # Errors
+    /// `Data` if the claim is not there, or not a number.
+    fn claims(&self, answer: &Answer<'_>) -> Result<Claims>;
+
+    /// Where the page after the one at `at` will probably be, if that can be told before it has come: pages have had up to
+    /// `size` records so far. For requests that are made ahead; `next` decides.
+    fn ahead(&self, at: &At, size: u64) -> Option<At>;
+
     /// Makes `request` ask for the page at `at`.
     fn request(&self, at: &At, request: &mut Request) -> Result<()>;
 
@@ -85,6 +98,42 @@ impl At {
             Self::Key(texts) => texts,
             Self::First | Self::Number(_) | Self::Offset(_) => &[],
         }
+    }
+}
+
+/// What the place of a page counts: when records come or go, everything that is counted moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Counts {
+    /// Nothing: a token or a key keeps its place.
+    Nothing,
+    /// Pages.
+    Pages,
+    /// Records. Each page is asked to begin with some of the one before, by which the place is found again.
+    Records {
+        /// So many, at least one.
+        overlap: u64,
+    },
+}
+
+/// What an API claims of a whole listing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct Claims {
+    /// How many records there are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub records: Option<u64>,
+    /// How many pages there are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pages: Option<u64>,
+}
+
+impl Claims {
+    /// Whether one of the claims is a smaller number.
+    pub(super) fn is_less_than(self, before: Self) -> bool {
+        let less = |now: Option<u64>, before: Option<u64>| now.zip(before).is_some_and(|(now, before)| now < before);
+        less(self.records, before.records) || less(self.pages, before.pages)
     }
 }
 

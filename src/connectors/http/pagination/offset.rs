@@ -1,16 +1,24 @@
 use super::ends::{Ends, Stop};
-use super::{Answer, At, Paginate, Place, Request, Step, Target};
-use crate::error::Result;
+use super::{Answer, At, Claims, Counts, Paginate, Place, Request, Step, Target};
+use crate::error::{Error, Result};
 
 /// Pages asked for by the number of their first record. Say what ends it.
 ///
 /// The offset goes on by the records that came, not by the records that were asked for: a server that gives fewer skips
-/// nothing. Rows that move between pages may be missed or come twice, as always with offsets.
+/// nothing.
+///
+/// *Records that come and go meanwhile.* Each page is asked for from [one record](Self::overlap) of the page before on. If it
+/// does not begin with that one, records were added or taken before: the read goes on behind the one that came last, where
+/// that stands now, further back if need be, and at last from the beginning. So records that are there all the time are never
+/// missed. What comes again is cut off exactly, where `records` ends with `[*]`; other records cannot be cut off, and are
+/// watched as [`PageNumber`](super::PageNumber)s are. The API must give records in a fixed order, and take any offset;
+/// records must differ (see [`key`](super::RestBuilder::key)).
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Offset {
     to: Target,
     limit: Option<(String, u64)>,
+    overlap: u64,
     ends: Ends,
 }
 
@@ -31,12 +39,20 @@ impl Offset {
     }
 
     fn to(to: Target) -> Self {
-        Self { to, limit: None, ends: Ends::default() }
+        Self { to, limit: None, overlap: 1, ends: Ends::default() }
     }
 
     /// Asks for `records` to a page at `name`, which is in the same part of the request as the offset.
     pub fn limit(mut self, name: impl Into<String>, records: u64) -> Self {
         self.limit = Some((name.into(), records));
+        self
+    }
+
+    /// Asks for this many records of the page before again: 1 unless set. More of them find the place again in fewer requests
+    /// where records are often taken from the listing; 0 is for APIs that do not take any offset, such as those that round it
+    /// down to a whole page.
+    pub fn overlap(mut self, records: u64) -> Self {
+        self.overlap = records;
         self
     }
 
@@ -73,11 +89,21 @@ impl Offset {
 
 impl Paginate for Offset {
     fn check(&self) -> Result<()> {
+        if let Some((_, limit)) = self.limit.as_ref().filter(|(_, limit)| (1..=self.overlap).contains(limit)) {
+            if *limit > 1 {
+                return Err(Error::config(
+                    "build source",
+                    "pages that overlap must be larger than what they overlap by",
+                )
+                .with("limit", limit)
+                .with("overlap", self.overlap));
+            }
+        }
         self.ends.check("offset", self.limit.as_ref().map(|(_, records)| *records))
     }
 
     fn describe(&self) -> serde_json::Value {
-        serde_json::json!({"kind": "offset", "to": self.to, "limit": self.limit, "ends": self.ends})
+        serde_json::json!({"kind": "offset", "to": self.to, "limit": self.limit, "overlap": self.overlap, "ends": self.ends})
     }
 
     fn targets(&self) -> Vec<Target> {
@@ -87,6 +113,22 @@ impl Paginate for Offset {
 
     fn values(&self) -> Vec<Place> {
         self.ends.values()
+    }
+
+    fn counts(&self) -> Counts {
+        match self.overlap {
+            0 => Counts::Pages,
+            overlap => Counts::Records { overlap },
+        }
+    }
+
+    fn claims(&self, answer: &Answer<'_>) -> Result<Claims> {
+        self.ends.claims(0, answer)
+    }
+
+    fn ahead(&self, at: &At, size: u64) -> Option<At> {
+        let next = offset(at).saturating_add(size);
+        (size > 0 && self.ends.maximum.is_none_or(|maximum| next < maximum)).then_some(At::Offset(next))
     }
 
     fn request(&self, at: &At, request: &mut Request) -> Result<()> {
@@ -100,10 +142,11 @@ impl Paginate for Offset {
         if let Some(end) = self.ends.reached(0, 0, answer)? {
             return Ok(end);
         }
-        let came = match answer.records() {
+        let came = if answer.is_empty() {
             // The API says that there is more behind an empty page.
-            0 => self.limit.as_ref().map_or(0, |(_, records)| *records),
-            came => came,
+            self.limit.as_ref().map_or(0, |(_, records)| *records)
+        } else {
+            answer.again().saturating_add(answer.records())
         };
         let next = offset(at).saturating_add(came);
         Ok(match self.ends.maximum {

@@ -1,5 +1,5 @@
 use super::ends::{Ends, Stop};
-use super::{Answer, At, Paginate, Place, Request, Step, Target};
+use super::{Answer, At, Claims, Counts, Paginate, Place, Request, Step, Target};
 use crate::error::Result;
 
 /// Pages asked for by their number. Say what ends it.
@@ -97,6 +97,19 @@ impl Paginate for PageNumber {
 
     fn values(&self) -> Vec<Place> {
         self.ends.values()
+    }
+
+    fn counts(&self) -> Counts {
+        Counts::Pages
+    }
+
+    fn claims(&self, answer: &Answer<'_>) -> Result<Claims> {
+        self.ends.claims(0, answer)
+    }
+
+    fn ahead(&self, at: &At, _size: u64) -> Option<At> {
+        let next = self.number(at).saturating_add(1);
+        self.ends.maximum.is_none_or(|maximum| next <= maximum).then_some(At::Number(next))
     }
 
     fn request(&self, at: &At, request: &mut Request) -> Result<()> {

@@ -1,4 +1,4 @@
-use super::{Answer, At, Paginate, Place, Request, Step, Target};
+use super::{Answer, At, Claims, Counts, Paginate, Place, Request, Step, Target};
 use crate::error::Result;
 use crate::model::Proof;
 
@@ -21,6 +21,18 @@ impl Paginate for Single {
 
     fn values(&self) -> Vec<Place> {
         Vec::new()
+    }
+
+    fn counts(&self) -> Counts {
+        Counts::Nothing
+    }
+
+    fn claims(&self, _answer: &Answer<'_>) -> Result<Claims> {
+        Ok(Claims::default())
+    }
+
+    fn ahead(&self, _at: &At, _size: u64) -> Option<At> {
+        None
     }
 
     fn request(&self, _at: &At, _request: &mut Request) -> Result<()> {

@@ -241,7 +241,7 @@ fn p11_both_places_or_neither_do_not_build() {
     assert!(refused(rest().paginate(Offset::body("$.from").until_empty())).contains("has none"));
     assert!(refused(post().paginate(Offset::body("$.o").limit("$.o", 5).until_empty())).contains("twice"));
     assert!(refused(rest().header("X-Page", "1").paginate(PageNumber::header("x-page").maximum(2))).contains("twice"));
-    assert!(refused(rest().paginate(Cursor::at("$.n").query("c").stop_when("$[?"))).contains("stop expression"));
+    assert!(refused(rest().paginate(Cursor::at("$.n").query("c").stop_when("$[?"))).contains("condition"));
 }
 
 #[tokio::test]
@@ -428,8 +428,10 @@ async fn d04_graphql_errors_in_a_200_are_a_failure() {
         .records("$.data.orders.nodes[*]")
         .limits(patient());
     let source = source.build().expect("a source");
-    let partitions: Vec<Partition> =
-        ["good", "bad"].map(|id| Partition::new(id).with_params(serde_json::json!({"shop": id}))).into_iter().collect();
+    let partitions: Vec<Partition> = ["good", "bad"]
+        .map(|id| Partition::new(id).with_params(serde_json::json!({"values": {"shop": id}})))
+        .into_iter()
+        .collect();
     let good = read_partition(&source, &partitions[0], None).await;
     assert_eq!((good.records().len(), good.stopped()), (3, &StopReason::Exhausted(Proof::NoNextPage)));
     let bad = read_partition(&source, &partitions[1], None).await;

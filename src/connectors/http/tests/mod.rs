@@ -3,6 +3,7 @@
 mod bodies;
 mod cases_p;
 mod credentials;
+mod drift;
 mod egress;
 mod exports;
 mod incremental;
@@ -10,6 +11,7 @@ mod lines;
 mod observed;
 mod pace;
 mod pagination;
+mod partitions;
 mod retries;
 mod rules;
 mod secrets;
