@@ -178,7 +178,7 @@ impl Client {
         }
         match status.as_u16() {
             429 | 503 | 504 => permit.overloaded(env),
-            _ => permit.answered(env),
+            _ => permit.answered(env.monotonic().saturating_sub(sent_at)),
         }
         let reaction = if access == Access::Credentials {
             let answer = Answered { status: status.as_u16(), headers: response.headers(), refused: false };
