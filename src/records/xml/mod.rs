@@ -12,7 +12,6 @@ pub(super) use element::to_json;
 pub(super) use scan::scan;
 
 use crate::error::Error;
-use quick_xml::errors::SyntaxError;
 use quick_xml::escape::resolve_xml_entity;
 use quick_xml::events::BytesRef;
 
@@ -31,7 +30,6 @@ fn referred(reference: &BytesRef<'_>) -> Result<String, Wrong> {
 /// What is wrong with the XML, and whether it may only have been cut.
 fn broken(error: &quick_xml::Error) -> (Wrong, bool) {
     match error {
-        quick_xml::Error::Syntax(SyntaxError::InvalidBangMarkup) => ("markup is not well-formed", false),
         quick_xml::Error::Syntax(_) => ("it ends within markup", true),
         quick_xml::Error::IllFormed(quick_xml::errors::IllFormedError::UnclosedReference) => {
             ("a reference does not end", true)

@@ -42,7 +42,7 @@ fn elements_are_records_with_attributes_text_and_repeated_children() {
         assert_eq!(
             records,
             [
-                r##"{"@m:id":"7","@empty":null,"title":"Tom & <Jerry> & co","n":" 5 ","tag":["a","b"],"nested":{"entry":"not one"},"none":null,"blank":null,"#text":"\n    \n    text"}"##,
+                r##"{"@m:id":"7","@empty":null,"title":"Tom & <Jerry> & co","n":" 5 ","tag":["a","b"],"nested":{"entry":"not one"},"none":null,"blank":null,"#text":"\n    text"}"##,
                 "{}",
                 r##"{"tag":{"@k":"v","#text":"c"},"a":"é"}"##,
             ]

@@ -206,7 +206,8 @@ async fn d01_bodies_are_what_they_are_whatever_their_header_says() {
         }
         // Nothing is nothing, however it is declared.
         for declared in ["gzip", "zstd", "br", "deflate", "identity"] {
-            let server = Server::start(move |_| Reply::json("").header("content-encoding", declared)).await;
+            let reply = Reply::json("").header("content-encoding", declared).header("content-type", "text/plain");
+            let server = Server::start(move |_| reply.clone()).await;
             let rest = Rest::get(server.url("/r")).records(records).limits(patient());
             let rest = rest.retry(Policy::default().with_attempts(1)).build().expect("a source");
             let brought = read(&rest, None).await;

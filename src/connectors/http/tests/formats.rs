@@ -12,6 +12,10 @@ fn csv(rows: usize) -> String {
     format!("id,name,total\r\n{rows}")
 }
 
+fn text(body: impl Into<Vec<u8>>) -> Reply {
+    Reply::json(body).header("content-type", "text/plain")
+}
+
 fn rest(server: &Server, records: impl Into<String>) -> RestBuilder {
     Rest::get(server.url("/r"))
         .records(records)
@@ -53,7 +57,7 @@ fn decoded(mut decode: Decode, brought: &Brought) -> (Vec<String>, Vec<(String, 
 #[tokio::test]
 async fn rows_are_landed_as_they_came_and_decoded_by_the_declared_types() {
     let body = "\u{feff}id;name;total;paid;at\r\n00123;\"x;\"\"y\";10.50;TRUE;2024-05-17T00:00:00Z\r\n7;;;0;\r\n\r\n8;short\r\n9;\u{e9};1e3;no;\r\n";
-    let server = Server::start(move |_| Reply::json(body).header("content-type", "text/csv; charset=utf-8")).await;
+    let server = Server::start(move |_| text(body).header("content-type", "text/csv; charset=utf-8")).await;
     let brought = read(&rest(&server, Csv::new().delimiter(b';')).build().expect("a source"), None).await;
     assert_eq!(brought.stopped(), &StopReason::Exhausted(Proof::WholeResponse));
     let page = brought.pages()[0];
@@ -69,7 +73,7 @@ async fn rows_are_landed_as_they_came_and_decoded_by_the_declared_types() {
 #[tokio::test]
 async fn types_of_texts_are_inferred_and_names_of_digits_stay_texts() {
     let body = "id,zip,n,big,f,ok,t,d,token,none\n1,00123,-5,18446744073709551615,1.5,true,2024-05-17T00:00:00Z,2024-05-17,3e8,\n2,99,,1,2.25,false,,,4,\n3,00001,007,1,x,true,,,5,z\n";
-    let server = Server::start(move |_| Reply::json(body)).await;
+    let server = Server::start(move |_| text(body)).await;
     let brought = read(&rest(&server, "csv").build().expect("a source"), None).await;
     let mut decode = Decode::pages().infer_from(2);
     let mut out = Output::new();
@@ -99,7 +103,7 @@ async fn types_of_texts_are_inferred_and_names_of_digits_stay_texts() {
 
 #[tokio::test]
 async fn a_large_csv_comes_in_parts_and_each_part_is_decoded_by_itself() {
-    let server = Server::start(|_| Reply::json(csv(2_000)).chunked(true)).await;
+    let server = Server::start(|_| text(csv(2_000)).chunked(true)).await;
     let brought = read(&rest(&server, "csv").build().expect("a source"), None).await;
     assert!(brought.stopped().is_complete());
     let all: Vec<u8> = brought.pages().iter().flat_map(|p| p.body.to_vec()).collect();
@@ -117,14 +121,14 @@ async fn a_large_csv_comes_in_parts_and_each_part_is_decoded_by_itself() {
 async fn a_cut_csv_is_never_whole() {
     let body = csv(500);
     for reply in [
-        Reply::json(body.clone()).until_close(),
-        Reply::json(body.clone()).chunked(false),
+        text(body.clone()).until_close(),
+        text(body.clone()).chunked(false),
         // Between two rows.
-        Reply::json(body.clone()).cut_at(body[..9_000].rfind('\n').expect("rows") + 1),
+        text(body.clone()).cut_at(body[..9_000].rfind('\n').expect("rows") + 1),
         // The transport is whole, but a quote is open.
-        Reply::json(format!("{body}1,\"cut")),
-        Reply::json(""),
-        Reply::json("<!DOCTYPE html><html></html>"),
+        text(format!("{body}1,\"cut")),
+        text(""),
+        text("<!DOCTYPE html><html></html>"),
     ] {
         let server = Server::start(move |_| reply.clone()).await;
         let brought = read(&rest(&server, "csv").build().expect("a source"), None).await;
@@ -137,7 +141,7 @@ async fn a_cut_csv_is_never_whole() {
 
 #[tokio::test]
 async fn the_highest_value_of_a_cell_is_the_bound_of_the_next_read() {
-    let server = Server::start(|_| Reply::json(csv(120))).await;
+    let server = Server::start(|_| text(csv(120))).await;
     let rest = rest(&server, "csv").since(Since::field("id").query("from")).build().expect("a source");
     let brought = read(&rest, None).await;
     read(&rest, Some(brought.last_position())).await;
@@ -162,7 +166,7 @@ fn feed(entries: std::ops::Range<u32>, next: Option<&str>) -> Reply {
         })
         .collect();
     let next = next.map(|next| format!("<link rel='next' href='{next}'/>")).unwrap_or_default();
-    Reply::json(format!("<?xml version='1.0'?>\n<feed><link rel='self' href='/r'/>{next}{entries}</feed>"))
+    text(format!("<?xml version='1.0'?>\n<feed><link rel='self' href='/r'/>{next}{entries}</feed>"))
         .header("content-type", "application/atom+xml")
 }
 
@@ -187,12 +191,12 @@ async fn elements_are_records_and_a_link_leads_to_the_next_page() {
 #[tokio::test]
 async fn a_document_that_is_cut_or_of_another_kind_is_an_error() {
     let whole = feed(0..5, None);
-    let cut = Reply::json(&whole.body[..whole.body.len() - 3]);
+    let cut = text(&whole.body[..whole.body.len() - 3]);
     for reply in [
         cut,
-        Reply::json("<error>quota</error>"),
-        Reply::json("<!DOCTYPE feed [<!ENTITY x 'y'>]><feed/>"),
-        Reply::json("{}"),
+        text("<error>quota</error>"),
+        text("<!DOCTYPE feed [<!ENTITY x 'y'>]><feed/>"),
+        text("{}"),
     ] {
         let server = Server::start(move |_| reply.clone()).await;
         let brought = read(&rest(&server, "/feed/entry").build().expect("a source"), None).await;
