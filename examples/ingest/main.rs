@@ -68,8 +68,16 @@ async fn ingest() -> Result<ExitCode> {
                 eprintln!("the API asked {} times to come more slowly; waited {waited:.1} s in all", traffic.throttled);
             }
             let open = || report.partitions.iter().filter(|p| !p.reason.is_complete());
-            for partition in open().take(20) {
-                eprintln!("not complete: partition {}: {}", partition.partition, partition.reason);
+            for gap in report.missing.gaps.iter().take(20) {
+                eprintln!("missing: {gap}");
+            }
+            if report.missing.total == 0 {
+                for partition in open().take(20) {
+                    eprintln!("not complete: partition {}: {}", partition.partition, partition.reason);
+                }
+            }
+            if let Some(error) = &report.unlisted {
+                eprintln!("the list of partitions is not whole: {}", words::of_the_spec(error));
             }
             let later = open().any(|p| matches!(p.reason, StopReason::RateLimited { .. }));
             let refused = report.ledger.quarantined;

@@ -48,8 +48,10 @@ pub(crate) struct Source {
     /// A POST that only asks a question: it may be sent again.
     #[serde(default)]
     idempotent: bool,
-    /// RFC 9535 path of the records; without it the body is an array of records.
+    /// RFC 9535 path of the records; `/orders/order` in XML. Without it the body is an array of records.
     records: Option<String>,
+    /// The body is rows; says how they are written.
+    csv: Option<Json>,
     /// The body is one record per line.
     #[serde(default)]
     ndjson: bool,
@@ -158,11 +160,12 @@ impl Source {
     }
 
     fn records(&self) -> Result<Option<String>> {
-        match (&self.records, self.ndjson) {
-            (Some(_), true) => Err(Error::config("read spec", "lines are records: there is no path to them")
-                .with_hint("say `records`, or `ndjson = true`")),
-            (records, false) => Ok(records.clone()),
-            (None, true) => Ok(Some("ndjson".to_owned())),
+        match (&self.records, self.ndjson, &self.csv) {
+            (records, false, None) => Ok(records.clone()),
+            (None, true, None) => Ok(Some("ndjson".to_owned())),
+            (None, false, Some(options)) => Ok(Some(format!("csv{}", options.0))),
+            _ => Err(Error::config("read spec", "lines and rows are records: there is no path to them")
+                .with_hint("say one of `records`, `ndjson = true` and `csv`")),
         }
     }
 }
