@@ -49,7 +49,6 @@ struct Counts {
 
 /// Whether a call may be made.
 #[derive(Debug)]
-#[non_exhaustive]
 pub enum Turn {
     /// Make it now.
     Now(Ticket),
