@@ -13,7 +13,7 @@ use super::scanned::Scanned;
 use super::validators::Validators;
 use super::windows::Interval;
 use crate::error::{Error, ErrorKind, Result, Status};
-use crate::model::{Page, Proof, StopReason};
+use crate::model::{Coverage, Page, Proof, StopReason, Tally, Window};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// A listing that is being read: the whole partition, or a window of it.
@@ -95,6 +95,28 @@ impl<'a> Listing<'a> {
     }
 
     pub(super) async fn run(mut self) -> Result<StopReason> {
+        let end = self.read().await;
+        self.cover(&end);
+        end
+    }
+
+    /// Says what is covered of a window; of the whole partition its end says it.
+    fn cover(&mut self, end: &Result<StopReason>) {
+        let Some(window) = self.reading.window else { return };
+        let reason = match end {
+            Ok(reason) => reason.clone(),
+            Err(error) if error.kind() == ErrorKind::Cancelled => StopReason::Cancelled,
+            Err(error) => StopReason::Failed(error.to_string()),
+        };
+        // What earlier runs brought of it counts too; only its hash is not known any more.
+        let content = self.fetcher.out.tally().content.filter(|_| self.pages == self.reading.pages);
+        let tally = Tally { pages: self.reading.pages, records: self.reading.records, content };
+        let window = Window::new(window.from.to_string(), window.to.to_string());
+        let coverage = Coverage::of(self.scope.partition.id.clone(), reason);
+        self.fetcher.out.cover(coverage.window(window).tally(tally));
+    }
+
+    async fn read(&mut self) -> Result<StopReason> {
         loop {
             if self.fetcher.is_cancelled() {
                 return Ok(StopReason::Cancelled);
@@ -240,7 +262,7 @@ impl<'a> Listing<'a> {
 
     /// Emits a page and moves on; gives the reason if the read ends with it.
     async fn take(&mut self, fetched: Fetched, request: &Request) -> Result<Option<StopReason>> {
-        let Fetched { mut page, mut scanned, mut records, head } = fetched;
+        let Fetched { mut page, around, mut scanned, mut records, head } = fetched;
         self.check_graphql(&scanned.values, &head)?;
         let again = match self.reading.drift.place(&scanned.prints) {
             Place::Behind(again) if self.cuts_off() => again,
@@ -270,7 +292,8 @@ impl<'a> Listing<'a> {
         let answer = Answer {
             places: &self.scope.rest.places,
             values: &scanned.values,
-            body: page.part.is_none().then_some(page.body.as_ref()),
+            around: &around,
+            is_whole: page.part.is_none(),
             last: scanned.last.as_deref(),
             headers: &head.headers,
             is_first: self.reading.at == At::First,
