@@ -253,8 +253,8 @@ impl Auth for Session {
             parse(path)?;
         }
         login.expires_in.as_deref().map(parse).transpose()?;
-        let secrets = login.fields.iter().chain(&login.headers).chain(&login.basic).map(|(_, secret)| secret);
-        secrets.map(Secret::check).collect()
+        let mut secrets = login.fields.iter().chain(&login.headers).chain(&login.basic).map(|(_, secret)| secret);
+        secrets.try_for_each(Secret::check)
     }
 
     async fn sign(&self, cx: &AuthContext<'_>, signature: &mut Signature) -> Result<()> {
