@@ -300,7 +300,8 @@ impl<'a> Fetcher<'a> {
     async fn attempt(&mut self, request: &Request, wants: Wants<'_>) -> Result<Got, Fault> {
         let (rest, env, priority) = (self.rest, self.env, self.waits.priority);
         // Before the memory: who has a call under way may wait for what others hold of it. It is held until the body is read.
-        let permit = self.unless_stopped(async { Ok::<_, Error>(rest.client.pace.permit(env, priority).await) }).await?;
+        let permit =
+            self.unless_stopped(async { Ok::<_, Error>(rest.client.pace.permit(env, priority).await) }).await?;
         if matches!(wants, Wants::Page(_)) {
             self.out.reserve(self.estimate).await?;
         }

@@ -202,7 +202,8 @@ async fn a_feed_that_begins_again_is_still_in_order() {
     let newest_first = || Since::field("id").initial("10").row_order(RowOrder::Descending);
     let begun = by_cursor(&server).since(newest_first()).max_pages(1).build().expect("a source");
     let begun = read(&begun, None).await;
-    let again = read(&by_cursor(&server).since(newest_first()).build().expect("a source"), Some(begun.last_position())).await;
+    let again =
+        read(&by_cursor(&server).since(newest_first()).build().expect("a source"), Some(begun.last_position())).await;
     assert_eq!(again.stopped(), &StopReason::Exhausted(Proof::PassedBound));
     assert_eq!((within(&again, 10, 100), server.seen().len()), (11, 6), "it ends where it leaves the bounds");
 }
