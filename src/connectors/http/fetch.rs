@@ -17,7 +17,7 @@ use crate::env::Env;
 use crate::error::{Error, Result, Status};
 use crate::json::Held;
 use crate::model::{Page, Partition, Timestamp};
-use crate::retry::{Next, Trial, WaitBudget};
+use crate::retry::{Next, Priority, Trial, WaitBudget};
 use crate::source::{Emitter, Retry};
 use bytes::Bytes;
 use reqwest::header::{CONTENT_ENCODING, HeaderMap, IF_MODIFIED_SINCE, IF_NONE_MATCH};
@@ -142,9 +142,15 @@ impl<'a> Fetcher<'a> {
             prints: rest.prints(),
         };
         let tally = Tally { source: rest.traffic.clone(), run: out.traffic().clone() };
-        let waits = Waits { budget: WaitBudget::new(rest.retry.wait), tally };
+        let (budget, priority) = (WaitBudget::new(rest.retry.wait), rest.client.pace.priority);
+        let waits = Waits { budget, priority, tally };
         let fields = rest.fields_of(partition)?;
         Ok(Self { rest, env, partition, out: out.fork(), look, fields, waits, signed: None, estimate: FIRST_ESTIMATE })
+    }
+
+    /// Lets others go first that keep data fresh.
+    pub(super) fn gives_way(&mut self) {
+        self.waits.priority = Priority::Backfill;
     }
 
     /// Whether the pipeline stops.
@@ -292,9 +298,10 @@ impl<'a> Fetcher<'a> {
     }
 
     async fn attempt(&mut self, request: &Request, wants: Wants<'_>) -> Result<Got, Fault> {
-        let (rest, env) = (self.rest, self.env);
+        let (rest, env, priority) = (self.rest, self.env, self.waits.priority);
         // Before the memory: who has a call under way may wait for what others hold of it. It is held until the body is read.
-        let permit = self.unless_stopped(async { Ok::<_, Error>(rest.client.pace.permit(env).await) }).await?;
+        let permit =
+            self.unless_stopped(async { Ok::<_, Error>(rest.client.pace.permit(env, priority).await) }).await?;
         if matches!(wants, Wants::Page(_)) {
             self.out.reserve(self.estimate).await?;
         }

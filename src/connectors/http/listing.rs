@@ -89,6 +89,12 @@ impl<'a> Listing<'a> {
         Ok(listing)
     }
 
+    /// Lets listings go first that keep data fresh.
+    pub(super) fn giving_way(mut self) -> Self {
+        self.fetcher.gives_way();
+        self
+    }
+
     /// The window that it lists, if not the whole partition.
     pub(super) fn window(&self) -> Option<Interval> {
         self.reading.window
@@ -640,6 +646,8 @@ impl<'a> Listing<'a> {
 
     /// Prepares for the first request of this run.
     fn set_out(&mut self) -> Result<()> {
+        // What comes again from the first page on is no sign of another order.
+        self.order = Order::default();
         self.reading.plan = Some(self.plan()?);
         self.guard = LoopGuard::new(self.reading.mark, self.scope.env.random());
         self.fetcher.look.seed = self.guard.seed();

@@ -19,8 +19,8 @@ pub(super) struct Pace {
 
 impl Pace {
     /// Waits until one more call may run.
-    pub(super) async fn permit(&self, env: &Env) -> Permit {
-        self.limit.acquire(env, self.priority).await
+    pub(super) async fn permit(&self, env: &Env, priority: Priority) -> Permit {
+        self.limit.acquire(env, priority).await
     }
 
     /// Waits until the budget has room for `request` at `url`, if there is one.
@@ -36,7 +36,7 @@ impl Pace {
             .with_host(url.host_str().unwrap_or_default())
             .with_query(url.query().unwrap_or_default());
         let _timed = waits.timed(env);
-        match budget.acquire(env, &call, self.priority, waits.budget.left()).await? {
+        match budget.acquire(env, &call, waits.priority, waits.budget.left()).await? {
             Turn::Now(ticket) => Ok(Some(ticket)),
             Turn::PutOff { wait } => Err(Fault::PutOff { wait }),
         }
@@ -46,6 +46,8 @@ impl Pace {
 /// How long one read may still wait because it was asked to, and where it counts what it does.
 pub(super) struct Waits {
     pub(super) budget: WaitBudget,
+    /// What goes first where others wait too.
+    pub(super) priority: Priority,
     pub(super) tally: Tally,
 }
 

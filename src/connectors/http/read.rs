@@ -132,10 +132,10 @@ impl RestPosition {
 
 /// Reads what is not complete, window by window; one whose content is wrong does not stop the others.
 async fn read_windows(scope: &Scope<'_>, slicer: &Slicer) -> Result<StopReason> {
-    let (mut gaps, mut kept) = {
+    let (mut gaps, end, mut kept) = {
         let position = scope.position.lock().await;
-        let gaps = position.windows.as_ref().map(|ledger| ledger.gaps.clone()).unwrap_or_default();
-        (gaps, position.reading.clone())
+        let Some(ledger) = &position.windows else { return Ok(StopReason::Exhausted(Proof::AllWindows(0))) };
+        (ledger.gaps.clone(), ledger.span.to, position.reading.clone())
     };
     let mut taken: Vec<Interval> = kept.iter().filter_map(|reading| reading.window).collect();
     kept.reverse();
@@ -151,6 +151,8 @@ async fn read_windows(scope: &Scope<'_>, slicer: &Slicer) -> Result<StopReason> 
                     Listing::begin(scope, None, Some(window), None)?
                 }
             };
+            let is_history = listing.window().is_some_and(|window| slicer.is_history(window, end));
+            let listing = if is_history { listing.giving_way() } else { listing };
             reading.push(async move { (listing.window(), listing.run().await) });
         }
         let Some((window, end)) = reading.next().await else { break };

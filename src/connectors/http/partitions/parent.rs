@@ -18,6 +18,8 @@ use url::form_urlencoded;
 /// memory. A parent that is [incremental](RestBuilder::since) moves on only once all children of what it has brought have
 /// been read to their end: whatever goes wrong with one of them, the next run finds it again. It may have a parent itself.
 ///
+/// The parent's own records are not landed; to load them too, give them a pipeline of their own.
+///
 /// ```
 /// use landfall::connectors::http::{Parent, Rest};
 ///

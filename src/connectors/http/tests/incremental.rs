@@ -192,6 +192,23 @@ async fn i02_a_wrong_declared_order_loses_no_rows() {
 }
 
 #[tokio::test]
+async fn a_feed_that_begins_again_is_still_in_order() {
+    let script = feed((0..=20).rev());
+    let server = Server::start(move |got| match got.parameter("cursor") {
+        Some(_) if got.number == 1 => Reply::status(410, "expired"),
+        _ => script(got),
+    })
+    .await;
+    let newest_first = || Since::field("id").initial("10").row_order(RowOrder::Descending);
+    let begun = by_cursor(&server).since(newest_first()).max_pages(1).build().expect("a source");
+    let begun = read(&begun, None).await;
+    let again =
+        read(&by_cursor(&server).since(newest_first()).build().expect("a source"), Some(begun.last_position())).await;
+    assert_eq!(again.stopped(), &StopReason::Exhausted(Proof::PassedBound));
+    assert_eq!((within(&again, 10, 100), server.seen().len()), (11, 6), "it ends where it leaves the bounds");
+}
+
+#[tokio::test]
 async fn p18_a_newest_first_feed_ends_at_the_first_page_with_a_known_record() {
     let pages = |got: &Got, newest: &str| {
         let row = |t: &str| format!("{{\"t\":\"{t}\"}}");
@@ -401,6 +418,9 @@ fn positions_have_a_frozen_form() {
     let windows = r#"{"field":"at","windows":{"span":{"from":"2024-01-01T00:00:00Z","to":"2024-03-01T00:00:00Z"},"gaps":[{"from":"2024-02-01T00:00:00Z","to":"2024-02-02T00:00:00Z"}]},"reading":[{"window":{"from":1,"to":9},"at":"first","pages":0,"records":0}]}"#;
     let position: RestPosition = serde_json::from_str(windows).expect("the form of version 1");
     assert_eq!(serde_json::to_string(&position).expect("JSON"), windows);
+    let conditional = r#"{"validators":{"plan":7,"etag":"\"a\"","last_modified":"Mon, 01 Jan 2024 00:00:00 GMT"}}"#;
+    let position: RestPosition = serde_json::from_str(conditional).expect("the form of version 1");
+    assert_eq!(serde_json::to_string(&position).expect("JSON"), conditional);
     assert_eq!(serde_json::to_string(&RestPosition::default()).expect("JSON"), "{}");
     for at in [r#""first""#, r#"{"number":2}"#, r#"{"offset":3}"#, r#"{"link":"/r?a"}"#] {
         let at: At = serde_json::from_str(at).expect("the form of version 1");

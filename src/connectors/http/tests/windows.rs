@@ -1,5 +1,6 @@
 use super::*;
 use crate::model::{Position, Proof, Validity};
+use crate::retry::Concurrency;
 use std::collections::BTreeSet;
 
 /// A record for each number in `from..to` (as asked for), two to a page.
@@ -199,6 +200,19 @@ async fn the_newest_windows_come_first_and_the_history_after_them() {
     assert_eq!(asked(&server)[3..], ["0-10"]);
     assert!(third.stopped().is_complete());
     assert_eq!([first, second, third].iter().flat_map(sorted).collect::<BTreeSet<_>>().len(), 40);
+}
+
+#[tokio::test]
+async fn the_history_of_one_partition_gives_way_to_the_news_of_another() {
+    let server = Server::start(|_| page([], "null")).await;
+    let newest_first = Window::numbers(10).order(WindowOrder::NewestFirst);
+    let since = Since::field("id").initial("0").until("30").window(newest_first);
+    let rest = windowed(&server, since).query("of", "{p}").parallel_windows(3).concurrency(Concurrency::fixed(1));
+    let rest = ["a", "b"].into_iter().fold(rest, |rest, p| rest.partition(p, [("p", p)])).build().expect("a source");
+    let partitions = listed(&rest).await;
+    futures::future::join_all(partitions.iter().map(|p| read_partition(&rest, p, None))).await;
+    let news = server.targets().iter().take(2).filter(|target| target.contains("from=20")).count();
+    assert_eq!(news, 2, "{:?}", server.targets());
 }
 
 #[tokio::test]

@@ -45,7 +45,8 @@ pub enum WindowOrder {
     /// From the oldest on.
     #[default]
     OldestFirst,
-    /// From the newest on: what is new first, then backwards through the history, both in one run.
+    /// From the newest on: what is new first, then backwards through the history, both in one run. The history gives way to
+    /// what is new, here and in other sources with the same budget ([`Priority::Backfill`](crate::retry::Priority)).
     NewestFirst,
 }
 
@@ -139,6 +140,11 @@ impl Slicer {
                 Some(Interval { from: gap.from.max(self.before(gap.to)), to: gap.to })
             }
         }
+    }
+
+    /// Whether `window` lies in the past of a read up to `end` whose news come first.
+    pub(super) fn is_history(&self, window: Interval, end: Bound) -> bool {
+        self.order == WindowOrder::NewestFirst && window.to < end
     }
 
     /// Whether all windows begin and end at whole steps of `granularity`, if one does.
