@@ -214,7 +214,6 @@ fn is_comma(delimiter: &char) -> bool {
     *delimiter == ','
 }
 
-#[expect(clippy::ref_option, reason = "serde calls it so")]
 fn is_double(quote: &Option<char>) -> bool {
     *quote == Some('"')
 }
