@@ -124,13 +124,6 @@ def aws(loads, flights, movies):
         loads.load("aws", "dynamodb", scan, items, kinds, schema, env=keys)
         wrong = {**keys, "AWS_SECRET_ACCESS_KEY": "s3cr3t"}
         loads.refuse("aws", "wrong-key", scan, schema, 3, ["SignatureDoesNotMatch"], wrong)
-        events = [{"message": json.dumps(movie)} for movie in movies]
-        logs = request.format(base=base, target="Logs_20140328.GetLogEvents", service="logs") + (
-            'json = { logGroupName = "api", logStreamName = "movies", limit = 500, startFromHead = true }\n'
-            'records = "$.events[*]"\n'
-            'paginate = { by = "cursor", at = "$.nextForwardToken", body = "$.nextToken", until_repeated = true }'
-        )
-        loads.load("aws", "logs", logs, events, {"message": "utf8"}, key="message", env=keys)
 
 
 def wiremock(loads, flights, movies):
@@ -152,4 +145,4 @@ def wiremock(loads, flights, movies):
         loads.checks.that("wiremock-faults: one retry for each fault", counted == 2 * pages + 6, f"{counted} requests")
 
 
-SERVERS = [datasette, graphql, json_server, json_server_1, couchdb, kinto, wiremock]
+SERVERS = [datasette, graphql, json_server, json_server_1, couchdb, kinto, aws, wiremock]

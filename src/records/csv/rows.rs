@@ -18,9 +18,11 @@ pub(crate) fn rows(csv: &Csv, body: &[u8], is_first: bool) -> Result<Vec<Span>> 
         spans.extend(trimmed(body, start..end));
         start = end;
     }
-    // The last row needs no line end, but its quotes must be closed.
+    // The last row needs no line end, but its quotes must be closed, and it must have all its cells: else it is the beginning of one.
     if let Some(last) = trimmed(body, start..body.len()) {
-        if ends.next(b"\n", 0).is_none() {
+        let row = last.of(body).unwrap_or_default();
+        let is_short = |names: &[String]| Cells::new(csv).take_apart(row).is_some_and(|cells| cells < names.len());
+        if ends.next(b"\n", 0).is_none() || csv.names().is_some_and(is_short) {
             return Err(ends_early(body.len()));
         }
         spans.push(last);

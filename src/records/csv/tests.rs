@@ -143,3 +143,16 @@ proptest! {
         prop_assert_eq!(rows, whole);
     }
 }
+
+#[test]
+fn a_last_row_that_breaks_off_is_no_row() {
+    let csv = path(&Csv::new().columns(["a", "b"]));
+    for cut in ["1,2\n3", "1,2\n3,\"x", "1,2\r\n3"] {
+        let error = csv.spans(cut.as_bytes(), None).expect_err(cut);
+        assert!(error.is_transient(), "{error}");
+    }
+    // A short row that has ended is one bad record, wherever it stands.
+    for whole in ["1,2\n3\n", "1,2\n3,4", "1,2\n3,4,5"] {
+        assert_eq!(csv.spans(whole.as_bytes(), None).expect(whole).len(), 2);
+    }
+}

@@ -88,9 +88,19 @@ async fn a_cut_body_is_a_fault_wherever_it_is_cut() {
 }
 
 #[tokio::test]
+async fn json_may_be_called_html_but_lines_may_not() {
+    let reply = Reply::json(BODY).header("content-type", "text/html; charset=utf-8");
+    assert!(read_one(patient(), reply).await.end.is_ok());
+    let server = Server::start(|_| Reply::json("{\"id\":1}\n").header("content-type", "text/html")).await;
+    let lines = Rest::get(server.url("/r")).records("ndjson").limits(patient()).build().expect("a source");
+    assert_eq!(read(&lines, None).await.error().kind(), ErrorKind::Data);
+}
+
+#[tokio::test]
 async fn what_is_no_page_is_an_error_and_not_an_empty_page() {
     for (reply, says) in [
-        (Reply::json("<html>log in</html>").header("content-type", "text/html; charset=utf-8"), "text/html"),
+        (Reply::json("<html>log in</html>").header("content-type", "text/html; charset=utf-8"), "HTML"),
+        (Reply::json("Please log in").header("content-type", "text/html"), "at"),
         (Reply::json("  <!doctype html>"), "HTML"),
         (Reply::json("id,name\n1,a").header("content-type", "text/csv"), "text/csv"),
         (Reply::json(r#"{"error":"quota"}"#), "error"),

@@ -192,12 +192,7 @@ async fn elements_are_records_and_a_link_leads_to_the_next_page() {
 async fn a_document_that_is_cut_or_of_another_kind_is_an_error() {
     let whole = feed(0..5, None);
     let cut = text(&whole.body[..whole.body.len() - 3]);
-    for reply in [
-        cut,
-        text("<error>quota</error>"),
-        text("<!DOCTYPE feed [<!ENTITY x 'y'>]><feed/>"),
-        text("{}"),
-    ] {
+    for reply in [cut, text("<error>quota</error>"), text("<!DOCTYPE feed [<!ENTITY x 'y'>]><feed/>"), text("{}")] {
         let server = Server::start(move |_| reply.clone()).await;
         let brought = read(&rest(&server, "/feed/entry").build().expect("a source"), None).await;
         assert_eq!(brought.error().kind(), ErrorKind::Data);
