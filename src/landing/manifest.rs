@@ -1,6 +1,8 @@
 //! The frame of a segment: header, manifest, blocks. Written description: docs/formats.md, "Segment".
 
 use super::block::Codec;
+use super::table::{Rows, RunRef};
+use super::{coverage, positions};
 use crate::error::{Error, Result};
 use crate::model::{Page, Part, PartitionId, ShardKey, Timestamp};
 use crate::store::ObjectPath;
@@ -8,6 +10,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
@@ -27,16 +30,27 @@ pub(super) struct Manifest {
     pub pages: Vec<PageEntry>,
     /// The positions that moved with this segment. Kept as text, for whoever needs them.
     pub positions: Box<RawValue>,
+    /// What is covered with this segment, if something is said of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<Box<RawValue>>,
     /// Partitions whose read ended.
     pub ended: Box<RawValue>,
-    /// The number of the newest segment with all positions, this one included; 0 if there is none.
+    /// The number of the newest segment with a base, this one included; 0 if there is none.
     pub base: u64,
-    /// All positions after this segment.
+    /// All positions and all that is covered after this segment, if it is a base.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub snapshot: Option<Box<RawValue>>,
-    /// All positions after this segment, in an object of their own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub snapshot_at: Option<SnapshotRef>,
+    pub table: Option<Base>,
+}
+
+/// All rows after a segment.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Base {
+    /// The newest rows. Those in runs are older.
+    pub rows: Box<RawValue>,
+    /// Objects with the rest, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub runs: Vec<RunRef>,
 }
 
 impl Manifest {
@@ -47,11 +61,24 @@ impl Manifest {
             blocks: Vec::new(),
             pages: Vec::new(),
             positions,
+            coverage: None,
             ended,
             base: 0,
-            snapshot: None,
-            snapshot_at: None,
+            table: None,
         }
+    }
+
+    /// The rows that changed with this segment.
+    pub(super) fn moved(&self, place: Place<'_>) -> Result<Rows> {
+        let positions: BTreeMap<PartitionId, Box<RawValue>> = parse_kept(&self.positions, place)?;
+        let mut rows: Rows =
+            positions.into_iter().map(|(partition, value)| (positions::key(&partition), value)).collect();
+        if let Some(coverage) = &self.coverage {
+            for value in parse_kept::<Vec<Box<RawValue>>>(coverage, place)? {
+                rows.insert(coverage::key(&parse_kept::<coverage::Of>(&value, place)?)?, value);
+            }
+        }
+        Ok(rows)
     }
 }
 
@@ -115,16 +142,6 @@ impl PageEntry {
             ..Page::new(self.partition, body, self.records, Timestamp::from_micros(self.received_at))
         }
     }
-}
-
-/// An object that holds all positions.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct SnapshotRef {
-    /// Its name in the folder of such objects.
-    pub name: String,
-    /// In hexadecimal digits.
-    pub sha256: String,
 }
 
 /// A segment, for error messages.

@@ -23,15 +23,19 @@
 //! ```
 
 mod block;
+mod coverage;
 mod manifest;
 mod positions;
 mod reader;
 mod retention;
 mod segment;
+mod table;
 #[cfg(test)]
 mod tests;
 mod writer;
 
+pub use coverage::CoverageReader;
+pub use positions::LandedPositions;
 pub use reader::{LandingReader, Segment};
 pub use retention::Retention;
 pub use segment::Compression;
@@ -89,6 +93,14 @@ impl Landing {
     pub fn compression(mut self, compression: Compression) -> Self {
         self.compression = compression;
         self
+    }
+
+    /// What is covered of the landing of `shard`, of each partition and window the newest that is known.
+    ///
+    /// # Errors
+    /// `Corrupt` if it is damaged; those of the store.
+    pub async fn coverage(&self, shard: &ShardKey, env: &Env) -> Result<CoverageReader> {
+        CoverageReader::open(self, shard, env).await
     }
 
     /// Checks that the store keeps conditions; see [`chain::probe`].

@@ -1,12 +1,13 @@
 use super::block::Packer;
-use super::manifest::{Manifest, keep};
-use super::positions::PositionLog;
+use super::manifest::{Manifest, Place, keep};
+use super::positions::LandedPositions;
 use super::segment::{encode, set_origins};
+use super::table::{History, Table};
 use super::{Landing, Retention};
 use crate::checkpoint::chain::{Chain, Opened};
 use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::model::{Incarnation, Page, PartitionId, PositionValue, ShardKey, StopReason};
+use crate::model::{Coverage, Incarnation, Page, PartitionId, PositionValue, ShardKey, StopReason};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,6 +19,8 @@ pub struct SegmentDraft {
     pub pages: Vec<Page>,
     /// The newest position of each partition that moved.
     pub positions: BTreeMap<PartitionId, PositionValue>,
+    /// What is covered, with the positions that follow from it: of each partition and window the newest counts.
+    pub coverage: Vec<Coverage>,
     /// Partitions whose read ended.
     pub ended: Vec<PartitionEnd>,
 }
@@ -47,10 +50,10 @@ pub struct LandedSegment {
 }
 
 /// What the landing of a shard holds when it is opened.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct LandedState {
     /// Where each partition stands.
-    pub positions: BTreeMap<PartitionId, PositionValue>,
+    pub positions: LandedPositions,
     /// The number of the newest segment or fence; the next one is written after it.
     pub newest: u64,
 }
@@ -58,8 +61,9 @@ pub struct LandedState {
 /// Appends segments to the landing of a shard, as its owner.
 #[derive(Debug)]
 pub struct LandingWriter {
+    shard: ShardKey,
     chain: Chain,
-    positions: PositionLog,
+    table: Table,
     retention: Retention,
     packer: Arc<Packer>,
     env: Env,
@@ -76,14 +80,16 @@ impl LandingWriter {
     pub async fn open(landing: &Landing, shard: &ShardKey, env: &Env) -> Result<(Self, LandedState)> {
         let (checkpoints, id) = landing.chain(shard);
         let Opened { chain, newest_data } = Chain::open(checkpoints, id, env.clone()).await?;
-        let positions = match PositionLog::recover(landing, shard, &chain, newest_data).await {
-            Ok(positions) => positions,
+        let table = match Table::recover(landing, shard, History::Owned(&chain), newest_data).await {
+            Ok(table) => table,
             Err(error) => return Err(chain.explain(error).await),
         };
-        let state = LandedState { positions: positions.all().clone(), newest: chain.next_number().saturating_sub(1) };
+        let positions = LandedPositions(table.view());
+        let state = LandedState { positions, newest: chain.next_number().saturating_sub(1) };
         let writer = Self {
+            shard: shard.clone(),
             chain,
-            positions,
+            table,
             retention: Retention::new(landing, shard, env),
             packer: Arc::new(Packer::new(landing.compression)),
             env: env.clone(),
@@ -108,12 +114,15 @@ impl LandingWriter {
     pub async fn append(&mut self, draft: SegmentDraft) -> Result<LandedSegment> {
         self.check_usable()?;
         self.usable = false;
-        let SegmentDraft { mut pages, positions, ended } = draft;
+        let SegmentDraft { mut pages, positions, coverage, ended } = draft;
         let number = self.chain.next_number();
         set_origins(number, &mut pages)?;
         let mut manifest = Manifest::new(keep(&positions)?, keep(&ended)?);
-        self.positions.moved(positions);
-        self.positions.describe(&self.env, number, &mut manifest).await?;
+        if !coverage.is_empty() {
+            manifest.coverage = Some(keep(&coverage)?);
+        }
+        let moved = manifest.moved(Place { shard: &self.shard, segment: number })?;
+        self.table.describe(&self.env, number, moved, &mut manifest).await?;
         let (payload, pages) = encode(&self.env, &self.packer, pages, manifest).await?;
         let stored_bytes = payload.len() as u64;
         let landed = self.chain.append(payload).await?;
@@ -135,16 +144,32 @@ impl LandingWriter {
     ///
     /// # Cancellation
     /// May be dropped at any await: call it again.
-    pub async fn collect(&self) -> Result<u64> {
+    pub async fn collect(&mut self) -> Result<u64> {
         self.check_usable()?;
         let Some(retained) = self.retention.retained().await? else { return Ok(0) };
-        let keep_from = retained.segment.min(self.positions.base());
+        let keep_from = retained.segment.min(self.table.base());
         let removed = match keep_from.checked_sub(1) {
             None | Some(0) => 0,
             Some(through) => self.chain.collect(through).await?,
         };
-        self.positions.collect().await?;
-        Ok(removed)
+        Ok(removed + self.collect_runs().await?)
+    }
+
+    /// Deletes objects with positions that were merged into others in this life of the writer, whatever loads have done;
+    /// returns how many.
+    ///
+    /// # Errors
+    /// Those of the store. After a failed append it does nothing.
+    ///
+    /// # Cancellation
+    /// May be dropped at any await: call it again.
+    pub async fn collect_merged(&mut self) -> Result<u64> {
+        self.check_usable()?;
+        if self.table.has_replaced() { self.collect_runs().await } else { Ok(0) }
+    }
+
+    async fn collect_runs(&mut self) -> Result<u64> {
+        self.table.collect(self.chain.next_number().saturating_sub(1)).await
     }
 
     /// An owner in doubt writes nothing and deletes nothing.

@@ -11,6 +11,7 @@
 //! assert!(ledger.check().is_err());
 //! ```
 
+mod coverage;
 mod item;
 mod ledger;
 mod page;
@@ -21,6 +22,7 @@ mod shard;
 mod stop_reason;
 mod timestamp;
 
+pub use coverage::{ContentHash, Coverage, Drift, Tally, Window};
 pub use item::{Item, Rows};
 pub use ledger::{EpochLedger, StageCounts};
 pub use page::{Origin, Page, Part, Span};

@@ -1,4 +1,4 @@
-use super::{Item, LandingPosition, PartitionId, Timestamp};
+use super::{ContentHash, Item, LandingPosition, PartitionId, Timestamp};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -64,6 +64,18 @@ impl Page {
 }
 
 impl Item for Page {
+    fn content(&self) -> Option<ContentHash> {
+        let spans = self.spans.as_deref().unwrap_or_default();
+        if spans.len() as u64 != self.records {
+            return None;
+        }
+        spans.iter().try_fold(ContentHash::default(), |sum, span| Some(sum.and(ContentHash::of(span.of(&self.body)?))))
+    }
+
+    fn part(&self) -> Option<Part> {
+        self.part
+    }
+
     fn records(&self) -> u64 {
         self.records.saturating_sub(self.skip)
     }

@@ -2,9 +2,9 @@
 
 use crate::env::{Env, panicked};
 use crate::error::{Error, Result};
-use crate::model::{Item, Page, Partition, PositionValue, Reject, ShardKey, StopReason};
+use crate::model::{Coverage, Item, Page, Partition, PositionValue, Reject, ShardKey, StopReason, Tally};
 use crate::sink::{CommitOutcome, CommitRequest, EpochContext, Mark, Promise, Sink, StagedOutput, Writer};
-use crate::source::{ComponentConfig, Emission, Emitter, Gate, Listed, Listing, PositionLookup, Source, Traffic};
+use crate::source::{ComponentConfig, Emission, Emitter, Gate, Listed, Listing, PositionLookup, Said, Source, Traffic};
 use crate::stage::{Output, Stage, StageState};
 use async_trait::async_trait;
 use serde_json::Value;
@@ -55,8 +55,14 @@ pub(super) struct ReadContext {
 pub(super) struct Given {
     pub pages: u64,
     pub records: u64,
+    /// What was whole of it.
+    pub tally: Tally,
     /// The newest position, if there is a new one.
     pub position: Option<PositionValue>,
+    /// Whether it is said what is covered: by the source, or by an earlier run if there is nothing new.
+    pub covered: bool,
+    /// What it said last, without a position that followed.
+    pub coverage: Vec<Coverage>,
 }
 
 #[async_trait]
@@ -106,30 +112,41 @@ impl<S: Source> AnySource for TypedSource<S> {
         given: &mut Given,
     ) -> Result<StopReason> {
         let from = from.map(|p| p.restore::<S::Position>()).transpose()?;
-        let (queue, mut emitted) = mpsc::channel::<Emission<S::Item>>(1);
+        let (queue, emitted) = mpsc::channel::<Emission<S::Item>>(1);
+        let said = Said::default();
+        let saying = said.clone();
         let reading = async {
             let mut emitter =
                 Emitter::new(partition.clone(), Arc::clone(&cx.budget), cx.capacity, queue, cx.stop.clone())
                     .with_gate(cx.gate.clone())
-                    .with_traffic(cx.traffic.clone());
+                    .with_traffic(cx.traffic.clone())
+                    .with_said(saying);
             self.0.read(&cx.env, partition, from, &mut emitter).await
         }
         .instrument(tracing::debug_span!("read", partition = %partition.id));
         // Owns its end of the queue: when the pipeline is gone, the source must not wait for it.
-        let forwarding = async move {
-            while let Some(Emission { partition, item, position, reservation, pass }) = emitted.recv().await {
+        let forwarding = async {
+            let mut emitted = emitted;
+            while let Some(emission) = emitted.recv().await {
+                let Emission { partition, item, position, coverage, reservation, tally, pass } = emission;
                 let item = item.map(|i| Box::new(i) as BoxItem);
                 let moved = position.clone();
                 let (pages, records) = item.as_ref().map_or((0, 0), |i| (1, i.records()));
-                if out.send(Emission { partition, item, position, reservation, pass }).await.is_err() {
+                let emission = Emission { partition, item, position, coverage, reservation, tally, pass };
+                if out.send(emission).await.is_err() {
                     break;
                 }
                 given.pages += pages;
                 given.records += records;
+                given.tally.add(&tally);
                 given.position = moved.or(given.position.take());
             }
         };
-        tokio::join!(reading, forwarding).0
+        let (ended, ()) = tokio::join!(reading, forwarding);
+        let (covered, coverage) = said.take();
+        given.covered |= covered;
+        given.coverage = coverage;
+        ended
     }
 }
 

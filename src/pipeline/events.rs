@@ -1,8 +1,8 @@
 //! What happens in a run, for whoever watches: events, status, metrics and log lines from one place.
 
-use super::report::{LandedCounts, PartitionReport, PartitionTotals};
+use super::report::{LandedCounts, Missing, PartitionReport, PartitionTotals};
 use crate::error::ErrorKind;
-use crate::model::{EpochLedger, PartitionId, PipelineName, ShardKey, StopReason};
+use crate::model::{Coverage, EpochLedger, PartitionId, PipelineName, ShardKey, StopReason};
 use crate::source::{Traffic, TrafficCounts};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -47,6 +47,13 @@ pub enum Event {
         shard: ShardKey,
         /// The partition, why it ended, and what it gave.
         partition: PartitionReport,
+    },
+    /// It is durable what is covered of a partition, or of a window of it.
+    Covered {
+        /// The shard.
+        shard: ShardKey,
+        /// What is covered.
+        coverage: Coverage,
     },
     /// A partition gives its place to others until its API takes requests again.
     PartitionParked {
@@ -126,6 +133,8 @@ pub struct Status {
     pub ended: Vec<PartitionReport>,
     /// Why the list of partitions is not whole, if it is not.
     pub unlisted: Option<String>,
+    /// What is missing so far.
+    pub missing: Missing,
     /// Requests, retries and waits of the reads so far.
     pub traffic: TrafficCounts,
 }
@@ -234,6 +243,16 @@ impl Events {
                     tracing::error!(%shard, %partition, %reason, pages, records, "partition failed");
                 } else {
                     tracing::info!(%shard, %partition, %reason, pages, records, "partition ended");
+                }
+            }
+            Event::Covered { shard, coverage } => {
+                let mut state = self.lock();
+                let found = state.status.missing.take_up(coverage, MOST_NAMED);
+                drop(state);
+                if let Some(why) = found {
+                    count("landfall_gaps_total", 1);
+                    let window = coverage.window.as_ref().map(ToString::to_string).unwrap_or_default();
+                    tracing::warn!(%shard, partition = %coverage.partition, window, why, "something is missing");
                 }
             }
             Event::PartitionParked { shard, partition: PartitionReport { partition, reason, .. } } => {

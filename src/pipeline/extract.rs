@@ -8,7 +8,7 @@ use super::listing::Assigned;
 use super::reads::{ReadEnd, Reads};
 use crate::error::{Error, Result};
 use crate::landing::{LandedSegment, Landing, LandingWriter, SegmentDraft};
-use crate::model::{Page, PartitionId, ShardKey};
+use crate::model::{Coverage, Page, PartitionId, ShardKey};
 use crate::source::{Emission, Reservation};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -82,6 +82,7 @@ struct Writing {
     reservations: Vec<Reservation>,
     ended: Vec<PartitionId>,
     ends: Vec<(u64, bool)>,
+    coverage: Vec<Coverage>,
 }
 
 struct Lander<'a> {
@@ -171,7 +172,7 @@ impl Lander<'_> {
     }
 
     fn take(&mut self, emission: Emission<BoxItem>) -> Result<()> {
-        let Emission { partition, item, position, reservation, pass: _pass } = emission;
+        let Emission { partition, item, position, coverage, reservation, pass: _pass, .. } = emission;
         if let Some(item) = item {
             let page: Page = into_page(item)?;
             if page.partition != partition.id {
@@ -183,13 +184,15 @@ impl Lander<'_> {
             self.draft.segment.pages.push(page);
             self.draft.reservations.push(reservation);
         }
+        self.draft.segment.coverage.extend(coverage);
         if let Some(position) = position {
             self.draft.segment.positions.insert(partition.id, position);
         }
         Ok(())
     }
 
-    fn end(&mut self, end: ReadEnd) {
+    fn end(&mut self, mut end: ReadEnd) {
+        self.draft.segment.coverage.extend(end.coverage());
         let (number, parked) = (end.number, end.parked);
         let end = end.note(&self.extract.shard, &self.extract.events, &mut self.failures);
         if !parked {
@@ -199,7 +202,7 @@ impl Lander<'_> {
     }
 
     async fn landed(&mut self, landed: LandedSegment, written: Writing) -> Result<()> {
-        let Writing { reservations, ended, ends, .. } = written;
+        let Writing { reservations, ended, ends, coverage, .. } = written;
         if landed.pages.len() != reservations.len() {
             return Err(Error::bug("land segment", "other pages came back than were landed")
                 .with("segment", landed.number)
@@ -217,6 +220,9 @@ impl Lander<'_> {
             bytes,
             stored_bytes: landed.stored_bytes,
         });
+        for coverage in coverage {
+            self.extract.events.send(Event::Covered { shard: self.extract.shard.clone(), coverage });
+        }
         let pages = landed.pages.into_iter().zip(reservations).collect();
         self.handoff.offer(Handed { number: landed.number, pages, ended }).await;
         Ok(())
@@ -225,18 +231,20 @@ impl Lander<'_> {
 
 impl Draft {
     fn is_full(&self, bytes: u64) -> bool {
-        self.bytes >= bytes || self.segment.positions.len().max(self.segment.ended.len()) >= MOST_MOVES
+        let moves = [self.segment.positions.len(), self.segment.ended.len(), self.segment.coverage.len()];
+        self.bytes >= bytes || moves.into_iter().any(|moves| moves >= MOST_MOVES)
     }
 
     fn write(self, mut writer: LandingWriter) -> Writing {
         let Self { segment, reservations, ends, .. } = self;
         let ended = segment.ended.iter().map(|end| end.partition.clone()).collect();
+        let coverage = segment.coverage.clone();
         let append = async move {
             let landed = writer.append(segment).await;
             (writer, landed)
         };
         let append = append.instrument(tracing::debug_span!("append segment")).boxed();
-        Writing { append, reservations, ended, ends }
+        Writing { append, reservations, ended, ends, coverage }
     }
 }
 

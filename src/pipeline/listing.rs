@@ -6,6 +6,7 @@ use super::extract::shard_of;
 use super::fences::Fences;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
+use crate::landing::LandedPositions;
 use crate::model::{Partition, PartitionId, PositionValue};
 use crate::source::{Listed, PositionLookup};
 use async_trait::async_trait;
@@ -46,10 +47,10 @@ impl Lister {
     pub(super) async fn run(self) -> Result<()> {
         let listed = self.list().await;
         self.fences.close();
-        let stopped = *self.stop.borrow();
+        let stopped = *self.stop.borrow() || self.queues.iter().all(mpsc::Sender::is_closed);
         let error = match listed {
             Ok(()) => return Ok(()),
-            // Only who was asked to stop may say so.
+            // Only who was asked to stop may say so. A shard that failed says why itself.
             Err(e) if e.kind() == ErrorKind::Cancelled && stopped => return Ok(()),
             Err(e) => e,
         };
@@ -81,10 +82,18 @@ impl Lister {
             biased;
             // A source that waits for its API need not hear of it.
             () = crate::source::stopped(&mut stop) => Err(Error::cancelled("list partitions")),
+            () = self.left() => Err(Error::cancelled("list partitions")),
             done = async {
                 let (listed, assigned) = tokio::join!(listing, assigning);
                 assigned.and(listed)
             } => done,
+        }
+    }
+
+    /// Completes when nobody reads any more.
+    async fn left(&self) {
+        for queue in &self.queues {
+            queue.closed().await;
         }
     }
 
@@ -153,6 +162,16 @@ impl Hasher for Hashed {
 
     fn write_u64(&mut self, hash: u64) {
         self.0 = hash;
+    }
+}
+
+/// The positions of a landing.
+pub(super) struct Landed(pub LandedPositions);
+
+#[async_trait]
+impl PositionLookup for Landed {
+    async fn position(&self, partition: &PartitionId) -> Result<Option<PositionValue>> {
+        self.0.get(partition).await
     }
 }
 

@@ -44,7 +44,7 @@ mod tests;
 pub use builder::{FitsSink, FitsStage, Landable, NoSink, NoSource, PipelineBuilder, SinkFor, StageFor};
 pub use events::{Event, Status};
 pub use landed::LandedPages;
-pub use report::{LandedCounts, PartitionReport, PartitionTotals, RunReport};
+pub use report::{Gap, LandedCounts, Missing, PartitionReport, PartitionTotals, RunReport};
 pub use run::{RunControl, RunFailure, RunHandle};
 pub use settings::Settings;
 

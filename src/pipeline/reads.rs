@@ -6,8 +6,8 @@ use super::events::{Event, Events};
 use super::listing::Assigned;
 use super::report::PartitionReport;
 use crate::error::{Error, ErrorKind, Result};
-use crate::landing::PartitionEnd;
-use crate::model::{PartitionId, ShardKey, StopReason};
+use crate::landing::{LandedPositions, PartitionEnd};
+use crate::model::{Coverage, PartitionId, ShardKey, StopReason};
 use crate::source::{Emission, PositionLookup};
 use futures::FutureExt;
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -35,6 +35,20 @@ pub(super) struct ReadEnd {
 }
 
 impl ReadEnd {
+    /// What the end says of the partition's coverage: what its source said last; or, if it said nothing, that it was read as
+    /// a whole. A partition that is parked has more to say.
+    pub(super) fn coverage(&mut self) -> Vec<Coverage> {
+        let mut coverage = std::mem::take(&mut self.given.coverage);
+        if !self.parked && !self.given.covered {
+            let reason = match &self.result {
+                Ok(reason) => reason.clone(),
+                Err(error) => StopReason::Failed(error.to_string()),
+            };
+            coverage.push(Coverage::of(self.partition.clone(), reason).tally(self.given.tally));
+        }
+        coverage
+    }
+
     /// Tells everybody of it, and keeps its failure.
     pub(super) fn note(self, shard: &ShardKey, events: &Events, failures: &mut Vec<Error>) -> PartitionEnd {
         let Self { partition, result, given: Given { pages, records, .. }, parked, .. } = self;
@@ -62,6 +76,8 @@ pub(super) struct Reads {
     pub source: Arc<dyn AnySource>,
     pub cx: ReadContext,
     pub positions: Arc<dyn PositionLookup>,
+    /// What was covered when the run began, if that is kept.
+    pub covered: Option<LandedPositions>,
     pub parallel: usize,
     pub park_budget: Duration,
 }
@@ -156,10 +172,16 @@ impl Reads {
         };
         let result = match from {
             Ok(from) => {
-                let given = &mut read.given;
-                let read = self.source.read(&self.cx, partition, from, out.clone(), given);
-                let caught = AssertUnwindSafe(read).catch_unwind().await;
-                caught.unwrap_or_else(|panic| Err(crate::env::panicked("read source", panic.as_ref())))
+                let (given, goes_on) = (&mut read.given, from.is_some());
+                let reading = self.source.read(&self.cx, partition, from, out.clone(), given);
+                let caught = AssertUnwindSafe(reading).catch_unwind().await;
+                let ended = caught.unwrap_or_else(|panic| Err(crate::env::panicked("read source", panic.as_ref())));
+                match ended {
+                    Ok(reason) if goes_on && reason.is_complete() && given.tally.pages == 0 => {
+                        self.nothing_new(&partition.id, given).await.map(|()| reason)
+                    }
+                    ended => ended,
+                }
             }
             Err(error) => Err(error),
         };
@@ -171,6 +193,17 @@ impl Reads {
             other => other.map_err(|e| e.with("partition", &partition.id)),
         };
         (read, result)
+    }
+}
+
+impl Reads {
+    /// A read that goes on and finds nothing new leaves what is covered as it is, unless something was missing.
+    async fn nothing_new(&self, partition: &PartitionId, given: &mut Given) -> Result<()> {
+        if let (Some(landed), false) = (&self.covered, given.covered) {
+            let before = landed.coverage(partition).await?;
+            given.covered = before.is_none_or(|coverage| coverage.missing().is_none());
+        }
+        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 use super::events::{Events, Status};
 use crate::landing::PartitionEnd;
-use crate::model::{EpochLedger, PartitionId, PipelineName, StopReason, Timestamp};
+use crate::model::{Coverage, EpochLedger, PartitionId, PipelineName, StopReason, Timestamp, Window};
 use crate::source::TrafficCounts;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -82,6 +82,74 @@ impl PartitionTotals {
     }
 }
 
+/// A part of a source that is known to be missing, or not known to be whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Gap {
+    /// The partition.
+    pub partition: PartitionId,
+    /// The window of it; `None` if it is the whole partition.
+    pub window: Option<Window>,
+    /// Why.
+    pub why: String,
+    /// Records that there are, as the API says, if it does.
+    pub claimed: Option<u64>,
+    /// Records that came.
+    pub came: u64,
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "partition {}", self.partition)?;
+        if let Some(window) = &self.window {
+            write!(f, ", {window}")?;
+        }
+        write!(f, ": {} came", self.came)?;
+        if let Some(claimed) = self.claimed {
+            write!(f, " of {claimed}")?;
+        }
+        write!(f, "; {}", self.why)
+    }
+}
+
+/// What is still missing: the next run asks for it, because no position has moved past it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Missing {
+    /// Partitions and windows that are not whole. One that was filled in the same run does not count, as long as it is among
+    /// those that are named.
+    pub total: u64,
+    /// Records that are missing of those whose number the API claims.
+    pub records: u64,
+    /// At most 1,000 of them.
+    pub gaps: Vec<Gap>,
+}
+
+impl Missing {
+    /// Takes up what is covered; names `most` gaps. Gives why something is missing of it, if it is.
+    pub(super) fn take_up(&mut self, coverage: &Coverage, most: usize) -> Option<String> {
+        let known = |gap: &Gap| gap.partition == coverage.partition && gap.window == coverage.window;
+        if let Some(before) = self.gaps.iter().position(known) {
+            let filled = self.gaps.swap_remove(before);
+            self.total -= 1;
+            self.records -= lacking(filled.claimed, filled.came);
+        }
+        let why = coverage.missing()?;
+        let (claimed, came) = (coverage.claimed, coverage.tally.records);
+        self.total += 1;
+        self.records += lacking(claimed, came);
+        if self.gaps.len() < most {
+            let (partition, window) = (coverage.partition.clone(), coverage.window.clone());
+            self.gaps.push(Gap { partition, window, why: why.clone(), claimed, came });
+        }
+        Some(why)
+    }
+}
+
+fn lacking(claimed: Option<u64>, came: u64) -> u64 {
+    claimed.map_or(0, |claimed| claimed.saturating_sub(came))
+}
+
 /// What a run did: the balanced ledger, and why each partition ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -106,6 +174,8 @@ pub struct RunReport {
     pub totals: PartitionTotals,
     /// Partitions that were read: at most 1,000 of them, those without a proven end first.
     pub partitions: Vec<PartitionReport>,
+    /// What is still missing.
+    pub missing: Missing,
     /// Why the list of partitions is not whole, if it is not: there may be partitions that were not read.
     pub unlisted: Option<String>,
     /// Requests, retries and waits of the source in this run.
@@ -116,8 +186,9 @@ pub struct RunReport {
 impl RunReport {
     /// What `events` know of the run of a pipeline whose sink makes `promise`, from `started_at` until `now`.
     pub(super) fn of(events: &Events, promise: &str, started_at: Timestamp, now: Timestamp, stopped: bool) -> Self {
-        let Status { landed, committed, epochs, partitions: totals, ended: partitions, unlisted, traffic } =
-            events.status();
+        let status = events.status();
+        let Status { landed, committed, epochs, partitions: totals, ended: partitions, .. } = status;
+        let Status { missing, unlisted, traffic, .. } = status;
         Self {
             pipeline: events.pipeline().clone(),
             promise: promise.to_owned(),
@@ -129,14 +200,16 @@ impl RunReport {
             ledger: committed,
             totals,
             partitions,
+            missing,
             unlisted,
             traffic,
         }
     }
 
-    /// Whether every partition was read to a proven end.
+    /// Whether every partition was read to a proven end, and nothing is known to be missing.
     pub fn is_complete(&self) -> bool {
-        !self.stopped && self.unlisted.is_none() && self.totals.complete == self.totals.ended
+        let proven = self.totals.complete == self.totals.ended && self.missing.total == 0;
+        proven && !self.stopped && self.unlisted.is_none()
     }
 }
 
@@ -208,6 +281,20 @@ impl fmt::Display for RunReport {
         if self.totals.ended > shown {
             let (rest, complete) = (self.totals.ended - shown, self.totals.complete.saturating_sub(complete));
             writeln!(f, "and {rest} more partitions, {complete} of them complete")?;
+        }
+        if self.missing.total > 0 {
+            let Missing { total, records, gaps } = &self.missing;
+            writeln!(f)?;
+            writeln!(
+                f,
+                "missing  {total} partitions or windows, {records} records that the API claims; the next run asks again"
+            )?;
+            for gap in gaps.iter().take(SHOWN) {
+                writeln!(f, "missing  {gap}")?;
+            }
+            if *total > SHOWN as u64 {
+                writeln!(f, "and {} more", total - SHOWN as u64)?;
+            }
         }
         if let Some(error) = &self.unlisted {
             writeln!(f, "the list of partitions is not whole: {error}")?;

@@ -8,7 +8,7 @@ use super::extract::Extract;
 use super::feed::{Feed, LandingFeed};
 use super::fences::Fences;
 use super::handoff::{Window, handoff};
-use super::listing::{Assigned, Lister, ShardPositions};
+use super::listing::{Assigned, Landed, Lister, ShardPositions};
 use super::load::{Load, Loaded, OpenLoad};
 use super::reads::{ReadEnd, Reads};
 use super::report::RunReport;
@@ -17,7 +17,7 @@ use super::task::Task;
 use crate::checkpoint::chain;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::landing::{Landing, LandingReader, LandingWriter, Retention};
+use crate::landing::{LandedState, Landing, LandingReader, LandingWriter, Retention};
 use crate::model::{Incarnation, ShardKey, Timestamp};
 use crate::source::{Emission, Gate, PositionLookup};
 use futures::future::{Either, join, select};
@@ -338,7 +338,7 @@ struct Shard {
 /// What a shard loads from.
 enum ShardInput {
     /// Its own landing, which it owns.
-    Landing(Box<LandingWriter>, Landing, u64),
+    Landing(Box<LandingWriter>, Landing, LandedState),
     /// What another pipeline has landed.
     Landed(Landing),
     /// The source itself.
@@ -363,7 +363,8 @@ impl Shard {
                 .with("shard", &self.key)
                 .with_hint("bring back the one that the load has read"));
         }
-        Ok((ShardInput::Landing(Box::new(writer), landing, state.newest), Arc::new(state.positions)))
+        let positions = Arc::new(Landed(state.positions.clone()));
+        Ok((ShardInput::Landing(Box::new(writer), landing, state), positions))
     }
 
     /// Runs the shard to its end; gives what failed, causes before consequences.
@@ -379,12 +380,14 @@ impl Shard {
             source: Arc::clone(&self.pipeline.source),
             cx: self.cx.clone(),
             positions,
+            covered: None,
             parallel: self.pipeline.settings.parallel_partitions,
             park_budget: self.pipeline.settings.park_budget,
         };
         let (loaded, writer) = match input {
-            ShardInput::Landing(writer, landing, newest) => {
-                self.land_and_load(landing, *writer, newest, load, reads, partitions, &mut errors).await
+            ShardInput::Landing(writer, landing, state) => {
+                let reads = Reads { covered: Some(state.positions), ..reads };
+                self.land_and_load(landing, *writer, state.newest, load, reads, partitions, &mut errors).await
             }
             ShardInput::Landed(landing) => (self.load_landed(&landing, load, &mut errors).await, None),
             ShardInput::Source => (self.load_directly(load, reads, partitions, &mut errors).await, None),
@@ -511,8 +514,11 @@ impl Shard {
                 }
                 tokio::select! {
                     end = ends.recv(), if open => match end {
-                        Some(end) => {
+                        Some(mut end) => {
                             let (number, parked) = (end.number, end.parked);
+                            for coverage in end.coverage() {
+                                self.events.send(Event::Covered { shard: self.key.clone(), coverage });
+                            }
                             let end = end.note(&self.key, &self.events, errors);
                             if !parked {
                                 fences.ended([(number, end.reason.is_complete())]);
@@ -555,8 +561,9 @@ impl Shard {
 
     async fn collect(&self, loaded: &mut Loaded, writer: Option<LandingWriter>) -> Result<()> {
         let mut deleted = loaded.collect().await?;
-        if let (Some(writer), true) = (writer, self.pipeline.settings.prune_landing) {
-            deleted += writer.collect().await?;
+        if let Some(mut writer) = writer {
+            let pruned = if self.pipeline.settings.prune_landing { writer.collect().await? } else { 0 };
+            deleted += pruned + writer.collect_merged().await?;
         }
         self.events.send(Event::Collected { shard: self.key.clone(), deleted });
         Ok(())

@@ -1,9 +1,9 @@
 use super::traffic::Traffic;
 use crate::error::{Error, Result};
-use crate::model::{Item, Partition, PartitionId, Position, PositionValue};
+use crate::model::{Coverage, Item, Partition, PartitionId, Position, PositionValue, Tally};
 use std::fmt::{self, Debug};
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 /// Memory of the pipeline's budget, held from the socket to the sink. Freed when dropped.
@@ -52,8 +52,12 @@ pub struct Emission<I> {
     pub item: Option<I>,
     /// The position after the item; `None` if the partition does not move with it (a part that is not the last).
     pub position: Option<PositionValue>,
+    /// What is covered with the position.
+    pub coverage: Vec<Coverage>,
     /// The memory it holds.
     pub reservation: Reservation,
+    /// What came with it as a whole: of a part nothing, of the last one everything.
+    pub(crate) tally: Tally,
     /// Of a part: keeps the parts of other responses out until this one has its place in the shard's order.
     pub(crate) pass: Option<Pass>,
 }
@@ -62,7 +66,15 @@ impl<I> Emission<I> {
     /// A position alone.
     pub(crate) fn moved(partition: PartitionId, to: PositionValue) -> Self {
         let partition = Partition::new(partition.0);
-        Self { partition, item: None, position: Some(to), reservation: Reservation::none(), pass: None }
+        Self {
+            partition,
+            item: None,
+            position: Some(to),
+            coverage: Vec::new(),
+            reservation: Reservation::none(),
+            tally: Tally::default(),
+            pass: None,
+        }
     }
 }
 
@@ -85,7 +97,24 @@ pub struct Emitter<I, P> {
     gate: Gate,
     passed: Option<Pass>,
     traffic: Traffic,
+    /// What was handed over since the last `cover`, and of a response that is not whole.
+    tally: Tally,
+    open: Tally,
+    covered: Vec<Coverage>,
+    said: Said,
     position: PhantomData<fn(P)>,
+}
+
+/// What a read has said of its coverage, through whichever emitter.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Said(Arc<std::sync::Mutex<(bool, Vec<Coverage>)>>);
+
+impl Said {
+    /// Whether anything was said; and what no position has followed.
+    pub(crate) fn take(&self) -> (bool, Vec<Coverage>) {
+        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (said.0, std::mem::take(&mut said.1))
+    }
 }
 
 impl<I: Item, P: Position> Emitter<I, P> {
@@ -108,6 +137,10 @@ impl<I: Item, P: Position> Emitter<I, P> {
             gate: Gate::default(),
             passed: None,
             traffic: Traffic::default(),
+            tally: Tally::default(),
+            open: Tally::default(),
+            covered: Vec::new(),
+            said: Said::default(),
             position: PhantomData,
         }
     }
@@ -141,6 +174,29 @@ impl<I: Item, P: Position> Emitter<I, P> {
         Self::new(self.partition.clone(), budget, self.capacity, queue, self.stop.clone())
             .with_gate(self.gate.clone())
             .with_traffic(self.traffic.clone())
+            .with_said(self.said.clone())
+    }
+
+    pub(crate) fn with_said(mut self, said: Said) -> Self {
+        self.said = said;
+        self
+    }
+
+    /// What this emitter has handed over since the last [`cover`](Self::cover), or since it was made. Of a response in parts
+    /// nothing counts before its last part.
+    pub fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// Says what is covered of the partition, or of a window of it, and counts from zero again. It becomes durable with the
+    /// next position that this emitter hands over, or with the end of the read; of each window the newest counts. A read that
+    /// says nothing is covered as a whole, by how it ends.
+    ///
+    /// Without a landing it is not kept.
+    pub fn cover(&mut self, coverage: Coverage) {
+        self.tally = Tally::default();
+        self.said.0.lock().unwrap_or_else(PoisonError::into_inner).0 = true;
+        self.covered.push(Coverage { partition: self.partition.id.clone(), ..coverage });
     }
 
     /// Holds memory for the next item before it is read from the socket; waits while the pipeline is full.
@@ -226,7 +282,23 @@ impl<I: Item, P: Position> Emitter<I, P> {
         stopped(&mut self.stop).await;
     }
 
+    /// Counts an item; gives what is known to be whole with it.
+    fn count(&mut self, item: &I, whole: bool) -> Tally {
+        if item.part().is_none_or(|part| part.index == 0) {
+            // Parts that came before are superseded.
+            self.open = Tally::default();
+        }
+        self.open.add(&Tally { pages: 1, records: item.records(), content: item.content() });
+        if !whole {
+            return Tally::default();
+        }
+        let whole = std::mem::take(&mut self.open);
+        self.tally.add(&whole);
+        whole
+    }
+
     async fn send(&mut self, item: Option<I>, position: Option<PositionValue>) -> Result<()> {
+        let tally = item.as_ref().map(|item| self.count(item, position.is_some())).unwrap_or_default();
         // The item itself is not borrowed across an await: it need not be `Sync`.
         if let Some(bytes) = item.as_ref().map(Item::bytes) {
             self.reserve(bytes).await?;
@@ -234,12 +306,20 @@ impl<I: Item, P: Position> Emitter<I, P> {
         }
         let reservation = if item.is_some() { std::mem::take(&mut self.held) } else { Reservation::none() };
         let pass = self.passed.clone();
-        let emission = Emission { partition: self.partition.clone(), item, position, reservation, pass };
+        let coverage = if position.is_some() { std::mem::take(&mut self.covered) } else { Vec::new() };
+        let partition = self.partition.clone();
+        let emission = Emission { partition, item, position, coverage, reservation, tally, pass };
         tokio::select! {
             biased;
             () = stopped(&mut self.stop) => Err(Error::cancelled("emit")),
             sent = self.queue.send(emission) => sent.map_err(|_| Error::cancelled("emit")),
         }
+    }
+}
+
+impl<I, P> Drop for Emitter<I, P> {
+    fn drop(&mut self) {
+        self.said.0.lock().unwrap_or_else(PoisonError::into_inner).1.append(&mut self.covered);
     }
 }
 

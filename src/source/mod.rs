@@ -18,8 +18,8 @@ mod iter;
 mod listing;
 mod traffic;
 
-pub(crate) use emitter::stopped;
 pub use emitter::{Emission, Emitter, Gate, Reservation};
+pub(crate) use emitter::{Said, stopped};
 pub use iter::{IterSource, RowsRead};
 pub use listing::{Listed, Listing, PositionLookup, list, list_partitions};
 pub use traffic::{Retry, Traffic, TrafficCounts};

@@ -4,6 +4,7 @@
 
 mod support;
 
+mod coverage;
 mod guards;
 mod observed;
 mod odd;

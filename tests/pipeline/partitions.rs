@@ -384,3 +384,44 @@ async fn i10_ten_thousand_partitions_keep_their_own_state_and_a_later_one_gets_i
     many.records += 1;
     assert_eq!(run(&many).await.ledger.read, 10_002);
 }
+
+/// A listing that waits for its API must not keep a run alive that has nowhere to land.
+#[tokio::test]
+async fn a_landing_that_fails_ends_the_listing() {
+    let mut world = world(1);
+    // The fence is landed, and nothing after it.
+    let (below, spare) = ("raw/numbers/segments".to_owned(), 1.into());
+    world.raw = landfall::store::Store::new(crate::odd::Refusing { inner: world.store.clone(), below, spare });
+    let listing = HangsAfter(Tree::new(&[Child("a")]));
+    let failure = world.builder_of(listing).build().expect("complete").run().await.expect_err("nowhere to land");
+    assert_eq!(failure.error().kind(), ErrorKind::Auth, "{failure:?}");
+    assert!(failure.others().is_empty(), "{failure:?}");
+}
+
+/// Lists everything, and then says nothing more.
+struct HangsAfter(Tree);
+
+#[async_trait]
+impl Source for HangsAfter {
+    type Item = Page;
+    type Position = PageNumber;
+
+    fn config(&self) -> Result<ComponentConfig> {
+        self.0.config()
+    }
+
+    async fn partitions(&self, env: &Env, out: &mut Listing<PageNumber>) -> Result<()> {
+        self.0.partitions(env, out).await?;
+        std::future::pending().await
+    }
+
+    async fn read(
+        &self,
+        env: &Env,
+        partition: &Partition,
+        from: Option<PageNumber>,
+        out: &mut Emitter<Page, PageNumber>,
+    ) -> Result<StopReason> {
+        self.0.read(env, partition, from, out).await
+    }
+}

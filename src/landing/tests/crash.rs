@@ -1,6 +1,5 @@
 use super::*;
 use crate::ErrorKind;
-use std::collections::BTreeMap;
 
 /// Moves two partitions in turn. The bodies of the pages say the same as the positions.
 fn step(number: u64) -> SegmentDraft {
@@ -46,8 +45,8 @@ async fn pages_and_positions_are_durable_together_or_not_at_all() {
             assert!(dying.died() || result.is_ok(), "failed without a fault: {result:?}");
             let store = Store::new(inner);
             let (mut writer, state) = open(&store).await.expect("recovers");
-            assert_eq!(state.positions, told_by_pages(&store).await, "{:?}", fault(at));
-            let newest = state.positions.values().filter_map(|p| p.value.as_u64()).max();
+            assert_eq!(all(&state).await, told_by_pages(&store).await, "{:?}", fault(at));
+            let newest = all(&state).await.into_values().filter_map(|p| p.value.as_u64()).max();
             assert!(newest >= acknowledged, "{:?}: what was acknowledged is lost", fault(at));
             writer.append(step(9)).await.expect("goes on");
             schedules += 1;
@@ -65,7 +64,7 @@ async fn a_second_writer_shuts_the_first_one_out() {
     let (mut first, _) = open(&store).await.expect("opens");
     first.append(step(0)).await.expect("lands");
     let (mut second, state) = open(&store).await.expect("opens");
-    assert_eq!(state.positions, BTreeMap::from([("a".into(), position(0))]));
+    assert_eq!(all(&state).await, BTreeMap::from([("a".into(), position(0))]));
     assert_eq!(first.append(step(1)).await.expect_err("fenced").kind(), ErrorKind::Fenced);
     second.append(step(2)).await.expect("lands");
     assert_eq!(first.append(step(3)).await.expect_err("must be dropped").kind(), ErrorKind::Bug);

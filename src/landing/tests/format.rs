@@ -1,6 +1,5 @@
 use super::super::block::Packer;
 use super::super::manifest::{self, Manifest, Place, keep};
-use super::super::positions::Positions;
 use super::super::segment::{decode, encode};
 use super::*;
 use crate::ErrorKind;
@@ -49,7 +48,10 @@ fn odd_pages() -> Vec<Page> {
 }
 
 fn empty_manifest() -> Manifest {
-    Manifest::new(keep(&Positions::new()).expect("no positions"), keep(&Vec::<PartitionEnd>::new()).expect("no ends"))
+    Manifest::new(
+        keep(&BTreeMap::<PartitionId, PositionValue>::new()).expect("no positions"),
+        keep(&Vec::<PartitionEnd>::new()).expect("no ends"),
+    )
 }
 
 async fn decoded(payload: &Bytes, segment: u64) -> Result<Vec<Page>> {
@@ -190,7 +192,7 @@ async fn what_was_appended_is_read_back_with_its_origin() {
         pages: 2,
         records: 7,
     }];
-    let draft = SegmentDraft { pages: odd_pages(), positions: Positions::new(), ended: ended.clone() };
+    let draft = SegmentDraft { pages: odd_pages(), ended: ended.clone(), ..SegmentDraft::default() };
     let landed = writer.append(draft).await.expect("lands");
     let segment = reader(&store).read(landed.number).await.expect("reads").expect("is there");
     assert!(!segment.is_fence);
@@ -219,7 +221,8 @@ async fn the_frozen_segments_of_version_1_are_read() {
         let place = Place { shard: &shard, segment: 7 };
         let (manifest, _) = manifest::parse(&payload, place).expect("parses");
         assert_eq!(
-            manifest::parse_kept::<Positions>(&manifest.positions, place).expect("positions"),
+            manifest::parse_kept::<BTreeMap<PartitionId, PositionValue>>(&manifest.positions, place)
+                .expect("positions"),
             frozen_positions()
         );
         assert_eq!(manifest::parse_kept::<Vec<PartitionEnd>>(&manifest.ended, place).expect("ends"), frozen_ends());
@@ -243,7 +246,7 @@ fn fields(text: &str) -> Arc<RawValue> {
     RawValue::from_string(text.to_owned()).expect("JSON").into()
 }
 
-fn frozen_positions() -> Positions {
+fn frozen_positions() -> BTreeMap<PartitionId, PositionValue> {
     let token = serde_json::json!({"token": "3e8", "page": 2});
     let until = Some(Timestamp::from_micros(1_700_000_600_000_000));
     [

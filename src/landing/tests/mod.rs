@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -64,6 +65,11 @@ async fn open(store: &Store) -> Result<(LandingWriter, LandedState)> {
     LandingWriter::open(&landing(store), &shard(), &env()).await
 }
 
+/// Where each partition stood.
+async fn all(state: &LandedState) -> BTreeMap<PartitionId, PositionValue> {
+    state.positions.all().await.expect("readable")
+}
+
 fn reader(store: &Store) -> LandingReader {
     LandingReader::new(&landing(store), &shard(), &env())
 }
@@ -81,7 +87,7 @@ fn moves(partition: &str, value: u64) -> SegmentDraft {
     SegmentDraft {
         pages: vec![page(partition, value.to_string(), 1)],
         positions: [(PartitionId::from(partition), position(value))].into(),
-        ended: Vec::new(),
+        ..SegmentDraft::default()
     }
 }
 
@@ -177,7 +183,7 @@ impl ObjectAccess for DyingStore {
         answer
     }
     async fn upload(&self, path: &ObjectPath) -> Result<Box<dyn Upload>> {
-        self.inner.upload(path).await
+        Ok(Box::new(DyingUpload { store: self.clone(), path: path.clone(), bytes: Vec::new() }))
     }
     async fn get(&self, path: &ObjectPath, range: Option<Range<u64>>) -> Result<Option<Bytes>> {
         self.alive()?;
@@ -199,5 +205,24 @@ impl ObjectAccess for DyingStore {
             self.inner.delete(path).await?;
         }
         answer
+    }
+}
+
+/// Is there as a whole, if its store lives when it is finished.
+struct DyingUpload {
+    store: DyingStore,
+    path: ObjectPath,
+    bytes: Vec<u8>,
+}
+
+#[async_trait]
+impl Upload for DyingUpload {
+    async fn write(&mut self, bytes: Bytes) -> Result<()> {
+        self.bytes.extend_from_slice(&bytes);
+        Ok(())
+    }
+    async fn finish(self: Box<Self>) -> Result<u64> {
+        let length = self.bytes.len() as u64;
+        self.store.put(&self.path, self.bytes.into()).await.map(|()| length)
     }
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::ErrorKind;
-use std::collections::BTreeMap;
+use crate::model::{Coverage, Proof, StopReason, Tally, Window};
 
 /// A small generator: the tests need variety, not quality.
 struct Dice(u64);
@@ -16,9 +16,15 @@ fn long(value: u64) -> PositionValue {
     PositionValue { value: format!("{value}{}", "-".repeat(200)).into(), validity: Validity::Durable }
 }
 
-/// The snapshot objects in `store`.
-async fn snapshots(store: &Store) -> Vec<ObjectInfo> {
+/// The runs in `store`.
+async fn runs(store: &Store) -> Vec<ObjectInfo> {
     store.list(&landing(store).folder("positions", &shard())).await.expect("lists")
+}
+
+/// Moves ten partitions that no other step moves.
+fn ten(step: u64) -> SegmentDraft {
+    let positions = (0..10).map(|n| (PartitionId(format!("{step}-{n}")), long(step))).collect();
+    SegmentDraft { positions, ..SegmentDraft::default() }
 }
 
 #[tokio::test]
@@ -28,7 +34,7 @@ async fn positions_are_recovered_as_a_map_would_hold_them() {
         let inner = MemoryStore::default();
         let mut model = BTreeMap::new();
         let (mut writer, state) = open(&Store::new(inner.clone())).await.expect("opens");
-        assert_eq!(state, LandedState { positions: BTreeMap::new(), newest: 1 });
+        assert_eq!((all(&state).await, state.newest), (BTreeMap::new(), 1));
         let mut newest = 1;
         for step in 0..400 {
             let mut draft = SegmentDraft::default();
@@ -40,31 +46,37 @@ async fn positions_are_recovered_as_a_map_would_hold_them() {
             newest = writer.append(draft).await.expect("lands").number;
             if dice.roll(12) == 0 {
                 let counted = DyingStore::over(&inner, Fault::None);
+                writer.collect_merged().await.expect("collects");
                 let (next, state) = open(&counted.store()).await.expect("opens");
                 newest += 1;
-                assert_eq!(state, LandedState { positions: model.clone(), newest });
                 let reads = counted.reads.load(Ordering::SeqCst);
                 assert!(reads <= 64 + 6, "{reads} reads at step {step}");
+                assert_eq!((all(&state).await, state.newest), (model.clone(), newest));
+                for n in 0..partitions {
+                    let partition = PartitionId(format!("p{n}"));
+                    let found = state.positions.get(&partition).await.expect("readable");
+                    assert_eq!(found.as_ref(), model.get(&partition), "{partition} at step {step}");
+                }
+                assert!(state.positions.cached() <= 5 << 10, "the cache is bounded");
                 writer = next;
             }
         }
-        let objects = snapshots(&Store::new(inner.clone())).await.len();
-        assert_eq!(objects > 0, seed == 2, "large snapshots, and only they, are objects");
+        let objects = runs(&Store::new(inner.clone())).await.len();
+        assert_eq!(objects > 0, seed == 2, "what is large, and only that, is in objects");
         drop(writer);
         let (_, state) = open(&Store::new(inner)).await.expect("opens");
-        assert_eq!(state, LandedState { positions: model, newest: newest + 1 });
+        assert_eq!((all(&state).await, state.newest), (model, newest + 1));
     }
 }
 
-/// A landing whose newest segment with all positions refers to an object.
-async fn with_snapshot_object() -> (Store, ObjectPath) {
+/// A landing with runs, and the newest of them.
+async fn with_runs() -> (Store, ObjectPath) {
     let store = Store::memory();
     let (mut writer, _) = open(&store).await.expect("opens");
-    for step in 0..70_u64 {
-        let positions = (0..10).map(|n| (PartitionId(format!("{step}-{n}")), long(step))).collect();
-        writer.append(SegmentDraft { positions, ..SegmentDraft::default() }).await.expect("lands");
+    for step in 0..70 {
+        writer.append(ten(step)).await.expect("lands");
     }
-    let objects = snapshots(&store).await;
+    let objects = runs(&store).await;
     (store, objects.last().expect("the positions are large").path.clone())
 }
 
@@ -77,77 +89,139 @@ async fn positions_of_few_partitions_are_recovered_from_one_segment() {
     }
     let counted = DyingStore::over(&inner, Fault::None);
     let (_, state) = open(&counted.store()).await.expect("opens");
-    assert_eq!(state.positions, [("a".into(), position(39))].into());
+    assert_eq!(all(&state).await, [("a".into(), position(39))].into());
     assert!(counted.reads.load(Ordering::SeqCst) <= 6, "reads more than the end of the chain");
 }
 
+/// What a caller gets that asks for every position.
+async fn read_all(store: &Store) -> Result<usize> {
+    let (_, state) = open(store).await?;
+    Ok(state.positions.all().await?.len())
+}
+
 #[tokio::test]
-async fn a_damaged_or_missing_snapshot_halts() {
-    let (store, path) = with_snapshot_object().await;
-    assert!(open(&store).await.is_ok());
+async fn a_damaged_or_missing_run_is_never_taken_for_no_position() {
+    let (store, path) = with_runs().await;
+    assert_eq!(read_all(&store).await.expect("whole"), 700);
     let bytes = store.get(&path, None).await.expect("reads").expect("is there");
-    for damage in [0, bytes.len() / 2, bytes.len() - 1] {
+    for damage in 0..bytes.len() {
         let mut damaged = bytes.to_vec();
         damaged[damage] ^= 1;
         store.put(&path, damaged.into()).await.expect("writes");
-        let e = open(&store).await.expect_err("damaged");
-        assert!(e.kind() == ErrorKind::Corrupt && e.to_string().contains(path.as_str()), "{e}");
+        if damage % 97 == 0 {
+            let e = read_all(&store).await.expect_err("damaged");
+            assert!(e.kind() == ErrorKind::Corrupt && e.to_string().contains(path.as_str()), "byte {damage}: {e}");
+        }
     }
+    store.put(&path, bytes.slice(..bytes.len() - 1)).await.expect("writes");
+    assert_eq!(read_all(&store).await.expect_err("cut off").kind(), ErrorKind::Corrupt);
     store.delete(&path).await.expect("deletes");
     let e = open(&store).await.expect_err("missing");
     assert!(e.kind() == ErrorKind::Corrupt && e.to_string().contains(path.as_str()), "{e}");
     store.put(&path, bytes).await.expect("writes");
-    assert!(open(&store).await.is_ok());
+    assert_eq!(read_all(&store).await.expect("whole"), 700);
 }
 
 #[tokio::test]
 async fn an_owner_whose_append_failed_deletes_nothing() {
-    let (store, path) = with_snapshot_object().await;
+    let (store, path) = with_runs().await;
     Retention::new(&landing(&store), &shard(), &env()).publish(&load("fast"), Default::default()).await.expect("fine");
     let (mut old, _) = open(&store).await.expect("opens");
     let (_new, _) = open(&store).await.expect("opens");
-    // The old owner takes its next segment, which is never landed, for one with all positions.
+    // The old owner takes its next segment, which is never landed, for one with a base.
     let positions = (0..700).map(|n| (PartitionId(format!("more-{n}")), long(n))).collect();
     let e = old.append(SegmentDraft { positions, ..SegmentDraft::default() }).await.expect_err("fenced");
     assert_eq!(e.kind(), ErrorKind::Fenced);
     assert_eq!(old.collect().await.expect_err("in doubt").kind(), ErrorKind::Bug);
-    assert!(store.get(&path, None).await.expect("reads").is_some(), "the snapshot is still needed");
-    assert!(open(&store).await.is_ok());
+    assert_eq!(old.collect_merged().await.expect_err("in doubt").kind(), ErrorKind::Bug);
+    assert!(store.get(&path, None).await.expect("reads").is_some(), "the run is still needed");
+    assert_eq!(read_all(&store).await.expect("whole"), 700);
+}
+
+/// An owner that does not know yet that it is one no more deletes nothing that the new one needs.
+#[tokio::test]
+async fn an_owner_that_was_overtaken_deletes_nothing_that_is_needed() {
+    let (store, _) = with_runs().await;
+    let (mut old, _) = open(&store).await.expect("opens");
+    for step in 70..90 {
+        old.append(ten(step)).await.expect("lands");
+    }
+    let (mut new, _) = open(&store).await.expect("opens");
+    for step in 90..130 {
+        new.append(ten(step)).await.expect("lands");
+    }
+    old.collect_merged().await.expect("it does not know");
+    assert_eq!(read_all(&store).await.expect("whole"), 1_300);
 }
 
 #[tokio::test]
-async fn snapshots_of_earlier_bases_are_deleted() {
-    let (store, old) = with_snapshot_object().await;
-    Retention::new(&landing(&store), &shard(), &env()).publish(&load("fast"), Default::default()).await.expect("fine");
-    let (mut writer, state) = open(&store).await.expect("opens");
-    writer.collect().await.expect("collects");
-    assert!(store.get(&old, None).await.expect("reads").is_some(), "it is needed");
-    writer.append(SegmentDraft { positions: state.positions.clone(), ..SegmentDraft::default() }).await.expect("lands");
-    assert!(snapshots(&store).await.len() > 1);
-    writer.collect().await.expect("collects");
-    assert_eq!(store.get(&old, None).await.expect("reads"), None);
-    assert_eq!(open(&store).await.expect("recovers").1.positions, state.positions);
+async fn merged_runs_are_deleted_and_what_the_base_names_stays() {
+    let store = Store::memory();
+    let (mut writer, _) = open(&store).await.expect("opens");
+    for step in 0..300 {
+        writer.append(ten(step)).await.expect("lands");
+    }
+    let before = runs(&store).await;
+    assert!(writer.collect_merged().await.expect("collects") > 0);
+    let after = runs(&store).await;
+    assert!(after.len() < before.len() && after.len() <= 9, "three of a level: {}", after.len());
+    assert_eq!(writer.collect_merged().await.expect("collects"), 0);
+    assert_eq!(read_all(&store).await.expect("whole"), 3_000);
 }
 
 #[tokio::test]
-async fn a_snapshot_that_cannot_be_written_is_tried_again_for_a_while() {
+async fn a_run_that_cannot_be_written_is_tried_again_for_a_while() {
     let inner = MemoryStore::default();
     let (mut writer, _) = open(&DyingStore::over(&inner, Fault::Puts).store()).await.expect("opens");
     let mut landed = 0_u64;
     let error = loop {
-        let positions = (0..10).map(|n| (PartitionId(format!("{landed}-{n}")), long(landed))).collect();
-        match writer.append(SegmentDraft { positions, ..SegmentDraft::default() }).await {
+        match writer.append(ten(landed)).await {
             Ok(_) => landed += 1,
             Err(e) => break e,
         }
     };
-    // Small snapshots went into segments; the fourth has the last one.
-    assert_eq!((landed, error.kind()), (4 + 127, ErrorKind::Unavailable));
+    // Few positions went into segments; the eighth has the last of these.
+    assert_eq!((landed, error.kind()), (8 + 127, ErrorKind::Unavailable));
     let store = Store::new(inner);
     let (mut writer, state) = open(&store).await.expect("opens");
-    assert_eq!(state.positions.len(), 1_310);
+    assert_eq!(all(&state).await.len(), 1_350);
     writer.append(moves("a", 1)).await.expect("lands");
-    assert_eq!(snapshots(&store).await.len(), 1, "the next segment makes up for it");
+    assert_eq!(runs(&store).await.len(), 1, "the next segment makes up for it");
+}
+
+#[tokio::test]
+async fn positions_survive_a_crash_at_every_write_of_runs_and_merges() {
+    for fault in [Fault::Before as fn(u64) -> Fault, Fault::After] {
+        // Past the first writes, which other tests enumerate, each in turn.
+        for at in 0.. {
+            let inner = MemoryStore::default();
+            let dying = DyingStore::over(&inner, fault(at));
+            let mut acknowledged = 0;
+            let run = async {
+                let (mut writer, _) = open(&dying.store()).await?;
+                for step in 0..8 {
+                    // Each step alone makes a run; the fourth a merge.
+                    let positions = (0..140).map(|n| (PartitionId(format!("{step}-{n}")), long(step))).collect();
+                    writer.append(SegmentDraft { positions, ..SegmentDraft::default() }).await?;
+                    acknowledged = step + 1;
+                }
+                writer.collect_merged().await?;
+                Ok::<(), Error>(())
+            };
+            let result = run.await;
+            assert!(dying.died() || result.is_ok(), "failed without a fault: {result:?}");
+            let store = Store::new(inner);
+            let (mut writer, state) = open(&store).await.expect("recovers");
+            let held = all(&state).await.len() as u64;
+            assert!(held % 140 == 0 && held / 140 >= acknowledged, "{:?}: {held} of {acknowledged}", fault(at));
+            writer.append(ten(9)).await.expect("goes on");
+            writer.collect_merged().await.expect("collects");
+            assert_eq!(read_all(&store).await.expect("whole") as u64, held + 10);
+            if !dying.died() {
+                break;
+            }
+        }
+    }
 }
 
 #[tokio::test]
@@ -160,6 +234,45 @@ async fn positions_of_a_hundred_thousand_partitions_are_recovered() {
         writer.append(SegmentDraft { positions, ..SegmentDraft::default() }).await.expect("lands");
     }
     let (_, state) = open(&store).await.expect("opens");
-    assert_eq!(state.positions.len(), 100_000);
-    assert_eq!(state.positions.get(&PartitionId::from("parent-99999")), Some(&position(4_999)));
+    assert_eq!(all(&state).await.len(), 100_000);
+    assert_eq!(state.positions.get(&"parent-99999".into()).await.expect("readable"), Some(position(4_999)));
+    assert_eq!(state.positions.get(&"parent-100000".into()).await.expect("readable"), None);
+}
+
+fn covered(partition: &str, window: Option<Window>, records: u64) -> Coverage {
+    let coverage = Coverage::of(partition.into(), StopReason::Exhausted(Proof::NoNextPage));
+    Coverage { window, ..coverage.tally(Tally { pages: 1, records, ..Tally::default() }) }
+}
+
+#[tokio::test]
+async fn the_newest_coverage_of_each_partition_and_window_is_read_back() {
+    let store = Store::memory();
+    let (mut writer, _) = open(&store).await.expect("opens");
+    let read = async || landing(&store).coverage(&shard(), &env()).await.expect("opens");
+    assert_eq!(read().await.all().await.expect("readable"), []);
+    let days = |n: u64| Some(Window::new(format!("day {n:03}"), format!("day {:03}", n + 1)));
+    for (round, rounds) in [(1, 300), (2, 100)] {
+        for n in 0..rounds {
+            let coverage =
+                vec![covered("eu", days(n), round), covered("eu", None, round), covered("eu,us", None, round)];
+            writer.append(SegmentDraft { coverage, ..moves("eu", n) }).await.expect("lands");
+        }
+    }
+    assert!(!runs(&store).await.is_empty());
+    let all = read().await.all().await.expect("readable");
+    assert_eq!(all.len(), 302);
+    let mut eu = read().await.of(&"eu".into());
+    let mut windows = 0;
+    while let Some(coverage) = eu.next().await.expect("readable") {
+        assert_eq!(coverage.partition, "eu".into());
+        let expected = match &coverage.window {
+            Some(window) if window.from >= Some("day 100".into()) => 1,
+            _ => 2,
+        };
+        assert_eq!(coverage.tally.records, expected, "{coverage:?}");
+        windows += 1;
+    }
+    assert_eq!(windows, 301);
+    let (_, state) = open(&store).await.expect("recovers");
+    assert_eq!(state.positions.all().await.expect("readable"), [("eu".into(), position(99))].into());
 }

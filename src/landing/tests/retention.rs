@@ -37,7 +37,7 @@ async fn oldest(store: &Store) -> u64 {
 #[tokio::test]
 async fn nothing_is_removed_while_no_load_is_known() {
     let store = Store::memory();
-    let writer = landed(&store, 80).await;
+    let mut writer = landed(&store, 80).await;
     assert_eq!(retention(&store).retained().await.expect("reads"), None);
     assert_eq!(writer.collect().await.expect("collects"), 0);
     assert_eq!(oldest(&store).await, 1);
@@ -46,7 +46,7 @@ async fn nothing_is_removed_while_no_load_is_known() {
 #[tokio::test]
 async fn the_slowest_load_decides() {
     let store = Store::memory();
-    let writer = landed(&store, 80).await;
+    let mut writer = landed(&store, 80).await;
     let retention = retention(&store);
     for (name, position) in [("fast", at(80, 0)), ("slow", at(30, 1)), ("idle", at(1, 0))] {
         retention.publish(&load(name), position).await.expect("publishes");
@@ -76,16 +76,16 @@ async fn what_recovery_needs_is_not_removed() {
     writer.collect().await.expect("collects");
     assert_eq!(oldest(&store).await, 66);
     let (_, state) = open(&store).await.expect("recovers");
-    assert_eq!(state.positions.len(), 502);
+    assert_eq!(all(&state).await.len(), 502);
     for (partition, value) in [("wide-7", 7), ("a", 39), ("b", 89)] {
-        assert_eq!(state.positions.get(&partition.into()), Some(&position(value)));
+        assert_eq!(state.positions.get(&partition.into()).await.expect("readable"), Some(position(value)));
     }
 }
 
 #[tokio::test]
 async fn a_load_below_the_retained_start_halts() {
     let store = Store::memory();
-    let writer = landed(&store, 80).await;
+    let mut writer = landed(&store, 80).await;
     let retention = retention(&store);
     retention.publish(&load("orders"), at(40, 0)).await.expect("publishes");
     assert_eq!(writer.collect().await.expect("collects"), 39);
@@ -126,7 +126,7 @@ async fn a_lower_position_is_not_published() {
 #[tokio::test]
 async fn a_load_that_is_known_but_has_published_nothing_keeps_everything() {
     let store = Store::memory();
-    let writer = landed(&store, 80).await;
+    let mut writer = landed(&store, 80).await;
     let retention = retention(&store);
     retention.publish(&load("a"), at(60, 0)).await.expect("publishes");
     retention.publish(&load("b"), at(60, 0)).await.expect("publishes");
@@ -141,7 +141,7 @@ async fn a_load_that_is_known_but_has_published_nothing_keeps_everything() {
 #[tokio::test]
 async fn damaged_or_newer_progress_stops_collection() {
     let store = Store::memory();
-    let writer = landed(&store, 80).await;
+    let mut writer = landed(&store, 80).await;
     retention(&store).publish(&load("a"), at(60, 0)).await.expect("publishes");
     let folder = landing(&store).folder("loads", &shard());
     for name in ["a.json", "known/000001.json"] {
@@ -181,7 +181,7 @@ async fn collection_that_crashes_anywhere_loses_nothing_and_is_taken_up_again() 
             let store = Store::new(inner.clone());
             let dying = DyingStore::over(&inner, fault(step));
             let run = async {
-                let (writer, _) = open(&dying.store()).await?;
+                let (mut writer, _) = open(&dying.store()).await?;
                 let retention = retention(&dying.store());
                 retention.publish(&load("slow"), at(12, 0)).await?;
                 retention.publish(&load("fast"), at(100, 0)).await?;
@@ -189,8 +189,9 @@ async fn collection_that_crashes_anywhere_loses_nothing_and_is_taken_up_again() 
             };
             let result = run.await;
             assert!(dying.died() || result.is_ok(), "failed without a fault: {result:?}");
-            let (writer, state) = open(&store).await.expect("recovers");
-            assert_eq!((state.positions.len(), state.positions.get(&"a".into())), (501, Some(&position(139))));
+            let (mut writer, state) = open(&store).await.expect("recovers");
+            let positions = all(&state).await;
+            assert_eq!((positions.len(), positions.get(&"a".into())), (501, Some(&position(139))));
             assert!(oldest(&store).await <= 12, "{:?}", fault(step));
             for number in 12..=141 {
                 reader(&store).read(number).await.expect("kept").expect("kept");

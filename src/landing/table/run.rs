@@ -1,0 +1,256 @@
+//! A run: rows sorted by key, in one immutable object. Written description: docs/formats.md, "Run of rows".
+
+use super::{Row, damaged};
+use crate::error::{Error, Result};
+use crate::store::{ObjectPath, Store};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// The format that this crate writes, and the newest that it reads.
+const FORMAT: u32 = 1;
+
+/// A block is closed when it has this many bytes. Tests need several with few rows.
+const BLOCK_BYTES: usize = if cfg!(test) { 512 } else { 32 << 10 };
+
+/// A block larger than this was never written: one row of it alone would not fit a segment's manifest.
+const MAX_BLOCK_BYTES: usize = 1 << 30;
+
+const COMPRESSION: i32 = 1;
+
+/// Blocks that a cursor reads in one go.
+const READ_AHEAD: usize = 16;
+
+/// Names a run, and says where its index is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::landing) struct RunRef {
+    /// Its name in the folder of runs.
+    pub name: String,
+    /// How often its rows were merged.
+    pub level: u32,
+    pub rows: u64,
+    /// Where the index begins: the bytes before it are blocks.
+    pub offset: u64,
+    /// The length of the index.
+    pub length: u64,
+    /// XXH3-64 of the index.
+    pub xxh3: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Index {
+    format: u32,
+    blocks: Vec<BlockEntry>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BlockEntry {
+    /// The key of its first row.
+    first: String,
+    offset: u64,
+    stored: u64,
+    raw: u64,
+    /// XXH3-64 of the stored bytes.
+    xxh3: u64,
+}
+
+/// Makes a run of rows that come in the order of their keys.
+#[derive(Default)]
+pub(super) struct RunEncoder {
+    done: Vec<u8>,
+    /// Bytes before `done` that were taken.
+    taken: u64,
+    block: Vec<u8>,
+    first: String,
+    index: Vec<BlockEntry>,
+    rows: u64,
+}
+
+impl RunEncoder {
+    pub(super) fn row(&mut self, key: &str, value: &str) -> Result<()> {
+        let too_large = |_| Error::bug("write positions", "a row is larger than 4 GiB");
+        if self.block.is_empty() {
+            key.clone_into(&mut self.first);
+        }
+        for length in [key.len(), value.len()] {
+            self.block.extend_from_slice(&u32::try_from(length).map_err(too_large)?.to_le_bytes());
+        }
+        self.block.extend_from_slice(key.as_bytes());
+        self.block.extend_from_slice(value.as_bytes());
+        self.rows += 1;
+        if self.block.len() >= BLOCK_BYTES { self.close() } else { Ok(()) }
+    }
+
+    fn close(&mut self) -> Result<()> {
+        if self.block.is_empty() {
+            return Ok(());
+        }
+        let stored = zstd::bulk::compress(&self.block, COMPRESSION)
+            .map_err(|e| Error::bug("write positions", "zstd refuses a block").with_source(e))?;
+        self.index.push(BlockEntry {
+            first: std::mem::take(&mut self.first),
+            offset: self.taken + self.done.len() as u64,
+            stored: stored.len() as u64,
+            raw: self.block.len() as u64,
+            xxh3: xxh3_64(&stored),
+        });
+        self.done.extend_from_slice(&stored);
+        self.block.clear();
+        Ok(())
+    }
+
+    /// Bytes that are ready.
+    pub(super) fn ready(&self) -> usize {
+        self.done.len()
+    }
+
+    pub(super) fn take(&mut self) -> Bytes {
+        self.taken += self.done.len() as u64;
+        std::mem::take(&mut self.done).into()
+    }
+
+    /// The rest of the bytes, and the reference to the run named `name`.
+    pub(super) fn finish(mut self, name: String, level: u32) -> Result<(Bytes, RunRef)> {
+        self.close()?;
+        let offset = self.taken + self.done.len() as u64;
+        let index = serde_json::to_vec(&Index { format: FORMAT, blocks: self.index })
+            .map_err(|e| Error::bug("write positions", "an index does not serialise").with_source(e))?;
+        let (length, xxh3) = (index.len() as u64, xxh3_64(&index));
+        self.done.extend_from_slice(&index);
+        Ok((self.done.into(), RunRef { name, level, rows: self.rows, offset, length, xxh3 }))
+    }
+}
+
+/// A run that is there, with its index in memory: about a five-hundredth of its rows.
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    pub reference: RunRef,
+    path: ObjectPath,
+    store: Store,
+    blocks: Arc<[BlockEntry]>,
+}
+
+impl Run {
+    /// # Errors
+    /// `Corrupt` if the object is missing or its index damaged; `Config` if a newer version wrote it.
+    pub(super) async fn open(store: &Store, folder: &ObjectPath, reference: RunRef) -> Result<Self> {
+        let path = folder.join(&reference.name)?;
+        let end =
+            reference.offset.checked_add(reference.length).ok_or_else(|| damaged(&path, "an index is too large"))?;
+        let index = store.get(&path, Some(reference.offset..end)).await?;
+        let index = index.ok_or_else(|| damaged(&path, "a run of positions is missing"))?;
+        if xxh3_64(&index) != reference.xxh3 {
+            return Err(damaged(&path, "the index of a run of positions fails its checksum"));
+        }
+        let index: Index = super::super::manifest::read_versioned("read positions", &path, &index, FORMAT)?;
+        Ok(Self { reference, path, store: store.clone(), blocks: index.blocks.into() })
+    }
+
+    /// The block that `key` would be in.
+    pub(super) fn block_of(&self, key: &str) -> Option<usize> {
+        self.blocks.partition_point(|block| block.first.as_str() <= key).checked_sub(1)
+    }
+
+    /// Blocks `range`, verified.
+    pub(super) async fn blocks(&self, range: Range<usize>) -> Result<Vec<Bytes>> {
+        let entries = self.blocks.get(range).unwrap_or_default();
+        let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return Ok(Vec::new()) };
+        let end = last.offset.saturating_add(last.stored);
+        let bytes = self.store.get(&self.path, Some(first.offset..end)).await?;
+        let bytes = bytes.ok_or_else(|| damaged(&self.path, "a run of positions is missing"))?;
+        entries.iter().map(|entry| self.unpack(entry, entry.offset - first.offset, &bytes)).collect()
+    }
+
+    fn unpack(&self, entry: &BlockEntry, offset: u64, bytes: &Bytes) -> Result<Bytes> {
+        let damaged = || damaged(&self.path, "a block of a run of positions is damaged").with("offset", entry.offset);
+        let start = usize::try_from(offset).map_err(|_| damaged())?;
+        let length = usize::try_from(entry.stored).map_err(|_| damaged())?;
+        let stored = start.checked_add(length).and_then(|end| bytes.get(start..end)).ok_or_else(damaged)?;
+        let raw = usize::try_from(entry.raw).ok().filter(|raw| *raw <= MAX_BLOCK_BYTES).ok_or_else(damaged)?;
+        if xxh3_64(stored) != entry.xxh3 {
+            return Err(damaged());
+        }
+        let block = zstd::bulk::decompress(stored, raw).map_err(|e| damaged().with_source(e))?;
+        if block.len() == raw { Ok(block.into()) } else { Err(damaged()) }
+    }
+
+    /// The value of `key` in `block`, one of this run.
+    pub(super) fn find(&self, block: &[u8], key: &str) -> Result<Option<Box<RawValue>>> {
+        let mut rest = block;
+        while !rest.is_empty() {
+            let (found, value, after) = split(rest).ok_or_else(|| self.broken())?;
+            if found == key {
+                return self.value(value).map(Some);
+            }
+            rest = after;
+        }
+        Ok(None)
+    }
+
+    fn rows(&self, block: &[u8]) -> Result<Vec<Row>> {
+        let mut rows = Vec::new();
+        let mut rest = block;
+        while !rest.is_empty() {
+            let (key, value, after) = split(rest).ok_or_else(|| self.broken())?;
+            rows.push((key.to_owned(), self.value(value)?));
+            rest = after;
+        }
+        Ok(rows)
+    }
+
+    fn value(&self, text: &str) -> Result<Box<RawValue>> {
+        RawValue::from_string(text.to_owned()).map_err(|e| self.broken().with_source(e))
+    }
+
+    fn broken(&self) -> Error {
+        damaged(&self.path, "a block of a run of positions does not parse")
+    }
+}
+
+/// The first row of `rows`, and the rest.
+fn split(rows: &[u8]) -> Option<(&str, &str, &[u8])> {
+    let (key_length, rest) = rows.split_first_chunk::<4>()?;
+    let (value_length, rest) = rest.split_first_chunk::<4>()?;
+    let (key, rest) = rest.split_at_checked(u32::from_le_bytes(*key_length) as usize)?;
+    let (value, rest) = rest.split_at_checked(u32::from_le_bytes(*value_length) as usize)?;
+    Some((std::str::from_utf8(key).ok()?, std::str::from_utf8(value).ok()?, rest))
+}
+
+/// Goes through the rows of a run in order, a few blocks at a time.
+#[derive(Debug)]
+pub(super) struct Cursor {
+    run: Run,
+    next: usize,
+    unpacked: VecDeque<Bytes>,
+    rows: VecDeque<Row>,
+}
+
+impl Cursor {
+    /// A cursor at the block that `from` would be in: a few rows before it may come.
+    pub(super) fn at(run: Run, from: &str) -> Self {
+        let next = run.block_of(from).unwrap_or(0);
+        Self { run, next, unpacked: VecDeque::new(), rows: VecDeque::new() }
+    }
+
+    pub(super) async fn next(&mut self) -> Result<Option<Row>> {
+        loop {
+            if let Some(row) = self.rows.pop_front() {
+                return Ok(Some(row));
+            }
+            if self.unpacked.is_empty() {
+                let end = self.next.saturating_add(READ_AHEAD).min(self.run.blocks.len());
+                self.unpacked = self.run.blocks(self.next..end).await?.into();
+                self.next = end;
+            }
+            let Some(block) = self.unpacked.pop_front() else { return Ok(None) };
+            self.rows = self.run.rows(&block)?.into();
+        }
+    }
+}
