@@ -5,6 +5,7 @@ use super::body::{Body, end_is_known, too_large};
 use super::client::{MOST_OTHERS, Reply, in_time};
 use super::incremental::{CursorValue, Known};
 use super::pace::{Tally, Waits};
+use super::pagination::Counts;
 use super::position::RestPosition;
 use super::read::Scope;
 use super::request::Request;
@@ -19,6 +20,7 @@ use crate::model::{Page, Part, Partition, Timestamp};
 use crate::retry::{Next, Trial, WaitBudget};
 use crate::source::{Emitter, Retry};
 use bytes::Bytes;
+use futures::FutureExt;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use reqwest::{Method, Response, Url};
 use std::sync::Arc;
@@ -115,6 +117,8 @@ pub(super) struct Fetcher<'a> {
     pub(super) out: Emitter<Page, RestPosition>,
     pub(super) look: Look,
     waits: Waits,
+    /// Responses are not emitted in parts.
+    pub(super) holds_whole: bool,
     /// What the last request was signed with.
     signed: Option<Signature>,
     /// Bytes that the next page will probably take.
@@ -134,7 +138,22 @@ impl<'a> Fetcher<'a> {
         };
         let tally = Tally { source: rest.traffic.clone(), run: out.traffic().clone() };
         let waits = Waits { budget: WaitBudget::new(rest.retry.wait), tally };
-        Self { rest, env, partition, out: out.fork(), look, waits, signed: None, estimate: FIRST_ESTIMATE }
+        let holds_whole = matches!(rest.counts(), Counts::Records { .. }) || rest.parallel_pages > 1;
+        Self { rest, env, partition, out: out.fork(), look, waits, holds_whole, signed: None, estimate: FIRST_ESTIMATE }
+    }
+
+    /// Holds memory for a page, if there is some right now.
+    ///
+    /// # Errors
+    /// `Cancelled` if the pipeline stops.
+    pub(super) fn holds_at_once(&mut self) -> Result<bool> {
+        self.out.reserve(self.estimate).now_or_never().transpose().map(|held| held.is_some())
+    }
+
+    /// Bytes from which on a response is emitted in parts. Where the first records may have to be cut off, or others come first,
+    /// it is held whole.
+    fn part_size(&self) -> u64 {
+        if self.holds_whole { u64::MAX } else { self.rest.limits.part }
     }
 
     /// Whether the pipeline stops.
@@ -420,7 +439,7 @@ impl<'a> Fetcher<'a> {
             if (lines.len() - lines.whole()) as u64 > limits.body {
                 return Err(too_large("a line is larger than the limit of a body", limits.body).into());
             }
-            if !last && (lines.whole() as u64) < limits.part {
+            if !last && (lines.whole() as u64) < self.part_size() {
                 continue;
             }
             let received_at = self.env.now();

@@ -1,5 +1,6 @@
 //! One listing: from page to page, until something shows the end.
 
+use super::ahead::Ahead;
 use super::drift::{Drift, Next, Place, never_still};
 use super::export::{Running, Step as JobStep};
 use super::fetch::{Fetched, Fetcher, Head, Outcome};
@@ -12,7 +13,7 @@ use super::request::Request;
 use super::scanned::Scanned;
 use super::windows::Interval;
 use crate::error::{Error, ErrorKind, Result, Status};
-use crate::model::{Page, Proof, StopReason};
+use crate::model::{Coverage, Drift as Moved, Page, Proof, StopReason, Tally, Window};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// A listing that is being read: the whole partition, or a window of it.
@@ -25,6 +26,13 @@ pub(super) struct Listing<'a> {
     /// The read goes on where an earlier one stopped, and has not brought a page yet.
     resumed: bool,
     guard: LoopGuard,
+    /// What is asked for ahead, and what the API claimed last.
+    ahead: Ahead<'a>,
+    claims: Claims,
+    /// What was handed over by other fetchers.
+    tally: Tally,
+    /// Records of the largest page of this run.
+    largest: u64,
     /// Hashes of the pages of the pass before and of this one, as far as this run has read them.
     passed: Vec<u64>,
     passing: Vec<u64>,
@@ -59,6 +67,10 @@ impl<'a> Listing<'a> {
             reading: Reading { window, ..Reading::default() },
             resumed: kept.is_some(),
             guard: LoopGuard::new(None, 0),
+            ahead: Ahead::default(),
+            claims: Claims::default(),
+            tally: Tally::default(),
+            largest: 0,
             passed: Vec::new(),
             passing: Vec::new(),
             export: scope.rest.exports.as_ref().map(|exports| Running::new(scope, exports)),
@@ -71,6 +83,9 @@ impl<'a> Listing<'a> {
             of_another: 0,
         };
         listing.reading = kept.unwrap_or_else(|| listing.beginning());
+        if let Some(cut) = &listing.reading.cut {
+            listing.since = Some(cut.clone());
+        }
         let plan = listing.plan()?;
         if listing.reading.plan.is_some_and(|kept| kept != plan) {
             // Page 5 of 1,000 records each is not page 5 of 100.
@@ -101,6 +116,10 @@ impl<'a> Listing<'a> {
                 Ok(Some(Prepared::End(reason))) => return Ok(reason),
                 Err(error) => return Err(self.told(error).await),
             }
+            if self.reading.expires.is_some_and(|expires| expires <= self.scope.env.now()) && self.resets < MOST_RESETS {
+                self.resets += 1;
+                self.begin_again(&Error::unavailable("go on", "the token of the next page has expired"))?;
+            }
             let request = match self.page_request(&self.reading.at, self.reading.pages) {
                 Ok(request) => request,
                 // The job is not what it was.
@@ -110,7 +129,7 @@ impl<'a> Listing<'a> {
                 }
                 Err(error) => return Err(self.told(error).await),
             };
-            let error = match self.fetcher.fetch(&request, self.reading.highest.as_ref()).await {
+            let error = match self.fetch(&request).await {
                 Ok(Outcome::PutOff { until }) => return Ok(StopReason::RateLimited { until }),
                 Ok(Outcome::Whole(fetched)) => match self.take(*fetched, &request).await {
                     Ok(Some(reason)) => return Ok(reason),
@@ -270,21 +289,17 @@ impl<'a> Listing<'a> {
             }
             None => self.scope.rest.paginate.next(&self.reading.at, &answer),
         };
-        let step = match next {
-            Ok(step) => step,
-            Err(error) if error.kind() == ErrorKind::Incomplete => {
-                self.reading.drift.page(self.scope.rest.counts(), &scanned.prints, again, claims);
-                let page = self.unless_known(page, &scanned.prints);
-                return self.end_in_conflict(page, error).await;
-            }
-            Err(error) => return Err(error),
+        self.claims = claims;
+        let next = match next {
+            Err(error) if error.kind() != ErrorKind::Incomplete => return Err(error),
+            next => next,
         };
         let so_far = answer.so_far();
         let total = claims.records.filter(|_| self.scope.rest.has_total);
         self.order = std::mem::take(&mut self.order).followed_by(scanned.highest.order.clone());
         self.reading.within |= scanned.highest.within > 0;
         let has_passed = self.has_passed(&scanned.highest);
-        let step = if has_passed { Step::End(Proof::PassedBound) } else { step };
+        let next = if has_passed { Ok(Step::End(Proof::PassedBound)) } else { next };
         let total = total.or_else(|| self.export.as_ref().and_then(Running::rows));
         self.reading.drift.page(self.scope.rest.counts(), &scanned.prints, again, claims);
         let page = self.unless_known(page, &scanned.prints);
@@ -293,13 +308,24 @@ impl<'a> Listing<'a> {
         self.reading.records += records;
         self.reading.empty = if records == 0 { self.reading.empty + 1 } else { 0 };
         if !self.reading.drift.has_gained() {
-            self.reading.highest = scanned.highest.value;
+            // A page that was asked for ahead does not know of those before it.
+            if let Ok(highest) = later(self.reading.highest.clone(), scanned.highest.value) {
+                self.reading.highest = highest;
+            }
         }
         self.future += scanned.highest.future;
         self.of_type += scanned.highest.of_type;
         self.of_another += scanned.highest.of_another;
         self.pages += 1;
+        self.largest = self.largest.max(again + records);
         self.scope.came(records);
+        if !has_passed && self.is_at_window_limit(so_far, &next) {
+            return self.cut_again(page).await;
+        }
+        let step = match next {
+            Ok(step) => step,
+            Err(error) => return self.end_in_conflict(page, error).await,
+        };
         match step {
             Step::Next(at) => {
                 let at = match at {
@@ -326,6 +352,8 @@ impl<'a> Listing<'a> {
                     return self.contradicted(page, error).await;
                 }
                 self.reading.mark = self.guard.marked(self.reading.pages, &identity, scanned.content);
+                let lives = self.scope.rest.token_lives.filter(|_| matches!(at, At::Token(_) | At::Json(_) | At::Link(_)));
+                self.reading.expires = lives.map(|lives| self.scope.env.now().saturating_add(lives));
                 self.reading.at = at;
                 self.emit(page, Stand::Here).await?;
                 Ok(self.scope.limit())
@@ -363,15 +391,115 @@ impl<'a> Listing<'a> {
                     let error = since.changed_type().with("records", self.of_another);
                     return self.contradicted(page, error).await;
                 }
+                let reason = StopReason::Exhausted(proof);
+                self.cover(&reason, claims.records.or(total), page.as_ref());
                 self.emit(page, Stand::Done(since)).await?;
                 self.leave_job(false).await;
-                Ok(Some(StopReason::Exhausted(proof)))
+                Ok(Some(reason))
             }
             Step::Limit(limit) => {
                 self.emit(page, Stand::Start).await?;
                 Ok(Some(StopReason::LimitReached(limit)))
             }
         }
+    }
+
+    /// The page at the place of the read, and meanwhile those that will probably follow.
+    async fn fetch(&mut self, request: &Request) -> Result<Outcome<Fetched>> {
+        self.ask_ahead()?;
+        if let Some((fetcher, outcome)) = self.ahead.take(&self.reading.at).await {
+            // It holds the memory of the page.
+            self.tally.add(&self.fetcher.out.tally());
+            self.fetcher = fetcher;
+            return outcome;
+        }
+        self.fetcher.fetch(request, self.reading.highest.as_ref()).await
+    }
+
+    fn ask_ahead(&mut self) -> Result<()> {
+        let rest = self.scope.rest;
+        while self.ahead.len() < rest.parallel_pages && rest.parallel_pages > 1 && self.claims != Claims::default() {
+            let size = self.reading.drift.largest();
+            let next = match self.ahead.last() {
+                None => Some(self.reading.at.clone()),
+                Some(at) => rest.paginate.ahead(at, size, self.claims),
+            };
+            let at = match (next, rest.counts()) {
+                (None, _) => return Ok(()),
+                (Some(At::Offset(next)), Counts::Records { overlap }) if self.ahead.len() > 0 => {
+                    At::Offset(next.saturating_sub(overlap.min(size.saturating_sub(1))))
+                }
+                (Some(at), _) => at,
+            };
+            let mut fetcher = Fetcher::new(self.scope);
+            fetcher.look = self.fetcher.look.clone();
+            let request = self.request(&at)?;
+            if !self.ahead.ask(fetcher, at, request, self.reading.highest.clone())? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Says what is known of the listing at its end, which `page` is.
+    fn cover(&mut self, reason: &StopReason, total: Option<u64>, page: Option<&Page>) {
+        let drift = &self.reading.drift;
+        let mut tally = self.tally;
+        let out = &self.fetcher.out;
+        tally.add(&page.map_or_else(|| out.tally(), |page| out.tally_with(page)));
+        if self.pages != self.reading.pages {
+            // Earlier runs have brought some of it.
+            tally = Tally { pages: self.reading.pages, records: self.reading.records, content: None };
+        }
+        let mut coverage = Coverage::of(self.scope.partition.id.clone(), reason.clone()).tally(tally).drift(self.drift());
+        // Of a listing that was cut, the API claims what is behind the last cut.
+        if let Some(total) = total.filter(|_| self.reading.cut.is_none()) {
+            coverage = coverage.claimed(drift.records_of(total));
+        }
+        if let Some(window) = self.reading.window {
+            coverage = coverage.window(Window::new(window.from.to_string(), window.to.to_string()));
+        }
+        self.fetcher.out.cover(coverage);
+    }
+
+    /// Whether the listing moved while it was read.
+    fn drift(&self) -> Moved {
+        let (rest, drift) = (self.scope.rest, &self.reading.drift);
+        match rest.counts() {
+            _ if rest.accept_drift && drift.is_open() => Moved::Open,
+            _ if drift.times_healed() > 0 && !drift.is_open() => Moved::Healed(drift.times_healed()),
+            _ if drift.is_confirmed() || self.reading.pages == 1 => Moved::NoneSeen,
+            Counts::Records { .. } if drift.is_linked() => Moved::NoneSeen,
+            _ => Moved::Unchecked,
+        }
+    }
+
+    /// Whether the API gives no more of this listing than it has given, or another page of the same size would reach beyond what it
+    /// gives. A total below the limit that has come is the end.
+    fn is_at_window_limit(&self, so_far: u64, next: &Result<Step>) -> bool {
+        let Some(limit) = self.scope.rest.window_limit else { return false };
+        let has_come = self.claims.records.is_some_and(|total| total < limit && total == so_far);
+        let is_limit = matches!(next, Ok(Step::Limit(_)));
+        !has_come && !is_limit && so_far.saturating_add(self.largest) > limit
+    }
+
+    /// Cuts the listing at the highest cursor value: from there on it is a listing of its own.
+    async fn cut_again(&mut self, page: Option<Page>) -> Result<Option<StopReason>> {
+        let highest = self.reading.highest.clone();
+        if self.reading.unordered || highest.is_none() || highest == self.reading.cut || highest == self.since {
+            let error = Error::new(ErrorKind::Incomplete, "read partition", "the API gives no more of a listing, and it cannot be cut")
+                .with("window_limit", self.scope.rest.window_limit.unwrap_or_default())
+                .with("cursor_value", highest.as_ref().map_or("none", CursorValue::text))
+                .with_hint("more records have one cursor value, or lie within the overlap, than the API gives; or they do not come in ascending order");
+            return self.contradicted(page, error).await;
+        }
+        tracing::info!(partition = %self.scope.partition.id, pages = self.reading.pages, "at the API's limit of a listing, cuts it");
+        metrics::counter!("landfall_http_cuts_total").increment(1);
+        (self.since, self.reading.cut) = (highest.clone(), highest);
+        let drift = Drift::default();
+        self.start_over(drift)?;
+        self.emit(page, Stand::Here).await?;
+        Ok(self.scope.limit())
     }
 
     /// What the API claims, by what the pagination or the source was told of it.
@@ -477,7 +605,10 @@ impl<'a> Listing<'a> {
     /// The place of the read is lost: all is read again, and what comes again is for the dedup stage.
     async fn begin_pass(&mut self) -> Result<Option<StopReason>> {
         match self.reading.drift.ended(self.scope.rest.confirm, true) {
-            Next::GiveUp => Err(never_still(self.reading.drift.passes())),
+            Next::GiveUp => {
+                self.advance(Stand::Start).await?;
+                Err(never_still(self.reading.drift.passes()))
+            }
             _ => {
                 tracing::warn!(partition = %self.scope.partition.id, "nothing is where it was in the listing: reads it again");
                 self.start_over(self.reading.drift.again())?;
@@ -583,6 +714,7 @@ impl<'a> Listing<'a> {
 
     /// Prepares for the first request of this run.
     fn set_out(&mut self) -> Result<()> {
+        (self.ahead, self.claims) = (Ahead::default(), Claims::default());
         self.reading.plan = Some(self.plan()?);
         self.guard = LoopGuard::new(self.reading.mark, self.scope.env.random());
         self.fetcher.look.seed = self.guard.seed();

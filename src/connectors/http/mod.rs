@@ -23,6 +23,7 @@
 //! # drop(orders);
 //! ```
 
+mod ahead;
 mod auth;
 mod body;
 mod client;

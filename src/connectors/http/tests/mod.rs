@@ -4,6 +4,7 @@ mod bodies;
 mod cases_p;
 mod drift;
 mod exports;
+mod far;
 mod incremental;
 mod lines;
 mod observed;
