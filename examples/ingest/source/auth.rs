@@ -16,6 +16,8 @@ pub(crate) enum Auth {
     Basic { user: String, password: SecretPlace },
     /// A key in a header.
     Header { name: String, env: Option<String>, file: Option<PathBuf> },
+    /// A key in a cookie.
+    Cookie { name: String, env: Option<String>, file: Option<PathBuf> },
     /// A key in a parameter of the query.
     Query { name: String, env: Option<String>, file: Option<PathBuf> },
 }
@@ -29,6 +31,7 @@ impl Auth {
             Self::Bearer { env, file } => source.auth(Bearer::new(of(env, file)?)),
             Self::Basic { user, password } => source.auth(Basic::new(user, password.secret())),
             Self::Header { name, env, file } => source.auth(ApiKey::header(name, of(env, file)?)),
+            Self::Cookie { name, env, file } => source.auth(ApiKey::cookie(name, of(env, file)?)),
             Self::Query { name, env, file } => source.auth(ApiKey::query(name, of(env, file)?)),
         })
     }

@@ -1,6 +1,8 @@
 //! The table `[source]`: the API. One file for each of the tables in it.
 
 mod auth;
+mod egress;
+mod export;
 mod limits;
 mod pace;
 mod paginate;
@@ -12,6 +14,8 @@ mod since;
 use crate::value::Json;
 use crate::with::With;
 use auth::Auth;
+use egress::Egress;
+use export::Export;
 use landfall::connectors::http::RestBuilder;
 use landfall::{Error, Result};
 use limits::{Limits, Retry};
@@ -54,6 +58,8 @@ pub(crate) struct Source {
     /// Where the API claims how many records there are in all.
     total: Option<Place>,
     pub(crate) since: Option<Since>,
+    /// The request makes a job, whose files are read.
+    export: Option<Export>,
     /// Parts that are read independently of each other.
     #[serde(default)]
     partitions: Vec<Partition>,
@@ -65,6 +71,8 @@ pub(crate) struct Source {
     retry: Retry,
     #[serde(default)]
     limits: Limits,
+    #[serde(default)]
+    egress: Egress,
     budget: Option<Budget>,
     concurrency: Option<Concurrency>,
     /// What goes first where a budget is shared.
@@ -94,6 +102,7 @@ impl Source {
             .with_some(self.records()?, RestBuilder::records)
             .with_some(self.total.as_ref(), |source, place| source.total(place))
             .with_some(self.since.as_ref(), |source, since| source.since(since.build()))
+            .with_some(self.export.as_ref(), |source, export| source.export(export.build()))
             .with_all(&self.partitions, |source, partition| partition.add(source))
             .retry(self.retry.build())
             .limits(self.limits.build())
@@ -114,6 +123,7 @@ impl Source {
         if let Some(paginate) = &self.paginate {
             source = paginate.add(source)?;
         }
+        source = self.egress.add(source)?;
         match &self.budget {
             Some(budget) => budget.add(source),
             None => Ok(source),

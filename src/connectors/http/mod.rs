@@ -50,8 +50,9 @@ mod template;
 mod windows;
 
 pub use auth::{
-    Answered, ApiKey, Auth, AuthContext, Basic, Bearer, Endpoints, Exchange, Exchanged, Reaction, Secret,
-    SecretProvider, Signature,
+    Answered, ApiKey, Auth, AuthContext, Basic, Bearer, Credentials, Encoding, Endpoints, Exchange, Exchanged, Hmac,
+    Jwt, JwtBearer, KeptToken, OAuth2, Reaction, Secret, SecretProvider, Session, SigV4, Signature, Time, TokenAt,
+    TokenPool, TokenStore, TokenTo,
 };
 pub use config::RestBuilder;
 pub use egress::{Proxy, Tls};

@@ -166,6 +166,9 @@ mod tests {
             let error = follow("http://api.test/r", link).expect_err(link).to_string();
             assert!(!error.contains("s3cret") && !error.contains("passwd"), "{error}");
         }
+        for link in ["http://h/r?page=2", "https://h:444/r"] {
+            assert_eq!(follow("https://h/r", link).expect_err("refused").kind(), crate::ErrorKind::Config);
+        }
         assert!(follow("http://h/", &format!("/{}", "x".repeat(9_000))).is_err());
     }
 

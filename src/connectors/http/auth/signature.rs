@@ -38,6 +38,22 @@ impl Signature {
         Ok(())
     }
 
+    /// Adds a header that is no secret, such as the time of a signature.
+    ///
+    /// # Errors
+    /// `Config` if a header cannot hold the name or the value.
+    pub fn plain_header(&mut self, name: &str, value: &str) -> Result<()> {
+        let wrong = || Error::config("sign request", "a header cannot hold this").with("header", name);
+        let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
+        self.headers.push((header, HeaderValue::from_str(value).map_err(|_| wrong())?));
+        Ok(())
+    }
+
+    /// Adds a parameter of the query that is no secret. Like the others it is no part of the request that is kept.
+    pub fn plain_query(&mut self, name: &str, value: &str) {
+        self.query.push((name.to_owned(), value.to_owned().into()));
+    }
+
     /// Adds a parameter of the query; its value is a secret.
     pub fn query(&mut self, name: &str, value: &SecretString) {
         self.query.push((name.to_owned(), value.clone()));

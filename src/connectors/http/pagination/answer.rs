@@ -1,8 +1,8 @@
 use super::Place;
+use crate::connectors::http::rules::Predicate;
 use crate::error::{Error, Result};
 use crate::json::{ValuePath, field, names_near};
 use reqwest::header::HeaderMap;
-use serde_json_path::JsonPath;
 
 /// What a page says about the listing.
 #[derive(Clone, Copy, Debug)]
@@ -146,15 +146,15 @@ impl Answer<'_> {
             .with_hint("if the API leaves it out of its only page, say so with .optional(); else it is somewhere else"))
     }
 
-    /// Whether the query selects something in the body.
-    pub(super) fn selects(&self, query: &JsonPath) -> Result<bool> {
+    /// Whether the condition holds of the body.
+    pub(super) fn fits(&self, condition: &Predicate) -> Result<bool> {
         let body = self.body.ok_or_else(|| {
             Error::data("read page", "the response is too large for an expression over its body")
                 .with_hint("raise the size from which responses are cut into parts")
         })?;
         let tree: serde_json::Value = serde_json::from_slice(body)
             .map_err(|e| Error::data("read page", "the body is not one JSON text").with_source(e))?;
-        Ok(!query.query(&tree).is_empty())
+        Ok(condition.holds(&serde_json::Value::Array(vec![tree])))
     }
 
     fn names_near(&self, path: &str) -> String {

@@ -1,8 +1,8 @@
 use super::{Answer, Claims, Place, Step};
+use crate::connectors::http::rules::Predicate;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Proof;
 use serde::Serialize;
-use serde_json_path::JsonPath;
 
 /// What ends a listing, beside the way from page to page.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -37,8 +37,8 @@ enum Condition {
 }
 
 impl Stop {
-    /// The RFC 9535 query selects something in the body. `$[?@.status == 'done']` looks at the members of the body: wrap what
-    /// is deeper as in `$.meta[?@ == 'done']`. The body is held as a tree for it.
+    /// This holds of the body: a path that selects something in it, such as `$.meta[?@ == 'done']`, or a filter such as
+    /// `@.status == 'done'`, where `@` is the body (RFC 9535, 2.3.5). The body is held as a tree for it.
     pub fn query(query: impl Into<String>) -> Self {
         Self(Condition::Query(query.into()))
     }
@@ -48,24 +48,16 @@ impl Stop {
         Self(Condition::Header { name: name.into(), value: value.into() })
     }
 
-    fn parse(query: &str) -> Result<JsonPath> {
-        JsonPath::parse(query).map_err(|e| {
-            Error::config("build source", "the stop expression is not an RFC 9535 query")
-                .with("query", query)
-                .with_source(e)
-        })
-    }
-
     fn check(&self) -> Result<()> {
         match &self.0 {
-            Condition::Query(query) => Self::parse(query).map(drop),
+            Condition::Query(query) => Predicate::parse(query).map(drop),
             Condition::Header { .. } => Ok(()),
         }
     }
 
     fn is_met(&self, answer: &Answer<'_>) -> Result<bool> {
         match &self.0 {
-            Condition::Query(query) => answer.selects(&Self::parse(query)?),
+            Condition::Query(query) => answer.fits(&Predicate::parse(query)?),
             Condition::Header { name, value } => {
                 Ok(answer.headers(name)?.iter().any(|there| there.trim().eq_ignore_ascii_case(value)))
             }

@@ -7,8 +7,10 @@ mod wait;
 
 pub(super) use on::Action;
 pub use on::{On, Rule, Statuses};
+pub(super) use predicate::Predicate;
 pub(super) use verdict::{Told, Verdict};
 pub use wait::WaitFrom;
+pub(super) use wait::http_date;
 
 use crate::error::Result;
 use crate::model::Timestamp;

@@ -4,7 +4,7 @@ use serde_json_path::JsonPath;
 
 /// A condition on a JSON body, by RFC 9535.
 #[derive(Clone, Debug)]
-pub(super) struct Predicate {
+pub(in super::super) struct Predicate {
     /// Holds if it selects something of the body.
     path: Option<JsonPath>,
     /// Holds if it selects the body out of an array that has nothing else: so a filter speaks of the body itself.
@@ -16,7 +16,7 @@ impl Predicate {
     ///
     /// # Errors
     /// `Config` if it is neither.
-    pub(super) fn parse(text: &str) -> Result<Self> {
+    pub(in super::super) fn parse(text: &str) -> Result<Self> {
         let read = |query: &str| {
             JsonPath::parse(query).map_err(|e| {
                 Error::config("build source", "the condition on a body cannot be read")
@@ -38,7 +38,7 @@ impl Predicate {
     }
 
     /// `alone` is an array of the body and nothing else.
-    pub(super) fn holds(&self, alone: &Value) -> bool {
+    pub(in super::super) fn holds(&self, alone: &Value) -> bool {
         let path = |path: &JsonPath| alone.get(0).is_some_and(|body| !path.query(body).is_empty());
         self.path.as_ref().is_some_and(path) || self.filter.as_ref().is_some_and(|f| !f.query(alone).is_empty())
     }

@@ -175,7 +175,7 @@ fn duration(seconds: f64) -> Option<Duration> {
 }
 
 /// Reads a date of HTTP.
-pub(super) fn http_date(text: &str) -> Option<Timestamp> {
+pub(in super::super) fn http_date(text: &str) -> Option<Timestamp> {
     let date = jiff::fmt::rfc2822::DateTimeParser::new().relaxed_weekday(true).parse_timestamp(text).ok()?;
     Some(Timestamp::from_micros(date.as_microsecond()))
 }

@@ -241,7 +241,7 @@ fn p11_both_places_or_neither_do_not_build() {
     assert!(refused(rest().paginate(Offset::body("$.from").until_empty())).contains("has none"));
     assert!(refused(post().paginate(Offset::body("$.o").limit("$.o", 5).until_empty())).contains("twice"));
     assert!(refused(rest().header("X-Page", "1").paginate(PageNumber::header("x-page").maximum(2))).contains("twice"));
-    assert!(refused(rest().paginate(Cursor::at("$.n").query("c").stop_when("$[?"))).contains("stop expression"));
+    assert!(refused(rest().paginate(Cursor::at("$.n").query("c").stop_when("$[?"))).contains("condition"));
 }
 
 #[tokio::test]
@@ -270,10 +270,6 @@ async fn p16_links_to_other_origins_are_refused_before_anything_is_sent() {
         assert!(brought.error().to_string().contains("another origin"), "{}", brought.error());
     }
     assert!(other.seen().is_empty());
-    for (at, link) in [("https://h/r", "http://h/r?page=2"), ("https://h/r", "https://h:444/r")] {
-        let mut request = Request::get(at.parse().expect("a URL"), reqwest::header::HeaderMap::new());
-        assert_eq!(request.go_to(link).expect_err("refused").kind(), ErrorKind::Config);
-    }
 }
 
 #[tokio::test]
