@@ -351,8 +351,9 @@ impl RestBuilder {
         let key: Arc<[ValuePath]> = self.key.iter().map(|field| ValuePath::field(field)).collect::<Result<_>>()?;
         let ascends = self.since.as_ref().is_some_and(|since| since.order() == Some(RowOrder::Ascending));
         if self.window_limit == Some(0) || (self.window_limit.is_some() && !ascends) {
-            return Err(wrong("a listing is cut at the API's limit by a cursor field in ascending order")
-                .with_hint("say .since(Since::field(…).query(…)) with ascending order; or page by a keyset, which needs no cut"));
+            return Err(wrong("a listing is cut at the API's limit by a cursor field in ascending order").with_hint(
+                "say .since(Since::field(…).query(…)) with ascending order; or page by a keyset, which needs no cut",
+            ));
         }
         if self.parallel_pages == 0 {
             return Err(wrong("no pages at the same time read nothing"));

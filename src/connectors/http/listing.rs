@@ -116,7 +116,8 @@ impl<'a> Listing<'a> {
                 Ok(Some(Prepared::End(reason))) => return Ok(reason),
                 Err(error) => return Err(self.told(error).await),
             }
-            if self.reading.expires.is_some_and(|expires| expires <= self.scope.env.now()) && self.resets < MOST_RESETS {
+            if self.reading.expires.is_some_and(|expires| expires <= self.scope.env.now()) && self.resets < MOST_RESETS
+            {
                 self.resets += 1;
                 self.begin_again(&Error::unavailable("go on", "the token of the next page has expired"))?;
             }
@@ -352,7 +353,8 @@ impl<'a> Listing<'a> {
                     return self.contradicted(page, error).await;
                 }
                 self.reading.mark = self.guard.marked(self.reading.pages, &identity, scanned.content);
-                let lives = self.scope.rest.token_lives.filter(|_| matches!(at, At::Token(_) | At::Json(_) | At::Link(_)));
+                let lives =
+                    self.scope.rest.token_lives.filter(|_| matches!(at, At::Token(_) | At::Json(_) | At::Link(_)));
                 self.reading.expires = lives.map(|lives| self.scope.env.now().saturating_add(lives));
                 self.reading.at = at;
                 self.emit(page, Stand::Here).await?;
@@ -451,7 +453,8 @@ impl<'a> Listing<'a> {
             // Earlier runs have brought some of it.
             tally = Tally { pages: self.reading.pages, records: self.reading.records, content: None };
         }
-        let mut coverage = Coverage::of(self.scope.partition.id.clone(), reason.clone()).tally(tally).drift(self.drift());
+        let mut coverage =
+            Coverage::of(self.scope.partition.id.clone(), reason.clone()).tally(tally).drift(self.drift());
         // Of a listing that was cut, the API claims what is behind the last cut.
         if let Some(total) = total.filter(|_| self.reading.cut.is_none()) {
             coverage = coverage.claimed(drift.records_of(total));

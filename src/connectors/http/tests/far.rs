@@ -38,7 +38,11 @@ async fn pages_are_asked_for_side_by_side_and_handed_over_in_order() {
     assert_eq!(brought.records(), ids(1..=9));
     assert_eq!(brought.stopped(), &StopReason::Exhausted(Proof::NoNextPage));
     let asked: Vec<_> = server.seen().iter().filter_map(|got| got.parameter("page")).collect();
-    assert_eq!((asked.len(), asked.iter().collect::<BTreeSet<_>>().len()), (6, 5), "each once, and one again: {asked:?}");
+    assert_eq!(
+        (asked.len(), asked.iter().collect::<BTreeSet<_>>().len()),
+        (6, 5),
+        "each once, and one again: {asked:?}"
+    );
     let at = |page: &str| asked.iter().rposition(|asked| asked == page).expect("asked for");
     assert!(at("3") < at("2") && at("4") < at("2"), "{asked:?}");
     // It goes on at any page.
