@@ -211,11 +211,19 @@ impl<'a> Listing<'a> {
                 self.leave_job(false).await;
                 Prepared::End(StopReason::Exhausted(Proof::AllFiles(0)))
             }
-            JobStep::Refused(error) if self.resumed => {
+            JobStep::Gone(error) if self.resumed => {
                 self.begin_again(&error)?;
                 Prepared::Again
             }
-            JobStep::Refused(error) => return Err(error),
+            JobStep::Refused(error) if self.is_gone(&error) => {
+                self.begin_where_the_api_can(error)?;
+                Prepared::Again
+            }
+            JobStep::TooOld(error) => {
+                self.begin_where_the_api_can(error)?;
+                Prepared::Again
+            }
+            JobStep::Refused(error) | JobStep::Gone(error) => return Err(error),
             JobStep::GiveUp(error) => {
                 self.advance(Stand::Start).await?;
                 return Err(error);

@@ -44,8 +44,12 @@ pub(in super::super) enum Step {
     PutOff(Option<Timestamp>),
     /// Nothing: there are no rows.
     Nothing,
-    /// The API does not know the job any more, or refuses to make it.
+    /// The API refuses to make a job.
     Refused(Error),
+    /// The API does not know the job any more.
+    Gone(Error),
+    /// The API does not go back to the bound of the read.
+    TooOld(Error),
     /// No more jobs: nothing of this read counts as done.
     GiveUp(Error),
 }
@@ -103,9 +107,8 @@ impl<'a> Export<'a> {
             Outcome::Whole(asked) => *asked,
             Outcome::PutOff { until } => return Ok(Step::PutOff(until)),
             Outcome::Ignored(_) => return Ok(Step::Nothing),
-            Outcome::Refused(error) | Outcome::PageExpired(error) | Outcome::CursorTooOld(error) => {
-                return Ok(Step::Refused(error));
-            }
+            Outcome::CursorTooOld(error) => return Ok(Step::TooOld(error)),
+            Outcome::Refused(error) | Outcome::PageExpired(error) => return Ok(Step::Refused(error)),
         };
         let id = match &self.exports.description.poll {
             Some(_) => self.exports.id(&asked.body)?,
@@ -137,7 +140,7 @@ impl<'a> Export<'a> {
                 Outcome::PutOff { until } => return Ok(Step::PutOff(until)),
                 Outcome::Ignored(_) => return Ok(Step::Nothing),
                 Outcome::Refused(error) | Outcome::PageExpired(error) | Outcome::CursorTooOld(error) => {
-                    return Ok(Step::Refused(error));
+                    return Ok(Step::Gone(error));
                 }
             };
             let report = self.exports.report(asked.status, &asked.body)?;

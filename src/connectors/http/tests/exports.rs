@@ -200,6 +200,45 @@ async fn j01_a_crash_after_the_creation_does_not_create_a_second_job() {
 }
 
 #[tokio::test]
+async fn j01_each_window_is_a_job_that_a_crash_does_not_make_again() {
+    // A job is called by what it is of.
+    let server = Server::start(|got| match (got.method.as_str(), got.path().split('/').nth(1)) {
+        ("POST", _) => {
+            let bound = |name| got.parameter(name).expect("bounded");
+            Reply::json(format!("{{\"id\":\"{}-{}\"}}", bound("from"), bound("to")))
+        }
+        ("GET", Some("jobs")) => {
+            let id = got.path().rsplit('/').next().expect("a job");
+            Reply::json(format!("{{\"status\":\"done\",\"urls\":[\"/files/{id}\"]}}"))
+        }
+        ("GET", _) => {
+            let (from, _) = got.path().rsplit('/').next().and_then(|id| id.split_once('-')).expect("bounds");
+            Reply::json(format!("{{\"id\":{from}}}\n"))
+        }
+        _ => Reply::status(204, ""),
+    })
+    .await;
+    let since = Since::field("id").initial("0").until("30").window(Window::numbers(10)).query("from").until_query("to");
+    let rest = exporting(&server, export().slots(2)).since(since).parallel_windows(2).build().expect("a source");
+    let made = || methods(&server).iter().filter(|m| m.starts_with("POST")).count();
+    let whole = read(&rest, None).await;
+    let mut all = whole.records();
+    all.sort();
+    assert_eq!((all, made()), (ids([0, 10, 20]), 3));
+    assert_eq!(whole.stopped(), &StopReason::Exhausted(Proof::AllWindows(3)));
+    let positions = whole.emitted.iter().filter(|emission| emission.position.is_some()).count();
+    for n in 0..positions {
+        let position = whole.position(n);
+        let known = position.reading.iter().filter(|reading| reading.job.is_some()).count();
+        let complete =
+            whole.emitted.iter().filter(|e| e.position.is_some()).take(n + 1).filter(|e| e.item.is_some()).count();
+        let before = made();
+        assert!(read(&rest, Some(position)).await.stopped().is_complete());
+        assert_eq!(made() - before, 3 - known - complete, "after {n}");
+    }
+}
+
+#[tokio::test]
 async fn a_job_that_the_api_has_forgotten_is_made_again_by_the_next_run() {
     let (server, _) = jobs(1, |_| "DONE").await;
     let brought = read(&exporting(&server, export()).build().expect("a source"), None).await;
