@@ -23,7 +23,6 @@
 //! # drop(orders);
 //! ```
 
-mod ahead;
 mod auth;
 mod body;
 mod client;

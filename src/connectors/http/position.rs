@@ -121,9 +121,9 @@ fn is_still(drift: &Drift) -> bool {
 impl Position for RestPosition {
     fn validity(&self) -> Validity {
         let of = |reading: &Reading| match reading.at {
-            _ if reading.job.is_some() => Validity::ShortLived { until: reading.expires },
+            _ if reading.job.is_some() => Validity::ShortLived { until: None },
             At::First | At::Key(_) => Validity::Durable,
-            At::Token(_) | At::Json(_) | At::Link(_) => Validity::ShortLived { until: None },
+            At::Token(_) | At::Json(_) | At::Link(_) => Validity::ShortLived { until: reading.expires },
             At::Number(_) | At::Offset(_) => Validity::Unstable,
         };
         // That of the one that lasts least.

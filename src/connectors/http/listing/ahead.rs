@@ -1,9 +1,10 @@
 //! Pages that are asked for before those before them have come.
 
-use super::fetch::{Fetched, Fetcher, Outcome};
-use super::incremental::CursorValue;
-use super::pagination::At;
-use super::request::Request;
+use super::Listing;
+use crate::connectors::http::fetch::{Fetched, Fetcher, Outcome};
+use crate::connectors::http::incremental::CursorValue;
+use crate::connectors::http::pagination::{At, Claims, Counts};
+use crate::connectors::http::request::Request;
 use crate::error::Result;
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -62,5 +63,44 @@ impl<'a> Ahead<'a> {
         }
         *self = Self::default();
         None
+    }
+}
+
+impl Listing<'_> {
+    /// The page at the place of the read, and meanwhile those that will probably follow.
+    pub(super) async fn fetch(&mut self, request: &Request) -> Result<Outcome<Fetched>> {
+        self.ask_ahead()?;
+        if let Some((fetcher, outcome)) = self.ahead.take(&self.reading.at).await {
+            // It holds the memory of the page.
+            self.tally.add(&self.fetcher.out.tally());
+            self.fetcher = fetcher;
+            return outcome;
+        }
+        self.fetcher.fetch(request, self.reading.highest.as_ref()).await
+    }
+
+    fn ask_ahead(&mut self) -> Result<()> {
+        let rest = self.scope.rest;
+        while self.ahead.len() < rest.parallel_pages && rest.parallel_pages > 1 && self.claims != Claims::default() {
+            let size = self.reading.drift.largest();
+            let next = match self.ahead.last() {
+                None => Some(self.reading.at.clone()),
+                Some(at) => rest.paginate.ahead(at, size, self.claims),
+            };
+            let at = match (next, rest.counts()) {
+                (None, _) => return Ok(()),
+                (Some(At::Offset(next)), Counts::Records { overlap }) if self.ahead.len() > 0 => {
+                    At::Offset(next.saturating_sub(overlap.min(size.saturating_sub(1))))
+                }
+                (Some(at), _) => at,
+            };
+            let mut fetcher = Fetcher::new(self.scope);
+            fetcher.look = self.fetcher.look.clone();
+            let request = self.request(&at)?;
+            if !self.ahead.ask(fetcher, at, request, self.reading.highest.clone())? {
+                return Ok(());
+            }
+        }
+        Ok(())
     }
 }

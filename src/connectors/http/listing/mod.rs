@@ -1,20 +1,23 @@
 //! One listing: from page to page, until something shows the end.
 
-use super::ahead::Ahead;
-use super::drift::{Drift, Next, Place, never_still};
+mod ahead;
+mod cover;
+mod cut;
+mod moving;
+
+use super::drift::{Next, Place, never_still};
 use super::export::{Running, Step as JobStep};
 use super::fetch::{Fetched, Fetcher, Head, Outcome};
 use super::incremental::{Bounds, CursorTooOld, CursorValue, Highest, Order, RowOrder};
 use super::loop_guard::LoopGuard;
-use super::pagination::{Answer, At, Claims, Counts, Step, differs};
+use super::pagination::{Answer, At, Claims, Step, differs};
 use super::position::{Reading, Stand};
 use super::read::Scope;
 use super::request::Request;
-use super::scanned::Scanned;
 use super::windows::Interval;
 use crate::error::{Error, ErrorKind, Result, Status};
-use crate::model::{Coverage, Drift as Moved, Page, Proof, StopReason, Tally, Window};
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use crate::model::{Page, Proof, StopReason, Tally};
+use ahead::Ahead;
 
 /// A listing that is being read: the whole partition, or a window of it.
 pub(super) struct Listing<'a> {
@@ -414,105 +417,6 @@ impl<'a> Listing<'a> {
         }
     }
 
-    /// The page at the place of the read, and meanwhile those that will probably follow.
-    async fn fetch(&mut self, request: &Request) -> Result<Outcome<Fetched>> {
-        self.ask_ahead()?;
-        if let Some((fetcher, outcome)) = self.ahead.take(&self.reading.at).await {
-            // It holds the memory of the page.
-            self.tally.add(&self.fetcher.out.tally());
-            self.fetcher = fetcher;
-            return outcome;
-        }
-        self.fetcher.fetch(request, self.reading.highest.as_ref()).await
-    }
-
-    fn ask_ahead(&mut self) -> Result<()> {
-        let rest = self.scope.rest;
-        while self.ahead.len() < rest.parallel_pages && rest.parallel_pages > 1 && self.claims != Claims::default() {
-            let size = self.reading.drift.largest();
-            let next = match self.ahead.last() {
-                None => Some(self.reading.at.clone()),
-                Some(at) => rest.paginate.ahead(at, size, self.claims),
-            };
-            let at = match (next, rest.counts()) {
-                (None, _) => return Ok(()),
-                (Some(At::Offset(next)), Counts::Records { overlap }) if self.ahead.len() > 0 => {
-                    At::Offset(next.saturating_sub(overlap.min(size.saturating_sub(1))))
-                }
-                (Some(at), _) => at,
-            };
-            let mut fetcher = Fetcher::new(self.scope);
-            fetcher.look = self.fetcher.look.clone();
-            let request = self.request(&at)?;
-            if !self.ahead.ask(fetcher, at, request, self.reading.highest.clone())? {
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-
-    /// Says what is known of the listing at its end, which `page` is.
-    fn cover(&mut self, reason: &StopReason, total: Option<u64>, page: Option<&Page>) {
-        let drift = &self.reading.drift;
-        let mut tally = self.tally;
-        let out = &self.fetcher.out;
-        tally.add(&page.map_or_else(|| out.tally(), |page| out.tally_with(page)));
-        if self.pages != self.reading.pages {
-            // Earlier runs have brought some of it.
-            tally = Tally { pages: self.reading.pages, records: self.reading.records, content: None };
-        }
-        let mut coverage =
-            Coverage::of(self.scope.partition.id.clone(), reason.clone()).tally(tally).drift(self.drift());
-        // Of a listing that was cut, the API claims what is behind the last cut.
-        if let Some(total) = total.filter(|_| self.reading.cut.is_none()) {
-            coverage = coverage.claimed(drift.records_of(total));
-        }
-        if let Some(window) = self.reading.window {
-            coverage = coverage.window(Window::new(window.from.to_string(), window.to.to_string()));
-        }
-        self.fetcher.out.cover(coverage);
-    }
-
-    /// Whether the listing moved while it was read.
-    fn drift(&self) -> Moved {
-        let (rest, drift) = (self.scope.rest, &self.reading.drift);
-        match rest.counts() {
-            _ if rest.accept_drift && drift.is_open() => Moved::Open,
-            _ if drift.times_healed() > 0 && !drift.is_open() => Moved::Healed(drift.times_healed()),
-            _ if drift.is_confirmed() || self.reading.pages == 1 => Moved::NoneSeen,
-            Counts::Records { .. } if drift.is_linked() => Moved::NoneSeen,
-            _ => Moved::Unchecked,
-        }
-    }
-
-    /// Whether the API gives no more of this listing than it has given, or another page of the same size would reach beyond what it
-    /// gives. A total below the limit that has come is the end.
-    fn is_at_window_limit(&self, so_far: u64, next: &Result<Step>) -> bool {
-        let Some(limit) = self.scope.rest.window_limit else { return false };
-        let has_come = self.claims.records.is_some_and(|total| total < limit && total == so_far);
-        let is_limit = matches!(next, Ok(Step::Limit(_)));
-        !has_come && !is_limit && so_far.saturating_add(self.largest) > limit
-    }
-
-    /// Cuts the listing at the highest cursor value: from there on it is a listing of its own.
-    async fn cut_again(&mut self, page: Option<Page>) -> Result<Option<StopReason>> {
-        let highest = self.reading.highest.clone();
-        if self.reading.unordered || highest.is_none() || highest == self.reading.cut || highest == self.since {
-            let error = Error::new(ErrorKind::Incomplete, "read partition", "the API gives no more of a listing, and it cannot be cut")
-                .with("window_limit", self.scope.rest.window_limit.unwrap_or_default())
-                .with("cursor_value", highest.as_ref().map_or("none", CursorValue::text))
-                .with_hint("more records have one cursor value, or lie within the overlap, than the API gives; or they do not come in ascending order");
-            return self.contradicted(page, error).await;
-        }
-        tracing::info!(partition = %self.scope.partition.id, pages = self.reading.pages, "at the API's limit of a listing, cuts it");
-        metrics::counter!("landfall_http_cuts_total").increment(1);
-        (self.since, self.reading.cut) = (highest.clone(), highest);
-        let drift = Drift::default();
-        self.start_over(drift)?;
-        self.emit(page, Stand::Here).await?;
-        Ok(self.scope.limit())
-    }
-
     /// What the API claims, by what the pagination or the source was told of it.
     fn claims(&self, answer: &Answer<'_>) -> Result<Claims> {
         let rest = self.scope.rest;
@@ -521,128 +425,6 @@ impl<'a> Listing<'a> {
             claims.records = Some(answer.count(rest.places.len().saturating_sub(1))?);
         }
         Ok(claims)
-    }
-
-    /// Whether records that come again can be cut off.
-    fn cuts_off(&self) -> bool {
-        matches!(self.scope.rest.counts(), Counts::Records { .. })
-    }
-
-    /// Takes the first `again` records from what a page brings: they came with the one before.
-    fn cut_off(&mut self, again: u64, page: &mut Page, scanned: &mut Scanned) -> Result<()> {
-        let spans = page.spans.take().unwrap_or_default();
-        let new = spans.get(usize::try_from(again).unwrap_or(usize::MAX)..).unwrap_or_default();
-        if page.part.is_some() {
-            return Err(Error::data("read page", "a page that overlaps with the one before is too large to be held")
-                .with_hint("ask for smaller pages, or for pages that do not overlap"));
-        }
-        scanned.content = scanned.content.and(self.fetcher.look.content(&page.body, new));
-        page.records = new.len() as u64;
-        page.records_path = Some(self.scope.rest.records_after(again));
-        page.spans = Some(new.into());
-        if again != self.reading.drift.lead() {
-            tracing::info!(
-                partition = %self.scope.partition.id, expected = self.reading.drift.lead(), found = again,
-                "records were added or taken before the place of the read: it goes on behind the last one that came"
-            );
-            metrics::counter!("landfall_http_drift_healed_total").increment(1);
-        }
-        self.reading.drift.took(again);
-        Ok(())
-    }
-
-    /// The place of the read is not in the page that should begin with it: it must stand before that.
-    async fn look_further_back(&mut self) -> Result<Option<StopReason>> {
-        let At::Offset(offset) = self.reading.at else {
-            return Err(Error::bug("read page", "a place was lost that is not counted"));
-        };
-        let (lead, page) = (self.reading.drift.lead(), self.reading.drift.largest());
-        if offset == 0 || lead > page.saturating_mul(MOST_PAGES_BACK) {
-            return self.begin_pass().await;
-        }
-        // Further and further, but never over more than a page.
-        let back = lead.max(page / 2).min(page.saturating_sub(1)).max(1).min(offset);
-        self.reading.at = At::Offset(offset - back);
-        self.reading.drift.expect(lead + back);
-        Ok(None)
-    }
-
-    /// Where to ask for the page behind `offset`, of which `again` and `records` of the page before are a part.
-    fn overlapping(&mut self, offset: u64, again: u64, records: u64) -> u64 {
-        let lead = match self.scope.rest.counts() {
-            // Something new must have come, and something new must fit, or the request would be the same again.
-            Counts::Records { overlap } if records > 0 => overlap.min((again + records).saturating_sub(1)),
-            _ => 0,
-        };
-        self.reading.drift.expect(lead);
-        offset.saturating_sub(lead)
-    }
-
-    /// What tells a request from those before. Where the listing has moved, the same request asks for other records.
-    fn identity(&self, request: &Request) -> String {
-        let drift = &self.reading.drift;
-        match drift.lead() + drift.healed() {
-            0 => request.identity(),
-            _ => format!("{}\n{} {}", request.identity(), drift.lead(), drift.healed()),
-        }
-    }
-
-    fn pass_ended(&mut self, in_conflict: bool) -> Next {
-        let rest = self.scope.rest;
-        if rest.accept_drift { Next::Done } else { self.reading.drift.ended(rest.confirm, in_conflict) }
-    }
-
-    /// The evidence contradicts itself: if the API has claimed different totals meanwhile, the listing has moved.
-    async fn end_in_conflict(&mut self, page: Option<Page>, error: Error) -> Result<Option<StopReason>> {
-        if self.reading.drift.claims_changed() && self.pass_ended(true) == Next::Again {
-            return self.read_again(page).await;
-        }
-        self.contradicted(page, error).await
-    }
-
-    /// Hands over the last page of a pass, and begins another one.
-    async fn read_again(&mut self, page: Option<Page>) -> Result<Option<StopReason>> {
-        tracing::info!(
-            partition = %self.scope.partition.id, pass = self.reading.drift.passes() + 2,
-            "the listing may have moved while it was read, or is to be confirmed: reads it again"
-        );
-        metrics::counter!("landfall_http_passes_total").increment(1);
-        let drift = self.reading.drift.again();
-        self.start_over(drift)?;
-        self.emit(page, Stand::Here).await?;
-        Ok(self.scope.limit())
-    }
-
-    /// The place of the read is lost: all is read again, and what comes again is for the dedup stage.
-    async fn begin_pass(&mut self) -> Result<Option<StopReason>> {
-        match self.reading.drift.ended(self.scope.rest.confirm, true) {
-            Next::GiveUp => {
-                self.advance(Stand::Start).await?;
-                Err(never_still(self.reading.drift.passes()))
-            }
-            _ => {
-                tracing::warn!(partition = %self.scope.partition.id, "nothing is where it was in the listing: reads it again");
-                self.start_over(self.reading.drift.again())?;
-                self.advance(Stand::Here).await?;
-                Ok(None)
-            }
-        }
-    }
-
-    fn start_over(&mut self, drift: Drift) -> Result<()> {
-        self.passed = std::mem::take(&mut self.passing);
-        let reading = &mut self.reading;
-        (reading.at, reading.drift, reading.records, reading.mark, reading.empty) = (At::First, drift, 0, None, 0);
-        self.set_out()
-    }
-
-    /// The page, unless the one in its place of the pass before brought the same records.
-    fn unless_known(&mut self, page: Page, prints: &[u64]) -> Option<Page> {
-        let hash = prints.iter().fold(0, |hash, print| xxh3_64_with_seed(&print.to_le_bytes(), hash));
-        let known = self.passed.get(self.passing.len()) == Some(&hash);
-        self.passing.push(hash);
-        let was_looked_at = prints.len() as u64 >= page.records;
-        (!known || !was_looked_at || page.part.is_some()).then_some(page)
     }
 
     /// A GraphQL server tells failures with status 200.
@@ -829,7 +611,5 @@ fn later(one: Option<CursorValue>, other: Option<CursorValue>) -> Result<Option<
 const MOST_EMPTY_PAGES: u64 = 1_000;
 /// Times that a listing begins again because the API has forgotten a page.
 const MOST_RESETS: u32 = 3;
-/// Pages that are looked through for the place where a read stood, before all is read again.
-const MOST_PAGES_BACK: u64 = 16;
 /// Cursor values that are not a few bad ones any more.
 const ENOUGH_TO_TELL: u64 = 100;
