@@ -24,17 +24,15 @@ fn each_sample_of_the_reference_is_a_source() {
     assert!(samples.len() > 15, "{}", samples.len());
     for sample in samples {
         // A variable that is there, and a file.
-        let mut text = around(sample);
-        for line in sample.lines().filter(|line| line.contains("env = \"")) {
-            let name = line.split("env = \"").nth(1).and_then(|rest| rest.split('"').next()).expect("a name");
-            text = text.replace(&format!("env = \"{name}\""), "env = \"PATH\"");
-        }
+        let variable = regex::Regex::new("env = \"[^\"]*\"").expect("sound");
+        let mut text = variable.replace_all(&around(sample), "env = \"PATH\"").into_owned();
         text = text.replace("/run/secrets/orders", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
+        let reads_files = text.contains(".tls]") || text.contains("account.json");
         let folder = tempfile::tempdir().expect("a folder");
         text = text.replace("file:///var/lib", &format!("file://{}", folder.path().display()));
         let described = SpecFile::of(&text).spec().and_then(|spec| spec.source.build());
-        // Certificates are read when the source is made.
-        let made = described.and_then(|source| if text.contains(".tls]") { Ok(()) } else { source.build().map(drop) });
+        // Certificates and keys are read when the source is made.
+        let made = described.and_then(|source| if reads_files { Ok(()) } else { source.build().map(drop) });
         if let Err(error) = made {
             panic!("{error}\n{text}");
         }
@@ -68,6 +66,9 @@ fn a_secret_in_the_spec_is_refused_and_not_repeated() {
         "{ by = \"basic\", user = \"me\", password = \"s3cr3t\" }",
         "{ by = \"basic\", user = \"me\", password = { value = \"s3cr3t\" } }",
         "{ by = \"basic\", user = \"me\", password = [\"s3cr3t\"] }",
+        "{ by = \"session\", url = \"https://h/\", fields = { a = { value = \"s3cr3t\" } } }",
+        "{ by = \"client_credentials\", token_url = \"https://h/\", client_id = \"c\", client_secret = \"s3cr3t\" }",
+        "{ by = \"pool\", of = [{ by = \"bearer\", token = \"s3cr3t\" }] }",
         "{ by = \"header\", name = \"X-Key\", value = \"s3cr3t\" }",
         "\"s3cr3t",
     ] {

@@ -7,7 +7,7 @@ use serde::de::{Deserializer, Error as _};
 use std::fmt;
 use std::path::PathBuf;
 
-/// A duration such as `10s`, `5m`, `1h 30m`.
+/// A duration such as `10s`, `5m`, `1h 30m`, `30d`. A day has 24 hours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Duration(pub(crate) std::time::Duration);
 
@@ -15,8 +15,9 @@ impl<'de> Deserialize<'de> for Duration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let looks = "a duration looks like \"10s\", \"5m\" or \"1h 30m\"";
-        let parsed: jiff::SignedDuration =
-            text.parse().map_err(|_| D::Error::custom(format!("{text:?} is no duration: {looks}")))?;
+        let wrong = |_| D::Error::custom(format!("{text:?} is no duration: {looks}"));
+        let span: jiff::Span = text.parse().map_err(wrong)?;
+        let parsed = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(wrong)?;
         std::time::Duration::try_from(parsed).map(Self).map_err(|_| D::Error::custom("a duration is not negative"))
     }
 }

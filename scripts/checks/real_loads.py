@@ -77,9 +77,9 @@ class Loads:
         self.checks.that(f"{name}: loads after {kills} kills", code == 0 and kills > 0, said)
         self.compare(name, records, columns, key)
 
-    def refuse(self, server, name, source, schema, code, words):
+    def refuse(self, server, name, source, schema, code, words, env=None):
         """A load that must end with `code` and say `words`."""
-        got, _, said = ingest(write_spec(self.folder, f"{server}-{name}", source, schema))
+        got, _, said = ingest(write_spec(self.folder, f"{server}-{name}", source, schema), env)
         missing = [word for word in words if word not in said]
         self.checks.that(f"{server}-{name}: a clear error, exit code {code}", got == code and not missing, f"{got}: {said}")
 

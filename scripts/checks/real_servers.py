@@ -8,6 +8,7 @@ import sqlite3
 import sys
 import textwrap
 import time
+import urllib.request
 from pathlib import Path
 
 from harness import MODULES, free_port, send, server
@@ -117,15 +118,16 @@ def kinto(folder, collections, user, password):
 @contextlib.contextmanager
 def aws(folder, movies):
     """moto as DynamoDB (a key of the last page goes into the body of the next request) and CloudWatch Logs (a token that comes
-    again means the end)."""
+    again means the end). Gives the base URL and a key; requests are refused that are not rightly signed with it."""
+    import boto3
+
     port = free_port()
     base = f"http://127.0.0.1:{port}/"
 
-    def call(service, target, body):
-        scope = f"AKIDEXAMPLE/20260101/us-east-1/{service}/aws4_request"
-        signed = f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"
-        kind = "application/x-amz-json-1.0"
-        send("POST", base, body, {"content-type": kind, "x-amz-target": target, "authorization": signed})
+    def client(service):
+        return boto3.client(
+            service, endpoint_url=base, region_name="us-east-1", aws_access_key_id="any", aws_secret_access_key="any"
+        )
 
     def attribute(value):
         if value is None:
@@ -133,22 +135,31 @@ def aws(folder, movies):
         return {"S": value} if isinstance(value, str) else {"N": str(value)}
 
     with server([str(Path(sys.executable).with_name("moto_server")), "-H", "127.0.0.1", "-p", str(port)], base):
-        dynamo, logs = "DynamoDB_20120810", "Logs_20140328"
-        key = [{"AttributeName": "id", "KeyType": "HASH"}]
-        kinds = [{"AttributeName": "id", "AttributeType": "N"}]
-        table = {"TableName": "movies", "KeySchema": key, "AttributeDefinitions": kinds, "BillingMode": "PAY_PER_REQUEST"}
-        call("dynamodb", f"{dynamo}.CreateTable", table)
+        dynamo, logs, iam = client("dynamodb"), client("logs"), client("iam")
+        dynamo.create_table(
+            TableName="movies",
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "N"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
         for at in range(0, len(movies), 25):
             items = [{c: attribute(v) for c, v in movie.items()} for movie in movies[at : at + 25]]
-            puts = [{"PutRequest": {"Item": item}} for item in items]
-            call("dynamodb", f"{dynamo}.BatchWriteItem", {"RequestItems": {"movies": puts}})
+            dynamo.batch_write_item(RequestItems={"movies": [{"PutRequest": {"Item": item}} for item in items]})
         stream = {"logGroupName": "api", "logStreamName": "movies"}
-        call("logs", f"{logs}.CreateLogGroup", {"logGroupName": "api"})
-        call("logs", f"{logs}.CreateLogStream", stream)
+        logs.create_log_group(logGroupName="api")
+        logs.create_log_stream(**stream)
         began = int(time.time() * 1000) - 3_600_000
         events = [{"timestamp": began + movie["id"], "message": json.dumps(movie)} for movie in movies]
-        call("logs", f"{logs}.PutLogEvents", {**stream, "logEvents": events})
-        yield base
+        logs.put_log_events(**stream, logEvents=events)
+        iam.create_user(UserName="landfall")
+        allowed = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+        iam.put_user_policy(UserName="landfall", PolicyName="all", PolicyDocument=json.dumps(allowed))
+        key = iam.create_access_key(UserName="landfall")["AccessKey"]
+        # From now on signatures are checked.
+        urllib.request.urlopen(
+            urllib.request.Request(f"{base}moto-api/reset-auth", data=b"0", headers={"content-type": "text/plain"})
+        ).close()
+        yield base, key["AccessKeyId"], key["SecretAccessKey"]
 
 
 @contextlib.contextmanager

@@ -103,13 +103,12 @@ def kinto(loads, flights, movies):
 
 
 def aws(loads, flights, movies):
-    keys = {"MOTO_KEY_ID": "AKIDEXAMPLE", "MOTO_SECRET": "s3cr3t"}
     request = (
         'url = "{base}"\nheaders = {{ X-Amz-Target = "{target}", Content-Type = "application/x-amz-json-1.0" }}\nidempotent = true\n'
-        'auth = {{ by = "sigv4", region = "us-east-1", service = "{service}", key_id_env = "MOTO_KEY_ID", '
-        'secret_key_env = "MOTO_SECRET" }}\n'
+        'auth = {{ by = "sigv4", region = "us-east-1", service = "{service}" }}\n'
     )
-    with real_servers.aws(loads.place(), movies) as base:
+    with real_servers.aws(loads.place(), movies) as (base, key_id, secret):
+        keys = {"AWS_ACCESS_KEY_ID": key_id, "AWS_SECRET_ACCESS_KEY": secret}
         # An attribute holds its value under its type, and numbers are text.
         kinds = {column: "utf8" for column in MOVIES}
         numbers = [column for column, kind in MOVIES.items() if not kind.startswith("utf8")]
@@ -123,6 +122,8 @@ def aws(loads, flights, movies):
             'paginate = { by = "cursor", at = "$.LastEvaluatedKey", body = "$.ExclusiveStartKey" }'
         )
         loads.load("aws", "dynamodb", scan, items, kinds, schema, env=keys)
+        wrong = {**keys, "AWS_SECRET_ACCESS_KEY": "s3cr3t"}
+        loads.refuse("aws", "wrong-key", scan, schema, 3, ["SignatureDoesNotMatch"], wrong)
         events = [{"message": json.dumps(movie)} for movie in movies]
         logs = request.format(base=base, target="Logs_20140328.GetLogEvents", service="logs") + (
             'json = { logGroupName = "api", logStreamName = "movies", limit = 500, startFromHead = true }\n'

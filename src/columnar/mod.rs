@@ -31,6 +31,6 @@ pub use decode::{Decode, UnknownFields};
 pub use dedup::{Dedup, Latest};
 pub use rows::{filter, inspect, map};
 pub use schema::{Coerce, Column, ColumnType, Columns, TimeUnit, Written};
-pub use validate::{Limit, Validate};
+pub use validate::{Limit, Validate, Within};
 
 pub use arrow;

@@ -19,7 +19,8 @@ pub struct Concurrency {
     pub initial: u32,
     /// What is left of the limit after an overload, from 0 to 1. 0.7.
     pub decrease: f64,
-    /// How many times slower than usual an answer may be before the limit goes down; at least 1. 2.
+    /// How many times slower than usual an answer may be before the limit goes down; at least 1. Answers within 100 ms are
+    /// never slow. 2.
     pub tolerance: f64,
 }
 
@@ -172,7 +173,7 @@ impl Inner {
             return;
         }
         let slower = took / (usual * self.settings.tolerance).max(f64::MIN_POSITIVE);
-        let limit = if slower > 1.0 {
+        let limit = if slower > 1.0 && took > NOISE {
             state.limit * (1.0 - (1.0 - 1.0 / slower.min(2.0)) * SMOOTHING)
         } else {
             state.limit + 1.0 / state.limit
@@ -222,9 +223,9 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// The answer began: how long that took tells how busy the other side is. The call goes on.
-    pub fn answered(&self, env: &Env) {
-        self.limit.answered(env.monotonic().saturating_sub(self.began));
+    /// The answer began, so long after the call was sent: that tells how busy the other side is. The call goes on.
+    pub fn answered(&self, took: Duration) {
+        self.limit.answered(took);
     }
 
     /// The other side had too much to do: it refused for the rate or for load, or did not answer in time.
@@ -247,6 +248,8 @@ impl fmt::Debug for Permit {
     }
 }
 
+/// Seconds: an answer that comes sooner is not slow, however fast others were.
+const NOISE: f64 = 0.1;
 /// Answers that the usual time of one is the average of, about.
 const SAMPLES: f64 = 100.0;
 /// How far one slow answer moves the limit: half as fast as usual by a tenth.
@@ -279,7 +282,7 @@ mod tests {
             let permits = held(limit, &env, limit.limit()).await;
             clock.advance(SECOND);
             for (n, permit) in permits.iter().enumerate() {
-                if n < capacity as usize { permit.answered(&env) } else { permit.overloaded(&env) }
+                if n < capacity as usize { permit.answered(SECOND) } else { permit.overloaded(&env) }
             }
         }
     }
@@ -336,7 +339,7 @@ mod tests {
         let round = async |time: Duration| {
             let permits = held(&limit, &env, limit.limit()).await;
             clock.advance(time);
-            permits.iter().for_each(|permit| permit.answered(&env));
+            permits.iter().for_each(|permit| permit.answered(time));
         };
         for _ in 0..5 {
             round(SECOND).await;
@@ -348,10 +351,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn answers_within_a_blink_are_not_slow() {
+        let (env, limit) = (test_env(1), AdaptiveLimit::new(Concurrency::between(1, 64).with_initial(20)));
+        for time in [1, 90, 90, 90] {
+            let permits = held(&limit, &env, limit.limit()).await;
+            permits.iter().for_each(|permit| permit.answered(Duration::from_millis(time)));
+        }
+        assert!(limit.limit() >= 22, "{limit:?}");
+    }
+
+    #[tokio::test]
     async fn what_is_not_used_does_not_grow() {
         let (env, limit) = (test_env(1), AdaptiveLimit::default());
         for _ in 0..100 {
-            limit.acquire(&env, Priority::Incremental).await.answered(&env);
+            limit.acquire(&env, Priority::Incremental).await.answered(SECOND);
         }
         assert_eq!(limit.limit(), 16);
     }

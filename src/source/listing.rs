@@ -1,13 +1,13 @@
-use super::{Source, stopped};
+use super::{Emission, Emitter, Source, stopped};
 use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::model::{Partition, PartitionId, Position, PositionValue};
+use crate::model::{Item, Partition, PartitionId, Position, PositionValue};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 use std::marker::PhantomData;
 use std::sync::Arc;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 /// Where partitions stood when the run began.
 #[async_trait]
@@ -107,6 +107,25 @@ impl<P: Position> Listing<P> {
         self.positions.position(partition).await?.map(|kept| kept.restore()).transpose()
     }
 
+    /// A listing into `queue` for a source within this one: a parent, whose partitions are read while children are listed. The
+    /// positions that it finds are those whose names here begin with `prefix`.
+    #[must_use]
+    pub fn below(&self, prefix: &'static str, queue: mpsc::Sender<Listed>) -> Self {
+        let positions = Arc::new(Below { prefix, positions: Arc::clone(&self.positions) });
+        Self::new(queue, positions, self.stop.clone())
+    }
+
+    /// An emitter into `queue` for a read of a source within this one, within `budget` bytes in total of `capacity`.
+    pub fn emitter<I: Item>(
+        &self,
+        partition: Partition,
+        budget: Arc<Semaphore>,
+        capacity: u64,
+        queue: mpsc::Sender<Emission<I>>,
+    ) -> Emitter<I, P> {
+        Emitter::new(partition, budget, capacity, queue, self.stop.clone())
+    }
+
     /// Whether the pipeline stops: there is no need to list more.
     pub fn is_cancelled(&self) -> bool {
         *self.stop.borrow()
@@ -118,6 +137,19 @@ impl<P: Position> Listing<P> {
             () = stopped(&mut self.stop) => Err(Error::cancelled("list partitions")),
             sent = self.queue.send(listed) => sent.map_err(|_| Error::cancelled("list partitions")),
         }
+    }
+}
+
+/// Positions whose names begin with a prefix, by the rest of their names.
+struct Below {
+    prefix: &'static str,
+    positions: Arc<dyn PositionLookup>,
+}
+
+#[async_trait]
+impl PositionLookup for Below {
+    async fn position(&self, partition: &PartitionId) -> Result<Option<PositionValue>> {
+        self.positions.position(&PartitionId(format!("{}{partition}", self.prefix))).await
     }
 }
 

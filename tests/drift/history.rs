@@ -8,6 +8,8 @@ pub struct History {
     rows: BTreeSet<u64>,
     /// The rows that have been there since the first request.
     throughout: BTreeSet<u64>,
+    /// Rows that were deleted: none comes back.
+    deleted: BTreeSet<u64>,
     newest_first: bool,
     dice: SeededEntropy,
     requests: u64,
@@ -28,7 +30,7 @@ impl History {
         // One in ten never comes to rest.
         let lively_for = if seed % 10 == 9 { u64::MAX } else { dice.next_u64() % LIVELY };
         let newest_first = dice.next_u64() % 2 == 0;
-        Self { throughout: rows.clone(), rows, newest_first, dice, requests: 0, lively_for }
+        Self { throughout: rows.clone(), rows, deleted: BTreeSet::new(), newest_first, dice, requests: 0, lively_for }
     }
 
     /// Another request comes; before it, but not before the first one, the table changes perhaps.
@@ -60,12 +62,15 @@ impl History {
     }
 
     fn insert(&mut self, id: u64) {
-        self.rows.insert(id);
+        if !self.deleted.contains(&id) {
+            self.rows.insert(id);
+        }
     }
 
     fn delete(&mut self, id: Option<u64>) {
         if let Some(id) = id {
             self.rows.remove(&id);
+            self.deleted.insert(id);
             self.throughout.remove(&id);
         }
     }

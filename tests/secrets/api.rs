@@ -49,7 +49,8 @@ async fn answer(State(signed): State<Arc<AtomicU64>>, request: Request) -> Respo
     let body = axum::body::to_bytes(body, 1 << 20).await.expect("small");
     let query = parts.uri.query().unwrap_or_default().to_owned();
     let added = parts.headers.keys().any(|name| !USUAL.contains(&name.as_str()));
-    if added || query.contains("key=") {
+    let for_token = matches!(parts.uri.path(), "/token" | "/login" | "/no-token");
+    if !for_token && (added || query.contains("key=")) {
         signed.fetch_add(1, Ordering::SeqCst);
     }
     let said = format!("{} {:?} {} {SECRET}", parts.uri, parts.headers, String::from_utf8_lossy(&body));
@@ -61,6 +62,15 @@ async fn answer(State(signed): State<Arc<AtomicU64>>, request: Request) -> Respo
     let link =
         |path: &str| format!("{path}?{}", [others.clone(), vec![&*format!("page={}", number + 1)]].concat().join("&"));
     match parts.uri.path() {
+        "/token" | "/login" => {
+            let token = serde_json::json!({"access_token": SECRET, "refresh_token": SECRET, "expires_in": 3_600});
+            let cookie = ("set-cookie", format!("session={SECRET}; HttpOnly"));
+            with(StatusCode::OK, &[cookie, ("x-session", SECRET.to_owned())], token.to_string())
+        }
+        "/no-token" => {
+            let refusal = serde_json::json!({"error": "invalid_client", "error_description": said});
+            with(StatusCode::BAD_REQUEST, &[], refusal.to_string())
+        }
         "/pages" if number < 3 => with(StatusCode::OK, &[("link", format!("<{}>; rel=next", link("/pages")))], rows),
         "/pages" => with(StatusCode::OK, &[("x-request-id", "a request".to_owned())], rows),
         "/moved" if number < 3 => with(StatusCode::TEMPORARY_REDIRECT, &[("location", link("/moved"))], said),

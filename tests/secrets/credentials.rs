@@ -1,18 +1,96 @@
 use crate::search::SECRET;
-use landfall::connectors::http::{ApiKey, Basic, Bearer, RestBuilder, Secret};
-use std::path::Path;
+use landfall::ErrorKind;
+use landfall::connectors::http::{
+    ApiKey, Basic, Bearer, Credentials, Hmac, Jwt, JwtBearer, KeptToken, OAuth2, RestBuilder, Secret, Session, SigV4,
+    TokenAt, TokenPool, TokenTo,
+};
+use std::path::PathBuf;
+
+/// What credentials are made of.
+pub struct Means {
+    /// Where the API is.
+    pub api: String,
+    /// A file with the secret.
+    pub file: PathBuf,
+    /// A file in which a token is kept; it holds the secret by intention.
+    pub kept: PathBuf,
+}
+
+impl Means {
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.api)
+    }
+}
 
 /// A kind of credentials, and how a source gets them.
 pub struct Kind {
     pub name: &'static str,
-    pub give: fn(RestBuilder, &Path) -> RestBuilder,
+    pub give: fn(RestBuilder, &Means) -> RestBuilder,
+    /// How every run ends, if these credentials cannot be had.
+    pub fails: Option<ErrorKind>,
 }
 
-/// Every kind. The path is that of a file with the secret.
+const fn kind(name: &'static str, give: fn(RestBuilder, &Means) -> RestBuilder) -> Kind {
+    Kind { name, give, fails: None }
+}
+
+/// Every kind. Token endpoints get the secret in what they are asked, and give it as the token.
 pub const KINDS: &[Kind] = &[
-    Kind { name: "bearer", give: |rest, _| rest.auth(Bearer::new(SECRET)) },
-    Kind { name: "bearer from a file", give: |rest, file| rest.auth(Bearer::from_file(file)) },
-    Kind { name: "basic", give: |rest, _| rest.auth(Basic::new("a user", SECRET)) },
-    Kind { name: "key in a header", give: |rest, _| rest.auth(ApiKey::header("x-key", SECRET)) },
-    Kind { name: "key in the query", give: |rest, file| rest.auth(ApiKey::query("key", Secret::from_file(file))) },
+    kind("bearer", |rest, _| rest.auth(Bearer::new(SECRET))),
+    kind("bearer from a file", |rest, means| rest.auth(Bearer::from_file(&means.file))),
+    kind("basic", |rest, _| rest.auth(Basic::new("a user", SECRET))),
+    kind("key in a header", |rest, _| rest.auth(ApiKey::header("x-key", SECRET))),
+    kind("key in the query", |rest, means| rest.auth(ApiKey::query("key", Secret::from_file(&means.file)))),
+    kind("key in a cookie", |rest, _| rest.auth(ApiKey::cookie("key", SECRET))),
+    kind("client credentials", |rest, means| {
+        rest.auth(OAuth2::client_credentials(means.url("/token"), "client", SECRET).scope("rows"))
+    }),
+    kind("client credentials in the body", |rest, means| {
+        rest.auth(OAuth2::client_credentials(means.url("/token"), "client", SECRET).client_in_body())
+    }),
+    kind("refresh token, kept", |rest, means| {
+        let oauth = OAuth2::refresh_token(means.url("/token"), "client", SECRET).client_secret(SECRET);
+        rest.auth(oauth.kept_in(KeptToken::in_file(&means.kept)))
+    }),
+    kind("a JWT for a token", |rest, means| {
+        rest.auth(JwtBearer::exchange(means.url("/token"), Jwt::hs256(SECRET).issuer("client")))
+    }),
+    kind("login, bearer", |rest, means| {
+        let login = Session::login(means.url("/login")).field("user", "a user").field("password", SECRET);
+        rest.auth(login.token(TokenAt::body("$.access_token")))
+    }),
+    kind("login, form and cookie", |rest, means| {
+        let login = Session::login(means.url("/login")).field("password", SECRET).as_form();
+        rest.auth(login.token(TokenAt::cookie("session")).send_as(TokenTo::cookie("session")))
+    }),
+    kind("login, header and query", |rest, means| {
+        let login = Session::login(means.url("/login")).basic("a user", SECRET).header("x-login", SECRET);
+        rest.auth(login.token(TokenAt::header("x-session")).send_as(TokenTo::query("key")))
+    }),
+    kind("HMAC", |rest, _| {
+        rest.auth(Hmac::sha256(SECRET).over("{method}{target}").header("x-signature", "{signature}"))
+    }),
+    kind("Signature Version 4", |rest, _| {
+        let credentials = Credentials::new("AKIDEXAMPLE", SECRET).session_token(SECRET);
+        rest.auth(SigV4::new("us-east-1", "execute-api", credentials))
+    }),
+    kind("a pool", |rest, _| rest.auth(TokenPool::of([Bearer::new(SECRET)]).and(ApiKey::header("x-key", SECRET)))),
+    Kind {
+        fails: Some(ErrorKind::Auth),
+        ..kind("client credentials, refused", |rest, means| {
+            rest.auth(OAuth2::client_credentials(means.url("/no-token"), "client", SECRET))
+        })
+    },
+    Kind {
+        fails: Some(ErrorKind::Unavailable),
+        ..kind("client credentials, the endpoint is down", |rest, means| {
+            rest.auth(OAuth2::client_credentials(means.url("/down"), "client", SECRET))
+        })
+    },
+    Kind {
+        fails: Some(ErrorKind::Auth),
+        ..kind("login, refused", |rest, means| {
+            rest.auth(Session::login(means.url("/denied")).field("password", SECRET))
+        })
+    },
 ];

@@ -26,10 +26,12 @@ fn written() -> Vec<String> {
 
 /// The first way of writing the secret that occurs in `bytes`, and what stands around it.
 pub fn found(bytes: &[u8]) -> Option<String> {
-    let at = |way: &String| bytes.windows(way.len()).position(|window| window == way.as_bytes());
-    let (way, at) = written().into_iter().find_map(|way| at(&way).map(|at| (way, at)))?;
-    let around = &bytes[at.saturating_sub(80)..(at + way.len() + 40).min(bytes.len())];
-    Some(format!("`{way}` in `{}`", String::from_utf8_lossy(around)))
+    let text = String::from_utf8_lossy(bytes);
+    let (way, at) = written().into_iter().find_map(|way| text.find(&way).map(|at| (way, at)))?;
+    let before: String = text[..at].chars().rev().take(80).collect();
+    let before: String = before.chars().rev().collect();
+    let after: String = text[at..].chars().take(way.len() + 40).collect();
+    Some(format!("`{way}` in `{before}{after}`"))
 }
 
 /// What is found in the files below `folder`, by their names and contents; and how many bytes there were.

@@ -7,7 +7,7 @@ mod limits;
 mod pace;
 mod paginate;
 mod partitions;
-mod request;
+pub(crate) mod request;
 mod rules;
 mod since;
 
@@ -101,7 +101,7 @@ impl Source {
             .with_flag(self.idempotent, RestBuilder::idempotent)
             .with_some(self.records()?, RestBuilder::records)
             .with_some(self.total.as_ref(), |source, place| source.total(place))
-            .with_some(self.since.as_ref(), |source, since| source.since(since.build()))
+            .with_some(self.since.as_ref(), |source, since| since.add(source))
             .with_some(self.export.as_ref(), |source, export| source.export(export.build()))
             .with_all(&self.partitions, |source, partition| partition.add(source))
             .retry(self.retry.build())
@@ -118,7 +118,7 @@ impl Source {
             source = source.wait(wait.build()?);
         }
         if let Some(auth) = &self.auth {
-            source = auth.add(source)?;
+            source = source.auth(auth.build()?);
         }
         if let Some(paginate) = &self.paginate {
             source = paginate.add(source)?;

@@ -2,11 +2,13 @@
 
 mod limit;
 mod rule;
+mod within;
 
 #[cfg(test)]
 mod tests;
 
 pub use limit::Limit;
+pub use within::Within;
 
 use self::rule::Rule;
 use super::Batch;

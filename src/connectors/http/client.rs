@@ -132,7 +132,8 @@ impl Client {
         let body: Bytes = body.unwrap_or_default();
         let mut headers = request.headers().clone();
         if let Some(kind) = kind {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+            // Unless the source says it in another way, as AWS wants it.
+            headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(kind));
         }
         if access != Access::Credentials {
             headers = representation(&headers);
@@ -177,7 +178,7 @@ impl Client {
         }
         match status.as_u16() {
             429 | 503 | 504 => permit.overloaded(env),
-            _ => permit.answered(env),
+            _ => permit.answered(env.monotonic().saturating_sub(sent_at)),
         }
         let reaction = if access == Access::Credentials {
             let answer = Answered { status: status.as_u16(), headers: response.headers(), refused: false };

@@ -8,6 +8,7 @@ use super::limits::Limits;
 use super::origin::{Access, Origins};
 use super::pace::Pace;
 use super::pagination::{At, Claims, Paginate, Place, Single, Target};
+use super::partitions::{Parent, Partitions, Products};
 use super::request::Content;
 use super::rest::{Rest, SINCE, UNTIL};
 use super::rules::{Rule, Rules, WaitFrom};
@@ -15,7 +16,6 @@ use super::template::{Template, path_segment};
 use super::windows::Window;
 use crate::error::{Error, Result};
 use crate::json::{RecordsPath, ValuePath};
-use crate::model::Partition;
 use crate::retry::rate::RateBudget;
 use crate::retry::{AdaptiveLimit, Policy, Priority};
 use crate::source::{ComponentConfig, IntoSource, Traffic};
@@ -44,6 +44,9 @@ pub struct RestBuilder {
     variables: Option<serde_json::Value>,
     since: Option<Since>,
     partitions: Vec<(String, BTreeMap<String, String>)>,
+    products: Products,
+    parent: Option<Parent>,
+    conditional: bool,
     rules: Vec<Rule>,
     waits: Vec<WaitFrom>,
     limits: Limits,
@@ -79,6 +82,9 @@ impl RestBuilder {
             variables: None,
             since: None,
             partitions: Vec::new(),
+            products: Products::default(),
+            parent: None,
+            conditional: false,
             rules: Vec::new(),
             waits: Vec::new(),
             limits: Limits::default(),
@@ -171,6 +177,31 @@ impl RestBuilder {
     /// Reads only what is new since the last complete read.
     pub fn since(mut self, since: Since) -> Self {
         self.since = Some(since);
+        self
+    }
+
+    /// Divides the source by a list of values for the place `{place}`: a partition for each value. Several lists make a product: a
+    /// partition for each combination, made one by one as they are read.
+    pub fn partition_by<V: Into<String>>(
+        mut self,
+        place: impl Into<String>,
+        values: impl IntoIterator<Item = V>,
+    ) -> Self {
+        self.products.0.push((place.into(), values.into_iter().map(Into::into).collect()));
+        self
+    }
+
+    /// Each record of another source is a partition of this one: see [`Parent`].
+    pub fn parent(mut self, parent: Parent) -> Self {
+        self.parent = Some(parent);
+        self
+    }
+
+    /// Asks whether anything has changed since the last complete read (`If-None-Match`, `If-Modified-Since`: RFC 9110, section
+    /// 13.1): if not, the read ends with [`NotModified`](crate::model::Proof::NotModified) and lands nothing. For listings of a
+    /// single response: that one page is the same says nothing about the others.
+    pub fn conditional(mut self) -> Self {
+        self.conditional = true;
         self
     }
 
@@ -345,6 +376,10 @@ impl RestBuilder {
         if self.max_pages == Some(0) || self.max_records == Some(0) {
             return Err(wrong("a limit of no pages or no records reads nothing"));
         }
+        if self.conditional && (self.paginate.describe() != Single.describe() || self.export.is_some()) {
+            return Err(wrong("only a listing of a single response can say that it has not changed")
+                .with_hint("leave out .conditional(), or the pagination"));
+        }
         if self.method == Method::GET && self.content != Content::None {
             return Err(wrong("a GET carries no body").with_hint("begin with Rest::post(…)"));
         }
@@ -374,8 +409,9 @@ impl RestBuilder {
         self.check_parameters()?;
         let template = Template::parse(&self.url);
         let query: Vec<_> = self.query.iter().map(|(name, value)| (name.clone(), Template::parse(value))).collect();
-        self.check_partitions(&template, &query)?;
         let headers = self.request_headers()?;
+        let config = self.recorded();
+        let partitions = self.divided()?;
         let rules = Arc::new(Rules::compile(&self.rules, &self.waits)?);
         let mut ways = self.egress.clone();
         let files = exports.iter().flat_map(|exports| &exports.origins);
@@ -384,8 +420,9 @@ impl RestBuilder {
         let egress = Egress::new(&ways, &self.limits)?;
         let client = Client::new(origins, egress, Arc::clone(&self.auth), self.retry, self.pace.clone());
         Ok(Rest {
-            config: self.recorded(),
-            partitions: self.listed()?,
+            config,
+            partitions,
+            conditional: self.conditional,
             client,
             traffic: Traffic::default(),
             url: template,
@@ -485,36 +522,22 @@ impl RestBuilder {
         Ok(())
     }
 
-    fn check_partitions(&self, url: &Template, query: &[(String, Template)]) -> Result<()> {
-        let body: Vec<Template> = self.content.texts().into_iter().map(Template::parse).collect();
-        let places = query.iter().map(|(_, value)| value).chain([url]).chain(&body);
+    /// The partitions, whose values must fit the places of the request.
+    fn divided(&mut self) -> Result<Partitions> {
+        let (url, query, body) = self.templates();
         let of_export = self.export.as_ref().map(Export::places).unwrap_or_default();
-        let mut places: BTreeSet<&str> =
-            places.flat_map(Template::names).chain(of_export.iter().map(String::as_str)).collect();
+        let mut places: BTreeSet<&str> = url.names().into_iter().chain(names(&query)).chain(names(&body)).collect();
+        places.extend(of_export.iter().map(String::as_str));
         if self.since.is_some() {
             places.retain(|place| ![SINCE, UNTIL].contains(place));
         }
-        let no_values = BTreeMap::new();
-        let all = ("all".to_owned(), no_values);
-        let partitions = if self.partitions.is_empty() { std::slice::from_ref(&all) } else { &self.partitions };
-        let mut ids = BTreeSet::new();
-        for (id, values) in partitions {
-            if id.is_empty() || !ids.insert(id) {
-                return Err(wrong("the id of a partition is empty, or occurs twice").with("partition", id));
-            }
-            let bound: BTreeSet<&str> = values.keys().map(String::as_str).collect();
-            if let Some(place) = places.difference(&bound).next() {
-                return Err(wrong("a partition has no value for a place of the request")
-                    .with("partition", id)
-                    .with("place", place));
-            }
-            if let Some(value) = bound.difference(&places).next() {
-                return Err(wrong("a partition has a value that no place of the request takes")
-                    .with("partition", id)
-                    .with("value", value));
-            }
-        }
-        Ok(())
+        let partitions = Partitions {
+            named: std::mem::take(&mut self.partitions),
+            products: std::mem::take(&mut self.products),
+            parent: self.parent.take().map(Parent::build).transpose()?,
+        };
+        partitions.check(&places)?;
+        Ok(partitions)
     }
 
     fn request_headers(&self) -> Result<HeaderMap> {
@@ -537,19 +560,7 @@ impl RestBuilder {
         Ok(headers)
     }
 
-    fn listed(&self) -> Result<Vec<Partition>> {
-        if self.partitions.is_empty() {
-            return Ok(vec![Partition::new("all")]);
-        }
-        let partition = |(id, values): &(String, BTreeMap<String, String>)| {
-            let params = serde_json::to_value(values)
-                .map_err(|e| wrong("the values of a partition cannot be kept").with_source(e))?;
-            Ok(Partition::new(id.clone()).with_params(params))
-        };
-        self.partitions.iter().map(partition).collect()
-    }
-
-    fn recorded(&self) -> ComponentConfig {
+    pub(super) fn recorded(&self) -> ComponentConfig {
         let identity = serde_json::json!({
             "url": self.url,
             "records": self.records,
@@ -572,6 +583,9 @@ impl RestBuilder {
             "accept_drift": self.accept_drift,
             "window_limit": self.window_limit,
             "parallel_windows": self.parallel_windows,
+            "partition_by": self.products.0.iter().map(|(place, _)| place).collect::<Vec<_>>(),
+            "parent": self.parent.as_ref().map(Parent::recorded),
+            "conditional": self.conditional,
             "export": self.export.as_ref().map(Export::recorded),
         });
         ComponentConfig::none().with_identity(identity).with_settings(settings)

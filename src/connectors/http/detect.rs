@@ -8,7 +8,7 @@ use super::read::Scope;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::model::Partition;
-use crate::source::Emitter;
+use crate::source::{Emitter, list_partitions};
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 use std::fmt::{self, Write as _};
@@ -91,7 +91,8 @@ impl RestBuilder {
     /// Cancel-safe: nothing is kept.
     pub async fn detect(self, env: &Env) -> Result<Detected> {
         let rest = self.paginate(Single).records("$").build()?;
-        let partition = rest.partitions.first().cloned().unwrap_or_else(|| Partition::new("all"));
+        let partitions = list_partitions(&rest, env).await?;
+        let partition = partitions.into_iter().next().unwrap_or_else(|| Partition::new("all"));
         let (queue, _emitted) = mpsc::channel(1);
         let (_stop, stopped) = watch::channel(false);
         let budget = Arc::new(Semaphore::new(MEMORY as usize));
@@ -99,7 +100,7 @@ impl RestBuilder {
         let scope = Scope::new(&rest, env, &partition, &out, RestPosition::default());
         let mut request = rest.request(&partition, &super::incremental::Bounds::default())?;
         rest.paginate.request(&At::First, &mut request)?;
-        match Fetcher::new(&scope).fetch(&request, None).await? {
+        match Fetcher::new(&scope)?.fetch(&request, None).await? {
             Outcome::Whole(fetched) => Detected::from_response(texts(&fetched.head.headers), &fetched.page.body),
             Outcome::Refused(error) | Outcome::PageExpired(error) | Outcome::CursorTooOld(error) => Err(error),
             _ => Err(Error::unavailable("look at response", "the API gave no page")),

@@ -21,8 +21,9 @@ use crate::retry::{Next, Trial, WaitBudget};
 use crate::source::{Emitter, Retry};
 use bytes::Bytes;
 use futures::FutureExt;
-use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
-use reqwest::{Method, Response, Url};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, IF_MODIFIED_SINCE, IF_NONE_MATCH};
+use reqwest::{Method, Response, StatusCode, Url};
+use serde_json::value::RawValue;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +42,8 @@ pub(super) enum Outcome<T> {
     CursorTooOld(Error),
     /// A rule says that there are no records here, for this reason.
     Ignored(String),
+    /// The API says that nothing has changed since it was read last.
+    NotModified,
 }
 
 impl<T> Outcome<T> {
@@ -52,6 +55,7 @@ impl<T> Outcome<T> {
             Self::PageExpired(error) => Outcome::PageExpired(error),
             Self::CursorTooOld(error) => Outcome::CursorTooOld(error),
             Self::Ignored(why) => Outcome::Ignored(why),
+            Self::NotModified => Outcome::NotModified,
         })
     }
 }
@@ -116,6 +120,7 @@ pub(super) struct Fetcher<'a> {
     partition: &'a Partition,
     pub(super) out: Emitter<Page, RestPosition>,
     pub(super) look: Look,
+    fields: Option<Arc<RawValue>>,
     waits: Waits,
     /// Responses are not emitted in parts.
     pub(super) holds_whole: bool,
@@ -126,7 +131,9 @@ pub(super) struct Fetcher<'a> {
 }
 
 impl<'a> Fetcher<'a> {
-    pub(super) fn new(scope: &Scope<'a>) -> Self {
+    /// # Errors
+    /// `Config` if the partition is not one of this source.
+    pub(super) fn new(scope: &Scope<'a>) -> Result<Self> {
         let Scope { rest, env, partition, out, .. } = *scope;
         let look = Look {
             records: Arc::clone(&rest.records),
@@ -138,8 +145,10 @@ impl<'a> Fetcher<'a> {
         };
         let tally = Tally { source: rest.traffic.clone(), run: out.traffic().clone() };
         let waits = Waits { budget: WaitBudget::new(rest.retry.wait), tally };
+        let fields = rest.fields_of(partition)?;
         let holds_whole = matches!(rest.counts(), Counts::Records { .. }) || rest.parallel_pages > 1;
-        Self { rest, env, partition, out: out.fork(), look, waits, holds_whole, signed: None, estimate: FIRST_ESTIMATE }
+        let out = out.fork();
+        Ok(Self { rest, env, partition, out, look, fields, waits, holds_whole, signed: None, estimate: FIRST_ESTIMATE })
     }
 
     /// Holds memory for a page, if there is some right now.
@@ -197,6 +206,7 @@ impl<'a> Fetcher<'a> {
                     client.tokens.give();
                     return Ok(Outcome::Whole(Box::new(got)));
                 }
+                Err(Fault::NotModified) => return Ok(Outcome::NotModified),
                 Err(Fault::Refused(error)) => return Ok(Outcome::Refused(error)),
                 Err(Fault::PageExpired(error)) => return Ok(Outcome::PageExpired(error)),
                 Err(Fault::CursorTooOld(error)) => return Ok(Outcome::CursorTooOld(error)),
@@ -313,6 +323,9 @@ impl<'a> Fetcher<'a> {
             *signed = Some(reply.signature.clone());
             if matches!(wants, Wants::Answer) && reply.response.status().is_success() {
                 return Ok((reply, false));
+            }
+            if reply.response.status() == StatusCode::NOT_MODIFIED && rest.conditional && is_conditional(request) {
+                return Err(Fault::NotModified);
             }
             status::check(env, &rest.rules, &request.name(), reply, &rest.limits).await
         };
@@ -499,6 +512,7 @@ impl<'a> Fetcher<'a> {
         page.headers = kept(&head.headers);
         page.records_path = Some(self.rest.records.as_str().into());
         page.spans = Some(spans.into());
+        page.fields = self.fields.clone();
         page
     }
 
@@ -531,6 +545,11 @@ async fn unless_stopped<T, E: From<Error>>(
         () = out.cancelled() => Err(Error::cancelled("read page").into()),
         done = work => done,
     }
+}
+
+/// Whether the request asks for a page only if it has changed.
+fn is_conditional(request: &Request) -> bool {
+    [IF_NONE_MATCH, IF_MODIFIED_SINCE].iter().any(|header| request.headers().contains_key(header))
 }
 
 /// Collects a body; a single piece is not copied.

@@ -39,6 +39,7 @@ mod loop_guard;
 mod origin;
 mod pace;
 mod pagination;
+mod partitions;
 mod position;
 mod read;
 mod request;
@@ -47,6 +48,7 @@ mod rules;
 mod scanned;
 mod status;
 mod template;
+mod validators;
 mod windows;
 
 pub use auth::{
@@ -64,6 +66,7 @@ pub use pagination::{
     Answer, At, Claims, Counts, Cursor, Keyset, LinkHeader, NextUrl, Offset, PageNumber, Paginate, Place, Single, Step,
     Stop, Target,
 };
+pub use partitions::Parent;
 pub use position::RestPosition;
 pub use request::Request;
 pub use rest::Rest;

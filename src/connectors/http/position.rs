@@ -3,6 +3,7 @@ use super::export::Job;
 use super::incremental::CursorValue;
 use super::loop_guard::Mark;
 use super::pagination::At;
+use super::validators::Validators;
 use super::windows::{Interval, Ledger};
 use crate::model::{Position, Timestamp, Validity};
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,9 @@ pub struct RestPosition {
     /// What is complete and what is not, if the partition is read in windows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) windows: Option<Ledger>,
+    /// What tells the response that was read last from another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) validators: Option<Validators>,
     /// The listings that are under way.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) reading: Vec<Reading>,

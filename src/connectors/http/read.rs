@@ -78,11 +78,11 @@ pub(super) async fn read(
     match windows {
         Some((_, slicer)) => read_windows(&scope, slicer).await,
         None => {
-            let (since, kept) = {
+            let (since, kept, validators) = {
                 let position = scope.position.lock().await;
-                (position.since.clone(), position.reading.first().cloned())
+                (position.since.clone(), position.reading.first().cloned(), position.validators.clone())
             };
-            Listing::begin(&scope, since, None, kept)?.run().await
+            Listing::begin(&scope, since, None, kept)?.unless_matching(validators).run().await
         }
     }
 }

@@ -4,6 +4,7 @@ use super::export::Exports;
 use super::incremental::{Bounds, Sent, Since};
 use super::limits::Limits;
 use super::pagination::{Counts, Paginate, Place};
+use super::partitions::{Params, Partitions};
 use super::position::RestPosition;
 use super::read::read;
 use super::request::{Content, Request};
@@ -19,6 +20,7 @@ use crate::source::{ComponentConfig, Emitter, Listing, Source, Traffic};
 use async_trait::async_trait;
 use reqwest::header::HeaderMap;
 use reqwest::{Method, Url};
+use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -40,7 +42,8 @@ use std::time::Duration;
 /// ```
 pub struct Rest {
     pub(super) config: ComponentConfig,
-    pub(super) partitions: Vec<Partition>,
+    pub(super) partitions: Partitions,
+    pub(super) conditional: bool,
     pub(super) client: Client,
     pub(super) traffic: Traffic,
     pub(super) method: Method,
@@ -160,14 +163,16 @@ impl Rest {
 
     /// The values of `partition` for the places of the request.
     pub(super) fn values_of(&self, partition: &Partition) -> Result<BTreeMap<String, String>> {
-        match &partition.params {
-            serde_json::Value::Null => Ok(BTreeMap::new()),
-            params => serde_json::from_value(params.clone()).map_err(|e| {
-                Error::config("make request", "the values of the partition are not text")
-                    .with("partition", &partition.id)
-                    .with_source(e)
-            }),
-        }
+        Ok(Params::of(partition)?.values)
+    }
+
+    /// The fields that every record of `partition` is given.
+    pub(super) fn fields_of(&self, partition: &Partition) -> Result<Option<Arc<RawValue>>> {
+        let raw = |text| {
+            let raw = RawValue::from_string(text);
+            raw.map(Arc::from).map_err(|e| Error::bug("read partition", "the fields are no JSON").with_source(e))
+        };
+        Params::of(partition)?.fields.map(raw).transpose()
     }
 
     /// The first request of a listing of `partition` within `bounds`.
@@ -217,8 +222,8 @@ impl Source for Rest {
         Ok(self.config.clone())
     }
 
-    async fn partitions(&self, _env: &Env, out: &mut Listing<RestPosition>) -> Result<()> {
-        out.add_all(self.partitions.clone()).await
+    async fn partitions(&self, env: &Env, out: &mut Listing<RestPosition>) -> Result<()> {
+        self.partitions.list(env, out).await
     }
 
     async fn read(

@@ -20,6 +20,8 @@ pub(super) enum Fault {
     Failed(Error),
     /// The API asks to come more slowly, after this time if it says one.
     RateLimited { demanded: Option<Duration>, error: Error },
+    /// The API says that nothing has changed since it was read last.
+    NotModified,
     /// The API refuses this very request.
     Refused(Error),
     /// The API refuses the credentials: new ones may help.

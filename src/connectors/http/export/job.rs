@@ -106,7 +106,7 @@ impl<'a> Export<'a> {
         let asked = match fetcher.ask(create).await? {
             Outcome::Whole(asked) => *asked,
             Outcome::PutOff { until } => return Ok(Step::PutOff(until)),
-            Outcome::Ignored(_) => return Ok(Step::Nothing),
+            Outcome::Ignored(_) | Outcome::NotModified => return Ok(Step::Nothing),
             Outcome::CursorTooOld(error) => return Ok(Step::TooOld(error)),
             Outcome::Refused(error) | Outcome::PageExpired(error) => return Ok(Step::Refused(error)),
         };
@@ -138,7 +138,7 @@ impl<'a> Export<'a> {
             let asked = match fetcher.ask(&request).await? {
                 Outcome::Whole(asked) => *asked,
                 Outcome::PutOff { until } => return Ok(Step::PutOff(until)),
-                Outcome::Ignored(_) => return Ok(Step::Nothing),
+                Outcome::Ignored(_) | Outcome::NotModified => return Ok(Step::Nothing),
                 Outcome::Refused(error) | Outcome::PageExpired(error) | Outcome::CursorTooOld(error) => {
                     return Ok(Step::Gone(error));
                 }
@@ -266,7 +266,7 @@ impl<'a> Export<'a> {
         match told {
             Ok(Outcome::Whole(_)) => {}
             Ok(Outcome::PutOff { .. }) => tracing::warn!(job = id, "the export job is left to the API"),
-            Ok(Outcome::Ignored(_)) => {}
+            Ok(Outcome::Ignored(_) | Outcome::NotModified) => {}
             Ok(Outcome::Refused(error) | Outcome::PageExpired(error) | Outcome::CursorTooOld(error)) | Err(error) => {
                 tracing::warn!(job = id, %error, "the export job is left to the API");
             }

@@ -94,7 +94,7 @@ impl Listing<'_> {
                 }
                 (Some(at), _) => at,
             };
-            let mut fetcher = Fetcher::new(self.scope);
+            let mut fetcher = Fetcher::new(self.scope)?;
             fetcher.look = self.fetcher.look.clone();
             let request = self.request(&at)?;
             if !self.ahead.ask(fetcher, at, request, self.reading.highest.clone())? {

@@ -14,6 +14,7 @@ use super::pagination::{Answer, At, Claims, Step, differs};
 use super::position::{Reading, Stand};
 use super::read::Scope;
 use super::request::Request;
+use super::validators::Validators;
 use super::windows::Interval;
 use crate::error::{Error, ErrorKind, Result, Status};
 use crate::model::{Page, Proof, StopReason, Tally};
@@ -43,6 +44,8 @@ pub(super) struct Listing<'a> {
     export: Option<Running<'a>>,
     /// The bound was too old, and the policy for that has been followed.
     moved: bool,
+    /// What tells this response from the one that was read last.
+    validators: Option<Validators>,
     /// How often the API has forgotten a page of this read.
     resets: u32,
     /// Pages of this run.
@@ -65,7 +68,7 @@ impl<'a> Listing<'a> {
     ) -> Result<Self> {
         let mut listing = Self {
             scope,
-            fetcher: Fetcher::new(scope),
+            fetcher: Fetcher::new(scope)?,
             since,
             reading: Reading { window, ..Reading::default() },
             resumed: kept.is_some(),
@@ -78,6 +81,7 @@ impl<'a> Listing<'a> {
             passing: Vec::new(),
             export: scope.rest.exports.as_ref().map(|exports| Running::new(scope, exports)),
             moved: false,
+            validators: None,
             resets: 0,
             pages: 0,
             order: Order::default(),
@@ -124,7 +128,7 @@ impl<'a> Listing<'a> {
                 self.resets += 1;
                 self.begin_again(&Error::unavailable("go on", "the token of the next page has expired"))?;
             }
-            let request = match self.page_request(&self.reading.at, self.reading.pages) {
+            let mut request = match self.page_request(&self.reading.at, self.reading.pages) {
                 Ok(request) => request,
                 // The job is not what it was.
                 Err(error) if self.resumed && self.export.is_some() => {
@@ -133,6 +137,9 @@ impl<'a> Listing<'a> {
                 }
                 Err(error) => return Err(self.told(error).await),
             };
+            if let Some(validators) = &self.validators {
+                validators.put_on(&mut request)?;
+            }
             let error = match self.fetch(&request).await {
                 Ok(Outcome::PutOff { until }) => return Ok(StopReason::RateLimited { until }),
                 Ok(Outcome::Whole(fetched)) => match self.take(*fetched, &request).await {
@@ -160,6 +167,7 @@ impl<'a> Listing<'a> {
                     self.begin_again(&error)?;
                     continue;
                 }
+                Ok(Outcome::NotModified) => return Ok(StopReason::Exhausted(Proof::NotModified)),
                 Ok(Outcome::Ignored(why)) => {
                     // The bound stays: what turns up here later is not passed over.
                     self.advance(Stand::Start).await?;
@@ -406,6 +414,7 @@ impl<'a> Listing<'a> {
                 }
                 let reason = StopReason::Exhausted(proof);
                 self.cover(&reason, claims.records.or(total), page.as_ref());
+                self.validators = self.validators_of(&head)?;
                 self.emit(page, Stand::Done(since)).await?;
                 self.leave_job(false).await;
                 Ok(Some(reason))
@@ -451,6 +460,20 @@ impl<'a> Listing<'a> {
         Ok(request)
     }
 
+    /// Asks only for what has changed since `kept`, if the request is still the same.
+    pub(super) fn unless_matching(mut self, kept: Option<Validators>) -> Self {
+        self.validators = kept.filter(|kept| self.scope.rest.conditional && self.reading.plan == Some(kept.plan));
+        self
+    }
+
+    fn validators_of(&self, head: &Head) -> Result<Option<Validators>> {
+        if !self.scope.rest.conditional {
+            return Ok(None);
+        }
+        let validators = Validators::of(&head.headers, self.plan()?);
+        Ok(validators.filter(|validators| !validators.texts().any(|text| head.signature.is_in(text))))
+    }
+
     fn bounds(&self) -> Bounds {
         Bounds { since: self.since.clone(), window: self.reading.window, until: self.reading.until }
     }
@@ -482,6 +505,9 @@ impl<'a> Listing<'a> {
     async fn emit(&mut self, page: impl Into<Option<Page>>, stand: Stand) -> Result<()> {
         let Some(page) = page.into() else { return self.advance(stand).await };
         let mut position = self.scope.position.lock().await;
+        if matches!(stand, Stand::Done(_)) {
+            position.validators = self.validators.take();
+        }
         position.put(&self.reading, stand);
         self.fetcher.out.emit(page, &position).await
     }
@@ -546,7 +572,7 @@ impl<'a> Listing<'a> {
             );
             self.reading.unordered = true;
         }
-        outside > 0 && self.reading.within && !self.reading.unordered
+        outside > 0 && self.reading.within && !self.reading.unordered && self.export.is_none()
     }
 
     /// Whether the API says that what lies at the bound is gone.

@@ -428,8 +428,10 @@ async fn d04_graphql_errors_in_a_200_are_a_failure() {
         .records("$.data.orders.nodes[*]")
         .limits(patient());
     let source = source.build().expect("a source");
-    let partitions: Vec<Partition> =
-        ["good", "bad"].map(|id| Partition::new(id).with_params(serde_json::json!({"shop": id}))).into_iter().collect();
+    let partitions: Vec<Partition> = ["good", "bad"]
+        .map(|id| Partition::new(id).with_params(serde_json::json!({"values": {"shop": id}})))
+        .into_iter()
+        .collect();
     let good = read_partition(&source, &partitions[0], None).await;
     assert_eq!((good.records().len(), good.stopped()), (3, &StopReason::Exhausted(Proof::NoNextPage)));
     let bad = read_partition(&source, &partitions[1], None).await;

@@ -10,6 +10,7 @@ mod lines;
 mod observed;
 mod pace;
 mod pagination;
+mod partitions;
 mod retries;
 mod rules;
 mod secrets;

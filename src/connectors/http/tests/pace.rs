@@ -114,6 +114,15 @@ async fn calls_at_the_same_time_stay_within_the_limit_and_refusals_lower_it() {
 }
 
 #[tokio::test]
+async fn waiting_for_a_turn_is_not_taken_for_a_slow_api() {
+    let server = Server::start(three_pages).await;
+    let limit = AdaptiveLimit::new(Concurrency::between(1, 4).with_initial(2));
+    let rest = by_cursor(&server).budget(&budget(Quota::new([Rate::new(1, MINUTE)]))).concurrency(limit.clone());
+    assert!(read(&rest.build().expect("a source"), None).await.stopped().is_complete());
+    assert!(limit.limit() >= 2, "{limit:?}");
+}
+
+#[tokio::test]
 async fn r16_the_report_says_how_often_it_was_throttled_and_how_long_it_waited() {
     let server = Server::start(|got| match got.number {
         0 | 1 => Reply::status(429, "").header("retry-after", "1"),

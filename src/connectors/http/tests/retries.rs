@@ -267,3 +267,12 @@ async fn a_post_carries_its_body_and_is_sent_again_only_if_that_does_no_harm() {
     assert_eq!(read(&source, None).await.records(), ids([1]));
     assert_eq!(server.seen().len(), 3);
 }
+
+#[tokio::test]
+async fn a_post_says_once_what_its_body_is() {
+    let server = Server::start(|_| Reply::json("[1]")).await;
+    let source = Rest::post(server.url("/scan")).json(serde_json::json!({})).limits(patient());
+    let source = source.header("Content-Type", "application/x-amz-json-1.0").build().expect("sound");
+    assert_eq!(read(&source, None).await.records(), ["1"]);
+    assert_eq!(server.seen()[0].headers["content-type"], "application/x-amz-json-1.0");
+}

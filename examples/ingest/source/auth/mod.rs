@@ -1,0 +1,90 @@
+//! `[source.auth]`: how to log in. It says where secrets are, and never holds one.
+
+mod jwt;
+mod oauth;
+mod session;
+mod signing;
+
+use crate::value::{Duration, SecretPlace};
+use crate::with::With;
+use jwt::{JwtBearer, ServiceAccount};
+use landfall::connectors::http::{self, ApiKey, Basic, Bearer};
+use landfall::{Error, Result};
+use oauth::{ClientCredentials, RefreshToken};
+use serde::Deserialize;
+use session::Session;
+use signing::{Hmac, Sigv4};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// How to log in.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "by", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Auth {
+    /// A token in the `Authorization` header.
+    Bearer { env: Option<String>, file: Option<PathBuf> },
+    /// A user and a password.
+    Basic { user: String, password: SecretPlace },
+    /// A key in a header.
+    Header { name: String, env: Option<String>, file: Option<PathBuf> },
+    /// A key in a parameter of the query.
+    Query { name: String, env: Option<String>, file: Option<PathBuf> },
+    /// A key in a cookie.
+    Cookie { name: String, env: Option<String>, file: Option<PathBuf> },
+    /// OAuth 2: tokens for the client itself.
+    ClientCredentials(ClientCredentials),
+    /// OAuth 2: tokens for whoever consented.
+    RefreshToken(RefreshToken),
+    /// A signed statement, exchanged for a token.
+    JwtBearer(JwtBearer),
+    /// The JSON key file of a service account.
+    ServiceAccount(ServiceAccount),
+    /// A login that gives a token.
+    Session(Session),
+    /// A signature over the request.
+    Hmac(Hmac),
+    /// The signature of AWS.
+    Sigv4(Sigv4),
+    /// Several credentials, each with a quota of its own.
+    Pool {
+        of: Vec<Self>,
+        /// The headers that say what is left of a quota, and when it is full again.
+        remaining: Option<String>,
+        reset: Option<String>,
+        rest_for: Option<Duration>,
+    },
+}
+
+impl Auth {
+    pub(super) fn build(&self) -> Result<Arc<dyn http::Auth>> {
+        let of = |env: &Option<String>, file: &Option<PathBuf>| {
+            SecretPlace::of(env.clone(), file.clone()).map(|place| place.secret())
+        };
+        Ok(match self {
+            Self::Bearer { env, file } => Arc::new(Bearer::new(of(env, file)?)),
+            Self::Basic { user, password } => Arc::new(Basic::new(user, password.secret())),
+            Self::Header { name, env, file } => Arc::new(ApiKey::header(name, of(env, file)?)),
+            Self::Query { name, env, file } => Arc::new(ApiKey::query(name, of(env, file)?)),
+            Self::Cookie { name, env, file } => Arc::new(ApiKey::cookie(name, of(env, file)?)),
+            Self::ClientCredentials(table) => Arc::new(table.build()?),
+            Self::RefreshToken(table) => Arc::new(table.build()?),
+            Self::JwtBearer(table) => Arc::new(table.build()),
+            Self::ServiceAccount(table) => Arc::new(table.build()),
+            Self::Session(table) => Arc::new(table.build()?),
+            Self::Hmac(table) => Arc::new(table.build()),
+            Self::Sigv4(table) => Arc::new(table.build()?),
+            Self::Pool { of, remaining, reset, rest_for } => {
+                let members = of.iter().map(Self::build).collect::<Result<Vec<_>>>()?;
+                let pool = http::TokenPool::of(members).with_some(*rest_for, |pool, time| pool.rest_for(time.0));
+                Arc::new(match (remaining, reset) {
+                    (None, None) => pool,
+                    (Some(remaining), Some(reset)) => pool.quota_headers(remaining, reset),
+                    _ => {
+                        return Err(Error::config("read spec", "a quota is told by two headers")
+                            .with_hint("say both `remaining` and `reset`, or none of them"));
+                    }
+                })
+            }
+        })
+    }
+}

@@ -1,0 +1,138 @@
+//! A scripted API, and what of a pipeline outlives a run.
+
+use axum::extract::Request;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use landfall::checkpoint::StoreCheckpoints;
+use landfall::columnar::arrow::array::AsArray;
+use landfall::columnar::arrow::datatypes::Int64Type;
+use landfall::columnar::{Batch, Columns, Decode, Dedup, Within};
+use landfall::connectors::http::RestBuilder;
+use landfall::landing::Landing;
+use landfall::pipeline::{Pipeline, PipelineBuilder, RunReport};
+use landfall::sink::{MemorySink, MemoryTable, Quarantine};
+use landfall::store::Store;
+use landfall::{Error, Result};
+use std::sync::{Arc, Mutex};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use url::Url;
+
+/// Path and query of a request.
+pub struct Asked(pub Url);
+
+impl Asked {
+    pub fn parameter(&self, name: &str) -> Option<String> {
+        self.0.query_pairs().find(|(n, _)| n == name).map(|(_, value)| value.into_owned())
+    }
+
+    pub fn number(&self, name: &str) -> Option<i64> {
+        self.parameter(name).map(|text| text.parse().expect("a number"))
+    }
+}
+
+/// Answers by a script that may change, and remembers what was asked.
+pub struct Api {
+    url: String,
+    asked: Arc<Mutex<Vec<String>>>,
+    task: JoinHandle<()>,
+}
+
+impl Api {
+    pub async fn start(script: impl Fn(&Asked) -> (u16, String) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let (script, log) = (Arc::new(script), Arc::clone(&asked));
+        let router = axum::Router::new().fallback(move |request: Request| {
+            let (script, log) = (Arc::clone(&script), Arc::clone(&log));
+            async move {
+                log.lock().expect("not poisoned").push(request.uri().to_string());
+                let url = Url::parse(&format!("http://h{}", request.uri())).expect("a URL");
+                let (status, body) = script(&Asked(url));
+                let status = StatusCode::from_u16(status).expect("a status");
+                (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+            }
+        });
+        let task = tokio::spawn(async move { axum::serve(listener, router).await.expect("a server") });
+        Self { url, asked, task }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.url)
+    }
+
+    /// What was asked since the last time.
+    pub fn take_asked(&self) -> Vec<String> {
+        std::mem::take(&mut self.asked.lock().expect("not poisoned"))
+    }
+}
+
+impl Drop for Api {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// What outlives a run: stores and the destination.
+pub struct World {
+    store: Store,
+    pub table: MemoryTable<Batch>,
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self { store: Store::memory(), table: MemoryTable::new() }
+    }
+
+    /// Runs the pipeline `name` once: rows of two whole numbers, `id` and `t`, appended exactly once.
+    pub async fn run(&self, name: &str, source: RestBuilder) -> std::result::Result<RunReport, Error> {
+        self.run_within(name, source, None).await
+    }
+
+    /// The same, with a filter behind the decoder.
+    pub async fn run_within(
+        &self,
+        name: &str,
+        source: RestBuilder,
+        within: Option<Within>,
+    ) -> std::result::Result<RunReport, Error> {
+        let store = &self.store;
+        let decoded = Pipeline::named(name)
+            .source(source)
+            .land(Landing::in_store(store, &format!("raw/{name}"))?)
+            .stage(Decode::json().schema(Columns::new().int64("id").int64("t").int64("_of")));
+        let pipeline = match within {
+            Some(within) => self.rest_of(name, decoded.stage(within)),
+            None => self.rest_of(name, decoded),
+        };
+        pipeline?.run().await.map_err(Error::from)
+    }
+
+    fn rest_of<S: landfall::source::Source>(&self, name: &str, so_far: PipelineBuilder<S, Batch>) -> Result<Pipeline> {
+        let store = &self.store;
+        so_far
+            .stage(Dedup::by(["id"]))
+            .sink(MemorySink::new(&self.table))
+            .quarantine(Quarantine::in_store(store, &format!("quarantine/{name}"))?)
+            .checkpoints(StoreCheckpoints::new(store, &format!("state/{name}"))?)
+            .build()
+    }
+
+    /// A column of the destination, sorted; rows without a value are left out.
+    pub fn column(&self, name: &str) -> Vec<i64> {
+        let column = |batch: &Batch| {
+            let column = batch.column(name).expect("a column");
+            column.as_primitive::<Int64Type>().iter().flatten().collect::<Vec<_>>()
+        };
+        let mut values: Vec<i64> = self.table.items().iter().flat_map(column).collect();
+        values.sort_unstable();
+        values
+    }
+}
+
+/// `{"data":[{"id":…,"t":…}, …],"next":…}`.
+pub fn rows(rows: &[(i64, i64)], next: Option<&str>) -> (u16, String) {
+    let rows: Vec<_> = rows.iter().map(|(id, t)| serde_json::json!({"id": id, "t": t})).collect();
+    (200, serde_json::json!({"data": rows, "next": next}).to_string())
+}
