@@ -21,7 +21,7 @@ use landfall::{Error, Result};
 use limits::{Limits, Retry};
 use pace::{Budget, Concurrency, Priority};
 use paginate::{Paginate, Place};
-use partitions::Partition;
+use partitions::{Lists, Parent, Partition};
 use request::{Carries, Graphql, Method, Texts};
 use rules::{Rule, Wait};
 use serde::Deserialize;
@@ -63,6 +63,14 @@ pub(crate) struct Source {
     /// Parts that are read independently of each other.
     #[serde(default)]
     partitions: Vec<Partition>,
+    /// For each place of the request, its values; several make a part for each combination.
+    #[serde(default)]
+    lists: Lists,
+    /// Each record of another source is a part of this one.
+    parent: Option<Parent>,
+    /// Asks whether anything has changed; lands nothing if not.
+    #[serde(default)]
+    conditional: bool,
     #[serde(default)]
     rules: Vec<Rule>,
     #[serde(default)]
@@ -82,6 +90,15 @@ pub(crate) struct Source {
     max_pages: Option<u64>,
     /// Ends each read after so many records; the next run goes on from there.
     max_records: Option<u64>,
+    /// The fields that tell records apart, to see a listing that moves while it is read.
+    #[serde(default)]
+    key: Vec<String>,
+    /// Reads each listing until two passes bring the same.
+    #[serde(default)]
+    confirm: bool,
+    /// Takes a listing that moves as it is: records may be missing, and the report says so.
+    #[serde(default)]
+    accept_drift: bool,
     /// Equal pages are data, not a listing that goes in circles.
     #[serde(default)]
     allow_repeated_pages: bool,
@@ -104,18 +121,28 @@ impl Source {
             .with_some(self.since.as_ref(), |source, since| since.add(source))
             .with_some(self.export.as_ref(), |source, export| source.export(export.build()))
             .with_all(&self.partitions, |source, partition| partition.add(source))
+            .with_all(&self.lists, |source, (place, values)| {
+                source.partition_by(place, values.iter().map(|value| value.0.clone()))
+            })
+            .with_flag(self.conditional, RestBuilder::conditional)
             .retry(self.retry.build())
             .limits(self.limits.build())
             .with_some(self.concurrency, |source, calls| source.concurrency(calls.build()))
             .priority(self.priority.build())
             .with_some(self.max_pages, RestBuilder::max_pages)
             .with_some(self.max_records, RestBuilder::max_records)
+            .with_some((!self.key.is_empty()).then_some(&self.key), |source, fields| source.key(fields))
+            .with_flag(self.confirm, RestBuilder::confirm)
+            .with_flag(self.accept_drift, RestBuilder::accept_drift)
             .with_flag(self.allow_repeated_pages, RestBuilder::allow_repeated_pages);
         for rule in &self.rules {
             source = source.rule(rule.build()?);
         }
         for wait in &self.waits {
             source = source.wait(wait.build()?);
+        }
+        if let Some(parent) = &self.parent {
+            source = source.parent(parent.build()?);
         }
         if let Some(auth) = &self.auth {
             source = source.auth(auth.build()?);

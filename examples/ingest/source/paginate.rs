@@ -195,6 +195,8 @@ pub(crate) struct Offset {
     stop_when: Option<Stop>,
     #[serde(default)]
     until_empty: bool,
+    /// Asks for so many records again that the page before had, to see whether they moved.
+    overlap: Option<u64>,
     /// The highest offset to ask for; there may be more.
     maximum: Option<u64>,
 }
@@ -309,6 +311,7 @@ impl Offset {
             .with_some(self.total.as_ref(), |offsets, place| offsets.total(place))
             .with_some(self.has_more.as_ref(), |offsets, place| offsets.has_more(place))
             .with_some(self.stop_when.as_ref(), |offsets, stop| offsets.stop_when(stop))
+            .with_some(self.overlap, http::Offset::overlap)
             .with_some(self.maximum, http::Offset::maximum)
             .with_flag(self.until_empty || !says_end, http::Offset::until_empty))
     }
