@@ -101,7 +101,7 @@ async fn both(partitions: u64, folder: &str) -> Result<()> {
     let again = run(partitions, folder).await?;
     let seconds = |report: &RunReport| report.ended_at.saturating_since(report.started_at).as_secs_f64();
     let expected = (partitions, partitions, partitions * RECORDS, 0);
-    let came = (first.totals.complete, again.totals.complete, first.ledger.staged, again.ledger.read);
+    let came = (first.totals.complete, again.totals.complete, first.landed.records, again.landed.records);
     if came != expected {
         return Err(Error::bug("read partitions", "other counts than expected")
             .with("expected", format!("{expected:?}"))
@@ -109,7 +109,7 @@ async fn both(partitions: u64, folder: &str) -> Result<()> {
     }
     println!(
         "partitions={partitions} records={} peak_mb={} seconds={:.2} again_seconds={:.2}",
-        first.ledger.staged,
+        first.landed.records,
         peak_mb(),
         seconds(&first),
         seconds(&again)

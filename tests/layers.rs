@@ -48,6 +48,36 @@ fn rooms_import_in_one_direction() {
     assert!(wrong.is_empty(), "imports against the direction of the rooms:\n{}", wrong.join("\n"));
 }
 
+/// What opens a socket, or makes something that does.
+const OPENS: &[&str] = &[
+    "reqwest::Client::",
+    "reqwest::ClientBuilder::",
+    "reqwest::get",
+    "reqwest::blocking",
+    "ClientBuilder::new",
+    "TcpStream",
+    "TcpSocket",
+    "UdpSocket",
+    "UnixStream",
+    "lookup_host",
+];
+
+#[test]
+fn sockets_open_in_one_room() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let room = src.join("connectors/http/egress");
+    let opens = |file: &Path| {
+        let code = code_of(&fs::read_to_string(file).expect("the source is text"));
+        OPENS.iter().any(|word| code.contains(word))
+    };
+    let is_test =
+        |file: &Path| file.components().any(|part| matches!(part.as_os_str().to_str(), Some("tests" | "tests.rs")));
+    let found: Vec<_> = rust_files(&src).into_iter().filter(|file| !is_test(file) && opens(file)).collect();
+    assert!(found.iter().any(|file| file.starts_with(&room)), "the room has moved");
+    let elsewhere: Vec<_> = found.iter().filter(|file| !file.starts_with(&room)).collect();
+    assert!(elsewhere.is_empty(), "sockets open outside of the one room: {elsewhere:?}");
+}
+
 #[test]
 fn notices_an_import_against_the_direction() {
     let cases = [

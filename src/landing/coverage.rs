@@ -7,7 +7,6 @@ use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Coverage, PartitionId, ShardKey, Window};
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 /// Begins the key of what is covered, before the partition and the window as a JSON array.
 const PREFIX: &str = "c";
@@ -18,11 +17,6 @@ pub(super) struct Of {
     partition: PartitionId,
     #[serde(default)]
     window: Option<Window>,
-}
-
-/// The row of what is covered of a partition as a whole.
-pub(super) fn key_of_whole(partition: &PartitionId) -> Result<String> {
-    key(&Of { partition: partition.clone(), window: None })
 }
 
 /// The row of a coverage record.
@@ -38,11 +32,6 @@ pub(super) fn key(of: &Of) -> Result<String> {
 pub struct CoverageReader {
     view: View,
     scan: Scan,
-}
-
-pub(super) fn parse(text: &RawValue) -> Result<Coverage> {
-    serde_json::from_str(text.get())
-        .map_err(|e| Error::corrupt("read coverage", "a coverage record does not parse").with_source(e))
 }
 
 /// Times that a landing is looked at which moves on meanwhile.
@@ -88,7 +77,9 @@ impl CoverageReader {
     /// store.
     pub async fn next(&mut self) -> Result<Option<Coverage>> {
         let Some((_, text)) = self.scan.next().await? else { return Ok(None) };
-        parse(&text).map(Some)
+        let coverage = serde_json::from_str(text.get())
+            .map_err(|e| Error::corrupt("read coverage", "a coverage record does not parse").with_source(e))?;
+        Ok(Some(coverage))
     }
 
     /// All of them, in memory: for tests and tools.

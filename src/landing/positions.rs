@@ -1,9 +1,8 @@
 //! Rows of a landing's table: where each partition stands.
 
-use super::coverage;
 use super::table::View;
 use crate::error::{Error, Result};
-use crate::model::{Coverage, PartitionId, PositionValue};
+use crate::model::{PartitionId, PositionValue};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
@@ -26,15 +25,6 @@ impl LandedPositions {
     /// `Corrupt` if what holds it is damaged or missing; those of the store.
     pub async fn get(&self, partition: &PartitionId) -> Result<Option<PositionValue>> {
         self.0.get(&key(partition)).await?.map(|text| parse(partition, &text)).transpose()
-    }
-
-    /// What was covered of `partition` as a whole; `None` if nothing was said of it.
-    ///
-    /// # Errors
-    /// As [`get`](Self::get).
-    pub async fn coverage(&self, partition: &PartitionId) -> Result<Option<Coverage>> {
-        let row = self.0.get(&coverage::key_of_whole(partition)?).await?;
-        row.map(|text| coverage::parse(&text)).transpose()
     }
 
     #[cfg(test)]

@@ -35,9 +35,17 @@ pub struct PositionValue {
     /// How long it can be used.
     #[serde(default)]
     pub validity: Validity,
+    /// Whether the last read that ended here ended without proof.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unproven: bool,
 }
 
 impl PositionValue {
+    /// The position `value`, of a read that goes on or has ended with proof.
+    pub fn new(value: impl Into<serde_json::Value>, validity: Validity) -> Self {
+        Self { value: value.into(), validity, unproven: false }
+    }
+
     /// Keeps a source's position.
     ///
     /// # Errors
@@ -45,7 +53,7 @@ impl PositionValue {
     pub fn keep(position: &impl Position) -> Result<Self> {
         let value = serde_json::to_value(position)
             .map_err(|e| Error::bug("keep position", "the source's position does not serialise").with_source(e))?;
-        Ok(Self { value, validity: position.validity() })
+        Ok(Self::new(value, position.validity()))
     }
 
     /// Gives the source's position back.

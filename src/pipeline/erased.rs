@@ -57,7 +57,7 @@ pub(super) struct Given {
     pub records: u64,
     /// What was whole of it.
     pub tally: Tally,
-    /// The newest position, if there is a new one.
+    /// Where the partition stands.
     pub position: Option<PositionValue>,
     /// Whether it is said what is covered: by the source, or by an earlier run if there is nothing new.
     pub covered: bool,

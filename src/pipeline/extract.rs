@@ -192,6 +192,9 @@ impl Lander<'_> {
     }
 
     fn end(&mut self, mut end: ReadEnd) {
+        if let Some(position) = end.position() {
+            self.draft.segment.positions.insert(end.partition.clone(), position);
+        }
         self.draft.segment.coverage.extend(end.coverage());
         let (number, parked) = (end.number, end.parked);
         let end = end.note(&self.extract.shard, &self.extract.events, &mut self.failures);

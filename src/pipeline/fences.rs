@@ -170,7 +170,7 @@ mod tests {
     use crate::model::Validity;
 
     fn at(value: u64) -> PositionValue {
-        PositionValue { value: value.into(), validity: Validity::Durable }
+        PositionValue::new(value, Validity::Durable)
     }
 
     fn due(fences: &Fences) -> Option<u64> {

@@ -6,8 +6,8 @@ use super::events::{Event, Events};
 use super::listing::Assigned;
 use super::report::PartitionReport;
 use crate::error::{Error, ErrorKind, Result};
-use crate::landing::{LandedPositions, PartitionEnd};
-use crate::model::{Coverage, PartitionId, ShardKey, StopReason};
+use crate::landing::PartitionEnd;
+use crate::model::{Coverage, PartitionId, PositionValue, ShardKey, StopReason};
 use crate::source::{Emission, PositionLookup};
 use futures::FutureExt;
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -35,6 +35,14 @@ pub(super) struct ReadEnd {
 }
 
 impl ReadEnd {
+    /// The position anew, if the end proves it, or does not, other than it says.
+    pub(super) fn position(&self) -> Option<PositionValue> {
+        let unproven = !self.result.as_ref().is_ok_and(StopReason::is_complete);
+        let at = self.given.position.as_ref().filter(|at| at.unproven != unproven)?;
+        let said = self.parked || self.given.covered;
+        (!said).then(|| PositionValue { unproven, ..at.clone() })
+    }
+
     /// What the end says of the partition's coverage: what its source said last; or, if it said nothing, that it was read as
     /// a whole. A partition that is parked has more to say.
     pub(super) fn coverage(&mut self) -> Vec<Coverage> {
@@ -76,8 +84,6 @@ pub(super) struct Reads {
     pub source: Arc<dyn AnySource>,
     pub cx: ReadContext,
     pub positions: Arc<dyn PositionLookup>,
-    /// What was covered when the run began, if that is kept.
-    pub covered: Option<LandedPositions>,
     pub parallel: usize,
     pub park_budget: Duration,
 }
@@ -166,22 +172,21 @@ impl Reads {
     async fn read(&self, mut read: Reading, out: mpsc::Sender<Emission<BoxItem>>) -> (Reading, Result<StopReason>) {
         let partition = &read.assigned.partition;
         let from = match read.given.position.clone() {
-            // What was given in this run becomes durable before anything that is read from there.
+            // It was read before in this run: what it gave becomes durable before what is read from there.
             Some(position) => Ok(Some(position)),
             None => self.positions.position(&partition.id).await,
         };
         let result = match from {
             Ok(from) => {
-                let (given, goes_on) = (&mut read.given, from.is_some());
+                let given = &mut read.given;
+                given.position = from.clone();
+                let known = from.as_ref().is_some_and(|from| !from.unproven);
                 let reading = self.source.read(&self.cx, partition, from, out.clone(), given);
                 let caught = AssertUnwindSafe(reading).catch_unwind().await;
                 let ended = caught.unwrap_or_else(|panic| Err(crate::env::panicked("read source", panic.as_ref())));
-                match ended {
-                    Ok(reason) if goes_on && reason.is_complete() && given.tally.pages == 0 => {
-                        self.nothing_new(&partition.id, given).await.map(|()| reason)
-                    }
-                    ended => ended,
-                }
+                // Nothing new leaves what is covered as it is.
+                given.covered |= known && given.tally.pages == 0 && ended.as_ref().is_ok_and(StopReason::is_complete);
+                ended
             }
             Err(error) => Err(error),
         };
@@ -193,17 +198,6 @@ impl Reads {
             other => other.map_err(|e| e.with("partition", &partition.id)),
         };
         (read, result)
-    }
-}
-
-impl Reads {
-    /// A read that goes on and finds nothing new leaves what is covered as it is, unless something was missing.
-    async fn nothing_new(&self, partition: &PartitionId, given: &mut Given) -> Result<()> {
-        if let (Some(landed), false) = (&self.covered, given.covered) {
-            let before = landed.coverage(partition).await?;
-            given.covered = before.is_none_or(|coverage| coverage.missing().is_none());
-        }
-        Ok(())
     }
 }
 

@@ -17,7 +17,7 @@ use super::task::Task;
 use crate::checkpoint::chain;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::landing::{LandedState, Landing, LandingReader, LandingWriter, Retention};
+use crate::landing::{Landing, LandingReader, LandingWriter, Retention};
 use crate::model::{Incarnation, ShardKey, Timestamp};
 use crate::source::{Emission, Gate, PositionLookup};
 use futures::future::{Either, join, select};
@@ -338,7 +338,7 @@ struct Shard {
 /// What a shard loads from.
 enum ShardInput {
     /// Its own landing, which it owns.
-    Landing(Box<LandingWriter>, Landing, LandedState),
+    Landing(Box<LandingWriter>, Landing, u64),
     /// What another pipeline has landed.
     Landed(Landing),
     /// The source itself.
@@ -363,8 +363,7 @@ impl Shard {
                 .with("shard", &self.key)
                 .with_hint("bring back the one that the load has read"));
         }
-        let positions = Arc::new(Landed(state.positions.clone()));
-        Ok((ShardInput::Landing(Box::new(writer), landing, state), positions))
+        Ok((ShardInput::Landing(Box::new(writer), landing, state.newest), Arc::new(Landed(state.positions))))
     }
 
     /// Runs the shard to its end; gives what failed, causes before consequences.
@@ -380,14 +379,12 @@ impl Shard {
             source: Arc::clone(&self.pipeline.source),
             cx: self.cx.clone(),
             positions,
-            covered: None,
             parallel: self.pipeline.settings.parallel_partitions,
             park_budget: self.pipeline.settings.park_budget,
         };
         let (loaded, writer) = match input {
-            ShardInput::Landing(writer, landing, state) => {
-                let reads = Reads { covered: Some(state.positions), ..reads };
-                self.land_and_load(landing, *writer, state.newest, load, reads, partitions, &mut errors).await
+            ShardInput::Landing(writer, landing, newest) => {
+                self.land_and_load(landing, *writer, newest, load, reads, partitions, &mut errors).await
             }
             ShardInput::Landed(landing) => (self.load_landed(&landing, load, &mut errors).await, None),
             ShardInput::Source => (self.load_directly(load, reads, partitions, &mut errors).await, None),

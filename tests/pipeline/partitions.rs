@@ -122,6 +122,8 @@ impl Source for Tree {
                 Ok(StopReason::Exhausted(Proof::EndOfInput))
             }
             Some(Fate::Limited { times, wait }) if before < times => {
+                // Memory for the page that does not come: it must be free again while the partition is parked.
+                out.reserve(1 << 19).await?;
                 Ok(StopReason::RateLimited { until: wait.map(|wait| env.now().saturating_add(wait)) })
             }
             _ => Ok(StopReason::Exhausted(Proof::EndOfInput)),
@@ -272,17 +274,20 @@ async fn a_rate_limited_partition_is_parked_and_read_on_in_the_same_run() {
     let mut world = world(1);
     world.settings.parallel_partitions = 1;
     world.settings.memory_bytes = 1 << 20;
-    let mut tree = Tree::new(&[Child("busy"), Child("a"), Child("b"), Fence]);
+    let mut tree = Tree::new(&[Child("busy"), Child("b2"), Child("b3"), Child("a"), Child("b"), Fence]);
     let wait = Some(Duration::from_secs(300));
     tree.fates.insert("busy", Fate::Limited { times: 2, wait });
+    // Together they would hold more than there is.
+    tree.fates.insert("b2", Fate::Limited { times: 1, wait });
+    tree.fates.insert("b3", Fate::Limited { times: 1, wait });
     let report = tree.pipeline(&world).run().await.expect("no error");
     assert!(report.is_complete(), "{report}");
-    assert_eq!((report.totals.ended, report.totals.parked), (3, 2));
+    assert_eq!((report.totals.ended, report.totals.parked), (5, 4));
     assert!(report.ended_at.saturating_since(report.started_at) >= Duration::from_secs(600));
-    assert_eq!(tree.reads(), ["busy", "a", "b", "busy", "busy"]);
-    rows(&world, &["busy", "a", "b"]);
+    assert_eq!(tree.reads(), ["busy", "b2", "b3", "a", "b", "busy", "b2", "b3", "busy"]);
+    rows(&world, &["busy", "b2", "b3", "a", "b"]);
     tree.pipeline(&world).run().await.expect("no error");
-    assert_eq!(tree.began(), [0, 4], "parking is no end");
+    assert_eq!(tree.began(), [0, 6], "parking is no end");
 }
 
 #[tokio::test]

@@ -110,10 +110,12 @@ async fn windows_that_fail_are_filled_by_the_next_run_and_nothing_is_loaded_twic
         source(&api, since).parallel_windows(3)
     };
     world.run("windows", windows()).await.expect_err("one window failed");
+    assert!(world.last_report().contains("20 to 30"), "what is missing: {}", world.last_report());
     assert_eq!(world.column("id"), (0..20).chain(30..50).collect::<Vec<_>>());
     broken.store(0, Ordering::SeqCst);
     api.take_asked();
     world.run("windows", windows()).await.expect("complete");
+    assert!(!world.last_report().contains("20 to 30"), "{}", world.last_report());
     assert_eq!(api.take_asked(), ["/r?since=20&until=30"]);
     assert_eq!(world.column("id"), (0..50).collect::<Vec<_>>());
 }

@@ -78,11 +78,12 @@ impl Drop for Api {
 pub struct World {
     store: Store,
     pub table: MemoryTable<Batch>,
+    report: Mutex<String>,
 }
 
 impl World {
     pub fn new() -> Self {
-        Self { store: Store::memory(), table: MemoryTable::new() }
+        Self { store: Store::memory(), table: MemoryTable::new(), report: Mutex::default() }
     }
 
     /// Runs the pipeline `name` once: rows of two whole numbers, `id` and `t`, appended exactly once.
@@ -106,7 +107,10 @@ impl World {
             Some(within) => self.rest_of(name, decoded.stage(within)),
             None => self.rest_of(name, decoded),
         };
-        pipeline?.run().await.map_err(Error::from)
+        let ended = pipeline?.run().await;
+        let report = ended.as_ref().map_or_else(|failure| failure.report().to_string(), ToString::to_string);
+        *self.report.lock().expect("not poisoned") = report;
+        ended.map_err(Error::from)
     }
 
     fn rest_of<S: landfall::source::Source>(&self, name: &str, so_far: PipelineBuilder<S, Batch>) -> Result<Pipeline> {
@@ -117,6 +121,11 @@ impl World {
             .quarantine(Quarantine::in_store(store, &format!("quarantine/{name}"))?)
             .checkpoints(StoreCheckpoints::new(store, &format!("state/{name}"))?)
             .build()
+    }
+
+    /// What the last run has reported.
+    pub fn last_report(&self) -> String {
+        self.report.lock().expect("not poisoned").clone()
     }
 
     /// A column of the destination, sorted; rows without a value are left out.

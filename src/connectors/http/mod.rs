@@ -2,8 +2,8 @@
 //!
 //! What it promises beyond the contract of a [`Source`](crate::source::Source):
 //!
-//! 1. *One origin.* Links and redirects are followed within the configured scheme, host and port; others are refused before
-//!    anything is sent.
+//! 1. *One origin.* Links and redirects are followed within the configured scheme, host and port, and those that are allowed besides;
+//!    others are refused before anything is sent.
 //! 2. *Whole pages.* A cut body, HTML, a status without a page or damage of the whole page is an error of the fetch, never "no records".
 //! 3. *No circles.* A request or a page's content that comes again in one read is an error of kind `Incomplete`; so are 1,000
 //!    pages without records, one after the other.
@@ -52,9 +52,9 @@ mod validators;
 mod windows;
 
 pub use auth::{
-    Answered, ApiKey, Auth, AuthContext, Basic, Bearer, Credentials, Encoding, Endpoints, Exchange, Exchanged, Hmac,
-    Jwt, JwtBearer, KeptToken, OAuth2, Reaction, Secret, SecretProvider, Session, SigV4, Signature, Time, TokenAt,
-    TokenPool, TokenStore, TokenTo,
+    Answered, ApiKey, Auth, AuthContext, Basic, Bearer, Credentials, Endpoints, Exchange, Exchanged, Hmac,
+    HmacEncoding, HmacTime, Jwt, JwtBearer, KeptToken, OAuth2, Reaction, Secret, SecretProvider, Session, SigV4,
+    Signature, TokenAt, TokenPool, TokenStore, TokenTo,
 };
 pub use config::RestBuilder;
 pub use detect::Detected;

@@ -15,7 +15,7 @@ use xxhash_rust::xxh3::xxh3_64;
 const FORMAT: u32 = 1;
 
 /// A block is closed when it has this many bytes. Tests need several with few rows.
-const BLOCK_BYTES: usize = if cfg!(test) { 512 } else { 32 << 10 };
+const BLOCK_BYTES: usize = if cfg!(test) { 512 } else { 8 << 10 };
 
 /// A block larger than this was never written: one row of it alone would not fit a segment's manifest.
 const MAX_BLOCK_BYTES: usize = 1 << 30;
@@ -23,7 +23,7 @@ const MAX_BLOCK_BYTES: usize = 1 << 30;
 const COMPRESSION: i32 = 1;
 
 /// Blocks that a cursor reads in one go.
-const READ_AHEAD: usize = 16;
+const READ_AHEAD: usize = 64;
 
 /// Names a run, and says where its index is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,7 +128,7 @@ impl RunEncoder {
     }
 }
 
-/// A run that is there, with its index in memory: about a five-hundredth of its rows.
+/// A run that is there, with its index in memory: about a hundredth of its rows.
 #[derive(Clone, Debug)]
 pub(super) struct Run {
     pub reference: RunRef,

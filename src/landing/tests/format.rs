@@ -146,10 +146,7 @@ async fn what_would_not_come_back_is_not_written() {
         deep = serde_json::Value::Array(vec![deep]);
     }
     let endless = Validity::ShortLived { until: Some(Timestamp::from_micros(i64::MAX)) };
-    for bad in [
-        PositionValue { value: deep, validity: Validity::Durable },
-        PositionValue { value: 1.into(), validity: endless },
-    ] {
+    for bad in [PositionValue::new(deep, Validity::Durable), PositionValue::new(1, endless)] {
         let store = Store::memory();
         let (mut writer, _) = open(&store).await.expect("opens");
         let draft = SegmentDraft { positions: [("a".into(), bad)].into(), ..SegmentDraft::default() };
@@ -250,9 +247,9 @@ fn frozen_positions() -> BTreeMap<PartitionId, PositionValue> {
     let token = serde_json::json!({"token": "3e8", "page": 2});
     let until = Some(Timestamp::from_micros(1_700_000_600_000_000));
     [
-        (PartitionId::from("2024-01"), PositionValue { value: token, validity: Validity::ShortLived { until } }),
+        (PartitionId::from("2024-01"), PositionValue::new(token, Validity::ShortLived { until })),
         (PartitionId::from("2024-02"), position(u64::MAX)),
-        (PartitionId::from("2024-03"), PositionValue { value: "x".into(), validity: Validity::Unstable }),
+        (PartitionId::from("2024-03"), PositionValue::new("x", Validity::Unstable)),
     ]
     .into()
 }

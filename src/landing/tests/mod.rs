@@ -79,7 +79,7 @@ fn page(partition: &str, body: impl Into<Bytes>, records: u64) -> Page {
 }
 
 fn position(value: u64) -> PositionValue {
-    PositionValue { value: value.into(), validity: Validity::Durable }
+    PositionValue::new(value, Validity::Durable)
 }
 
 /// A draft that moves `partition` to `value`, with a page that says so.

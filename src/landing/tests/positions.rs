@@ -13,7 +13,7 @@ impl Dice {
 }
 
 fn long(value: u64) -> PositionValue {
-    PositionValue { value: format!("{value}{}", "-".repeat(200)).into(), validity: Validity::Durable }
+    PositionValue::new(format!("{value}{}", "-".repeat(200)), Validity::Durable)
 }
 
 /// The runs in `store`.

@@ -3,7 +3,7 @@
 use crate::source::request::Texts;
 use crate::value::SecretPlace;
 use crate::with::With;
-use landfall::connectors::http::{self, Credentials, Encoding};
+use landfall::connectors::http::{self, Credentials, HmacEncoding};
 use landfall::{Error, Result};
 use serde::Deserialize;
 
@@ -64,17 +64,17 @@ impl Hmac {
             .with_some(self.over.as_ref(), |hmac, text| hmac.over(text))
             .with_some(self.encoding, |hmac, written| {
                 hmac.encoding(match written {
-                    Written::Hex => Encoding::Hex,
-                    Written::Base64 => Encoding::Base64,
-                    Written::Base64Url => Encoding::Base64Url,
+                    Written::Hex => HmacEncoding::Hex,
+                    Written::Base64 => HmacEncoding::Base64,
+                    Written::Base64Url => HmacEncoding::Base64Url,
                 })
             })
             .with_some(self.time, |hmac, time| {
                 hmac.time(match time {
-                    Time::Seconds => http::Time::Seconds,
-                    Time::Millis => http::Time::Millis,
-                    Time::Rfc3339 => http::Time::Rfc3339,
-                    Time::HttpDate => http::Time::HttpDate,
+                    Time::Seconds => http::HmacTime::Seconds,
+                    Time::Millis => http::HmacTime::Millis,
+                    Time::Rfc3339 => http::HmacTime::Rfc3339,
+                    Time::HttpDate => http::HmacTime::HttpDate,
                 })
             })
             .with_all(&self.headers, |hmac, (name, text)| hmac.header(name, &text.0))

@@ -33,8 +33,8 @@ pub struct Hmac {
     key: Secret,
     key_in_base64: bool,
     over: String,
-    encoding: Encoding,
-    time: Time,
+    encoding: HmacEncoding,
+    time: HmacTime,
     headers: Vec<(String, String)>,
     query: Vec<(String, String)>,
 }
@@ -42,7 +42,7 @@ pub struct Hmac {
 /// How the bytes of a signature are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Encoding {
+pub enum HmacEncoding {
     /// Hexadecimal, in lower case.
     Hex,
     /// Base64, with padding.
@@ -54,7 +54,7 @@ pub enum Encoding {
 /// How `{timestamp}` is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Time {
+pub enum HmacTime {
     /// Seconds since 1970.
     Seconds,
     /// Milliseconds since 1970.
@@ -87,8 +87,8 @@ impl Hmac {
             key,
             key_in_base64: false,
             over: String::new(),
-            encoding: Encoding::Hex,
-            time: Time::Seconds,
+            encoding: HmacEncoding::Hex,
+            time: HmacTime::Seconds,
             headers: Vec::new(),
             query: Vec::new(),
         }
@@ -106,14 +106,14 @@ impl Hmac {
         self
     }
 
-    /// Sets how the signature is written. [`Encoding::Hex`] by default.
-    pub fn encoding(mut self, encoding: Encoding) -> Self {
+    /// Sets how the signature is written. [`HmacEncoding::Hex`] by default.
+    pub fn encoding(mut self, encoding: HmacEncoding) -> Self {
         self.encoding = encoding;
         self
     }
 
-    /// Sets how the time is written. [`Time::Seconds`] by default.
-    pub fn time(mut self, time: Time) -> Self {
+    /// Sets how the time is written. [`HmacTime::Seconds`] by default.
+    pub fn time(mut self, time: HmacTime) -> Self {
         self.time = time;
         self
     }
@@ -140,9 +140,9 @@ impl Hmac {
         };
         let tag = hmac::sign(&hmac::Key::new(self.algorithm, &bytes), text.as_bytes());
         Ok(match self.encoding {
-            Encoding::Hex => hex(tag.as_ref()),
-            Encoding::Base64 => STANDARD.encode(tag.as_ref()),
-            Encoding::Base64Url => URL_SAFE_NO_PAD.encode(tag.as_ref()),
+            HmacEncoding::Hex => hex(tag.as_ref()),
+            HmacEncoding::Base64 => STANDARD.encode(tag.as_ref()),
+            HmacEncoding::Base64Url => URL_SAFE_NO_PAD.encode(tag.as_ref()),
         })
     }
 
@@ -175,7 +175,7 @@ impl Hmac {
     }
 }
 
-impl Time {
+impl HmacTime {
     fn written(self, now: Timestamp) -> String {
         match self {
             Self::Seconds => now.as_micros().div_euclid(1_000_000).to_string(),
@@ -232,7 +232,8 @@ impl Auth for Hmac {
             // A header that the request has not is signed as nothing.
             let mut values = values.clone();
             for name in template.names().into_iter().filter(|name| name.starts_with("header.")) {
-                values.entry(name.to_ascii_lowercase()).or_default();
+                let value = values.get(&name.to_ascii_lowercase()).cloned().unwrap_or_default();
+                values.insert(name.to_owned(), value);
             }
             template.fill(&values, str::to_owned)
         };

@@ -22,7 +22,7 @@ pub use basic::Basic;
 pub use bearer::Bearer;
 pub use context::{Answered, AuthContext};
 pub use endpoint::{Endpoints, Exchange, Exchanged};
-pub use hmac::{Encoding, Hmac, Time};
+pub use hmac::{Hmac, HmacEncoding, HmacTime};
 pub use jwt::Jwt;
 pub use jwt_bearer::JwtBearer;
 pub(super) use none::NoAuth;

@@ -113,8 +113,8 @@ impl TokenPool {
         let Some(quota) = quotas.get_mut(member) else { return false };
         quota.observe(left, ends);
         if is_limited {
-            let until =
-                wait.or(ends.filter(|_| left == Some(0))).unwrap_or_else(|| now.saturating_add(self.unknown_reset));
+            let told = wait.or(ends.filter(|_| left == Some(0))).filter(|until| *until > now);
+            let until = told.unwrap_or_else(|| now.saturating_add(self.unknown_reset));
             quota.blocked = quota.blocked.max(Some(until));
         }
         is_limited

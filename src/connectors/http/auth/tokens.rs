@@ -1,6 +1,6 @@
 //! A token that is obtained when it is needed, once for all that wait for it, and again before it expires or when it is refused.
 
-use super::{Answered, AuthContext, Endpoints, Reaction, Signature};
+use super::{Answered, Endpoints, Reaction, Signature};
 use crate::env::not_joined;
 use crate::error::{Error, ErrorKind, Result, Status};
 use async_trait::async_trait;
@@ -29,7 +29,7 @@ pub(super) struct Issued {
 #[derive(Clone, Debug)]
 pub(super) struct Tokens {
     state: Arc<Mutex<State>>,
-    /// How often it was tried to obtain one.
+    /// How often it was tried to obtain one, to the end.
     tries: Arc<AtomicU64>,
     /// How long before it expires a token is replaced.
     pub(super) ahead: Duration,
@@ -80,10 +80,11 @@ impl Tokens {
         grant: &impl Grant,
         endpoints: &Endpoints,
     ) -> Result<SecretString> {
-        self.tries.fetch_add(1, Ordering::SeqCst);
         // From before it was asked for: it does not live longer than that.
         let asked_at = endpoints.env().monotonic();
-        match grant.obtain(endpoints).await {
+        let obtained = grant.obtain(endpoints).await;
+        self.tries.fetch_add(1, Ordering::SeqCst);
+        match obtained {
             Ok(Issued { token, lifetime }) => {
                 // A short life is used for the most part.
                 let ahead = lifetime.map(|lifetime| self.ahead.min(lifetime / 4)).unwrap_or_default();
@@ -109,12 +110,7 @@ impl Tokens {
     }
 
     /// Hears of an answer to a request that was signed with a token.
-    pub(super) async fn answered(
-        &self,
-        _cx: &AuthContext<'_>,
-        signature: &Signature,
-        answer: &Answered<'_>,
-    ) -> Result<Reaction> {
+    pub(super) async fn answered(&self, signature: &Signature, answer: &Answered<'_>) -> Result<Reaction> {
         if !answer.is_refused() {
             return Ok(Reaction::Keep);
         }

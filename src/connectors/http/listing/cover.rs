@@ -2,6 +2,7 @@
 
 use super::Listing;
 use crate::connectors::http::pagination::Counts;
+use crate::error::{ErrorKind, Result};
 use crate::model::{Coverage, Drift as Moved, Page, StopReason, Tally, Window};
 
 impl Listing<'_> {
@@ -25,6 +26,7 @@ impl Listing<'_> {
             coverage = coverage.window(Window::new(window.from.to_string(), window.to.to_string()));
         }
         self.fetcher.out.cover(coverage);
+        self.covered = true;
     }
 
     /// Whether the listing moved while it was read.
@@ -37,5 +39,23 @@ impl Listing<'_> {
             Counts::Records { .. } if drift.is_linked() => Moved::NoneSeen,
             _ => Moved::Unchecked,
         }
+    }
+
+    /// Says what is covered of a window that was not read to its end page by page; of the whole partition its end says it.
+    pub(super) fn cover_open_window(&mut self, end: &Result<StopReason>) {
+        let Some(window) = self.reading.window.filter(|_| !self.covered) else { return };
+        let reason = match end {
+            Ok(reason) => reason.clone(),
+            Err(error) if error.kind() == ErrorKind::Cancelled => StopReason::Cancelled,
+            Err(error) => StopReason::Failed(error.to_string()),
+        };
+        // What earlier runs brought of it counts too; only its hash is not known any more.
+        let mut tally = self.tally;
+        tally.add(&self.fetcher.out.tally());
+        let content = tally.content.filter(|_| self.pages == self.reading.pages);
+        let tally = Tally { pages: self.reading.pages, records: self.reading.records, content };
+        let window = Window::new(window.from.to_string(), window.to.to_string());
+        let coverage = Coverage::of(self.scope.partition.id.clone(), reason);
+        self.fetcher.out.cover(coverage.window(window).tally(tally));
     }
 }

@@ -35,6 +35,8 @@ pub(super) struct Listing<'a> {
     claims: Claims,
     /// What was handed over by other fetchers.
     tally: Tally,
+    /// It was said what is covered.
+    covered: bool,
     /// Records of the largest page of this run.
     largest: u64,
     /// Hashes of the pages of the pass before and of this one, as far as this run has read them.
@@ -76,6 +78,7 @@ impl<'a> Listing<'a> {
             ahead: Ahead::default(),
             claims: Claims::default(),
             tally: Tally::default(),
+            covered: false,
             largest: 0,
             passed: Vec::new(),
             passing: Vec::new(),
@@ -113,6 +116,12 @@ impl<'a> Listing<'a> {
     }
 
     pub(super) async fn run(mut self) -> Result<StopReason> {
+        let end = self.read().await;
+        self.cover_open_window(&end);
+        end
+    }
+
+    async fn read(&mut self) -> Result<StopReason> {
         loop {
             if self.fetcher.is_cancelled() {
                 return Ok(StopReason::Cancelled);

@@ -6,7 +6,7 @@ use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::json::{ValuePath, field};
 use crate::model::{Page, Partition, PartitionId};
-use crate::source::{Emitter, Listed, Listing, Source};
+use crate::source::{Listed, Listing, Source};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc};

@@ -2,7 +2,9 @@
 
 mod bodies;
 mod cases_p;
+mod credentials;
 mod drift;
+mod egress;
 mod exports;
 mod far;
 mod incremental;

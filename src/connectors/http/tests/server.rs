@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use url::form_urlencoded;
 
@@ -98,11 +98,17 @@ impl Reply {
     }
 }
 
+/// What a connection runs over.
+trait Socket: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket for S {}
+
 /// A server on loopback that answers by a script, and remembers what came.
 pub(super) struct Server {
     address: std::net::SocketAddr,
     seen: Arc<Mutex<Vec<Got>>>,
     task: JoinHandle<()>,
+    scheme: &'static str,
 }
 
 impl Server {
@@ -117,11 +123,35 @@ impl Server {
                 connections.spawn(serve(socket, Arc::clone(&script), Arc::clone(&log)));
             }
         });
-        Self { address, seen, task }
+        Self { address, seen, task, scheme: "http" }
+    }
+
+    /// The same over TLS.
+    pub(super) async fn start_tls(
+        config: rustls::ServerConfig,
+        script: impl Fn(&Got) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (script, log) = (Arc::new(script), Arc::clone(&seen));
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let task = tokio::spawn(async move {
+            let mut connections = tokio::task::JoinSet::new();
+            while let Ok((socket, _)) = listener.accept().await {
+                let (acceptor, script, log) = (acceptor.clone(), Arc::clone(&script), Arc::clone(&log));
+                connections.spawn(async move {
+                    if let Ok(socket) = acceptor.accept(socket).await {
+                        serve(socket, script, log).await;
+                    }
+                });
+            }
+        });
+        Self { address, seen, task, scheme: "https" }
     }
 
     pub(super) fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        format!("{}://{}{path}", self.scheme, self.address)
     }
 
     pub(super) fn seen(&self) -> Vec<Got> {
@@ -140,7 +170,11 @@ impl Drop for Server {
     }
 }
 
-async fn serve<F: Fn(&Got) -> Reply + Send + Sync>(mut socket: TcpStream, script: Arc<F>, log: Arc<Mutex<Vec<Got>>>) {
+async fn serve<S: Socket, F: Fn(&Got) -> Reply + Send + Sync>(
+    mut socket: S,
+    script: Arc<F>,
+    log: Arc<Mutex<Vec<Got>>>,
+) {
     let mut buffer = Vec::new();
     loop {
         let head = loop {
@@ -182,7 +216,7 @@ async fn serve<F: Fn(&Got) -> Reply + Send + Sync>(mut socket: TcpStream, script
 }
 
 /// Whether the connection can be used again.
-async fn answer(socket: &mut TcpStream, reply: Reply) -> bool {
+async fn answer(socket: &mut impl Socket, reply: Reply) -> bool {
     let mut head = String::new();
     let (length, body) = match reply.ending {
         Ending::Length => (true, reply.body),

@@ -50,11 +50,11 @@ impl Grant for OAuth2Grant {
             let exchange = Exchange::post(&self.token_url).field("grant_type", "client_credentials".to_owned());
             return Ok(self.ask(endpoints, exchange).await?.0);
         };
-        let configured = self.configured(configured, endpoints).await?;
-        let token = self.newest(&configured, endpoints).await?;
+        let configured = configured.reveal(endpoints.env()).await?;
+        let token = self.newest(&configured).await?;
         match self.refresh(&configured, &token, endpoints).await {
             // Another process may have used it, and kept the one that came then.
-            Err(error) if error.kind() == ErrorKind::Auth => match self.kept(&configured, endpoints).await? {
+            Err(error) if error.kind() == ErrorKind::Auth => match self.kept(&configured).await? {
                 Some(other) if other.expose_secret() != token.expose_secret() => {
                     self.refresh(&configured, &other, endpoints).await
                 }
@@ -83,7 +83,7 @@ impl OAuth2Grant {
     }
 
     /// The refresh token to use: the one that came last, durable by then.
-    async fn newest(&self, configured: &SecretString, endpoints: &Endpoints) -> Result<SecretString> {
+    async fn newest(&self, configured: &SecretString) -> Result<SecretString> {
         let rotated = self.rotated.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match rotated {
             Some(Rotated { token, is_kept: false }) => {
@@ -91,14 +91,14 @@ impl OAuth2Grant {
                 Ok(token)
             }
             rotated => {
-                let kept = self.kept(configured, endpoints).await?;
+                let kept = self.kept(configured).await?;
                 Ok(kept.or(rotated.map(|rotated| rotated.token)).unwrap_or_else(|| configured.clone()))
             }
         }
     }
 
     /// What is kept in place of the configured token.
-    async fn kept(&self, configured: &SecretString, _endpoints: &Endpoints) -> Result<Option<SecretString>> {
+    async fn kept(&self, configured: &SecretString) -> Result<Option<SecretString>> {
         let Some(store) = &self.store else { return Ok(None) };
         let Some(text) = store.load().await? else { return Ok(None) };
         Ok(Record::parse(&text)?.of(configured))
@@ -114,10 +114,6 @@ impl OAuth2Grant {
 
     fn set_rotated(&self, rotated: Rotated) {
         *self.rotated.lock().unwrap_or_else(PoisonError::into_inner) = Some(rotated);
-    }
-
-    async fn configured(&self, token: &Secret, endpoints: &Endpoints) -> Result<SecretString> {
-        token.reveal(endpoints.env()).await
     }
 
     async fn ask(&self, endpoints: &Endpoints, mut exchange: Exchange) -> Result<(Issued, Option<SecretString>)> {
