@@ -8,7 +8,7 @@
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use landfall::columnar::{Batch, Columns, Decode};
-use landfall::json::{RecordsPath, scan};
+use landfall::json::{Query, scan};
 use landfall::model::{Page, PartitionId, Timestamp};
 use landfall::stage::{Output, Stage};
 use std::fmt::Write;
@@ -62,7 +62,7 @@ fn page(bad_every: u64) -> Page {
 }
 
 fn marked(mut page: Page) -> Page {
-    let path = RecordsPath::parse("$.data[*]").expect("a path");
+    let path = Query::parse("$.data[*]").expect("a path");
     page.records_path = Some(path.as_str().into());
     page.spans = Some(scan(&page.body, &path, &[]).expect("JSON").spans.into());
     page
@@ -87,7 +87,7 @@ fn orders() -> Columns {
 }
 
 fn decode(c: &mut Criterion) {
-    let stage = || Decode::json().records("$.data[*]").provenance();
+    let stage = || Decode::pages().records("$.data[*]").provenance();
     let cases = [
         ("spans", marked(page(0)), stage().schema(orders())),
         ("scan", page(0), stage().schema(orders())),

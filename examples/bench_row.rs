@@ -72,7 +72,7 @@ async fn run(api: &str, endpoint: &str, out: &str) -> Result<()> {
     let report = Pipeline::named("orders")
         .source(source.build()?)
         .land(Landing::in_store(&store, "_state/raw")?)
-        .stage(Decode::json().schema(columns()?))
+        .stage(Decode::pages().schema(columns()?))
         .stage(
             Validate::new()
                 .required("id")

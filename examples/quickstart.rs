@@ -39,7 +39,7 @@ fn pipeline(api: &str, store: &Store) -> Result<Pipeline> {
         )
         .land(Landing::in_store(store, "raw")?)
         .stage(
-            Decode::json().schema(
+            Decode::pages().schema(
                 Columns::new()
                     .utf8("id")
                     .int64("number")

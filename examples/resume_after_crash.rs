@@ -31,7 +31,7 @@ fn pipeline(api: &str, store: &Store) -> Result<Pipeline> {
         )
         .land(Landing::in_store(store, "raw")?.segment_bytes(64 << 10))
         .stage(
-            Decode::json()
+            Decode::pages()
                 .schema(Columns::new().utf8("id").int64("quantity").decimal("amount", 12, 2).timestamp("updated_at")),
         )
         .stage(Validate::new().required("id").range("quantity", 1..))

@@ -30,7 +30,7 @@
 //!                 .since(Since::field("updated_at").query("since").overlap(Duration::from_secs(300))),
 //!         )
 //!         .land(Landing::in_store(&store, "raw")?)
-//!         .stage(Decode::json().records("$.data[*]").infer())
+//!         .stage(Decode::pages().records("$.data[*]").infer())
 //!         .stage(Validate::new().required("id").range("amount", 0.0..))
 //!         .stage(Dedup::by(["id"]))
 //!         .sink(ParquetDataset::in_store(&lake, "orders")?)
@@ -102,6 +102,8 @@ pub mod error;
 #[cfg(any(feature = "http", feature = "arrow"))]
 pub mod json;
 pub mod model;
+#[cfg(any(feature = "http", feature = "arrow"))]
+pub mod records;
 // For tests of all of it.
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;

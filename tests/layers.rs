@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What every room stands on: errors, the vocabulary, time and randomness.
-const BASE: &[&str] = &["error", "model", "env", "json"];
+const BASE: &[&str] = &["error", "model", "env", "json", "records"];
 const ROLES: &[&str] = &["store", "source", "stage", "sink", "quarantine", "checkpoint", "landing", "retry", "observe"];
 
 /// Each room, and the rooms that it may import. Connectors are checked against each other besides.
@@ -15,6 +15,7 @@ const ROOMS: &[(&str, &[&[&str]])] = &[
     ("model", &[&["error"]]),
     ("env", &[&["error", "model"]]),
     ("json", &[&["error", "model"]]),
+    ("records", &[&["error", "model", "json"]]),
     ("observe", &[BASE]),
     ("store", &[BASE, &["observe"]]),
     ("retry", &[BASE, &["observe", "store"]]),

@@ -6,7 +6,7 @@ use landfall::{Error, Result};
 use std::ops::Bound;
 
 pub(crate) fn decode(spec: &Spec) -> Result<Decode> {
-    let decode = Decode::json().unknown_fields(match spec.unknown {
+    let decode = Decode::pages().unknown_fields(match spec.unknown {
         Unknown::Ignore => UnknownFields::Ignore,
         Unknown::Quarantine => UnknownFields::Quarantine,
     });

@@ -7,7 +7,7 @@
 //! use landfall::model::{Page, PartitionId, Timestamp};
 //! use landfall::stage::{Output, Stage};
 //!
-//! let mut decode = Decode::json().schema(Columns::new().int64("id"));
+//! let mut decode = Decode::pages().schema(Columns::new().int64("id"));
 //! let page = Page::new(PartitionId("all".into()), r#"[{"id":1},{"id":"one"}]"#, 2, Timestamp::default());
 //! let mut out = Output::new();
 //! decode.apply(page, &mut out)?;

@@ -1,11 +1,13 @@
+use super::held::{Held, PIECE};
 use super::skip::mask;
 use crate::model::Span;
+use bytes::Bytes;
 
 /// Where each line of `body` lies that is not blank, without its line end. The last one needs no line end.
 pub fn lines(body: &[u8]) -> Vec<Span> {
     let mut spans = Vec::new();
     let mut start = 0;
-    let body_start = if body.starts_with(super::scan::BOM) { super::scan::BOM.len() } else { 0 };
+    let body_start = if body.starts_with(super::walk::MARK) { super::walk::MARK.len() } else { 0 };
     let mut line = |start: usize, end: usize| {
         let text = body.get(start.max(body_start)..end).unwrap_or_default();
         let trimmed = text.trim_ascii();
@@ -33,49 +35,57 @@ pub fn lines(body: &[u8]) -> Vec<Span> {
     spans
 }
 
-/// Cuts a stream of lines into chunks of whole lines.
-#[derive(Debug, Default)]
+/// Cuts a stream of lines into parts of whole lines while it comes: each at the first line end at or behind the wanted
+/// length. So the parts depend on the lines alone, not on the pieces in which they came.
+#[derive(Debug)]
 pub struct LineSplitter {
-    held: Vec<u8>,
+    /// Bytes of a part.
+    wanted: usize,
+    held: Held,
+    /// Bytes of `held` in which no line ends where a part may.
+    seen: usize,
     /// Bytes of `held` up to the end of its last whole line.
     whole: usize,
 }
 
 impl LineSplitter {
+    /// A splitter into parts of about `wanted` bytes.
+    pub fn new(wanted: usize) -> Self {
+        Self {
+            wanted,
+            held: Held::with_capacity(wanted.saturating_add(PIECE)),
+            seen: wanted.saturating_sub(1),
+            whole: 0,
+        }
+    }
+
     /// Takes the next bytes of the stream.
-    pub fn push(&mut self, bytes: &[u8]) {
-        if let Some(last) = bytes.iter().rposition(|b| *b == b'\n') {
+    pub fn push(&mut self, piece: Bytes) {
+        if let Some(last) = piece.iter().rposition(|b| *b == b'\n') {
             self.whole = self.held.len() + last + 1;
         }
-        self.held.extend_from_slice(bytes);
+        self.held.push(piece);
     }
 
-    /// Bytes held.
-    pub fn len(&self) -> usize {
-        self.held.len()
+    /// Bytes of the line that has begun.
+    pub fn begun(&self) -> usize {
+        self.held.len() - self.whole
     }
 
-    /// Whether nothing is held.
-    pub fn is_empty(&self) -> bool {
-        self.held.is_empty()
+    /// Takes the next part, if it is complete. The rest of the stream is not in it.
+    pub fn take_part(&mut self) -> Option<Bytes> {
+        if self.whole <= self.seen {
+            return None;
+        }
+        let unseen = self.held.as_slice().get(self.seen..).unwrap_or_default();
+        let cut = self.seen + unseen.iter().position(|b| *b == b'\n')? + 1;
+        (self.seen, self.whole) = (self.wanted.saturating_sub(1), self.whole - cut);
+        Some(self.held.take(cut))
     }
 
-    /// Bytes of whole lines that are held.
-    pub fn whole(&self) -> usize {
-        self.whole
-    }
-
-    /// Gives the whole lines, and keeps the begun one.
-    pub fn take_whole(&mut self) -> Vec<u8> {
-        let begun = self.held.split_off(self.whole);
-        self.whole = 0;
-        std::mem::replace(&mut self.held, begun)
-    }
-
-    /// Gives everything, at the end of the stream.
-    pub fn take_rest(&mut self) -> Vec<u8> {
-        self.whole = 0;
-        std::mem::take(&mut self.held)
+    /// Gives what is left, at the end of the stream.
+    pub fn finish(mut self) -> Bytes {
+        self.held.take_all()
     }
 }
 
@@ -106,21 +116,24 @@ mod tests {
     }
 
     #[test]
-    fn splits_a_stream_at_line_ends_whatever_the_chunks() {
-        let text = b"{\"a\":1}\n{\"b\":2}\n{\"c\":3}";
-        for size in 1..text.len() {
-            let mut splitter = LineSplitter::default();
+    fn cuts_a_stream_at_the_same_line_ends_whatever_the_pieces() {
+        let text = b"{\"a\":1}\n{\"b\":2}\n\n{\"c\":3}\n{\"d\":4444}";
+        let cut = |wanted: usize, size: usize| {
+            let mut splitter = LineSplitter::new(wanted);
             let mut parts = Vec::new();
-            for chunk in text.chunks(size) {
-                splitter.push(chunk);
-                if splitter.whole() > 0 {
-                    parts.push(splitter.take_whole());
-                }
+            for piece in text.chunks(size) {
+                splitter.push(Bytes::from_static(piece));
+                parts.extend(std::iter::from_fn(|| splitter.take_part()));
             }
-            assert!(parts.iter().all(|p| p.ends_with(b"\n")));
-            parts.push(splitter.take_rest());
+            assert!(parts.iter().all(|p| p.ends_with(b"\n") && p.len() >= wanted));
+            parts.push(splitter.finish());
             assert_eq!(parts.concat(), text);
-            assert!(splitter.is_empty());
+            parts
+        };
+        for wanted in 1..text.len() + 2 {
+            let parts = cut(wanted, text.len());
+            assert!((1..text.len()).all(|size| cut(wanted, size) == parts), "{wanted}");
         }
+        assert_eq!(cut(1, 3).len(), 5);
     }
 }

@@ -4,24 +4,39 @@
 //! of a record is not judged here: a record that is not JSON is the decoder's to refuse, one record at a time.
 //!
 //! ```
-//! use landfall::json::{RecordsPath, ValuePath, scan};
+//! use landfall::json::{Query, ValuePath, scan};
 //!
 //! let body = br#"{"data":[{"id":1},{"id":2}],"next":"c3e8"}"#;
-//! let page = scan(body, &RecordsPath::parse("$.data[*]")?, &[ValuePath::parse("$.next")?])?;
+//! let page = scan(body, &Query::parse("$.data[*]")?, &[ValuePath::parse("$.next")?])?;
 //! assert_eq!(page.spans[1].of(body), Some(&br#"{"id":2}"#[..]));
 //! assert_eq!(page.values, [Some("\"c3e8\"".to_owned())]);
 //! # Ok::<(), landfall::Error>(())
 //! ```
 
+mod element_path;
+mod held;
 mod lines;
 mod locate;
+mod part;
 mod path;
 mod scan;
 mod skip;
+mod split;
+mod walk;
+mod write;
 
+pub use element_path::ElementPath;
+pub(crate) use element_path::ElementStep;
+pub(crate) use held::{Held, PIECE};
 pub use lines::{LineSplitter, lines};
-pub use path::{RecordsPath, ValuePath};
+pub use part::part;
+pub use path::{Query, ValuePath};
+pub(crate) use scan::span;
 pub use scan::{Scan, field, names_near, scan};
+pub(crate) use skip::ends_early;
+pub use split::{JsonSplitter, Rest};
+pub(crate) use walk::MARK;
+pub(crate) use write::push_string;
 
 /// How deep a page may be nested.
 pub const MAX_DEPTH: usize = 128;

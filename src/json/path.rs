@@ -1,3 +1,4 @@
+use super::ElementPath;
 use crate::error::{Error, Result};
 use serde_json_path::JsonPath;
 use std::fmt;
@@ -20,11 +21,9 @@ pub(super) enum Kind {
     /// Any other RFC 9535 query; `prefix` are the steps before its first other selector. What `place` names, if it can be
     /// told, must be there if anything is at the prefix.
     General { query: JsonPath, prefix: Vec<Step>, place: Option<JsonPath> },
-    /// One record per line.
-    Lines,
 }
 
-/// Where the records of a page are: an RFC 9535 path, or one per line.
+/// Where the records of a page of JSON are: an RFC 9535 path.
 ///
 /// `[*]` at the end takes the elements of an array, `.*` those of an array or the member values of an object. A path
 /// without a wildcard takes the one value it names as one record. `null` in the place of the array, or of what holds it, is no records; if
@@ -33,20 +32,17 @@ pub(super) enum Kind {
 ///
 /// Names and a final wildcard cost nothing beyond the pass over the page. Other paths (filters, slices, `..`) build a tree of it.
 #[derive(Clone, PartialEq)]
-pub struct RecordsPath {
+pub struct Query {
     text: String,
     pub(super) kind: Kind,
 }
 
-impl RecordsPath {
-    /// Reads an RFC 9535 path, or `ndjson`.
+impl Query {
+    /// Reads an RFC 9535 path.
     ///
     /// # Errors
     /// `Config` if it is not one.
     pub fn parse(text: &str) -> Result<Self> {
-        if text == "ndjson" {
-            return Ok(Self::ndjson());
-        }
         let query = query(text)?;
         let (steps, whole) = steps(text);
         let wildcard_before_end =
@@ -60,14 +56,12 @@ impl RecordsPath {
         Ok(Self { text: text.to_owned(), kind })
     }
 
-    /// One record per line (NDJSON, JSON Lines).
-    pub fn ndjson() -> Self {
-        Self { text: "ndjson".to_owned(), kind: Kind::Lines }
-    }
-
-    /// Whether a page holds one record per line.
-    pub fn is_ndjson(&self) -> bool {
-        self.kind == Kind::Lines
+    /// The steps of a path that needs no query.
+    pub(super) fn simple(&self) -> Option<&[Step]> {
+        match &self.kind {
+            Kind::Simple(steps) => Some(steps),
+            Kind::General { .. } => None,
+        }
     }
 
     /// The path as it was written.
@@ -76,25 +70,31 @@ impl RecordsPath {
     }
 }
 
-impl fmt::Debug for RecordsPath {
+impl fmt::Debug for Query {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("RecordsPath").field(&self.text).finish()
+        f.debug_tuple("Query").field(&self.text).finish()
     }
 }
 
-/// Where one value of a page or of a record is: a path of names and indices.
+/// Where one value of a page or of a record is: a path of names and indices, or a path into XML.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ValuePath {
     text: String,
     pub(super) steps: Vec<Step>,
+    element: Option<ElementPath>,
 }
 
 impl ValuePath {
-    /// Reads an RFC 9535 path of names and indices, such as `$.meta.next` or `$['@odata.nextLink']`.
+    /// Reads an RFC 9535 path of names and indices, such as `$.meta.next` or `$['@odata.nextLink']`; or a path into XML,
+    /// such as `/feed/link[@rel='next']/@href` (see [`ElementPath`]).
     ///
     /// # Errors
     /// `Config` if it is not one, or may select more than one value.
     pub fn parse(text: &str) -> Result<Self> {
+        if text.starts_with('/') {
+            let element = Some(ElementPath::parse(text)?);
+            return Ok(Self { text: text.to_owned(), steps: Vec::new(), element });
+        }
         query(text)?;
         let (steps, whole) = steps(text);
         if !whole || steps.len() > MAX_STEPS || steps.iter().any(|s| matches!(s, Step::Elements | Step::Members)) {
@@ -102,7 +102,12 @@ impl ValuePath {
                 .with("path", text)
                 .with_hint("use names and indices, such as $.meta.next"));
         }
-        Ok(Self { text: text.to_owned(), steps })
+        Ok(Self { text: text.to_owned(), steps, element: None })
+    }
+
+    /// The path into XML that it is, if it is one.
+    pub fn element(&self) -> Option<&ElementPath> {
+        self.element.as_ref()
     }
 
     /// The path of a field of a record: a path that starts with `$`, or else the name of a top-level field.
@@ -116,7 +121,7 @@ impl ValuePath {
         if name.is_empty() {
             return Err(Error::config("read path", "the name of the field is empty"));
         }
-        Ok(Self { text: name.to_owned(), steps: vec![Step::Name(name.to_owned())] })
+        Ok(Self { text: name.to_owned(), steps: vec![Step::Name(name.to_owned())], element: None })
     }
 
     /// The path as it was written.
@@ -206,7 +211,7 @@ mod tests {
 
     #[test]
     fn takes_names_and_a_final_wildcard_as_simple() {
-        let simple = |text| match RecordsPath::parse(text).expect("a path").kind {
+        let simple = |text| match Query::parse(text).expect("a path").kind {
             Kind::Simple(steps) => steps,
             other => panic!("{text} is {other:?}"),
         };
@@ -219,7 +224,7 @@ mod tests {
     #[test]
     fn leaves_other_queries_to_the_full_parser_but_keeps_their_prefix() {
         for text in ["$.data[*].items[*]", "$.data[?@.kind == 'a']", "$.data[0:2]", "$.data..id"] {
-            match RecordsPath::parse(text).expect("a path").kind {
+            match Query::parse(text).expect("a path").kind {
                 Kind::General { prefix, .. } => assert_eq!(prefix, [name("data")], "{text}"),
                 other => panic!("{text} is {other:?}"),
             }
@@ -247,7 +252,7 @@ mod tests {
     #[test]
     fn refuses_what_is_not_a_path() {
         for text in ["data", "$.data[", "", "$.@odata.next"] {
-            assert!(RecordsPath::parse(text).is_err(), "{text}");
+            assert!(Query::parse(text).is_err(), "{text}");
         }
         for text in ["$.data[*]", "$..id", "$.data[-1]", "$.data.*"] {
             assert!(ValuePath::parse(text).is_err(), "{text}");

@@ -1,9 +1,8 @@
-use super::path::{Kind, RecordsPath, Step, ValuePath};
-use super::skip::{container, ends_early, string, too_deep};
-use super::{MAX_DEPTH, locate};
+use super::locate;
+use super::path::{Kind, Query, Step, ValuePath};
+use super::walk::Walk;
 use crate::error::{Error, Result};
 use crate::model::Span;
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -23,16 +22,13 @@ pub struct Scan {
 /// # Errors
 /// `Data` if the body is not one whole JSON text (transient if it ends too early), or if nothing that can hold records
 /// stands at `path`.
-pub fn scan(body: &[u8], path: &RecordsPath, extract: &[ValuePath]) -> Result<Scan> {
+pub fn scan(body: &[u8], path: &Query, extract: &[ValuePath]) -> Result<Scan> {
     let mut plan = Node::default();
-    for (slot, value) in extract.iter().enumerate() {
+    let values = extract.iter().enumerate().filter(|(_, value)| value.element().is_none());
+    for (slot, value) in values {
         plan.at(&value.steps).values.push(slot);
     }
     match &path.kind {
-        Kind::Lines => {
-            let empty = vec![None; extract.len()];
-            return Ok(Scan { spans: super::lines(body), values: empty });
-        }
         Kind::Simple(steps) => match steps.split_last() {
             Some((Step::Elements, parent)) => plan.at(parent).records = Some(Records::Elements),
             Some((Step::Members, parent)) => plan.at(parent).records = Some(Records::Members),
@@ -46,20 +42,21 @@ pub fn scan(body: &[u8], path: &RecordsPath, extract: &[ValuePath]) -> Result<Sc
             }
         }
     }
-    let mut walk = Walk::new(body, extract.len())?;
-    walk.page(&plan)?;
-    if !walk.place_found {
+    let walk = Walk::page(body)?;
+    let mut search = Search { walk, records: Vec::new(), values: vec![None; extract.len()], place_found: false };
+    search.page(&plan)?;
+    if !search.place_found {
         return Err(selects_nothing(body, path));
     }
     // A general query may name values in any order, and some twice.
-    walk.records.sort_unstable_by_key(|r| (r.start, std::cmp::Reverse(r.end)));
-    walk.records.dedup();
-    if walk.records.windows(2).any(|pair| matches!(pair, [a, b] if b.start < a.end)) {
+    search.records.sort_unstable_by_key(|r| (r.start, std::cmp::Reverse(r.end)));
+    search.records.dedup();
+    if search.records.windows(2).any(|pair| matches!(pair, [a, b] if b.start < a.end)) {
         return Err(Error::data("scan page", "the path selects records inside of records").with("path", path.as_str()));
     }
     Ok(Scan {
-        spans: walk.records.iter().map(|r| span(r.start, r.len())).collect(),
-        values: walk.values.into_iter().map(|v| v.map(|range| text(body, range))).collect(),
+        spans: search.records.iter().map(|r| span(r.start, r.len())).collect(),
+        values: search.values.into_iter().map(|v| v.map(|range| text(body, range))).collect(),
     })
 }
 
@@ -68,7 +65,10 @@ pub fn scan(body: &[u8], path: &RecordsPath, extract: &[ValuePath]) -> Result<Sc
 /// # Errors
 /// `Data` if the structure of the record is broken.
 pub fn field<'a>(record: &'a [u8], path: &ValuePath) -> Result<Option<&'a [u8]>> {
-    let mut walk = Walk { body: record, at: 0, depth: 0, ..Walk::default() };
+    if path.element().is_some() {
+        return Ok(None);
+    }
+    let mut walk = Walk { body: record, at: 0, depth: 0 };
     for step in &path.steps {
         if !walk.enter(step)? {
             return Ok(None);
@@ -135,69 +135,55 @@ impl Node {
     }
 }
 
-#[derive(Debug, Default)]
-struct Walk<'a> {
-    body: &'a [u8],
-    at: usize,
-    depth: usize,
+/// The pass over a page.
+#[derive(Debug)]
+struct Search<'a> {
+    walk: Walk<'a>,
     records: Vec<Range<usize>>,
     values: Vec<Option<Range<usize>>>,
     place_found: bool,
 }
 
-impl<'a> Walk<'a> {
-    fn new(body: &'a [u8], values: usize) -> Result<Self> {
-        if u32::try_from(body.len()).is_err() {
-            return Err(Error::data("scan page", "the page is larger than 4 GiB").with("bytes", body.len()));
-        }
-        if let Err(e) = std::str::from_utf8(body) {
-            // A character cut at the end is what a cut page looks like.
-            return Err(match e.error_len() {
-                None => ends_early(body.len()),
-                Some(_) => Error::data("scan page", "the page is not UTF-8").with("at", e.valid_up_to()),
-            });
-        }
-        let at = if body.starts_with(BOM) { BOM.len() } else { 0 };
-        Ok(Self { body, at, values: vec![None; values], ..Self::default() })
-    }
-
+impl Search<'_> {
     fn page(&mut self, plan: &Node) -> Result<()> {
-        self.blank();
-        if self.at == self.body.len() {
+        self.walk.blank();
+        if self.walk.at == self.walk.body.len() {
             return Err(Error::data("scan page", "the page is empty"));
         }
         self.value(plan)?;
-        self.blank();
-        if self.at < self.body.len() {
-            return Err(Error::data("scan page", "something follows after the end of the JSON").with("at", self.at));
+        self.walk.blank();
+        if self.walk.at < self.walk.body.len() {
+            return Err(
+                Error::data("scan page", "something follows after the end of the JSON").with("at", self.walk.at)
+            );
         }
         Ok(())
     }
 
     fn value(&mut self, node: &Node) -> Result<()> {
-        self.blank();
-        let start = self.at;
+        self.walk.blank();
+        let start = self.walk.at;
         self.check_place(node)?;
         let is_record = match node.records {
             Some(Records::This) => !self.is_null(),
             Some(Records::Found) => true,
             _ => false,
         };
-        match self.peek() {
+        match self.walk.peek() {
             Some(b'{') if !node.names.is_empty() || node.takes_elements() => self.object(node)?,
             Some(b'[') if !node.indices.is_empty() || node.takes_elements() => self.array(node)?,
             Some(b'n') => {
-                self.skip()?;
-                self.null_below(node, start..self.at);
+                self.walk.skip()?;
+                self.null_below(node, start..self.walk.at);
             }
-            _ => self.skip()?,
+            _ => self.walk.skip()?,
         }
         if is_record {
-            self.records.push(start..self.at);
+            self.records.push(start..self.walk.at);
         }
         for slot in &node.values {
             if let Some(value) = self.values.get_mut(*slot) {
-                *value = Some(start..self.at);
+                *value = Some(start..self.walk.at);
             }
         }
         Ok(())
@@ -218,7 +204,7 @@ impl<'a> Walk<'a> {
 
     /// Whether what stands in the place of the records can hold them.
     fn check_place(&mut self, node: &Node) -> Result<()> {
-        let (Some(records), Some(first)) = (node.records, self.peek()) else { return Ok(()) };
+        let (Some(records), Some(first)) = (node.records, self.walk.peek()) else { return Ok(()) };
         self.place_found = true;
         let what = match first {
             _ if matches!(records, Records::Below | Records::Found) || self.is_null() => return Ok(()),
@@ -240,15 +226,15 @@ impl<'a> Walk<'a> {
     }
 
     fn is_null(&self) -> bool {
-        self.body.get(self.at..).is_some_and(|rest| rest.starts_with(b"null"))
+        self.walk.body.get(self.walk.at..).is_some_and(|rest| rest.starts_with(b"null"))
     }
 
     fn object(&mut self, node: &Node) -> Result<()> {
-        self.open()?;
+        self.walk.open()?;
         let mut seen = BTreeSet::new();
         let mut first = true;
-        while self.more(b'}', &mut first)? {
-            let key = self.key()?;
+        while self.walk.more(b'}', &mut first)? {
+            let key = self.walk.key()?;
             let child = node.names.get_key_value(key.as_ref());
             if child.is_some_and(|(name, _)| !seen.insert(name)) {
                 return Err(Error::data("scan page", "a name that matters is twice in an object").with("name", key));
@@ -259,10 +245,10 @@ impl<'a> Walk<'a> {
     }
 
     fn array(&mut self, node: &Node) -> Result<()> {
-        self.open()?;
+        self.walk.open()?;
         let mut first = true;
         let mut index = 0;
-        while self.more(b']', &mut first)? {
+        while self.walk.more(b']', &mut first)? {
             self.member(node, node.indices.get(&index))?;
             index += 1;
         }
@@ -271,135 +257,20 @@ impl<'a> Walk<'a> {
 
     /// An element of an array or the value of a member.
     fn member(&mut self, node: &Node, child: Option<&Node>) -> Result<()> {
-        self.blank();
-        let start = self.at;
+        self.walk.blank();
+        let start = self.walk.at;
         match child {
             Some(child) => self.value(child)?,
-            None => self.skip()?,
+            None => self.walk.skip()?,
         }
         if node.takes_elements() {
-            self.records.push(start..self.at);
+            self.records.push(start..self.walk.at);
         }
         Ok(())
-    }
-
-    /// Goes to the value below this one, if it is there.
-    fn enter(&mut self, step: &Step) -> Result<bool> {
-        self.blank();
-        let mut first = true;
-        match (step, self.peek()) {
-            (Step::Name(name), Some(b'{')) => {
-                self.open()?;
-                while self.more(b'}', &mut first)? {
-                    if self.key()? == name.as_str() {
-                        return Ok(true);
-                    }
-                    self.skip()?;
-                }
-            }
-            (Step::Index(index), Some(b'[')) => {
-                self.open()?;
-                let mut left = *index;
-                while self.more(b']', &mut first)? {
-                    if left == 0 {
-                        return Ok(true);
-                    }
-                    left -= 1;
-                    self.skip()?;
-                }
-            }
-            _ => {}
-        }
-        Ok(false)
-    }
-
-    fn open(&mut self) -> Result<()> {
-        if self.depth == MAX_DEPTH {
-            return Err(too_deep(self.at));
-        }
-        self.depth += 1;
-        self.at += 1;
-        Ok(())
-    }
-
-    /// Whether another member follows; takes the comma before it, or the closing bracket.
-    fn more(&mut self, close: u8, first: &mut bool) -> Result<bool> {
-        self.blank();
-        match self.peek() {
-            Some(b) if b == close => {
-                self.at += 1;
-                self.depth -= 1;
-                Ok(false)
-            }
-            Some(b',') if !*first => {
-                self.at += 1;
-                Ok(true)
-            }
-            Some(_) if std::mem::take(first) => Ok(true),
-            _ => Err(self.unexpected("a comma or the closing bracket")),
-        }
-    }
-
-    fn key(&mut self) -> Result<Cow<'a, str>> {
-        self.blank();
-        let start = self.at;
-        if self.peek() != Some(b'"') {
-            return Err(self.unexpected("a name in quotes"));
-        }
-        self.at = string(self.body, start)?;
-        let raw = self.body.get(start + 1..self.at - 1).unwrap_or_default();
-        self.blank();
-        if self.peek() != Some(b':') {
-            return Err(self.unexpected("a colon"));
-        }
-        self.at += 1;
-        if raw.contains(&b'\\') {
-            let quoted = self.body.get(start..=start + raw.len() + 1).unwrap_or_default();
-            let key: String = serde_json::from_slice(quoted).map_err(|e| {
-                Error::data("scan page", "a name is not a JSON string").with("at", start).with_source(e)
-            })?;
-            return Ok(key.into());
-        }
-        Ok(String::from_utf8_lossy(raw))
-    }
-
-    /// Goes to the end of a value of any kind.
-    fn skip(&mut self) -> Result<()> {
-        self.blank();
-        self.at = match self.peek() {
-            Some(b'{' | b'[') => container(self.body, self.at, self.depth)?,
-            Some(b'"') => string(self.body, self.at)?,
-            _ => {
-                let rest = self.body.get(self.at..).unwrap_or_default();
-                let len = rest.iter().take_while(|b| b.is_ascii_alphanumeric() || b"+-.".contains(b)).count();
-                if len == 0 {
-                    return Err(self.unexpected("a value"));
-                }
-                self.at + len
-            }
-        };
-        Ok(())
-    }
-
-    fn blank(&mut self) {
-        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
-            self.at += 1;
-        }
-    }
-
-    fn peek(&self) -> Option<u8> {
-        self.body.get(self.at).copied()
-    }
-
-    fn unexpected(&self, expected: &'static str) -> Error {
-        match self.peek() {
-            None => ends_early(self.body.len()),
-            Some(_) => Error::data("scan page", "not JSON").with("at", self.at).with("expected", expected),
-        }
     }
 }
 
-fn selects_nothing(body: &[u8], path: &RecordsPath) -> Error {
+pub(super) fn selects_nothing(body: &[u8], path: &Query) -> Error {
     let error = Error::data("scan page", "the path selects nothing").with("path", path.as_str());
     match names(body, &[]) {
         Ok(names) => error.with("names_there", names),
@@ -416,7 +287,7 @@ pub fn names_near(body: &[u8], path: &ValuePath) -> String {
 
 /// The names in the object at `steps`, some at most.
 fn names(body: &[u8], steps: &[Step]) -> Result<String> {
-    let mut walk = Walk::new(body, 0)?;
+    let mut walk = Walk::page(body)?;
     let mut names: BTreeSet<String> = BTreeSet::new();
     let mut first = true;
     for step in steps {
@@ -436,7 +307,7 @@ fn names(body: &[u8], steps: &[Step]) -> Result<String> {
     Ok(names.into_iter().take(20).collect::<Vec<_>>().join(", "))
 }
 
-pub(super) fn span(start: usize, len: usize) -> Span {
+pub(crate) fn span(start: usize, len: usize) -> Span {
     let small = |n| u32::try_from(n).unwrap_or(u32::MAX);
     Span { start: small(start), len: small(len) }
 }
@@ -444,6 +315,3 @@ pub(super) fn span(start: usize, len: usize) -> Span {
 fn text(body: &[u8], range: Range<usize>) -> String {
     String::from_utf8_lossy(body.get(range).unwrap_or_default()).into_owned()
 }
-
-/// The mark that some servers put before UTF-8.
-pub(super) const BOM: &[u8] = b"\xEF\xBB\xBF";

@@ -76,8 +76,8 @@ pub(super) fn string(body: &[u8], start: usize) -> Result<usize> {
 }
 
 /// The page ends in the middle: reading it again may help.
-pub(super) fn ends_early(at: usize) -> Error {
-    Error::data("scan page", "the JSON ends too early").with("at", at).with_status(Status::Transient)
+pub(crate) fn ends_early(at: usize) -> Error {
+    Error::data("scan page", "the page ends too early").with("at", at).with_status(Status::Transient)
 }
 
 pub(super) fn too_deep(at: usize) -> Error {

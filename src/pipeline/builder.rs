@@ -226,7 +226,7 @@ impl<T: Stage, I: FitsStage<T::In>> StageFor<I> for T {}
 #[diagnostic::on_unimplemented(
     message = "this stage does not fit here: it takes `{In}`, and the step before it gives `{Self}`",
     label = "takes `{In}`, not `{Self}`",
-    note = "put a stage between them that turns one into the other (for example `Decode::json()` after a source of pages)"
+    note = "put a stage between them that turns one into the other (for example `Decode::pages()` after a source of pages)"
 )]
 pub trait FitsStage<In> {}
 

@@ -128,7 +128,7 @@ impl World {
         let built = if self.shape.parquet {
             let dataset = ParquetDataset::in_store(&store, "numbers").expect("a name").lanes(1);
             builder
-                .stage(Decode::json().ndjson().schema(Columns::new().int64("n")))
+                .stage(Decode::pages().ndjson().schema(Columns::new().int64("n")))
                 .stage(Dedup::by(["n"]))
                 .sink(dataset)
                 .quarantine(quarantine)

@@ -177,7 +177,7 @@ impl World {
         let pipeline = Pipeline::named("rows")
             .source(source)
             .land(Landing::in_store(&self.store, "raw")?)
-            .stage(Decode::json().schema(Columns::new().int64("id").utf8("name")))
+            .stage(Decode::pages().schema(Columns::new().int64("id").utf8("name")))
             .stage(Dedup::by(["id"]))
             .sink(MemorySink::new(&self.table))
             .quarantine(Quarantine::in_store(&self.store, "quarantine")?)

@@ -55,7 +55,7 @@ async fn run(path: &str, kind: &Kind, means: &Means, folder: &Path) -> (Result<(
             .source(source)
             .land(Landing::in_store(&store, "raw")?)
             .stage(look)
-            .stage(Decode::json().schema(Columns::new().int64("id")).provenance())
+            .stage(Decode::pages().schema(Columns::new().int64("id")).provenance())
             .stage(Dedup::by(["id"]))
             .sink(ParquetDataset::in_store(&store, "rows")?)
             .quarantine(Quarantine::in_store(&store, "quarantine")?)

@@ -102,7 +102,7 @@ impl World {
         let decoded = Pipeline::named(name)
             .source(source)
             .land(Landing::in_store(store, &format!("raw/{name}"))?)
-            .stage(Decode::json().schema(Columns::new().int64("id").int64("t").int64("_of")));
+            .stage(Decode::pages().schema(Columns::new().int64("id").int64("t").int64("_of")));
         let pipeline = match within {
             Some(within) => self.rest_of(name, decoded.stage(within)),
             None => self.rest_of(name, decoded),

@@ -9,6 +9,7 @@ use crate::columnar::batch::{Batch, landed, reject_record};
 use crate::columnar::schema::{ColumnType, Columns, UTC};
 use crate::error::{Error, Result};
 use crate::model::{LandingPosition, Page, Reject, Span};
+use crate::records::TextRecords;
 use crate::stage::Output;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
@@ -38,6 +39,7 @@ impl Core {
         unknown: UnknownFields,
         provenance: bool,
         max_record_bytes: u32,
+        inferred: bool,
     ) -> Result<Self> {
         columns.check()?;
         let mut fields = columns.fields();
@@ -52,25 +54,38 @@ impl Core {
             fields.push(Field::new(received_at, DataType::Timestamp(TimeUnit::Microsecond, Some(UTC.into())), true));
         }
         let mut scratch = Scratch::default();
+        scratch.inferred = inferred;
         scratch.refuse_unknown = unknown == UnknownFields::Quarantine;
         let schema = Arc::new(Schema::new(fields));
         Ok(Self { root: Object::new(columns.iter()), schema, provenance, max_record_bytes, scratch })
     }
 
     /// Decodes the records of a page that have not been consumed before.
-    pub(super) fn page(&mut self, page: Arc<Page>, spans: &Arc<[Span]>, out: &mut Output<Batch>) -> Result<()> {
+    /// `texts` makes JSON of them, if they are something else.
+    pub(super) fn page(
+        &mut self,
+        page: Arc<Page>,
+        spans: &Arc<[Span]>,
+        mut texts: Option<&mut TextRecords>,
+        out: &mut Output<Batch>,
+    ) -> Result<()> {
         let mut rows: Vec<u32> = Vec::with_capacity(spans.len().min(MAX_ROWS));
         let mut bytes = 0;
         let fields = fields(&page)?;
         let more = fields.map_or(0, |fields| fields.len() as u64);
         for (record, span) in numbered(&page, spans) {
-            match self.record(&page.body, *span, fields) {
+            let taken = match &mut texts {
+                None => self.record(&page.body, *span, fields),
+                Some(texts) => self.text_record(&page.body, *span, texts, fields),
+            };
+            match taken {
                 Ok(()) => rows.push(record),
                 Err(fault) => {
                     self.root.truncate(rows.len());
                     out.reject(reject(&page, spans, record, &fault));
                 }
             }
+            // Texts that had to be escaped are longer in JSON, but not in the columns.
             bytes += u64::from(span.len) + more;
             if rows.len() >= MAX_ROWS || bytes + more + u64::from(self.max_record_bytes) > MAX_BYTES {
                 self.finish(&page, spans, std::mem::take(&mut rows), out)?;
@@ -90,6 +105,20 @@ impl Core {
         let scratch = &mut self.scratch;
         scratch.filled = 0;
         object(body, span, self.max_record_bytes, |cursor| root.take_with(cursor, fields, scratch))
+    }
+
+    /// Takes one record that is not JSON, as [`record`](Self::record).
+    fn text_record(&mut self, body: &[u8], span: Span, texts: &mut TextRecords, fields: Option<&[u8]>) -> Checked<()> {
+        let mut json = std::mem::take(&mut self.scratch.json);
+        let taken = as_json(texts, body, span, self.max_record_bytes, &mut json).and_then(|span| {
+            self.scratch.texts = Some(texts.texts());
+            self.scratch.filled = 0;
+            let scratch = &mut self.scratch;
+            object(&json, span, u32::MAX, |cursor| self.root.take_with(cursor, fields, scratch))
+        });
+        self.scratch.texts = None;
+        self.scratch.json = json;
+        taken
     }
 
     fn finish(&mut self, page: &Arc<Page>, spans: &Arc<[Span]>, rows: Vec<u32>, out: &mut Output<Batch>) -> Result<()> {
@@ -171,6 +200,29 @@ pub(super) fn whole<T>(body: &[u8], span: Span, take: impl FnOnce(&mut Cursor<'_
     Ok(value)
 }
 
+/// Makes an object of JSON of the record at `span`, of at most `max_bytes`. Gives where in `json` it is.
+pub(super) fn as_json(
+    texts: &mut TextRecords,
+    body: &[u8],
+    span: Span,
+    max_bytes: u32,
+    json: &mut Vec<u8>,
+) -> Checked<Span> {
+    if span.len > max_bytes {
+        return Err(too_large(max_bytes));
+    }
+    json.clear();
+    texts.to_json(span.of(body).unwrap_or_default(), json).map_err(|why| Fault::new(why.code, why.reason))?;
+    // As JSON it is larger, but in proportion.
+    let len = u32::try_from(json.len()).map_err(|_| too_large(max_bytes))?;
+    Ok(Span { start: 0, len })
+}
+
+#[cold]
+fn too_large(max_bytes: u32) -> Box<Fault> {
+    Fault::new("size", format!("larger than {max_bytes} bytes"))
+}
+
 /// Lets `take` have the record at `span`: an object of at most `max_bytes`.
 pub(super) fn object<T>(
     body: &[u8],
@@ -179,7 +231,7 @@ pub(super) fn object<T>(
     take: impl FnOnce(&mut Cursor<'_>) -> Checked<T>,
 ) -> Checked<T> {
     if span.len > max_bytes {
-        return Err(Fault::new("size", format!("larger than {max_bytes} bytes")));
+        return Err(too_large(max_bytes));
     }
     whole(body, span, |cursor| match cursor.peek() {
         b'{' => take(cursor),

@@ -1,12 +1,13 @@
 //! Decides columns by a sample of records.
 
-use super::core::{fields, numbered, object};
-use super::cursor::Cursor;
+use super::core::{as_json, fields, numbered, object};
+use super::cursor::{Cursor, Number};
 use super::fault::{Checked, Fault};
 use super::{number, time};
 use crate::columnar::schema::{Coerce, ColumnType, Columns, TimeUnit};
 use crate::error::{Error, Result};
 use crate::model::{Page, Span};
+use crate::records::{TextRecords, Texts};
 use std::collections::{HashMap, HashSet};
 
 /// Objects with more keys than this are maps rather than records: they become `json`.
@@ -44,20 +45,38 @@ pub(super) enum Inferred {
 }
 
 /// The columns that fit the first `sample` records of `page` that say what columns there are.
-pub(super) fn columns(page: &Page, spans: &[Span], sample: usize, max_record_bytes: u32) -> Result<Inferred> {
+/// `texts` makes JSON of the records, if they are something else.
+pub(super) fn columns(
+    page: &Page,
+    spans: &[Span],
+    texts: &mut Option<TextRecords>,
+    sample: usize,
+    max_record_bytes: u32,
+) -> Result<Inferred> {
     let mut seen = Seen::default();
     let mut wanted = sample.max(1);
     let mut refused = Vec::new();
     let more = fields(page)?;
+    let kind = texts.as_ref().map(TextRecords::texts);
+    let mut json = Vec::new();
     for (record, span) in numbered(page, spans) {
+        let made = texts.as_mut().map(|texts| as_json(texts, &page.body, *span, max_record_bytes, &mut json));
+        let (body, span, max_bytes) = match made.transpose() {
+            Ok(None) => (page.body.as_ref(), *span, max_record_bytes),
+            Ok(Some(span)) => (json.as_slice(), span, u32::MAX),
+            Err(fault) => {
+                refused.push((record, fault));
+                continue;
+            }
+        };
         // What will be refused must not shape the columns, so it is looked at by itself first.
-        let decides = |cursor: &mut Cursor<'_>| Seen::default().take_decisive(cursor, more);
-        if let Err(fault) = object(&page.body, *span, max_record_bytes, decides) {
+        let decides = |cursor: &mut Cursor<'_>| Seen::default().take_decisive(cursor, kind, more);
+        if let Err(fault) = object(body, span, max_bytes, decides) {
             refused.push((record, fault));
             continue;
         }
-        object(&page.body, *span, max_record_bytes, |cursor| {
-            seen.take(cursor)?;
+        object(body, span, max_bytes, |cursor| {
+            seen.take(cursor, kind)?;
             seen.take_more(more, HashSet::new())
         })
         .map_err(|_| Error::bug("infer columns", "a record reads differently twice"))?;
@@ -66,8 +85,11 @@ pub(super) fn columns(page: &Page, spans: &[Span], sample: usize, max_record_byt
             break;
         }
     }
+    if kind == Some(Texts::Elements) {
+        seen.settle();
+    }
     let Some(fields) = seen.fields else { return Ok(Inferred::Nothing(refused)) };
-    let columns = fields.columns(0);
+    let columns = fields.columns(0, kind);
     columns.check().map_err(|e| {
         Error::data("infer columns", "the fields of the first records cannot be columns")
             .with_hint("declare the columns with `schema`, and rename fields with `Column::at`")
@@ -78,8 +100,8 @@ pub(super) fn columns(page: &Page, spans: &[Span], sample: usize, max_record_byt
 
 impl Seen {
     /// Takes a first record, which must have a field of its own that can be a column, and the fields `more` of its page.
-    fn take_decisive(&mut self, cursor: &mut Cursor<'_>, more: Option<&[u8]>) -> Checked<()> {
-        self.take(cursor)?;
+    fn take_decisive(&mut self, cursor: &mut Cursor<'_>, texts: Option<Texts>, more: Option<&[u8]>) -> Checked<()> {
+        self.take(cursor, texts)?;
         let own = self.fields.as_ref().filter(|fields| fields.named().next().is_some());
         let Some(own) = own else {
             return Err(Fault::new("undecided", "it has no field, and no record so far says what columns there are"));
@@ -91,11 +113,12 @@ impl Seen {
     /// Takes the fields that a page gives to its records. `met` are the places of the keys that the record has.
     fn take_more(&mut self, more: Option<&[u8]>, mut met: HashSet<usize>) -> Checked<()> {
         let (Some(more), Some(fields)) = (more, &mut self.fields) else { return Ok(()) };
-        let taken = Cursor::new(more, 0).sequence(b'}', |cursor| fields.take(cursor, &mut met));
+        let taken = Cursor::new(more, 0).sequence(b'}', |cursor| fields.take(cursor, None, &mut met));
         taken.map_err(Fault::of_page_fields)
     }
 
-    fn take(&mut self, cursor: &mut Cursor<'_>) -> Checked<()> {
+    /// Takes a value. Of `texts` each is taken as the value that stands in it.
+    fn take(&mut self, cursor: &mut Cursor<'_>, texts: Option<Texts>) -> Checked<()> {
         match cursor.peek() {
             b'n' => cursor.literal("null"),
             b't' | b'f' => {
@@ -105,6 +128,9 @@ impl Seen {
             b'"' => {
                 let mut text = Vec::new();
                 cursor.string()?.unescape(&mut text)?;
+                if texts.is_some() && self.take_text(&text) {
+                    return Ok(());
+                }
                 self.strings = true;
                 self.not_times |= time::instant(&text, TimeUnit::Microsecond).is_err();
                 self.not_dates |= time::date(&text).is_err();
@@ -112,33 +138,90 @@ impl Seen {
             }
             b'[' => {
                 let elements = self.elements.get_or_insert_default();
-                cursor.sequence(b']', |cursor| elements.take(cursor))
+                cursor.sequence(b']', |cursor| elements.take(cursor, texts))
             }
             b'{' => {
                 let fields = self.fields.get_or_insert_default();
                 let mut met = HashSet::new();
-                cursor.sequence(b'}', |cursor| fields.take(cursor, &mut met))
+                cursor.sequence(b'}', |cursor| fields.take(cursor, texts, &mut met))
             }
             _ => {
-                let number = cursor.number()?;
-                if !number.integer {
-                    self.fractions = true;
-                    let significant = number.text.iter().take_while(|b| !matches!(b, b'e' | b'E'));
-                    let digits = significant.filter(|b| b.is_ascii_digit()).skip_while(|b| **b == b'0').count();
-                    self.long_numbers |= digits > 17 || number::float64(number.text, false).is_err();
-                } else if let Ok(value) = number::integer(number.text, "int64") {
-                    let (low, high) = self.integers.unwrap_or((value, value));
-                    self.integers = Some((low.min(value), high.max(value)));
-                } else {
-                    self.long_numbers = true;
-                }
+                self.number_is(&cursor.number()?);
                 Ok(())
             }
         }
     }
 
+    fn number_is(&mut self, number: &Number<'_>) {
+        if !number.integer {
+            self.fractions = true;
+            let significant = number.text.iter().take_while(|b| !matches!(b, b'e' | b'E'));
+            let digits = significant.filter(|b| b.is_ascii_digit()).skip_while(|b| **b == b'0').count();
+            self.long_numbers |= digits > 17 || number::float64(number.text, false).is_err();
+        } else if let Ok(value) = number::integer(number.text, "int64") {
+            let (low, high) = self.integers.unwrap_or((value, value));
+            self.integers = Some((low.min(value), high.max(value)));
+        } else {
+            self.long_numbers = true;
+        }
+    }
+
+    /// Takes the value that stands in a text, if it is one whatever the text means: 00123 and 3e8 are names as well.
+    fn take_text(&mut self, text: &[u8]) -> bool {
+        if matches!(text, b"true" | b"false") {
+            self.bools = true;
+            return true;
+        }
+        let is_plain = number::is_plain(text);
+        if is_plain {
+            self.number_is(&Number { text, integer: !text.contains(&b'.') });
+        }
+        is_plain
+    }
+
+    /// What elements of XML come to: where one is repeated in some record it is a list in all, and where it has attributes or
+    /// children in some, it is an object with its text in all.
+    fn settle(&mut self) {
+        if let Some(mut elements) = self.elements.take() {
+            elements.merge(std::mem::take(self));
+            elements.settle();
+            self.elements = Some(elements);
+        } else if let Some(mut fields) = self.fields.take() {
+            let text = std::mem::take(self);
+            if text.is_scalar() {
+                fields.seen("#text").merge(text);
+            }
+            fields.order.iter_mut().for_each(|(_, seen)| seen.settle());
+            self.fields = Some(fields);
+        }
+    }
+
+    fn is_scalar(&self) -> bool {
+        self.bools || self.integers.is_some() || self.fractions || self.long_numbers || self.strings
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.bools |= other.bools;
+        self.integers = match (self.integers, other.integers) {
+            (Some((a, b)), Some((c, d))) => Some((a.min(c), b.max(d))),
+            (one, other) => one.or(other),
+        };
+        self.fractions |= other.fractions;
+        self.long_numbers |= other.long_numbers;
+        self.strings |= other.strings;
+        self.not_times |= other.not_times;
+        self.not_dates |= other.not_dates;
+        if let Some(elements) = other.elements {
+            self.elements.get_or_insert_default().merge(*elements);
+        }
+        if let Some(fields) = other.fields {
+            let own = self.fields.get_or_insert_default();
+            fields.order.into_iter().for_each(|(name, seen)| own.seen(&name).merge(seen));
+        }
+    }
+
     /// The type that holds everything that was seen.
-    fn kind(&self, level: usize) -> ColumnType {
+    fn kind(&self, level: usize, texts: Option<Texts>) -> ColumnType {
         let numbers = self.fractions || self.long_numbers || self.integers.is_some();
         let scalars = [self.bools, numbers, self.strings];
         let containers = [self.elements.is_some(), self.fields.is_some()];
@@ -149,14 +232,16 @@ impl Seen {
             ([false, false, true], [false, false]) if !self.not_dates => ColumnType::Date,
             ([false, false, true], [false, false]) => ColumnType::utf8(),
             ([false, false, false], [true, false]) if level < DEEPEST => {
-                let element = self.elements.as_ref().map_or(ColumnType::Json, |e| e.kind(level + 1));
+                let element = self.elements.as_ref().map_or(ColumnType::Json, |e| e.kind(level + 1, texts));
                 ColumnType::List(Box::new(element))
             }
             ([false, false, false], [false, true]) => match &self.fields {
-                Some(fields) if level < DEEPEST && fields.fit() => ColumnType::Struct(fields.columns(level + 1)),
+                Some(fields) if level < DEEPEST && fields.fit() => ColumnType::Struct(fields.columns(level + 1, texts)),
                 _ => ColumnType::Json,
             },
             (_, [false, false]) if scalars.contains(&true) => ColumnType::Utf8(Coerce::Text),
+            // There was no text, but there may be one.
+            (_, [false, false]) if texts.is_some() => ColumnType::utf8(),
             _ => ColumnType::Json,
         }
     }
@@ -177,7 +262,7 @@ impl Seen {
 
 impl Fields {
     /// Takes a key and its value. `met` are the places of the keys that this object has had.
-    fn take(&mut self, cursor: &mut Cursor<'_>, met: &mut HashSet<usize>) -> Checked<()> {
+    fn take(&mut self, cursor: &mut Cursor<'_>, texts: Option<Texts>, met: &mut HashSet<usize>) -> Checked<()> {
         if cursor.peek() != b'"' {
             return Err(cursor.broken("a key"));
         }
@@ -186,22 +271,30 @@ impl Fields {
         cursor.space();
         cursor.expect(b':', "a colon")?;
         cursor.space();
-        let key = String::from_utf8_lossy(&key).into_owned();
-        let place = match self.places.get(&key) {
-            Some(place) => *place,
-            None => {
-                self.places.insert(key.clone(), self.order.len());
-                self.order.push((key, Seen::default()));
-                self.order.len() - 1
-            }
-        };
+        let place = self.place(&String::from_utf8_lossy(&key));
         if !met.insert(place) {
             return Err(Fault::new("duplicate_key", "a key comes twice"));
         }
         match self.order.get_mut(place) {
-            Some((_, seen)) => seen.take(cursor),
+            Some((_, seen)) => seen.take(cursor, texts),
             None => cursor.value(),
         }
+    }
+
+    /// The place of a key, which is a new one if it has not been met.
+    fn place(&mut self, key: &str) -> usize {
+        if let Some(place) = self.places.get(key) {
+            return *place;
+        }
+        self.places.insert(key.to_owned(), self.order.len());
+        self.order.push((key.to_owned(), Seen::default()));
+        self.order.len() - 1
+    }
+
+    fn seen(&mut self, key: &str) -> &mut Seen {
+        let place = self.place(key);
+        let (_, seen) = &mut self.order[place];
+        seen
     }
 
     /// Whether these can be the fields of a nested column.
@@ -211,8 +304,8 @@ impl Fields {
             && self.order.iter().all(|(name, _)| !name.is_empty() && names.insert(name.to_lowercase()))
     }
 
-    fn columns(&self, level: usize) -> Columns {
-        self.named().fold(Columns::new(), |columns, (name, seen)| columns.typed(name, seen.kind(level)))
+    fn columns(&self, level: usize, texts: Option<Texts>) -> Columns {
+        self.named().fold(Columns::new(), |columns, (name, seen)| columns.typed(name, seen.kind(level, texts)))
     }
 
     /// The fields that can be columns: those with a name.
@@ -232,7 +325,7 @@ mod tests {
 
     #[test]
     fn inferred_columns_are_frozen_and_restored() {
-        let mut decode = Decode::json().infer_from(1);
+        let mut decode = Decode::pages().infer_from(1);
         assert!(decode.fork().is_none());
         // Nothing in this page says what the columns are.
         let (batches, rejects) = apply(&mut decode, page(&["1", "[]"]));
@@ -252,7 +345,7 @@ mod tests {
         assert_eq!(decode.base().expect("writes"), kept);
 
         // Another first page, and yet the same columns; and copies from the start.
-        let mut again = Decode::json().infer_from(1);
+        let mut again = Decode::pages().infer_from(1);
         again.restore(vec![kept.clone()]).expect("restores");
         let mut copy = again.fork().expect("decided");
         for decode in [&mut again, &mut copy] {
@@ -274,22 +367,22 @@ mod tests {
     #[test]
     fn only_records_that_can_be_decoded_decide_the_columns() {
         // The sample is full of what says nothing; one good record follows it.
-        let (columns, codes) = inferred(&mut Decode::json().infer_from(1), &["1", "[2]", "{}", r#"{"id":1}"#]);
+        let (columns, codes) = inferred(&mut Decode::pages().infer_from(1), &["1", "[2]", "{}", r#"{"id":1}"#]);
         assert_eq!((columns, codes), (vec!["id: int64".to_owned()], vec!["type", "type"]));
-        let (columns, codes) = inferred(&mut Decode::json().infer(), &[r#"{"":1}"#, r#"{"":1,"id":2}"#]);
+        let (columns, codes) = inferred(&mut Decode::pages().infer(), &[r#"{"":1}"#, r#"{"":1,"id":2}"#]);
         assert_eq!((columns, codes.len()), (vec!["id: int64".to_owned()], 0));
 
         let large = format!(r#"{{"id":"{}"}}"#, "x".repeat(100));
         let nested = r#"{"id":1,"o":[{"a":1},{"a":1,"a":2}]}"#;
         let records = [r#"{"id":7,"id":"b"}"#, nested, &large, r#"{"id":1,"o":[{"a":1},{"a":2}]}"#];
-        let (columns, codes) = inferred(&mut Decode::json().infer().max_record_bytes(50), &records);
+        let (columns, codes) = inferred(&mut Decode::pages().infer().max_record_bytes(50), &records);
         assert_eq!(columns, ["id: int64", "o: list<struct<a: int64>>"]);
         assert_eq!(codes, ["duplicate_key", "duplicate_key", "size"]);
     }
 
     #[test]
     fn records_without_fields_wait_for_one_that_decides() {
-        let mut decode = Decode::json().infer();
+        let mut decode = Decode::pages().infer();
         let (columns, codes) = inferred(&mut decode, &["{}", "1", "{ }"]);
         assert_eq!((columns.len(), codes), (0, vec!["undecided", "type", "undecided"]));
         assert!(decode.delta().expect("writes").is_none() && decode.fork().is_none());
@@ -304,7 +397,7 @@ mod tests {
             let lists = format!(r#"{{"v":{}1{}}}"#, "[".repeat(deep), "]".repeat(deep));
             let objects = format!(r#"{{"v":{}1{}}}"#, r#"{"a":"#.repeat(deep), "}".repeat(deep));
             for record in [lists, objects] {
-                let mut decode = Decode::json().infer();
+                let mut decode = Decode::pages().infer();
                 let (columns, codes) = inferred(&mut decode, &[&record]);
                 assert!(columns.len() == 1 && columns[0].contains("json") && codes.is_empty(), "{columns:?} {codes:?}");
             }
@@ -314,7 +407,7 @@ mod tests {
     #[test]
     fn fields_that_differ_in_case_only_are_not_inferred() {
         let error =
-            Decode::json().infer().apply(page(&[r#"{"id":1,"ID":2}"#]), &mut Output::new()).expect_err("one name");
+            Decode::pages().infer().apply(page(&[r#"{"id":1,"ID":2}"#]), &mut Output::new()).expect_err("one name");
         assert_eq!(error.kind(), ErrorKind::Data);
     }
 }

@@ -1,4 +1,4 @@
-//! From landed JSON to batches.
+//! From landed pages to batches.
 
 mod core;
 mod cursor;
@@ -22,8 +22,8 @@ use self::infer::Inferred;
 use super::batch::Batch;
 use super::schema::Columns;
 use crate::error::{Error, Result};
-use crate::json::{RecordsPath, scan};
 use crate::model::{Page, Span};
+use crate::records::{RecordsPath, TextRecords};
 use crate::source::ComponentConfig;
 use crate::stage::{Output, Stage, StageState};
 use bytes::Bytes;
@@ -41,7 +41,7 @@ pub enum UnknownFields {
     Quarantine,
 }
 
-/// Turns pages of JSON into batches.
+/// Turns pages of JSON, lines, CSV or XML into batches.
 ///
 /// # Guarantees
 /// 1. *Lossless*: a value is held exactly by its column, or its record is refused. Nothing is rounded, cut or replaced;
@@ -49,11 +49,17 @@ pub enum UnknownFields {
 /// 2. *Accounted*: each record of a page becomes one row or one refusal; a page with another number of records than the
 ///    source counted is an error of kind `Data`.
 /// 3. *Bad records only*: a record that cannot be decoded is refused with its exact bytes, its code (`json`, `type`,
-///    `range`, `scale`, `duplicate_key`, `unknown_field`, `depth`, `size`, `undecided`) and a reason that names field and
+///    `range`, `scale`, `duplicate_key`, `unknown_field`, `depth`, `size`, `undecided`; `columns`, `csv`, `xml`, `utf8`) and a reason that names field and
 ///    rule; the others go on.
 /// 4. *Frozen types*: inferred columns are decided once, by the first good records of the first page that has any, and
 ///    kept as the stage's state: the same after every restart. Records that are refused decide nothing. Before that page
 ///    there is nothing to decode with: objects without a field are refused then (`undecided`), and later are rows of nulls.
+///
+/// # Texts
+/// All values of CSV and XML are texts. Declared columns read from them what their type says, without white space around it: numbers
+/// (also with zeros or a plus in front), bools (`true`, `false`, `1`, `0`, in any case of letters), times; a `json` column the JSON
+/// in a cell. Inferred columns are numbers and bools only where a text can be nothing else: 00123, +1 and 3e8 are not. An element of
+/// XML that comes once is a list of one where the column is a list, and one with text only is the `#text` of a struct.
 ///
 /// # Copies
 /// With declared columns it can be forked. An inferring one cannot until its columns are decided, because the first page
@@ -63,7 +69,7 @@ pub enum UnknownFields {
 /// ```
 /// use landfall::columnar::{Columns, Decode};
 ///
-/// let decode = Decode::json()
+/// let decode = Decode::pages()
 ///     .schema(Columns::new().utf8("id").decimal("total", 18, 2).timestamp("created_at"))
 ///     .provenance();
 /// # drop(decode);
@@ -93,6 +99,8 @@ enum Plan {
 struct Ready {
     /// The path of the records in the page before.
     path: RecordsPath,
+    /// What makes JSON of them.
+    texts: Option<TextRecords>,
     /// None while the columns are not decided.
     core: Option<Core>,
 }
@@ -105,11 +113,11 @@ const MAX_RECORD_BYTES: u32 = 16 << 20;
 const SAMPLE: usize = 1000;
 
 impl Decode {
-    /// A decoder of pages of JSON. Where their records lie the pages say themselves, if they come from a source that
-    /// knows ([`Page::records_path`]); for others it is an array of records, unless [`records`](Self::records) or
+    /// A decoder of pages. What they are written in and where their records lie the pages say themselves, if they come from a
+    /// source that knows ([`Page::records_path`]); for others it is a JSON array of records, unless [`records`](Self::records) or
     /// [`ndjson`](Self::ndjson) says something else. Say what the records are with [`schema`](Self::schema) or
     /// [`infer`](Self::infer).
-    pub fn json() -> Self {
+    pub fn pages() -> Self {
         Self {
             name: "decode".to_owned(),
             records: None,
@@ -121,7 +129,7 @@ impl Decode {
         }
     }
 
-    /// Where the records of a page lie: an RFC 9535 path, or `ndjson`. Needed only where the source does not say it; a
+    /// Where the records of a page lie: see [`RecordsPath`]. Needed only where the source does not say it; a
     /// page that says another path is an error of kind `Config`.
     #[must_use]
     pub fn records(mut self, path: impl Into<String>) -> Self {
@@ -204,11 +212,18 @@ impl Decode {
                 .with_hint("declare them with `schema`, or let them be decided with `infer`"));
         }
         let core = self.columns().map(|columns| self.core(columns)).transpose()?;
-        Ok(Ready { path: RecordsPath::parse(self.records.as_deref().unwrap_or(RECORDS))?, core })
+        Ok(Ready::at(RecordsPath::parse(self.records.as_deref().unwrap_or(RECORDS))?, core))
     }
 
     fn core(&self, columns: &Columns) -> Result<Core> {
-        Core::new(columns, self.unknown, self.provenance, self.max_record_bytes)
+        let inferred = !matches!(self.plan, Plan::Declared(_));
+        Core::new(columns, self.unknown, self.provenance, self.max_record_bytes, inferred)
+    }
+}
+
+impl Ready {
+    fn at(path: RecordsPath, core: Option<Core>) -> Self {
+        Self { texts: path.text_records(), path, core }
     }
 }
 
@@ -270,12 +285,12 @@ impl Stage for Decode {
         let ready = self.ready.as_mut().ok_or_else(|| Error::bug("decode page", "the decoder is not set up"))?;
         let path = records_path(&page, self.records.as_deref())?;
         if path != ready.path.as_str() {
-            ready.path = RecordsPath::parse(path)?;
+            *ready = Ready::at(RecordsPath::parse(path)?, ready.core.take());
         }
         let spans = locate(&page, &ready.path)?;
         if ready.core.is_none() {
             let sample = if let Plan::Infer { sample, .. } = &self.plan { *sample } else { 0 };
-            let columns = match infer::columns(&page, &spans, sample, self.max_record_bytes)? {
+            let columns = match infer::columns(&page, &spans, &mut ready.texts, sample, self.max_record_bytes)? {
                 Inferred::Columns(columns) => columns,
                 Inferred::Nothing(refused) => {
                     refused.iter().for_each(|(n, fault)| out.reject(core::reject(&page, &spans, *n, fault)));
@@ -288,8 +303,9 @@ impl Stage for Decode {
                 ready.core = Some(core);
             }
         }
-        let core = self.ready.as_mut().and_then(|ready| ready.core.as_mut());
-        core.ok_or_else(|| Error::bug("decode page", "the decoder is not set up"))?.page(Arc::new(page), &spans, out)
+        let ready = self.ready.as_mut().and_then(|ready| Some((ready.core.as_mut()?, &mut ready.texts)));
+        let (core, texts) = ready.ok_or_else(|| Error::bug("decode page", "the decoder is not set up"))?;
+        core.page(Arc::new(page), &spans, texts.as_mut(), out)
     }
 }
 
@@ -320,7 +336,7 @@ fn locate(page: &Page, path: &RecordsPath) -> Result<Arc<[Span]>> {
     let spans = match &page.spans {
         Some(spans) if page.records_path.is_some() => Arc::clone(spans),
         _ if page.records == 0 && page.body.is_empty() => Arc::new([]),
-        _ => scan(&page.body, path, &[])?.spans.into(),
+        _ => path.spans(&page.body, page.part)?.into(),
     };
     if spans.len() as u64 != page.records {
         let error = Error::data("decode page", "the page has not as many records as were counted")

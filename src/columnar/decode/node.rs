@@ -9,6 +9,7 @@ use super::object::{Object, Scratch};
 use super::{number, time};
 use crate::columnar::schema::{Coerce, Column, ColumnType, TimeUnit, Written};
 use crate::error::{Error, Result};
+use crate::records::Texts;
 use arrow::array::types::{
     ArrowPrimitiveType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
     Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
@@ -127,6 +128,7 @@ impl Node {
     /// Takes the next value of `cursor`.
     pub(super) fn take(&mut self, cursor: &mut Cursor<'_>, scratch: &mut Scratch) -> Checked<()> {
         let first = cursor.peek();
+        let texts = scratch.texts;
         if first == b'n' {
             cursor.literal("null")?;
             if self.width > 1 {
@@ -146,28 +148,40 @@ impl Node {
             }
             Values::Decimal(values, precision, scale) => {
                 let text = number_or_string(cursor, &mut scratch.text, "a decimal")?;
-                values.push(number::decimal(text, *precision, *scale)?);
+                values.push(number::decimal(trimmed(text, texts), *precision, *scale)?);
             }
             Values::Timestamp(values, unit, Written::Rfc3339) => {
                 let text = string(cursor, &mut scratch.text, "an RFC 3339 time")?;
-                values.push(time::instant(text, *unit)?);
+                values.push(time::instant(trimmed(text, texts), *unit)?);
             }
             Values::Timestamp(values, unit, written) => {
                 let text = number_or_string(cursor, &mut scratch.text, "a number of an epoch")?;
-                values.push(time::epoch(text, *written, *unit)?);
+                values.push(time::epoch(trimmed(text, texts), *written, *unit)?);
             }
             Values::Datetime(values, unit) => {
                 let text = string(cursor, &mut scratch.text, "a local date and time")?;
-                values.push(time::local(text, *unit)?);
+                values.push(time::local(trimmed(text, texts), *unit)?);
             }
             Values::Date(values) => {
                 let text = string(cursor, &mut scratch.text, "a date")?;
-                values.push(time::date(text)?);
+                values.push(time::date(trimmed(text, texts))?);
+            }
+            Values::Int(values, integer) if first == b'"' => {
+                let text = number_in_text(cursor, scratch, integer.name)?.0;
+                values.push(integer.exactly(number::integer(text, integer.name)?)?);
             }
             Values::Int(values, integer) => values.push(integer.take(cursor)?),
+            Values::Float64(values) if first == b'"' => {
+                let (text, whole) = number_in_text(cursor, scratch, "float64")?;
+                values.push(number::float64(text, whole)?);
+            }
             Values::Float64(values) => {
                 let number = number(cursor, "float64")?;
                 values.push(number::float64(number.text, number.integer)?);
+            }
+            Values::Float32(values) if first == b'"' => {
+                let (text, whole) = number_in_text(cursor, scratch, "float32")?;
+                values.push(number::float32(text, whole)?);
             }
             Values::Float32(values) => {
                 let number = number(cursor, "float32")?;
@@ -176,8 +190,22 @@ impl Node {
             Values::Bool(values) => values.append(match first {
                 b't' => cursor.literal("true").map(|()| true)?,
                 b'f' => cursor.literal("false").map(|()| false)?,
-                _ => return Err(wrong(cursor, "a bool")),
+                _ => match value_in_text(cursor, scratch, "a bool")?.to_ascii_lowercase().as_slice() {
+                    b"true" | b"1" => true,
+                    b"false" | b"0" => false,
+                    _ => return Err(Fault::new("type", "expected a bool, found other text")),
+                },
             }),
+            Values::Json(strings) if first == b'"' && texts == Some(Texts::Cells) => {
+                let text = value_in_text(cursor, scratch, "JSON")?;
+                let mut inside = Cursor::new(text, 0);
+                inside.value()?;
+                if inside.at() < text.len() {
+                    return Err(inside.broken("the end"));
+                }
+                strings.bytes.extend_from_slice(text);
+                strings.end();
+            }
             Values::Json(strings) => {
                 let from = cursor.at();
                 cursor.value()?;
@@ -185,21 +213,31 @@ impl Node {
                 strings.end();
             }
             Values::Struct(object) => {
+                if first == b'"' && texts == Some(Texts::Elements) {
+                    // An element that has attributes or children elsewhere.
+                    let json = [b"{\"#text\":\"", cursor.string()?.raw, b"\"}"].concat();
+                    object.take(&mut Cursor::new(&json, 0), scratch)?;
+                    self.nulls.append_non_null();
+                    return Ok(());
+                }
                 if first != b'{' {
                     return Err(wrong(cursor, "an object"));
                 }
                 object.take(cursor, scratch)?;
             }
             Values::List(ends, element) => {
-                if first != b'[' {
-                    return Err(wrong(cursor, "an array"));
-                }
                 let mut index = 0;
-                cursor.sequence(b']', |cursor| {
+                let mut one = |cursor: &mut Cursor<'_>| {
                     element.take(cursor, scratch).map_err(|fault| fault.at_element(index))?;
                     index += 1;
                     Ok(())
-                })?;
+                };
+                match (first, texts) {
+                    (b'[', _) => cursor.sequence(b']', one)?,
+                    // An element that is repeated elsewhere.
+                    (_, Some(Texts::Elements)) => one(cursor)?,
+                    _ => return Err(wrong(cursor, "an array")),
+                }
                 let end = ends.last().copied().unwrap_or(0).saturating_add(index as i32);
                 ends.push(end);
             }
@@ -382,6 +420,37 @@ fn string<'a: 'b, 'b>(cursor: &mut Cursor<'a>, scratch: &'b mut Vec<u8>, expecte
     scratch.clear();
     text.unescape(scratch)?;
     Ok(scratch)
+}
+
+/// The value that stands in a text, without white space around it, where the record has nothing but texts.
+fn value_in_text<'a: 'b, 'b>(
+    cursor: &mut Cursor<'a>,
+    scratch: &'b mut Scratch,
+    expected: &'static str,
+) -> Checked<&'b [u8]> {
+    if scratch.texts.is_none() {
+        return Err(wrong(cursor, expected));
+    }
+    string(cursor, &mut scratch.text, expected).map(<[u8]>::trim_ascii)
+}
+
+fn number_in_text<'a: 'b, 'b>(
+    cursor: &mut Cursor<'a>,
+    scratch: &'b mut Scratch,
+    expected: &'static str,
+) -> Checked<(&'b [u8], bool)> {
+    let inferred = scratch.inferred;
+    let text = value_in_text(cursor, scratch, expected)?;
+    if inferred && !number::is_plain(text) {
+        let what = format!("expected {expected}, found text that may be something else, such as 007");
+        return Err(Fault::new("type", what));
+    }
+    number::in_text(text).ok_or_else(|| Fault::new("type", format!("expected {expected}, found other text")))
+}
+
+/// Without white space around it, where the record has nothing but texts.
+fn trimmed(text: &[u8], texts: Option<Texts>) -> &[u8] {
+    if texts.is_some() { text.trim_ascii() } else { text }
 }
 
 #[inline]

@@ -172,6 +172,26 @@ pub(crate) fn integer(text: &[u8], name: &'static str) -> Checked<i128> {
     })
 }
 
+/// Whether `text` is a number whatever the text means: 00123, +1 and 3e8 are names as well.
+pub(crate) fn is_plain(text: &[u8]) -> bool {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    let is_zero_led = matches!(digits, [b'0', b'0'..=b'9', ..]);
+    let has_digit_first = digits.first().is_some_and(u8::is_ascii_digit);
+    has_digit_first
+        && !is_zero_led
+        && text != b"-0"
+        && !text.iter().any(|b| matches!(b, b'e' | b'E'))
+        && Parts::of(text).is_some()
+}
+
+/// A number that was found in a text, as [`float64`] takes it: without a plus and zeros in front. And whether it is whole.
+pub(crate) fn in_text(text: &[u8]) -> Option<(&[u8], bool)> {
+    Parts::of(text)?;
+    let text = text.strip_prefix(b"+").unwrap_or(text);
+    let zeros = text.windows(2).take_while(|pair| matches!(pair, [b'0', b'0'..=b'9'])).count();
+    Some((text.get(zeros..)?, text.iter().all(|b| b.is_ascii_digit() || *b == b'-')))
+}
+
 /// The number `text` as a `float64`. A whole number must be held exactly; a fraction is taken to the nearest. A whole
 /// number with a point or an exponent may also be the shortest text of the float, such as `1e308`: it is what writers of
 /// JSON make of a float.

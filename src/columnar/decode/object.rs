@@ -5,6 +5,7 @@ use super::fault::{Checked, Fault};
 use super::node::{Node, broken};
 use crate::columnar::schema::Column;
 use crate::error::Result;
+use crate::records::Texts;
 use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, Field};
 use std::collections::HashMap;
@@ -14,6 +15,12 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     pub(super) text: Vec<u8>,
+    /// Set while the values of a record that is not JSON are taken: all of them are texts.
+    pub(super) texts: Option<Texts>,
+    /// Whether the types are not declared: then a text is a number only if it can be nothing else.
+    pub(super) inferred: bool,
+    /// Such a record, as JSON.
+    pub(super) json: Vec<u8>,
     /// Fields of no column in this record.
     pub(super) unknown: u64,
     /// Whether a field of no column is refused.
@@ -136,6 +143,8 @@ impl Object {
         let this = scratch.objects;
         let mut found = self.members(cursor, this, scratch)?;
         if let Some(more) = more {
+            // These are JSON, whatever the record is.
+            scratch.texts = None;
             found += self.members(&mut Cursor::new(more, 0), this, scratch).map_err(Fault::of_page_fields)?;
         }
         if found < self.children.len() {

@@ -36,7 +36,7 @@ pub(super) fn rows(batches: &[Batch]) -> RecordBatch {
 
 /// Decodes one value under the key `v`.
 fn one(kind: &str, value: &str) -> Result<RecordBatch, Reject> {
-    let mut decode = Decode::json().schema(columns(&[("v", kind)]));
+    let mut decode = Decode::pages().schema(columns(&[("v", kind)]));
     let (batches, mut rejects) = apply(&mut decode, marked(&[format!("{{\"v\":{value}}}").as_bytes()]));
     match rejects.pop() {
         Some(reject) => Err(reject),
@@ -46,7 +46,7 @@ fn one(kind: &str, value: &str) -> Result<RecordBatch, Reject> {
 
 #[test]
 fn declared_columns_take_a_whole_order() {
-    let mut decode = Decode::json().schema(
+    let mut decode = Decode::pages().schema(
         columns(&[
             ("id", "utf8"),
             ("number", "int64"),
@@ -209,7 +209,7 @@ fn broken_records_are_bisected_out_and_the_rest_goes_on() {
         br#"{"id":"z","n":3,"tags":["z"],"n2":1}"#,
         br#" {"id":"y"} "#,
     ];
-    let mut decode = Decode::json().schema(columns(&[("id", "utf8"), ("n", "int64"), ("tags", "list<utf8>")]));
+    let mut decode = Decode::pages().schema(columns(&[("id", "utf8"), ("n", "int64"), ("tags", "list<utf8>")]));
     let (batches, rejects) = apply(&mut decode, marked(records));
     let batch = rows(&batches);
     let ids: Vec<_> = batch.column(0).as_string::<i32>().iter().flatten().collect();
@@ -232,7 +232,7 @@ fn what_follows_a_cut_record_in_its_page_decides_nothing() {
         .map(|after| {
             let mut page = marked(&[cut]);
             page.body = [cut, after].concat().into();
-            let mut decode = Decode::json().schema(columns(&[("id", "utf8"), ("n", "int64")]));
+            let mut decode = Decode::pages().schema(columns(&[("id", "utf8"), ("n", "int64")]));
             let reject = apply(&mut decode, page).1.pop().expect("refused");
             (reject.code, reject.reason)
         })
@@ -254,16 +254,16 @@ fn a_mixed_field_is_handled_by_a_declared_rule() {
         "title" => all.column(c.clone().at(["Title"])),
         _ => all.column(c.clone()),
     });
-    let (batches, rejects) = apply(&mut Decode::json().schema(declared), page(&movies));
+    let (batches, rejects) = apply(&mut Decode::pages().schema(declared), page(&movies));
     assert!(rejects.is_empty(), "{rejects:?}");
     let titles: Vec<Option<&str>> = rows_of(&batches).column(0).as_string::<i32>().iter().collect();
     assert_eq!(titles, [Some("The Land Girls"), Some("300"), Some("12.0"), Some("true"), None]);
 
-    let (batches, _) = apply(&mut Decode::json().infer(), page(&movies));
+    let (batches, _) = apply(&mut Decode::pages().infer(), page(&movies));
     let titles: Vec<Option<&str>> = rows_of(&batches).column(0).as_string::<i32>().iter().collect();
     assert_eq!(titles[1], Some("300"));
 
-    let (batches, rejects) = apply(&mut Decode::json().schema(columns(&[("Title", "utf8")])), page(&movies));
+    let (batches, rejects) = apply(&mut Decode::pages().schema(columns(&[("Title", "utf8")])), page(&movies));
     assert_eq!((rows(&batches).num_rows(), rejects.len()), (2, 3));
 }
 
@@ -276,7 +276,7 @@ fn rows_of(batches: &[Batch]) -> &RecordBatch {
 #[test]
 fn unknown_fields_are_ignored_or_refused() {
     let records = [r#"{"id":1,"new":{"a":[1]}}"#, r#"{"id":2}"#, r#"{"new":3,"id":3,"newer":[]}"#];
-    let stage = || Decode::json().schema(columns(&[("id", "int64")]));
+    let stage = || Decode::pages().schema(columns(&[("id", "int64")]));
     let (batches, rejects) = apply(&mut stage(), page(&records));
     assert_eq!((rows(&batches).num_rows(), rejects.len()), (3, 0));
     let (batches, rejects) = apply(&mut stage().unknown_fields(UnknownFields::Quarantine), page(&records));
@@ -295,7 +295,7 @@ fn keys_are_found_in_any_order_and_with_escapes() {
         r#"{"x":{"w":6,"q":0,"y":{"z":5}},"d":4,"\u00e9":3,"b\u0022c":2,"\u0061":1}"#,
         r#"{"q":0,"d" : 4 ,"x":{"y":{"z":5},"w":6},"a":1,"é":3,"b\"c":2}"#,
     ];
-    let (batches, rejects) = apply(&mut Decode::json().schema(keys), page(&records));
+    let (batches, rejects) = apply(&mut Decode::pages().schema(keys), page(&records));
     assert!(rejects.is_empty(), "{rejects:?}");
     for (column, expected) in rows(&batches).columns().iter().zip(1..) {
         assert_eq!(column.as_primitive::<Int64Type>().values(), &[expected; 3]);
@@ -305,7 +305,7 @@ fn keys_are_found_in_any_order_and_with_escapes() {
 #[test]
 fn large_and_bloated_records_are_refused() {
     let large = format!(r#"{{"id":"{}"}}"#, "x".repeat(100));
-    let mut decode = Decode::json().schema(columns(&[("id", "utf8")])).max_record_bytes(50);
+    let mut decode = Decode::pages().schema(columns(&[("id", "utf8")])).max_record_bytes(50);
     let (batches, rejects) = apply(&mut decode, page(&[r#"{"id":"a"}"#, &large, r#"{"id":"b"}"#]));
     assert_eq!(rows(&batches).num_rows(), 2);
     assert_eq!((rejects[0].code, rejects[0].raw.len()), ("size", large.len()));
@@ -325,7 +325,7 @@ fn rows_know_where_they_come_from() {
     let mut page = page(&[r#"{"id":0}"#, r#"{"id":1}"#, r#"{"id":"?"}"#, r#"{"id":3}"#]);
     page.origin = Some(Origin { start: LandingPosition { segment: 5, record: 100 }, page: 2 });
     page.skip = 1;
-    let mut decode = Decode::json().schema(columns(&[("id", "int64")])).provenance();
+    let mut decode = Decode::pages().schema(columns(&[("id", "int64")])).provenance();
     let (batches, rejects) = apply(&mut decode, page);
     let [batch] = batches.as_slice() else { panic!("one batch") };
     let at = |record| Some(LandingPosition { segment: 5, record });
@@ -345,7 +345,7 @@ fn rows_know_where_they_come_from() {
 
 #[test]
 fn a_page_with_another_number_of_records_is_an_error() {
-    let mut decode = Decode::json().schema(columns(&[("id", "int64")]));
+    let mut decode = Decode::pages().schema(columns(&[("id", "int64")]));
     let mut wrong = page(&[r#"{"id":0}"#]);
     wrong.records = 2;
     let error = decode.apply(wrong, &mut Output::new()).expect_err("one record is missing");
@@ -357,14 +357,14 @@ fn a_page_with_another_number_of_records_is_an_error() {
 #[test]
 fn pages_from_the_log_and_from_memory_are_decoded_alike() {
     let body = r#"{"data":[{"id":1},{"id":"x"},{"id":2}],"other":[1,2,3]}"#;
-    let spans = scan(body.as_bytes(), &RecordsPath::parse("$.data[*]").expect("a path"), &[]).expect("a page").spans;
+    let spans = RecordsPath::parse("$.data[*]").expect("a path").spans(body.as_bytes(), None).expect("a page");
     let mut seen = Page::new(PartitionId::from("p"), body, 3, Timestamp::from_micros(7));
     seen.spans = Some(spans.into());
     seen.records_path = Some("$.data[*]".into());
     let mut replayed = seen.clone();
     replayed.spans = None;
 
-    let stage = || Decode::json().schema(columns(&[("id", "int64")]));
+    let stage = || Decode::pages().schema(columns(&[("id", "int64")]));
     for decode in [stage(), stage().records("$.data[*]")] {
         for page in [&seen, &replayed] {
             let (batches, rejects) = apply(&mut decode.clone(), page.clone());
@@ -404,8 +404,9 @@ async fn an_inferring_decoder_needs_no_path_in_a_replay() {
     page.records_path = Some("$.data[*]".into());
     let landed = writer.append(SegmentDraft { pages: vec![page], ..Default::default() }).await.expect("lands");
     let read = LandingReader::new(&landing, &shard, &env).read(landed.number).await.expect("reads");
-    let decoded =
-        |mut pages: Vec<Page>| rows(&apply(&mut Decode::json().infer().provenance(), pages.pop().expect("the page")).0);
+    let decoded = |mut pages: Vec<Page>| {
+        rows(&apply(&mut Decode::pages().infer().provenance(), pages.pop().expect("the page")).0)
+    };
     assert_eq!(decoded(landed.pages), decoded(read.expect("is there").pages));
 }
 
@@ -413,10 +414,10 @@ async fn an_inferring_decoder_needs_no_path_in_a_replay() {
 fn a_wrong_set_up_says_what_to_do() {
     let id = || columns(&[("id", "int64")]);
     for wrong in [
-        Decode::json(),
-        Decode::json().schema(id()).records("$["),
-        Decode::json().schema(Columns::new()),
-        Decode::json().schema(columns(&[("_landfall_record", "int64")])).provenance(),
+        Decode::pages(),
+        Decode::pages().schema(id()).records("$["),
+        Decode::pages().schema(Columns::new()),
+        Decode::pages().schema(columns(&[("_landfall_record", "int64")])).provenance(),
     ] {
         let mut wrong = wrong;
         assert_eq!(wrong.config().expect_err("wrong").kind(), ErrorKind::Config);
@@ -448,7 +449,7 @@ fn inferred_columns_hold_what_the_sample_has() {
     };
     let mut sample = page(&records);
     spans(&mut sample);
-    let mut decode = Decode::json().infer();
+    let mut decode = Decode::pages().infer();
     let (batches, rejects) = apply(&mut decode, sample);
     assert_eq!((rows(&batches).num_rows(), rejects.len()), (2, 1));
     let kinds: Vec<String> =
@@ -479,7 +480,7 @@ fn whole_numbers_declared_by_an_arrow_schema() {
     let declared = columns(&[("a", "int32"), ("j", "json"), ("t", "timestamp(ns)"), ("l", "list<struct<x: float32>>")]);
     let taken = Columns::from_arrow(&declared.to_arrow().expect("a schema")).expect("the same types");
     assert_eq!(taken, declared);
-    let (batches, _) = apply(&mut Decode::json().schema(taken), page(&[r#"{"a":1,"j":{"k":1},"l":[{"x":0.5}]}"#]));
+    let (batches, _) = apply(&mut Decode::pages().schema(taken), page(&[r#"{"a":1,"j":{"k":1},"l":[{"x":0.5}]}"#]));
     assert_eq!(rows(&batches).schema(), declared.to_arrow().expect("a schema"));
 }
 
@@ -561,7 +562,7 @@ proptest! {
         let mut page = page(&texts);
         page.skip = skip.min(texts.len()) as u64;
         let schema = || columns(&[("n", "int64"), ("s", "utf8"), ("l", "list<uint8>"), ("o", "struct<x: utf8>")]);
-        let mut decode = Decode::json().schema(schema());
+        let mut decode = Decode::pages().schema(schema());
         let mut fork = decode.fork().expect("declared");
         // The copy has another past.
         apply(&mut fork, self::page(&[r#"{"o":{"x":1,"x":2},"n":1}"#, r#"{"n":2,"l":[1,2]}"#]));
@@ -603,7 +604,7 @@ fn fields_of_the_page_are_fields_of_each_record() {
     let mut children = page(&[r#"{"id":1}"#, r#"{"id":2,"_post_id":8}"#, "{}", "3"]);
     children.fields = given(r#"{"_post_id":7,"_tags":["a","\u00e9"]}"#);
     let declared = columns(&[("id", "int64"), ("_post_id", "int64"), ("_tags", "list<utf8>")]);
-    for mut decode in [Decode::json().schema(declared.clone()), Decode::json().infer()] {
+    for mut decode in [Decode::pages().schema(declared.clone()), Decode::pages().infer()] {
         let (batches, rejects) = apply(&mut decode, children.clone());
         assert_eq!(decode.columns(), Some(&declared));
         let batch = rows(&batches);
@@ -624,8 +625,8 @@ fn fields_of_the_page_are_fields_of_each_record() {
     // They decide no columns without a record that has any.
     let mut empty = page(&["{}"]);
     empty.fields = given(r#"{"_post_id":7}"#);
-    assert_eq!(apply(&mut Decode::json().infer(), empty.clone()).1[0].code, "undecided");
+    assert_eq!(apply(&mut Decode::pages().infer(), empty.clone()).1[0].code, "undecided");
     empty.fields = given("[7]");
-    let error = Decode::json().schema(declared).apply(empty, &mut Output::new()).expect_err("no object");
+    let error = Decode::pages().schema(declared).apply(empty, &mut Output::new()).expect_err("no object");
     assert_eq!(error.kind(), ErrorKind::Bug);
 }

@@ -172,7 +172,7 @@ fn columns_of_a_key_do_not_run_together() {
 fn whole_records_are_compared_by_their_bytes() {
     let body = r#"[{"id":1},{"id":1},{"id": 1},{"id":1,"x":2}]"#;
     let page = || Page::new(PartitionId::from("p"), body, 4, Timestamp::from_micros(0));
-    let mut decode = Decode::json().schema(Columns::new().int64("id"));
+    let mut decode = Decode::pages().schema(Columns::new().int64("id"));
     let mut batch = || {
         let mut out = Output::new();
         decode.apply(page(), &mut out).expect("decodes");

@@ -17,7 +17,7 @@ fn batch(kind: &str, values: &[&str]) -> Batch {
     );
     let columns = Columns::parse([("n", "int64"), ("v", kind)]).expect("columns");
     let mut out = Output::new();
-    Decode::json().schema(columns).apply(page, &mut out).expect("decodes");
+    Decode::pages().schema(columns).apply(page, &mut out).expect("decodes");
     let (mut batches, rejects, _) = out.into_parts();
     assert!(rejects.is_empty(), "{rejects:?}");
     batches.pop().expect("a batch")

@@ -1,5 +1,6 @@
 //! The body of a response: decompressed as it streams, never beyond its limits.
 
+use super::archive::{Files, unpacked};
 use super::client::failed;
 use super::limits::Limits;
 use crate::error::{Error, Result, Status};
@@ -30,12 +31,12 @@ enum Pieces {
 }
 
 impl Body {
-    /// The body of `response`, of at most `wire` bytes on the wire.
+    /// The body of `response`, of at most `wire` bytes on the wire; of an archive its `files`.
     ///
     /// # Errors
     /// `Data` for an encoding that is not known.
-    pub(super) async fn open(response: Response, limits: &Limits, wire: u64) -> Result<Self> {
-        let codings = codings(&response)?;
+    pub(super) async fn open(response: Response, limits: &Limits, wire: u64, files: &Files) -> Result<Self> {
+        let mut codings = codings(&response)?;
         let came = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&came);
         let mut stream = response
@@ -59,26 +60,31 @@ impl Body {
             }
         }
         let first = first.freeze();
-        let codings = seen(codings, &first);
+        let mut outermost = next_coding(&mut codings, &first);
         let stream = futures::stream::iter([Ok(first)]).chain(stream).boxed();
-        let pieces = match codings.as_slice() {
-            [] => Pieces::AsTheyCome(stream),
-            [others @ .., outermost] => {
-                let mut reader = outermost.decode(Box::new(StreamReader::new(stream)));
-                // The last coding was put on last.
-                for coding in others.iter().rev() {
-                    let first = begin(&mut reader).await?;
-                    let is_there = coding.can_begin(&first);
-                    reader = Box::new(io::Cursor::new(first).chain(reader));
-                    if !is_there {
-                        break;
-                    }
-                    reader = coding.decode(reader);
+        let pieces = if outermost.is_none() {
+            Pieces::AsTheyCome(stream)
+        } else {
+            let mut reader: Box<dyn AsyncRead + Send + Unpin> = Box::new(StreamReader::new(stream));
+            let mut times = 0;
+            while let Some(coding) = outermost {
+                times += 1;
+                if times > MOST_CODINGS {
+                    return Err(too_many(times));
                 }
-                Pieces::Decoded(reader)
+                reader = coding.decode(reader, files);
+                let first = begin(&mut reader).await?;
+                outermost = next_coding(&mut codings, &first);
+                reader = Box::new(io::Cursor::new(first).chain(reader));
             }
+            Pieces::Decoded(reader)
         };
         Ok(Self { pieces, wire: came, given: 0, ratio: limits.ratio })
+    }
+
+    /// Bytes that have come on the wire.
+    pub(super) fn came(&self) -> u64 {
+        self.wire.load(Ordering::Relaxed)
     }
 
     /// The next piece, or `None` at the end. Not cancel-safe: a piece may be lost.
@@ -140,10 +146,15 @@ enum Coding {
     Deflate,
     Zstd,
     Brotli,
+    /// Never declared: an archive is told by its mark.
+    Zip,
 }
 
 impl Coding {
-    fn decode(self, inner: Box<dyn AsyncRead + Send + Unpin>) -> Box<dyn AsyncRead + Send + Unpin> {
+    fn decode(self, inner: Box<dyn AsyncRead + Send + Unpin>, files: &Files) -> Box<dyn AsyncRead + Send + Unpin> {
+        if self == Self::Zip {
+            return Box::new(StreamReader::new(unpacked(inner, files.clone())));
+        }
         let inner = tokio::io::BufReader::with_capacity(PIECE, inner);
         match self {
             Self::Gzip => {
@@ -157,7 +168,7 @@ impl Coding {
                 decoder.multiple_members(true);
                 Box::new(decoder)
             }
-            Self::Brotli => Box::new(BrotliDecoder::new(inner)),
+            Self::Brotli | Self::Zip => Box::new(BrotliDecoder::new(inner)),
         }
     }
 
@@ -174,6 +185,7 @@ impl Coding {
             },
             // It has no mark.
             Self::Brotli => true,
+            Self::Zip => first.starts_with(b"PK\x03\x04"),
         }
     }
 }
@@ -200,19 +212,29 @@ fn codings(response: &Response) -> Result<Vec<Coding>> {
         }
     }
     if codings.len() > MOST_CODINGS {
-        return Err(Error::data("read body", "the body is encoded too many times").with("times", codings.len()));
+        return Err(too_many(codings.len()));
     }
     Ok(codings)
 }
 
-/// The codings that the body really has, as far as its first bytes show: servers and proxies get the header wrong.
-fn seen(mut codings: Vec<Coding>, first: &[u8]) -> Vec<Coding> {
-    match codings.last() {
-        Some(outermost) if !first.is_empty() && !outermost.can_begin(first) => codings.clear(),
-        None if first.len() > 1 && Coding::Gzip.can_begin(first) => codings.push(Coding::Gzip),
-        _ => {}
+/// The coding that a body really has which begins with `first`: the last of those declared, or one that shows by its mark.
+/// Servers and proxies get the header wrong, and many put one coding more on it than they say.
+fn next_coding(declared: &mut Vec<Coding>, first: &[u8]) -> Option<Coding> {
+    if first.is_empty() {
+        return None;
     }
-    codings
+    match declared.pop() {
+        Some(coding) if coding.can_begin(first) => return Some(coding),
+        // If this one is not there, neither are those below it.
+        Some(_) => declared.clear(),
+        None => {}
+    }
+    let marked = [Coding::Gzip, Coding::Zstd, Coding::Zip];
+    marked.into_iter().find(|coding| first.len() > 1 && coding.can_begin(first))
+}
+
+fn too_many(times: usize) -> Error {
+    Error::data("read body", "the body is encoded too many times").with("times", times)
 }
 
 /// An error of ours that came through a reader, or damage that a decoder found: the latter is what a cut body looks like.

@@ -1,3 +1,4 @@
+use super::archive::Files;
 use super::auth::{Auth, NoAuth};
 use super::body;
 use super::client::Client;
@@ -15,7 +16,8 @@ use super::rules::{Rule, Rules, WaitFrom};
 use super::template::{Template, path_segment};
 use super::windows::Window;
 use crate::error::{Error, Result};
-use crate::json::{RecordsPath, ValuePath};
+use crate::json::ValuePath;
+use crate::records::RecordsPath;
 use crate::retry::rate::RateBudget;
 use crate::retry::{AdaptiveLimit, Policy, Priority};
 use crate::source::{ComponentConfig, IntoSource, Traffic};
@@ -40,6 +42,7 @@ pub struct RestBuilder {
     pub(super) egress: EgressSettings,
     paginate: Arc<dyn Paginate>,
     records: String,
+    zip_file: Option<Arc<str>>,
     total: Option<Place>,
     variables: Option<serde_json::Value>,
     since: Option<Since>,
@@ -78,6 +81,7 @@ impl RestBuilder {
             egress: EgressSettings::default(),
             paginate: Arc::new(Single),
             records: "$[*]".to_owned(),
+            zip_file: None,
             total: None,
             variables: None,
             since: None,
@@ -162,9 +166,19 @@ impl RestBuilder {
         self
     }
 
-    /// Sets where the records of a page are: an RFC 9535 path, or `ndjson` for one record per line. `$[*]` by default.
+    /// Sets in what a page is written and where its records are: an RFC 9535 path into JSON, `ndjson` for one record per line,
+    /// `csv` or [`Csv`](crate::records::Csv), or a path into XML such as `/feed/entry`; see
+    /// [`RecordsPath`]. `$[*]` by default.
     pub fn records(mut self, path: impl Into<String>) -> Self {
         self.records = path.into();
+        self
+    }
+
+    /// Takes only the file `name` of responses that are zip archives. Unless set, an archive must have one file; if its files
+    /// are lines, or rows without a line of names, it may have several.
+    #[must_use]
+    pub fn zip_file(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.zip_file = Some(name.into());
         self
     }
 
@@ -361,6 +375,7 @@ impl RestBuilder {
         if self.parallel_windows == 0 || (self.parallel_windows > 1 && slicer.is_none()) {
             return Err(wrong("there are no windows to read at the same time").with_hint("add .window(…) to .since(…)"));
         }
+        let unpacks = Files { named: self.zip_file.clone(), several: records.may_follow_each_other() };
         let places: Vec<Place> = self.paginate.values().into_iter().chain(self.total.clone()).collect();
         let in_body = places.iter().filter_map(|place| match place {
             Place::Body(path) => Some(ValuePath::parse(path)),
@@ -370,8 +385,16 @@ impl RestBuilder {
         if matches!(self.content, Content::Graphql { .. }) {
             values.push(ValuePath::parse("$.errors")?);
         }
-        if records.is_ndjson() && !values.is_empty() {
-            return Err(wrong("lines hold records only: there is no value to find the next page or the total by"));
+        if records.needs_known_end() && !values.is_empty() {
+            return Err(wrong(
+                "lines and rows hold records only: there is no value to find the next page or the total by",
+            ));
+        }
+        if let Some(value) = values.iter().find(|value| !records.has_values_at(value)) {
+            return Err(wrong("a value is looked for in another format than that of the records")
+                .with("path", value.as_str())
+                .with("records", records.as_str())
+                .with_hint("$.… is a path into JSON, /… one into XML"));
         }
         if self.max_pages == Some(0) || self.max_records == Some(0) {
             return Err(wrong("a limit of no pages or no records reads nothing"));
@@ -394,7 +417,8 @@ impl RestBuilder {
             return Err(wrong("no pages at the same time read nothing"));
         }
         let many = Claims { records: Some(u64::MAX), pages: Some(u64::MAX) };
-        if self.parallel_pages > 1 && (self.paginate.ahead(&At::First, 1, many).is_none() || records.is_ndjson()) {
+        if self.parallel_pages > 1 && (self.paginate.ahead(&At::First, 1, many).is_none() || records.needs_known_end())
+        {
             return Err(wrong("these pages cannot be asked for at the same time")
                 .with_hint("that needs pages by number or offset, with records in JSON"));
         }
@@ -439,6 +463,7 @@ impl RestBuilder {
             since,
             rules,
             limits: self.limits,
+            files: unpacks,
             retry: self.retry,
             max_pages: self.max_pages,
             max_records: self.max_records,
@@ -564,6 +589,7 @@ impl RestBuilder {
         let identity = serde_json::json!({
             "url": self.url,
             "records": self.records,
+            "zip_file": self.zip_file,
         });
         let settings = serde_json::json!({
             "method": self.method.as_str(),

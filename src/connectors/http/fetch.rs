@@ -1,5 +1,6 @@
 //! One request until it has brought a whole response, or cannot.
 
+use super::archive::Files;
 use super::auth::{Reaction, Signature};
 use super::body::{Body, end_is_known, too_large};
 use super::client::{MOST_OTHERS, Reply, in_time};
@@ -15,13 +16,13 @@ use super::scanned::{Look, Scanned};
 use super::status::{self, Fault};
 use crate::env::Env;
 use crate::error::{Error, Result, Status};
-use crate::json::LineSplitter;
-use crate::model::{Page, Part, Partition, Timestamp};
+use crate::json::Held;
+use crate::model::{Page, Partition, Timestamp};
 use crate::retry::{Next, Trial, WaitBudget};
 use crate::source::{Emitter, Retry};
 use bytes::Bytes;
 use futures::FutureExt;
-use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, IF_MODIFIED_SINCE, IF_NONE_MATCH};
+use reqwest::header::{CONTENT_ENCODING, HeaderMap, IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use reqwest::{Method, Response, StatusCode, Url};
 use serde_json::value::RawValue;
 use std::sync::Arc;
@@ -93,6 +94,8 @@ impl Asked {
 /// A whole response. Of one that was emitted in parts, the page is the last.
 pub(super) struct Fetched {
     pub(super) page: Page,
+    /// All of the response but the records, if it came in parts; else all of it.
+    pub(super) around: Bytes,
     /// What the whole response told, without the spans: the page has them.
     pub(super) scanned: Scanned,
     /// Records of the whole response.
@@ -102,8 +105,8 @@ pub(super) struct Fetched {
 
 /// What is known of a response before its body.
 pub(super) struct Head {
-    status: u16,
-    request: String,
+    pub(super) status: u16,
+    pub(super) request: String,
     /// The request without its query, for errors.
     name: String,
     pub(super) headers: HeaderMap,
@@ -115,19 +118,19 @@ pub(super) struct Head {
 
 /// Sends requests, one at a time, and holds what they need of memory and time.
 pub(super) struct Fetcher<'a> {
-    rest: &'a Rest,
-    env: &'a Env,
-    partition: &'a Partition,
+    pub(super) rest: &'a Rest,
+    pub(super) env: &'a Env,
+    pub(super) partition: &'a Partition,
     pub(super) out: Emitter<Page, RestPosition>,
     pub(super) look: Look,
-    fields: Option<Arc<RawValue>>,
+    pub(super) fields: Option<Arc<RawValue>>,
     waits: Waits,
     /// Responses are not emitted in parts.
     pub(super) holds_whole: bool,
     /// What the last request was signed with.
     signed: Option<Signature>,
     /// Bytes that the next page will probably take.
-    estimate: u64,
+    pub(super) estimate: u64,
 }
 
 impl<'a> Fetcher<'a> {
@@ -136,7 +139,6 @@ impl<'a> Fetcher<'a> {
     pub(super) fn new(scope: &Scope<'a>) -> Result<Self> {
         let Scope { rest, env, partition, out, .. } = *scope;
         let look = Look {
-            records: Arc::clone(&rest.records),
             values: Arc::clone(&rest.values),
             cursor: rest.since.as_ref().map(|(_, path)| Arc::clone(path)),
             known: Known::default(),
@@ -161,7 +163,7 @@ impl<'a> Fetcher<'a> {
 
     /// Bytes from which on a response is emitted in parts. Where the first records may have to be cut off, or others come first,
     /// it is held whole.
-    fn part_size(&self) -> u64 {
+    pub(super) fn part_size(&self) -> u64 {
         if self.holds_whole { u64::MAX } else { self.rest.limits.part }
     }
 
@@ -338,7 +340,7 @@ impl<'a> Fetcher<'a> {
         };
         let headers = response.headers().clone();
         if !asks_for_body {
-            status::check_type(&headers)?;
+            status::check_type(&headers, &rest.records)?;
         }
         let head = Head {
             status: response.status().as_u16(),
@@ -349,30 +351,14 @@ impl<'a> Fetcher<'a> {
             signature,
             asks_for_body,
         };
-        let fetched = if rest.records.is_ndjson() {
-            if !end_is_known(&response) {
-                return Err(Error::data(
-                    "read page",
-                    "nothing shows where the lines end, so a cut response would look whole",
-                )
-                .with_hint("the server must send a length, or chunks")
-                .into());
-            }
-            let open = in_time(env, rest.limits.idle, "read body", Body::open(response, &rest.limits, u64::MAX));
-            let body = self.unless_stopped(open).await??;
-            self.lines(body, head, before).await?
-        } else {
-            let announced = announced(&response);
-            if announced > rest.limits.wire {
-                return Err(too_large("the body is larger than its limit on the wire", rest.limits.wire).into());
-            }
-            self.out.reserve(announced).await?;
-            let open =
-                in_time(env, rest.limits.idle, "read body", Body::open(response, &rest.limits, rest.limits.wire));
-            let body = self.unless_stopped(open).await??;
-            self.document(body, head, announced, deadline, before).await?
-        };
-        Ok(Got::Page(Box::new(fetched)))
+        if rest.records.needs_known_end() && !end_is_known(&response) {
+            let what = "nothing shows where the records end, so a cut response would look whole";
+            return Err(Error::data("read page", what).with_hint("the server must send a length, or chunks").into());
+        }
+        let announced = announced(&response);
+        let open = Body::open(response, &rest.limits, u64::MAX, &rest.files);
+        let body = self.unless_stopped(in_time(env, rest.limits.idle, "read body", open)).await??;
+        Ok(Got::Page(Box::new(self.receive(body, head, announced, deadline, before).await?)))
     }
 
     async fn answer(
@@ -386,108 +372,22 @@ impl<'a> Fetcher<'a> {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let read = async {
             let mut held = Held::with_capacity(0);
-            let mut body = Body::open(response, limits, LONGEST_ANSWER).await?;
+            let mut body = Body::open(response, limits, LONGEST_ANSWER, &Files::default()).await?;
             while let Some(piece) = body.piece().await? {
-                if held.len() + piece.len() as u64 > LONGEST_ANSWER {
+                if (held.len() + piece.len()) as u64 > LONGEST_ANSWER {
                     return Err(too_large("an answer that is no page is larger than its limit", LONGEST_ANSWER));
                 }
                 held.push(piece);
             }
-            Ok(held.into_bytes())
+            Ok(held.take_all())
         };
         let left = deadline.saturating_sub(env.monotonic()).min(limits.idle);
         let body = self.unless_stopped(in_time(env, left, "read body", read)).await??;
         Ok(Asked { status, headers, url, signature, body })
     }
 
-    /// Holds the whole body, and looks at it.
-    async fn document(
-        &mut self,
-        mut body: Body,
-        head: Head,
-        announced: u64,
-        deadline: Duration,
-        before: Option<&CursorValue>,
-    ) -> Result<Fetched, Fault> {
-        let limits = &self.rest.limits;
-        let mut held = Held::with_capacity(announced);
-        loop {
-            let left = deadline.saturating_sub(self.env.monotonic()).min(limits.idle);
-            let piece = in_time(self.env, left, "read body", body.piece());
-            let Some(piece) = self.unless_stopped(piece).await?? else { break };
-            if held.len() + piece.len() as u64 > limits.body {
-                return Err(too_large("the body is larger than its limit", limits.body).into());
-            }
-            held.push(piece);
-        }
-        let received_at = self.env.now();
-        let text = held.into_bytes();
-        self.judge(&head, text.clone()).await?;
-        if text.trim_ascii().is_empty() {
-            return Err(status::empty().into());
-        }
-        status::check_begin(&text)?;
-        self.estimate = text.len() as u64;
-        let mut scanned = self.look.at(self.env, text.clone(), before.cloned()).await?;
-        self.check_cursor(&scanned)?;
-        let page = self.page(&head, text, &mut scanned, received_at);
-        Ok(Fetched { records: page.records, page, scanned, head })
-    }
-
-    /// Emits lines in parts while they stream, all but the last of them.
-    async fn lines(&mut self, mut body: Body, head: Head, before: Option<&CursorValue>) -> Result<Fetched, Fault> {
-        let limits = &self.rest.limits;
-        let response = self.env.random();
-        let mut lines = LineSplitter::default();
-        let mut so_far = Scanned::default();
-        let (mut index, mut records) = (0, 0);
-        so_far.highest.value = before.cloned();
-        let mut deadline = self.env.monotonic().saturating_add(limits.total);
-        loop {
-            let left = deadline.saturating_sub(self.env.monotonic()).min(limits.idle);
-            let piece = in_time(self.env, left, "read body", body.piece());
-            let piece = self.unless_stopped(piece).await??;
-            let last = piece.is_none();
-            lines.push(&piece.unwrap_or_default());
-            if (lines.len() - lines.whole()) as u64 > limits.body {
-                return Err(too_large("a line is larger than the limit of a body", limits.body).into());
-            }
-            if !last && (lines.whole() as u64) < self.part_size() {
-                continue;
-            }
-            let received_at = self.env.now();
-            let text = Bytes::from(if last { lines.take_rest() } else { lines.take_whole() });
-            if index == 0 {
-                self.judge(&head, if last { text.clone() } else { Bytes::new() }).await?;
-                if last && text.trim_ascii().is_empty() && !says_lines(&head.headers) {
-                    return Err(status::empty().into());
-                }
-                status::check_begin(&text)?;
-                status::check_first_line(&text)?;
-            }
-            if last {
-                status::check_last_line(&text)?;
-            }
-            let mut scanned = self.look.at(self.env, text.clone(), so_far.highest.value.take()).await?;
-            self.check_cursor(&scanned)?;
-            let mut page = self.page(&head, text, &mut scanned, received_at);
-            records += page.records;
-            so_far = so_far.followed_by(scanned);
-            if !last || index > 0 {
-                page.part = Some(Part { response, index, last });
-            }
-            if last {
-                return Ok(Fetched { page, scanned: so_far, records, head });
-            }
-            self.out.emit_part(page).await?;
-            self.out.reserve(limits.part).await?;
-            index += 1;
-            deadline = self.env.monotonic().saturating_add(limits.total);
-        }
-    }
-
     /// What the rules say of `body`, if one asks for it: beside the I/O, if it is large.
-    async fn judge(&self, head: &Head, body: Bytes) -> Result<(), Fault> {
+    pub(super) async fn judge(&self, head: &Head, body: Bytes) -> Result<(), Fault> {
         if !head.asks_for_body {
             return Ok(());
         }
@@ -499,25 +399,12 @@ impl<'a> Fetcher<'a> {
             let excerpt = status::excerpt(&head.signature, &body, true);
             return Err(status::fault(verdict, demanded, head.status, &head.name, excerpt));
         }
-        status::check_type(&head.headers)?;
+        status::check_type(&head.headers, &self.rest.records)?;
         Ok(())
     }
 
-    /// The page of `body`; it takes the spans.
-    fn page(&self, head: &Head, body: Bytes, scanned: &mut Scanned, received_at: Timestamp) -> Page {
-        let spans = std::mem::take(&mut scanned.spans);
-        let mut page = Page::new(self.partition.id.clone(), body, spans.len() as u64, received_at);
-        page.request.clone_from(&head.request);
-        page.status = head.status;
-        page.headers = kept(&head.headers);
-        page.records_path = Some(self.rest.records.as_str().into());
-        page.spans = Some(spans.into());
-        page.fields = self.fields.clone();
-        page
-    }
-
     /// Whether the values of the cursor field are as declared.
-    fn check_cursor(&self, scanned: &Scanned) -> Result<()> {
+    pub(super) fn check_cursor(&self, scanned: &Scanned) -> Result<()> {
         let Some((since, _)) = &self.rest.since else { return Ok(()) };
         let found = &scanned.highest;
         if found.without > 0 {
@@ -552,57 +439,9 @@ fn is_conditional(request: &Request) -> bool {
     [IF_NONE_MATCH, IF_MODIFIED_SINCE].iter().any(|header| request.headers().contains_key(header))
 }
 
-/// Collects a body; a single piece is not copied.
-struct Held {
-    first: Bytes,
-    all: Vec<u8>,
-    capacity: usize,
-}
-
-impl Held {
-    fn with_capacity(announced: u64) -> Self {
-        // What a header announces is believed up to a point.
-        let capacity = usize::try_from(announced.min(16 << 20)).unwrap_or_default();
-        Self { first: Bytes::new(), all: Vec::new(), capacity }
-    }
-
-    fn len(&self) -> u64 {
-        (self.first.len() + self.all.len()) as u64
-    }
-
-    fn push(&mut self, piece: Bytes) {
-        if self.len() == 0 {
-            self.first = piece;
-            return;
-        }
-        if self.all.is_empty() {
-            self.all.reserve(self.capacity);
-            self.all.extend_from_slice(&std::mem::take(&mut self.first));
-        }
-        self.all.extend_from_slice(&piece);
-    }
-
-    fn into_bytes(self) -> Bytes {
-        if self.all.is_empty() { self.first } else { self.all.into() }
-    }
-}
-
 /// The length that the body will have in memory, if its head tells; else 0.
 fn announced(response: &Response) -> u64 {
     if response.headers().contains_key(CONTENT_ENCODING) { 0 } else { response.content_length().unwrap_or_default() }
-}
-
-/// Lines that say so of themselves may be none: there is no other way to write that.
-fn says_lines(headers: &HeaderMap) -> bool {
-    let text = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default().to_ascii_lowercase();
-    ["ndjson", "jsonl", "json-lines", "jsonlines", "json-seq"].iter().any(|name| text.contains(name))
-}
-
-/// The headers that are landed with a page. None of these carries credentials or links.
-fn kept(headers: &HeaderMap) -> Vec<(String, String)> {
-    let names = ["content-type", "date", "etag", "last-modified", "x-request-id", "x-total-count"];
-    let header = |name: &str| Some((name.to_owned(), headers.get(name)?.to_str().ok()?.to_owned()));
-    names.into_iter().filter_map(header).collect()
 }
 
 /// Bytes of a response that is no page.

@@ -19,11 +19,13 @@ pub struct Limits {
     pub headers: u32,
     /// Bytes of a body on the wire that is held as a whole. 256 MiB.
     pub wire: u64,
-    /// Bytes of a body after decompression that is held as a whole; also of one line. At most 4 GiB. 256 MiB.
+    /// Bytes of a body after decompression that is held as a whole; of one that is emitted in parts, of a record and of what
+    /// is around the records. At most 4 GiB. 256 MiB.
     pub body: u64,
     /// How many times larger decompression may make a body. 1,000.
     pub ratio: u64,
-    /// From how many bytes on a response of lines is emitted in parts, each about that large. 4 MiB.
+    /// From how many bytes on a response is emitted in parts, each about that large: lines, rows, and JSON whose records are
+    /// the elements or members at one place. 4 MiB.
     pub part: u64,
 }
 
@@ -79,7 +81,14 @@ impl Limits {
         self
     }
 
-    /// Sets from how many bytes on a response of lines is emitted in parts.
+    /// Sets how many times larger decompression may make a body.
+    #[must_use]
+    pub fn with_ratio(mut self, ratio: u64) -> Self {
+        self.ratio = ratio;
+        self
+    }
+
+    /// Sets from how many bytes on a response is emitted in parts.
     #[must_use]
     pub fn with_part(mut self, bytes: u64) -> Self {
         self.part = bytes;

@@ -23,6 +23,7 @@
 //! # drop(orders);
 //! ```
 
+mod archive;
 mod auth;
 mod body;
 mod client;
@@ -42,6 +43,7 @@ mod pagination;
 mod partitions;
 mod position;
 mod read;
+mod receive;
 mod request;
 mod rest;
 mod rules;

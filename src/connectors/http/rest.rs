@@ -1,3 +1,4 @@
+use super::archive::Files;
 use super::client::Client;
 use super::config::RestBuilder;
 use super::export::Exports;
@@ -13,8 +14,9 @@ use super::template::{Template, path_segment};
 use super::windows::Slicer;
 use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::json::{RecordsPath, ValuePath};
+use crate::json::ValuePath;
 use crate::model::{Page, Partition, StopReason};
+use crate::records::RecordsPath;
 use crate::retry::Policy;
 use crate::source::{ComponentConfig, Emitter, Listing, Source, Traffic};
 use async_trait::async_trait;
@@ -63,6 +65,7 @@ pub struct Rest {
     pub(super) since: Option<(Since, Arc<ValuePath>)>,
     pub(super) rules: Arc<Rules>,
     pub(super) limits: Limits,
+    pub(super) files: Files,
     pub(super) retry: Policy,
     pub(super) max_pages: Option<u64>,
     pub(super) max_records: Option<u64>,

@@ -1,8 +1,9 @@
 use super::incremental::{CursorValue, Highest, Known, highest};
 use crate::env::Env;
 use crate::error::Result;
-use crate::json::{RecordsPath, ValuePath, field, scan};
-use crate::model::Span;
+use crate::json::{Scan, ValuePath, field};
+use crate::model::{Part, Span};
+use crate::records::RecordsPath;
 use bytes::Bytes;
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -10,7 +11,6 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 /// What to find out about each body.
 #[derive(Clone, Debug)]
 pub(super) struct Look {
-    pub(super) records: Arc<RecordsPath>,
     pub(super) values: Arc<[ValuePath]>,
     pub(super) cursor: Option<Arc<ValuePath>>,
     pub(super) known: Known,
@@ -34,15 +34,25 @@ pub(super) struct Scanned {
     pub(super) prints: Vec<u64>,
 }
 
+/// A body to look at: a whole response, or a part of one.
+#[derive(Clone, Debug)]
+pub(super) struct Looked {
+    pub(super) path: Arc<RecordsPath>,
+    pub(super) body: Bytes,
+    /// All of the response but the records, with the last part of one that has values besides.
+    pub(super) envelope: Option<Bytes>,
+    pub(super) part: Option<Part>,
+}
+
 impl Look {
-    /// Looks at `body`, beside the I/O if it is large. `before` is the highest cursor value so far.
-    pub(super) async fn at(&self, env: &Env, body: Bytes, before: Option<CursorValue>) -> Result<Scanned> {
-        if body.len() < SMALL {
-            return self.scan(&body, before);
+    /// Looks at a body, beside the I/O if it is large. `before` is the highest cursor value so far.
+    pub(super) async fn at(&self, env: &Env, looked: Looked, before: Option<CursorValue>) -> Result<Scanned> {
+        if looked.body.len() < SMALL {
+            return self.scan(&looked, before);
         }
         let look = self.clone();
         // The next request waits for it, so it does not queue behind work that nothing waits for.
-        env.blocking("scan page", move || look.scan(&body, before)).await?
+        env.blocking("scan page", move || look.scan(&looked, before)).await?
     }
 
     /// A hash of the records of `body` that lie at `spans`, if there are any.
@@ -52,22 +62,31 @@ impl Look {
         body.get(first.start as usize..end).map(|records| xxh3_64_with_seed(records, self.seed))
     }
 
-    fn scan(&self, body: &Bytes, before: Option<CursorValue>) -> Result<Scanned> {
-        let found = scan(body, &self.records, &self.values)?;
+    fn scan(&self, looked: &Looked, before: Option<CursorValue>) -> Result<Scanned> {
+        let Looked { path, body, envelope, part } = looked;
+        let found = match part {
+            None => path.scan(body, &self.values)?,
+            Some(_) => {
+                let around = envelope.as_ref().map(|envelope| path.scan(envelope, &self.values)).transpose()?;
+                Scan { spans: path.spans(body, *part)?, values: around.map(|a| a.values).unwrap_or_default() }
+            }
+        };
         let content = self.content(body, &found.spans);
-        let last = found.spans.last().and_then(|span| {
-            let start = span.start as usize;
-            let range = start..start.checked_add(span.len as usize)?;
-            (range.end <= body.len()).then(|| body.slice(range))
+        let last = found.spans.last().and_then(|span| match path.as_json(body, &[*span]) {
+            Some((json, _)) => Some(json.into()),
+            None => span.of(body).map(|record| body.slice_ref(record)),
         });
+        let looks_inside = self.prints.is_some() || self.cursor.is_some();
+        let json = if looks_inside { path.as_json(body, &found.spans) } else { None };
+        let (text, spans) = json.as_ref().map_or((body.as_ref(), &found.spans), |(b, s)| (b.as_slice(), s));
         let prints = match &self.prints {
             Some(key) => {
-                found.spans.iter().map(|span| print(span.of(body).unwrap_or_default(), key)).collect::<Result<_>>()?
+                spans.iter().map(|span| print(span.of(text).unwrap_or_default(), key)).collect::<Result<_>>()?
             }
             None => Vec::new(),
         };
         let highest = match &self.cursor {
-            Some(path) => highest(body, &found.spans, path, before.as_ref(), &self.known)?,
+            Some(field) => highest(text, spans, field, before.as_ref(), &self.known)?,
             None => Highest::default(),
         };
         Ok(Scanned { spans: found.spans, values: found.values, content, highest, last, prints })

@@ -1,5 +1,6 @@
 //! What a status means, and what an unusable response is told as.
 
+use super::archive::Files;
 use super::auth::Signature;
 use super::body::Body;
 use super::client::{Reply, in_time};
@@ -8,6 +9,7 @@ use super::rules::{Action, ByHead, Rules, Told, Verdict};
 use crate::env::Env;
 use crate::error::{Error, Status};
 use crate::model::Timestamp;
+use crate::records::RecordsPath;
 use reqwest::Response;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use serde::de::IgnoredAny;
@@ -99,29 +101,44 @@ pub(super) fn fault(
     }
 }
 
-/// Whether the content type fits JSON or lines of it. A page without a type, or with a general one, is looked at.
-pub(super) fn check_type(headers: &HeaderMap) -> Result<(), Error> {
+/// Whether the content type fits the format of the records. A page without a type, or with a general one, is looked at.
+pub(super) fn check_type(headers: &HeaderMap, records: &RecordsPath) -> Result<(), Error> {
     let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(()) };
     let value = value.to_str().unwrap_or("not text").to_ascii_lowercase();
     let essence = value.split(';').next().unwrap_or_default().trim();
-    let fits = essence.is_empty()
-        || essence.contains("json")
-        || matches!(essence, "text/plain" | "text/javascript" | "application/javascript" | "application/octet-stream")
-        || matches!(essence, "binary/octet-stream" | "application/gzip" | "application/x-gzip");
-    if fits {
+    let names: &[&str] = match records.format_name() {
+        "CSV" => &["csv", "comma-separated-values", "tab-separated-values", "vnd.ms-excel"],
+        "XML" => &["xml"],
+        _ => &["json", "text/javascript", "application/javascript"],
+    };
+    let is_general = matches!(essence, "" | "text/plain" | "application/octet-stream" | "binary/octet-stream")
+        || matches!(
+            essence,
+            "application/gzip" | "application/x-gzip" | "application/zip" | "application/x-zip-compressed"
+        );
+    if is_general || names.iter().any(|name| essence.contains(name)) {
         return Ok(());
     }
     let essence: String = essence.chars().take(60).collect();
-    Err(Error::data("read page", "the response is not JSON")
+    Err(Error::data("read page", format!("the response is not {}", records.format_name()))
         .with("content_type", essence)
         .with_hint("a login page or a proxy's answer looks like this: check the URL and the credentials"))
 }
 
-/// A body that begins like a document for people.
-pub(super) fn check_begin(body: &[u8]) -> Result<(), Error> {
+/// A body that begins like a document for people, where it should be something else.
+pub(super) fn check_begin(body: &[u8], records: &RecordsPath) -> Result<(), Error> {
     let begin = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body).trim_ascii_start();
-    if begin.first() == Some(&b'<') {
-        return Err(Error::data("read page", "the response is HTML or XML, not JSON")
+    let is_html = |begin: &[u8]| {
+        let begins = |tag: &str| begin.get(..tag.len()).is_some_and(|b| b.eq_ignore_ascii_case(tag.as_bytes()));
+        begins("<html") || begins("<!doctype")
+    };
+    let is_wrong = match records.format_name() {
+        "JSON" => begin.first() == Some(&b'<'),
+        _ => is_html(begin),
+    };
+    if is_wrong {
+        let what = format!("the response is HTML or XML, not {}", records.format_name());
+        return Err(Error::data("read page", what)
             .with_hint("a login page or a proxy's answer looks like this: check the URL and the credentials"));
     }
     Ok(())
@@ -156,7 +173,7 @@ pub(super) fn empty() -> Error {
 async fn begin(env: &Env, response: Response, limits: &Limits) -> Option<(Vec<u8>, bool)> {
     let read = async {
         let mut begin = Vec::new();
-        let mut body = Body::open(response, limits, READ as u64).await.ok()?;
+        let mut body = Body::open(response, limits, READ as u64, &Files::default()).await.ok()?;
         while begin.len() < READ {
             match body.piece().await {
                 Ok(Some(piece)) => begin.extend_from_slice(&piece),

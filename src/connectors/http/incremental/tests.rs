@@ -3,14 +3,14 @@ use super::decimal::Decimal;
 use super::*;
 use crate::error::{Error, Result};
 use crate::json::ValuePath;
-use crate::json::{RecordsPath, scan};
+use crate::json::{Query, scan};
 use crate::model::Timestamp;
 use reqwest::Url;
 use reqwest::header::HeaderMap;
 use std::time::Duration;
 
 fn high(body: &str, before: Option<CursorValue>) -> Result<Highest> {
-    let spans = scan(body.as_bytes(), &RecordsPath::parse("$[*]")?, &[])?.spans;
+    let spans = scan(body.as_bytes(), &Query::parse("$[*]")?, &[])?.spans;
     highest(body.as_bytes(), &spans, &ValuePath::field("t")?, before.as_ref(), &Known::default())
 }
 
@@ -81,7 +81,7 @@ fn a_bad_record_neither_stops_the_read_nor_moves_the_bound() {
 fn a_value_later_than_the_read_does_not_move_the_bound() {
     let now = Timestamp::parse("2024-05-01T12:00:00Z").ok();
     let of = |body: &str, since: Since| {
-        let spans = scan(body.as_bytes(), &RecordsPath::parse("$[*]")?, &[])?.spans;
+        let spans = scan(body.as_bytes(), &Query::parse("$[*]")?, &[])?.spans;
         let found =
             highest(body.as_bytes(), &spans, &ValuePath::field("t")?, None, &since.known(&Bounds::default(), now)?)?;
         Ok::<_, Error>((found.value.map(|v| v.text().to_owned()), found.future, found.without))

@@ -272,7 +272,7 @@ impl<'a> Listing<'a> {
 
     /// Emits a page and moves on; gives the reason if the read ends with it.
     async fn take(&mut self, fetched: Fetched, request: &Request) -> Result<Option<StopReason>> {
-        let Fetched { mut page, mut scanned, mut records, head } = fetched;
+        let Fetched { mut page, around, mut scanned, mut records, head } = fetched;
         self.check_graphql(&scanned.values, &head)?;
         let again = match self.reading.drift.place(&scanned.prints) {
             Place::Behind(again) if self.cuts_off() => again,
@@ -302,7 +302,8 @@ impl<'a> Listing<'a> {
         let answer = Answer {
             places: &self.scope.rest.places,
             values: &scanned.values,
-            body: page.part.is_none().then_some(page.body.as_ref()),
+            around: &around,
+            is_whole: page.part.is_none(),
             last: scanned.last.as_deref(),
             headers: &head.headers,
             is_first: self.reading.at == At::First,

@@ -11,8 +11,9 @@ pub struct Answer<'a> {
     pub(crate) places: &'a [Place],
     /// The raw JSON text of each that is in the body, if it is there.
     pub(crate) values: &'a [Option<String>],
-    /// `None` if the body came in parts.
-    pub(crate) body: Option<&'a [u8]>,
+    /// The body; of one that came in parts, what is around its records.
+    pub(crate) around: &'a [u8],
+    pub(crate) is_whole: bool,
     /// The last record.
     pub(crate) last: Option<&'a [u8]>,
     pub(crate) headers: &'a HeaderMap,
@@ -148,18 +149,18 @@ impl Answer<'_> {
 
     /// Whether the condition holds of the body.
     pub(super) fn fits(&self, condition: &Predicate) -> Result<bool> {
-        let body = self.body.ok_or_else(|| {
-            Error::data("read page", "the response is too large for an expression over its body")
-                .with_hint("raise the size from which responses are cut into parts")
-        })?;
-        let tree: serde_json::Value = serde_json::from_slice(body)
+        if !self.is_whole {
+            return Err(Error::data("read page", "the response is too large for an expression over its body")
+                .with_hint("raise the size from which responses are cut into parts"));
+        }
+        let tree: serde_json::Value = serde_json::from_slice(self.around)
             .map_err(|e| Error::data("read page", "the body is not one JSON text").with_source(e))?;
         Ok(condition.holds(&serde_json::Value::Array(vec![tree])))
     }
 
     fn names_near(&self, path: &str) -> String {
         let path = ValuePath::parse(path).ok();
-        path.zip(self.body).map_or_else(String::new, |(path, body)| names_near(body, &path))
+        path.map_or_else(String::new, |path| names_near(self.around, &path))
     }
 
     /// Value `n` as a count: a whole number, or a string of one.

@@ -171,7 +171,8 @@ mod tests {
         let answer = Answer {
             places: &declared.values(),
             values: &values,
-            body: Some(b"{}"),
+            around: b"{}",
+            is_whole: true,
             last: None,
             headers: &HeaderMap::new(),
             is_first: false,

@@ -146,3 +146,155 @@ async fn stops_a_body_that_is_larger_than_its_limits() {
         assert!(brought.error().to_string().contains("limit"), "{}", brought.error());
     }
 }
+
+/// The same records in each format, and what to call it.
+const FORMATS: [(&str, &str); 3] =
+    [("$.data[*]", BODY), ("ndjson", "{\"id\":1}\n{\"id\":2}\n"), ("csv", "id,name\n1,\"a\nb\"\n2,\u{e9}\n")];
+
+/// D01: whatever the header says of a body and whatever it really is, the text that was meant is landed.
+#[tokio::test]
+async fn d01_bodies_are_what_they_are_whatever_their_header_says() {
+    for (records, text) in FORMATS {
+        let gzip = encoded!(GzipEncoder, text.as_bytes());
+        let twice = encoded!(GzipEncoder, &gzip);
+        let zstd = encoded!(ZstdEncoder, text.as_bytes());
+        let members =
+            [encoded!(GzipEncoder, &text.as_bytes()[..5]), encoded!(GzipEncoder, &text.as_bytes()[5..])].concat();
+        for (declared, body) in [
+            ("gzip", gzip.clone()),
+            ("gzip, gzip", twice.clone()),
+            // A proxy has put on one more, or taken one off.
+            ("gzip", twice.clone()),
+            ("", twice),
+            ("gzip, gzip", gzip.clone()),
+            ("", gzip.clone()),
+            ("identity", gzip.clone()),
+            ("gzip", text.as_bytes().to_vec()),
+            ("gzip, gzip", text.as_bytes().to_vec()),
+            ("zstd", gzip.clone()),
+            ("gzip", zstd.clone()),
+            ("", zstd.clone()),
+            ("gzip", members),
+            ("zstd", zstd),
+            ("deflate", encoded!(ZlibEncoder, text.as_bytes())),
+            ("br", encoded!(BrotliEncoder, text.as_bytes())),
+            ("br, gzip", encoded!(GzipEncoder, &encoded!(BrotliEncoder, text.as_bytes()))),
+            ("", zip(&[("a.txt", text, true)]).await),
+            ("gzip", encoded!(GzipEncoder, &zip(&[("a.txt", text, false)]).await)),
+        ] {
+            // Pieces of one byte, and in one.
+            for reply in [Reply::json(body.clone()), Reply::json(body).one_by_one()] {
+                let reply = if declared.is_empty() { reply } else { reply.header("content-encoding", declared) };
+                let server = Server::start(move |_| reply.clone().header("content-type", "text/plain")).await;
+                let rest = Rest::get(server.url("/r")).records(records).limits(patient());
+                let rest = rest.retry(Policy::default().with_attempts(1)).build().expect("a source");
+                let brought = read(&rest, None).await;
+                assert!(brought.end.is_ok(), "{records} {declared}: {:?}", brought.end);
+                assert_eq!(brought.pages()[0].body, text, "{records} {declared}");
+                assert_eq!(brought.pages()[0].records, 2, "{records} {declared}");
+            }
+        }
+        // Nothing is nothing, however it is declared.
+        for declared in ["gzip", "zstd", "br", "deflate", "identity"] {
+            let server = Server::start(move |_| Reply::json("").header("content-encoding", declared)).await;
+            let rest = Rest::get(server.url("/r")).records(records).limits(patient());
+            let rest = rest.retry(Policy::default().with_attempts(1)).build().expect("a source");
+            let brought = read(&rest, None).await;
+            assert!(brought.error().to_string().contains("no body"), "{declared}: {}", brought.error());
+        }
+    }
+}
+
+/// A zip archive of files, compressed or not, with a folder before them.
+async fn zip(files: &[(&str, &str, bool)]) -> Vec<u8> {
+    use async_zip::base::write::ZipFileWriter;
+    use async_zip::{Compression, ZipEntryBuilder};
+    let mut archive = ZipFileWriter::new(futures::io::Cursor::new(Vec::new()));
+    let folder = ZipEntryBuilder::new("folder/".into(), Compression::Stored);
+    archive.write_entry_whole(folder, b"").await.expect("in memory");
+    for (name, text, compressed) in files {
+        let compression = if *compressed { Compression::Deflate } else { Compression::Stored };
+        let entry = ZipEntryBuilder::new((*name).into(), compression);
+        archive.write_entry_whole(entry, text.as_bytes()).await.expect("in memory");
+    }
+    archive.close().await.expect("in memory").into_inner()
+}
+
+#[tokio::test]
+async fn files_of_an_archive_are_taken_one_after_the_other_or_by_name() {
+    let read = |records: &str, named: Option<&str>, body: Vec<u8>| {
+        let (records, named) = (records.to_owned(), named.map(str::to_owned));
+        async move {
+            let server =
+                Server::start(move |_| Reply::json(body.clone()).header("content-type", "application/zip")).await;
+            let rest = Rest::get(server.url("/r")).records(records).limits(patient());
+            let rest = if let Some(name) = named { rest.zip_file(name) } else { rest };
+            read(&rest.retry(Policy::default().with_attempts(1)).build().expect("a source"), None).await
+        }
+    };
+    let lines = zip(&[("a", "{\"id\":1}", true), ("b", "{\"id\":2}\n", false), ("c", "{\"id\":3}\n", true)]).await;
+    assert_eq!(read("ndjson", None, lines.clone()).await.records(), ids(1..=3));
+    assert_eq!(read("ndjson", Some("b"), lines.clone()).await.records(), ids(2..=2));
+    let documents = zip(&[("a", "[{\"id\":1}]", true), ("b", "[{\"id\":2}]", true)]).await;
+    assert_eq!(read("$[*]", Some("b"), documents.clone()).await.records(), ids(2..=2));
+    for (records, named, body, says) in [
+        ("$[*]", None, documents.clone(), "several files"),
+        ("csv", None, documents, "several files"),
+        ("ndjson", Some("x"), lines, "no file of the name"),
+        ("ndjson", None, zip(&[]).await, "no file"),
+    ] {
+        let brought = read(records, named, body).await;
+        assert!(brought.error().to_string().contains(says), "{says}: {}", brought.error());
+    }
+    // Cut anywhere, or changed, it is never whole.
+    let whole = zip(&[("a", "[{\"id\":1},{\"id\":2},{\"id\":3}]", true), ("b/", "", false)]).await;
+    let list = whole.windows(4).position(|w| w == b"PK\x01\x02").expect("a list of files");
+    for end in (6..list + 4).step_by(7) {
+        let brought = read("$[*]", None, whole[..end].to_vec()).await;
+        assert!(brought.end.is_err() && brought.emitted.is_empty(), "{end}");
+    }
+    let mut changed = zip(&[("a", "[{\"id\":1},{\"id\":2}]", false)]).await;
+    let at = changed.windows(7).position(|w| w == b"{\"id\":2").expect("stored") + 6;
+    changed[at] = b'9';
+    assert!(read("$[*]", None, changed).await.end.is_err(), "the checksum is another one");
+}
+
+/// Bombs are refused by ratio, by size and by how often they are encoded, in every format and at flat memory.
+#[tokio::test]
+async fn bombs_are_refused_whatever_they_are_wrapped_in() {
+    for (records, begin, line) in
+        [("$.data[*]", "{\"data\":[", "{\"id\":1},"), ("ndjson", "", "{\"id\":1}\n"), ("csv", "id\n", "1\n")]
+    {
+        let text = format!("{begin}{}", line.repeat((2 << 20) / line.len()));
+        let gzip = encoded!(GzipEncoder, text.as_bytes());
+        let limits = patient().with_part(100_000).with_ratio(50);
+        for (body, says) in [
+            (gzip.clone(), "limit=`50`"),
+            (encoded!(GzipEncoder, &gzip), "limit=`50`"),
+            (zip(&[("a", &text, true)]).await, "limit=`50`"),
+            (encoded!(GzipEncoder, &encoded!(GzipEncoder, &encoded!(GzipEncoder, b"x"))), "too many times"),
+        ] {
+            let server = Server::start(move |_| Reply::json(body.clone()).header("content-type", "text/plain")).await;
+            let rest = Rest::get(server.url("/r")).records(records).limits(limits);
+            let brought = read(&rest.build().expect("a source"), None).await;
+            assert_eq!((brought.error().kind(), brought.error().status()), (ErrorKind::Data, Status::Permanent));
+            assert!(brought.error().to_string().contains(says), "{says}: {}", brought.error());
+            assert!(brought.emitted.iter().all(|e| e.position.is_none()));
+        }
+    }
+}
+
+/// P14: `null` in the place of the records on the last page is no records, and a clean end.
+#[tokio::test]
+async fn p14_a_last_page_with_null_for_records_ends_without_error() {
+    for last in [r#"{"data":null,"next":null}"#, r#"{"data":null}"#, "{\"next\":null,\"data\":\n null }"] {
+        let server = Server::start(move |got| match got.parameter("cursor") {
+            None => page([1, 2], "\"a\""),
+            Some(_) => Reply::json(last),
+        })
+        .await;
+        let brought = read(&by_cursor(&server).build().expect("a source"), None).await;
+        assert_eq!(brought.stopped(), &StopReason::Exhausted(crate::model::Proof::NoNextPage));
+        assert_eq!((brought.records(), brought.pages().len()), (ids(1..=2), 2));
+    }
+}

@@ -90,8 +90,8 @@ async fn offsets_overlap_by_a_record_that_is_cut_off_exactly() {
         // A replay finds the same records by the path that is landed.
         let path = page.records_path.as_deref().expect("said");
         assert_eq!(path, if n == 0 { "$.data[*]" } else { "$.data[1:]" });
-        let found = crate::json::scan(&page.body, &crate::json::RecordsPath::parse(path).expect("a path"), &[]);
-        assert_eq!(found.expect("found").spans.as_slice(), page.spans.as_deref().expect("known"));
+        let found = crate::records::RecordsPath::parse(path).expect("a path").spans(&page.body, None).expect("found");
+        assert_eq!(found.as_slice(), page.spans.as_deref().expect("known"));
     }
     // Ended by an empty page, which the last record alone is not.
     let server = serve(&table, |_, _| ()).await;

@@ -38,7 +38,7 @@ impl Got {
 pub(super) struct Reply {
     status: u16,
     headers: Vec<(String, Vec<u8>)>,
-    body: Vec<u8>,
+    pub(super) body: Vec<u8>,
     ending: Ending,
 }
 
@@ -47,8 +47,9 @@ enum Ending {
     Length,
     /// The connection is closed after so many bytes of the body.
     CutAt(usize),
-    /// In chunks, with or without the last, empty one.
+    /// In chunks of a size, with or without the last, empty one.
     Chunks {
+        size: usize,
         finished: bool,
     },
     /// Nothing tells the length.
@@ -83,7 +84,13 @@ impl Reply {
     }
 
     pub(super) fn chunked(mut self, finished: bool) -> Self {
-        self.ending = Ending::Chunks { finished };
+        self.ending = Ending::Chunks { size: 7_000, finished };
+        self
+    }
+
+    /// Each byte in a chunk of its own.
+    pub(super) fn one_by_one(mut self) -> Self {
+        self.ending = Ending::Chunks { size: 1, finished: true };
         self
     }
 
@@ -224,10 +231,10 @@ async fn answer(socket: &mut impl Socket, reply: Reply) -> bool {
             head.push_str(&format!("content-length: {}\r\n", reply.body.len()));
             (false, reply.body[..n].to_vec())
         }
-        Ending::Chunks { finished } => {
+        Ending::Chunks { size, finished } => {
             head.push_str("transfer-encoding: chunked\r\n");
             let mut chunks = Vec::new();
-            for chunk in reply.body.chunks(7_000) {
+            for chunk in reply.body.chunks(size) {
                 chunks.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
                 chunks.extend_from_slice(chunk);
                 chunks.extend_from_slice(b"\r\n");
@@ -254,5 +261,5 @@ async fn answer(socket: &mut impl Socket, reply: Reply) -> bool {
         let mut rest = Vec::new();
         let _gone = socket.read_to_end(&mut rest).await.is_err();
     }
-    sent && matches!(reply.ending, Ending::Length | Ending::Chunks { finished: true })
+    sent && matches!(reply.ending, Ending::Length | Ending::Chunks { finished: true, .. })
 }
