@@ -188,6 +188,16 @@ impl<I: Item, P: Position> Emitter<I, P> {
         self.tally
     }
 
+    /// What [`tally`](Self::tally) will be when `item` has been handed over, a whole response or its last part: for a coverage
+    /// that becomes durable together with it.
+    pub fn tally_with(&self, item: &I) -> Tally {
+        let mut response = if item.part().is_none_or(|part| part.index == 0) { Tally::default() } else { self.open };
+        response.add(&Tally { pages: 1, records: item.records(), content: item.content() });
+        let mut tally = self.tally;
+        tally.add(&response);
+        tally
+    }
+
     /// Says what is covered of the partition, or of a window of it, and counts from zero again. It becomes durable with the
     /// next position that this emitter hands over, or with the end of the read; of each window the newest counts. A read that
     /// says nothing is covered as a whole, by how it ends.

@@ -4,11 +4,11 @@ use super::body;
 use super::client::Client;
 use super::egress::{Egress, EgressSettings};
 use super::export::Export;
-use super::incremental::Since;
+use super::incremental::{RowOrder, Since};
 use super::limits::Limits;
 use super::origin::{Access, Origins};
 use super::pace::Pace;
-use super::pagination::{Paginate, Place, Single, Target};
+use super::pagination::{At, Claims, Paginate, Place, Single, Target};
 use super::partitions::{Parent, Partitions, Products};
 use super::request::Content;
 use super::rest::{Rest, SINCE, UNTIL};
@@ -26,6 +26,7 @@ use reqwest::{Method, Url};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Describes a [`Rest`] source. Nothing is checked or sent until [`build`](Self::build); a pipeline takes it as it is.
 #[derive(Clone)]
@@ -61,6 +62,9 @@ pub struct RestBuilder {
     key: Vec<String>,
     confirm: bool,
     accept_drift: bool,
+    parallel_pages: usize,
+    token_lives: Option<Duration>,
+    window_limit: Option<u64>,
     parallel_windows: usize,
 }
 
@@ -97,6 +101,9 @@ impl RestBuilder {
             key: Vec::new(),
             confirm: false,
             accept_drift: false,
+            parallel_pages: 1,
+            token_lives: None,
+            window_limit: None,
             parallel_windows: 1,
         }
     }
@@ -323,6 +330,33 @@ impl RestBuilder {
         self
     }
 
+    /// Asks for up to `pages` pages of a listing at the same time, where their places are numbers and the first page claims how
+    /// many there are (`total`, `total_pages`). They are handed over in their order, and a read goes on at any of them. What a page
+    /// shows still decides what follows: what was asked for in vain is dropped. Each holds memory of the pipeline's budget;
+    /// there are fewer where that is short. 1 by default.
+    pub fn parallel_pages(mut self, pages: usize) -> Self {
+        self.parallel_pages = pages;
+        self
+    }
+
+    /// How long the API knows a token or a link for the next page. A read that would go on at an older one does not ask: it goes on at the
+    /// highest cursor value, if the API gives records in ascending order of the cursor field, and else it begins again. So it
+    /// does where the API says that it has forgotten the page ([`On::page_expired`](super::On::page_expired)). What comes
+    /// twice is for a dedup stage.
+    pub fn token_lives(mut self, lives: Duration) -> Self {
+        self.token_lives = Some(lives);
+        self
+    }
+
+    /// The API gives no more than this many records of one listing, such as 10,000 hits of a search. A listing that reaches them is cut
+    /// at the highest cursor value, and goes on from there: that needs [`since`](Self::since) with records in ascending order.
+    /// Records with that value come twice, and are for a dedup stage. If it cannot be cut, because more records have one value
+    /// than the API gives, or lie within the overlap, the read is `Incomplete`.
+    pub fn window_limit(mut self, records: u64) -> Self {
+        self.window_limit = Some(records);
+        self
+    }
+
     /// Makes the source.
     ///
     /// # Errors
@@ -373,6 +407,21 @@ impl RestBuilder {
             return Err(wrong("a GET carries no body").with_hint("begin with Rest::post(…)"));
         }
         let key: Arc<[ValuePath]> = self.key.iter().map(|field| ValuePath::field(field)).collect::<Result<_>>()?;
+        let ascends = self.since.as_ref().is_some_and(|since| since.order() == Some(RowOrder::Ascending));
+        if self.window_limit == Some(0) || (self.window_limit.is_some() && !ascends) {
+            return Err(wrong("a listing is cut at the API's limit by a cursor field in ascending order").with_hint(
+                "say .since(Since::field(…).query(…)) with ascending order; or page by a keyset, which needs no cut",
+            ));
+        }
+        if self.parallel_pages == 0 {
+            return Err(wrong("no pages at the same time read nothing"));
+        }
+        let many = Claims { records: Some(u64::MAX), pages: Some(u64::MAX) };
+        if self.parallel_pages > 1 && (self.paginate.ahead(&At::First, 1, many).is_none() || records.needs_known_end())
+        {
+            return Err(wrong("these pages cannot be asked for at the same time")
+                .with_hint("that needs pages by number or offset, with records in JSON"));
+        }
         if self.confirm && (self.accept_drift || self.repeated_pages) {
             return Err(wrong("a listing cannot be confirmed whose movement is not watched"));
         }
@@ -422,6 +471,9 @@ impl RestBuilder {
             key,
             confirm: self.confirm,
             accept_drift: self.accept_drift,
+            parallel_pages: self.parallel_pages,
+            token_lives: self.token_lives,
+            window_limit: self.window_limit,
             slicer,
             parallel_windows: self.parallel_windows,
             exports,
@@ -555,6 +607,7 @@ impl RestBuilder {
             "key": self.key,
             "confirm": self.confirm,
             "accept_drift": self.accept_drift,
+            "window_limit": self.window_limit,
             "parallel_windows": self.parallel_windows,
             "partition_by": self.products.0.iter().map(|(place, _)| place).collect::<Vec<_>>(),
             "parent": self.parent.as_ref().map(Parent::recorded),

@@ -1,5 +1,5 @@
 //! Records that come and go while a listing is read: what shows it, and what to do about it. The reasons are in
-//! `docs/adr/0014-moving-listings.md`.
+//! `docs/adr/0015-moving-listings.md`.
 
 use super::pagination::{Claims, Counts};
 use crate::error::{Error, ErrorKind};
@@ -25,6 +25,9 @@ pub(super) struct Drift {
     /// Shifts that were noticed and made good.
     #[serde(skip_serializing_if = "is_default")]
     healed: u64,
+    /// A page was not compared with the one before.
+    #[serde(skip_serializing_if = "is_default")]
+    unlinked: bool,
     /// Something has shown that the listing moves, and that it may have lost records to the read.
     #[serde(skip_serializing_if = "is_default")]
     seen: bool,
@@ -149,6 +152,21 @@ impl Drift {
         self.healed
     }
 
+    /// Shifts that were made good, and passes that were made because something had moved.
+    pub(super) fn times_healed(&self) -> u64 {
+        self.healed + if self.seen { u64::from(self.passes) } else { 0 }
+    }
+
+    /// Whether each page of this pass was found to follow the one before.
+    pub(super) fn is_linked(&self) -> bool {
+        !self.unlinked
+    }
+
+    /// How many records the read should have brought, where the API claims `total` in the listing as it is now.
+    pub(super) fn records_of(&self, total: u64) -> u64 {
+        total.saturating_add_signed(self.shift.saturating_neg())
+    }
+
     /// The number of the pass, from 0.
     pub(super) fn passes(&self) -> u32 {
         self.passes
@@ -173,6 +191,7 @@ impl Drift {
             self.compare();
         }
         let records = prints.len() as u64;
+        self.unlinked |= self.lead == 0 && !self.anchors.is_empty() && !new.is_empty();
         if counts == Counts::Pages {
             let repeats = self.run(prints) > 0;
             self.repeats |= repeats;

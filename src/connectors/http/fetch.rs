@@ -6,6 +6,7 @@ use super::body::{Body, end_is_known, too_large};
 use super::client::{MOST_OTHERS, Reply, in_time};
 use super::incremental::{CursorValue, Known};
 use super::pace::{Tally, Waits};
+use super::pagination::Counts;
 use super::position::RestPosition;
 use super::read::Scope;
 use super::request::Request;
@@ -20,6 +21,7 @@ use crate::model::{Page, Partition, Timestamp};
 use crate::retry::{Next, Priority, Trial, WaitBudget};
 use crate::source::{Emitter, Retry};
 use bytes::Bytes;
+use futures::FutureExt;
 use reqwest::header::{CONTENT_ENCODING, HeaderMap, IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use reqwest::{Method, Response, StatusCode, Url};
 use serde_json::value::RawValue;
@@ -123,6 +125,8 @@ pub(super) struct Fetcher<'a> {
     pub(super) look: Look,
     pub(super) fields: Option<Arc<RawValue>>,
     waits: Waits,
+    /// Responses are not emitted in parts.
+    pub(super) holds_whole: bool,
     /// What the last request was signed with.
     signed: Option<Signature>,
     /// Bytes that the next page will probably take.
@@ -145,7 +149,23 @@ impl<'a> Fetcher<'a> {
         let (budget, priority) = (WaitBudget::new(rest.retry.wait), rest.client.pace.priority);
         let waits = Waits { budget, priority, tally };
         let fields = rest.fields_of(partition)?;
-        Ok(Self { rest, env, partition, out: out.fork(), look, fields, waits, signed: None, estimate: FIRST_ESTIMATE })
+        let holds_whole = matches!(rest.counts(), Counts::Records { .. }) || rest.parallel_pages > 1;
+        let out = out.fork();
+        Ok(Self { rest, env, partition, out, look, fields, waits, holds_whole, signed: None, estimate: FIRST_ESTIMATE })
+    }
+
+    /// Holds memory for a page, if there is some right now.
+    ///
+    /// # Errors
+    /// `Cancelled` if the pipeline stops.
+    pub(super) fn holds_at_once(&mut self) -> Result<bool> {
+        self.out.reserve(self.estimate).now_or_never().transpose().map(|held| held.is_some())
+    }
+
+    /// Bytes from which on a response is emitted in parts. Where the first records may have to be cut off, or others come first,
+    /// it is held whole.
+    pub(super) fn part_size(&self) -> u64 {
+        if self.holds_whole { u64::MAX } else { self.rest.limits.part }
     }
 
     /// Lets others go first that keep data fresh.

@@ -28,6 +28,7 @@ mod auth;
 mod body;
 mod client;
 mod config;
+mod detect;
 mod drift;
 mod egress;
 mod export;
@@ -58,6 +59,7 @@ pub use auth::{
     Signature, TokenAt, TokenPool, TokenStore, TokenTo,
 };
 pub use config::RestBuilder;
+pub use detect::Detected;
 pub use egress::{Proxy, Tls};
 pub use export::Export;
 pub use incremental::{CursorFormat, CursorTooOld, Edge, RowOrder, Since, Unit, Without};

@@ -63,6 +63,12 @@ pub(super) struct Reading {
     /// Pages without records since the last one with some.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(super) empty: u64,
+    /// When the API forgets the next page, if that is declared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) expires: Option<Timestamp>,
+    /// The cursor value at which the listing was cut last, because the API gives no more of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) cut: Option<CursorValue>,
     /// What shows whether records come and go meanwhile.
     #[serde(default, skip_serializing_if = "is_still")]
     pub(super) drift: Drift,
@@ -121,7 +127,7 @@ impl Position for RestPosition {
         let of = |reading: &Reading| match reading.at {
             _ if reading.job.is_some() => Validity::ShortLived { until: None },
             At::First | At::Key(_) => Validity::Durable,
-            At::Token(_) | At::Json(_) | At::Link(_) => Validity::ShortLived { until: None },
+            At::Token(_) | At::Json(_) | At::Link(_) => Validity::ShortLived { until: reading.expires },
             At::Number(_) | At::Offset(_) => Validity::Unstable,
         };
         // That of the one that lasts least.

@@ -27,7 +27,18 @@ pub(super) struct Scope<'a> {
     records: AtomicU64,
 }
 
-impl Scope<'_> {
+impl<'a> Scope<'a> {
+    pub(super) fn new(
+        rest: &'a Rest,
+        env: &'a Env,
+        partition: &'a Partition,
+        out: &'a Emitter<Page, RestPosition>,
+        from: RestPosition,
+    ) -> Self {
+        let (pages, records) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { rest, env, partition, out, position: Mutex::new(from), pages, records }
+    }
+
     /// A page has come.
     pub(super) fn came(&self, records: u64) {
         self.pages.fetch_add(1, Ordering::Relaxed);
@@ -63,8 +74,7 @@ pub(super) async fn read(
     } else {
         from.in_one(rest.since.as_ref().map(|(since, _)| since));
     }
-    let (pages, records) = (AtomicU64::new(0), AtomicU64::new(0));
-    let scope = Scope { rest, env, partition, out, position: Mutex::new(from), pages, records };
+    let scope = Scope::new(rest, env, partition, out, from);
     match windows {
         Some((_, slicer)) => read_windows(&scope, slicer).await,
         None => {

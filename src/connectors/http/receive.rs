@@ -41,9 +41,9 @@ impl Fetcher<'_> {
         let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         // What a header announces is believed up to a point.
         let believed = size(announced.min(MOST_BELIEVED));
-        let mut splitter = Splitter::new(&self.rest.records, &self.rest.values, size(limits.part), believed);
+        let mut splitter = Splitter::new(&self.rest.records, &self.rest.values, size(self.part_size()), believed);
         let room = if splitter.cuts() {
-            limits.part
+            self.part_size()
         } else if announced > limits.wire {
             return Err(too_large(TOO_LARGE_ON_WIRE, limits.wire).into());
         } else {

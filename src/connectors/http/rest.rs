@@ -26,6 +26,7 @@ use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The records of an HTTP API, as the pages that it sends.
 ///
@@ -75,6 +76,12 @@ pub struct Rest {
     pub(super) confirm: bool,
     /// A listing that moves is taken as it is.
     pub(super) accept_drift: bool,
+    /// How long a token for the next page lasts.
+    pub(super) token_lives: Option<Duration>,
+    /// So many records of a listing, and no more, the API gives.
+    pub(super) window_limit: Option<u64>,
+    /// Pages that are asked for at the same time.
+    pub(super) parallel_pages: usize,
     pub(super) slicer: Option<Slicer>,
     pub(super) parallel_windows: usize,
     pub(super) exports: Option<Exports>,

@@ -153,7 +153,7 @@ impl Paginate for Keyset {
         self.ends.claims(0, answer)
     }
 
-    fn ahead(&self, _at: &At, _size: u64) -> Option<At> {
+    fn ahead(&self, _at: &At, _size: u64, _claims: Claims) -> Option<At> {
         None
     }
 

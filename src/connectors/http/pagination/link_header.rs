@@ -77,7 +77,7 @@ impl Paginate for LinkHeader {
         self.ends.claims(0, answer)
     }
 
-    fn ahead(&self, _at: &At, _size: u64) -> Option<At> {
+    fn ahead(&self, _at: &At, _size: u64, _claims: Claims) -> Option<At> {
         None
     }
 

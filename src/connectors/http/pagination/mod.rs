@@ -57,9 +57,9 @@ pub trait Paginate: Debug + Send + Sync + 'static {
     /// `Data` if the claim is not there, or not a number.
     fn claims(&self, answer: &Answer<'_>) -> Result<Claims>;
 
-    /// Where the page after the one at `at` will probably be, if that can be told before it has come: pages have had up to
-    /// `size` records so far. For requests that are made ahead; `next` decides.
-    fn ahead(&self, at: &At, size: u64) -> Option<At>;
+    /// Where the page after the one at `at` will probably be, if that can be told before it has come, and there is one by what
+    /// the API `claims`: pages have had up to `size` records so far. For requests that are made ahead; `next` decides.
+    fn ahead(&self, at: &At, size: u64, claims: Claims) -> Option<At>;
 
     /// Makes `request` ask for the page at `at`.
     fn request(&self, at: &At, request: &mut Request) -> Result<()>;

@@ -70,7 +70,7 @@ impl Paginate for NextUrl {
         self.ends.claims(1, answer)
     }
 
-    fn ahead(&self, _at: &At, _size: u64) -> Option<At> {
+    fn ahead(&self, _at: &At, _size: u64, _claims: Claims) -> Option<At> {
         None
     }
 

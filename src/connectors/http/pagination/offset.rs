@@ -126,9 +126,10 @@ impl Paginate for Offset {
         self.ends.claims(0, answer)
     }
 
-    fn ahead(&self, at: &At, size: u64) -> Option<At> {
+    fn ahead(&self, at: &At, size: u64, claims: Claims) -> Option<At> {
         let next = offset(at).saturating_add(size);
-        (size > 0 && self.ends.maximum.is_none_or(|maximum| next < maximum)).then_some(At::Offset(next))
+        let is_there = size > 0 && claims.records.is_some_and(|records| next < records);
+        (is_there && self.ends.maximum.is_none_or(|maximum| next < maximum)).then_some(At::Offset(next))
     }
 
     fn request(&self, at: &At, request: &mut Request) -> Result<()> {

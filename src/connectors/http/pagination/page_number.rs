@@ -107,9 +107,15 @@ impl Paginate for PageNumber {
         self.ends.claims(0, answer)
     }
 
-    fn ahead(&self, at: &At, _size: u64) -> Option<At> {
+    fn ahead(&self, at: &At, size: u64, claims: Claims) -> Option<At> {
         let next = self.number(at).saturating_add(1);
-        self.ends.maximum.is_none_or(|maximum| next <= maximum).then_some(At::Number(next))
+        let before = next.saturating_sub(self.first);
+        let is_there = match claims {
+            Claims { pages: Some(pages), .. } => before < pages,
+            Claims { records: Some(records), .. } => size > 0 && before.saturating_mul(size) < records,
+            _ => false,
+        };
+        (is_there && self.ends.maximum.is_none_or(|maximum| next <= maximum)).then_some(At::Number(next))
     }
 
     fn request(&self, at: &At, request: &mut Request) -> Result<()> {

@@ -31,7 +31,7 @@ impl Paginate for Single {
         Ok(Claims::default())
     }
 
-    fn ahead(&self, _at: &At, _size: u64) -> Option<At> {
+    fn ahead(&self, _at: &At, _size: u64, _claims: Claims) -> Option<At> {
         None
     }
 

@@ -6,6 +6,7 @@ mod credentials;
 mod drift;
 mod egress;
 mod exports;
+mod far;
 mod formats;
 mod incremental;
 mod lines;

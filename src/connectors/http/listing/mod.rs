@@ -1,20 +1,24 @@
 //! One listing: from page to page, until something shows the end.
 
-use super::drift::{Drift, Next, Place, never_still};
+mod ahead;
+mod cover;
+mod cut;
+mod moving;
+
+use super::drift::{Next, Place, never_still};
 use super::export::{Running, Step as JobStep};
 use super::fetch::{Fetched, Fetcher, Head, Outcome};
 use super::incremental::{Bounds, CursorTooOld, CursorValue, Highest, Order, RowOrder};
 use super::loop_guard::LoopGuard;
-use super::pagination::{Answer, At, Claims, Counts, Step, differs};
+use super::pagination::{Answer, At, Claims, Step, differs};
 use super::position::{Reading, Stand};
 use super::read::Scope;
 use super::request::Request;
-use super::scanned::Scanned;
 use super::validators::Validators;
 use super::windows::Interval;
 use crate::error::{Error, ErrorKind, Result, Status};
-use crate::model::{Coverage, Page, Proof, StopReason, Tally, Window};
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use crate::model::{Page, Proof, StopReason, Tally};
+use ahead::Ahead;
 
 /// A listing that is being read: the whole partition, or a window of it.
 pub(super) struct Listing<'a> {
@@ -26,6 +30,15 @@ pub(super) struct Listing<'a> {
     /// The read goes on where an earlier one stopped, and has not brought a page yet.
     resumed: bool,
     guard: LoopGuard,
+    /// What is asked for ahead, and what the API claimed last.
+    ahead: Ahead<'a>,
+    claims: Claims,
+    /// What was handed over by other fetchers.
+    tally: Tally,
+    /// It was said what is covered.
+    covered: bool,
+    /// Records of the largest page of this run.
+    largest: u64,
     /// Hashes of the pages of the pass before and of this one, as far as this run has read them.
     passed: Vec<u64>,
     passing: Vec<u64>,
@@ -62,6 +75,11 @@ impl<'a> Listing<'a> {
             reading: Reading { window, ..Reading::default() },
             resumed: kept.is_some(),
             guard: LoopGuard::new(None, 0),
+            ahead: Ahead::default(),
+            claims: Claims::default(),
+            tally: Tally::default(),
+            covered: false,
+            largest: 0,
             passed: Vec::new(),
             passing: Vec::new(),
             export: scope.rest.exports.as_ref().map(|exports| Running::new(scope, exports)),
@@ -75,6 +93,9 @@ impl<'a> Listing<'a> {
             of_another: 0,
         };
         listing.reading = kept.unwrap_or_else(|| listing.beginning());
+        if let Some(cut) = &listing.reading.cut {
+            listing.since = Some(cut.clone());
+        }
         let plan = listing.plan()?;
         if listing.reading.plan.is_some_and(|kept| kept != plan) {
             // Page 5 of 1,000 records each is not page 5 of 100.
@@ -102,24 +123,8 @@ impl<'a> Listing<'a> {
 
     pub(super) async fn run(mut self) -> Result<StopReason> {
         let end = self.read().await;
-        self.cover(&end);
+        self.cover_open_window(&end);
         end
-    }
-
-    /// Says what is covered of a window; of the whole partition its end says it.
-    fn cover(&mut self, end: &Result<StopReason>) {
-        let Some(window) = self.reading.window else { return };
-        let reason = match end {
-            Ok(reason) => reason.clone(),
-            Err(error) if error.kind() == ErrorKind::Cancelled => StopReason::Cancelled,
-            Err(error) => StopReason::Failed(error.to_string()),
-        };
-        // What earlier runs brought of it counts too; only its hash is not known any more.
-        let content = self.fetcher.out.tally().content.filter(|_| self.pages == self.reading.pages);
-        let tally = Tally { pages: self.reading.pages, records: self.reading.records, content };
-        let window = Window::new(window.from.to_string(), window.to.to_string());
-        let coverage = Coverage::of(self.scope.partition.id.clone(), reason);
-        self.fetcher.out.cover(coverage.window(window).tally(tally));
     }
 
     async fn read(&mut self) -> Result<StopReason> {
@@ -133,6 +138,11 @@ impl<'a> Listing<'a> {
                 Ok(Some(Prepared::End(reason))) => return Ok(reason),
                 Err(error) => return Err(self.told(error).await),
             }
+            if self.reading.expires.is_some_and(|expires| expires <= self.scope.env.now()) && self.resets < MOST_RESETS
+            {
+                self.resets += 1;
+                self.begin_again(&Error::unavailable("go on", "the token of the next page has expired"))?;
+            }
             let mut request = match self.page_request(&self.reading.at, self.reading.pages) {
                 Ok(request) => request,
                 // The job is not what it was.
@@ -145,7 +155,7 @@ impl<'a> Listing<'a> {
             if let Some(validators) = &self.validators {
                 validators.put_on(&mut request)?;
             }
-            let error = match self.fetcher.fetch(&request, self.reading.highest.as_ref()).await {
+            let error = match self.fetch(&request).await {
                 Ok(Outcome::PutOff { until }) => return Ok(StopReason::RateLimited { until }),
                 Ok(Outcome::Whole(fetched)) => match self.take(*fetched, &request).await {
                     Ok(Some(reason)) => return Ok(reason),
@@ -315,21 +325,17 @@ impl<'a> Listing<'a> {
             }
             None => self.scope.rest.paginate.next(&self.reading.at, &answer),
         };
-        let step = match next {
-            Ok(step) => step,
-            Err(error) if error.kind() == ErrorKind::Incomplete => {
-                self.reading.drift.page(self.scope.rest.counts(), &scanned.prints, again, claims);
-                let page = self.unless_known(page, &scanned.prints);
-                return self.end_in_conflict(page, error).await;
-            }
-            Err(error) => return Err(error),
+        self.claims = claims;
+        let next = match next {
+            Err(error) if error.kind() != ErrorKind::Incomplete => return Err(error),
+            next => next,
         };
         let so_far = answer.so_far();
         let total = claims.records.filter(|_| self.scope.rest.has_total);
         self.order = std::mem::take(&mut self.order).followed_by(scanned.highest.order.clone());
         self.reading.within |= scanned.highest.within > 0;
         let has_passed = self.has_passed(&scanned.highest);
-        let step = if has_passed { Step::End(Proof::PassedBound) } else { step };
+        let next = if has_passed { Ok(Step::End(Proof::PassedBound)) } else { next };
         let total = total.or_else(|| self.export.as_ref().and_then(Running::rows));
         self.reading.drift.page(self.scope.rest.counts(), &scanned.prints, again, claims);
         let page = self.unless_known(page, &scanned.prints);
@@ -338,13 +344,24 @@ impl<'a> Listing<'a> {
         self.reading.records += records;
         self.reading.empty = if records == 0 { self.reading.empty + 1 } else { 0 };
         if !self.reading.drift.has_gained() {
-            self.reading.highest = scanned.highest.value;
+            // A page that was asked for ahead does not know of those before it.
+            if let Ok(highest) = later(self.reading.highest.clone(), scanned.highest.value) {
+                self.reading.highest = highest;
+            }
         }
         self.future += scanned.highest.future;
         self.of_type += scanned.highest.of_type;
         self.of_another += scanned.highest.of_another;
         self.pages += 1;
+        self.largest = self.largest.max(again + records);
         self.scope.came(records);
+        if !has_passed && self.is_at_window_limit(so_far, &next) {
+            return self.cut_again(page).await;
+        }
+        let step = match next {
+            Ok(step) => step,
+            Err(error) => return self.end_in_conflict(page, error).await,
+        };
         match step {
             Step::Next(at) => {
                 let at = match at {
@@ -371,6 +388,9 @@ impl<'a> Listing<'a> {
                     return self.contradicted(page, error).await;
                 }
                 self.reading.mark = self.guard.marked(self.reading.pages, &identity, scanned.content);
+                let lives =
+                    self.scope.rest.token_lives.filter(|_| matches!(at, At::Token(_) | At::Json(_) | At::Link(_)));
+                self.reading.expires = lives.map(|lives| self.scope.env.now().saturating_add(lives));
                 self.reading.at = at;
                 self.emit(page, Stand::Here).await?;
                 Ok(self.scope.limit())
@@ -408,10 +428,12 @@ impl<'a> Listing<'a> {
                     let error = since.changed_type().with("records", self.of_another);
                     return self.contradicted(page, error).await;
                 }
+                let reason = StopReason::Exhausted(proof);
+                self.cover(&reason, claims.records.or(total), page.as_ref());
                 self.validators = self.validators_of(&head)?;
                 self.emit(page, Stand::Done(since)).await?;
                 self.leave_job(false).await;
-                Ok(Some(StopReason::Exhausted(proof)))
+                Ok(Some(reason))
             }
             Step::Limit(limit) => {
                 self.emit(page, Stand::Start).await?;
@@ -428,125 +450,6 @@ impl<'a> Listing<'a> {
             claims.records = Some(answer.count(rest.places.len().saturating_sub(1))?);
         }
         Ok(claims)
-    }
-
-    /// Whether records that come again can be cut off.
-    fn cuts_off(&self) -> bool {
-        matches!(self.scope.rest.counts(), Counts::Records { .. })
-    }
-
-    /// Takes the first `again` records from what a page brings: they came with the one before.
-    fn cut_off(&mut self, again: u64, page: &mut Page, scanned: &mut Scanned) -> Result<()> {
-        let spans = page.spans.take().unwrap_or_default();
-        let new = spans.get(usize::try_from(again).unwrap_or(usize::MAX)..).unwrap_or_default();
-        if page.part.is_some() {
-            return Err(Error::data("read page", "a page that overlaps with the one before is too large to be held")
-                .with_hint("ask for smaller pages, or for pages that do not overlap"));
-        }
-        scanned.content = scanned.content.and(self.fetcher.look.content(&page.body, new));
-        page.records = new.len() as u64;
-        page.records_path = Some(self.scope.rest.records_after(again));
-        page.spans = Some(new.into());
-        if again != self.reading.drift.lead() {
-            tracing::info!(
-                partition = %self.scope.partition.id, expected = self.reading.drift.lead(), found = again,
-                "records were added or taken before the place of the read: it goes on behind the last one that came"
-            );
-            metrics::counter!("landfall_http_drift_healed_total").increment(1);
-        }
-        self.reading.drift.took(again);
-        Ok(())
-    }
-
-    /// The place of the read is not in the page that should begin with it: it must stand before that.
-    async fn look_further_back(&mut self) -> Result<Option<StopReason>> {
-        let At::Offset(offset) = self.reading.at else {
-            return Err(Error::bug("read page", "a place was lost that is not counted"));
-        };
-        let (lead, page) = (self.reading.drift.lead(), self.reading.drift.largest());
-        if offset == 0 || lead > page.saturating_mul(MOST_PAGES_BACK) {
-            return self.begin_pass().await;
-        }
-        // Further and further, but never over more than a page.
-        let back = lead.max(page / 2).min(page.saturating_sub(1)).max(1).min(offset);
-        self.reading.at = At::Offset(offset - back);
-        self.reading.drift.expect(lead + back);
-        Ok(None)
-    }
-
-    /// Where to ask for the page behind `offset`, of which `again` and `records` of the page before are a part.
-    fn overlapping(&mut self, offset: u64, again: u64, records: u64) -> u64 {
-        let lead = match self.scope.rest.counts() {
-            // Something new must have come, and something new must fit, or the request would be the same again.
-            Counts::Records { overlap } if records > 0 => overlap.min((again + records).saturating_sub(1)),
-            _ => 0,
-        };
-        self.reading.drift.expect(lead);
-        offset.saturating_sub(lead)
-    }
-
-    /// What tells a request from those before. Where the listing has moved, the same request asks for other records.
-    fn identity(&self, request: &Request) -> String {
-        let drift = &self.reading.drift;
-        match drift.lead() + drift.healed() {
-            0 => request.identity(),
-            _ => format!("{}\n{} {}", request.identity(), drift.lead(), drift.healed()),
-        }
-    }
-
-    fn pass_ended(&mut self, in_conflict: bool) -> Next {
-        let rest = self.scope.rest;
-        if rest.accept_drift { Next::Done } else { self.reading.drift.ended(rest.confirm, in_conflict) }
-    }
-
-    /// The evidence contradicts itself: if the API has claimed different totals meanwhile, the listing has moved.
-    async fn end_in_conflict(&mut self, page: Option<Page>, error: Error) -> Result<Option<StopReason>> {
-        if self.reading.drift.claims_changed() && self.pass_ended(true) == Next::Again {
-            return self.read_again(page).await;
-        }
-        self.contradicted(page, error).await
-    }
-
-    /// Hands over the last page of a pass, and begins another one.
-    async fn read_again(&mut self, page: Option<Page>) -> Result<Option<StopReason>> {
-        tracing::info!(
-            partition = %self.scope.partition.id, pass = self.reading.drift.passes() + 2,
-            "the listing may have moved while it was read, or is to be confirmed: reads it again"
-        );
-        metrics::counter!("landfall_http_passes_total").increment(1);
-        let drift = self.reading.drift.again();
-        self.start_over(drift)?;
-        self.emit(page, Stand::Here).await?;
-        Ok(self.scope.limit())
-    }
-
-    /// The place of the read is lost: all is read again, and what comes again is for the dedup stage.
-    async fn begin_pass(&mut self) -> Result<Option<StopReason>> {
-        match self.reading.drift.ended(self.scope.rest.confirm, true) {
-            Next::GiveUp => Err(never_still(self.reading.drift.passes())),
-            _ => {
-                tracing::warn!(partition = %self.scope.partition.id, "nothing is where it was in the listing: reads it again");
-                self.start_over(self.reading.drift.again())?;
-                self.advance(Stand::Here).await?;
-                Ok(None)
-            }
-        }
-    }
-
-    fn start_over(&mut self, drift: Drift) -> Result<()> {
-        self.passed = std::mem::take(&mut self.passing);
-        let reading = &mut self.reading;
-        (reading.at, reading.drift, reading.records, reading.mark, reading.empty) = (At::First, drift, 0, None, 0);
-        self.set_out()
-    }
-
-    /// The page, unless the one in its place of the pass before brought the same records.
-    fn unless_known(&mut self, page: Page, prints: &[u64]) -> Option<Page> {
-        let hash = prints.iter().fold(0, |hash, print| xxh3_64_with_seed(&print.to_le_bytes(), hash));
-        let known = self.passed.get(self.passing.len()) == Some(&hash);
-        self.passing.push(hash);
-        let was_looked_at = prints.len() as u64 >= page.records;
-        (!known || !was_looked_at || page.part.is_some()).then_some(page)
     }
 
     /// A GraphQL server tells failures with status 200.
@@ -648,6 +551,7 @@ impl<'a> Listing<'a> {
     fn set_out(&mut self) -> Result<()> {
         // What comes again from the first page on is no sign of another order.
         self.order = Order::default();
+        (self.ahead, self.claims) = (Ahead::default(), Claims::default());
         self.reading.plan = Some(self.plan()?);
         self.guard = LoopGuard::new(self.reading.mark, self.scope.env.random());
         self.fetcher.look.seed = self.guard.seed();
@@ -751,7 +655,5 @@ fn later(one: Option<CursorValue>, other: Option<CursorValue>) -> Result<Option<
 const MOST_EMPTY_PAGES: u64 = 1_000;
 /// Times that a listing begins again because the API has forgotten a page.
 const MOST_RESETS: u32 = 3;
-/// Pages that are looked through for the place where a read stood, before all is read again.
-const MOST_PAGES_BACK: u64 = 16;
 /// Cursor values that are not a few bad ones any more.
 const ENOUGH_TO_TELL: u64 = 100;

@@ -1,0 +1,61 @@
+//! What is said of a listing at its end.
+
+use super::Listing;
+use crate::connectors::http::pagination::Counts;
+use crate::error::{ErrorKind, Result};
+use crate::model::{Coverage, Drift as Moved, Page, StopReason, Tally, Window};
+
+impl Listing<'_> {
+    /// Says what is known of the listing at its end, which `page` is.
+    pub(super) fn cover(&mut self, reason: &StopReason, total: Option<u64>, page: Option<&Page>) {
+        let drift = &self.reading.drift;
+        let mut tally = self.tally;
+        let out = &self.fetcher.out;
+        tally.add(&page.map_or_else(|| out.tally(), |page| out.tally_with(page)));
+        if self.pages != self.reading.pages {
+            // Earlier runs have brought some of it.
+            tally = Tally { pages: self.reading.pages, records: self.reading.records, content: None };
+        }
+        let mut coverage =
+            Coverage::of(self.scope.partition.id.clone(), reason.clone()).tally(tally).drift(self.drift());
+        // Of a listing that was cut, the API claims what is behind the last cut.
+        if let Some(total) = total.filter(|_| self.reading.cut.is_none()) {
+            coverage = coverage.claimed(drift.records_of(total));
+        }
+        if let Some(window) = self.reading.window {
+            coverage = coverage.window(Window::new(window.from.to_string(), window.to.to_string()));
+        }
+        self.fetcher.out.cover(coverage);
+        self.covered = true;
+    }
+
+    /// Whether the listing moved while it was read.
+    fn drift(&self) -> Moved {
+        let (rest, drift) = (self.scope.rest, &self.reading.drift);
+        match rest.counts() {
+            _ if rest.accept_drift && drift.is_open() => Moved::Open,
+            _ if drift.times_healed() > 0 && !drift.is_open() => Moved::Healed(drift.times_healed()),
+            _ if drift.is_confirmed() || self.reading.pages == 1 => Moved::NoneSeen,
+            Counts::Records { .. } if drift.is_linked() => Moved::NoneSeen,
+            _ => Moved::Unchecked,
+        }
+    }
+
+    /// Says what is covered of a window that was not read to its end page by page; of the whole partition its end says it.
+    pub(super) fn cover_open_window(&mut self, end: &Result<StopReason>) {
+        let Some(window) = self.reading.window.filter(|_| !self.covered) else { return };
+        let reason = match end {
+            Ok(reason) => reason.clone(),
+            Err(error) if error.kind() == ErrorKind::Cancelled => StopReason::Cancelled,
+            Err(error) => StopReason::Failed(error.to_string()),
+        };
+        // What earlier runs brought of it counts too; only its hash is not known any more.
+        let mut tally = self.tally;
+        tally.add(&self.fetcher.out.tally());
+        let content = tally.content.filter(|_| self.pages == self.reading.pages);
+        let tally = Tally { pages: self.reading.pages, records: self.reading.records, content };
+        let window = Window::new(window.from.to_string(), window.to.to_string());
+        let coverage = Coverage::of(self.scope.partition.id.clone(), reason);
+        self.fetcher.out.cover(coverage.window(window).tally(tally));
+    }
+}
