@@ -124,6 +124,13 @@ def aws(loads, flights, movies):
         loads.load("aws", "dynamodb", scan, items, kinds, schema, env=keys)
         wrong = {**keys, "AWS_SECRET_ACCESS_KEY": "s3cr3t"}
         loads.refuse("aws", "wrong-key", scan, schema, 3, ["SignatureDoesNotMatch"], wrong)
+        events = [{"message": json.dumps(movie)} for movie in movies]
+        logs = request.format(base=base, target="Logs_20140328.GetLogEvents", service="logs") + (
+            'json = { logGroupName = "api", logStreamName = "movies", limit = 500, startFromHead = true }\n'
+            'records = "$.events[*]"\n'
+            'paginate = { by = "cursor", at = "$.nextForwardToken", body = "$.nextToken", until_repeated = true }'
+        )
+        loads.load("aws", "logs", logs, events, {"message": "utf8"}, key="message", env=keys)
 
 
 def wiremock(loads, flights, movies):

@@ -47,14 +47,17 @@ struct Case {
 type Exceptions = &'static [(Option<Format>, Option<Coding>, u64, Outcome)];
 
 /// Without a length or chunks nothing shows where lines end.
-const UNKNOWN_END: Exceptions = &[(Some(Format::Ndjson), None, 0, Fails(ErrorKind::Data))];
+const UNKNOWN_END: Exceptions =
+    &[(Some(Format::Ndjson), None, 0, Fails(ErrorKind::Data)), (Some(Format::Csv), None, 0, Fails(ErrorKind::Data))];
 /// A document that is not sound has no records; a line that is not is one bad record.
 const ONE_BAD_RECORD: Exceptions = &[
     (Some(Format::Json), Some(Coding::Plain), 0, Fails(ErrorKind::Data)),
     (Some(Format::Ndjson), Some(Coding::Plain), 0, CompleteBut(1)),
+    (Some(Format::Csv), Some(Coding::Plain), 0, CompleteBut(1)),
 ];
-/// That is how a page without lines looks.
-const NO_LINES: Exceptions = &[(Some(Format::Ndjson), Some(Coding::Plain), 0, CompleteBut(ROWS))];
+/// That is how a page without lines looks; one of rows has the names of its columns at least.
+const NO_LINES: Exceptions =
+    &[(Some(Format::Ndjson), None, 0, CompleteBut(ROWS)), (Some(Format::Csv), None, 0, Fails(ErrorKind::Data))];
 
 /// In the middle of the listing.
 const MIDDLE: u64 = 6;
@@ -169,10 +172,7 @@ impl World {
         let env = Env::deterministic(Arc::new(self.clock.clone()), Arc::new(SeededEntropy::new(1)));
         let source = Rest::get(url)
             .paginate(LinkHeader::new())
-            .records(match format {
-                Format::Json => "$[*]",
-                Format::Ndjson => "ndjson",
-            })
+            .records(format.records())
             .limits(Limits::default().with_idle(IDLE).with_total(NEVER));
         let pipeline = Pipeline::named("rows")
             .source(source)

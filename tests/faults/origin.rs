@@ -17,6 +17,7 @@ pub const ROWS: u64 = 25;
 pub enum Format {
     Json,
     Ndjson,
+    Csv,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,12 +36,22 @@ pub fn rows() -> Vec<(i64, String)> {
 }
 
 impl Format {
-    pub const ALL: [Self; 2] = [Self::Json, Self::Ndjson];
+    pub const ALL: [Self; 3] = [Self::Json, Self::Ndjson, Self::Csv];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Json => "json",
             Self::Ndjson => "ndjson",
+            Self::Csv => "csv",
+        }
+    }
+
+    /// Where the records of a page are.
+    pub fn records(self) -> &'static str {
+        match self {
+            Self::Json => "$[*]",
+            Self::Ndjson => "ndjson",
+            Self::Csv => "csv",
         }
     }
 
@@ -48,6 +59,7 @@ impl Format {
         match self {
             Self::Json => "application/json",
             Self::Ndjson => "application/x-ndjson",
+            Self::Csv => "text/csv",
         }
     }
 
@@ -57,6 +69,10 @@ impl Format {
         match self {
             Self::Json => format!("[{}]", rows.map(object).collect::<Vec<_>>().join(",")),
             Self::Ndjson => rows.map(|row| object(row) + "\n").collect(),
+            Self::Csv => {
+                let lines = rows.map(|(id, name)| format!("{id},\"{}\"\r\n", name.replace('"', "\"\"")));
+                ["id,name\r\n".to_owned()].into_iter().chain(lines).collect()
+            }
         }
     }
 }
