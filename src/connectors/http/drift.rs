@@ -1,5 +1,5 @@
 //! Records that come and go while a listing is read: what shows it, and what to do about it. The reasons are in
-//! `docs/adr/0015-moving-listings.md`.
+//! `docs/adr/0016-moving-listings.md`.
 
 use super::pagination::{Claims, Counts};
 use crate::error::{Error, ErrorKind};

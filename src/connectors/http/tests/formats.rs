@@ -89,7 +89,7 @@ async fn types_of_texts_are_inferred_and_names_of_digits_stay_texts() {
             "big uint64",
             "f float64",
             "ok bool",
-            "t timestamp(us)",
+            "t timestamp",
             "d date",
             "token utf8(text)",
             "none utf8"
