@@ -22,9 +22,9 @@ fn each_sample_of_the_reference_is_a_source() {
     let samples = texts.into_iter().flat_map(|text| text.split("```toml\n").skip(1));
     let samples: Vec<&str> = samples.map(|rest| rest.split("```").next().expect("closed")).collect();
     assert!(samples.len() > 15, "{}", samples.len());
+    // A variable that is there, and a file.
+    let variable = regex::Regex::new("env = \"[^\"]*\"").expect("sound");
     for sample in samples {
-        // A variable that is there, and a file.
-        let variable = regex::Regex::new("env = \"[^\"]*\"").expect("sound");
         let mut text = variable.replace_all(&around(sample), "env = \"PATH\"").into_owned();
         text = text.replace("/run/secrets/orders", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
         let reads_files = text.contains(".tls]") || text.contains("account.json");

@@ -419,6 +419,7 @@ impl Shard {
         })
     }
 
+    #[expect(clippy::too_many_arguments, reason = "these are the parts of a shard, each used once")]
     async fn land_and_load(
         &self,
         landing: Landing,

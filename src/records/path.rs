@@ -137,7 +137,7 @@ impl RecordsPath {
         let mut json = Vec::with_capacity(body.len() * 2);
         let places = spans.iter().map(|span| {
             let start = json.len();
-            if records.to_json(span.of(body).unwrap_or_default(), &mut json).is_err() {
+            if records.write_json(span.of(body).unwrap_or_default(), &mut json).is_err() {
                 json.truncate(start);
                 json.extend_from_slice(b"{}");
             }

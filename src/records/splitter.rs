@@ -11,6 +11,7 @@ use bytes::Bytes;
 pub struct Splitter(Kind);
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each response")]
 enum Kind {
     Json(JsonSplitter),
     Lines(LineSplitter),

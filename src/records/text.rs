@@ -10,6 +10,7 @@ pub(crate) struct TextRecords {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each page")]
 pub(super) enum TextFormat {
     Csv(Cells),
     Xml,
@@ -46,9 +47,9 @@ impl TextRecords {
     }
 
     /// Appends the record `raw` to `out`. On failure `out` is left with a part of it.
-    pub(crate) fn to_json(&mut self, raw: &[u8], out: &mut Vec<u8>) -> Result<(), Unreadable> {
+    pub(crate) fn write_json(&mut self, raw: &[u8], out: &mut Vec<u8>) -> Result<(), Unreadable> {
         match &mut self.format {
-            TextFormat::Csv(cells) => cells.to_json(raw, self.write, out),
+            TextFormat::Csv(cells) => cells.write_json(raw, self.write, out),
             TextFormat::Xml => xml::to_json(raw, self.write, out),
         }
     }

@@ -212,7 +212,7 @@ pub(super) fn as_json(
         return Err(too_large(max_bytes));
     }
     json.clear();
-    texts.to_json(span.of(body).unwrap_or_default(), json).map_err(|why| Fault::new(why.code, why.reason))?;
+    texts.write_json(span.of(body).unwrap_or_default(), json).map_err(|why| Fault::new(why.code, why.reason))?;
     // As JSON it is larger, but in proportion.
     let len = u32::try_from(json.len()).map_err(|_| too_large(max_bytes))?;
     Ok(Span { start: 0, len })

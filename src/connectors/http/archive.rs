@@ -24,6 +24,7 @@ pub(super) struct Files {
 
 type Source = BufReader<Box<dyn AsyncRead + Send + Unpin>>;
 
+#[expect(clippy::large_enum_variant, reason = "there is one for each response")]
 enum At {
     /// Between two files.
     Between(ZipFileReader<Ready<Source>>),

@@ -176,7 +176,6 @@ impl RestBuilder {
 
     /// Takes only the file `name` of responses that are zip archives. Unless set, an archive must have one file; if its files
     /// are lines, or rows without a line of names, it may have several.
-    #[must_use]
     pub fn zip_file(mut self, name: impl Into<Arc<str>>) -> Self {
         self.zip_file = Some(name.into());
         self

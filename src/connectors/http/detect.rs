@@ -201,10 +201,10 @@ fn flatten<'a>(value: &'a Value, path: &str, depth: usize, values: &mut Vec<(Str
 fn records(body: &Value) -> Option<(String, usize)> {
     fn look(value: &Value, path: &str, depth: usize, best: &mut Option<(String, usize)>) {
         match value {
-            Value::Array(items) if items.iter().all(Value::is_object) => {
-                if best.as_ref().is_none_or(|(_, most)| items.len() > *most) {
-                    *best = Some((format!("{path}[*]"), items.len()));
-                }
+            Value::Array(items)
+                if items.iter().all(Value::is_object) && best.as_ref().is_none_or(|(_, most)| items.len() > *most) =>
+            {
+                *best = Some((format!("{path}[*]"), items.len()));
             }
             Value::Object(fields) if depth < DEEPEST => {
                 fields.iter().for_each(|(name, value)| look(value, &member(path, name), depth + 1, best));

@@ -124,7 +124,7 @@ impl Drift {
         // A page may begin further back than is remembered.
         let newest = self.anchors.last();
         let ends = prints.iter().enumerate().filter(|(_, print)| Some(*print) == newest).map(|(at, _)| at + 1);
-        ends.filter(fits).last().unwrap_or_default() as u64
+        ends.rev().find(fits).unwrap_or_default() as u64
     }
 
     /// A page was found that begins with `skip` records of before.
@@ -229,9 +229,7 @@ impl Drift {
     pub(super) fn ended(&mut self, always: bool, in_conflict: bool) -> Next {
         if in_conflict {
             self.seen = true;
-        } else if self.agrees && !self.repeats {
-            return Next::Done;
-        } else if !always && !self.seen {
+        } else if (self.agrees && !self.repeats) || !(always || self.seen) {
             return Next::Done;
         }
         self.agrees = false;

@@ -323,6 +323,7 @@ fn full_level(runs: &[Run]) -> Option<usize> {
     runs.get(first..)?.iter().all(|run| run.reference.level == level).then_some(first)
 }
 
+#[expect(clippy::borrowed_box, reason = "what iterating over a map of them gives")]
 fn size((key, value): (&String, &Box<RawValue>)) -> usize {
     key.len() + value.get().len()
 }

@@ -101,7 +101,7 @@ impl Cells {
     }
 
     /// Appends `row` as an object of JSON.
-    pub(crate) fn to_json(&mut self, row: &[u8], write: WriteText, out: &mut Vec<u8>) -> Result<(), Unreadable> {
+    pub(crate) fn write_json(&mut self, row: &[u8], write: WriteText, out: &mut Vec<u8>) -> Result<(), Unreadable> {
         let cells = self.take_apart(row).ok_or_else(|| Unreadable::new("csv", "the row holds more than one"))?;
         if cells != self.keys.len() {
             let columns = self.keys.len();

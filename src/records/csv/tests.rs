@@ -16,7 +16,7 @@ fn records(csv: &Csv, body: &str) -> Vec<String> {
     let mut texts = found.text_records().expect("CSV");
     let mut json = |row: &[u8]| {
         let mut out = Vec::new();
-        match texts.to_json(row, &mut out) {
+        match texts.write_json(row, &mut out) {
             Ok(()) => String::from_utf8(out).expect("UTF-8"),
             Err(why) => format!("{}: {}", why.code, String::from_utf8_lossy(row)),
         }
@@ -60,7 +60,7 @@ fn what_is_not_text_is_refused_by_itself() {
     let mut texts = csv.text_records().expect("CSV");
     let codes: Vec<_> = spans
         .iter()
-        .map(|span| texts.to_json(span.of(body).expect("inside"), &mut Vec::new()).map_err(|why| why.code))
+        .map(|span| texts.write_json(span.of(body).expect("inside"), &mut Vec::new()).map_err(|why| why.code))
         .collect();
     assert_eq!(codes, [Ok(()), Err("utf8"), Ok(())]);
 }

@@ -27,7 +27,7 @@ fn read(body: &str, path: &str, values: &[&str]) -> Result<(Vec<String>, Vec<Opt
         let mut out = Vec::new();
         let raw = span.of(body.as_bytes()).expect("inside");
         assert!(raw.starts_with(b"<") && raw.ends_with(b">"));
-        match texts.to_json(raw, &mut out) {
+        match texts.write_json(raw, &mut out) {
             Ok(()) => String::from_utf8(out).expect("UTF-8"),
             Err(why) => why.code.to_owned(),
         }

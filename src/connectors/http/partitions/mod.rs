@@ -65,7 +65,7 @@ impl Partitions {
     /// Checks that the `places` of the request, and only they, have values.
     pub(super) fn check(&self, places: &BTreeSet<&str>) -> Result<()> {
         let wrong = |what| Error::config("build source", what);
-        if !self.named.is_empty() && !(self.products.is_empty() && self.parent.is_none()) {
+        if !(self.named.is_empty() || self.products.is_empty() && self.parent.is_none()) {
             return Err(wrong("partitions are named one by one, and as a product or as children too"));
         }
         let check = |id: &str, bound: BTreeSet<&str>, inherited: BTreeSet<&str>| {

@@ -229,7 +229,7 @@ async fn a_page_behind_the_last_that_is_the_last_again_is_no_success() {
 async fn pages_are_read_again_until_two_passes_agree() {
     // A row goes after the first page: the fifth one moves to a page that was read, and the total shows it.
     let table = Table::of((1..=10).map(|n| n * 2));
-    let server = serve(&table, |table, n| (n == 1).then(|| table.remove(2)).unwrap_or_default()).await;
+    let server = serve(&table, |table, n| if n == 1 { table.remove(2) } else { Default::default() }).await;
     let brought = read_all(with_total(&server)).await;
     assert_eq!(brought.stopped(), &StopReason::Exhausted(Proof::TotalMatched(9)));
     assert_eq!(missing(&table, &brought), Vec::<String>::new());
@@ -238,7 +238,7 @@ async fn pages_are_read_again_until_two_passes_agree() {
 
     // A row that is added shows as one that comes again.
     let table = Table::of((1..=10).map(|n| n * 2));
-    let server = serve(&table, |table, n| (n == 1).then(|| table.insert(1)).unwrap_or_default()).await;
+    let server = serve(&table, |table, n| if n == 1 { table.insert(1) } else { Default::default() }).await;
     let brought = read_all(by_page(&server)).await;
     assert_eq!(missing(&table, &brought), Vec::<String>::new());
     assert!(brought.records().contains(&"{\"id\":1}".to_owned()));
@@ -246,7 +246,7 @@ async fn pages_are_read_again_until_two_passes_agree() {
 
     // What is added at the end moves nothing.
     let table = Table::of((1..=10).map(|n| n * 2));
-    let server = serve(&table, |table, n| (n == 1).then(|| table.insert(30)).unwrap_or_default()).await;
+    let server = serve(&table, |table, n| if n == 1 { table.insert(30) } else { Default::default() }).await;
     let brought = read_all(with_total(&server)).await;
     assert_eq!((brought.records().len(), server.seen().len()), (11, 3));
 }
@@ -292,7 +292,7 @@ async fn a_listing_that_never_holds_still_is_incomplete_unless_that_is_accepted(
 #[tokio::test]
 async fn a_pass_goes_on_in_the_next_run() {
     let table = Table::of((1..=10).map(|n| n * 2));
-    let server = serve(&table, |table, n| (n == 1).then(|| table.remove(2)).unwrap_or_default()).await;
+    let server = serve(&table, |table, n| if n == 1 { table.remove(2) } else { Default::default() }).await;
     let source = with_total(&server).max_pages(2).build().expect("a source");
     let (mut position, mut came) = (None, BTreeSet::new());
     for _ in 0..10 {
