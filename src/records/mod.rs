@@ -18,4 +18,5 @@ mod xml;
 pub use csv::Csv;
 pub use path::RecordsPath;
 pub use splitter::Splitter;
+#[cfg(feature = "arrow")]
 pub(crate) use text::{TextRecords, Texts};

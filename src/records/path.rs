@@ -132,6 +132,7 @@ impl RecordsPath {
 
     /// The records at `spans` of `body` as JSON, and where they lie then; none if they are JSON. Numbers and times stand in them as
     /// they do in JSON. One that cannot be read is an empty object: it is the decoder's to refuse.
+    #[cfg(feature = "http")]
     pub(crate) fn as_json(&self, body: &[u8], spans: &[Span]) -> Option<(Vec<u8>, Vec<Span>)> {
         let mut records = self.text_records()?.with_bare_numbers();
         let mut json = Vec::with_capacity(body.len() * 2);

@@ -17,6 +17,7 @@ pub(super) enum TextFormat {
 }
 
 /// What the texts are.
+#[cfg(feature = "arrow")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Texts {
     /// Cells of a row: each is a whole value.
@@ -34,11 +35,13 @@ impl TextRecords {
     }
 
     /// Texts that are numbers become numbers of JSON.
+    #[cfg(feature = "http")]
     pub(super) fn with_bare_numbers(mut self) -> Self {
         self.write = push_bare_number;
         self
     }
 
+    #[cfg(feature = "arrow")]
     pub(crate) fn texts(&self) -> Texts {
         match self.format {
             TextFormat::Csv(_) => Texts::Cells,
@@ -78,6 +81,7 @@ pub(super) fn push_text(text: &[u8], out: &mut Vec<u8>) -> Result<(), Unreadable
     Ok(())
 }
 
+#[cfg(feature = "http")]
 fn push_bare_number(text: &[u8], out: &mut Vec<u8>) -> Result<(), Unreadable> {
     let is_number = text.first().is_some_and(|b| matches!(b, b'-' | b'0'..=b'9'))
         && serde_json::from_slice::<serde_json::Number>(text).is_ok();

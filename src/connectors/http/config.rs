@@ -409,7 +409,7 @@ impl RestBuilder {
         let ascends = self.since.as_ref().is_some_and(|since| since.order() == Some(RowOrder::Ascending));
         if self.window_limit == Some(0) || (self.window_limit.is_some() && !ascends) {
             return Err(wrong("a listing is cut at the API's limit by a cursor field in ascending order").with_hint(
-                "say .since(Since::field(…).query(…)) with ascending order; or page by a keyset, which needs no cut",
+                "name the cursor field with .since(…), and say that its order is ascending; or page by a keyset, which needs no cut",
             ));
         }
         if self.parallel_pages == 0 {
