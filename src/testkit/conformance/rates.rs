@@ -1,4 +1,4 @@
-//! What [`SharedRates`](crate::retry::rate::SharedRates) promises. [`rates_conformance!`](crate::rates_conformance) makes a test
+//! What [`SharedRates`] promises. The macro `rates_conformance!` makes a test
 //! of each check. Time passes on the clock of [`test_env`](crate::testkit::test_env).
 
 use crate::env::Env;
@@ -7,7 +7,7 @@ use futures::future::join_all;
 use std::time::Duration;
 
 /// Makes a `#[tokio::test]` of every check of a shared accounting. The expression is a function that takes an
-/// [`Env`](crate::env::Env) and gives two instances over one empty accounting.
+/// [`Env`] and gives two instances over one empty accounting.
 ///
 /// ```
 /// # use landfall::env::Env;

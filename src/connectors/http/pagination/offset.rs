@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 /// that stands now, further back if need be, and at last from the beginning. So records that are there all the time are never
 /// missed. What comes again is cut off exactly, where `records` ends with `[*]`; other records cannot be cut off, and are
 /// watched as [`PageNumber`](super::PageNumber)s are. The API must give records in a fixed order, and take any offset;
-/// records must differ (see [`key`](super::RestBuilder::key)).
+/// records must differ (see [`key`](super::super::RestBuilder::key)).
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Offset {
