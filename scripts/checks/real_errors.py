@@ -16,7 +16,7 @@ def refuses(checks, name, spec, code, words, env=None):
     """The run must end with `code` and say `words`; and never what is secret."""
     got, _, said = ingest(spec, {"RUST_LOG": "trace", **(env or {})})
     # The log comes before it.
-    error = "".join(re.findall(r"^(?:error|not complete).*", said, re.MULTILINE | re.DOTALL))
+    error = "".join(re.findall(r"^(?:error|not complete|missing).*", said, re.MULTILINE | re.DOTALL))
     missing = [w for w in words if w.lower() not in error.lower()]
     checks.that(f"{name}: a clear error, exit code {code}", got == code and not missing, f"code {got}, said: {error}")
     checks.that(f"{name}: no secret is shown, not even in the finest log", "s3cr3t" not in said)
