@@ -1,14 +1,16 @@
 //! One listing: from page to page, until something shows the end.
 
+mod again;
 mod ahead;
 mod cover;
 mod cut;
+mod job;
 mod moving;
 
 use super::drift::{Next, Place, never_still};
-use super::export::{Running, Step as JobStep};
+use super::export::Running;
 use super::fetch::{Fetched, Fetcher, Head, Outcome};
-use super::incremental::{Bounds, CursorTooOld, CursorValue, Highest, Order, RowOrder};
+use super::incremental::{Bounds, CursorValue, Highest, Order, RowOrder};
 use super::loop_guard::LoopGuard;
 use super::pagination::{Answer, At, Claims, Step, differs};
 use super::position::{Reading, Stand};
@@ -19,6 +21,7 @@ use super::windows::Interval;
 use crate::error::{Error, ErrorKind, Result, Status};
 use crate::model::{Page, Proof, StopReason, Tally};
 use ahead::Ahead;
+use job::Prepared;
 
 /// A listing that is being read: the whole partition, or a window of it.
 pub(super) struct Listing<'a> {
@@ -210,70 +213,6 @@ impl<'a> Listing<'a> {
         let error =
             error.with("api", self.scope.rest.client.origins().own()).with("partition", &self.scope.partition.id);
         error.with("pages_before", self.reading.pages)
-    }
-
-    /// Moves the export on until its files can be read, if there is one.
-    async fn prepare(&mut self) -> Result<Option<Prepared>> {
-        let Some(mut export) = self.export.take() else { return Ok(None) };
-        let create = self.request(&At::First)?;
-        let step = export.step(&mut self.fetcher, &create, &mut self.reading.job).await;
-        self.export = Some(export);
-        Ok(Some(match step? {
-            JobStep::Ready => return Ok(None),
-            JobStep::Keep => {
-                self.advance(Stand::Here).await?;
-                Prepared::Again
-            }
-            JobStep::PutOff(until) => {
-                self.advance(Stand::Here).await?;
-                Prepared::End(StopReason::RateLimited { until })
-            }
-            JobStep::Nothing => {
-                if let Some(rows) = self.export.as_ref().and_then(Running::rows).filter(|rows| *rows > 0) {
-                    self.advance(Stand::Start).await?;
-                    return Err(differs(rows, 0));
-                }
-                self.advance(Stand::Done(self.since.clone())).await?;
-                self.leave_job(false).await;
-                Prepared::End(StopReason::Exhausted(Proof::AllFiles(0)))
-            }
-            JobStep::Gone(error) if self.resumed => {
-                self.begin_again(&error)?;
-                Prepared::Again
-            }
-            JobStep::Refused(error) if self.is_gone(&error) => {
-                self.begin_where_the_api_can(error)?;
-                Prepared::Again
-            }
-            JobStep::TooOld(error) => {
-                self.begin_where_the_api_can(error)?;
-                Prepared::Again
-            }
-            JobStep::Refused(error) | JobStep::Gone(error) => return Err(error),
-            JobStep::GiveUp(error) => {
-                self.advance(Stand::Start).await?;
-                return Err(error);
-            }
-        }))
-    }
-
-    /// The job is not needed any more.
-    async fn leave_job(&mut self, is_running: bool) {
-        let (Some(export), Ok(create)) = (&self.export, self.request(&At::First)) else { return };
-        let job = self.reading.job.as_ref();
-        if is_running {
-            export.abort(&mut self.fetcher, &create, job).await;
-        } else {
-            export.clean_up(&mut self.fetcher, &create, job).await;
-        }
-    }
-
-    /// The request of the page at `at`, after so many `pages`.
-    fn page_request(&self, at: &At, pages: u64) -> Result<Request> {
-        match &self.export {
-            Some(export) => export.file(&self.request(&At::First)?, self.reading.job.as_ref(), pages),
-            None => self.request(at),
-        }
     }
 
     /// Emits a page and moves on; gives the reason if the read ends with it.
@@ -535,18 +474,6 @@ impl<'a> Listing<'a> {
         self.fetcher.out.advance(&position).await
     }
 
-    /// The API does not know the kept page any more: what was read since the bound is read again, and deduplicated.
-    fn begin_again(&mut self, error: &Error) -> Result<()> {
-        tracing::warn!(partition = %self.scope.partition.id, %error, "cannot go on at the kept page, begins again");
-        self.resumed = false;
-        if self.row_order() == Some(RowOrder::Ascending) && !self.reading.unordered {
-            self.since = later(self.since.take(), self.reading.highest.take())?;
-        }
-        self.reading = self.beginning();
-        self.export = self.scope.rest.exports.as_ref().map(|exports| Running::new(self.scope, exports));
-        self.set_out()
-    }
-
     /// Prepares for the first request of this run.
     fn set_out(&mut self) -> Result<()> {
         // What comes again from the first page on is no sign of another order.
@@ -593,50 +520,11 @@ impl<'a> Listing<'a> {
         outside > 0 && self.reading.within && !self.reading.unordered && self.export.is_none()
     }
 
-    /// Whether the API says that what lies at the bound is gone.
-    fn is_gone(&self, error: &Error) -> bool {
-        let is_gone = error.context().iter().any(|(key, value)| *key == "status" && value == "410");
-        is_gone && self.since.is_some() && !self.moved && self.reading.at == At::First
-    }
-
-    /// Follows the policy for a bound that is too old.
-    fn begin_where_the_api_can(&mut self, error: Error) -> Result<()> {
-        // Once: an API that does not go back as far as the policy says either is asked no more.
-        let Some((since, _)) = self.scope.rest.since.as_ref().filter(|_| !self.moved) else {
-            return Err(error.with("partition", &self.scope.partition.id));
-        };
-        self.moved = true;
-        self.resumed = false;
-        self.since = match since.policy_if_too_old() {
-            CursorTooOld::Fail => {
-                return Err(error.with("partition", &self.scope.partition.id).with_hint(
-                    "the API does not go back as far as the last read: say with .too_old(…) what to do then",
-                ));
-            }
-            CursorTooOld::FullRefresh => None,
-            CursorTooOld::From(lookback) => Some(since.at(self.scope.env.now().saturating_sub(lookback))),
-        };
-        tracing::warn!(
-            partition = %self.scope.partition.id, policy = ?since.policy_if_too_old(), %error,
-            "the API does not go back as far as the last read: begins where it can"
-        );
-        metrics::counter!("landfall_http_cursors_too_old_total").increment(1);
-        self.reading = self.beginning();
-        self.set_out()
-    }
-
     /// The API contradicts itself: what came is landed, and the next read begins again.
     async fn contradicted(&mut self, page: impl Into<Option<Page>>, error: Error) -> Result<Option<StopReason>> {
         self.emit(page, Stand::Start).await?;
         Err(error)
     }
-}
-
-/// What came of preparing the pages.
-enum Prepared {
-    /// They are to be prepared further.
-    Again,
-    End(StopReason),
 }
 
 fn circle(what: &'static str, request: &Request) -> Error {
