@@ -1,6 +1,6 @@
 //! Sources and stores that do not behave.
 
-use crate::support::{PageNumber, Script};
+use crate::support::PageNumber;
 use landfall::env::Env;
 use landfall::model::{Page, Partition, StopReason};
 use landfall::source::{ComponentConfig, Emitter, Listing, Source};
@@ -18,14 +18,16 @@ pub enum Oddity {
     Hangs,
     /// Not even its partitions are told.
     HangsAtStart,
+    /// Its partitions are told, but not that they are all.
+    HangsAfterListing,
 }
 
-/// Gives the pages of a script, and then is odd.
+/// Does as another source, and then is odd.
 #[derive(Clone, Debug)]
-pub struct Odd(pub Script, pub Oddity);
+pub struct Odd<S>(pub S, pub Oddity);
 
 #[async_trait]
-impl Source for Odd {
+impl<S: Source<Item = Page, Position = PageNumber>> Source for Odd<S> {
     type Item = Page;
     type Position = PageNumber;
 
@@ -37,7 +39,11 @@ impl Source for Odd {
         if self.1 == Oddity::HangsAtStart {
             std::future::pending::<()>().await;
         }
-        self.0.partitions(env, out).await
+        self.0.partitions(env, out).await?;
+        if self.1 == Oddity::HangsAfterListing {
+            std::future::pending::<()>().await;
+        }
+        Ok(())
     }
 
     async fn read(
@@ -51,7 +57,7 @@ impl Source for Odd {
         match self.1 {
             Oddity::SaysStopped => Err(Error::cancelled("wait for a slot")),
             Oddity::Hangs => std::future::pending().await,
-            Oddity::HangsAtStart => Ok(read),
+            Oddity::HangsAtStart | Oddity::HangsAfterListing => Ok(read),
         }
     }
 }

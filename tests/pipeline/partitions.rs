@@ -1,5 +1,6 @@
 //! How partitions come and go: listed one by one, listed twice, behind fences, parked.
 
+use crate::odd::{Odd, Oddity};
 use crate::support::{PageNumber, Script, World};
 use landfall::ErrorKind;
 use landfall::env::Env;
@@ -258,7 +259,7 @@ async fn a_listing_that_fails_ends_itself_and_not_the_reads() {
 #[tokio::test]
 async fn a_listing_that_hangs_is_given_up_by_a_stop() {
     let world = world(1);
-    let odd = crate::odd::Odd(world.script.clone(), crate::odd::Oddity::HangsAtStart);
+    let odd = Odd(world.script.clone(), Oddity::HangsAtStart);
     let handle = world.builder_of(odd).build().expect("complete").start();
     for _ in 0..200 {
         tokio::task::yield_now().await;
@@ -397,36 +398,8 @@ async fn a_landing_that_fails_ends_the_listing() {
     // The fence is landed, and nothing after it.
     let (below, spare) = ("raw/numbers/segments".to_owned(), 1.into());
     world.raw = landfall::store::Store::new(crate::odd::Refusing { inner: world.store.clone(), below, spare });
-    let listing = HangsAfter(Tree::new(&[Child("a")]));
+    let listing = Odd(Tree::new(&[Child("a")]), Oddity::HangsAfterListing);
     let failure = world.builder_of(listing).build().expect("complete").run().await.expect_err("nowhere to land");
     assert_eq!(failure.error().kind(), ErrorKind::Auth, "{failure:?}");
     assert!(failure.others().is_empty(), "{failure:?}");
-}
-
-/// Lists everything, and then says nothing more.
-struct HangsAfter(Tree);
-
-#[async_trait]
-impl Source for HangsAfter {
-    type Item = Page;
-    type Position = PageNumber;
-
-    fn config(&self) -> Result<ComponentConfig> {
-        self.0.config()
-    }
-
-    async fn partitions(&self, env: &Env, out: &mut Listing<PageNumber>) -> Result<()> {
-        self.0.partitions(env, out).await?;
-        std::future::pending().await
-    }
-
-    async fn read(
-        &self,
-        env: &Env,
-        partition: &Partition,
-        from: Option<PageNumber>,
-        out: &mut Emitter<Page, PageNumber>,
-    ) -> Result<StopReason> {
-        self.0.read(env, partition, from, out).await
-    }
 }
