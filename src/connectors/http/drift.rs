@@ -338,6 +338,7 @@ mod tests {
         assert_eq!(second(&[&[1, 2], &[4]]), Next::Again);
         assert_eq!(second(&[&[1, 2]]), Next::Again);
         assert_eq!(second(&[&[0, 1], &[2, 3]]), Next::Again);
+        assert_eq!(second(&[&[1, 2], &[3, 4], &[4, 5]]), Next::Again, "a pass with repeats is no witness");
         // A pass with repeats is no witness, neither first nor second.
         let mut drift = Drift::default();
         assert_eq!(pass(&mut drift, &[&[1, 2], &[2, 3]]), Next::Again);

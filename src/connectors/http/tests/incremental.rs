@@ -302,6 +302,16 @@ async fn a_bound_that_the_api_does_not_go_back_to_follows_the_policy() {
     let bounded = read(&since(&server, exact().too_old(CursorTooOld::From(day))), old()).await;
     assert!(bounded.stopped().is_complete());
     assert_eq!(server.seen().last().and_then(|got| got.parameter("since")).as_deref(), Some("2023-12-31T00:00:00Z"));
+
+    // One that does not go back that far either is not asked for ever.
+    let server = Server::start(|got| {
+        assert!(got.number < 10, "it is asked again and again");
+        Reply::status(410, "too old")
+    })
+    .await;
+    let refused = read(&since(&server, exact().too_old(CursorTooOld::From(day))), old()).await;
+    assert!(refused.error().to_string().contains("410"), "{}", refused.error());
+    assert_eq!(server.seen().len(), 2);
 }
 
 #[tokio::test]
