@@ -179,11 +179,12 @@ impl Checkpoint {
 
 /// SHA-256 of what is staged.
 pub(super) fn digest(staged: &Value) -> String {
-    hex(&Sha256::digest(staged.to_string().as_bytes()))
+    sha256(staged.to_string().as_bytes())
 }
 
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+/// SHA-256 in hexadecimal digits.
+pub(super) fn sha256(bytes: &[u8]) -> String {
+    format!("{:x}", Sha256::digest(bytes))
 }
 
 /// Makes a prepared epoch visible: once its checkpoint exists it only rolls forward (I1). Safe to repeat. Says whether
