@@ -128,6 +128,7 @@ pub struct Missing {
 impl Missing {
     /// Takes up what is covered; names `most` gaps. Gives why something is missing of it, if it is.
     pub(super) fn take_up(&mut self, coverage: &Coverage, most: usize) -> Option<String> {
+        // What is withdrawn is missing no more.
         let known = |gap: &Gap| gap.partition == coverage.partition && gap.window == coverage.window;
         if let Some(before) = self.gaps.iter().position(known) {
             let filled = self.gaps.swap_remove(before);
