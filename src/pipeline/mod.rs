@@ -19,6 +19,7 @@
 //! # Ok::<(), landfall::Error>(()) }).unwrap();
 //! ```
 
+mod accounts;
 mod builder;
 mod epoch;
 mod erased;

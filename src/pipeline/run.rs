@@ -17,7 +17,7 @@ use super::state::StateObjects;
 use super::task::Task;
 use crate::checkpoint::chain;
 use crate::error::{Error, ErrorKind, Result};
-use crate::landing::{Landing, LandingReader, LandingWriter, Retention};
+use crate::landing::{Accounts, Landing, LandingReader, LandingWriter, Retention};
 use crate::model::{Incarnation, ShardKey, Timestamp};
 use crate::source::{Emission, Gate, PositionLookup};
 use futures::future::{Either, join, select};
@@ -29,7 +29,7 @@ use tracing::Instrument;
 
 impl Pipeline {
     /// The shard whose landing shard `number` loads.
-    fn landing_key(&self, number: u32) -> ShardKey {
+    pub(super) fn landing_key(&self, number: u32) -> ShardKey {
         ShardKey { pipeline: self.landed_by.as_ref().unwrap_or(&self.name).clone(), shard: number }
     }
 
@@ -266,6 +266,7 @@ impl Shard {
             checkpoints: Arc::clone(&pipeline.checkpoints),
             state: state.transpose()?,
             retention: pipeline.landing.as_ref().map(|l| Retention::new(l, &landed, env)),
+            accounts: pipeline.landing.as_ref().map(|l| Accounts::new(l, &landed, &pipeline.name)).transpose()?,
             stages: pipeline.stages.iter().map(|s| s.make()).collect(),
             config: pipeline.config.clone(),
             landing: pipeline.landing.as_ref().map(|l| LandingReader::new(l, &landed, env)),

@@ -96,6 +96,7 @@ impl<'a> Listing<'a> {
             of_another: 0,
         };
         listing.reading = kept.unwrap_or_else(|| listing.beginning());
+        listing.fetcher.window = listing.reading.window.map(Interval::told);
         if let Some(cut) = &listing.reading.cut {
             listing.since = Some(cut.clone());
         }
