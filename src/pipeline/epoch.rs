@@ -6,7 +6,9 @@ use crate::checkpoint::Record;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{EpochLedger, Incarnation, LandingPosition, PartitionId, PositionValue, ShardKey};
-use crate::sink::{AtLeastOnce, CommitOutcome, CommitRequest, Mark, Promise, Quarantine, QuarantineRef};
+use crate::sink::{
+    AtLeastOnce, CommitOutcome, CommitRequest, Enumeration, LoadEntry, Mark, Promise, Quarantine, QuarantineRef,
+};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -99,6 +101,9 @@ pub(super) struct Checkpoint {
     pub marked: Option<u64>,
     pub quarantine: Option<QuarantineRef>,
     pub ledger: EpochLedger,
+    /// The part that the epoch is of an enumeration, if the sink demands enumerations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enumeration: Option<Enumeration>,
 }
 
 pub(super) const FORMAT: &str = "landfall-checkpoint/1";
@@ -118,7 +123,13 @@ impl Checkpoint {
             marked: None,
             quarantine: None,
             ledger: EpochLedger::default(),
+            enumeration: None,
         }
+    }
+
+    /// The enumeration that goes on after it.
+    pub(super) fn enumeration_on(&self) -> Option<Enumeration> {
+        self.enumeration.map(|enumeration| Enumeration { whole: false, ..enumeration })
     }
 
     /// Refuses to roll forward into another quarantine than the one that the epoch's rejects are staged in: they would
@@ -208,6 +219,12 @@ pub(super) async fn roll_forward(
             },
             previous: prepared.previous,
             staged: prepared.staged.clone(),
+            enumeration: checkpoint.enumeration,
+            load: LoadEntry {
+                ledger: checkpoint.ledger.clone(),
+                position: serde_json::to_string(&checkpoint.input)
+                    .map_err(|e| Error::bug("commit epoch", "a position does not serialise").with_source(e))?,
+            },
         };
         now = commit(env, sink, &request, events).await?;
     }

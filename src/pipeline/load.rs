@@ -3,7 +3,7 @@
 use super::epoch::{Checkpoint, ConfigRecord, FORMAT, InputPosition, Owner, Prepared, digest, roll_forward};
 use super::erased::{AnySink, AnyStage, AnyWriter};
 use super::events::{Event, Events};
-use super::feed::{Advance, FedItem, Feed, Input};
+use super::feed::{Advance, FedItem, Feed, Input, Turn};
 use super::program::{Outcome, Program};
 use super::settings::Settings;
 use super::state::StateObjects;
@@ -14,7 +14,7 @@ use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::landing::{LandingReader, Retention};
 use crate::model::{EpochLedger, Incarnation, Reject, ShardKey, StageCounts};
-use crate::sink::{EpochContext, Quarantine, QuarantineWriter};
+use crate::sink::{Demand, Enumeration, EpochContext, Quarantine, QuarantineWriter};
 use crate::source::Reservation;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -54,6 +54,8 @@ pub(super) struct Loaded {
     chain: Chain,
     load: Load,
     newest: (u64, Checkpoint),
+    /// Whether the newest enumeration is whole.
+    whole: bool,
 }
 
 impl OpenLoad {
@@ -75,6 +77,8 @@ impl OpenLoad {
         let position = self.position();
         let Self { load, chain, owner, newest } = self;
         let epoch = Epoch::new(&leading, &ordered);
+        let enumeration = newest.1.enumeration_on();
+        let whole = newest.1.enumeration.is_some_and(|e| e.whole);
         let running = Running {
             load,
             chain,
@@ -88,6 +92,8 @@ impl OpenLoad {
             ordered: Some(ordered),
             in_flight: VecDeque::new(),
             epoch,
+            enumeration,
+            whole,
             pending: None,
             attempt: 0,
         };
@@ -109,6 +115,7 @@ struct Fed {
     after: Advance,
     may_cut: bool,
     reservation: Reservation,
+    turn: Option<Turn>,
 }
 
 /// The epoch that is being filled.
@@ -157,6 +164,10 @@ struct Running {
     ordered: Option<Program>,
     in_flight: VecDeque<InFlight>,
     epoch: Epoch,
+    /// What the epoch belongs to, if the sink demands enumerations.
+    enumeration: Option<Enumeration>,
+    /// Whether the newest enumeration is whole.
+    whole: bool,
     pending: Option<Pending>,
     /// Times that this owner went back: part of the name of staged files.
     attempt: u32,
@@ -167,9 +178,9 @@ impl Running {
         if let Err(error) = self.load_all().await {
             return Err(self.chain.explain(error).await);
         }
-        let Self { mut load, chain, newest, leading, ordered, .. } = self;
+        let Self { mut load, chain, newest, leading, ordered, whole, .. } = self;
         load.stages = leading.stages.into_iter().chain(ordered.into_iter().flat_map(|o| o.stages)).collect();
-        Ok(Loaded { chain, load, newest })
+        Ok(Loaded { chain, load, newest, whole })
     }
 
     async fn load_all(&mut self) -> Result<()> {
@@ -192,7 +203,11 @@ impl Running {
                     let (program, outcome) = done??;
                     self.idle.push(program);
                     if let Some(InFlight { fed, .. }) = self.in_flight.pop_front() {
+                        let turn = fed.turn;
                         self.finish(fed, outcome?).await?;
+                        if let (Some(turn), Demand::Enumerations) = (turn, self.load.sink.demand()) {
+                            self.turn(turn).await?;
+                        }
                     }
                     if self.is_full() {
                         self.cut().await?;
@@ -222,8 +237,8 @@ impl Running {
 
     /// Starts the leading stages on some items, beside everything else.
     fn begin(&mut self, item: FedItem) -> Result<()> {
-        let FedItem { items, records, bytes, superseded, after, may_cut, reservation } = item;
-        let fed = Fed { records, bytes, superseded, after, may_cut, reservation };
+        let FedItem { items, records, bytes, superseded, after, may_cut, reservation, turn } = item;
+        let fed = Fed { records, bytes, superseded, after, may_cut, reservation, turn };
         let mut program = match self.idle.pop() {
             Some(program) => program,
             None => self.leading.fork()?,
@@ -320,8 +335,31 @@ impl Running {
             generation: self.owner.generation,
             epoch: self.chain.next_number(),
             attempt: self.attempt,
+            enumeration: self.enumeration,
             env: self.load.env.clone(),
         }
+    }
+
+    /// Ends what belongs to an enumeration before anything of the next one comes; and tells the sink when it is whole, in an
+    /// epoch of its own.
+    async fn turn(&mut self, turn: Turn) -> Result<()> {
+        self.cut().await?;
+        self.whole = turn == Turn::Whole;
+        match (turn, self.enumeration) {
+            (Turn::Begins(number), _) => self.enumeration = Some(Enumeration { number, whole: false }),
+            (Turn::Whole, Some(enumeration)) => {
+                self.enumeration = Some(Enumeration { whole: true, ..enumeration });
+                self.epoch.since = Some(self.load.env.monotonic());
+                self.epoch.writer = Some(self.load.sink.open(self.context()).await?);
+                self.cut().await?;
+                self.enumeration = Some(enumeration);
+            }
+            (Turn::Whole, None) => {
+                return Err(Error::bug("read landing", "an enumeration ends that has not begun")
+                    .with("shard", &self.load.shard));
+            }
+        }
+        Ok(())
     }
 
     /// Whether the position alone is worth an epoch: each start reads what lies between, even where it holds no record.
@@ -374,6 +412,10 @@ impl Running {
         self.settle().await?;
         let previous = self.newest.1.marked;
         let prepared = output.map(|o| Prepared { previous, digest: digest(&o.staged), staged: o.staged });
+        if prepared.is_none() && self.enumeration.is_some_and(|e| e.whole) {
+            return Err(Error::bug("stage epoch", "the sink staged nothing for an enumeration that is whole")
+                .with("shard", &self.load.shard));
+        }
         let checkpoint = Checkpoint {
             format: FORMAT.to_owned(),
             config: self.load.config.clone(),
@@ -384,6 +426,7 @@ impl Running {
             prepared,
             quarantine,
             ledger: ledger.clone(),
+            enumeration: self.enumeration,
         };
         let span = tracing::debug_span!("append checkpoint", epoch = number);
         let written = self.chain.append(checkpoint.encode()?).instrument(span).await?;
@@ -436,6 +479,7 @@ impl Running {
         self.ordered = Some(ordered);
         self.feed.rewind(&position, response)?;
         self.position = position;
+        self.enumeration = self.newest.1.enumeration_on();
         Ok(())
     }
 }
@@ -455,6 +499,11 @@ async fn settled(pending: &mut Option<Pending>) -> Result<Result<()>> {
 }
 
 impl Loaded {
+    /// Whether the newest enumeration of the landing is whole.
+    pub(super) fn is_whole(&self) -> bool {
+        self.whole
+    }
+
     /// Deletes what no recovery and no reader needs any more: boundaries first, then objects. Returns how many.
     pub(super) async fn collect(&mut self) -> Result<u64> {
         let (number, checkpoint) = &self.newest;

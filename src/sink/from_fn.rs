@@ -1,4 +1,4 @@
-use super::{AtLeastOnce, CommitOutcome, CommitRequest, EpochContext, Mark, Sink, StagedOutput, Writer};
+use super::{AtLeastOnce, CommitOutcome, CommitRequest, Demand, EpochContext, Mark, Sink, StagedOutput, Writer};
 use crate::env::Env;
 use crate::error::Result;
 use crate::model::{Item, ShardKey};
@@ -53,6 +53,10 @@ impl<I: Item> Sink for FnSink<I> {
 
     fn config(&self) -> Result<ComponentConfig> {
         Ok(ComponentConfig::none())
+    }
+
+    fn demand(&self) -> Demand {
+        Demand::Increments
     }
 
     async fn open(&self, _epoch: EpochContext) -> Result<FnWriter<I>> {
@@ -117,7 +121,7 @@ mod tests {
             }
         });
         let shard = ShardKey { pipeline: PipelineName::new("p").expect("valid"), shard: 0 };
-        let context = EpochContext { shard, generation: 1, epoch: 1, attempt: 0, env: Env::system() };
+        let context = EpochContext::new(shard, 1, 1, Env::system());
         let mut writer = sink.open(context).await.expect("opens");
         writer.write(Rows(vec![1, 2])).await.expect("delivers");
         assert!(writer.write(Rows(vec![13])).await.is_err());

@@ -3,7 +3,7 @@
 use crate::support::{PageNumber, Script};
 use landfall::env::Env;
 use landfall::model::{Item, Page, Partition, ShardKey, StopReason};
-use landfall::sink::{CommitOutcome, CommitRequest, EpochContext, Mark, Sink, StagedOutput, Writer};
+use landfall::sink::{CommitOutcome, CommitRequest, Demand, EpochContext, Mark, Sink, StagedOutput, Writer};
 use landfall::source::{ComponentConfig, Emitter, Listing, Source};
 use landfall::testkit::Faults;
 use landfall::{Result, async_trait};
@@ -62,6 +62,10 @@ where
 
     fn config(&self) -> Result<ComponentConfig> {
         self.sink.config()
+    }
+
+    fn demand(&self) -> Demand {
+        self.sink.demand()
     }
 
     async fn open(&self, epoch: EpochContext) -> Result<Self::Writer> {

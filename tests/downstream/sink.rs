@@ -1,8 +1,8 @@
 use landfall::env::Env;
 use landfall::model::{Rows, ShardKey};
 use landfall::sink::{
-    CommitDecision, CommitOutcome, CommitRequest, EpochContext, Mark, Sink, StagedOutput, Transactional, Writer,
-    decide_commit,
+    CommitDecision, CommitOutcome, CommitRequest, Demand, EpochContext, Mark, Sink, StagedOutput, Transactional,
+    Writer, decide_commit,
 };
 use landfall::source::ComponentConfig;
 use landfall::{Result, async_trait};
@@ -34,6 +34,10 @@ impl Sink for Ledger {
 
     fn config(&self) -> Result<ComponentConfig> {
         Ok(ComponentConfig::none())
+    }
+
+    fn demand(&self) -> Demand {
+        Demand::Increments
     }
 
     async fn open(&self, _epoch: EpochContext) -> Result<Adder> {

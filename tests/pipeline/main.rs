@@ -5,6 +5,7 @@
 mod support;
 
 mod coverage;
+mod enumerations;
 mod guards;
 mod observed;
 mod odd;

@@ -89,7 +89,7 @@ impl ParquetWriter {
         let by = Partitioning::new(&files, &options.partition_by)?;
         self.dataset.admit(&columns_of(by.rest.fields()), &by.columns)?;
         let lanes = options.lanes.unwrap_or_else(|| self.context.env.cores()).max(1);
-        let EpochContext { shard, generation, epoch, attempt, env } = self.context.clone();
+        let EpochContext { shard, generation, epoch, attempt, env, .. } = self.context.clone();
         let shared = Arc::new(Shared {
             env,
             store: self.dataset.folder.store.clone(),
