@@ -7,7 +7,7 @@
 
 use landfall::checkpoint::MemoryCheckpoints;
 use landfall::env::Env;
-use landfall::model::{Item, Rows, ShardKey};
+use landfall::model::{Item, Reject, Rows, ShardKey};
 use landfall::pipeline::Pipeline;
 use landfall::sink::{
     CommitDecision, CommitOutcome, CommitRequest, Demand, EpochContext, Mark, Sink, StagedOutput, Transactional,
@@ -115,10 +115,10 @@ impl Writer for WordWriter {
     type Item = Rows<String>;
     type Staged = Batch;
 
-    async fn write(&mut self, rows: Rows<String>) -> Result<()> {
+    async fn write(&mut self, rows: Rows<String>) -> Result<Vec<Reject>> {
         self.bytes += rows.bytes();
         self.rows.extend(rows.0);
-        Ok(())
+        Ok(Vec::new())
     }
 
     fn staged_bytes(&self) -> u64 {

@@ -2,6 +2,7 @@ use super::Pipeline;
 use super::epoch::{ConfigRecord, QUARANTINE, SHARDS, SOURCE};
 use super::erased::{AnySink, AnySource, AnyStage, TypedSink, TypedSource, TypedStage};
 use super::landed::LandedPages;
+use super::load::SINK;
 use super::settings::Settings;
 use crate::checkpoint::CheckpointStore;
 use crate::env::Env;
@@ -342,7 +343,7 @@ fn check_stages(
     keys_stay_in_partition: bool,
     has_state: bool,
 ) -> Result<()> {
-    let mut names = HashSet::new();
+    let mut names = HashSet::from([SINK.to_owned()]);
     for stage in stages {
         let name = stage.name().to_owned();
         let remembers = stage.state().is_some();

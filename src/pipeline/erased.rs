@@ -207,7 +207,7 @@ impl<T: Stage + Sync> AnyStage for TypedStage<T> {
 
 #[async_trait]
 pub(super) trait AnyWriter: Send {
-    async fn write(&mut self, item: BoxItem) -> Result<()>;
+    async fn write(&mut self, item: BoxItem) -> Result<Vec<Reject>>;
     fn staged_bytes(&self) -> u64;
     async fn finish(self: Box<Self>) -> Result<Option<StagedOutput<Value>>>;
 }
@@ -219,7 +219,7 @@ impl<W: Writer> AnyWriter for TypedWriter<W>
 where
     W::Staged: serde::Serialize,
 {
-    async fn write(&mut self, item: BoxItem) -> Result<()> {
+    async fn write(&mut self, item: BoxItem) -> Result<Vec<Reject>> {
         self.0.write(typed::<W::Item>(item, "write")?).instrument(tracing::debug_span!("write")).await
     }
 

@@ -1,7 +1,7 @@
 use super::{AtLeastOnce, CommitOutcome, CommitRequest, Demand, EpochContext, Mark, Sink, StagedOutput, Writer};
 use crate::env::Env;
 use crate::error::Result;
-use crate::model::{Item, ShardKey};
+use crate::model::{Item, Reject, ShardKey};
 use crate::source::ComponentConfig;
 use async_trait::async_trait;
 use futures::FutureExt;
@@ -81,12 +81,12 @@ impl<I: Item> Writer for FnWriter<I> {
     type Item = I;
     type Staged = ();
 
-    async fn write(&mut self, item: I) -> Result<()> {
+    async fn write(&mut self, item: I) -> Result<Vec<Reject>> {
         let (records, bytes) = (item.records(), item.bytes());
         (self.deliver)(item).await?;
         self.records += records;
         self.bytes += bytes;
-        Ok(())
+        Ok(Vec::new())
     }
 
     fn staged_bytes(&self) -> u64 {

@@ -4,7 +4,7 @@ use super::{
 };
 use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::model::{Item, Rows, ShardKey};
+use crate::model::{Item, Reject, Rows, ShardKey};
 use crate::source::ComponentConfig;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -200,11 +200,11 @@ impl<I: Item + Clone + Sync> Writer for MemoryWriter<I> {
     type Item = I;
     type Staged = MemoryStaged;
 
-    async fn write(&mut self, item: I) -> Result<()> {
+    async fn write(&mut self, item: I) -> Result<Vec<Reject>> {
         self.key.records += item.records();
         self.bytes += item.bytes();
         self.items.push(item);
-        Ok(())
+        Ok(Vec::new())
     }
 
     fn staged_bytes(&self) -> u64 {

@@ -2,7 +2,7 @@
 
 use crate::support::{PageNumber, Script};
 use landfall::env::Env;
-use landfall::model::{Item, Page, Partition, ShardKey, StopReason};
+use landfall::model::{Item, Page, Partition, Reject, ShardKey, StopReason};
 use landfall::sink::{CommitOutcome, CommitRequest, Demand, EpochContext, Mark, Sink, StagedOutput, Writer};
 use landfall::source::{ComponentConfig, Emitter, Listing, Source};
 use landfall::testkit::Faults;
@@ -96,7 +96,7 @@ where
     type Item = W::Item;
     type Staged = W::Staged;
 
-    async fn write(&mut self, item: W::Item) -> Result<()> {
+    async fn write(&mut self, item: W::Item) -> Result<Vec<Reject>> {
         self.faults.point("write", "epoch", self.writer.write(item)).await
     }
 

@@ -1,5 +1,5 @@
 use landfall::env::Env;
-use landfall::model::{Rows, ShardKey};
+use landfall::model::{Reject, Rows, ShardKey};
 use landfall::sink::{
     CommitDecision, CommitOutcome, CommitRequest, Demand, EpochContext, Mark, Sink, StagedOutput, Transactional,
     Writer, decide_commit,
@@ -75,10 +75,10 @@ impl Writer for Adder {
     type Item = Rows<u64>;
     type Staged = u64;
 
-    async fn write(&mut self, item: Rows<u64>) -> Result<()> {
+    async fn write(&mut self, item: Rows<u64>) -> Result<Vec<Reject>> {
         self.sum += item.0.iter().sum::<u64>();
         self.records += item.0.len() as u64;
-        Ok(())
+        Ok(Vec::new())
     }
 
     fn staged_bytes(&self) -> u64 {

@@ -10,6 +10,7 @@ mod guards;
 mod observed;
 mod odd;
 mod partitions;
+mod refusals;
 mod resume;
 mod run;
 mod shutdown;

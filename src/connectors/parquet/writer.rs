@@ -5,6 +5,7 @@ use super::partition::{Key, Partitioning};
 use super::schema::{columns_of, file_rows, file_schema};
 use crate::columnar::Batch;
 use crate::error::{Error, Result};
+use crate::model::Reject;
 use crate::sink::{EpochContext, StagedOutput, Writer};
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
@@ -159,13 +160,13 @@ impl Writer for ParquetWriter {
     type Item = Batch;
     type Staged = StagedFiles;
 
-    async fn write(&mut self, item: Batch) -> Result<()> {
+    async fn write(&mut self, item: Batch) -> Result<Vec<Reject>> {
         self.refuse_after_error()?;
         // Dropped or failed halfway, it stays set.
         self.failed = true;
         self.write_rows(item.rows().clone()).await?;
         self.failed = false;
-        Ok(())
+        Ok(Vec::new())
     }
 
     fn staged_bytes(&self) -> u64 {
