@@ -38,6 +38,9 @@ pub(super) struct Manifest {
     /// Partitions that have no position any more.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forgotten: Vec<PartitionId>,
+    /// Whether the enumeration that began with the fence before is whole with this segment.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub whole: bool,
     /// The number of the newest segment with a base, this one included; 0 if there is none.
     pub base: u64,
     /// All positions and all that is covered after this segment, if it is a base.
@@ -67,6 +70,7 @@ impl Manifest {
             coverage: None,
             ended,
             forgotten: Vec::new(),
+            whole: false,
             base: 0,
             table: None,
         }

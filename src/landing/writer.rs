@@ -25,6 +25,9 @@ pub struct SegmentDraft {
     pub ended: Vec<PartitionEnd>,
     /// Partitions whose positions are dropped, unless `positions` has a new one.
     pub forgotten: Vec<PartitionId>,
+    /// Whether, with this segment, this owner has landed everything that the source has: each partition from its beginning to
+    /// a proven end.
+    pub whole: bool,
 }
 
 /// How the read of a partition ended: part of its coverage record.
@@ -116,11 +119,10 @@ impl LandingWriter {
     pub async fn append(&mut self, draft: SegmentDraft) -> Result<LandedSegment> {
         self.check_usable()?;
         self.usable = false;
-        let SegmentDraft { mut pages, positions, coverage, ended, forgotten } = draft;
+        let SegmentDraft { mut pages, positions, coverage, ended, forgotten, whole } = draft;
         let number = self.chain.next_number();
         set_origins(number, &mut pages)?;
-        let mut manifest = Manifest::new(keep(&positions)?, keep(&ended)?);
-        manifest.forgotten = forgotten;
+        let mut manifest = Manifest { forgotten, whole, ..Manifest::new(keep(&positions)?, keep(&ended)?) };
         if !coverage.is_empty() {
             manifest.coverage = Some(keep(&coverage)?);
         }

@@ -28,6 +28,7 @@ mod extract;
 mod feed;
 mod fences;
 mod forget;
+mod handle;
 mod handoff;
 mod landed;
 mod listing;
@@ -45,9 +46,9 @@ mod tests;
 
 pub use builder::{FitsSink, FitsStage, Landable, NoSink, NoSource, PipelineBuilder, SinkFor, StageFor};
 pub use events::{Event, Status};
+pub use handle::{RunControl, RunFailure, RunHandle};
 pub use landed::LandedPages;
 pub use report::{Gap, LandedCounts, Missing, PartitionReport, PartitionTotals, RunReport};
-pub use run::{RunControl, RunFailure, RunHandle};
 pub use settings::Settings;
 
 use crate::checkpoint::CheckpointStore;
@@ -74,6 +75,7 @@ pub struct Pipeline {
     quarantine: Option<Quarantine>,
     checkpoints: Arc<dyn CheckpointStore>,
     state: Option<(Store, ObjectPath)>,
+    from_the_beginning: bool,
     settings: Settings,
     env: Env,
     config: ConfigRecord,

@@ -157,10 +157,7 @@ impl Paginate for Cursor {
         match next {
             Some(next) if self.until_repeated && next == *at => Ok(Step::End(Proof::NoNextPage)),
             Some(next) => Ok(Step::Next(next)),
-            None if self.ends.has_more.is_some() => {
-                Err(Error::data("read page", "the API says that there is more, but gives no token"))
-            }
-            None => Ok(Step::End(Proof::NoNextPage)),
+            None => self.ends.nothing_leads_on(),
         }
     }
 }

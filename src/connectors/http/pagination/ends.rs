@@ -91,6 +91,20 @@ impl Ends {
         self.stop.as_ref().map_or(Ok(()), Stop::check)
     }
 
+    /// What follows a page that shows no end, and from which nothing leads on.
+    ///
+    /// # Errors
+    /// `Data` if the API says that there is more.
+    pub(super) fn nothing_leads_on(&self) -> Result<Step> {
+        // A flag that is false would have shown the end.
+        match &self.has_more {
+            Some(flag) => Err(Error::data("read page", "the API says that there is more, but nothing leads to it")
+                .with("flag", flag.name())
+                .with_hint("is what leads to the next page somewhere else?")),
+            None => Ok(Step::End(Proof::NoNextPage)),
+        }
+    }
+
     /// The values that it needs, in the order in which [`reached`](Self::reached) takes them.
     pub(super) fn values(&self) -> Vec<Place> {
         [&self.total, &self.total_pages, &self.has_more].into_iter().flatten().cloned().collect()

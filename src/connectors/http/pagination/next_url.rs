@@ -2,7 +2,6 @@ use super::ends::{Ends, Stop};
 use super::setters::ends_by;
 use super::{Answer, At, Claims, Counts, Paginate, Place, Request, Step, Target};
 use crate::error::Result;
-use crate::model::Proof;
 
 /// Each page names the URL of the next one, relative or absolute; the last one names none.
 ///
@@ -71,6 +70,6 @@ impl Paginate for NextUrl {
         if let Some(end) = self.ends.reached(0, 1, answer)? {
             return Ok(end);
         }
-        Ok(link.map_or(Step::End(Proof::NoNextPage), |link| Step::Next(At::Link(link))))
+        link.map_or_else(|| self.ends.nothing_leads_on(), |link| Ok(Step::Next(At::Link(link))))
     }
 }
