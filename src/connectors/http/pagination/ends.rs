@@ -1,4 +1,4 @@
-use super::{Answer, Claims, Place, Step};
+use super::{Answer, At, Claims, Place, Step};
 use crate::connectors::http::rules::Predicate;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Proof;
@@ -51,8 +51,13 @@ impl Stop {
     fn check(&self) -> Result<()> {
         match &self.0 {
             Condition::Query(query) => Predicate::parse(query).map(drop),
-            Condition::Header { .. } => Ok(()),
+            Condition::Header { name, .. } => Place::header(name).check(),
         }
+    }
+
+    /// What it takes of the body.
+    fn body(&self) -> Option<Place> {
+        matches!(self.0, Condition::Query(_)).then(|| Place::Body("$".to_owned()))
     }
 
     fn is_met(&self, answer: &Answer<'_>) -> Result<bool> {
@@ -91,9 +96,22 @@ impl Ends {
         self.stop.as_ref().map_or(Ok(()), Stop::check)
     }
 
-    /// The values that it needs, in the order in which [`reached`](Self::reached) takes them.
+    /// The step to `next`, where nothing has shown the end. That there is none is the end, unless a flag says that there is more.
+    pub(super) fn step(&self, next: Option<At>) -> Result<Step> {
+        match next {
+            Some(next) => Ok(Step::Next(next)),
+            None if self.has_more.is_some() => {
+                Err(Error::data("read page", "the API says that there is more, but nothing leads to it"))
+            }
+            None => Ok(Step::End(Proof::NoNextPage)),
+        }
+    }
+
+    /// The values that it needs, in the order in which [`reached`](Self::reached) takes them. A condition on the body comes last:
+    /// it takes all of that, so none of it is cut into parts.
     pub(super) fn values(&self) -> Vec<Place> {
-        [&self.total, &self.total_pages, &self.has_more].into_iter().flatten().cloned().collect()
+        let body = self.stop.as_ref().and_then(Stop::body);
+        [&self.total, &self.total_pages, &self.has_more].into_iter().flatten().cloned().chain(body).collect()
     }
 
     /// What the answer claims; its values begin at slot `first`.
@@ -172,12 +190,12 @@ mod tests {
             places: &declared.values(),
             values: &values,
             around: b"{}",
-            is_whole: true,
             last: None,
             headers: &HeaderMap::new(),
             is_first: false,
             records,
             again: 0,
+            largest: 0,
             so_far: 10 + records,
         };
         declared.reached(2, 0, &answer)

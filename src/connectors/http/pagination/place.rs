@@ -1,5 +1,7 @@
 use super::Request;
+use crate::connectors::http::request::Content;
 use crate::error::{Error, Result};
+use reqwest::header::HeaderName;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -20,6 +22,17 @@ impl Place {
         Self::Header(name.into())
     }
 
+    /// Whether there can be such a place: a header of a name that none can have is never there, which looks like an end.
+    ///
+    /// # Errors
+    /// `Config` if not.
+    pub(in super::super) fn check(&self) -> Result<()> {
+        match self {
+            Self::Header(name) => check_header(name),
+            Self::Body(_) => Ok(()),
+        }
+    }
+
     /// What to call it in errors.
     pub(super) fn name(&self) -> &str {
         match self {
@@ -32,6 +45,12 @@ impl<T: Into<String>> From<T> for Place {
     fn from(path: T) -> Self {
         Self::Body(path.into())
     }
+}
+
+fn check_header(name: &str) -> Result<()> {
+    HeaderName::from_bytes(name.as_bytes())
+        .map(drop)
+        .map_err(|_| Error::config("build source", "this cannot be the name of a header").with("header", name))
 }
 
 /// Where a value goes in a request.
@@ -52,6 +71,18 @@ impl Target {
     pub fn name(&self) -> &str {
         match self {
             Self::Query(name) | Self::Header(name) | Self::Body(name) => name,
+        }
+    }
+
+    /// Whether a request with this `content` has such a place.
+    ///
+    /// # Errors
+    /// `Config` if not.
+    pub(in super::super) fn check(&self, content: &Content) -> Result<()> {
+        match self {
+            Self::Query(_) => Ok(()),
+            Self::Header(name) => check_header(name),
+            Self::Body(path) => content.clone().set(path, Value::Null),
         }
     }
 

@@ -118,6 +118,20 @@ async fn a_large_csv_comes_in_parts_and_each_part_is_decoded_by_itself() {
 }
 
 #[tokio::test]
+async fn an_error_in_json_is_no_csv_without_rows() {
+    for body in ["{\"error\":\"no\"}\n", "\u{feff} [\"no\"]"] {
+        let server = Server::start(move |_| text(body).header("content-type", "text/csv")).await;
+        let brought = read(&rest(&server, "csv").build().expect("a source"), None).await;
+        assert!(brought.error().to_string().contains("JSON, not CSV"), "{}", brought.error());
+    }
+    // Where the columns are given, the first line is a row.
+    let server = Server::start(|_| text("{1-2-3},a\n").header("content-type", "text/csv")).await;
+    let columns = Csv::new().columns(["id", "name"]);
+    let brought = read(&rest(&server, columns).build().expect("a source"), None).await;
+    assert_eq!(brought.records(), ["{1-2-3},a"]);
+}
+
+#[tokio::test]
 async fn a_cut_csv_is_never_whole() {
     let body = csv(500);
     for reply in [
