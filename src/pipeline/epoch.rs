@@ -5,6 +5,7 @@ use super::events::{Event, Events};
 use crate::checkpoint::Record;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
+use crate::landing::AccountRows;
 use crate::model::{EpochLedger, Incarnation, LandingPosition, PartitionId, PositionValue, ShardKey};
 use crate::sink::{AtLeastOnce, CommitOutcome, CommitRequest, Mark, Promise, Quarantine, QuarantineRef};
 use bytes::Bytes;
@@ -99,6 +100,9 @@ pub(super) struct Checkpoint {
     pub marked: Option<u64>,
     pub quarantine: Option<QuarantineRef>,
     pub ledger: EpochLedger,
+    /// What became of the records of each partition and window so far.
+    #[serde(default)]
+    pub accounts: AccountRows,
 }
 
 pub(super) const FORMAT: &str = "landfall-checkpoint/1";
@@ -118,6 +122,7 @@ impl Checkpoint {
             marked: None,
             quarantine: None,
             ledger: EpochLedger::default(),
+            accounts: AccountRows::default(),
         }
     }
 
