@@ -118,6 +118,25 @@ async fn a_large_csv_comes_in_parts_and_each_part_is_decoded_by_itself() {
 }
 
 #[tokio::test]
+async fn a_second_page_without_a_line_of_names_loses_no_row() {
+    let serve = |second: &'static str| {
+        Server::start(move |got| match got.parameter("p") {
+            None => text("id,name\n1,a\n").header("link", "<?p=2>; rel=next"),
+            Some(_) => text(second).header("link", "<?p=1>; rel=prev"),
+        })
+    };
+    let source = |server: &Server| rest(server, "csv").paginate(LinkHeader::new()).build().expect("a source");
+    // In another order, or with a column more, they are the names.
+    let server = serve("more,name,id\nx,b,2\n").await;
+    let brought = read(&source(&server), None).await;
+    assert_eq!((brought.records(), brought.stopped().is_complete()), (vec!["1,a".into(), "x,b,2".into()], true));
+    let server = serve("2,b\n3,c\n").await;
+    let brought = read(&source(&server), None).await;
+    assert_eq!((brought.error().kind(), brought.records()), (ErrorKind::Data, vec!["1,a".to_owned()]));
+    assert!(brought.error().to_string().contains(".columns("), "{}", brought.error());
+}
+
+#[tokio::test]
 async fn an_error_in_json_is_no_csv_without_rows() {
     for body in ["{\"error\":\"no\"}\n", "\u{feff} [\"no\"]"] {
         let server = Server::start(move |_| text(body).header("content-type", "text/csv")).await;

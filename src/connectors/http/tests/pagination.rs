@@ -459,6 +459,28 @@ async fn a_value_that_would_name_another_resource_is_refused() {
 }
 
 #[tokio::test]
+async fn a_token_with_a_number_that_would_change_is_refused_wherever_it_stands() {
+    for (token, goes) in [
+        (r#"{"a":[9007199254740993,"x"],"b":1.5}"#, true),
+        (r#"[12345678901234567890123]"#, false),
+        (r#"{"a":[{"b":12345678901234567890123}]}"#, false),
+        (r#"["12345678901234567890123"]"#, true),
+    ] {
+        let server =
+            Server::start(move |got| page([got.number as u64], if got.number == 0 { token } else { "null" })).await;
+        let post = Rest::post(server.url("/r")).json(serde_json::json!({})).idempotent().limits(patient());
+        let source = post.records("$.data[*]").paginate(Cursor::at("$.next").body("$.c")).build().expect("a source");
+        let brought = read(&source, None).await;
+        assert_eq!(brought.end.is_ok(), goes, "{token}: {:?}", brought.end);
+        if goes {
+            assert_eq!(server.seen()[1].json()["c"], serde_json::from_str::<serde_json::Value>(token).expect("JSON"));
+        } else {
+            assert!(brought.error().to_string().contains("would change"), "{}", brought.error());
+        }
+    }
+}
+
+#[tokio::test]
 async fn more_without_a_way_on_is_an_error_and_no_more_needs_none() {
     let rest = |server: &Server| Rest::get(server.url("/r")).records("$.data[*]").limits(patient());
     let cursor = || Cursor::at("$.next").query("c").has_more("$.more");
@@ -474,6 +496,14 @@ async fn more_without_a_way_on_is_an_error_and_no_more_needs_none() {
         let brought = read(&none.build().expect("a source"), None).await;
         assert_eq!((brought.records(), brought.stopped().is_complete()), (ids([1]), true));
     }
+}
+
+#[tokio::test]
+async fn a_listing_that_is_an_array_is_detected_too() {
+    let server = Server::start(|_| Reply::json("[{\"id\":1}]").header("link", "</r?p=2>; rel=\"next\"")).await;
+    let env = Env::deterministic(Arc::new(FastClock::default()) as _, Arc::new(Dice::default()));
+    let code = Rest::get(server.url("/r")).limits(patient()).detect(&env).await.expect("detected").code();
+    assert!(code.contains("LinkHeader::new()") && !code.contains("say where"), "{code}");
 }
 
 #[test]
