@@ -93,7 +93,9 @@ impl RestBuilder {
     /// # Cancellation
     /// Cancel-safe: nothing is kept.
     pub async fn detect(self, env: &Env) -> Result<Detected> {
-        let rest = self.paginate(Single).build()?;
+        // Of an array as of an object; and whole, however large.
+        let limits = self.limits.with_part(self.limits.body);
+        let rest = self.paginate(Single).records("$.*").limits(limits).build()?;
         let partitions = list_partitions(&rest, env).await?;
         let partition = partitions.into_iter().next().unwrap_or_else(|| Partition::new("all"));
         let (queue, _emitted) = mpsc::channel(1);
@@ -103,9 +105,8 @@ impl RestBuilder {
         let scope = Scope::new(&rest, env, &partition, &out, RestPosition::default());
         let mut request = rest.request(&partition, &super::incremental::Bounds::default())?;
         rest.paginate.request(&At::First, &mut request)?;
-        // Whatever it says: nothing is known of its records yet.
-        match Fetcher::new(&scope)?.ask(&request).await? {
-            Outcome::Whole(asked) => Detected::from_response(texts(&asked.headers), &asked.body),
+        match Fetcher::new(&scope)?.fetch(&request, None).await? {
+            Outcome::Whole(fetched) => Detected::from_response(texts(&fetched.head.headers), &fetched.page.body),
             Outcome::Refused(error) | Outcome::PageExpired(error) | Outcome::CursorTooOld(error) => Err(error),
             _ => Err(Error::unavailable("look at response", "the API gave no page")),
         }

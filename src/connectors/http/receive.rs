@@ -155,7 +155,13 @@ impl Fetcher<'_> {
         let is_part = !last || so_far.parts > 0;
         let part = is_part.then_some(Part { response: so_far.response, index: so_far.parts, last });
         let looked = Looked { path: Arc::clone(&path), body: body.clone(), envelope, part };
-        let mut scanned = self.look.at(self.env, looked, so_far.scanned.highest.value.take()).await?;
+        let scanned = self.look.at(self.env, looked, so_far.scanned.highest.value.take()).await;
+        // What is short and has no records is what the API says instead of them.
+        let says = |error: Error| match status::excerpt(&so_far.head.signature, &body, true) {
+            Some(text) if body.len() <= status::SHOWN && !is_part => error.with("body", text),
+            _ => error,
+        };
+        let mut scanned = scanned.map_err(says)?;
         self.check_cursor(&scanned)?;
         let spans = std::mem::take(&mut scanned.spans);
         let mut page = Page::new(self.partition.id.clone(), body, spans.len() as u64, received_at);

@@ -183,8 +183,9 @@ impl RestBuilder {
     fn check_url(&self) -> Result<Url> {
         let template = Template::parse(&self.url);
         let filled = template.names().into_iter().map(|name| (name.to_owned(), "x".to_owned())).collect();
-        let url = Url::parse(&template.fill(&filled, path_segment)?)
-            .map_err(|e| wrong("the URL cannot be read").with_source(e))?;
+        let url = Url::parse(&template.fill(&filled, path_segment)?).map_err(|e| {
+            wrong("the URL cannot be read").with_source(e).with_hint("it begins with https:// or http://")
+        })?;
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
             return Err(wrong("the URL is not one of http or https").with("scheme", url.scheme()));
         }
@@ -233,6 +234,12 @@ impl RestBuilder {
                 return Err(wrong("the pagination goes into a body, but the request has none")
                     .with("place", name)
                     .with_hint("begin with Rest::post(…), and give it a body with .json(…) or .form(…)"));
+            }
+            let is_form = matches!(self.content, Content::Form(_));
+            if matches!(target, Target::Body(_)) && !is_form && name.contains(['[', ']']) {
+                return Err(wrong("a place in the body is a way of names, without elements of arrays")
+                    .with("place", name)
+                    .with_hint("such as $.page.after; a value that is an array is set as a whole"));
             }
             let is_header = matches!(target, Target::Header(_));
             let same = |other: &Target| match (other, &target) {

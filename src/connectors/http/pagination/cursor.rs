@@ -155,9 +155,10 @@ impl Paginate for Cursor {
         } else {
             answer.token(0, self.optional)?.map(At::Token)
         };
-        if self.until_repeated && next.as_ref() == Some(at) {
-            return Ok(Step::End(Proof::NoNextPage));
+        match next {
+            Some(next) if self.until_repeated && next == *at => Ok(Step::End(Proof::NoNextPage)),
+            Some(next) => Ok(Step::Next(next)),
+            None => self.ends.nothing_leads_on(),
         }
-        self.ends.step(next)
     }
 }

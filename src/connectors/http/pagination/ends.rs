@@ -1,4 +1,4 @@
-use super::{Answer, At, Claims, Place, Step};
+use super::{Answer, Claims, Place, Step};
 use crate::connectors::http::rules::Predicate;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Proof;
@@ -96,13 +96,16 @@ impl Ends {
         self.stop.as_ref().map_or(Ok(()), Stop::check)
     }
 
-    /// The step to `next`, where nothing has shown the end. That there is none is the end, unless a flag says that there is more.
-    pub(super) fn step(&self, next: Option<At>) -> Result<Step> {
-        match next {
-            Some(next) => Ok(Step::Next(next)),
-            None if self.has_more.is_some() => {
-                Err(Error::data("read page", "the API says that there is more, but nothing leads to it"))
-            }
+    /// What follows a page that shows no end, and from which nothing leads on.
+    ///
+    /// # Errors
+    /// `Data` if the API says that there is more.
+    pub(super) fn nothing_leads_on(&self) -> Result<Step> {
+        // A flag that is false would have shown the end.
+        match &self.has_more {
+            Some(flag) => Err(Error::data("read page", "the API says that there is more, but nothing leads to it")
+                .with("flag", flag.name())
+                .with_hint("is what leads to the next page somewhere else?")),
             None => Ok(Step::End(Proof::NoNextPage)),
         }
     }

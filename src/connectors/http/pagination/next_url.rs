@@ -69,6 +69,9 @@ impl Paginate for NextUrl {
         if let Some(end) = self.ends.reached(0, 1, answer)? {
             return Ok(end);
         }
-        self.ends.step(answer.token(0, self.optional)?.map(At::Link))
+        match answer.token(0, self.optional)? {
+            Some(link) => Ok(Step::Next(At::Link(link))),
+            None => self.ends.nothing_leads_on(),
+        }
     }
 }

@@ -165,6 +165,18 @@ async fn p07_has_more_as_string_or_error() {
 }
 
 #[tokio::test]
+async fn p07_more_that_nothing_leads_to_is_an_error() {
+    let server = Server::start(|_| Reply::json(r#"{"data":[1],"next":null,"more":true}"#)).await;
+    for source in [
+        rest(&server, "/r").paginate(Cursor::at("$.next").query("c").has_more("$.more")),
+        rest(&server, "/r").paginate(NextUrl::at("$.next").has_more("$.more")),
+    ] {
+        let brought = read_all(source).await;
+        assert!(brought.error().to_string().contains("there is more"), "{}", brought.error());
+    }
+}
+
+#[tokio::test]
 async fn p08_empty_pages_go_on_or_stop_as_declared() {
     // The API says that there is more behind an empty page.
     let server = Server::start(|got| match got.parameter("p").as_deref() {

@@ -19,6 +19,7 @@ mod retries;
 mod rules;
 mod secrets;
 mod server;
+mod told;
 mod waits;
 mod windows;
 

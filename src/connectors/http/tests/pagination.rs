@@ -513,6 +513,9 @@ fn refuses_what_contradicts_itself_or_would_never_end() {
     assert!(config_error(rest().paginate(PageNumber::query("p"))).contains("never end"));
     assert!(config_error(rest().paginate(Offset::query("o").limit("l", 0).until_empty())).contains("no records"));
     assert!(config_error(rest().paginate(PageNumber::query("p").size("s", 0).until_empty())).contains("no records"));
+    assert!(config_error(rest().paginate(Cursor::at("$.n").query("c").size("s", 0))).contains("no records"));
+    let overlapping = Offset::query("o").until_empty().overlap(2);
+    assert!(config_error(rest().paginate(overlapping.limit("l", 2))).contains("overlap"));
     assert!(config_error(rest().paginate(Cursor::at("$.n"))).contains("exactly one"));
     assert!(config_error(rest().paginate(Cursor::at("$.n").query("c").header("c"))).contains("exactly one"));
     assert!(config_error(rest().paginate(Cursor::at("n").query("c"))).contains("path"));
