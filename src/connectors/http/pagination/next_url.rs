@@ -66,10 +66,12 @@ impl Paginate for NextUrl {
     }
 
     fn next(&self, _at: &At, answer: &Answer<'_>) -> Result<Step> {
-        let link = answer.token(0, self.optional)?;
         if let Some(end) = self.ends.reached(0, 1, answer)? {
             return Ok(end);
         }
-        link.map_or_else(|| self.ends.nothing_leads_on(), |link| Ok(Step::Next(At::Link(link))))
+        match answer.token(0, self.optional)? {
+            Some(link) => Ok(Step::Next(At::Link(link))),
+            None => self.ends.nothing_leads_on(),
+        }
     }
 }
