@@ -135,7 +135,18 @@ impl Fetcher<'_> {
                 if self.rest.records.is_ndjson() {
                     status::check_first_line(&body)?;
                 }
-                Arc::new(self.rest.records.found_in(&body)?.into_owned())
+                let path = Arc::new(self.rest.records.found_in(&body)?.into_owned());
+                let first = self.first.get_or_insert_with(|| Arc::clone(&path));
+                if !path.can_follow(first) {
+                    return Err(Error::data(
+                        "read page",
+                        "the first line has no name of a column that the first page has",
+                    )
+                    .with("first_page", first.as_str())
+                    .with("here", path.as_str())
+                    .with_hint("if only the first page has a line of names, name the columns with .columns([…])"));
+                }
+                path
             }
         };
         if last && self.rest.records.is_ndjson() {

@@ -138,6 +138,11 @@ pub(super) fn check_begin(body: &[u8], records: &RecordsPath) -> Result<(), Erro
     };
     let is_wrong = match records.format_name() {
         "JSON" => begin.first() == Some(&b'<'),
+        // An error in JSON would be taken for a line of names without rows.
+        "CSV" if !records.may_follow_each_other() && matches!(begin, [b'{' | b'[', ..]) => {
+            return Err(Error::data("read page", "the response is JSON, not CSV")
+                .with_hint("an answer about an error looks like this: a rule can tell what it means"));
+        }
         _ => is_html(begin),
     };
     if is_wrong {

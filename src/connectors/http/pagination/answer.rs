@@ -13,7 +13,6 @@ pub struct Answer<'a> {
     pub(crate) values: &'a [Option<String>],
     /// The body; of one that came in parts, what is around its records.
     pub(crate) around: &'a [u8],
-    pub(crate) is_whole: bool,
     /// The last record.
     pub(crate) last: Option<&'a [u8]>,
     pub(crate) headers: &'a HeaderMap,
@@ -23,6 +22,8 @@ pub struct Answer<'a> {
     pub(crate) records: u64,
     /// Records at its start that the page before brought.
     pub(crate) again: u64,
+    /// Records of the largest page before this one, as far as this run has read them; 0 if this page is the same as one of them.
+    pub(crate) largest: u64,
     /// Records of the listing up to and with this page, as it is now.
     pub(crate) so_far: u64,
 }
@@ -147,10 +148,6 @@ impl Answer<'_> {
 
     /// Whether the condition holds of the body.
     pub(super) fn fits(&self, condition: &Predicate) -> Result<bool> {
-        if !self.is_whole {
-            return Err(Error::data("read page", "the response is too large for an expression over its body")
-                .with_hint("raise the size from which responses are cut into parts"));
-        }
         let tree: serde_json::Value = serde_json::from_slice(self.around)
             .map_err(|e| Error::data("read page", "the body is not one JSON text").with_source(e))?;
         Ok(condition.holds(&serde_json::Value::Array(vec![tree])))
