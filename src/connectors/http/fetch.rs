@@ -18,7 +18,7 @@ use crate::env::Env;
 use crate::error::{Error, Result, Status};
 use crate::json::Held;
 use crate::model::{Page, Partition, Timestamp};
-use crate::retry::{Next, Priority, Trial, WaitBudget};
+use crate::retry::{Entry, Next, Pass, Priority, Trial, WaitBudget};
 use crate::source::{Emitter, Retry};
 use bytes::Bytes;
 use futures::FutureExt;
@@ -129,6 +129,8 @@ pub(super) struct Fetcher<'a> {
     pub(super) holds_whole: bool,
     /// What the last request was signed with.
     signed: Option<Signature>,
+    /// The right to make the call that is under way.
+    pub(super) pass: Option<Pass>,
     /// Bytes that the next page will probably take.
     pub(super) estimate: u64,
 }
@@ -151,7 +153,8 @@ impl<'a> Fetcher<'a> {
         let fields = rest.fields_of(partition)?;
         let holds_whole = matches!(rest.counts(), Counts::Records { .. }) || rest.parallel_pages > 1;
         let out = out.fork();
-        Ok(Self { rest, env, partition, out, look, fields, waits, holds_whole, signed: None, estimate: FIRST_ESTIMATE })
+        let (signed, pass, estimate) = (None, None, FIRST_ESTIMATE);
+        Ok(Self { rest, env, partition, out, look, fields, waits, holds_whole, signed, pass, estimate })
     }
 
     /// Holds memory for a page, if there is some right now.
@@ -200,14 +203,11 @@ impl<'a> Fetcher<'a> {
         // How often in a row the credentials were refused and others took their place.
         let (mut renewed, mut others) = (false, 0);
         loop {
-            let hold = client.must_wait(self.env);
-            if !hold.is_zero() {
-                if !self.waits.budget.take(hold) {
-                    return Ok(Outcome::PutOff { until: Some(self.env.now().saturating_add(hold)) });
-                }
-                self.pause(hold).await?;
-            }
             let got = self.attempt(request, wants).await;
+            let mut pass = self.pass.take();
+            if let Some(pass) = pass.as_mut().filter(|_| shows_that_it_answers(&got)) {
+                pass.succeeded();
+            }
             renewed &= matches!(got, Err(Fault::Unauthorized(_)));
             let next = match got {
                 Ok(got) => {
@@ -233,30 +233,35 @@ impl<'a> Fetcher<'a> {
                     return Ok(Outcome::PutOff { until: Some(self.env.now().saturating_add(wait)) });
                 }
                 Err(Fault::Failed(error)) if !error.is_transient() => return Err(error),
-                Err(Fault::Failed(error)) if !self.may_repeat(request) => {
-                    return Err(error
-                        .with_status(Status::Exhausted)
-                        .with_hint("if sending it again does no harm, say so with .idempotent(): then it is retried"));
+                Err(Fault::Failed(error)) => {
+                    if let Some(pass) = &mut pass {
+                        pass.failed(self.env);
+                    }
+                    if !self.may_repeat(request) {
+                        return Err(error.with_status(Status::Exhausted).with_hint(
+                            "if sending it again does no harm, say so with .idempotent(): then it is retried",
+                        ));
+                    }
+                    match trial.fault(self.env, &client.tokens) {
+                        Next::GiveUp(what) => {
+                            return Err(error
+                                .with("attempts", trial.faults())
+                                .with("used_up", what)
+                                .with_status(Status::Exhausted));
+                        }
+                        next => {
+                            self.waits.tally.retry(Retry::Fault);
+                            tracing::debug!(%error, "trying again");
+                            next
+                        }
+                    }
                 }
-                Err(Fault::Failed(error)) => match trial.fault(self.env, &client.tokens) {
-                    Next::GiveUp(what) => {
-                        return Err(error
-                            .with("attempts", trial.faults())
-                            .with("used_up", what)
-                            .with_status(Status::Exhausted));
-                    }
-                    next => {
-                        self.waits.tally.retry(Retry::Fault);
-                        tracing::debug!(%error, "trying again");
-                        next
-                    }
-                },
                 Err(Fault::RateLimited { demanded, error }) => {
                     let next = trial.rate_limited(self.env, &mut self.waits.budget, demanded);
                     self.waits.tally.throttled();
                     tracing::debug!(%error, ?next, "rate limited");
-                    if let (Next::Again { after }, Some(_)) = (next, demanded) {
-                        client.hold_all(self.env, after);
+                    if let (Next::Again { after: wait } | Next::PutOff { wait }, Some(pass)) = (next, &mut pass) {
+                        pass.refused(self.env, wait);
                     }
                     if matches!(next, Next::PutOff { .. }) {
                         let until = demanded.map(|wait| self.env.now().saturating_add(wait));
@@ -266,17 +271,42 @@ impl<'a> Fetcher<'a> {
                     next
                 }
             };
+            // Without a word, as far as none was said: others need not wait for this read's wait.
+            drop(pass);
             if let Next::Again { after } = next {
                 self.pause(after).await?;
             }
         }
     }
 
+    /// Waits until a call to the host of `request` may be made. It comes last: who has a call under way that others wait for has
+    /// all that it needs.
+    async fn enter(&mut self, request: &Request) -> Result<(), Fault> {
+        let (env, breaker) = (self.env, self.rest.client.hosts.of(request.url()));
+        let timed = self.waits.timed(env);
+        let priority = self.waits.priority;
+        let entering = breaker.enter(env, priority, &mut self.waits.budget);
+        let entry = unless_stopped(&mut self.out, async { Ok::<_, Error>(entering.await) }).await?;
+        drop(timed);
+        match entry {
+            Entry::Go(pass) => self.pass = Some(pass),
+            Entry::PutOff { wait } => return Err(Fault::PutOff { wait }),
+            Entry::Down { since } => {
+                return Err(Error::unavailable("send request", "the API is down: it is not asked by every read")
+                    .with("request", request.name())
+                    .with("down_seconds", since.as_secs())
+                    .with_status(Status::Exhausted)
+                    .into());
+            }
+        }
+        Ok(())
+    }
+
     /// The API refuses the credentials of `request`: what they make of it.
     async fn refused(&mut self, request: &Request) -> Result<Reaction> {
         let Some(signature) = self.signed.take() else { return Ok(Reaction::Keep) };
-        let (client, env) = (&self.rest.client, self.env);
-        self.unless_stopped(client.refused(env, request, &signature)).await
+        let (client, env, waits) = (&self.rest.client, self.env, &self.waits);
+        unless_stopped(&mut self.out, client.refused(env, request, &signature, waits)).await
     }
 
     /// Whether sending `request` twice does no more than sending it once (RFC 9110, section 9.2.2).
@@ -325,6 +355,7 @@ impl<'a> Fetcher<'a> {
         if matches!(wants, Wants::Page(_)) {
             self.out.reserve(self.estimate).await?;
         }
+        self.enter(request).await?;
         let waits = &self.waits;
         let signed = &mut self.signed;
         let answer = async {
@@ -427,6 +458,11 @@ impl<'a> Fetcher<'a> {
         value.map(|value| since.begin_at(value)).transpose()?;
         Ok(())
     }
+}
+
+/// Whether the host answered, whatever it said of the request.
+fn shows_that_it_answers(got: &Result<Got, Fault>) -> bool {
+    !matches!(got, Err(Fault::Failed(_) | Fault::RateLimited { .. } | Fault::PutOff { .. }))
 }
 
 /// Does `work`, but ends at once if the pipeline stops.
