@@ -274,6 +274,12 @@ impl<I: Item, P: Position> Emitter<I, P> {
         self.send(Some(item), None).await
     }
 
+    /// Gives up the response of which parts were handed over: it did not come whole, and will be asked for again. Until then the
+    /// other reads may hand over parts of theirs.
+    pub fn give_up_parts(&mut self) {
+        self.passed = None;
+    }
+
     /// Moves the partition without an item.
     ///
     /// # Errors

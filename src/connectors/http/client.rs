@@ -157,7 +157,7 @@ impl Client {
         if let Some(wait) = signature.wait() {
             let what = "the quotas of all credentials are used up";
             let error = Error::new(ErrorKind::Unavailable, "sign request", what).with("request", request.name());
-            return Err(Fault::RateLimited { demanded: Some(wait), error });
+            return Err(Fault::RateLimited { demanded: Some(wait), may_have_acted: false, error });
         }
         let mut outgoing = reqwest::Request::new(method.clone(), signature.signed(&url));
         *outgoing.headers_mut() = headers.clone();

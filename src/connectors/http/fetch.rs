@@ -226,6 +226,7 @@ impl<'a> Fetcher<'a> {
                         _ => return Err(error),
                     }
                     self.waits.tally.retry(Retry::Auth);
+                    self.out.give_up_parts();
                     tracing::debug!(%error, "trying again with other credentials");
                     continue;
                 }
@@ -238,9 +239,7 @@ impl<'a> Fetcher<'a> {
                         pass.failed(self.env);
                     }
                     if !self.may_repeat(request) {
-                        return Err(error.with_status(Status::Exhausted).with_hint(
-                            "if sending it again does no harm, say so with .idempotent(): then it is retried",
-                        ));
+                        return Err(not_repeated(error));
                     }
                     match trial.fault(self.env, &client.tokens) {
                         Next::GiveUp(what) => {
@@ -256,7 +255,10 @@ impl<'a> Fetcher<'a> {
                         }
                     }
                 }
-                Err(Fault::RateLimited { demanded, error }) => {
+                Err(Fault::RateLimited { may_have_acted: true, error, .. }) if !self.may_repeat(request) => {
+                    return Err(not_repeated(error));
+                }
+                Err(Fault::RateLimited { demanded, error, .. }) => {
                     let next = trial.rate_limited(self.env, &mut self.waits.budget, demanded);
                     self.waits.tally.throttled();
                     tracing::debug!(%error, ?next, "rate limited");
@@ -273,6 +275,7 @@ impl<'a> Fetcher<'a> {
             };
             // Without a word, as far as none was said: others need not wait for this read's wait.
             drop(pass);
+            self.out.give_up_parts();
             if let Next::Again { after } = next {
                 self.pause(after).await?;
             }
@@ -458,6 +461,12 @@ impl<'a> Fetcher<'a> {
         value.map(|value| since.begin_at(value)).transpose()?;
         Ok(())
     }
+}
+
+fn not_repeated(error: Error) -> Error {
+    error
+        .with_status(Status::Exhausted)
+        .with_hint("if sending it again does no harm, say so with .idempotent(): then it is retried")
 }
 
 /// Whether the host answered, whatever it said of the request.

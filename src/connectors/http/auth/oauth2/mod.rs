@@ -152,7 +152,7 @@ impl Auth for OAuth2 {
         signature.header("authorization", &format!("Bearer {}", token.expose_secret()).into())
     }
 
-    async fn answered(&self, _cx: &AuthContext<'_>, signature: &Signature, answer: &Answered<'_>) -> Result<Reaction> {
-        self.tokens.answered(signature, answer).await
+    async fn answered(&self, cx: &AuthContext<'_>, signature: &Signature, answer: &Answered<'_>) -> Result<Reaction> {
+        self.tokens.answered(cx.env(), signature, answer).await
     }
 }
