@@ -202,7 +202,7 @@ struct SystemEntropy;
 impl Entropy for SystemEntropy {
     #[expect(clippy::disallowed_methods, reason = "this is the injected randomness")]
     fn next_u64(&self) -> u64 {
-        getrandom::u64().expect("the operating system gives randomness")
+        getrandom::u64().expect("getrandom fails only where the machine has no randomness, and nothing is safe there")
     }
 }
 

@@ -15,12 +15,19 @@ pub(crate) enum Command {
     Check {
         path: PathBuf,
     },
+    /// Send the first request, and print what to write by what comes back.
+    Detect {
+        /// A URL, or a spec whose `[source]` says how to ask.
+        of: String,
+    },
     Help,
 }
 
 /// How to call it.
 pub(crate) const USAGE: &str = "usage: ingest <spec.toml> [--json]   load, and print what became of every record
        ingest check <spec.toml>      say whether the spec is sound; asks the API nothing
+       ingest detect <URL>           ask once, and print a spec to begin with, and the same as code
+       ingest detect <spec.toml>     the same with what its [source] says already, such as `auth`
 ";
 
 impl Command {
@@ -42,6 +49,7 @@ impl Command {
         match words.as_slice() {
             [path] => Ok(Self::Load { path: path.into(), json }),
             [check, path] if check == "check" => Ok(Self::Check { path: path.into() }),
+            [detect, of] if detect == "detect" => Ok(Self::Detect { of: of.clone() }),
             [] => Err(wrong("no spec is named")),
             [.., last] => Err(wrong("more than a spec is named").with("unexpected", last)),
         }

@@ -1,10 +1,14 @@
 //! A spec as a file: errors name the line and the key that they are about.
 
 use crate::pipeline;
+use crate::source::Source;
 use crate::spec::Spec;
 use crate::value::NEVER_HERE;
+use landfall::connectors::http::RestBuilder;
 use landfall::pipeline::Pipeline;
 use landfall::{Error, Result};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -14,6 +18,12 @@ use toml::de::{DeTable, DeValue};
 pub(crate) struct SpecFile {
     path: PathBuf,
     text: String,
+}
+
+/// A spec of which only the source is looked at.
+#[derive(Deserialize)]
+struct Begun {
+    source: Source,
 }
 
 /// A value in the text.
@@ -46,6 +56,10 @@ impl SpecFile {
     /// # Errors
     /// `Config`, with line and key of what is wrong.
     pub(crate) fn spec(&self) -> Result<Spec> {
+        self.parse()
+    }
+
+    fn parse<T: DeserializeOwned>(&self) -> Result<T> {
         toml::from_str(&self.text).map_err(|e| {
             // Not the parser's own text, which repeats the line: it may hold a secret, where none should be.
             let error = Error::config("read spec", e.message().to_owned());
@@ -54,6 +68,15 @@ impl SpecFile {
             let key = self.entries().into_iter().rev().find(inside).map(|entry| entry.key).unwrap_or_default();
             self.place(error, at, &key)
         })
+    }
+
+    /// The source alone: the rest of the spec may be missing.
+    ///
+    /// # Errors
+    /// `Config`, with line and key of what is wrong.
+    pub(crate) fn source(&self) -> Result<RestBuilder> {
+        let Begun { source } = self.parse()?;
+        source.build().map_err(|error| self.find(error))
     }
 
     /// What the spec says, and the pipeline that it describes.

@@ -1,7 +1,8 @@
 //! Loads any JSON API into a Parquet dataset, as one spec in TOML says. Run it again and again: it goes on where it was.
 //!
 //! `cargo run --release --example ingest -- orders.toml` prints the ledger as a table; with `--json`, as JSON. `ingest check
-//! orders.toml` says whether the spec is sound, and asks the API nothing. What a spec can say: `docs/ingest.md`.
+//! orders.toml` says whether the spec is sound, and asks the API nothing; `ingest detect https://…` asks once, and prints a spec to
+//! begin with. What a spec can say: `docs/ingest.md`.
 //!
 //! The exit code is 0 if everything was read to a proven end and committed. Else it says what to do: 2 change the spec or the
 //! command, 3 renew the credentials, 4 try again later, 5 look at the data, 6 something is missing at the source, 7 another
@@ -12,6 +13,7 @@
 #![allow(clippy::disallowed_methods, reason = "it runs on the machine's clock")]
 
 mod command;
+mod detect;
 mod file;
 mod pipeline;
 mod place;
@@ -56,6 +58,7 @@ async fn ingest() -> Result<ExitCode> {
             let (spec, _) = SpecFile::read(&path)?.pipeline()?;
             return print(&format!("{}: nothing is wrong with it\n", spec.name)).map(|()| ExitCode::SUCCESS);
         }
+        Command::Detect { of } => return print(&detect::detect(&of).await?).map(|()| ExitCode::SUCCESS),
         Command::Load { path, json } => (path, json),
     };
     let (_, pipeline) = SpecFile::read(&path)?.pipeline()?;

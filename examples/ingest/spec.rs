@@ -65,12 +65,18 @@ pub(crate) struct Dedup {
 
 /// Which records of a key are loaded.
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(untagged, deny_unknown_fields, expecting = "`keep` is \"first\", or { latest = \"column\" }")]
 pub(crate) enum Keep {
     /// The first; a later version is dropped.
-    First,
+    First(First),
     /// Each that is newer by this column than all before it: the dataset, which only grows, then holds every version.
-    Latest(String),
+    Latest { latest: String },
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum First {
+    First,
 }
 
 #[derive(Debug, Deserialize)]

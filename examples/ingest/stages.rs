@@ -28,10 +28,10 @@ pub(crate) fn dedup(spec: &Spec) -> Result<Option<Dedup>> {
     }
     let stage = Dedup::by(&dedup.key);
     Ok(Some(match (&dedup.keep, &spec.source.since) {
-        (Some(Keep::Latest(column)), _) => stage.keep(Latest::of(column)),
+        (Some(Keep::Latest { latest: column }), _) => stage.keep(Latest::of(column)),
         // Asked for what changed: the first version would hide the change.
         (None, Some(since)) => stage.keep(Latest::of(column_of(spec, &since.field)?)),
-        (Some(Keep::First), _) | (None, None) => stage,
+        (Some(Keep::First(_)), _) | (None, None) => stage,
     }))
 }
 

@@ -4,6 +4,7 @@ use crate::command::Command;
 use crate::file::SpecFile;
 use crate::words;
 use landfall::Error;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// A spec around a part of one.
@@ -16,15 +17,20 @@ fn around(part: &str) -> String {
     format!("name = \"orders\"\nstate = \"memory\"\nappend = true\n{source}{part}\n[sink]\nparquet = \"lake\"\n")
 }
 
+const REFERENCE: &str = include_str!("../../docs/ingest.md");
+
+fn samples() -> Vec<&'static str> {
+    let texts = [REFERENCE, include_str!("../../README.md")];
+    let samples = texts.into_iter().flat_map(|text| text.split("```toml\n").skip(1));
+    samples.map(|rest| rest.split("```").next().expect("closed")).collect()
+}
+
 #[test]
 fn each_sample_of_the_reference_is_a_source() {
-    let texts = [include_str!("../../docs/ingest.md"), include_str!("../../README.md")];
-    let samples = texts.into_iter().flat_map(|text| text.split("```toml\n").skip(1));
-    let samples: Vec<&str> = samples.map(|rest| rest.split("```").next().expect("closed")).collect();
-    assert!(samples.len() > 15, "{}", samples.len());
+    assert!(samples().len() > 15, "{}", samples().len());
     // A variable that is there, and a file.
     let variable = regex::Regex::new("env = \"[^\"]*\"").expect("sound");
-    for sample in samples {
+    for sample in samples() {
         let mut text = variable.replace_all(&around(sample), "env = \"PATH\"").into_owned();
         text = text.replace("/run/secrets/orders", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
         let reads_files = text.contains(".tls]") || text.contains("account.json");
@@ -37,6 +43,146 @@ fn each_sample_of_the_reference_is_a_source() {
             panic!("{error}\n{text}");
         }
     }
+}
+
+/// Tables whose keys are names of the user's own.
+const NAMES: &[&str] = &[
+    "query",
+    "headers",
+    "form",
+    "json",
+    "variables",
+    "parameters",
+    "claims",
+    "values",
+    "bind",
+    "include",
+    "lists",
+    "fields",
+    "range",
+    "pattern",
+    "one_of",
+];
+
+/// The ways to the tables of `value`, whose keys are those of the spec.
+fn tables(value: &toml::Value, way: &[String], found: &mut Vec<Vec<String>>) {
+    let step = |name: String| [way, &[name]].concat();
+    match value {
+        toml::Value::Table(table) => {
+            found.push(way.to_vec());
+            for (name, value) in table {
+                // A condition of `rules` may have that name too, as may the parameter of a pagination.
+                let of_the_user = NAMES.contains(&name.as_str()) && value.is_table();
+                match of_the_user {
+                    true if name == "range" => {
+                        for (column, range) in value.as_table().expect("a table") {
+                            tables(range, &[way, &[name.clone(), column.clone()]].concat(), found);
+                        }
+                    }
+                    true => {}
+                    false => tables(value, &step(name.clone()), found),
+                }
+            }
+        }
+        toml::Value::Array(items) => {
+            for (n, item) in items.iter().enumerate() {
+                tables(item, &step(n.to_string()), found);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn at<'a>(value: &'a mut toml::Value, way: &[String]) -> &'a mut toml::Value {
+    way.iter().fold(value, |value, step| match value {
+        toml::Value::Array(items) => &mut items[step.parse::<usize>().expect("a number")],
+        value => &mut value[step.as_str()],
+    })
+}
+
+/// Each table of each sample, with a key that it does not know: what is said.
+fn said_of_unknown_keys() -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    for sample in samples() {
+        let spec: toml::Value = toml::from_str(&around(sample)).expect("TOML");
+        let mut ways = Vec::new();
+        tables(&spec, &[], &mut ways);
+        for way in ways {
+            let mut wrong = spec.clone();
+            at(&mut wrong, &way).as_table_mut().expect("a table").insert("colour".to_owned(), 1.into());
+            let text = toml::to_string(&wrong).expect("TOML");
+            let said = SpecFile::of(&text).spec().err().map(|error| error.to_string());
+            all.push((way.join("."), said.unwrap_or_default()));
+        }
+    }
+    all
+}
+
+#[test]
+fn no_table_takes_a_key_that_it_does_not_know() {
+    let all = said_of_unknown_keys();
+    let taken: Vec<_> = all.iter().filter(|(_, said)| !said.contains("file=")).collect();
+    assert!(taken.is_empty() && all.len() > 100, "{taken:#?}");
+}
+
+#[test]
+fn every_key_is_in_the_reference() {
+    let (list, name) =
+        (regex::Regex::new("expected (?:one of )?(`.*?`)(?:, [a-z]+=|$)"), regex::Regex::new("`([a-z_0-9]+)`"));
+    let (list, name) = (list.expect("sound"), name.expect("sound"));
+    let (mut keys, mut missing) = (0, BTreeSet::new());
+    for (_, said) in said_of_unknown_keys() {
+        for found in
+            list.captures(&said).iter().flat_map(|list| name.captures_iter(list.get(1).expect("there").as_str()))
+        {
+            keys += 1;
+            let key = found.get(1).expect("there").as_str();
+            let word = regex::Regex::new(&format!(r"\b{key}\b")).expect("sound");
+            if !word.is_match(REFERENCE) {
+                missing.insert(key.to_owned());
+            }
+        }
+    }
+    assert!(missing.is_empty() && keys > 200, "{keys}: {missing:#?}");
+}
+
+/// What the library can be told, a spec can say.
+#[test]
+fn every_setter_of_the_library_has_a_key() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let setter = regex::Regex::new(r"pub (?:const )?fn ([a-z0-9_]+)(?:<[^(]*>)?\(\s*(?:mut )?self\b[^)]*\)? *->")
+        .expect("sound");
+    let spec = texts(&root.join("examples/ingest")).into_iter().map(|(_, text)| text).collect::<String>();
+    let (mut setters, mut missing) = (0, Vec::new());
+    for folder in ["src/connectors/http", "src/retry", "src/records/csv"] {
+        for (path, text) in texts(&root.join(folder)) {
+            for found in setter.captures_iter(&text) {
+                let name = found.get(1).expect("there").as_str();
+                setters += 1;
+                let called = regex::Regex::new(&format!(r"(?:\.|::){name}\b")).expect("sound");
+                if !BY_CODE_ONLY.contains(&name) && !called.is_match(&spec) {
+                    missing.push(format!("{}: {name}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(missing.is_empty() && setters > 120, "{setters}: {missing:#?}");
+}
+
+/// Functions and objects of a program; and what is not a setter.
+const BY_CODE_ONLY: &[&str] = &["as_json", "with_host", "with_query", "when", "observe"];
+
+fn texts(folder: &Path) -> Vec<(std::path::PathBuf, String)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(texts(&path));
+        } else {
+            found.push((path.clone(), std::fs::read_to_string(&path).expect("text")));
+        }
+    }
+    found
 }
 
 fn error(text: &str) -> Error {
@@ -59,6 +205,36 @@ fn an_error_names_file_line_and_key() {
 }
 
 #[test]
+fn values_that_cannot_be_meant_are_refused_with_what_to_do() {
+    for (part, words) in [
+        ("parallel_pages = 4\npaginate = { by = \"link\" }", &["same time", "pages by number or offset"][..]),
+        ("parallel_pages = 0", &["no pages"]),
+        ("window_limit = 10000", &["cursor field", "`since`"]),
+        ("token_lives = \"soon\"", &["5m", "source.token_lives"]),
+        ("token_lives = 30", &["source.token_lives"]),
+        ("zip_file = 1", &["source.zip_file"]),
+        ("concurrency = 0", &["no calls", "source.concurrency"]),
+        ("concurrency = { min = 8, max = 2 }", &["`min`", "`max`"]),
+        ("concurrency = { tolerance = 0.5 }", &["`tolerance`"]),
+        ("concurrency = { mn = 1 }", &["`min`", "source.concurrency"]),
+        ("retry = { attempts = 0 }", &["attempts = 1"]),
+        ("csv = { delimiter = \";;\" }", &["source.csv.delimiter"]),
+        ("csv = { delimiter = \"€\" }", &["ASCII"]),
+        ("csv = { header = false }", &["columns"]),
+        ("csv = true", &["source.csv"]),
+        ("auth = []", &["leave out `auth`"]),
+        ("auth = [{ by = \"bearer\", env = \"A\" }, { by = \"telepathy\" }]", &["telepathy", "hmac", "source.auth"]),
+        ("since = { field = \"at\", too_old = \"ignore\" }", &["full_refresh"]),
+        ("limits = { head_kib = 0 }", &["limit of nothing"]),
+    ] {
+        let said = words::of_the_spec(&error(&around(part)).to_string());
+        for word in words {
+            assert!(said.contains(word), "{part}: {said}");
+        }
+    }
+}
+
+#[test]
 fn a_secret_in_the_spec_is_refused_and_not_repeated() {
     for auth in [
         "{ by = \"bearer\", token = \"s3cr3t\" }",
@@ -71,6 +247,8 @@ fn a_secret_in_the_spec_is_refused_and_not_repeated() {
         "{ by = \"pool\", of = [{ by = \"bearer\", token = \"s3cr3t\" }] }",
         "{ by = \"header\", name = \"X-Key\", value = \"s3cr3t\" }",
         "\"s3cr3t",
+        "\"s3cr3t\"",
+        "[\"s3cr3t\"]",
     ] {
         let said = error(&around(&format!("auth = {auth}")));
         let text = format!("{said} {said:?}");
@@ -89,20 +267,12 @@ fn every_hint_of_the_library_can_be_said_in_words_of_the_spec() {
     let (hint, method) =
         (regex::Regex::new(r#"with_hint\(\s*"((?:[^"\\]|\\.)*)""#), regex::Regex::new(r"\.[a-z_]+\(|[A-Z][A-Za-z]+::"));
     let (hint, method) = (hint.expect("sound"), method.expect("sound"));
-    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src/connectors/http")];
     let mut hints = 0;
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).expect("a folder") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                folders.push(path);
-                continue;
-            }
-            for found in hint.captures_iter(&std::fs::read_to_string(&path).expect("text")) {
-                hints += 1;
-                let said = words::of_the_spec(&found[1]);
-                assert!(!method.is_match(&said), "{}: {said}", path.display());
-            }
+    for (path, text) in texts(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/connectors/http")) {
+        for found in hint.captures_iter(&text) {
+            hints += 1;
+            let said = words::of_the_spec(&found[1]);
+            assert!(!method.is_match(&said), "{}: {said}", path.display());
         }
     }
     assert!(hints > 10, "{hints}");
@@ -127,6 +297,7 @@ fn the_command_line() {
     assert_eq!(parse(&["a.toml"]).expect("sound"), Command::Load { path: path(), json: false });
     assert_eq!(parse(&["--json", "a.toml"]).expect("sound"), Command::Load { path: path(), json: true });
     assert_eq!(parse(&["check", "a.toml"]).expect("sound"), Command::Check { path: path() });
+    assert_eq!(parse(&["detect", "http://h/"]).expect("sound"), Command::Detect { of: "http://h/".to_owned() });
     assert_eq!(parse(&["a.toml", "-h"]).expect("sound"), Command::Help);
     for wrong in [&[][..], &["a", "b"], &["--jsn", "a"]] {
         assert!(parse(wrong).is_err(), "{wrong:?}");

@@ -38,6 +38,23 @@ impl<'de> Deserialize<'de> for Text {
     }
 }
 
+/// A value, or an array of them.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum OneOrMany<T> {
+    One(T),
+    Many(Vec<T>),
+}
+
+impl<T> OneOrMany<T> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        match self {
+            Self::One(one) => std::slice::from_ref(one).iter(),
+            Self::Many(many) => many.iter(),
+        }
+    }
+}
+
 /// JSON: a table, or JSON as text where TOML cannot say it (`null`).
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Json(pub(crate) serde_json::Value);

@@ -4,7 +4,7 @@ use crate::model::Span;
 use bytes::Bytes;
 
 /// Where each line of `body` lies that is not blank, without its line end. The last one needs no line end.
-pub fn lines(body: &[u8]) -> Vec<Span> {
+pub(crate) fn lines(body: &[u8]) -> Vec<Span> {
     let mut spans = Vec::new();
     let mut start = 0;
     let body_start = if body.starts_with(super::walk::MARK) { super::walk::MARK.len() } else { 0 };
@@ -38,7 +38,7 @@ pub fn lines(body: &[u8]) -> Vec<Span> {
 /// Cuts a stream of lines into parts of whole lines while it comes: each at the first line end at or behind the wanted
 /// length. So the parts depend on the lines alone, not on the pieces in which they came.
 #[derive(Debug)]
-pub struct LineSplitter {
+pub(crate) struct LineSplitter {
     /// Bytes of a part.
     wanted: usize,
     held: Held,
@@ -50,7 +50,7 @@ pub struct LineSplitter {
 
 impl LineSplitter {
     /// A splitter into parts of about `wanted` bytes.
-    pub fn new(wanted: usize) -> Self {
+    pub(crate) fn new(wanted: usize) -> Self {
         Self {
             wanted,
             held: Held::with_capacity(wanted.saturating_add(PIECE)),
@@ -60,7 +60,7 @@ impl LineSplitter {
     }
 
     /// Takes the next bytes of the stream.
-    pub fn push(&mut self, piece: Bytes) {
+    pub(crate) fn push(&mut self, piece: Bytes) {
         if let Some(last) = piece.iter().rposition(|b| *b == b'\n') {
             self.whole = self.held.len() + last + 1;
         }
@@ -68,12 +68,12 @@ impl LineSplitter {
     }
 
     /// Bytes of the line that has begun.
-    pub fn begun(&self) -> usize {
+    pub(crate) fn begun(&self) -> usize {
         self.held.len() - self.whole
     }
 
     /// Takes the next part, if it is complete. The rest of the stream is not in it.
-    pub fn take_part(&mut self) -> Option<Bytes> {
+    pub(crate) fn take_part(&mut self) -> Option<Bytes> {
         if self.whole <= self.seen {
             return None;
         }
@@ -84,7 +84,7 @@ impl LineSplitter {
     }
 
     /// Gives what is left, at the end of the stream.
-    pub fn finish(mut self) -> Bytes {
+    pub(crate) fn finish(mut self) -> Bytes {
         self.held.take_all()
     }
 }

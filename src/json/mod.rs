@@ -28,13 +28,14 @@ mod write;
 pub use element_path::ElementPath;
 pub(crate) use element_path::ElementStep;
 pub(crate) use held::{Held, PIECE};
-pub use lines::{LineSplitter, lines};
-pub use part::part;
+pub(crate) use lines::{LineSplitter, lines};
+pub(crate) use part::part;
 pub use path::{Query, ValuePath};
 pub(crate) use scan::span;
 pub use scan::{Scan, field, names_near, scan};
 pub(crate) use skip::ends_early;
-pub use split::{JsonSplitter, Rest};
+pub(crate) use split::JsonSplitter;
+pub use split::Rest;
 pub(crate) use walk::MARK;
 pub(crate) use write::push_string;
 

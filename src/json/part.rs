@@ -15,7 +15,7 @@ use std::ops::Range;
 ///
 /// # Errors
 /// As [`scan`](super::scan()); what lies around the records is not looked at. `Data` too if records of this query never come in parts.
-pub fn part(body: &[u8], query: &Query, part: Part) -> Result<Vec<Span>> {
+pub(crate) fn part(body: &[u8], query: &Query, part: Part) -> Result<Vec<Span>> {
     let place = Place::of(query).ok_or_else(|| {
         Error::data("scan page", "records of this path do not come in parts").with("path", query.as_str())
     })?;

@@ -12,7 +12,7 @@ use bytes::Bytes;
 /// A page whose records lie at one place is cut; any other one is held whole. Work is linear in the length of the page: what
 /// has not ended is looked at again only when twice as much of it has come.
 #[derive(Debug)]
-pub struct JsonSplitter {
+pub(crate) struct JsonSplitter {
     place: Option<Place>,
     /// Bytes of a part.
     wanted: usize,
@@ -59,7 +59,7 @@ impl JsonSplitter {
     /// A splitter for the records of `query` into parts of about `wanted` bytes, which expects a page of `announced` bytes.
     ///
     /// It never cuts if one of `values` lies in the place of the records or around it: that takes the whole page.
-    pub fn new(query: &Query, values: &[ValuePath], wanted: usize, announced: usize) -> Self {
+    pub(crate) fn new(query: &Query, values: &[ValuePath], wanted: usize, announced: usize) -> Self {
         let apart = |place: &Place| {
             values.iter().all(|v| !v.steps.starts_with(&place.steps) && !place.steps.starts_with(&v.steps))
         };
@@ -80,17 +80,17 @@ impl JsonSplitter {
     }
 
     /// Whether it ever cuts.
-    pub fn cuts(&self) -> bool {
+    pub(crate) fn cuts(&self) -> bool {
         self.place.is_some()
     }
 
     /// Takes the next bytes of the page.
-    pub fn push(&mut self, piece: Bytes) {
+    pub(crate) fn push(&mut self, piece: Bytes) {
         self.held.push(piece);
     }
 
     /// Says that all of the page has come: now the last parts can be taken.
-    pub fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         self.has_ended = true;
         // In a small page there is nothing to cut, and nothing to look for.
         if self.is_cut || self.held.len() >= self.wanted {
@@ -99,7 +99,7 @@ impl JsonSplitter {
     }
 
     /// Bytes of what has begun and cannot be cut: a record, what lies around the records, or a page that is held whole.
-    pub fn begun(&self) -> usize {
+    pub(crate) fn begun(&self) -> usize {
         let from = match self.state {
             State::Within(_) => self.at,
             State::Before => 0,
@@ -109,7 +109,7 @@ impl JsonSplitter {
     }
 
     /// Bytes that the next [`take_part`](Self::take_part) looks at.
-    pub fn unseen(&self) -> usize {
+    pub(crate) fn unseen(&self) -> usize {
         let looks = self.cut.is_none() && self.place.is_some() && !matches!(self.state, State::Behind(_));
         if looks && self.held.len() >= self.enough { self.held.len() - self.at } else { 0 }
     }
@@ -118,7 +118,7 @@ impl JsonSplitter {
     ///
     /// # Errors
     /// `Data` if the page is not JSON.
-    pub fn take_part(&mut self) -> Result<Option<Bytes>> {
+    pub(crate) fn take_part(&mut self) -> Result<Option<Bytes>> {
         while self.unseen() > 0 {
             if let Err(error) = self.step() {
                 if !error.is_transient() {
@@ -168,7 +168,7 @@ impl JsonSplitter {
     }
 
     /// Gives what is left, when all parts have been taken.
-    pub fn finish(mut self) -> Rest {
+    pub(crate) fn finish(mut self) -> Rest {
         let body = self.held.take_all();
         let envelope = self.is_cut.then(|| {
             let behind = if let State::Behind(from) = self.state { body.get(from..) } else { None };

@@ -14,17 +14,29 @@ const PREFIX: &str = "c";
 /// What a coverage record is about: there is one row for it.
 #[derive(Debug, Deserialize)]
 pub(super) struct Of {
-    partition: PartitionId,
+    pub partition: PartitionId,
     #[serde(default)]
-    window: Option<Window>,
+    pub window: Option<Window>,
+    /// Nothing is covered any more: there is no row.
+    #[serde(default)]
+    pub withdrawn: bool,
 }
 
-/// The row of a coverage record.
-pub(super) fn key(of: &Of) -> Result<String> {
-    let window = of.window.as_ref().map(|window| (&window.from, &window.to));
-    let text = serde_json::to_string(&(&of.partition, window))
+/// The row of a partition, or of a window of it.
+pub(super) fn key(partition: &PartitionId, window: Option<&Window>) -> Result<String> {
+    let window = window.map(|window| (&window.from, &window.to));
+    let text = serde_json::to_string(&(partition, window))
         .map_err(|e| Error::bug("write coverage", "a window does not serialise").with_source(e))?;
     Ok(format!("{PREFIX}{text}"))
+}
+
+/// What a key is the row of.
+pub(super) fn of_key(key: &str) -> Result<(PartitionId, Option<Window>)> {
+    type Bounds = (Option<String>, Option<String>);
+    let parsed = serde_json::from_str::<(PartitionId, Option<Bounds>)>(key.get(PREFIX.len()..).unwrap_or_default());
+    let (partition, window) =
+        parsed.map_err(|e| Error::corrupt("read coverage", "the key of a row does not parse").with_source(e))?;
+    Ok((partition, window.map(|(from, to)| Window { from, to })))
 }
 
 /// Reads what is covered, without owning the landing; holds a few records at a time, however many there are.
@@ -76,10 +88,15 @@ impl CoverageReader {
     /// `Corrupt` if a record is damaged, or if the landing has moved on so far that it is gone: begin again then. Those of the
     /// store.
     pub async fn next(&mut self) -> Result<Option<Coverage>> {
-        let Some((_, text)) = self.scan.next().await? else { return Ok(None) };
+        Ok(self.next_row().await?.map(|(_, coverage)| coverage))
+    }
+
+    /// The next record and its key.
+    pub(super) async fn next_row(&mut self) -> Result<Option<(String, Coverage)>> {
+        let Some((key, text)) = self.scan.next().await? else { return Ok(None) };
         let coverage = serde_json::from_str(text.get())
             .map_err(|e| Error::corrupt("read coverage", "a coverage record does not parse").with_source(e))?;
-        Ok(Some(coverage))
+        Ok(Some((key, coverage)))
     }
 
     /// All of them, in memory: for tests and tools.

@@ -1,10 +1,10 @@
 //! The frame of a segment: header, manifest, blocks. Written description: docs/formats.md, "Segment".
 
 use super::block::Codec;
-use super::table::{Rows, RunRef};
+use super::table::{Rows, RunRef, gone};
 use super::{coverage, positions};
 use crate::error::{Error, Result};
-use crate::model::{Page, Part, PartitionId, ShardKey, Timestamp};
+use crate::model::{Page, Part, PartitionId, ShardKey, Timestamp, Window};
 use crate::store::ObjectPath;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -75,7 +75,9 @@ impl Manifest {
             positions.into_iter().map(|(partition, value)| (positions::key(&partition), value)).collect();
         if let Some(coverage) = &self.coverage {
             for value in parse_kept::<Vec<Box<RawValue>>>(coverage, place)? {
-                rows.insert(coverage::key(&parse_kept::<coverage::Of>(&value, place)?)?, value);
+                let of: coverage::Of = parse_kept(&value, place)?;
+                let key = coverage::key(&of.partition, of.window.as_ref())?;
+                rows.insert(key, if of.withdrawn { gone() } else { value });
             }
         }
         Ok(rows)
@@ -106,6 +108,8 @@ pub(super) struct BlockEntry {
 #[serde(deny_unknown_fields)]
 pub(super) struct PageEntry {
     pub partition: PartitionId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Window>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub request: String,
     pub status: u16,
@@ -133,6 +137,7 @@ impl PageEntry {
     /// The page, with `body` and without an origin.
     pub(super) fn into_page(self, body: Bytes) -> Page {
         Page {
+            window: self.window,
             request: self.request,
             status: self.status,
             headers: self.headers,

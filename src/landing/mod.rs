@@ -22,6 +22,7 @@
 //! # }
 //! ```
 
+mod accounts;
 mod block;
 mod coverage;
 mod manifest;
@@ -34,6 +35,8 @@ mod table;
 mod tests;
 mod writer;
 
+pub use accounts::AccountReader;
+pub(crate) use accounts::{AccountRows, Accounts};
 pub use coverage::CoverageReader;
 pub use positions::LandedPositions;
 pub use reader::{LandingReader, Segment};

@@ -99,6 +99,7 @@ fn describe(pages: &[Page], packed: Vec<PackedBlock>, mut manifest: Manifest) ->
             let length = page.body.len() as u64;
             manifest.pages.push(PageEntry {
                 partition: page.partition.clone(),
+                window: page.window.clone(),
                 request: page.request.clone(),
                 status: page.status,
                 headers: page.headers.clone(),

@@ -142,6 +142,9 @@ pub struct Coverage {
     /// Whether the listing moved meanwhile.
     #[serde(default)]
     pub drift: Drift,
+    /// Nothing is said of this window any more: others lie in its place. It is not kept, and what was kept of it is dropped.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub withdrawn: bool,
 }
 
 impl Coverage {
@@ -151,7 +154,20 @@ impl Coverage {
             StopReason::Exhausted(Proof::TotalMatched(total)) => Some(total),
             _ => None,
         };
-        Self { partition, window: None, claimed, tally: Tally::default(), reason, drift: Drift::default() }
+        Self {
+            partition,
+            window: None,
+            claimed,
+            tally: Tally::default(),
+            reason,
+            drift: Drift::default(),
+            withdrawn: false,
+        }
+    }
+
+    /// Takes back what was said of `window` of `partition`: it is cut in another way now.
+    pub fn withdrawn(partition: PartitionId, window: Window) -> Self {
+        Self { withdrawn: true, ..Self::of(partition, StopReason::Cancelled).window(window) }
     }
 
     /// Sets the window.
@@ -180,6 +196,9 @@ impl Coverage {
 
     /// Why something is, or may be, missing; `None` if it is complete.
     pub fn missing(&self) -> Option<String> {
+        if self.withdrawn {
+            return None;
+        }
         if !self.reason.is_complete() {
             return Some(self.reason.to_string());
         }

@@ -31,7 +31,7 @@ impl StageCounts {
                 .and_then(|n| n.checked_add(self.quarantined))
     }
 
-    fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         self.input += other.input;
         self.output += other.output;
         self.filtered += other.filtered;

@@ -11,6 +11,7 @@
 //! assert!(ledger.check().is_err());
 //! ```
 
+mod account;
 mod coverage;
 mod item;
 mod ledger;
@@ -22,6 +23,7 @@ mod shard;
 mod stop_reason;
 mod timestamp;
 
+pub use account::{Account, LoadCounts};
 pub use coverage::{ContentHash, Coverage, Drift, Tally, Window};
 pub use item::{Item, Rows};
 pub use ledger::{EpochLedger, StageCounts};

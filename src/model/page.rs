@@ -1,4 +1,4 @@
-use super::{ContentHash, Item, LandingPosition, PartitionId, Timestamp};
+use super::{ContentHash, Item, LandingPosition, PartitionId, Timestamp, Window};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 /// One raw response, or a numbered part of one that is too large to hold.
 ///
-/// Body, path of the records, fields, request, status, headers and times are landed as they are; `origin`, `spans` and `skip`
+/// Window, body, path of the records, fields, request, status, headers and times are landed as they are; `origin`, `spans` and `skip`
 /// describe this copy in memory only.
 #[derive(Clone, Debug)]
 pub struct Page {
     /// The partition it was read for.
     pub partition: PartitionId,
+    /// The window of it; `None` if it was read as a whole.
+    pub window: Option<Window>,
     /// The request that it answers: method, path and query without secrets. For people and for provenance.
     pub request: String,
     /// HTTP status, or 0 where there is none.
@@ -47,6 +49,7 @@ impl Page {
     pub fn new(partition: PartitionId, body: impl Into<Bytes>, records: u64, received_at: Timestamp) -> Self {
         Self {
             partition,
+            window: None,
             request: String::new(),
             status: 0,
             headers: Vec::new(),

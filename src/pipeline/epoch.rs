@@ -5,6 +5,7 @@ use super::events::{Event, Events};
 use crate::checkpoint::Record;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
+use crate::landing::AccountRows;
 use crate::model::{EpochLedger, Incarnation, LandingPosition, PartitionId, PositionValue, ShardKey};
 use crate::sink::{AtLeastOnce, CommitOutcome, CommitRequest, Mark, Promise, Quarantine, QuarantineRef};
 use bytes::Bytes;
@@ -99,6 +100,9 @@ pub(super) struct Checkpoint {
     pub marked: Option<u64>,
     pub quarantine: Option<QuarantineRef>,
     pub ledger: EpochLedger,
+    /// What became of the records of each partition and window so far.
+    #[serde(default)]
+    pub accounts: AccountRows,
 }
 
 pub(super) const FORMAT: &str = "landfall-checkpoint/1";
@@ -118,6 +122,7 @@ impl Checkpoint {
             marked: None,
             quarantine: None,
             ledger: EpochLedger::default(),
+            accounts: AccountRows::default(),
         }
     }
 
@@ -174,11 +179,12 @@ impl Checkpoint {
 
 /// SHA-256 of what is staged.
 pub(super) fn digest(staged: &Value) -> String {
-    hex(&Sha256::digest(staged.to_string().as_bytes()))
+    sha256(staged.to_string().as_bytes())
 }
 
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+/// SHA-256 in hexadecimal digits.
+pub(super) fn sha256(bytes: &[u8]) -> String {
+    format!("{:x}", Sha256::digest(bytes))
 }
 
 /// Makes a prepared epoch visible: once its checkpoint exists it only rolls forward (I1). Safe to repeat. Says whether

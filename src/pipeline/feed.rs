@@ -7,7 +7,7 @@ use super::settings::Settings;
 use super::task::Task;
 use crate::error::{Error, Result};
 use crate::landing::{LandingReader, Segment};
-use crate::model::{LandingPosition, Page, PartitionId, PositionValue};
+use crate::model::{LandingPosition, Page, PartitionId, PositionValue, Window};
 use crate::source::{Emission, Reservation};
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use tokio::sync::mpsc;
@@ -22,7 +22,7 @@ pub(super) enum Input {
 
 /// Items that are worked on together, in their order.
 pub(super) struct FedItem {
-    pub items: Vec<BoxItem>,
+    pub pages: Vec<Fed>,
     pub records: u64,
     pub bytes: u64,
     /// Records of a superseded response: passed over.
@@ -33,9 +33,20 @@ pub(super) struct FedItem {
     pub reservation: Reservation,
 }
 
+/// A page, or an item of another kind; `None` if it is passed over.
+pub(super) type Fed = (PageOf, Option<BoxItem>);
+
+/// What the records of a page count for.
+pub(super) struct PageOf {
+    pub partition: PartitionId,
+    pub window: Option<Window>,
+    pub records: u64,
+    pub superseded: u64,
+}
+
 impl FedItem {
     fn append(&mut self, next: Self) {
-        self.items.extend(next.items);
+        self.pages.extend(next.pages);
         self.records += next.records;
         self.bytes += next.bytes;
         self.superseded += next.superseded;
@@ -59,7 +70,7 @@ impl Together {
 
     fn has_room(&self, group: &FedItem, page: &Page) -> bool {
         let (bytes, records) = (group.bytes + page.body.len() as u64, group.records + page.records);
-        group.items.is_empty() || (bytes <= self.bytes && records <= self.records)
+        group.pages.is_empty() || (bytes <= self.bytes && records <= self.records)
     }
 }
 
@@ -104,10 +115,12 @@ impl Feed {
                         .with("partition", &partition.id)
                         .with_hint("a response in parts needs a landing: add `.land(…)`"));
                 }
+                let records = item.as_ref().map_or(0, |i| i.records());
+                let of = PageOf { partition: partition.id.clone(), window: None, records, superseded: 0 };
                 Ok(Some(Input::Item(FedItem {
-                    records: item.as_ref().map_or(0, |i| i.records()),
+                    records,
                     bytes: reservation.bytes(),
-                    items: item.into_iter().collect(),
+                    pages: item.map(|item| (of, Some(item))).into_iter().collect(),
                     superseded: 0,
                     after: Advance::Source(partition.id, position),
                     may_cut: true,
@@ -321,7 +334,7 @@ impl LandingFeed {
                 self.passed = 0;
                 let after = LandingPosition { segment, record: 0 };
                 Some(Input::Item(FedItem {
-                    items: Vec::new(),
+                    pages: Vec::new(),
                     records: 0,
                     bytes: 0,
                     superseded: 0,
@@ -360,9 +373,12 @@ impl LandingFeed {
         }
         let bytes = page.body.len() as u64;
         self.passed += records;
+        let records = records - superseded;
+        let of = PageOf { partition: page.partition.clone(), window: page.window.clone(), records, superseded };
+        let item = (superseded == 0).then(|| Box::new(page) as BoxItem);
         Ok(Some(Input::Item(FedItem {
-            items: if superseded == 0 { vec![Box::new(page)] } else { Vec::new() },
-            records: records - superseded,
+            pages: vec![(of, item)],
+            records,
             bytes,
             superseded,
             after: Advance::Landing(after),

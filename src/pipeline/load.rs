@@ -3,7 +3,7 @@
 use super::epoch::{Checkpoint, ConfigRecord, FORMAT, InputPosition, Owner, Prepared, digest, roll_forward};
 use super::erased::{AnySink, AnyStage, AnyWriter};
 use super::events::{Event, Events};
-use super::feed::{Advance, FedItem, Feed, Input};
+use super::feed::{Advance, FedItem, Feed, Input, PageOf};
 use super::program::{Outcome, Program};
 use super::settings::Settings;
 use super::state::StateObjects;
@@ -12,8 +12,8 @@ use crate::checkpoint::CheckpointStore;
 use crate::checkpoint::chain::Chain;
 use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::landing::{LandingReader, Retention};
-use crate::model::{EpochLedger, Incarnation, Reject, ShardKey, StageCounts};
+use crate::landing::{AccountRows, Accounts, LandingReader, Retention};
+use crate::model::{EpochLedger, Incarnation, LoadCounts, Reject, ShardKey, StageCounts};
 use crate::sink::{EpochContext, Quarantine, QuarantineWriter};
 use crate::source::Reservation;
 use std::collections::VecDeque;
@@ -34,6 +34,8 @@ pub(super) struct Load {
     pub checkpoints: Arc<dyn CheckpointStore>,
     pub state: Option<StateObjects>,
     pub retention: Option<Retention>,
+    /// What became of the records of each partition; `None` without a landing.
+    pub accounts: Option<Accounts>,
     pub stages: Vec<Box<dyn AnyStage>>,
     pub config: ConfigRecord,
     /// `None` if it reads its source directly.
@@ -73,6 +75,9 @@ impl OpenLoad {
         let copies = leading.fork_leading();
         let ordered = leading.split_off(copies.stages.len());
         let position = self.position();
+        if let Some(accounts) = &mut self.load.accounts {
+            accounts.restore(self.chain.generation(), &self.newest.1.accounts);
+        }
         let Self { load, chain, owner, newest } = self;
         let epoch = Epoch::new(&leading, &ordered);
         let running = Running {
@@ -103,6 +108,7 @@ struct InFlight {
 
 /// What is known of an item besides its content.
 struct Fed {
+    pages: Vec<PageOf>,
     records: u64,
     bytes: u64,
     superseded: u64,
@@ -114,6 +120,8 @@ struct Fed {
 /// The epoch that is being filled.
 struct Epoch {
     ledger: EpochLedger,
+    /// The sum of what was added to the accounts of partitions.
+    accounted: LoadCounts,
     bytes: u64,
     /// When its first input came; `None` while there was none.
     since: Option<Duration>,
@@ -127,7 +135,8 @@ impl Epoch {
         let stages = leading.stages.iter().chain(&ordered.stages);
         let stages = stages.map(|s| StageCounts { stage: s.name().to_owned(), ..StageCounts::default() }).collect();
         let ledger = EpochLedger { stages, ..EpochLedger::default() };
-        Self { ledger, bytes: 0, since: None, may_cut: true, writer: None, rejects: None }
+        let accounted = LoadCounts::default();
+        Self { ledger, accounted, bytes: 0, since: None, may_cut: true, writer: None, rejects: None }
     }
 }
 
@@ -222,19 +231,22 @@ impl Running {
 
     /// Starts the leading stages on some items, beside everything else.
     fn begin(&mut self, item: FedItem) -> Result<()> {
-        let FedItem { items, records, bytes, superseded, after, may_cut, reservation } = item;
-        let fed = Fed { records, bytes, superseded, after, may_cut, reservation };
+        let FedItem { pages, records, bytes, superseded, after, may_cut, reservation } = item;
+        let (pages, items): (Vec<PageOf>, Vec<_>) = pages.into_iter().unzip();
+        let items = items.into_iter().enumerate().filter_map(|(page, item)| Some((page, item?))).collect();
+        let outcome = Outcome { items, pages: vec![LoadCounts::default(); pages.len()], ..Outcome::default() };
+        let fed = Fed { pages, records, bytes, superseded, after, may_cut, reservation };
         let mut program = match self.idle.pop() {
             Some(program) => program,
             None => self.leading.fork()?,
         };
         let env = self.load.env.clone();
         let work = Task::spawn("run stages", async move {
-            if items.is_empty() {
-                return Ok((program, Ok(Outcome::default())));
+            if outcome.items.is_empty() {
+                return Ok((program, Ok(outcome)));
             }
             env.cpu("run stages", move || {
-                let outcome = program.run(Outcome { items, ..Outcome::default() });
+                let outcome = program.run(outcome);
                 (program, outcome)
             })
             .await
@@ -260,7 +272,9 @@ impl Running {
             self.ordered = Some(ordered);
             outcome = done?;
         }
-        self.write(outcome).await.map_err(|e| e.with("shard", &self.load.shard))?;
+        let pages = std::mem::take(&mut outcome.pages);
+        let loaded = self.write(outcome, pages).await.map_err(|e| e.with("shard", &self.load.shard))?;
+        self.account(&fed.pages, loaded).await.map_err(|e| e.with("shard", &self.load.shard))?;
         self.epoch.ledger.read += fed.records;
         self.epoch.ledger.superseded += fed.superseded;
         self.epoch.bytes += fed.bytes;
@@ -273,14 +287,15 @@ impl Running {
         Ok(())
     }
 
-    async fn write(&mut self, outcome: Outcome) -> Result<()> {
+    /// Gives what became of the records of each page.
+    async fn write(&mut self, outcome: Outcome, mut pages: Vec<LoadCounts>) -> Result<Vec<LoadCounts>> {
         for counts in &outcome.counts {
             self.epoch.ledger.add(&EpochLedger { stages: vec![counts.clone()], ..EpochLedger::default() });
         }
         for (stage, reject) in outcome.rejects {
             self.reject(stage, reject).await?;
         }
-        for item in outcome.items {
+        for (page, item) in outcome.items {
             let records = item.records();
             if records == 0 {
                 continue;
@@ -292,8 +307,27 @@ impl Running {
                 writer.write(item).await?;
                 self.epoch.ledger.written += records;
             }
+            if let Some(page) = pages.get_mut(page) {
+                page.loaded += records;
+            }
         }
-        Ok(())
+        Ok(pages)
+    }
+
+    /// Adds to the accounts of partitions what became of the records of some pages, which must balance one by one.
+    async fn account(&mut self, pages: &[PageOf], made: Vec<LoadCounts>) -> Result<()> {
+        let Some(accounts) = &mut self.load.accounts else { return Ok(()) };
+        for (page, made) in pages.iter().zip(made) {
+            let counts = LoadCounts { read: page.records, superseded: page.superseded, ..made };
+            if !counts.balances() {
+                return Err(Error::bug("load", "records of a page are not accounted for")
+                    .with("partition", &page.partition)
+                    .with("counts", counts));
+            }
+            self.epoch.accounted.add(&counts);
+            accounts.add(&page.partition, page.window.as_ref(), &counts)?;
+        }
+        accounts.make_room(&self.load.env, self.chain.next_number()).await
     }
 
     async fn reject(&mut self, stage: usize, reject: Reject) -> Result<()> {
@@ -350,7 +384,7 @@ impl Running {
         let number = self.chain.next_number();
         let Some(mut ordered) = self.ordered.take() else { return Err(Error::bug("cut epoch", "stages still run")) };
         let fresh = Epoch::new(&self.leading, &ordered);
-        let Epoch { mut ledger, writer, rejects, .. } = std::mem::replace(&mut self.epoch, fresh);
+        let Epoch { mut ledger, accounted, writer, rejects, .. } = std::mem::replace(&mut self.epoch, fresh);
         let output = match writer {
             Some(writer) => writer.finish().await?,
             None => None,
@@ -363,6 +397,16 @@ impl Running {
         let bytes = output.as_ref().map_or(0, |o| o.bytes);
         ledger.quarantined = quarantine.as_ref().map_or(0, |q| q.records);
         ledger.check().map_err(|e| e.with("shard", &self.load.shard).with("epoch", number))?;
+        let accounts = match &mut self.load.accounts {
+            Some(accounts) if accounted.agree_with(&ledger) => accounts.save(&self.load.env, number).await?,
+            Some(_) => {
+                return Err(Error::bug("cut epoch", "the accounts of partitions and the ledger differ")
+                    .with("shard", &self.load.shard)
+                    .with("epoch", number)
+                    .with("accounts", accounted));
+            }
+            None => AccountRows::default(),
+        };
         let refs = self.newest.1.state.as_slice();
         let stages = self.leading.stages.iter_mut().chain(&mut ordered.stages);
         let state = match &self.load.state {
@@ -384,6 +428,7 @@ impl Running {
             prepared,
             quarantine,
             ledger: ledger.clone(),
+            accounts,
         };
         let span = tracing::debug_span!("append checkpoint", epoch = number);
         let written = self.chain.append(checkpoint.encode()?).instrument(span).await?;
@@ -429,7 +474,10 @@ impl Running {
         self.in_flight.clear();
         self.attempt += 1;
         let Some(mut ordered) = self.ordered.take() else { return Err(Error::bug("go back", "stages still run")) };
-        let Checkpoint { state: refs, input: position, .. } = self.newest.1.clone();
+        let Checkpoint { state: refs, input: position, accounts: rows, .. } = self.newest.1.clone();
+        if let Some(accounts) = &mut self.load.accounts {
+            accounts.restore(self.chain.generation(), &rows);
+        }
         self.epoch = Epoch::new(&self.leading, &ordered);
         let stages = self.leading.stages.iter_mut().chain(&mut ordered.stages);
         super::state::restore(self.load.state.as_ref(), stages, &refs).await?;
@@ -462,6 +510,9 @@ impl Loaded {
         let mut deleted = self.chain.collect(number.saturating_sub(load.settings.kept_checkpoints)).await?;
         if let Some(state) = &load.state {
             deleted += state.collect(&checkpoint.state, *number).await?;
+        }
+        if let Some(accounts) = &load.accounts {
+            deleted += accounts.collect(&checkpoint.accounts, *number).await?;
         }
         let generation = self.chain.generation();
         let staged: Vec<_> = checkpoint.prepared.iter().map(|p| p.staged.clone()).collect();

@@ -19,6 +19,7 @@
 //! # Ok::<(), landfall::Error>(()) }).unwrap();
 //! ```
 
+mod accounts;
 mod builder;
 mod epoch;
 mod erased;
@@ -26,6 +27,7 @@ mod events;
 mod extract;
 mod feed;
 mod fences;
+mod handle;
 mod handoff;
 mod landed;
 mod listing;
@@ -43,9 +45,9 @@ mod tests;
 
 pub use builder::{FitsSink, FitsStage, Landable, NoSink, NoSource, PipelineBuilder, SinkFor, StageFor};
 pub use events::{Event, Status};
+pub use handle::{RunControl, RunFailure, RunHandle};
 pub use landed::LandedPages;
 pub use report::{Gap, LandedCounts, Missing, PartitionReport, PartitionTotals, RunReport};
-pub use run::{RunControl, RunFailure, RunHandle};
 pub use settings::Settings;
 
 use crate::checkpoint::CheckpointStore;

@@ -2,12 +2,15 @@
 
 use super::erased::{AnyStage, BoxItem};
 use crate::error::{Error, Result};
-use crate::model::{Reject, StageCounts};
+use crate::model::{LoadCounts, Reject, StageCounts};
 
-/// What came out for one input item, and what became of each of its records.
+/// What came out for some pages, and what became of each of their records.
 #[derive(Default)]
 pub(super) struct Outcome {
-    pub items: Vec<BoxItem>,
+    /// Each with the number of the page that it comes of.
+    pub items: Vec<(usize, BoxItem)>,
+    /// What the stages made of the records of each page.
+    pub pages: Vec<LoadCounts>,
     pub rejects: Vec<(usize, Reject)>,
     pub counts: Vec<StageCounts>,
 }
@@ -48,23 +51,27 @@ impl Program {
             let number = self.first + i;
             let mut counts = StageCounts { stage: stage.name().to_owned(), ..StageCounts::default() };
             let mut given = Vec::with_capacity(outcome.items.len());
-            for item in outcome.items {
-                counts.input += item.records();
+            for (page, item) in outcome.items {
+                let input = item.records();
                 let applied = stage.apply(item)?;
-                counts.output += applied.items.iter().map(|i| i.records()).sum::<u64>();
-                counts.quarantined += applied.rejects.len() as u64;
-                counts.filtered += applied.counts[0];
-                counts.deduplicated += applied.counts[1];
-                counts.fanned_out += applied.counts[2];
-                given.extend(applied.items);
+                let [filtered, deduplicated, fanned_out] = applied.counts;
+                let output = applied.items.iter().map(|i| i.records()).sum();
+                let quarantined = applied.rejects.len() as u64;
+                let stage = String::new();
+                let one = StageCounts { stage, input, output, filtered, deduplicated, quarantined, fanned_out };
+                if !one.balances() {
+                    return Err(Error::bug("apply stage", "records are not accounted for")
+                        .with("stage", &counts.stage)
+                        .with("input", input)
+                        .with("output", output)
+                        .with_hint("count each record that does not come out as filtered, deduplicated or rejected"));
+                }
+                counts.add(&one);
+                if let Some(of) = outcome.pages.get_mut(page) {
+                    of.add(&LoadCounts { filtered, deduplicated, quarantined, fanned_out, ..LoadCounts::default() });
+                }
+                given.extend(applied.items.into_iter().map(|item| (page, item)));
                 outcome.rejects.extend(applied.rejects.into_iter().map(|r| (number, r)));
-            }
-            if !counts.balances() {
-                return Err(Error::bug("apply stage", "records are not accounted for")
-                    .with("stage", &counts.stage)
-                    .with("input", counts.input)
-                    .with("output", counts.output)
-                    .with_hint("count each record that does not come out as filtered, deduplicated or rejected"));
             }
             outcome.items = given;
             outcome.counts.push(counts);

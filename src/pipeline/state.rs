@@ -1,12 +1,11 @@
 //! The states of the stages, kept as immutable objects beside the chain and named in the checkpoints.
 
-use super::epoch::{StateRef, hex};
+use super::epoch::{StateRef, sha256};
 use super::erased::AnyStage;
 use crate::error::{Error, Result};
 use crate::model::ShardKey;
 use crate::store::{ObjectPath, Store};
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 
 /// Where the states of the stages of a shard are kept.
@@ -34,7 +33,7 @@ impl StateObjects {
         let path = self.folder.join(&reference.path)?;
         let bytes =
             self.store.get(&path, None).await?.ok_or_else(|| damaged("a part of a stage's state is missing"))?;
-        if hex(&Sha256::digest(&bytes)) != reference.sha256 {
+        if sha256(&bytes) != reference.sha256 {
             return Err(damaged("a part of a stage's state is damaged"));
         }
         Ok(bytes)
@@ -59,7 +58,7 @@ impl StateObjects {
                 Some(state.base()?)
             };
             if let Some(bytes) = learned {
-                let sha256 = hex(&Sha256::digest(&bytes));
+                let sha256 = sha256(&bytes);
                 let path = format!("{}/{number:020}-{}", ObjectPath::encode(&name), &sha256[..16]);
                 let size = bytes.len() as u64;
                 self.store.put(&self.folder.join(&path)?, bytes).await?;

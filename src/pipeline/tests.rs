@@ -19,6 +19,10 @@ fn the_frozen_checkpoint_is_read() {
     assert_eq!(checkpoint.marked, Some(7));
     assert_eq!(checkpoint.quarantine.as_ref().map(|q| q.records), Some(1));
     checkpoint.ledger.check().expect("balances");
+    let accounts = serde_json::to_value(&checkpoint.accounts).expect("JSON");
+    let sum = &accounts["rows"]["c[\"eu\",[\"2024-01-01\",\"2024-02-01\"]]"];
+    assert_eq!((&sum["loaded"], &sum["filtered"]), (&37.into(), &serde_json::Value::Null));
+    assert_eq!(accounts["runs"][0]["rows"], 60);
     // What is written now means the same.
     let again = record_of(&checkpoint.encode().expect("serialises"));
     assert_eq!(Checkpoint::decode(&shard, &again).expect("reads"), checkpoint);

@@ -45,6 +45,9 @@ async fn judge(world: &World, what: &str, tally: &mut Tally) {
     if verdict != Verdict::default() {
         tally.wrong.push(format!("{what}: {verdict:?}"));
     }
+    if let Some(wrong) = world.wrong_account().await {
+        tally.wrong.push(format!("{what}: {wrong}"));
+    }
     tally.verdict.add(verdict);
     tally.schedules += 1;
 }

@@ -177,6 +177,26 @@ impl World {
         verdict
     }
 
+    /// What is wrong with the account of a partition, if anything is: every record served must be in one of its counts.
+    pub async fn wrong_account(&self) -> Option<String> {
+        let reader = self.pipeline(&self.grown, &Faults::none()).accounts().await.expect("readable");
+        let accounts = reader.all().await.expect("readable");
+        if accounts.len() != self.grown.partitions.len() {
+            return Some(format!("other partitions have accounts: {accounts:?}"));
+        }
+        accounts.into_iter().find_map(|account| {
+            let (_, pages) = self.grown.partitions.iter().find(|(id, _)| *id == account.partition.0)?;
+            let lines = || pages.iter().flatten();
+            let bad = lines().filter(|line| number(line).is_none()).count() as u64;
+            let loaded =
+                lines().filter_map(|line| number(line)).collect::<std::collections::BTreeSet<_>>().len() as u64;
+            let (served, load) = (lines().count() as u64, account.load);
+            let right = (load.read, load.loaded, load.quarantined, load.deduplicated)
+                == (served, loaded, bad, served - bad - loaded);
+            (!right || account.missing().is_some()).then(|| format!("of {served} records: {account}"))
+        })
+    }
+
     fn expected(&self) -> Vec<u64> {
         let mut numbers: Vec<u64> = self.served().iter().filter_map(|line| number(line)).collect();
         numbers.sort_unstable();

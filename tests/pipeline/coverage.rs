@@ -4,8 +4,8 @@ use crate::support::{Script, World};
 use landfall::env::Env;
 use landfall::landing::Landing;
 use landfall::model::{
-    Coverage, Drift, Page, Part, Partition, PipelineName, Position, Proof, ShardKey, Span, StopReason, Tally,
-    Timestamp, Validity, Window,
+    Account, Coverage, Drift, LoadCounts, Page, Part, Partition, PipelineName, Position, Proof, ShardKey, Span,
+    StopReason, Tally, Timestamp, Validity, Window,
 };
 use landfall::pipeline::RunReport;
 use landfall::source::{ComponentConfig, Emitter, Listing, Source};
@@ -95,6 +95,7 @@ impl Source for Calendar {
             });
             let mut page = Page::new(partition.id.clone(), lines.join("\n"), records, Timestamp::from_micros(1));
             page.spans = Some(spans.collect());
+            page.window = Some(day(window));
             at.next = at.next.max(window + 1);
             if records < 10 {
                 at.gaps.insert(window)
@@ -161,6 +162,94 @@ async fn i15_each_window_of_each_partition_is_asked_for_once_and_a_gap_is_filled
     };
     assert_eq!(sum(&after, "c0"), sum(&before, "c0"), "what was not read again is still covered");
     assert_ne!(sum(&after, "c1").content, sum(&before, "c1").content);
+}
+
+/// The accounts of what `calendar` brings, by partition and window.
+async fn accounts(world: &World, calendar: &Calendar) -> Vec<Account> {
+    let pipeline = world.builder_of(calendar.clone()).build().expect("complete");
+    pipeline.accounts().await.expect("opens").all().await.expect("readable")
+}
+
+#[tokio::test]
+async fn each_window_says_what_became_of_its_records() {
+    let mut world = World::new(Script::new(0, 0, 0));
+    world.settings.shards = 2;
+    let mut calendar = Calendar::new(3, 2);
+    calendar.broken = vec![(1, 1, 7)];
+    assert_eq!(accounts(&world, &calendar).await, []);
+    calendar.run(&world).await;
+    let before = accounts(&world, &calendar).await;
+    assert_eq!(before.len(), 6);
+    for account in &before {
+        let came = if (account.partition.0.as_str(), account.window.clone()) == ("c1", Some(day(1))) { 7 } else { 10 };
+        assert_eq!(account.load, LoadCounts { read: came, loaded: came, ..LoadCounts::default() }, "{account}");
+        assert_eq!(account.missing().is_some(), came == 7, "{account}");
+        let coverage = account.coverage.as_ref().expect("is covered");
+        assert_eq!((coverage.tally.records, coverage.claimed), (came, Some(10)));
+        assert!(coverage.tally.content.is_some());
+    }
+    // The gap is read again: what is there already is a repeat.
+    calendar.broken.clear();
+    calendar.run(&world).await;
+    let after = accounts(&world, &calendar).await;
+    assert!(after.iter().all(|account| account.missing().is_none()), "{after:?}");
+    let filled = after.iter().find(|a| a.partition.0 == "c1" && a.window == Some(day(1))).expect("is there");
+    let expected = LoadCounts { read: 17, loaded: 10, deduplicated: 7, ..LoadCounts::default() };
+    assert_eq!(filled.load, expected);
+    let text = filled.to_string();
+    assert!(text.contains("partition c1, 2024-01-02 to 2024-01-03: 10 claimed, 10 came ("), "{text}");
+    assert!(text.contains("17 read = 10 loaded + 7 repeated + 0 filtered + 0 quarantined"), "{text}");
+}
+
+#[tokio::test]
+async fn the_accounts_of_partitions_add_up_to_the_ledger_and_a_response_that_broke_off_is_superseded() {
+    let mut script = Script::new(3, 4, 9);
+    script.parts = vec!["p1".to_owned()];
+    script.broken.store(1, std::sync::atomic::Ordering::SeqCst);
+    let world = World::new(script);
+    let pipeline = world.pipeline();
+    let first = pipeline.run().await.expect_err("it breaks off");
+    let second = pipeline.run().await.expect("the rest");
+    let mut ledger = first.report().ledger.clone();
+    ledger.add(&second.ledger);
+    let all = pipeline.accounts().await.expect("opens").all().await.expect("readable");
+    let mut sum = LoadCounts::default();
+    for account in &all {
+        assert_eq!((account.load.read, account.missing()), (36, None), "{account}");
+        assert!(account.load.quarantined > 0 && account.load.loaded > 0 && account.window.is_none());
+        assert_eq!(account.load.superseded > 0, account.partition.0 == "p1", "{account}");
+        sum.add(&account.load);
+    }
+    assert!(sum.deduplicated > 0 && sum.agree_with(&ledger), "{sum}, {ledger:?}");
+}
+
+#[tokio::test]
+async fn a_stage_that_loses_a_record_of_one_page_and_invents_one_of_another_is_stopped() {
+    let world = World::new(Script::new(2, 1, 5));
+    let cheat = landfall::stage::from_fn(
+        "cheat",
+        |rows: landfall::model::Rows<u64>, out: &mut landfall::stage::Output<landfall::model::Rows<u64>>| {
+            let mut rows = rows.0;
+            // Of all pages together, as many go in as come out.
+            if rows.iter().all(|n| *n < 1_000_000) {
+                rows.pop()
+            } else {
+                Some(rows[0]).inspect(|n| rows.push(*n))
+            };
+            out.emit(landfall::model::Rows(rows));
+            Ok(())
+        },
+    );
+    let pipeline = landfall::pipeline::Pipeline::named("numbers")
+        .source(world.script.clone())
+        .land(Landing::in_store(&world.raw, "raw").expect("a name"))
+        .stage(crate::support::parse())
+        .stage(cheat)
+        .sink(landfall::sink::MemorySink::new(&world.table))
+        .checkpoints(landfall::checkpoint::StoreCheckpoints::new(&world.store, "state").expect("a name"))
+        .env(world.env.clone());
+    let failure = pipeline.build().expect("complete").run().await.expect_err("noticed");
+    assert_eq!(failure.error().kind(), landfall::ErrorKind::Bug, "{failure}");
 }
 
 #[tokio::test]

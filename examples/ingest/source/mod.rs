@@ -1,6 +1,7 @@
 //! The table `[source]`: the API. One file for each of the tables in it.
 
 mod auth;
+mod csv;
 mod egress;
 mod export;
 mod limits;
@@ -11,9 +12,10 @@ pub(crate) mod request;
 mod rules;
 mod since;
 
-use crate::value::Json;
+use crate::value::{Duration, Json};
 use crate::with::With;
-use auth::Auth;
+use auth::Login;
+use csv::Rows;
 use egress::Egress;
 use export::Export;
 use landfall::connectors::http::RestBuilder;
@@ -22,7 +24,7 @@ use limits::{Limits, Retry};
 use pace::{Budget, Concurrency, Priority};
 use paginate::{Paginate, Place};
 use partitions::{Lists, Parent, Partition};
-use request::{Carries, Graphql, Method, Texts};
+use request::{Carries, Graphql, Method, Parameters, Texts, pairs};
 use rules::{Rule, Wait};
 use serde::Deserialize;
 use since::Since;
@@ -37,13 +39,13 @@ pub(crate) struct Source {
     method: Option<Method>,
     /// Parameters of every request. `{name}` stands for a value of the partition.
     #[serde(default)]
-    query: Texts,
+    query: Parameters,
     /// Headers of every request. Not for secrets.
     #[serde(default)]
     headers: Texts,
     /// What every request carries. In its texts `{name}` stands for a value of the partition.
     json: Option<Json>,
-    form: Option<Texts>,
+    form: Option<Parameters>,
     graphql: Option<Graphql>,
     /// A POST that only asks a question: it may be sent again.
     #[serde(default)]
@@ -51,11 +53,13 @@ pub(crate) struct Source {
     /// RFC 9535 path of the records; `/orders/order` in XML. Without it the body is an array of records.
     records: Option<String>,
     /// The body is rows; says how they are written.
-    csv: Option<Json>,
+    csv: Option<Rows>,
     /// The body is one record per line.
     #[serde(default)]
     ndjson: bool,
-    auth: Option<Auth>,
+    /// Of responses that are zip archives only this file is read.
+    zip_file: Option<String>,
+    auth: Option<Login>,
     paginate: Option<Paginate>,
     /// Where the API claims how many records there are in all.
     total: Option<Place>,
@@ -88,6 +92,12 @@ pub(crate) struct Source {
     /// What goes first where a budget is shared.
     #[serde(default)]
     priority: Priority,
+    /// Pages that are asked for at the same time, where the first says how many there are.
+    parallel_pages: Option<usize>,
+    /// The API gives no more than so many records of one listing: it is cut by the field of `since`.
+    window_limit: Option<u64>,
+    /// How long the API knows a token or a link for the next page.
+    token_lives: Option<Duration>,
     /// Ends each read after so many pages; the next run goes on from there.
     max_pages: Option<u64>,
     /// Ends each read after so many records; the next run goes on from there.
@@ -113,9 +123,10 @@ impl Source {
     /// `Config` for what does not go together in the spec. What the library does not allow, it says itself.
     pub(crate) fn build(&self) -> Result<RestBuilder> {
         let carries = Carries { json: self.json.as_ref(), form: self.form.as_ref(), graphql: self.graphql.as_ref() };
+        let calls = self.concurrency.map(Concurrency::build).transpose()?;
         let mut source = carries
             .begin(&self.url, self.method)?
-            .with_all(&self.query, |source, (name, value)| source.query(name, &value.0))
+            .with_all(pairs(&self.query), |source, (name, value)| source.query(name, value))
             .with_all(&self.headers, |source, (name, value)| source.header(name, &value.0))
             .with_flag(self.idempotent, RestBuilder::idempotent)
             .with_some(self.records()?, RestBuilder::records)
@@ -127,10 +138,14 @@ impl Source {
                 source.partition_by(place, values.iter().map(|value| value.0.clone()))
             })
             .with_flag(self.conditional, RestBuilder::conditional)
-            .retry(self.retry.build())
+            .retry(self.retry.build()?)
             .limits(self.limits.build())
-            .with_some(self.concurrency, |source, calls| source.concurrency(calls.build()))
+            .with_some(calls, RestBuilder::concurrency)
             .priority(self.priority.build())
+            .with_some(self.zip_file.as_deref(), RestBuilder::zip_file)
+            .with_some(self.parallel_pages, RestBuilder::parallel_pages)
+            .with_some(self.window_limit, RestBuilder::window_limit)
+            .with_some(self.token_lives, |source, time| source.token_lives(time.0))
             .with_some(self.max_pages, RestBuilder::max_pages)
             .with_some(self.max_records, RestBuilder::max_records)
             .with_some((!self.key.is_empty()).then_some(&self.key), |source, fields| source.key(fields))
@@ -163,7 +178,7 @@ impl Source {
         match (&self.records, self.ndjson, &self.csv) {
             (records, false, None) => Ok(records.clone()),
             (None, true, None) => Ok(Some("ndjson".to_owned())),
-            (None, false, Some(options)) => Ok(Some(format!("csv{}", options.0))),
+            (None, false, Some(rows)) => Ok(Some(rows.build()?.to_string())),
             _ => Err(Error::config("read spec", "lines and rows are records: there is no path to them")
                 .with_hint("say one of `records`, `ndjson = true` and `csv`")),
         }

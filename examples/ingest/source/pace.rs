@@ -3,10 +3,10 @@
 use crate::place;
 use crate::value::Duration;
 use crate::with::With;
-use landfall::Result;
 use landfall::connectors::http::RestBuilder;
 use landfall::retry;
 use landfall::retry::rate::{Calls, Learn, Quota, Rate, RateBudget, Reset, StoreRates};
+use landfall::{Error, Result};
 use serde::Deserialize;
 
 /// How many calls the API lets through. A call must find room in all quotas that count it.
@@ -72,7 +72,7 @@ struct CallsTable {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "true, or a table with `remaining`, and `reset` and `as`")]
+#[serde(untagged, deny_unknown_fields, expecting = "true, or a table with `remaining`, and `reset` and `as`")]
 enum LearnTable {
     Usual(bool),
     Headers { remaining: String, reset: Option<String>, r#as: Option<ResetForm> },
@@ -138,19 +138,56 @@ impl CallsTable {
 
 /// How many calls run at the same time: a number, or between two; found out between 1 and 64 without it.
 #[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(untagged, expecting = "a number of calls, or a table with `min` and `max`")]
+#[serde(
+    untagged,
+    deny_unknown_fields,
+    expecting = "a number of calls, or a table with some of `min`, `max`, `initial`, `decrease`, `tolerance`"
+)]
 pub(crate) enum Concurrency {
     Fixed(u32),
-    Between { min: u32, max: u32 },
+    Between(Between),
+}
+
+/// What is missing stays at the library's defaults.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Between {
+    min: Option<u32>,
+    max: Option<u32>,
+    /// Where it begins.
+    initial: Option<u32>,
+    /// What is left of it after an overload, from 0 to 1.
+    decrease: Option<f64>,
+    /// How many times slower than usual an answer may be before it goes down.
+    tolerance: Option<f64>,
 }
 
 impl Concurrency {
-    pub(super) fn build(self) -> retry::Concurrency {
-        match self {
-            Self::Fixed(calls) => retry::Concurrency::fixed(calls),
-            Self::Between { min, max } => retry::Concurrency::between(min, max),
+    pub(super) fn build(self) -> Result<retry::Concurrency> {
+        let between = match self {
+            Self::Fixed(0) => return Err(wrong("no calls at the same time ask nothing")),
+            Self::Fixed(calls) => return Ok(retry::Concurrency::fixed(calls)),
+            Self::Between(between) => between,
+        };
+        let usual = retry::Concurrency::default();
+        let (min, max) = (between.min.unwrap_or(usual.min), between.max.unwrap_or(usual.max));
+        let mut calls = retry::Concurrency::between(min, max)
+            .with_some(between.initial, retry::Concurrency::with_initial)
+            .with_some(between.tolerance, retry::Concurrency::with_tolerance);
+        calls.decrease = between.decrease.unwrap_or(calls.decrease);
+        if min == 0 || max < min || !(min..=max).contains(&calls.initial) {
+            return Err(wrong("these bounds leave no room").with_hint("1 ≤ `min` ≤ `initial` ≤ `max`"));
         }
+        if !(calls.decrease > 0.0 && calls.decrease < 1.0 && calls.tolerance >= 1.0) {
+            return Err(wrong("these factors do not lower anything")
+                .with_hint("`decrease` lies between 0 and 1, and `tolerance` is at least 1"));
+        }
+        Ok(calls)
     }
+}
+
+fn wrong(what: &'static str) -> Error {
+    Error::config("read spec", what).with("key", "source.concurrency")
 }
 
 /// What goes first where a budget is shared.

@@ -21,7 +21,11 @@ pub(crate) enum Paginate {
 
 /// Where a value stands in a response: a path of the body, or `{ header = "NAME" }`.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(untagged, expecting = "a path of the body such as \"$.meta.total\", or { header = \"NAME\" }")]
+#[serde(
+    untagged,
+    deny_unknown_fields,
+    expecting = "a path of the body such as \"$.meta.total\", or { header = \"NAME\" }"
+)]
 pub(crate) enum Place {
     Body(String),
     Header { header: String },
@@ -38,7 +42,11 @@ impl From<&Place> for http::Place {
 
 /// A condition that makes a response the last: a path of RFC 9535 that selects something, or a header with a value.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(untagged, expecting = "a condition on the body such as \"$[?@.status == 'done']\", or { header, equals }")]
+#[serde(
+    untagged,
+    deny_unknown_fields,
+    expecting = "a condition on the body such as \"$[?@.status == 'done']\", or { header, equals }"
+)]
 pub(crate) enum Stop {
     Body(String),
     Header { header: String, equals: Text },
@@ -178,7 +186,7 @@ fn one() -> u64 {
     1
 }
 
-/// Offsets, with as many records on a page as the parameter `limit_query` asks for. Without anything that shows the end, an
+/// Offsets, with as many records on a page as the parameter `limit_name` asks for. Without anything that shows the end, an
 /// empty page does.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -187,7 +195,6 @@ pub(crate) struct Offset {
     header: Option<String>,
     body: Option<String>,
     /// The parameter, or the place in the body, that takes `limit`.
-    #[serde(alias = "limit_query")]
     limit_name: String,
     limit: u64,
     total: Option<Place>,

@@ -1,6 +1,6 @@
 //! What each request is: its method and what it carries.
 
-use crate::value::{Json, Text};
+use crate::value::{Json, OneOrMany, Text};
 use crate::with::With;
 use landfall::connectors::http::{Rest, RestBuilder};
 use landfall::{Error, Result};
@@ -9,6 +9,14 @@ use std::collections::BTreeMap;
 
 /// Names and texts, in the order of the names.
 pub(crate) type Texts = BTreeMap<String, Text>;
+
+/// Parameters: names, each with a text, or with several for a parameter that is sent several times.
+pub(crate) type Parameters = BTreeMap<String, OneOrMany<Text>>;
+
+/// Each name with each of its texts.
+pub(crate) fn pairs(parameters: &Parameters) -> impl Iterator<Item = (&str, &str)> {
+    parameters.iter().flat_map(|(name, texts)| texts.iter().map(|text| (name.as_str(), text.0.as_str())))
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -20,7 +28,7 @@ pub(crate) enum Method {
 /// What a request carries: nothing, or one of these.
 pub(super) struct Carries<'a> {
     pub(super) json: Option<&'a Json>,
-    pub(super) form: Option<&'a Texts>,
+    pub(super) form: Option<&'a Parameters>,
     pub(super) graphql: Option<&'a Graphql>,
 }
 
@@ -49,8 +57,6 @@ impl Carries<'_> {
         let posts = method == Some(Method::Post) || (method.is_none() && (self.json.is_some() || self.form.is_some()));
         let source = if posts { Rest::post(url) } else { Rest::get(url) };
         let source = source.with_some(self.json, |source, json| source.json(json.0.clone()));
-        Ok(source.with_some(self.form, |source, form| {
-            source.form(form.iter().map(|(name, value)| (name.clone(), value.0.clone())))
-        }))
+        Ok(source.with_some(self.form, |source, form| source.form(pairs(form))))
     }
 }

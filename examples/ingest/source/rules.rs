@@ -1,6 +1,6 @@
 //! `[[source.rules]]` and `[[source.waits]]`: what responses are taken for, and where they say how long to wait.
 
-use crate::value::Duration;
+use crate::value::{Duration, OneOrMany};
 use crate::with::With;
 use landfall::connectors::http::{On, Statuses, WaitFrom};
 use landfall::{Error, ErrorKind, Result};
@@ -48,14 +48,7 @@ enum Kind {
 }
 
 #[derive(Clone, Debug, Deserialize)]
-#[serde(untagged, expecting = "a status such as 404, a range such as \"500-599\", or an array of them")]
-enum OneOrMany<T> {
-    One(T),
-    Many(Vec<T>),
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged, expecting = "a status such as 404, or a range such as \"500-599\"")]
+#[serde(untagged, deny_unknown_fields, expecting = "a status such as 404, or a range such as \"500-599\"")]
 enum Status {
     One(u16),
     Range(String),
@@ -63,7 +56,11 @@ enum Status {
 
 /// The name of a header that is there; or with the value that it has, or a regular expression that matches it.
 #[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "the name of a header, or a table with `name` and `equals` or `matches`")]
+#[serde(
+    untagged,
+    deny_unknown_fields,
+    expecting = "the name of a header, or a table with `name` and `equals` or `matches`"
+)]
 enum Header {
     Present(String),
     Equals { name: String, equals: String },
@@ -106,10 +103,6 @@ impl Rule {
 }
 
 fn statuses(all: &OneOrMany<Status>) -> Result<Statuses> {
-    let all = match all {
-        OneOrMany::One(one) => vec![one.clone()],
-        OneOrMany::Many(many) => many.clone(),
-    };
     all.iter().map(range).collect()
 }
 

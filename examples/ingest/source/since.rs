@@ -50,7 +50,7 @@ pub(crate) struct Since {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "a time such as \"5m\", or a whole number")]
+#[serde(untagged, deny_unknown_fields, expecting = "a time such as \"5m\", or a whole number")]
 enum Amount {
     Number(u64),
     Time(Duration),
@@ -106,16 +106,26 @@ enum Without {
 
 /// `fail`, `full_refresh`, or `{ from = "30d" }`.
 #[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(untagged, deny_unknown_fields, expecting = "`too_old` is \"fail\", \"full_refresh\", or { from = \"30d\" }")]
 enum TooOld {
+    Word(TooOldWord),
+    From { from: Duration },
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum TooOldWord {
     Fail,
     FullRefresh,
-    From(Duration),
 }
 
 /// How long windows are: a time, `days`, `weeks`, `months`, or a number; or a table that also says more.
 #[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "a time such as \"6h\", \"days\", \"weeks\", \"months\", a number, or a table with `of`")]
+#[serde(
+    untagged,
+    deny_unknown_fields,
+    expecting = "a time such as \"6h\", \"days\", \"weeks\", \"months\", a number, or a table with `of`"
+)]
 enum Window {
     Step(Step),
     Table {
@@ -190,9 +200,9 @@ impl Since {
             })
             .with_some(self.too_old, |since, policy| {
                 since.too_old(match policy {
-                    TooOld::Fail => http::CursorTooOld::Fail,
-                    TooOld::FullRefresh => http::CursorTooOld::FullRefresh,
-                    TooOld::From(time) => http::CursorTooOld::From(time.0),
+                    TooOld::Word(TooOldWord::Fail) => http::CursorTooOld::Fail,
+                    TooOld::Word(TooOldWord::FullRefresh) => http::CursorTooOld::FullRefresh,
+                    TooOld::From { from: time } => http::CursorTooOld::From(time.0),
                 })
             })
             .with_flag(self.start_over_on_key_change, http::Since::start_over_on_key_change)

@@ -60,9 +60,7 @@ impl Rule {
 
     pub(super) fn check(&self) -> Result<()> {
         match self {
-            Self::Pattern(column, Err(error)) => Err(Error::config("validate", "the pattern is no regular expression")
-                .with("column", column)
-                .with_source(error.clone())),
+            Self::Pattern(column, pattern) => compiled(column, pattern).map(drop),
             Self::Parses(column, kind) => Columns::new().typed(column, kind.clone()).check(),
             _ => Ok(()),
         }
@@ -70,7 +68,6 @@ impl Rule {
 
     /// The rows that break the rule, ascending.
     pub(super) fn broken_by(&self, batch: &Batch) -> Result<Vec<usize>> {
-        self.check()?;
         match self {
             Self::Required(column) => {
                 let column = batch.column(column)?;
@@ -79,12 +76,14 @@ impl Rule {
             }
             Self::Range(column, low, high) => outside(&batch.column(column)?, low, high),
             Self::Pattern(column, pattern) => {
-                let column = batch.column(column)?;
-                let (strings, pattern) = (text(&column)?, pattern.as_ref().expect("it was checked above"));
-                Ok(rows(&column, true, |row| !pattern.is_match(strings.value(row))))
+                let pattern = compiled(column, pattern)?;
+                let values = batch.column(column)?;
+                let strings = text(&values)?;
+                Ok(rows(&values, true, |row| !pattern.is_match(strings.value(row))))
             }
             Self::OneOf(column, values) => none_of(&batch.column(column)?, values),
             Self::Parses(column, kind) => {
+                self.check()?;
                 let column = batch.column(column)?;
                 let strings = text(&column)?;
                 let mut reader = OneColumn::new(kind);
@@ -101,6 +100,14 @@ impl Rule {
             }
         }
     }
+}
+
+fn compiled<'a>(column: &str, pattern: &'a Result<Regex, regex::Error>) -> Result<&'a Regex> {
+    pattern.as_ref().map_err(|error| {
+        Error::config("validate", "the pattern is no regular expression")
+            .with("column", column)
+            .with_source(error.clone())
+    })
 }
 
 /// The rows for which `breaks` is true; those that are null are left out if `valid`.

@@ -11,7 +11,7 @@ use crate::model::Partition;
 use crate::source::{Emitter, list_partitions};
 use reqwest::header::HeaderMap;
 use serde_json::Value;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc, watch};
 
@@ -63,8 +63,11 @@ impl Detected {
         let headers: Vec<(String, &str)> =
             headers.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
         let header = |wanted: &str| headers.iter().find(|(name, _)| name == wanted).map(|(_, value)| *value);
-        let body: Value = serde_json::from_slice(body)
-            .map_err(|e| Error::data("look at response", "the response is not JSON").with_source(e))?;
+        let body: Value = serde_json::from_slice(body).map_err(|e| {
+            Error::data("look at response", "the response is not JSON").with_source(e).with_hint(
+                "only JSON is looked into: say that the records are `csv`, `ndjson`, or the elements at a path of XML",
+            )
+        })?;
         let mut values = Vec::new();
         flatten(&body, "$", 0, &mut values);
         let seen = Seen { header: &header, values: &values };
@@ -323,45 +326,66 @@ impl Detected {
     }
 }
 
+impl Detected {
+    /// What goes on where the description of the source ends: Rust, with comments on what is guessed.
+    #[must_use]
+    pub fn code(&self) -> String {
+        let (rust, _, _) = self.lines();
+        let mut text = self.remarks("// ");
+        if !rust.is_empty() {
+            text.push_str(&format!("    .paginate({rust})\n"));
+        }
+        if let Some((path, _)) = &self.records {
+            text.push_str(&format!("    .records({path:?})\n"));
+        }
+        if let Some(total) = self.claimed() {
+            text.push_str(&format!("    .total({})\n", total.rust()));
+        }
+        text
+    }
+
+    /// The same for `ingest`: lines of the table `[source]`, and the table `[source.paginate]`. TOML, with comments on what is
+    /// guessed.
+    #[must_use]
+    pub fn spec(&self) -> String {
+        let (_, paginate, _) = self.lines();
+        let mut text = self.remarks("# ");
+        if let Some((path, _)) = &self.records {
+            text.push_str(&format!("records = {path:?}\n"));
+        }
+        if let Some(total) = self.claimed() {
+            text.push_str(&format!("total = {}\n", total.spec()));
+        }
+        if !paginate.is_empty() {
+            text.push_str(&format!("\n[source.paginate]\n{}\n", paginate.join("\n")));
+        }
+        text
+    }
+
+    /// What was seen and what is guessed, each a line after `mark`.
+    fn remarks(&self, mark: &str) -> String {
+        let (rust, _, guess) = self.lines();
+        let seen = match &self.records {
+            Some((path, n)) => format!("{n} records at {path}"),
+            None => "no array of objects: say where the records are".to_owned(),
+        };
+        let nothing = "nothing leads to another page: one response holds everything, or the API's manual says how";
+        let guessed = guess.map(|guess| format!("guessed: {guess}"));
+        let remarks = [Some(seen), guessed, rust.is_empty().then(|| nothing.to_owned())];
+        remarks.into_iter().flatten().map(|remark| format!("{mark}{remark}\n")).collect()
+    }
+
+    /// Where the total is, unless the pagination compares it itself.
+    fn claimed(&self) -> Option<&Spot> {
+        let compares = matches!(self.way, Way::Pages { pages: None, .. } | Way::Offset { .. });
+        self.total.as_ref().filter(|_| !compares)
+    }
+}
+
+/// Both, one after the other.
 impl fmt::Display for Detected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (rust, spec, guess) = self.lines();
-        match &self.records {
-            Some((path, n)) => writeln!(f, "// {n} records at {path}")?,
-            None => writeln!(f, "// no array of objects: say where the records are")?,
-        }
-        if let Some(guess) = guess {
-            writeln!(f, "// guessed: {guess}")?;
-        }
-        if rust.is_empty() {
-            writeln!(
-                f,
-                "// nothing leads to another page: one response holds everything, or the API's manual says how"
-            )?;
-        } else {
-            writeln!(f, "    .paginate({rust})")?;
-        }
-        if let Some((path, _)) = &self.records {
-            writeln!(f, "    .records({path:?})")?;
-        }
-        // These compare it themselves.
-        let compares = matches!(self.way, Way::Pages { pages: None, .. } | Way::Offset { .. });
-        let total = self.total.as_ref().filter(|_| !compares);
-        if let Some(total) = total {
-            writeln!(f, "    .total({})", total.rust())?;
-        }
-        let mut table = String::from("\n# for ingest\n[source]\n");
-        if let Some((path, _)) = &self.records {
-            writeln!(table, "records = {path:?}")?;
-        }
-        if let Some(total) = total {
-            writeln!(table, "total = {}", total.spec())?;
-        }
-        if !spec.is_empty() {
-            writeln!(table, "\n[source.paginate]\n{}", spec.join("\n"))?;
-        }
-        f.write_str(table.trim_end())?;
-        writeln!(f)
+        write!(f, "{}\n# for ingest\n[source]\n{}", self.code(), self.spec())
     }
 }
 

@@ -17,7 +17,7 @@ use super::status::{self, Fault};
 use crate::env::Env;
 use crate::error::{Error, Result, Status};
 use crate::json::Held;
-use crate::model::{Page, Partition, Timestamp};
+use crate::model::{Page, Partition, Timestamp, Window};
 use crate::retry::{Entry, Next, Pass, Priority, Trial, WaitBudget};
 use crate::source::{Emitter, Retry};
 use bytes::Bytes;
@@ -124,6 +124,8 @@ pub(super) struct Fetcher<'a> {
     pub(super) out: Emitter<Page, RestPosition>,
     pub(super) look: Look,
     pub(super) fields: Option<Arc<RawValue>>,
+    /// The window that is read, if it is not the whole partition.
+    pub(super) window: Option<Window>,
     waits: Waits,
     /// Responses are not emitted in parts.
     pub(super) holds_whole: bool,
@@ -153,8 +155,9 @@ impl<'a> Fetcher<'a> {
         let fields = rest.fields_of(partition)?;
         let holds_whole = matches!(rest.counts(), Counts::Records { .. }) || rest.parallel_pages > 1;
         let out = out.fork();
-        let (signed, pass, estimate) = (None, None, FIRST_ESTIMATE);
-        Ok(Self { rest, env, partition, out, look, fields, waits, holds_whole, signed, pass, estimate })
+        let (window, signed, pass) = (None, None, None);
+        let estimate = FIRST_ESTIMATE;
+        Ok(Self { rest, env, partition, out, look, fields, window, waits, holds_whole, signed, pass, estimate })
     }
 
     /// Holds memory for a page, if there is some right now.

@@ -152,6 +152,7 @@ impl Fetcher<'_> {
         self.check_cursor(&scanned)?;
         let spans = std::mem::take(&mut scanned.spans);
         let mut page = Page::new(self.partition.id.clone(), body, spans.len() as u64, received_at);
+        page.window.clone_from(&self.window);
         page.request.clone_from(&so_far.head.request);
         page.status = so_far.head.status;
         page.headers = kept(&so_far.head.headers);

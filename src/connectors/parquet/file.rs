@@ -122,7 +122,7 @@ impl OpenFile {
                 .with("written", bytes)
                 .with("kept", size));
         }
-        let sha256 = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = format!("{:x}", digest.finalize());
         Ok(DataFile { path, staged, rows, bytes, sha256, tail_crc32c: checksum(&tail), partition })
     }
 }

@@ -95,7 +95,7 @@ impl Snapshot {
     pub async fn read_file(&self, file: &DataFile, partition_by: &[StoredColumn]) -> Result<Vec<RecordBatch>> {
         let bytes = self.bytes(file).await?;
         let damaged = |message| Error::corrupt("read dataset", message).with("file", &file.path);
-        if Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>() != file.sha256 {
+        if format!("{:x}", Sha256::digest(&bytes)) != file.sha256 {
             return Err(damaged("the file is not the one that was committed"));
         }
         let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)

@@ -3,13 +3,15 @@
 //! bounded number of manifests, and memory stays the same however many rows there are. Written description: docs/formats.md,
 //! "Table of rows".
 
+mod filter;
 mod merge;
 mod run;
 #[cfg(test)]
 mod tests;
 mod view;
 
-pub(super) use run::RunRef;
+pub(super) use merge::{Merge, Sorted};
+pub(super) use run::{Cursor, Run, RunRef, full_level, merge as merge_runs, write as write_run};
 pub(super) use view::{Scan, View};
 
 use super::Landing;
@@ -21,8 +23,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::ShardKey;
 use crate::store::{ObjectPath, Store};
 use futures::future::try_join_all;
-use merge::{Merge, Sorted};
-use run::{Cursor, Run, RunEncoder};
+use merge::newest;
 use serde_json::value::{RawValue, to_raw_value};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -33,12 +34,6 @@ const BASE_AFTER: u64 = 64;
 
 /// Rows in memory that become a run. Tests reach it with few.
 const MEMORY_BYTES: usize = if cfg!(test) { 32 << 10 } else { 1 << 20 };
-
-/// So many runs of a level become one of the next: each row is merged once per level.
-const FAN: usize = 4;
-
-/// Bytes of a run that are written in one go.
-const WRITE_BYTES: usize = 1 << 20;
 
 pub(in crate::landing) type Row = (String, Box<RawValue>);
 /// Values are JSON text, kept as it is.
@@ -197,10 +192,12 @@ impl Table {
         if self.memory_bytes >= MEMORY_BYTES {
             let mut runs = self.view.runs.clone();
             let mut part = 0;
-            runs.push(self.flush(env, number).await?);
-            while let Some(first) = full_level(&runs) {
+            let rows = Arc::clone(&self.view.memory);
+            runs.push(write_run(env, &self.store, &self.folder, rows, self.name(number, part)).await?);
+            while let Some(first) = full_level(runs.iter().map(|run| &run.reference)) {
                 part += 1;
-                let merged = self.merge(env, &runs[first..], (number, part)).await?;
+                let how = (self.name(number, part), newest as _, first == 0);
+                let merged = merge_runs(env, &self.store, &self.folder, &runs[first..], how).await?;
                 runs.truncate(first);
                 runs.push(merged);
                 self.replaced = true;
@@ -213,50 +210,6 @@ impl Table {
         let rows = env.cpu("write positions", move || to_raw_value(memory.as_ref())).await?;
         let rows = rows.map_err(|e| Error::bug("write positions", "positions do not serialise").with_source(e))?;
         Ok(Base { rows, runs: self.view.runs.iter().map(|run| run.reference.clone()).collect() })
-    }
-
-    /// Writes the rows in memory as a run.
-    async fn flush(&self, env: &Env, number: u64) -> Result<Run> {
-        let (memory, name) = (Arc::clone(&self.view.memory), self.name(number, 0));
-        let encode = move || {
-            let mut run = RunEncoder::default();
-            memory.iter().try_for_each(|(key, value)| run.row(key, value.get()))?;
-            run.finish(name, 0)
-        };
-        let (bytes, reference) = env.cpu("write positions", encode).await??;
-        self.store.put(&self.folder.join(&reference.name)?, bytes).await?;
-        Run::open(&self.store, &self.folder, reference).await
-    }
-
-    /// Merges `runs`, oldest first, into one of the next level. Holds a few blocks of each.
-    async fn merge(&self, env: &Env, runs: &[Run], (number, part): (u64, u32)) -> Result<Run> {
-        let level = runs.first().map_or(0, |run| run.reference.level) + 1;
-        let name = self.name(number, part);
-        let mut rows = Merge::new(runs.iter().map(|run| Sorted::Run(Cursor::at(run.clone(), ""))));
-        let mut upload = self.store.upload(&self.folder.join(&name)?).await?;
-        let mut run = RunEncoder::default();
-        loop {
-            let mut some = Vec::new();
-            while some.len() < ROWS_AT_ONCE {
-                let Some(row) = rows.next().await? else { break };
-                some.push(row);
-            }
-            if some.is_empty() {
-                break;
-            }
-            run = env
-                .cpu("merge positions", move || {
-                    some.iter().try_for_each(|(key, value)| run.row(key, value.get())).map(|()| run)
-                })
-                .await??;
-            if run.ready() >= WRITE_BYTES {
-                upload.write(run.take()).await?;
-            }
-        }
-        let (bytes, reference) = run.finish(name, level)?;
-        upload.write(bytes).await?;
-        upload.finish().await?;
-        Run::open(&self.store, &self.folder, reference).await
     }
 
     /// A run belongs to the segment that first names it, and to the owner that writes it: no other writes under this name.
@@ -313,14 +266,14 @@ impl History<'_> {
     }
 }
 
-/// Rows that are encoded in one go.
-const ROWS_AT_ONCE: usize = 4_096;
+/// The value of a row that is not there any more: it hides older ones.
+pub(super) fn gone() -> Box<RawValue> {
+    RawValue::NULL.to_owned()
+}
 
-/// Where the newest runs begin that are enough to be merged.
-fn full_level(runs: &[Run]) -> Option<usize> {
-    let level = runs.last()?.reference.level;
-    let first = runs.len().checked_sub(FAN)?;
-    runs.get(first..)?.iter().all(|run| run.reference.level == level).then_some(first)
+#[expect(clippy::borrowed_box, reason = "what iterating over a map of them gives")]
+pub(super) fn is_gone(value: &Box<RawValue>) -> bool {
+    value.get() == "null"
 }
 
 #[expect(clippy::borrowed_box, reason = "what iterating over a map of them gives")]

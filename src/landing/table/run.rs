@@ -1,6 +1,9 @@
 //! A run: rows sorted by key, in one immutable object. Written description: docs/formats.md, "Run of rows".
 
-use super::{Row, damaged};
+use super::filter::{Filter, key_hash};
+use super::merge::{Fold, Merge, Sorted};
+use super::{Row, Rows, damaged, is_gone};
+use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::store::{ObjectPath, Store};
 use bytes::Bytes;
@@ -46,6 +49,7 @@ pub(in crate::landing) struct RunRef {
 #[serde(deny_unknown_fields)]
 struct Index {
     format: u32,
+    filter: Filter,
     blocks: Vec<BlockEntry>,
 }
 
@@ -70,10 +74,16 @@ pub(super) struct RunEncoder {
     block: Vec<u8>,
     first: String,
     index: Vec<BlockEntry>,
+    filter: Filter,
     rows: u64,
 }
 
 impl RunEncoder {
+    /// A run of so many rows, or fewer.
+    pub(super) fn of(rows: u64) -> Self {
+        Self { filter: Filter::for_keys(rows), ..Self::default() }
+    }
+
     pub(super) fn row(&mut self, key: &str, value: &str) -> Result<()> {
         let too_large = |_| Error::bug("write positions", "a row is larger than 4 GiB");
         if self.block.is_empty() {
@@ -84,6 +94,7 @@ impl RunEncoder {
         }
         self.block.extend_from_slice(key.as_bytes());
         self.block.extend_from_slice(value.as_bytes());
+        self.filter.insert(key_hash(key));
         self.rows += 1;
         if self.block.len() >= BLOCK_BYTES { self.close() } else { Ok(()) }
     }
@@ -120,27 +131,29 @@ impl RunEncoder {
     pub(super) fn finish(mut self, name: String, level: u32) -> Result<(Bytes, RunRef)> {
         self.close()?;
         let offset = self.taken + self.done.len() as u64;
-        let index = serde_json::to_vec(&Index { format: FORMAT, blocks: self.index })
+        let (rows, filter) = (self.rows, self.filter);
+        let index = serde_json::to_vec(&Index { format: FORMAT, filter, blocks: self.index })
             .map_err(|e| Error::bug("write positions", "an index does not serialise").with_source(e))?;
         let (length, xxh3) = (index.len() as u64, xxh3_64(&index));
         self.done.extend_from_slice(&index);
-        Ok((self.done.into(), RunRef { name, level, rows: self.rows, offset, length, xxh3 }))
+        Ok((self.done.into(), RunRef { name, level, rows, offset, length, xxh3 }))
     }
 }
 
 /// A run that is there, with its index in memory: about a hundredth of its rows.
 #[derive(Clone, Debug)]
-pub(super) struct Run {
+pub(in crate::landing) struct Run {
     pub reference: RunRef,
     path: ObjectPath,
     store: Store,
+    filter: Arc<Filter>,
     blocks: Arc<[BlockEntry]>,
 }
 
 impl Run {
     /// # Errors
     /// `Corrupt` if the object is missing or its index damaged; `Config` if a newer version wrote it.
-    pub(super) async fn open(store: &Store, folder: &ObjectPath, reference: RunRef) -> Result<Self> {
+    pub(in crate::landing) async fn open(store: &Store, folder: &ObjectPath, reference: RunRef) -> Result<Self> {
         let path = folder.join(&reference.name)?;
         let end =
             reference.offset.checked_add(reference.length).ok_or_else(|| damaged(&path, "an index is too large"))?;
@@ -150,11 +163,16 @@ impl Run {
             return Err(damaged(&path, "the index of a run of positions fails its checksum"));
         }
         let index: Index = super::super::manifest::read_versioned("read positions", &path, &index, FORMAT)?;
-        Ok(Self { reference, path, store: store.clone(), blocks: index.blocks.into() })
+        Ok(Self { reference, path, store: store.clone(), filter: Arc::new(index.filter), blocks: index.blocks.into() })
+    }
+
+    /// The block that `key` is in, if it is in this run; `None` if it is not.
+    pub(super) fn block_of(&self, key: &str, hash: u64) -> Option<usize> {
+        if self.filter.may_have(hash) { self.block_at(key) } else { None }
     }
 
     /// The block that `key` would be in.
-    pub(super) fn block_of(&self, key: &str) -> Option<usize> {
+    fn block_at(&self, key: &str) -> Option<usize> {
         self.blocks.partition_point(|block| block.first.as_str() <= key).checked_sub(1)
     }
 
@@ -214,6 +232,85 @@ impl Run {
     }
 }
 
+/// Merges `runs`, oldest first, into one of the next level, named `name`. Holds a few blocks of each. Rows that are gone are left
+/// out if there are none before `runs`.
+pub(in crate::landing) async fn merge(
+    env: &Env,
+    store: &Store,
+    folder: &ObjectPath,
+    runs: &[Run],
+    (name, fold, are_oldest): (String, Fold, bool),
+) -> Result<Run> {
+    let level = runs.iter().map(|run| run.reference.level).max().unwrap_or(0) + 1;
+    let mut rows = Merge::new(runs.iter().map(|run| Sorted::Run(Cursor::at(run.clone(), ""))), fold);
+    let mut upload = store.upload(&folder.join(&name)?).await?;
+    let mut run = RunEncoder::of(runs.iter().map(|run| run.reference.rows).sum());
+    loop {
+        let mut some = Vec::new();
+        let mut more = true;
+        while more && some.len() < ROWS_AT_ONCE {
+            match rows.next().await? {
+                Some((_, value)) if are_oldest && is_gone(&value) => {}
+                Some(row) => some.push(row),
+                None => more = false,
+            }
+        }
+        run = env
+            .cpu("merge positions", move || {
+                some.iter().try_for_each(|(key, value)| run.row(key, value.get())).map(|()| run)
+            })
+            .await??;
+        if !more {
+            break;
+        }
+        if run.ready() >= WRITE_BYTES {
+            upload.write(run.take()).await?;
+        }
+    }
+    let (bytes, reference) = run.finish(name, level)?;
+    upload.write(bytes).await?;
+    upload.finish().await?;
+    Run::open(store, folder, reference).await
+}
+
+/// Writes `rows` as a run named `name`.
+pub(in crate::landing) async fn write(
+    env: &Env,
+    store: &Store,
+    folder: &ObjectPath,
+    rows: Arc<Rows>,
+    name: String,
+) -> Result<Run> {
+    let encode = move || {
+        let mut run = RunEncoder::of(rows.len() as u64);
+        rows.iter().try_for_each(|(key, value)| run.row(key, value.get()))?;
+        run.finish(name, 0)
+    };
+    let (bytes, reference) = env.cpu("write positions", encode).await??;
+    store.put(&folder.join(&reference.name)?, bytes).await?;
+    Run::open(store, folder, reference).await
+}
+
+/// Where the newest runs begin that are enough to be merged.
+pub(in crate::landing) fn full_level<'a>(
+    runs: impl DoubleEndedIterator<Item = &'a RunRef> + ExactSizeIterator,
+) -> Option<usize> {
+    let all = runs.len();
+    let mut newest = runs.rev().map(|run| run.level).peekable();
+    let level = *newest.peek()?;
+    let same = newest.take_while(|other| *other <= level).count();
+    (same >= FAN).then_some(all - same)
+}
+
+/// So many runs of a level become one of the next: each row is merged once per level.
+const FAN: usize = 4;
+
+/// Bytes of a run that are written in one go.
+const WRITE_BYTES: usize = 1 << 20;
+
+/// Rows that are encoded in one go.
+const ROWS_AT_ONCE: usize = 4_096;
+
 /// The first row of `rows`, and the rest.
 fn split(rows: &[u8]) -> Option<(&str, &str, &[u8])> {
     let (key_length, rest) = rows.split_first_chunk::<4>()?;
@@ -225,7 +322,7 @@ fn split(rows: &[u8]) -> Option<(&str, &str, &[u8])> {
 
 /// Goes through the rows of a run in order, a few blocks at a time.
 #[derive(Debug)]
-pub(super) struct Cursor {
+pub(in crate::landing) struct Cursor {
     run: Run,
     next: usize,
     unpacked: VecDeque<Bytes>,
@@ -234,8 +331,8 @@ pub(super) struct Cursor {
 
 impl Cursor {
     /// A cursor at the block that `from` would be in: a few rows before it may come.
-    pub(super) fn at(run: Run, from: &str) -> Self {
-        let next = run.block_of(from).unwrap_or(0);
+    pub(in crate::landing) fn at(run: Run, from: &str) -> Self {
+        let next = run.block_at(from).unwrap_or(0);
         Self { run, next, unpacked: VecDeque::new(), rows: VecDeque::new() }
     }
 

@@ -1,6 +1,7 @@
-use super::merge::{Merge, Sorted};
+use super::filter::key_hash;
+use super::merge::{Merge, Sorted, newest};
 use super::run::{Cursor, Run};
-use super::{Row, Rows};
+use super::{Row, Rows, is_gone};
 use crate::error::Result;
 use bytes::Bytes;
 use serde_json::value::RawValue;
@@ -20,16 +21,17 @@ pub(in crate::landing) struct View {
 }
 
 impl View {
-    /// The value of `key`. Reads one block of each run at most.
+    /// The value of `key`. Reads one block of each run that may have it.
     ///
     /// # Errors
     /// `Corrupt` if a block is damaged or missing; those of the store.
     pub(in crate::landing) async fn get(&self, key: &str) -> Result<Option<Box<RawValue>>> {
         if let Some(value) = self.memory.get(key) {
-            return Ok(Some(value.clone()));
+            return Ok((!is_gone(value)).then(|| value.clone()));
         }
+        let hash = key_hash(key);
         for run in self.runs.iter().rev() {
-            let Some(number) = run.block_of(key) else { continue };
+            let Some(number) = run.block_of(key, hash) else { continue };
             let block = match self.cache.get(&run.reference.name, number) {
                 Some(block) => block,
                 None => {
@@ -39,7 +41,7 @@ impl View {
                 }
             };
             if let Some(value) = run.find(&block, key)? {
-                return Ok(Some(value));
+                return Ok((!is_gone(&value)).then_some(value));
             }
         }
         Ok(None)
@@ -56,7 +58,7 @@ impl View {
         let runs = self.runs.iter().map(|run| Sorted::Run(Cursor::at(run.clone(), prefix)));
         let memory = self.memory.range(prefix.to_owned()..).map(|(key, value)| (key.clone(), value.clone()));
         let memory: Vec<Row> = memory.take_while(|(key, _)| key.starts_with(prefix)).collect();
-        let rows = Merge::new(runs.chain([Sorted::Memory(memory.into_iter())]));
+        let rows = Merge::new(runs.chain([Sorted::Memory(memory.into_iter())]), newest);
         Scan { rows, prefix: prefix.to_owned() }
     }
 }
@@ -71,11 +73,12 @@ pub(in crate::landing) struct Scan {
 impl Scan {
     pub(in crate::landing) async fn next(&mut self) -> Result<Option<Row>> {
         while let Some((key, value)) = self.rows.next().await? {
-            if key.starts_with(&self.prefix) {
+            if !key.starts_with(&self.prefix) {
+                if key > self.prefix {
+                    break;
+                }
+            } else if !is_gone(&value) {
                 return Ok(Some((key, value)));
-            }
-            if key > self.prefix {
-                break;
             }
         }
         Ok(None)

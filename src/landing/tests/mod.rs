@@ -1,5 +1,6 @@
 //! What the tests of the landing share: an environment, pages, and a store that fails when told to.
 
+mod accounts;
 mod crash;
 mod format;
 mod positions;

@@ -77,7 +77,7 @@ impl Quarantine {
     /// Whether an object is there; others than the staged records under its name are an error.
     async fn holds(&self, path: &ObjectPath, records: &QuarantineRef) -> Result<bool> {
         let Some(bytes) = self.store.get(path, None).await? else { return Ok(false) };
-        if hex(&Sha256::digest(&bytes)) == records.sha256 {
+        if format!("{:x}", Sha256::digest(&bytes)) == records.sha256 {
             return Ok(true);
         }
         Err(Error::corrupt("publish quarantine", "other records are quarantined under the name of this epoch")
@@ -139,8 +139,4 @@ fn staged_generation(folder: &ObjectPath, object: &ObjectPath) -> Option<u64> {
 
 fn is_below(folder: &ObjectPath, object: &ObjectPath) -> bool {
     object.as_str().strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/'))
-}
-
-fn hex(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,4 +1,4 @@
-use super::{hex, record};
+use super::record;
 use crate::error::Result;
 use crate::model::{Reject, ShardKey};
 use crate::store::{ObjectPath, Store, Upload};
@@ -117,7 +117,7 @@ impl QuarantineWriter {
             path: self.path,
             records: self.records,
             bytes: self.bytes,
-            sha256: hex(&self.digest.finalize()),
+            sha256: format!("{:x}", self.digest.finalize()),
         }))
     }
 

@@ -5,17 +5,68 @@ mod oauth;
 mod session;
 mod signing;
 
-use crate::value::{Duration, SecretPlace};
+use crate::value::{Duration, NEVER_HERE, SecretPlace};
 use crate::with::With;
-use jwt::{JwtBearer, ServiceAccount};
+use jwt::{Jwt, JwtBearer, ServiceAccount};
 use landfall::connectors::http::{self, ApiKey, Basic, Bearer};
 use landfall::{Error, Result};
 use oauth::{ClientCredentials, RefreshToken};
 use serde::Deserialize;
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{self, Deserializer, MapAccess, SeqAccess};
 use session::Session;
 use signing::{Hmac, Sigv4};
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+
+/// One credential, or several that go on each request together.
+#[derive(Debug)]
+pub(crate) enum Login {
+    One(Box<Auth>),
+    All(Vec<Login>),
+}
+
+impl Login {
+    pub(super) fn build(&self) -> Result<Arc<dyn http::Auth>> {
+        let all = match self {
+            Self::One(auth) => return auth.build(),
+            Self::All(all) => all.iter().map(Self::build).collect::<Result<Vec<_>>>()?,
+        };
+        all.into_iter().reduce(|one, other| Arc::new((one, other))).ok_or_else(|| {
+            Error::config("read spec", "a login of nothing").with_hint("say how to log in; or leave out `auth`")
+        })
+    }
+}
+
+/// By hand: an untagged enum would not say what is wrong inside, and an error may not repeat a text that stands here.
+impl<'de> Deserialize<'de> for Login {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Login;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a table such as { by = \"bearer\", env = \"NAME\" }, or an array of them")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<Login, A::Error> {
+                Auth::deserialize(MapAccessDeserializer::new(table)).map(|auth| Login::One(Box::new(auth)))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, all: A) -> Result<Login, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(all)).map(Login::All)
+            }
+
+            fn visit_str<E: de::Error>(self, _: &str) -> Result<Login, E> {
+                Err(E::custom(NEVER_HERE))
+            }
+        }
+
+        deserializer.deserialize_any(Visitor)
+    }
+}
 
 /// How to log in.
 #[derive(Debug, Deserialize)]
@@ -35,6 +86,8 @@ pub(crate) enum Auth {
     ClientCredentials(ClientCredentials),
     /// OAuth 2: tokens for whoever consented.
     RefreshToken(RefreshToken),
+    /// A signed statement, sent as the token itself.
+    Jwt(Jwt),
     /// A signed statement, exchanged for a token.
     JwtBearer(JwtBearer),
     /// The JSON key file of a service account.
@@ -47,7 +100,7 @@ pub(crate) enum Auth {
     Sigv4(Sigv4),
     /// Several credentials, each with a quota of its own.
     Pool {
-        of: Vec<Self>,
+        of: Vec<Login>,
         /// The headers that say what is left of a quota, and when it is full again.
         remaining: Option<String>,
         reset: Option<String>,
@@ -56,7 +109,7 @@ pub(crate) enum Auth {
 }
 
 impl Auth {
-    pub(super) fn build(&self) -> Result<Arc<dyn http::Auth>> {
+    fn build(&self) -> Result<Arc<dyn http::Auth>> {
         let of = |env: &Option<String>, file: &Option<PathBuf>| {
             SecretPlace::of(env.clone(), file.clone()).map(|place| place.secret())
         };
@@ -68,13 +121,14 @@ impl Auth {
             Self::Cookie { name, env, file } => Arc::new(ApiKey::cookie(name, of(env, file)?)),
             Self::ClientCredentials(table) => Arc::new(table.build()?),
             Self::RefreshToken(table) => Arc::new(table.build()?),
+            Self::Jwt(table) => Arc::new(table.build()),
             Self::JwtBearer(table) => Arc::new(table.build()),
             Self::ServiceAccount(table) => Arc::new(table.build()),
             Self::Session(table) => Arc::new(table.build()?),
             Self::Hmac(table) => Arc::new(table.build()),
             Self::Sigv4(table) => Arc::new(table.build()?),
             Self::Pool { of, remaining, reset, rest_for } => {
-                let members = of.iter().map(Self::build).collect::<Result<Vec<_>>>()?;
+                let members = of.iter().map(Login::build).collect::<Result<Vec<_>>>()?;
                 let pool = http::TokenPool::of(members).with_some(*rest_for, |pool, time| pool.rest_for(time.0));
                 Arc::new(match (remaining, reset) {
                     (None, None) => pool,

@@ -34,7 +34,11 @@ pub(crate) struct Session {
 
 /// A text that is no secret, or the place of one.
 #[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "a text that is no secret, or { env = \"NAME\" }, or { file = \"path\" }")]
+#[serde(
+    untagged,
+    deny_unknown_fields,
+    expecting = "a text that is no secret, or { env = \"NAME\" }, or { file = \"path\" }"
+)]
 enum Field {
     Text(String),
     Secret(SecretPlace),
@@ -50,7 +54,11 @@ impl Field {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "a path of the body, { header = \"NAME\" }, or { cookie = \"NAME\" }")]
+#[serde(
+    untagged,
+    deny_unknown_fields,
+    expecting = "a path of the body, { header = \"NAME\" }, or { cookie = \"NAME\" }"
+)]
 enum Holder {
     Body(String),
     Header { header: String },
@@ -60,6 +68,7 @@ enum Holder {
 #[derive(Debug, Deserialize)]
 #[serde(
     untagged,
+    deny_unknown_fields,
     expecting = "{ header = \"NAME\" } with `before` or without, { query = \"NAME\" }, or { cookie = \"NAME\" }"
 )]
 enum Carrier {

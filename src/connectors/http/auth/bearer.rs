@@ -1,7 +1,6 @@
 use super::{Answered, Auth, AuthContext, Reaction, Secret, Signature};
 use crate::error::Result;
 use async_trait::async_trait;
-use secrecy::ExposeSecret;
 use std::path::PathBuf;
 
 /// A token in the `Authorization` header, after the word `Bearer`.
@@ -33,8 +32,7 @@ impl Auth for Bearer {
 
     async fn sign(&self, cx: &AuthContext<'_>, signature: &mut Signature) -> Result<()> {
         let token = self.0.reveal(cx.env()).await?;
-        signature.hide(&token);
-        signature.header("authorization", &format!("Bearer {}", token.expose_secret()).into())
+        signature.bearer(&token)
     }
 
     async fn answered(

@@ -181,8 +181,7 @@ impl Auth for Jwt {
 
     async fn sign(&self, cx: &AuthContext<'_>, signature: &mut Signature) -> Result<()> {
         let token = self.signed(cx.env()).await?;
-        signature.hide(&token);
-        signature.header("authorization", &format!("Bearer {}", token.expose_secret()).into())
+        signature.bearer(&token)
     }
 
     async fn answered(

@@ -163,8 +163,7 @@ impl Auth for JwtBearer {
 
     async fn sign(&self, cx: &AuthContext<'_>, signature: &mut Signature) -> Result<()> {
         let token = self.tokens.token(&self.grant, cx.endpoints()).await?;
-        signature.hide(&token);
-        signature.header("authorization", &format!("Bearer {}", token.expose_secret()).into())
+        signature.bearer(&token)
     }
 
     async fn answered(&self, cx: &AuthContext<'_>, signature: &Signature, answer: &Answered<'_>) -> Result<Reaction> {

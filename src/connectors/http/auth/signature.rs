@@ -38,6 +38,15 @@ impl Signature {
         Ok(())
     }
 
+    /// Adds `token` as a bearer token (RFC 6750, 2.1).
+    ///
+    /// # Errors
+    /// `Config` if a header cannot hold it.
+    pub fn bearer(&mut self, token: &SecretString) -> Result<()> {
+        self.hide(token);
+        self.header("authorization", &format!("Bearer {}", token.expose_secret()).into())
+    }
+
     /// Adds a header that is no secret, such as the time of a signature.
     ///
     /// # Errors

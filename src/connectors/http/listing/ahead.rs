@@ -96,6 +96,7 @@ impl Listing<'_> {
             };
             let mut fetcher = Fetcher::new(self.scope)?;
             fetcher.look = self.fetcher.look.clone();
+            fetcher.window.clone_from(&self.fetcher.window);
             let request = self.request(&at)?;
             if !self.ahead.ask(fetcher, at, request, self.reading.highest.clone())? {
                 return Ok(());

@@ -3,7 +3,7 @@
 use super::Listing;
 use crate::connectors::http::pagination::Counts;
 use crate::error::{ErrorKind, Result};
-use crate::model::{Coverage, Drift as Moved, Page, StopReason, Tally, Window};
+use crate::model::{Coverage, Drift as Moved, Page, StopReason, Tally};
 
 impl Listing<'_> {
     /// Says what is known of the listing at its end, which `page` is.
@@ -23,7 +23,7 @@ impl Listing<'_> {
             coverage = coverage.claimed(drift.records_of(total));
         }
         if let Some(window) = self.reading.window {
-            coverage = coverage.window(Window::new(window.from.to_string(), window.to.to_string()));
+            coverage = coverage.window(window.told());
         }
         self.fetcher.out.cover(coverage);
         self.covered = true;
@@ -54,8 +54,7 @@ impl Listing<'_> {
         tally.add(&self.fetcher.out.tally());
         let content = tally.content.filter(|_| self.pages == self.reading.pages);
         let tally = Tally { pages: self.reading.pages, records: self.reading.records, content };
-        let window = Window::new(window.from.to_string(), window.to.to_string());
         let coverage = Coverage::of(self.scope.partition.id.clone(), reason);
-        self.fetcher.out.cover(coverage.window(window).tally(tally));
+        self.fetcher.out.cover(coverage.window(window.told()).tally(tally));
     }
 }

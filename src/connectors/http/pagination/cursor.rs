@@ -1,4 +1,6 @@
 use super::ends::{Ends, Stop};
+use super::page_size::PageSize;
+use super::setters::{ends_by, sends};
 use super::{Answer, At, Claims, Counts, Paginate, Place, Request, Step, Target};
 use crate::error::{Error, Result};
 use crate::model::Proof;
@@ -13,19 +15,22 @@ use crate::model::Proof;
 pub struct Cursor {
     from: Place,
     to: Vec<Target>,
-    size: Option<(String, u64)>,
+    size: PageSize,
     ends: Ends,
     optional: bool,
     until_repeated: bool,
 }
 
 impl Cursor {
+    sends!("the token");
+    ends_by!(has_more, until_empty, stop_when);
+
     /// The token is at this path of the body, or in a header.
     pub fn at(place: impl Into<Place>) -> Self {
         Self {
             from: place.into(),
             to: Vec::new(),
-            size: None,
+            size: PageSize::default(),
             ends: Ends::default(),
             optional: false,
             until_repeated: false,
@@ -58,45 +63,9 @@ impl Cursor {
             .body(format!("$.variables.{variable}"))
     }
 
-    /// Sends the token in the parameter `name` of the query.
-    pub fn query(mut self, name: impl Into<String>) -> Self {
-        self.to.push(Target::Query(name.into()));
-        self
-    }
-
-    /// Sends the token in the header `name`.
-    pub fn header(mut self, name: impl Into<String>) -> Self {
-        self.to.push(Target::Header(name.into()));
-        self
-    }
-
-    /// Sends the token at `path` of the body, with the JSON type that it came with.
-    pub fn body(mut self, path: impl Into<String>) -> Self {
-        self.to.push(Target::Body(path.into()));
-        self
-    }
-
     /// Asks for `records` to a page at `name`, which is in the same part of the request as the token.
     pub fn size(mut self, name: impl Into<String>, records: u64) -> Self {
-        self.size = Some((name.into(), records));
-        self
-    }
-
-    /// Ends when the flag at `place` is false, also if there is a token.
-    pub fn has_more(mut self, place: impl Into<Place>) -> Self {
-        self.ends.has_more = Some(place.into());
-        self
-    }
-
-    /// Ends with the first page that has no records, also if there is a token.
-    pub fn until_empty(mut self) -> Self {
-        self.ends.on_empty = true;
-        self
-    }
-
-    /// Ends with the page that meets the condition, also if there is a token.
-    pub fn stop_when(mut self, stop: impl Into<Stop>) -> Self {
-        self.ends.stop = Some(stop.into());
+        self.size = PageSize::of(name, records);
         self
     }
 
@@ -110,6 +79,11 @@ impl Cursor {
     /// Takes a first page without the token for the only one.
     pub fn optional(mut self) -> Self {
         self.optional = true;
+        self
+    }
+
+    fn to(mut self, target: Target) -> Self {
+        self.to.push(target);
         self
     }
 
@@ -127,7 +101,7 @@ impl Paginate for Cursor {
             )
             .with_hint("add .query(\"name\"), .header(\"name\") or .body(\"$.path\")"));
         }
-        if self.size.as_ref().is_some_and(|(_, records)| *records == 0) {
+        if self.size.records() == Some(0) {
             return Err(Error::config("build source", "a page of no records never comes to an end"));
         }
         self.ends.check_stop()
@@ -141,7 +115,7 @@ impl Paginate for Cursor {
     }
 
     fn targets(&self) -> Vec<Target> {
-        let size = self.to.first().zip(self.size.as_ref()).map(|(to, (name, _))| to.beside(name.clone()));
+        let size = self.to.first().and_then(|to| self.size.target(to));
         self.to.iter().cloned().chain(size).collect()
     }
 
@@ -163,9 +137,7 @@ impl Paginate for Cursor {
 
     fn request(&self, at: &At, request: &mut Request) -> Result<()> {
         let Some(to) = self.to.first() else { return Ok(()) };
-        if let Some((name, records)) = &self.size {
-            to.beside(name.clone()).set_number(request, *records)?;
-        }
+        self.size.set(to, request)?;
         match at {
             At::Token(token) => to.set_text(request, token),
             At::Json(token) => to.set_json(request, token),

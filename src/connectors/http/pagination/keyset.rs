@@ -1,4 +1,6 @@
 use super::ends::{Ends, Stop};
+use super::page_size::PageSize;
+use super::setters::{ends_by, sends};
 use super::{Answer, At, Claims, Counts, Paginate, Place, Request, Step, Target};
 use crate::error::{Error, ErrorKind, Result};
 use crate::json::ValuePath;
@@ -27,7 +29,7 @@ use crate::model::Proof;
 #[must_use]
 pub struct Keyset {
     fields: Vec<Field>,
-    size: Option<(String, u64)>,
+    size: PageSize,
     inclusive: bool,
     ends: Ends,
 }
@@ -39,31 +41,19 @@ struct Field {
 }
 
 impl Keyset {
+    sends!("the field that was named last");
+    ends_by!(total, stop_when);
+
     /// By this field of the last record: the name of a top-level field, or a path such as `$.meta.id`.
     pub fn of(field: impl Into<String>) -> Self {
         let fields = vec![Field { field: field.into(), to: Vec::new() }];
-        Self { fields, size: None, inclusive: false, ends: Ends { on_empty: true, ..Ends::default() } }
+        Self { fields, size: PageSize::default(), inclusive: false, ends: Ends { on_empty: true, ..Ends::default() } }
     }
 
     /// And by this one.
     pub fn and(mut self, field: impl Into<String>) -> Self {
         self.fields.push(Field { field: field.into(), to: Vec::new() });
         self
-    }
-
-    /// Sends the field that was named last in the parameter `name` of the query.
-    pub fn query(self, name: impl Into<String>) -> Self {
-        self.to(Target::Query(name.into()))
-    }
-
-    /// Sends the field that was named last in the header `name`.
-    pub fn header(self, name: impl Into<String>) -> Self {
-        self.to(Target::Header(name.into()))
-    }
-
-    /// Sends the field that was named last at `path` of the body, with its JSON type.
-    pub fn body(self, path: impl Into<String>) -> Self {
-        self.to(Target::Body(path.into()))
     }
 
     fn to(mut self, target: Target) -> Self {
@@ -75,7 +65,7 @@ impl Keyset {
 
     /// Asks for `records` to a page at `name`, which is in the same part of the request as the first field.
     pub fn size(mut self, name: impl Into<String>, records: u64) -> Self {
-        self.size = Some((name.into(), records));
+        self.size = PageSize::of(name, records);
         self
     }
 
@@ -87,22 +77,10 @@ impl Keyset {
         self
     }
 
-    /// Ends with as many records as the API says; fewer or more are an error.
-    pub fn total(mut self, place: impl Into<Place>) -> Self {
-        self.ends.total = Some(place.into());
-        self
-    }
-
     /// Ends when the flag at `place` is false. An empty page with a true flag is an error: nothing leads on from it.
     pub fn has_more(mut self, place: impl Into<Place>) -> Self {
         self.ends.has_more = Some(place.into());
         self.ends.on_empty = false;
-        self
-    }
-
-    /// Ends with the page that meets the condition.
-    pub fn stop_when(mut self, stop: impl Into<Stop>) -> Self {
-        self.ends.stop = Some(stop.into());
         self
     }
 
@@ -120,12 +98,12 @@ impl Paginate for Keyset {
             )
             .with_hint("add .query(\"name\"), .header(\"name\") or .body(\"$.path\") after each field"));
         }
-        if self.inclusive && self.size.is_none() {
+        if self.inclusive && self.size.records().is_none() {
             return Err(Error::config("build source", "a keyset from the bound on cannot tell its last page")
                 .with_hint("add .size(\"name\", records): a page with fewer is the last one"));
         }
         self.paths()?;
-        self.ends.check("keyset", self.size.as_ref().map(|(_, records)| *records))
+        self.ends.check("keyset", self.size.records())
     }
 
     fn describe(&self) -> serde_json::Value {
@@ -135,10 +113,9 @@ impl Paginate for Keyset {
     }
 
     fn targets(&self) -> Vec<Target> {
-        let targets = self.fields.iter().flat_map(|field| field.to.iter().cloned());
-        let first = self.fields.first().and_then(|field| field.to.first());
-        let size = first.zip(self.size.as_ref()).map(|(to, (name, _))| to.beside(name.clone()));
-        targets.chain(size).collect()
+        let targets = self.fields.iter().flat_map(|field| &field.to);
+        let size = targets.clone().next().and_then(|first| self.size.target(first));
+        targets.cloned().chain(size).collect()
     }
 
     fn values(&self) -> Vec<Place> {
@@ -159,8 +136,8 @@ impl Paginate for Keyset {
 
     fn request(&self, at: &At, request: &mut Request) -> Result<()> {
         let targets = self.fields.iter().filter_map(|field| field.to.first());
-        if let Some(((name, records), to)) = self.size.as_ref().zip(targets.clone().next()) {
-            to.beside(name.clone()).set_number(request, *records)?;
+        if let Some(first) = targets.clone().next() {
+            self.size.set(first, request)?;
         }
         let At::Key(values) = at else { return Ok(()) };
         targets.zip(values).try_for_each(|(to, value)| to.set_json(request, value))
@@ -177,7 +154,7 @@ impl Paginate for Keyset {
         };
         let next = At::Key(key);
         if self.inclusive && next == *at {
-            let full = self.size.as_ref().is_some_and(|(_, size)| answer.records() >= *size);
+            let full = self.size.records().is_some_and(|size| answer.records() >= size);
             if full {
                 return Err(Error::new(ErrorKind::Incomplete, "read partition", "a page is full of equal records")
                     .with("records", answer.records())

@@ -1,4 +1,5 @@
 use super::ends::{Ends, Stop};
+use super::setters::ends_by;
 use super::{Answer, At, Claims, Counts, Paginate, Place, Request, Step, Target};
 use crate::error::{Error, Result};
 use crate::model::Proof;
@@ -17,6 +18,8 @@ pub struct LinkHeader {
 }
 
 impl LinkHeader {
+    ends_by!(until_empty, stop_when);
+
     /// Follows the link with the relation `next`.
     pub fn new() -> Self {
         Self::rel("next")
@@ -30,18 +33,6 @@ impl LinkHeader {
     /// Takes a first page without a `Link` header for the only one.
     pub fn optional(mut self) -> Self {
         self.optional = true;
-        self
-    }
-
-    /// Ends with the first page that has no records, also if it links to another one.
-    pub fn until_empty(mut self) -> Self {
-        self.ends.on_empty = true;
-        self
-    }
-
-    /// Ends with the page that meets the condition, also if it links to another one.
-    pub fn stop_when(mut self, stop: impl Into<Stop>) -> Self {
-        self.ends.stop = Some(stop.into());
         self
     }
 }

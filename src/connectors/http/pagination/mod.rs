@@ -8,7 +8,9 @@ mod link_header;
 mod next_url;
 mod offset;
 mod page_number;
+mod page_size;
 mod place;
+mod setters;
 mod single;
 
 pub use answer::Answer;

@@ -1,4 +1,5 @@
 use super::ends::{Ends, Stop};
+use super::setters::ends_by;
 use super::{Answer, At, Claims, Counts, Paginate, Place, Request, Step, Target};
 use crate::error::Result;
 use crate::model::Proof;
@@ -15,6 +16,8 @@ pub struct NextUrl {
 }
 
 impl NextUrl {
+    ends_by!(has_more, until_empty, stop_when);
+
     /// The URL is at this path of the body, or in a header.
     pub fn at(place: impl Into<Place>) -> Self {
         Self { at: place.into(), optional: false, ends: Ends::default() }
@@ -23,24 +26,6 @@ impl NextUrl {
     /// Takes a first page without the URL for the only one. Else that is an error: a slip in the path looks the same.
     pub fn optional(mut self) -> Self {
         self.optional = true;
-        self
-    }
-
-    /// Ends when the flag at `place` is false, also if there is a URL.
-    pub fn has_more(mut self, place: impl Into<Place>) -> Self {
-        self.ends.has_more = Some(place.into());
-        self
-    }
-
-    /// Ends with the first page that has no records, also if there is a URL.
-    pub fn until_empty(mut self) -> Self {
-        self.ends.on_empty = true;
-        self
-    }
-
-    /// Ends with the page that meets the condition, also if there is a URL.
-    pub fn stop_when(mut self, stop: impl Into<Stop>) -> Self {
-        self.ends.stop = Some(stop.into());
         self
     }
 }

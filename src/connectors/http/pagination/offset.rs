@@ -1,4 +1,6 @@
 use super::ends::{Ends, Stop};
+use super::page_size::PageSize;
+use super::setters::{counts_in, ends_by};
 use super::{Answer, At, Claims, Counts, Paginate, Place, Request, Step, Target};
 use crate::error::{Error, Result};
 
@@ -17,34 +19,22 @@ use crate::error::{Error, Result};
 #[must_use]
 pub struct Offset {
     to: Target,
-    limit: Option<(String, u64)>,
+    limit: PageSize,
     overlap: u64,
     ends: Ends,
 }
 
 impl Offset {
-    /// The offset goes into the parameter `name` of the query, and begins with 0.
-    pub fn query(name: impl Into<String>) -> Self {
-        Self::to(Target::Query(name.into()))
-    }
-
-    /// The offset goes to `path` of the body, and begins with 0.
-    pub fn body(path: impl Into<String>) -> Self {
-        Self::to(Target::Body(path.into()))
-    }
-
-    /// The offset goes into the header `name`, and begins with 0.
-    pub fn header(name: impl Into<String>) -> Self {
-        Self::to(Target::Header(name.into()))
-    }
+    counts_in!("offset", from 0);
+    ends_by!(total, has_more, until_empty, stop_when);
 
     fn to(to: Target) -> Self {
-        Self { to, limit: None, overlap: 1, ends: Ends::default() }
+        Self { to, limit: PageSize::default(), overlap: 1, ends: Ends::default() }
     }
 
     /// Asks for `records` to a page at `name`, which is in the same part of the request as the offset.
     pub fn limit(mut self, name: impl Into<String>, records: u64) -> Self {
-        self.limit = Some((name.into(), records));
+        self.limit = PageSize::of(name, records);
         self
     }
 
@@ -53,30 +43,6 @@ impl Offset {
     /// down to a whole page.
     pub fn overlap(mut self, records: u64) -> Self {
         self.overlap = records;
-        self
-    }
-
-    /// Ends with as many records as the value at `place` says; fewer or more are an error.
-    pub fn total(mut self, place: impl Into<Place>) -> Self {
-        self.ends.total = Some(place.into());
-        self
-    }
-
-    /// Goes on while the flag at `place` is true, also after an empty page.
-    pub fn has_more(mut self, place: impl Into<Place>) -> Self {
-        self.ends.has_more = Some(place.into());
-        self
-    }
-
-    /// Ends with the page that meets the condition.
-    pub fn stop_when(mut self, stop: impl Into<Stop>) -> Self {
-        self.ends.stop = Some(stop.into());
-        self
-    }
-
-    /// Ends with the first page that has no records.
-    pub fn until_empty(mut self) -> Self {
-        self.ends.on_empty = true;
         self
     }
 
@@ -89,17 +55,12 @@ impl Offset {
 
 impl Paginate for Offset {
     fn check(&self) -> Result<()> {
-        if let Some((_, limit)) = self.limit.as_ref().filter(|(_, limit)| (1..=self.overlap).contains(limit)) {
-            if *limit > 1 {
-                return Err(Error::config(
-                    "build source",
-                    "pages that overlap must be larger than what they overlap by",
-                )
+        if let Some(limit) = self.limit.records().filter(|limit| (2..=self.overlap).contains(limit)) {
+            return Err(Error::config("build source", "pages that overlap must be larger than what they overlap by")
                 .with("limit", limit)
                 .with("overlap", self.overlap));
-            }
         }
-        self.ends.check("offset", self.limit.as_ref().map(|(_, records)| *records))
+        self.ends.check("offset", self.limit.records())
     }
 
     fn describe(&self) -> serde_json::Value {
@@ -107,8 +68,7 @@ impl Paginate for Offset {
     }
 
     fn targets(&self) -> Vec<Target> {
-        let size = self.limit.as_ref().map(|(name, _)| self.to.beside(name.clone()));
-        [self.to.clone()].into_iter().chain(size).collect()
+        [self.to.clone()].into_iter().chain(self.limit.target(&self.to)).collect()
     }
 
     fn values(&self) -> Vec<Place> {
@@ -133,9 +93,7 @@ impl Paginate for Offset {
     }
 
     fn request(&self, at: &At, request: &mut Request) -> Result<()> {
-        if let Some((name, records)) = &self.limit {
-            self.to.beside(name.clone()).set_number(request, *records)?;
-        }
+        self.limit.set(&self.to, request)?;
         self.to.set_number(request, offset(at))
     }
 
@@ -145,7 +103,7 @@ impl Paginate for Offset {
         }
         let came = if answer.is_empty() {
             // The API says that there is more behind an empty page.
-            self.limit.as_ref().map_or(0, |(_, records)| *records)
+            self.limit.records().unwrap_or_default()
         } else {
             answer.again().saturating_add(answer.records())
         };

@@ -1,4 +1,6 @@
 use super::ends::{Ends, Stop};
+use super::page_size::PageSize;
+use super::setters::{counts_in, ends_by};
 use super::{Answer, At, Claims, Counts, Paginate, Place, Request, Step, Target};
 use crate::error::Result;
 
@@ -8,28 +10,16 @@ use crate::error::Result;
 pub struct PageNumber {
     to: Target,
     first: u64,
-    size: Option<(String, u64)>,
+    size: PageSize,
     ends: Ends,
 }
 
 impl PageNumber {
-    /// The number goes into the parameter `name` of the query, and begins with 1.
-    pub fn query(name: impl Into<String>) -> Self {
-        Self::to(Target::Query(name.into()))
-    }
-
-    /// The number goes to `path` of the body, and begins with 1.
-    pub fn body(path: impl Into<String>) -> Self {
-        Self::to(Target::Body(path.into()))
-    }
-
-    /// The number goes into the header `name`, and begins with 1.
-    pub fn header(name: impl Into<String>) -> Self {
-        Self::to(Target::Header(name.into()))
-    }
+    counts_in!("number", from 1);
+    ends_by!(total, has_more, until_empty, stop_when);
 
     fn to(to: Target) -> Self {
-        Self { to, first: 1, size: None, ends: Ends::default() }
+        Self { to, first: 1, size: PageSize::default(), ends: Ends::default() }
     }
 
     /// Sets the number of the first page, such as 0.
@@ -40,37 +30,13 @@ impl PageNumber {
 
     /// Asks for `records` to a page at `name`, which is in the same part of the request as the number.
     pub fn size(mut self, name: impl Into<String>, records: u64) -> Self {
-        self.size = Some((name.into(), records));
+        self.size = PageSize::of(name, records);
         self
     }
 
     /// Ends with as many pages as the value at `place` says; fewer are an error.
     pub fn total_pages(mut self, place: impl Into<Place>) -> Self {
         self.ends.total_pages = Some(place.into());
-        self
-    }
-
-    /// Ends with as many records as the value at `place` says; fewer or more are an error.
-    pub fn total(mut self, place: impl Into<Place>) -> Self {
-        self.ends.total = Some(place.into());
-        self
-    }
-
-    /// Goes on while the flag at `place` is true, also after an empty page.
-    pub fn has_more(mut self, place: impl Into<Place>) -> Self {
-        self.ends.has_more = Some(place.into());
-        self
-    }
-
-    /// Ends with the page that meets the condition.
-    pub fn stop_when(mut self, stop: impl Into<Stop>) -> Self {
-        self.ends.stop = Some(stop.into());
-        self
-    }
-
-    /// Ends with the first page that has no records.
-    pub fn until_empty(mut self) -> Self {
-        self.ends.on_empty = true;
         self
     }
 
@@ -83,7 +49,7 @@ impl PageNumber {
 
 impl Paginate for PageNumber {
     fn check(&self) -> Result<()> {
-        self.ends.check("page number", self.size.as_ref().map(|(_, records)| *records))
+        self.ends.check("page number", self.size.records())
     }
 
     fn describe(&self) -> serde_json::Value {
@@ -91,8 +57,7 @@ impl Paginate for PageNumber {
     }
 
     fn targets(&self) -> Vec<Target> {
-        let size = self.size.as_ref().map(|(name, _)| self.to.beside(name.clone()));
-        [self.to.clone()].into_iter().chain(size).collect()
+        [self.to.clone()].into_iter().chain(self.size.target(&self.to)).collect()
     }
 
     fn values(&self) -> Vec<Place> {
@@ -119,9 +84,7 @@ impl Paginate for PageNumber {
     }
 
     fn request(&self, at: &At, request: &mut Request) -> Result<()> {
-        if let Some((name, records)) = &self.size {
-            self.to.beside(name.clone()).set_number(request, *records)?;
-        }
+        self.size.set(&self.to, request)?;
         self.to.set_number(request, self.number(at))
     }
 

@@ -167,12 +167,12 @@ struct Late {
 
 #[async_trait::async_trait]
 impl TokenStore for Late {
-    async fn load(&self) -> Result<Option<secrecy::SecretString>> {
+    async fn load(&self) -> Result<Option<SecretString>> {
         let look = self.looks.fetch_add(1, Ordering::SeqCst);
         if look < self.at { Ok(None) } else { self.inner.load().await }
     }
 
-    async fn keep(&self, text: &secrecy::SecretString) -> Result<()> {
+    async fn keep(&self, text: &SecretString) -> Result<()> {
         self.inner.keep(text).await
     }
 }

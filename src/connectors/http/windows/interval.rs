@@ -1,4 +1,4 @@
-use crate::model::Timestamp;
+use crate::model::{Timestamp, Window};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -54,6 +54,11 @@ pub(in super::super) struct Interval {
 }
 
 impl Interval {
+    /// The window, for people.
+    pub(in super::super) fn told(self) -> Window {
+        Window::new(self.from.to_string(), self.to.to_string())
+    }
+
     /// `None` if nothing lies in it.
     pub(in super::super) fn new(from: Bound, to: Bound) -> Option<Self> {
         (from < to).then_some(Self { from, to })

@@ -132,11 +132,7 @@ impl Record {
 }
 
 fn fingerprint(secret: &SecretString) -> String {
-    use std::fmt::Write;
-    Sha256::digest(secret.expose_secret()).iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a string takes any text");
-        text
-    })
+    format!("{:x}", Sha256::digest(secret.expose_secret()))
 }
 
 fn damaged() -> Error {

@@ -12,7 +12,6 @@ use super::{Answered, Auth, AuthContext, Exchange, Jwt, Reaction, Secret, Signat
 use crate::error::{Error, Result};
 use async_trait::async_trait;
 use grant::{ClientAuth, Kind, OAuth2Grant};
-use secrecy::ExposeSecret;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -148,8 +147,7 @@ impl Auth for OAuth2 {
 
     async fn sign(&self, cx: &AuthContext<'_>, signature: &mut Signature) -> Result<()> {
         let token = self.tokens.token(&self.grant, cx.endpoints()).await?;
-        signature.hide(&token);
-        signature.header("authorization", &format!("Bearer {}", token.expose_secret()).into())
+        signature.bearer(&token)
     }
 
     async fn answered(&self, cx: &AuthContext<'_>, signature: &Signature, answer: &Answered<'_>) -> Result<Reaction> {

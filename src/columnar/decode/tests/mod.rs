@@ -1,3 +1,8 @@
+//! What is decoded, and what is refused.
+
+mod any;
+mod pages;
+
 use super::*;
 use crate::columnar::schema::{Column, ColumnType};
 use crate::env::Env;
@@ -8,7 +13,6 @@ use crate::store::Store;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Date32Type, Float64Type, Int8Type, Int64Type, TimestampMicrosecondType, UInt64Type};
-use proptest::prelude::*;
 use serde_json::value::RawValue;
 
 pub(super) fn page(records: &[&str]) -> Page {
@@ -321,96 +325,6 @@ fn large_and_bloated_records_are_refused() {
 }
 
 #[test]
-fn rows_know_where_they_come_from() {
-    let mut page = page(&[r#"{"id":0}"#, r#"{"id":1}"#, r#"{"id":"?"}"#, r#"{"id":3}"#]);
-    page.origin = Some(Origin { start: LandingPosition { segment: 5, record: 100 }, page: 2 });
-    page.skip = 1;
-    let mut decode = Decode::pages().schema(columns(&[("id", "int64")])).provenance();
-    let (batches, rejects) = apply(&mut decode, page);
-    let [batch] = batches.as_slice() else { panic!("one batch") };
-    let at = |record| Some(LandingPosition { segment: 5, record });
-    assert_eq!((batch.origin(0), batch.origin(1), batch.origin(2)), (at(101), at(103), None));
-    assert_eq!((batch.raw(0).as_ref(), batch.raw(1).as_ref()), (&br#"{"id":1}"#[..], &br#"{"id":3}"#[..]));
-    let uint = |column: usize| batch.rows().column(column).as_primitive::<UInt64Type>().values().to_vec();
-    assert_eq!((uint(1), uint(2)), (vec![5, 5], vec![101, 103]));
-    assert_eq!(batch.rows().column(3).as_primitive::<TimestampMicrosecondType>().values(), &[7, 7]);
-    let [reject] = rejects.as_slice() else { panic!("one refusal") };
-    assert_eq!((reject.origin, reject.received_at), (at(102), Some(Timestamp::from_micros(7))));
-    assert_eq!(reject.span.map(|s| s.len), Some(10));
-    let picked = batch.take(&[1, 0, 1]).expect("rows");
-    assert_eq!((picked.origin(0), picked.origin(1), picked.raw(2)), (at(103), at(101), batch.raw(1)));
-    let refused = picked.reject(0, "mine", "why");
-    assert_eq!((refused.origin, refused.raw, refused.code), (at(103), batch.raw(1), "mine"));
-}
-
-#[test]
-fn a_page_with_another_number_of_records_is_an_error() {
-    let mut decode = Decode::pages().schema(columns(&[("id", "int64")]));
-    let mut wrong = page(&[r#"{"id":0}"#]);
-    wrong.records = 2;
-    let error = decode.apply(wrong, &mut Output::new()).expect_err("one record is missing");
-    assert_eq!(error.kind(), ErrorKind::Data);
-    let (batches, rejects) = apply(&mut decode, page(&[]));
-    assert_eq!((batches.len(), rejects.len()), (0, 0));
-}
-
-#[test]
-fn pages_from_the_log_and_from_memory_are_decoded_alike() {
-    let body = r#"{"data":[{"id":1},{"id":"x"},{"id":2}],"other":[1,2,3]}"#;
-    let spans = RecordsPath::parse("$.data[*]").expect("a path").spans(body.as_bytes(), None).expect("a page");
-    let mut seen = Page::new(PartitionId::from("p"), body, 3, Timestamp::from_micros(7));
-    seen.spans = Some(spans.into());
-    seen.records_path = Some("$.data[*]".into());
-    let mut replayed = seen.clone();
-    replayed.spans = None;
-
-    let stage = || Decode::pages().schema(columns(&[("id", "int64")]));
-    for decode in [stage(), stage().records("$.data[*]")] {
-        for page in [&seen, &replayed] {
-            let (batches, rejects) = apply(&mut decode.clone(), page.clone());
-            assert_eq!((rows(&batches).num_rows(), rejects.len()), (2, 1));
-        }
-    }
-    for page in [&seen, &replayed] {
-        let error = stage().records("$.other[*]").apply(page.clone(), &mut Output::new()).expect_err("another path");
-        assert_eq!(error.kind(), ErrorKind::Config);
-        let text = error.to_string();
-        assert!(text.contains("$.data[*]") && text.contains("$.other[*]"), "{text}");
-    }
-
-    // Marks of records that the log cannot give again decide nothing.
-    for page in [&mut seen, &mut replayed] {
-        page.records_path = None;
-        let error = stage().apply(page.clone(), &mut Output::new()).expect_err("no array");
-        assert_eq!(error.kind(), ErrorKind::Data);
-        assert_eq!(apply(&mut stage().records("$.data[*]"), page.clone()).1.len(), 1);
-    }
-    // Each page says its own path.
-    let mut decode = stage();
-    let mut pages = [page(&[r#"{"id":1}"#]), replayed, page(&[r#"{"id":2}"#])];
-    pages[1].records_path = Some("$.data[*]".into());
-    let found: Vec<usize> = pages.into_iter().map(|page| rows(&apply(&mut decode, page).0).num_rows()).collect();
-    assert_eq!(found, [1, 2, 1]);
-}
-
-#[tokio::test]
-async fn an_inferring_decoder_needs_no_path_in_a_replay() {
-    let (store, env) = (Store::memory(), Env::system());
-    let landing = Landing::in_store(&store, "raw").expect("a name");
-    let shard = ShardKey { pipeline: PipelineName::new("orders").expect("a name"), shard: 0 };
-    let (mut writer, _) = LandingWriter::open(&landing, &shard, &env).await.expect("opens");
-    let body = r#"{"data":[{"id":1,"at":"2024-05-17"},{"id":null}]}"#;
-    let mut page = Page::new(PartitionId::from("p"), body, 2, Timestamp::from_micros(7));
-    page.records_path = Some("$.data[*]".into());
-    let landed = writer.append(SegmentDraft { pages: vec![page], ..Default::default() }).await.expect("lands");
-    let read = LandingReader::new(&landing, &shard, &env).read(landed.number).await.expect("reads");
-    let decoded = |mut pages: Vec<Page>| {
-        rows(&apply(&mut Decode::pages().infer().provenance(), pages.pop().expect("the page")).0)
-    };
-    assert_eq!(decoded(landed.pages), decoded(read.expect("is there").pages));
-}
-
-#[test]
 fn a_wrong_set_up_says_what_to_do() {
     let id = || columns(&[("id", "int64")]);
     for wrong in [
@@ -482,151 +396,4 @@ fn whole_numbers_declared_by_an_arrow_schema() {
     assert_eq!(taken, declared);
     let (batches, _) = apply(&mut Decode::pages().schema(taken), page(&[r#"{"a":1,"j":{"k":1},"l":[{"x":0.5}]}"#]));
     assert_eq!(rows(&batches).schema(), declared.to_arrow().expect("a schema"));
-}
-
-fn json_value() -> impl Strategy<Value = serde_json::Value> {
-    let leaf = prop_oneof![
-        Just(serde_json::Value::Null),
-        any::<bool>().prop_map(Into::into),
-        any::<i64>().prop_map(Into::into),
-        any::<u64>().prop_map(Into::into),
-        (-1e6..1e6f64).prop_map(Into::into),
-        "\\PC{0,12}".prop_map(Into::into),
-        "[\\x00-\\x7f\"\\\\é😀]{0,20}".prop_map(Into::into),
-    ];
-    leaf.prop_recursive(3, 20, 4, |inner| {
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 0..4).prop_map(Into::into),
-            prop::collection::hash_map("[a-d\"é]{0,2}", inner, 0..4)
-                .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
-        ]
-    })
-}
-
-/// Valid JSON with, now and then, a byte changed.
-fn perhaps_json() -> impl Strategy<Value = Vec<u8>> {
-    (json_value(), any::<bool>(), any::<prop::sample::Index>(), any::<u8>(), any::<bool>()).prop_map(
-        |(value, pretty, at, byte, damage)| {
-            let text = if pretty { serde_json::to_vec_pretty(&value) } else { serde_json::to_vec(&value) };
-            let mut text = text.expect("values are written");
-            if damage {
-                let at = at.index(text.len());
-                text[at] = byte;
-            }
-            text
-        },
-    )
-}
-
-proptest! {
-    #[test]
-    fn takes_as_json_what_another_parser_takes(text in perhaps_json()) {
-        let other = serde_json::from_slice::<Box<RawValue>>(&text).is_ok();
-        // The other parser does not look at escapes and UTF-8 where it only skips.
-        let strict = serde_json::from_slice::<serde_json::Value>(&text);
-        let exact = match &strict {
-            // It refuses numbers beyond its own; JSON has them.
-            Err(e) if e.to_string().contains("number out of range") => other,
-            result => result.is_ok(),
-        };
-        let span = Span { start: 0, len: text.len() as u32 };
-        let ours = core::whole(&text, span, |cursor| cursor.value()).is_ok();
-        prop_assert_eq!(ours, exact, "{:?}", String::from_utf8_lossy(&text));
-    }
-
-    #[test]
-    fn strings_are_read_as_another_parser_reads_them(value in "[\\x00-\\x7f\"\\\\é😀\\u{2028}]{0,40}") {
-        let text = serde_json::to_string(&value).expect("strings are written");
-        let batch = one("utf8", &text).expect("a string");
-        prop_assert_eq!(batch.column(0).as_string::<i32>().value(0), value.as_str());
-    }
-
-    #[test]
-    fn rows_and_refusals_are_the_records_in_order(
-        records in prop::collection::vec(
-            (0u8..6, "[a-z\"]{0,9}", any::<i64>(), prop::collection::vec(any::<u8>(), 0..3)), 0..60),
-        skip in 0usize..70,
-    ) {
-        let texts: Vec<String> = records.iter().map(|(shape, text, number, list)| {
-            let text = serde_json::to_string(text).expect("written");
-            match shape {
-                0 => format!("{{\"n\":{number},\"s\":{text},\"l\":{list:?},\"o\":{{\"x\":{text}}}}}"),
-                1 => format!("{{\"s\":{text},\"o\":null,\"n\":{number}}}"),
-                2 => format!("{{\"l\":{list:?},\"o\":{{\"y\":1,\"x\":{text}}},\"n\":\"{number}\"}}"),
-                3 => format!("{{\"l\":[1,{text}],\"n\":{number}}}"),
-                4 => format!("{{\"n\":{number},\"q\":[{text}],\"o\":{{}}}}"),
-                _ => text,
-            }
-        }).collect();
-        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        let mut page = page(&texts);
-        page.skip = skip.min(texts.len()) as u64;
-        let schema = || columns(&[("n", "int64"), ("s", "utf8"), ("l", "list<uint8>"), ("o", "struct<x: utf8>")]);
-        let mut decode = Decode::pages().schema(schema());
-        let mut fork = decode.fork().expect("declared");
-        // The copy has another past.
-        apply(&mut fork, self::page(&[r#"{"o":{"x":1,"x":2},"n":1}"#, r#"{"n":2,"l":[1,2]}"#]));
-        let (batches, rejects) = apply(&mut decode, page.clone());
-        let (copied, _) = apply(&mut fork, page.clone());
-        prop_assert_eq!(batches.first().map(Batch::rows), copied.first().map(Batch::rows));
-
-        let good = |text: &&str| match serde_json::from_str::<serde_json::Value>(text) {
-            Ok(value) => value["n"].is_i64() && value["l"].as_array().is_none_or(|l| l.iter().all(|v| v.is_u64())),
-            Err(_) => false,
-        };
-        let left: Vec<&str> = texts.iter().copied().skip(skip).collect();
-        let (expected, refused): (Vec<&str>, Vec<&str>) = left.iter().partition(|t| good(t));
-        let raw: Vec<String> = batches
-            .iter()
-            .flat_map(|b| (0..b.num_rows()).map(|row| String::from_utf8_lossy(&b.raw(row)).into_owned()))
-            .collect();
-        prop_assert_eq!(raw, expected.clone());
-        let raw: Vec<String> = rejects.iter().map(|r| String::from_utf8_lossy(&r.raw).into_owned()).collect();
-        prop_assert_eq!(raw, refused);
-        for (row, text) in expected.iter().enumerate() {
-            let value: serde_json::Value = serde_json::from_str(text).expect("good");
-            let batch = batches[0].rows();
-            prop_assert_eq!(Some(batch.column(0).as_primitive::<Int64Type>().value(row)), value["n"].as_i64());
-            let strings = batch.column(1).as_string::<i32>();
-            prop_assert_eq!(strings.is_valid(row).then(|| strings.value(row)), value["s"].as_str());
-            let lists = batch.column(2).as_list::<i32>();
-            prop_assert_eq!(lists.is_valid(row).then(|| lists.value_length(row) as usize), value["l"].as_array().map(Vec::len));
-            let inner = batches[0].column("o.x").expect("nested");
-            let inner = inner.as_string::<i32>();
-            prop_assert_eq!(inner.is_valid(row).then(|| inner.value(row)), value["o"]["x"].as_str());
-        }
-    }
-}
-
-#[test]
-fn fields_of_the_page_are_fields_of_each_record() {
-    let given = |text: &str| Some(RawValue::from_string(text.to_owned()).expect("JSON").into());
-    let mut children = page(&[r#"{"id":1}"#, r#"{"id":2,"_post_id":8}"#, "{}", "3"]);
-    children.fields = given(r#"{"_post_id":7,"_tags":["a","\u00e9"]}"#);
-    let declared = columns(&[("id", "int64"), ("_post_id", "int64"), ("_tags", "list<utf8>")]);
-    for mut decode in [Decode::pages().schema(declared.clone()), Decode::pages().infer()] {
-        let (batches, rejects) = apply(&mut decode, children.clone());
-        assert_eq!(decode.columns(), Some(&declared));
-        let batch = rows(&batches);
-        assert_eq!(batch.column(1).as_primitive::<Int64Type>().values(), &[7, 7]);
-        assert!(batch.column(0).is_null(1));
-        assert_eq!(batch.column(2).as_list::<i32>().value(1).as_string::<i32>().value(1), "é");
-        // Which of the two is right nobody can tell.
-        let reasons: Vec<_> = rejects.iter().map(|r| (r.code, r.raw.as_ref())).collect();
-        assert_eq!(reasons, [("duplicate_key", br#"{"id":2,"_post_id":8}"#.as_slice()), ("type", b"3")]);
-        assert!(rejects[0].reason.contains("fields of the page"), "{}", rejects[0].reason);
-
-        // Another page has others, or none.
-        let mut other = page(&[r#"{"id":3}"#]);
-        assert!(rows(&apply(&mut decode, other.clone()).0).column(1).is_null(0));
-        other.fields = given(r#"{"_post_id":9}"#);
-        assert_eq!(rows(&apply(&mut decode, other).0).column(1).as_primitive::<Int64Type>().value(0), 9);
-    }
-    // They decide no columns without a record that has any.
-    let mut empty = page(&["{}"]);
-    empty.fields = given(r#"{"_post_id":7}"#);
-    assert_eq!(apply(&mut Decode::pages().infer(), empty.clone()).1[0].code, "undecided");
-    empty.fields = given("[7]");
-    let error = Decode::pages().schema(declared).apply(empty, &mut Output::new()).expect_err("no object");
-    assert_eq!(error.kind(), ErrorKind::Bug);
 }

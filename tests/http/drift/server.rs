@@ -1,4 +1,4 @@
-use crate::history::History;
+use super::history::History;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::routing::get;

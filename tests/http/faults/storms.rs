@@ -1,6 +1,6 @@
 //! Many partitions read side by side from an API that throttles, or is down for a while: they must not answer with a storm.
 
-use crate::clock::{IDLE, NEVER};
+use super::clock::{IDLE, NEVER};
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};

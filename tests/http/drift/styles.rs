@@ -1,5 +1,5 @@
-use crate::history::lost_by_offsets;
-use crate::server::{PAGE, Server};
+use super::history::lost_by_offsets;
+use super::server::{PAGE, Server};
 use landfall::connectors::http::{Cursor, Keyset, LinkHeader, NextUrl, Offset, PageNumber, Rest, RestBuilder};
 use landfall::env::Env;
 use landfall::model::{Page, Partition, StopReason};

@@ -1,4 +1,4 @@
-use crate::world::{Api, Asked, World, rows};
+use super::world::{Api, Asked, World, rows};
 use landfall::columnar::Within;
 use landfall::connectors::http::{Cursor, Rest, RestBuilder, RowOrder, Since, Window};
 use std::sync::Arc;

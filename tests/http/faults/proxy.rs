@@ -1,6 +1,6 @@
 //! A TCP proxy between the client and a real server. It hands over what the server answers, or damages it on the way.
 
-use crate::clock::LimitClock;
+use super::clock::LimitClock;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

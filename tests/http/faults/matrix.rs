@@ -1,6 +1,6 @@
-use crate::clock::{IDLE, LimitClock, NEVER};
-use crate::origin::{Coding, Format, Origin, PAGES, ROWS, rows};
-use crate::proxy::{Fault, Plan, Proxy};
+use super::clock::{IDLE, LimitClock, NEVER};
+use super::origin::{Coding, Format, Origin, PAGES, ROWS, rows};
+use super::proxy::{Fault, Plan, Proxy};
 use landfall::checkpoint::StoreCheckpoints;
 use landfall::columnar::arrow::array::AsArray;
 use landfall::columnar::arrow::datatypes::Int64Type;

@@ -1,4 +1,4 @@
-use crate::world::{Api, Asked, World, rows};
+use super::world::{Api, Asked, World, rows};
 use landfall::connectors::http::{Cursor, Parent, Rest, RestBuilder, Since};
 use landfall::source::list_partitions;
 use std::collections::BTreeSet;
