@@ -80,7 +80,7 @@ pub enum Entry {
 }
 
 enum Step {
-    Go { is_probe: bool },
+    Free,
     Wait { until: Option<Duration>, asked: bool },
     Down { since: Duration },
 }
@@ -97,14 +97,33 @@ impl Breaker {
     /// # Cancellation
     /// Cancel-safe: who comes next moves up.
     pub async fn enter(&self, env: &Env, priority: Priority, budget: &mut WaitBudget) -> Entry {
+        loop {
+            if let Err(shut) = self.ready(env, priority, budget).await {
+                return shut;
+            }
+            if let Some(pass) = self.try_enter(env) {
+                return Entry::Go(pass);
+            }
+        }
+    }
+
+    /// Waits until a call could be made, but takes no right to it: for who needs other things first that are not to be held
+    /// meanwhile, and then comes with [`try_enter`](Self::try_enter).
+    ///
+    /// # Cancellation
+    /// Cancel-safe: who comes next moves up.
+    ///
+    /// # Errors
+    /// [`Entry::PutOff`] and [`Entry::Down`].
+    pub async fn ready(&self, env: &Env, priority: Priority, budget: &mut WaitBudget) -> Result<(), Entry> {
         let waiting = Waiting::enter(&self.0, priority);
         // Until when waits are paid for.
         let mut paid = env.monotonic();
         loop {
             let now = env.monotonic();
             let (until, asked) = match self.0.step(waiting.place, now) {
-                Step::Go { is_probe } => return Entry::Go(Pass { breaker: Arc::clone(&self.0), is_probe }),
-                Step::Down { since } => return Entry::Down { since },
+                Step::Free => return Ok(()),
+                Step::Down { since } => return Err(Entry::Down { since }),
                 Step::Wait { until, asked } => (until, asked),
             };
             let Some(until) = until else {
@@ -113,7 +132,7 @@ impl Breaker {
             };
             if asked && until > paid {
                 if !budget.take(until - paid.max(now)) {
-                    return Entry::PutOff { wait: until - now };
+                    return Err(Entry::PutOff { wait: until - now });
                 }
                 paid = until;
             }
@@ -123,6 +142,19 @@ impl Breaker {
                 () = env.sleep(until.saturating_sub(now)) => {}
             }
         }
+    }
+
+    /// The right to make a call, if it may be made now.
+    pub fn try_enter(&self, env: &Env) -> Option<Pass> {
+        let mut state = self.0.state();
+        let is_probe = state.shut.is_some();
+        if let Some(shut) = &mut state.shut {
+            if shut.probing || env.monotonic() < shut.until {
+                return None;
+            }
+            shut.probing = true;
+        }
+        Some(Pass { breaker: Arc::clone(&self.0), is_probe })
     }
 }
 
@@ -139,12 +171,11 @@ impl Inner {
     }
 
     fn step(&self, place: Place, now: Duration) -> Step {
-        let state = &mut *self.state();
+        let state = self.state();
         let is_first = state.turns.is_first(place);
-        let Some(shut) = &mut state.shut else { return Step::Go { is_probe: false } };
+        let Some(shut) = &state.shut else { return Step::Free };
         if now >= shut.until && !shut.probing && is_first {
-            shut.probing = true;
-            return Step::Go { is_probe: true };
+            return Step::Free;
         }
         // Who is not first, or waits for a probe, is woken.
         let due = (now < shut.until).then_some(shut.until);

@@ -274,10 +274,10 @@ impl<I: Item, P: Position> Emitter<I, P> {
         self.send(Some(item), None).await
     }
 
-    /// Gives up the response of which parts were handed over: it did not come whole, and will be asked for again. Until then the
-    /// other reads may hand over parts of theirs.
-    pub fn give_up_parts(&mut self) {
-        self.passed = None;
+    /// Whether parts of a response were handed over and its last one was not: the other reads of the shard wait with theirs, so
+    /// keep what those may wait for who are to go on.
+    pub fn has_parts(&self) -> bool {
+        self.passed.is_some()
     }
 
     /// Moves the partition without an item.

@@ -151,6 +151,7 @@ impl Client {
         let endpoints = self.endpoints(env, waits);
         let cx = AuthContext { method, url: &url, headers: &headers, body: &body, endpoints: &endpoints };
         let mut signature = Signature::default();
+        self.egress.hide(&mut signature);
         if access == Access::Credentials {
             self.auth.sign(&cx, &mut signature).await?;
         }

@@ -18,7 +18,7 @@ use crate::env::Env;
 use crate::error::{Error, Result, Status};
 use crate::json::Held;
 use crate::model::{Page, Partition, Timestamp, Window};
-use crate::retry::{Entry, Next, Pass, Priority, Trial, WaitBudget};
+use crate::retry::{Entry, Next, Pass, Permit, Priority, Trial, WaitBudget};
 use crate::source::{Emitter, Retry};
 use bytes::Bytes;
 use futures::FutureExt;
@@ -133,6 +133,8 @@ pub(super) struct Fetcher<'a> {
     signed: Option<Signature>,
     /// The right to make the call that is under way.
     pub(super) pass: Option<Pass>,
+    /// Its place among the calls that run at the same time.
+    permit: Option<Permit>,
     /// Bytes that the next page will probably take.
     pub(super) estimate: u64,
 }
@@ -155,9 +157,9 @@ impl<'a> Fetcher<'a> {
         let fields = rest.fields_of(partition)?;
         let holds_whole = matches!(rest.counts(), Counts::Records { .. }) || rest.parallel_pages > 1;
         let out = out.fork();
-        let (window, signed, pass) = (None, None, None);
+        let (window, signed, pass, permit) = (None, None, None, None);
         let estimate = FIRST_ESTIMATE;
-        Ok(Self { rest, env, partition, out, look, fields, window, waits, holds_whole, signed, pass, estimate })
+        Ok(Self { rest, env, partition, out, look, fields, window, waits, holds_whole, signed, pass, permit, estimate })
     }
 
     /// Holds memory for a page, if there is some right now.
@@ -208,6 +210,10 @@ impl<'a> Fetcher<'a> {
         loop {
             let got = self.attempt(request, wants).await;
             let mut pass = self.pass.take();
+            if got.is_ok() || !self.out.has_parts() {
+                // Else others that wait with their parts for this response to end would have the place that it needs.
+                self.permit = None;
+            }
             if let Some(pass) = pass.as_mut().filter(|_| shows_that_it_answers(&got)) {
                 pass.succeeded();
             }
@@ -229,7 +235,6 @@ impl<'a> Fetcher<'a> {
                         _ => return Err(error),
                     }
                     self.waits.tally.retry(Retry::Auth);
-                    self.out.give_up_parts();
                     tracing::debug!(%error, "trying again with other credentials");
                     continue;
                 }
@@ -278,34 +283,48 @@ impl<'a> Fetcher<'a> {
             };
             // Without a word, as far as none was said: others need not wait for this read's wait.
             drop(pass);
-            self.out.give_up_parts();
             if let Next::Again { after } = next {
                 self.pause(after).await?;
             }
         }
     }
 
-    /// Waits until a call to the host of `request` may be made. It comes last: who has a call under way that others wait for has
-    /// all that it needs.
-    async fn enter(&mut self, request: &Request) -> Result<(), Fault> {
-        let (env, breaker) = (self.env, self.rest.client.hosts.of(request.url()));
-        let timed = self.waits.timed(env);
-        let priority = self.waits.priority;
-        let entering = breaker.enter(env, priority, &mut self.waits.budget);
-        let entry = unless_stopped(&mut self.out, async { Ok::<_, Error>(entering.await) }).await?;
-        drop(timed);
-        match entry {
-            Entry::Go(pass) => self.pass = Some(pass),
-            Entry::PutOff { wait } => return Err(Fault::PutOff { wait }),
-            Entry::Down { since } => {
-                return Err(Error::unavailable("send request", "the API is down: it is not asked by every read")
-                    .with("request", request.name())
-                    .with("down_seconds", since.as_secs())
-                    .with_status(Status::Exhausted)
-                    .into());
+    /// Waits until a call to the host of `request` may be made, with all that it needs: others may wait for how it ends.
+    async fn enter(&mut self, request: &Request, wants: Wants<'_>) -> Result<(), Fault> {
+        let (rest, env, priority) = (self.rest, self.env, self.waits.priority);
+        let breaker = rest.client.hosts.of(request.url());
+        loop {
+            let timed = self.waits.timed(env);
+            let ready = breaker.ready(env, priority, &mut self.waits.budget);
+            let ready = unless_stopped(&mut self.out, async { Ok::<_, Error>(ready.await) }).await?;
+            drop(timed);
+            match ready {
+                Err(Entry::PutOff { wait }) => return Err(Fault::PutOff { wait }),
+                Err(Entry::Down { since }) => {
+                    return Err(Error::unavailable("send request", "the API is down: it is not asked by every read")
+                        .with("request", request.name())
+                        .with("down_seconds", since.as_secs())
+                        .with_status(Status::Exhausted)
+                        .into());
+                }
+                _ => {}
+            }
+            // Before the memory: who has a call under way may wait for what others hold of it. It is held until the body is read.
+            if self.permit.is_none() {
+                let permit = async { Ok::<_, Error>(rest.client.pace.permit(env, priority).await) };
+                self.permit = Some(self.unless_stopped(permit).await?);
+            }
+            if matches!(wants, Wants::Page(_)) {
+                self.out.reserve(self.estimate).await?;
+            }
+            self.pass = breaker.try_enter(env);
+            if self.pass.is_some() {
+                return Ok(());
+            }
+            if !self.out.has_parts() {
+                self.permit = None;
             }
         }
-        Ok(())
     }
 
     /// The API refuses the credentials of `request`: what they make of it.
@@ -354,18 +373,13 @@ impl<'a> Fetcher<'a> {
     }
 
     async fn attempt(&mut self, request: &Request, wants: Wants<'_>) -> Result<Got, Fault> {
-        let (rest, env, priority) = (self.rest, self.env, self.waits.priority);
-        // Before the memory: who has a call under way may wait for what others hold of it. It is held until the body is read.
-        let permit =
-            self.unless_stopped(async { Ok::<_, Error>(rest.client.pace.permit(env, priority).await) }).await?;
-        if matches!(wants, Wants::Page(_)) {
-            self.out.reserve(self.estimate).await?;
-        }
-        self.enter(request).await?;
+        let (rest, env) = (self.rest, self.env);
+        self.enter(request, wants).await?;
+        let Some(permit) = &self.permit else { return Err(Error::bug("send request", "without a place").into()) };
         let waits = &self.waits;
         let signed = &mut self.signed;
         let answer = async {
-            let reply = rest.client.send(env, request, &permit, waits).await?;
+            let reply = rest.client.send(env, request, permit, waits).await?;
             *signed = Some(reply.signature.clone());
             if matches!(wants, Wants::Answer) && reply.response.status().is_success() {
                 return Ok((reply, false));
