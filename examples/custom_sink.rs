@@ -7,11 +7,11 @@
 
 use landfall::checkpoint::MemoryCheckpoints;
 use landfall::env::Env;
-use landfall::model::{Item, Rows, ShardKey};
+use landfall::model::{Item, Reject, Rows, ShardKey};
 use landfall::pipeline::Pipeline;
 use landfall::sink::{
-    CommitDecision, CommitOutcome, CommitRequest, EpochContext, Mark, Sink, StagedOutput, Transactional, Writer,
-    decide_commit,
+    CommitDecision, CommitOutcome, CommitRequest, Demand, EpochContext, Mark, Sink, StagedOutput, Transactional,
+    Writer, decide_commit,
 };
 use landfall::source::{ComponentConfig, IterSource};
 use landfall::{Error, Result, async_trait};
@@ -57,6 +57,10 @@ impl Sink for WordSink {
 
     fn config(&self) -> Result<ComponentConfig> {
         Ok(ComponentConfig::none().with_settings(serde_json::json!({ "table": "words" })))
+    }
+
+    fn demand(&self) -> Demand {
+        Demand::Increments
     }
 
     async fn open(&self, epoch: EpochContext) -> Result<WordWriter> {
@@ -111,10 +115,10 @@ impl Writer for WordWriter {
     type Item = Rows<String>;
     type Staged = Batch;
 
-    async fn write(&mut self, rows: Rows<String>) -> Result<()> {
+    async fn write(&mut self, rows: Rows<String>) -> Result<Vec<Reject>> {
         self.bytes += rows.bytes();
         self.rows.extend(rows.0);
-        Ok(())
+        Ok(Vec::new())
     }
 
     fn staged_bytes(&self) -> u64 {
@@ -169,7 +173,7 @@ mod tests {
         let shard = ShardKey { pipeline: PipelineName::new("words")?, shard: 0 };
         let mark = Mark { incarnation: Incarnation("a".into()), generation: 1, epoch: 1, digest: "x".into() };
         let staged = Batch { shard: shard.clone(), generation: 1, epoch: 1 };
-        let request = CommitRequest { shard: shard.clone(), mark, previous: None, staged };
+        let request = CommitRequest::new(shard.clone(), mark, None, staged);
         let error = sink.commit(&Env::system(), request).await.expect_err("nothing is staged");
         assert_eq!(error.kind(), ErrorKind::Corrupt);
         assert_eq!(sink.mark(&shard).await?, None);

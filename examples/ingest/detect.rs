@@ -3,7 +3,7 @@
 use crate::file::SpecFile;
 use landfall::connectors::http::Rest;
 use landfall::env::Env;
-use landfall::{Error, Result};
+use landfall::{Error, ErrorKind, Result};
 use std::path::Path;
 
 /// Asks `of` once, a URL or a spec, and gives what to write: TOML, with the same as code in comments.
@@ -12,7 +12,12 @@ use std::path::Path;
 /// `Config` for a URL or a spec that cannot be asked; else as a read of the source.
 pub(crate) async fn detect(of: &str) -> Result<String> {
     let asked = if is_url(of) { Rest::get(of) } else { SpecFile::read(Path::new(of))?.source()? };
-    let found = asked.detect(&Env::system()).await?;
+    let found = asked.detect(&Env::system()).await.map_err(|error| match error.kind() {
+        ErrorKind::Auth if is_url(of) => error.with_hint(
+            "write a spec of `[source]` with `url` and `auth`, and call `ingest detect spec.toml`: it needs nothing else yet",
+        ),
+        _ => error,
+    })?;
     let code: String = found.code().lines().map(|line| format!("#{line}\n")).collect();
     let spec = found.spec();
     if !is_url(of) {

@@ -4,6 +4,7 @@ use crate::pipeline;
 use crate::source::Source;
 use crate::spec::Spec;
 use crate::value::NEVER_HERE;
+use crate::words;
 use landfall::connectors::http::RestBuilder;
 use landfall::pipeline::Pipeline;
 use landfall::{Error, Result};
@@ -62,11 +63,13 @@ impl SpecFile {
     fn parse<T: DeserializeOwned>(&self) -> Result<T> {
         toml::from_str(&self.text).map_err(|e| {
             // Not the parser's own text, which repeats the line: it may hold a secret, where none should be.
-            let error = Error::config("read spec", e.message().to_owned());
-            let at = e.span().map_or(0, |span| span.start);
-            let inside = |entry: &Entry| entry.from <= at && at < entry.to;
+            let error = Error::config("read spec", words::of_the_parser(e.message()));
+            let span = e.span().unwrap_or_default();
+            let inside = |entry: &Entry| entry.from <= span.start && span.start < span.end && span.end <= entry.to;
             let key = self.entries().into_iter().rev().find(inside).map(|entry| entry.key).unwrap_or_default();
-            self.place(error, at, &key)
+            let error = self.place(error, span.start, &key);
+            let is_elsewhere = e.message().starts_with("unknown field") && error.hint().is_none();
+            if is_elsewhere { error.with_hint("a key belongs to the last [table] above it") } else { error }
         })
     }
 
@@ -90,9 +93,12 @@ impl SpecFile {
     }
 
     /// Says which line an error of the library is about: the only one that has a value which the error names.
-    fn find(&self, error: Error) -> Error {
+    pub(crate) fn find(&self, error: Error) -> Error {
         let entries = self.entries();
-        let named = |entry: &&Entry| error.context().iter().any(|(_, named)| entry.value.as_ref() == Some(named));
+        let names = |(of, named): &(_, String), entry: &Entry| {
+            !NOT_OF_THE_SPEC.contains(of) && entry.value.as_ref() == Some(named)
+        };
+        let named = |entry: &&Entry| error.context().iter().any(|pair| names(pair, entry));
         let mut about = entries.iter().filter(named);
         match (about.next(), about.next()) {
             (Some(entry), None) => self.place(error, entry.from, &entry.key),
@@ -104,7 +110,7 @@ impl SpecFile {
         let line = self.text.get(..at).unwrap_or(&self.text).matches('\n').count() + 1;
         let error = error.with("file", self.path.display()).with("line", line);
         let error = if key.is_empty() { error } else { error.with("key", key) };
-        if key.starts_with("source.auth") && error.hint().is_none() { error.with_hint(NEVER_HERE) } else { error }
+        if key.contains("source.auth") && error.hint().is_none() { error.with_hint(NEVER_HERE) } else { error }
     }
 
     /// All values, each table before what is in it.
@@ -116,6 +122,10 @@ impl SpecFile {
         entries
     }
 }
+
+/// What errors say of a run: that a value of the spec is the same is chance.
+const NOT_OF_THE_SPEC: &[&str] =
+    &["status", "attempts", "used_up", "pages_before", "partition", "body", "api", "value", "file"];
 
 fn below(table: &DeTable<'_>, prefix: &str, entries: &mut Vec<Entry>) {
     for (name, value) in table {

@@ -61,7 +61,8 @@ async fn ingest() -> Result<ExitCode> {
         Command::Detect { of } => return print(&detect::detect(&of).await?).map(|()| ExitCode::SUCCESS),
         Command::Load { path, json } => (path, json),
     };
-    let (_, pipeline) = SpecFile::read(&path)?.pipeline()?;
+    let file = SpecFile::read(&path)?;
+    let (_, pipeline) = file.pipeline()?;
     match progress::watch(pipeline.start()).await {
         Ok(report) => {
             show(&report, json)?;
@@ -102,7 +103,7 @@ async fn ingest() -> Result<ExitCode> {
             if failure.report().epochs > 0 {
                 eprintln!("{} records were committed before it failed", failure.report().ledger.staged);
             }
-            Err(failure.into())
+            Err(file.find(failure.into()))
         }
     }
 }

@@ -205,6 +205,25 @@ fn an_error_names_file_line_and_key() {
 }
 
 #[test]
+fn what_is_missing_is_named() {
+    let without_sink = error("name = \"a\"\nstate = \"memory\"\n[source]\nurl = \"https://h/\"\n").to_string();
+    assert!(without_sink.contains("missing key `sink`") && !without_sink.contains("key="), "{without_sink}");
+    let without_url = error("name = \"a\"\nstate = \"memory\"\n[source]\n[sink]\nparquet = \"lake\"\n").to_string();
+    assert!(without_url.contains("missing key `url`") && without_url.contains("key=`source`"), "{without_url}");
+}
+
+/// The only value of the spec that an error of a run names is where to look.
+#[test]
+fn an_error_of_a_run_names_line_and_key() {
+    let file = SpecFile::of(&around("records = \"$.rows[*]\"\nretry = { attempts = 5 }"));
+    let of_the_run = || Error::data("scan page", "the path selects nothing").with("path", "$.rows[*]");
+    let said = file.find(of_the_run().with("attempts", 5)).to_string();
+    assert!(said.contains("key=`source.records`") && said.contains("line=`6`"), "{said}");
+    let by_chance = file.find(Error::unavailable("send request", "no connection").with("attempts", 5)).to_string();
+    assert!(!by_chance.contains("key="), "{by_chance}");
+}
+
+#[test]
 fn values_that_cannot_be_meant_are_refused_with_what_to_do() {
     for (part, words) in [
         ("parallel_pages = 4\npaginate = { by = \"link\" }", &["same time", "pages by number or offset"][..]),
@@ -226,6 +245,23 @@ fn values_that_cannot_be_meant_are_refused_with_what_to_do() {
         ("auth = [{ by = \"bearer\", env = \"A\" }, { by = \"telepathy\" }]", &["telepathy", "hmac", "source.auth"]),
         ("since = { field = \"at\", too_old = \"ignore\" }", &["full_refresh"]),
         ("limits = { head_kib = 0 }", &["limit of nothing"]),
+        ("query = \"a=1&b=2\"", &["expected a table", "source.query"]),
+        ("query = { a = 1.5 }", &["in quotes", "source.query.a"]),
+        ("query = { api_key = \"s3cr3t\" }", &["never stands in the spec", "api_key", "`auth"]),
+        ("headers = { X-Shopify-Access-Token = \"s3cr3t\" }", &["never stands in the spec", "`auth"]),
+        ("max_pages = \"10\"", &["a whole number", "source.max_pages"]),
+        ("paginate = { by = \"page\", query = \"page\", size = 100 }", &["expected a table"]),
+        ("paginate = { by = \"page\", query = \"page\", total = { headers = \"X\" } }", &["wanted here", "header = "]),
+        ("[source.paginate]\nby = \"link\"\nrecords = \"$[*]\"", &["records", "last [table] above"]),
+        ("auth = { by = \"bearer\", token = \"s3cr3t\" }", &["env = \"NAME\""]),
+        ("auth = { by = \"bearer\" }", &["env = \"NAME\""]),
+        ("auth = { by = \"basic\", user = \"me\" }", &["`password`", "`key`"]),
+        ("auth = { by = \"basic\", key = { env = \"NOT_SET\" } }", &["not set", "key=`source.auth.key.env`"]),
+        ("query = { a = \"{shop}\" }", &["shop", "`lists`"]),
+        (
+            "json = { a = 1 }\nidempotent = true\npaginate = { by = \"keyset\", fields = [{ field = \"$.a[0]\", body = \"$.after[0]\" }] }",
+            &["$.after[0]", "set as a whole"],
+        ),
     ] {
         let said = words::of_the_spec(&error(&around(part)).to_string());
         for word in words {
@@ -267,12 +303,17 @@ fn every_hint_of_the_library_can_be_said_in_words_of_the_spec() {
     let (hint, method) =
         (regex::Regex::new(r#"with_hint\(\s*"((?:[^"\\]|\\.)*)""#), regex::Regex::new(r"\.[a-z_]+\(|[A-Z][A-Za-z]+::"));
     let (hint, method) = (hint.expect("sound"), method.expect("sound"));
+    let key = regex::Regex::new(r"`([a-z_]+)(?: = [^`]*)?`").expect("sound");
     let mut hints = 0;
     for (path, text) in texts(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/connectors/http")) {
         for found in hint.captures_iter(&text) {
             hints += 1;
             let said = words::of_the_spec(&found[1]);
             assert!(!method.is_match(&said), "{}: {said}", path.display());
+            for key in key.captures_iter(&said) {
+                let word = regex::Regex::new(&format!(r"\b{}\b", &key[1])).expect("sound");
+                assert!(word.is_match(REFERENCE), "{}: there is no such key: {said}", path.display());
+            }
         }
     }
     assert!(hints > 10, "{hints}");

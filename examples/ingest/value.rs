@@ -38,20 +38,17 @@ impl<'de> Deserialize<'de> for Text {
     }
 }
 
-/// A value, or an array of them.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
-pub(crate) enum OneOrMany<T> {
-    One(T),
-    Many(Vec<T>),
-}
+/// A text, or an array of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Several(pub(crate) Vec<Text>);
 
-impl<T> OneOrMany<T> {
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        match self {
-            Self::One(one) => std::slice::from_ref(one).iter(),
-            Self::Many(many) => many.iter(),
-        }
+impl<'de> Deserialize<'de> for Several {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let texts = match toml::Value::deserialize(deserializer)? {
+            toml::Value::Array(items) => items.into_iter().map(Text::deserialize).collect::<Result<_, _>>(),
+            one => Text::deserialize(one).map(|text| vec![text]),
+        };
+        texts.map(Self).map_err(|e| D::Error::custom(e.message()))
     }
 }
 

@@ -117,6 +117,12 @@ def ingest(spec, env=None, limit=300):
     return proc.returncode, report, err
 
 
+def detected(url):
+    """What `ingest detect` prints for [source] and what is below it."""
+    found = subprocess.run([str(TARGET / "ingest"), "detect", url], capture_output=True, text=True, timeout=60)
+    return found.stdout.partition("[source]\n")[2].partition("[dedup]")[0] or found.stderr
+
+
 def data_files(dataset):
     """The files that a reader who lists the folder takes: no name on the way begins with `_` or `.`."""
     found = glob.glob(f"{dataset}/**/*.parquet", recursive=True)

@@ -4,11 +4,16 @@ import json
 import os
 
 import real_servers
-from harness import fetch
+from harness import detected, fetch
 from real_data import FLIGHTS, MOVIES
 from real_loads import as_schema
 
 TEXT_ID = {**MOVIES, "id": "utf8"}
+
+
+def as_rows(records):
+    """What CSV can tell: nothing between two commas is null."""
+    return [{column: None if value == "" else value for column, value in record.items()} for record in records]
 
 
 def datasette(loads, flights, movies):
@@ -25,17 +30,23 @@ def datasette(loads, flights, movies):
             'paginate = { by = "next_url", at = "$.next_url" }'
         )
         loads.load("datasette", "next-url", by_url, flights, FLIGHTS)
+        as_detected = detected(f"{base}/real/movies.json?_shape=objects&_size=500")
+        loads.load("datasette", "as-detected", as_detected, movies, MOVIES)
         lines = (
             f'url = "{base}/real/movies.json"\nquery = {{ _shape = "array", _nl = "on", _size = "500" }}\nndjson = true\n'
             'paginate = { by = "link" }'
         )
         loads.load("datasette", "ndjson", lines, movies, MOVIES)
+        for table, records, columns in [("flights", flights, FLIGHTS), ("movies", movies, MOVIES)]:
+            rows = f'url = "{base}/real/{table}.csv"\nquery = {{ _stream = "on", _size = "max" }}\ncsv = {{}}'
+            loads.load_killed("datasette", f"csv-{table}", rows, as_rows(records), columns)
 
 
 def json_server(loads, flights, movies):
     with real_servers.json_server(loads.place(), {"flights": flights, "movies": movies}) as base:
         source = f'url = "{base}/flights"\nquery = {{ _page = "1", _limit = "1000" }}\npaginate = {{ by = "link" }}'
         loads.load_killed("json-server", "flights", source, flights, FLIGHTS, schema="infer")
+        loads.load("json-server", "as-detected", detected(f"{base}/movies?_page=1&_limit=500"), movies, MOVIES)
         source = f'url = "{base}/movies"\nquery = {{ _limit = "200" }}\npaginate = {{ by = "page", query = "_page" }}'
         loads.load_killed("json-server", "movies", source, movies, MOVIES)
 

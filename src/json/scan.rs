@@ -214,8 +214,13 @@ impl Search<'_> {
             }
             b'[' => return Ok(()),
             b'{' if records == Records::Elements => {
-                return Err(Error::data("scan page", "an object is in the place of the array of records")
-                    .with_hint("end the path with .* to take the members of an object"));
+                let error = Error::data("scan page", "an object is in the place of the array of records");
+                return Err(match names(self.walk.body, &[]) {
+                    Ok(names) if self.is_at_root() => error
+                        .with("names_there", names)
+                        .with_hint("say with .records(…) where the records are, as in $.data[*]"),
+                    _ => error.with_hint("end the path with .* to take the members of an object"),
+                });
             }
             b'{' => return Ok(()),
             b'"' => "a string",
@@ -223,6 +228,11 @@ impl Search<'_> {
             _ => "a number",
         };
         Err(Error::data("scan page", "no records in their place").with("found", what))
+    }
+
+    /// Whether this is where the page begins.
+    fn is_at_root(&self) -> bool {
+        self.walk.body.get(..self.walk.at).is_some_and(|before| before.trim_ascii().is_empty())
     }
 
     fn is_null(&self) -> bool {

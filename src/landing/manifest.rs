@@ -35,6 +35,9 @@ pub(super) struct Manifest {
     pub coverage: Option<Box<RawValue>>,
     /// Partitions whose read ended.
     pub ended: Box<RawValue>,
+    /// Whether the enumeration that began with the fence before is whole with this segment.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub whole: bool,
     /// The number of the newest segment with a base, this one included; 0 if there is none.
     pub base: u64,
     /// All positions and all that is covered after this segment, if it is a base.
@@ -63,6 +66,7 @@ impl Manifest {
             positions,
             coverage: None,
             ended,
+            whole: false,
             base: 0,
             table: None,
         }

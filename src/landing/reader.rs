@@ -20,6 +20,8 @@ pub struct Segment {
     pub pages: Vec<Page>,
     /// Partitions whose read ended with it.
     pub ended: Vec<PartitionEnd>,
+    /// Whether, with it, its owner has landed everything that the source has: each partition from its beginning to a proven end.
+    pub whole: bool,
 }
 
 impl Segment {
@@ -88,14 +90,21 @@ impl LandingReader {
         let Some(record) = self.record(number).await? else { return Ok(None) };
         let is_fence = record.kind == RecordKind::Fence;
         if is_fence {
-            return Ok(Some(Segment { number, is_fence, records: 0, pages: Vec::new(), ended: Vec::new() }));
+            return Ok(Some(Segment {
+                number,
+                is_fence,
+                records: 0,
+                pages: Vec::new(),
+                ended: Vec::new(),
+                whole: false,
+            }));
         }
         let place = Place { shard: &self.shard, segment: number };
         let (manifest, blocks) = manifest::parse(&record.payload, place)?;
         let ended = manifest::parse_kept(&manifest.ended, place)?;
-        let records = manifest.totals.records;
+        let (records, whole) = (manifest.totals.records, manifest.whole);
         let pages = segment::decode(&self.env, place, &record.payload, manifest, blocks).await?;
-        Ok(Some(Segment { number, is_fence, records, pages, ended }))
+        Ok(Some(Segment { number, is_fence, records, pages, ended, whole }))
     }
 
     /// The number of the newest segment or fence; 0 if nothing is landed.

@@ -23,6 +23,9 @@ pub struct SegmentDraft {
     pub coverage: Vec<Coverage>,
     /// Partitions whose read ended.
     pub ended: Vec<PartitionEnd>,
+    /// Whether, with this segment, this owner has landed everything that the source has: each partition from its beginning to
+    /// a proven end.
+    pub whole: bool,
 }
 
 /// How the read of a partition ended: part of its coverage record.
@@ -114,10 +117,10 @@ impl LandingWriter {
     pub async fn append(&mut self, draft: SegmentDraft) -> Result<LandedSegment> {
         self.check_usable()?;
         self.usable = false;
-        let SegmentDraft { mut pages, positions, coverage, ended } = draft;
+        let SegmentDraft { mut pages, positions, coverage, ended, whole } = draft;
         let number = self.chain.next_number();
         set_origins(number, &mut pages)?;
-        let mut manifest = Manifest::new(keep(&positions)?, keep(&ended)?);
+        let mut manifest = Manifest { whole, ..Manifest::new(keep(&positions)?, keep(&ended)?) };
         if !coverage.is_empty() {
             manifest.coverage = Some(keep(&coverage)?);
         }

@@ -2,13 +2,14 @@ use super::Pipeline;
 use super::epoch::{ConfigRecord, QUARANTINE, SHARDS, SOURCE};
 use super::erased::{AnySink, AnySource, AnyStage, TypedSink, TypedSource, TypedStage};
 use super::landed::LandedPages;
+use super::load::SINK;
 use super::settings::Settings;
 use crate::checkpoint::CheckpointStore;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::landing::Landing;
 use crate::model::{Item, Page, PipelineName};
-use crate::sink::{ExactlyOnce, Quarantine, Sink};
+use crate::sink::{Demand, ExactlyOnce, Quarantine, Sink};
 use crate::source::{ComponentConfig, IntoSource, Source};
 use crate::stage::Stage;
 use crate::store::{ObjectPath, Store};
@@ -46,6 +47,7 @@ pub struct PipelineBuilder<S = NoSource, I = (), K = NoSink> {
     settings: Settings,
     keys_stay_in_partition: bool,
     replayable: bool,
+    from_the_beginning: bool,
     env: Env,
     types: Types<S, I, K>,
 }
@@ -85,6 +87,7 @@ impl PipelineBuilder {
             settings: Settings::default(),
             keys_stay_in_partition: false,
             replayable: true,
+            from_the_beginning: false,
             env: Env::system(),
             types: PhantomData,
         }
@@ -144,6 +147,7 @@ impl<S, I, K> PipelineBuilder<S, I, K> {
             settings: self.settings,
             keys_stay_in_partition: self.keys_stay_in_partition,
             replayable: self.replayable,
+            from_the_beginning: self.from_the_beginning,
             env: self.env,
             types: PhantomData,
         }
@@ -177,6 +181,15 @@ impl<S, I, K> PipelineBuilder<S, I, K> {
     #[must_use]
     pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
+        self
+    }
+
+    /// Reads everything that the source has in each run, from the beginning, whatever runs before have read (a full refresh). A sink
+    /// that [demands](Sink::demand) it need not be told; a landing that such a sink loads from [elsewhere](Self::landing_of)
+    /// must be.
+    #[must_use]
+    pub fn from_the_beginning(mut self) -> Self {
+        self.from_the_beginning = true;
         self
     }
 
@@ -297,6 +310,13 @@ impl<S, I, K> PipelineBuilder<S, I, K> {
         let mut stages: Vec<_> = self.stages.iter().map(|s| s.make()).collect();
         check_stages(&mut stages, &self.settings, self.keys_stay_in_partition, self.state.is_some())?;
         check_settings(&self.settings)?;
+        let from_the_beginning = match sink.demand() {
+            Demand::Increments => self.from_the_beginning,
+            Demand::Enumerations => {
+                check_enumerations(&mut stages, &self.settings, self.landing.is_some())?;
+                true
+            }
+        };
         let config = config_record(source.as_ref(), &stages, sink.as_ref(), self.quarantine.as_ref(), &self.settings)?;
         let landed_by = self.landed_by.map(PipelineName::new).transpose()?;
         Ok(Pipeline {
@@ -309,6 +329,7 @@ impl<S, I, K> PipelineBuilder<S, I, K> {
             quarantine: self.quarantine,
             checkpoints,
             state: self.state,
+            from_the_beginning,
             settings: self.settings,
             env: self.env,
             config,
@@ -322,7 +343,7 @@ fn check_stages(
     keys_stay_in_partition: bool,
     has_state: bool,
 ) -> Result<()> {
-    let mut names = HashSet::new();
+    let mut names = HashSet::from([SINK.to_owned()]);
     for stage in stages {
         let name = stage.name().to_owned();
         let remembers = stage.state().is_some();
@@ -348,6 +369,29 @@ fn check_stages(
         }
     }
     Ok(())
+}
+
+/// What a sink needs that puts whole enumerations in the place of what was there.
+fn check_enumerations(stages: &mut [Box<dyn AnyStage>], settings: &Settings, lands: bool) -> Result<()> {
+    let refuse =
+        |message: &'static str, hint: &'static str| Err(Error::config("build pipeline", message).with_hint(hint));
+    if !lands {
+        return refuse("the sink needs whole enumerations, and there is no landing", "add `.land(…)`");
+    }
+    if settings.shards > 1 {
+        return refuse("the sink needs whole enumerations, and there are several shards", "use one shard");
+    }
+    let compares = |stage: &mut Box<dyn AnyStage>| stage.state().is_some() && stage.fork().is_none();
+    match stages.iter_mut().find_map(|stage| compares(stage).then(|| stage.name().to_owned())) {
+        None => Ok(()),
+        // It would take away what it knows from the enumeration before.
+        Some(stage) => Err(Error::config(
+            "build pipeline",
+            "the sink needs whole enumerations, and a stage remembers earlier ones",
+        )
+        .with("stage", stage)
+        .with_hint("leave the stage out, and give the sink's disposition a key instead")),
+    }
 }
 
 fn check_settings(settings: &Settings) -> Result<()> {

@@ -7,7 +7,9 @@ use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::landing::AccountRows;
 use crate::model::{EpochLedger, Incarnation, LandingPosition, PartitionId, PositionValue, ShardKey};
-use crate::sink::{AtLeastOnce, CommitOutcome, CommitRequest, Mark, Promise, Quarantine, QuarantineRef};
+use crate::sink::{
+    AtLeastOnce, CommitOutcome, CommitRequest, Enumeration, LoadEntry, Mark, Promise, Quarantine, QuarantineRef,
+};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -103,6 +105,9 @@ pub(super) struct Checkpoint {
     /// What became of the records of each partition and window so far.
     #[serde(default)]
     pub accounts: AccountRows,
+    /// The part that the epoch is of an enumeration, if the sink demands enumerations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enumeration: Option<Enumeration>,
 }
 
 pub(super) const FORMAT: &str = "landfall-checkpoint/1";
@@ -123,7 +128,13 @@ impl Checkpoint {
             quarantine: None,
             ledger: EpochLedger::default(),
             accounts: AccountRows::default(),
+            enumeration: None,
         }
+    }
+
+    /// The enumeration that goes on after it.
+    pub(super) fn enumeration_on(&self) -> Option<Enumeration> {
+        self.enumeration.map(|enumeration| Enumeration { whole: false, ..enumeration })
     }
 
     /// Refuses to roll forward into another quarantine than the one that the epoch's rejects are staged in: they would
@@ -214,6 +225,12 @@ pub(super) async fn roll_forward(
             },
             previous: prepared.previous,
             staged: prepared.staged.clone(),
+            enumeration: checkpoint.enumeration,
+            load: LoadEntry {
+                ledger: checkpoint.ledger.clone(),
+                position: serde_json::to_string(&checkpoint.input)
+                    .map_err(|e| Error::bug("commit epoch", "a position does not serialise").with_source(e))?,
+            },
         };
         now = commit(env, sink, &request, events).await?;
     }

@@ -3,7 +3,7 @@
 use crate::env::{Env, panicked};
 use crate::error::{Error, Result};
 use crate::model::{Coverage, Item, Page, Partition, PositionValue, Reject, ShardKey, StopReason, Tally};
-use crate::sink::{CommitOutcome, CommitRequest, EpochContext, Mark, Promise, Sink, StagedOutput, Writer};
+use crate::sink::{CommitOutcome, CommitRequest, Demand, EpochContext, Mark, Promise, Sink, StagedOutput, Writer};
 use crate::source::{ComponentConfig, Emission, Emitter, Gate, Listed, Listing, PositionLookup, Said, Source, Traffic};
 use crate::stage::{Output, Stage, StageState};
 use async_trait::async_trait;
@@ -209,7 +209,7 @@ impl<T: Stage + Sync> AnyStage for TypedStage<T> {
 
 #[async_trait]
 pub(super) trait AnyWriter: Send {
-    async fn write(&mut self, item: BoxItem) -> Result<()>;
+    async fn write(&mut self, item: BoxItem) -> Result<Vec<Reject>>;
     fn staged_bytes(&self) -> u64;
     async fn finish(self: Box<Self>) -> Result<Option<StagedOutput<Value>>>;
 }
@@ -221,7 +221,7 @@ impl<W: Writer> AnyWriter for TypedWriter<W>
 where
     W::Staged: serde::Serialize,
 {
-    async fn write(&mut self, item: BoxItem) -> Result<()> {
+    async fn write(&mut self, item: BoxItem) -> Result<Vec<Reject>> {
         self.0.write(typed::<W::Item>(item, "write")?).instrument(tracing::debug_span!("write")).await
     }
 
@@ -242,6 +242,7 @@ where
 pub(super) trait AnySink: Send + Sync {
     fn config(&self) -> Result<ComponentConfig>;
     fn promise(&self) -> &'static str;
+    fn demand(&self) -> Demand;
     async fn open(&self, epoch: EpochContext) -> Result<Box<dyn AnyWriter>>;
     async fn commit(&self, env: &Env, request: CommitRequest<Value>) -> Result<CommitOutcome>;
     async fn mark(&self, shard: &ShardKey) -> Result<Option<Mark>>;
@@ -268,14 +269,17 @@ impl<K: Sink> AnySink for TypedSink<K> {
         K::Promise::NAME
     }
 
+    fn demand(&self) -> Demand {
+        self.0.demand()
+    }
+
     async fn open(&self, epoch: EpochContext) -> Result<Box<dyn AnyWriter>> {
         Ok(Box::new(TypedWriter(self.0.open(epoch).await?)))
     }
 
     async fn commit(&self, env: &Env, request: CommitRequest<Value>) -> Result<CommitOutcome> {
-        let CommitRequest { shard, mark, previous, staged: value } = request;
-        let span = tracing::debug_span!("commit", epoch = mark.epoch);
-        self.0.commit(env, CommitRequest { shard, mark, previous, staged: staged::<K>(&value)? }).instrument(span).await
+        let span = tracing::debug_span!("commit", epoch = request.mark.epoch);
+        self.0.commit(env, request.try_map(|value| staged::<K>(&value))?).instrument(span).await
     }
 
     async fn mark(&self, shard: &ShardKey) -> Result<Option<Mark>> {

@@ -91,6 +91,13 @@ pub enum Event {
         /// What became of its records.
         ledger: EpochLedger,
     },
+    /// The load has come to its end, for a sink that [demands](crate::sink::Sink::demand) enumerations.
+    Enumerated {
+        /// The shard.
+        shard: ShardKey,
+        /// Whether it ends with a whole one; else the sink takes nothing away.
+        whole: bool,
+    },
     /// The parts of a response that never became whole were given up.
     ResponseSuperseded {
         /// The shard.
@@ -135,6 +142,8 @@ pub struct Status {
     pub unlisted: Option<String>,
     /// What is missing so far.
     pub missing: Missing,
+    /// Whether the sink was given a whole enumeration, if it [demands](crate::sink::Sink::demand) one; known at the end.
+    pub enumerated: Option<bool>,
     /// Requests, retries and waits of the reads so far.
     pub traffic: TrafficCounts,
 }
@@ -284,6 +293,12 @@ impl Events {
                 count("landfall_records_quarantined_total", ledger.quarantined);
                 self.count_stages(ledger);
                 tracing::info!(%shard, epoch, read = ledger.read, committed = ledger.staged, "epoch committed");
+            }
+            Event::Enumerated { shard, whole } => {
+                self.lock().status.enumerated = Some(*whole);
+                if !whole {
+                    tracing::warn!(%shard, "the enumeration is not whole: the sink takes nothing away for it");
+                }
             }
             Event::ResponseSuperseded { shard } => {
                 count("landfall_responses_superseded_total", 1);

@@ -31,6 +31,8 @@ pub(super) struct Extract {
     pub reads: Reads,
     pub fences: Arc<Fences>,
     pub events: Events,
+    /// Whether it reads everything from the beginning, and says so in the landing when it has.
+    pub enumerates: bool,
 }
 
 impl Extract {
@@ -83,6 +85,7 @@ struct Writing {
     ended: Vec<PartitionId>,
     ends: Vec<(u64, bool)>,
     coverage: Vec<Coverage>,
+    whole: bool,
 }
 
 struct Lander<'a> {
@@ -109,6 +112,7 @@ impl Lander<'_> {
         let (mut pages_open, mut ends_open) = (true, true);
         let mut born: Option<Duration> = None;
         let mut given_up = false;
+        let mut told = !self.extract.enumerates;
         loop {
             passed.mark_unchanged();
             let due = fences.take_due(self.extract.shard.shard);
@@ -133,7 +137,15 @@ impl Lander<'_> {
                     given_up = true;
                 }
                 if draining && fences.is_settled(self.extract.shard.shard) {
-                    return Ok(writer);
+                    match fences.whole() {
+                        // The partitions of other shards are still read.
+                        None if !told => {}
+                        Some(true) if !told && self.extract.events.status().missing.total == 0 => {
+                            (told, born) = (true, Some(env.monotonic()));
+                            self.draft.segment.whole = true;
+                        }
+                        _ => return Ok(writer),
+                    }
                 }
                 idle = Some(writer);
             }
@@ -205,7 +217,7 @@ impl Lander<'_> {
     }
 
     async fn landed(&mut self, landed: LandedSegment, written: Writing) -> Result<()> {
-        let Writing { reservations, ended, ends, coverage, .. } = written;
+        let Writing { reservations, ended, ends, coverage, whole, .. } = written;
         if landed.pages.len() != reservations.len() {
             return Err(Error::bug("land segment", "other pages came back than were landed")
                 .with("segment", landed.number)
@@ -227,7 +239,7 @@ impl Lander<'_> {
             self.extract.events.send(Event::Covered { shard: self.extract.shard.clone(), coverage });
         }
         let pages = landed.pages.into_iter().zip(reservations).collect();
-        self.handoff.offer(Handed { number: landed.number, pages, ended }).await;
+        self.handoff.offer(Handed { number: landed.number, pages, ended, whole }).await;
         Ok(())
     }
 }
@@ -241,13 +253,13 @@ impl Draft {
     fn write(self, mut writer: LandingWriter) -> Writing {
         let Self { segment, reservations, ends, .. } = self;
         let ended = segment.ended.iter().map(|end| end.partition.clone()).collect();
-        let coverage = segment.coverage.clone();
+        let (coverage, whole) = (segment.coverage.clone(), segment.whole);
         let append = async move {
             let landed = writer.append(segment).await;
             (writer, landed)
         };
         let append = append.instrument(tracing::debug_span!("append segment")).boxed();
-        Writing { append, reservations, ended, ends, coverage }
+        Writing { append, reservations, ended, ends, coverage, whole }
     }
 }
 

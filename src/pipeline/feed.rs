@@ -31,6 +31,17 @@ pub(super) struct FedItem {
     /// Whether an epoch may end after this: not in the middle of a response.
     pub may_cut: bool,
     pub reservation: Reservation,
+    /// What begins or ends with this; such an item is worked on alone.
+    pub turn: Option<Turn>,
+}
+
+/// What becomes of enumerations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// A new owner begins another one, of this number: the segment that is its fence.
+    Begins(u64),
+    /// It is whole.
+    Whole,
 }
 
 /// A page, or an item of another kind; `None` if it is passed over.
@@ -45,6 +56,12 @@ pub(super) struct PageOf {
 }
 
 impl FedItem {
+    fn turn(turn: Turn, after: LandingPosition, may_cut: bool) -> Self {
+        let after = Advance::Landing(after);
+        let (pages, reservation) = (Vec::new(), Reservation::none());
+        Self { pages, records: 0, bytes: 0, superseded: 0, after, may_cut, reservation, turn: Some(turn) }
+    }
+
     fn append(&mut self, next: Self) {
         self.pages.extend(next.pages);
         self.records += next.records;
@@ -125,6 +142,7 @@ impl Feed {
                     after: Advance::Source(partition.id, position),
                     may_cut: true,
                     reservation,
+                    turn: None,
                 })))
             }
         }
@@ -172,6 +190,8 @@ enum Queued {
     /// A new owner begins: it goes on with no response of an older one.
     Fence,
     Ended(PartitionId),
+    /// An enumeration begins or ends here.
+    Turn(Turn, LandingPosition),
     /// The segment is done, and had so many records.
     Next(u64, u64),
 }
@@ -225,10 +245,11 @@ impl LandingFeed {
     fn take_together(&mut self) -> Result<Option<Input>> {
         let mut group: Option<FedItem> = None;
         while let Some(next) = self.queue.front() {
-            if let (Some(group), Queued::Page(page, _)) = (&group, next) {
-                if !self.together.has_room(group, page) {
-                    break;
-                }
+            match (&group, next) {
+                (Some(group), Queued::Page(page, _)) if !self.together.has_room(group, page) => break,
+                (Some(_), Queued::Turn(..)) => break,
+                (Some(group), _) if group.turn.is_some() => break,
+                _ => {}
             }
             let Some(queued) = self.queue.pop_front() else { break };
             match (self.take(queued)?, &mut group) {
@@ -257,6 +278,7 @@ impl LandingFeed {
                     let records = handed.pages.iter().map(|(page, _)| page.records).sum();
                     self.queue.extend(handed.pages.into_iter().map(|(page, held)| Queued::Page(Box::new(page), held)));
                     self.queue.extend(handed.ended.into_iter().map(Queued::Ended));
+                    self.queue_whole(handed.whole, number);
                     break records;
                 }
                 other => {
@@ -310,10 +332,20 @@ impl LandingFeed {
         let segment = segment.after(LandingPosition { segment: number, record: self.skip })?;
         if segment.is_fence {
             self.queue.push_back(Queued::Fence);
+            let at = LandingPosition { segment: number, record: 0 };
+            self.queue.push_back(Queued::Turn(Turn::Begins(number), at));
         }
         self.queue.extend(segment.pages.into_iter().map(|page| Queued::Page(Box::new(page), Reservation::none())));
         self.queue.extend(segment.ended.into_iter().map(|end| Queued::Ended(end.partition)));
+        self.queue_whole(segment.whole, number);
         Ok(segment.records)
+    }
+
+    /// An epoch that makes an enumeration whole ends behind the segment that says so: it is not said twice.
+    fn queue_whole(&mut self, whole: bool, segment: u64) {
+        if whole {
+            self.queue.push_back(Queued::Turn(Turn::Whole, LandingPosition { segment: segment + 1, record: 0 }));
+        }
     }
 
     fn take(&mut self, queued: Queued) -> Result<Option<Input>> {
@@ -323,6 +355,7 @@ impl LandingFeed {
                 let open = self.open.as_ref().is_some_and(|open| open.partition == partition);
                 if open { self.abandon() } else { None }
             }
+            Queued::Turn(turn, after) => Some(Input::Item(FedItem::turn(turn, after, self.open.is_none()))),
             Queued::Next(segment, records) => {
                 if self.passed != records {
                     // What is read must be what was landed (I10).
@@ -341,6 +374,7 @@ impl LandingFeed {
                     after: Advance::Landing(after),
                     may_cut: self.open.is_none(),
                     reservation: Reservation::none(),
+                    turn: None,
                 }))
             }
             Queued::Page(page, reservation) => self.take_page(*page, reservation)?,
@@ -384,6 +418,7 @@ impl LandingFeed {
             after: Advance::Landing(after),
             may_cut: self.open.is_none(),
             reservation,
+            turn: None,
         })))
     }
 

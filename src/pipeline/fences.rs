@@ -30,7 +30,14 @@ struct State {
     due: Vec<BTreeMap<PartitionId, PositionValue>>,
     /// The lowest number that ended without proof: no fence behind it passes.
     unproven: Option<u64>,
-    listed: bool,
+    listed: Option<Listed>,
+}
+
+/// How the list of partitions ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Listed {
+    Whole,
+    InPart,
 }
 
 /// Passes when all numbers below `behind` have ended with proof.
@@ -49,7 +56,7 @@ impl Fences {
             waiting: VecDeque::new(),
             due: vec![BTreeMap::new(); shards as usize],
             unproven: None,
-            listed: false,
+            listed: None,
         };
         Self { shards, state: Mutex::new(state), changed: watch::Sender::new(()) }
     }
@@ -88,9 +95,19 @@ impl Fences {
         });
     }
 
-    /// Nothing more will be listed.
-    pub(super) fn close(&self) {
-        self.update(|state| state.listed = true);
+    /// Nothing more will be listed; whether that is all.
+    pub(super) fn close(&self, whole: bool) {
+        self.update(|state| state.listed = Some(if whole { Listed::Whole } else { Listed::InPart }));
+    }
+
+    /// Whether all partitions were listed, and have ended with proof; `None` if that is not known yet.
+    pub(super) fn whole(&self) -> Option<bool> {
+        let state = self.lock();
+        match state.listed? {
+            _ if state.unproven.is_some() => Some(false),
+            Listed::InPart => Some(false),
+            Listed::Whole => state.open.is_empty().then_some(true),
+        }
     }
 
     /// What has begun and has not ended never will: a shard failed, or the run stops. No fence behind it passes.
@@ -110,7 +127,9 @@ impl Fences {
     /// Whether no position of shard `number` will pass any more.
     pub(super) fn is_settled(&self, number: u32) -> bool {
         let state = self.lock();
-        state.listed && state.waiting.is_empty() && state.due.get(number as usize).is_none_or(BTreeMap::is_empty)
+        state.listed.is_some()
+            && state.waiting.is_empty()
+            && state.due.get(number as usize).is_none_or(BTreeMap::is_empty)
     }
 
     /// Tells when something has changed.
@@ -189,7 +208,7 @@ mod tests {
         fences.ended([(a, true)]);
         assert_eq!(due(&fences), Some(2));
         assert!(!fences.is_settled(0), "more may be listed");
-        fences.close();
+        fences.close(true);
         assert!(fences.is_settled(0));
     }
 
@@ -206,7 +225,7 @@ mod tests {
         let c = fences.begin();
         fences.fence("parent".into(), at(3));
         fences.ended([(c, true)]);
-        fences.close();
+        fences.close(true);
         assert_eq!((due(&fences), fences.is_settled(0)), (None, true));
     }
 
@@ -219,7 +238,7 @@ mod tests {
         fences.fence("parent".into(), at(2));
         fences.ended([(a, true)]);
         fences.give_up();
-        fences.close();
+        fences.close(true);
         let shard = shard_of(&"parent".into(), 2);
         assert_eq!(fences.take_due(shard).len(), 1);
         assert!(fences.is_settled(0) && fences.is_settled(1));

@@ -13,6 +13,8 @@ pub(super) struct Handed {
     pub number: u64,
     pub pages: Vec<(Page, Reservation)>,
     pub ended: Vec<PartitionId>,
+    /// Whether the enumeration is whole with it.
+    pub whole: bool,
 }
 
 /// How far the landing has come.
@@ -123,7 +125,7 @@ mod tests {
 
     fn segment(number: u64, bytes: usize) -> Handed {
         let page = Page::new(PartitionId("p".into()), vec![b'x'; bytes], 1, Timestamp::from_micros(1));
-        Handed { number, pages: vec![(page, Reservation::none())], ended: Vec::new() }
+        Handed { number, pages: vec![(page, Reservation::none())], ended: Vec::new(), whole: false }
     }
 
     #[tokio::test]

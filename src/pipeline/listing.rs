@@ -46,7 +46,7 @@ impl Lister {
     /// What the source says.
     pub(super) async fn run(self) -> Result<()> {
         let listed = self.list().await;
-        self.fences.close();
+        self.fences.close(listed.is_ok());
         let stopped = *self.stop.borrow() || self.queues.iter().all(mpsc::Sender::is_closed);
         let error = match listed {
             Ok(()) => return Ok(()),

@@ -3,7 +3,7 @@
 use super::epoch::{Checkpoint, ConfigRecord, FORMAT, InputPosition, Owner, Prepared, digest, roll_forward};
 use super::erased::{AnySink, AnyStage, AnyWriter};
 use super::events::{Event, Events};
-use super::feed::{Advance, FedItem, Feed, Input, PageOf};
+use super::feed::{Advance, FedItem, Feed, Input, PageOf, Turn};
 use super::program::{Outcome, Program};
 use super::settings::Settings;
 use super::state::StateObjects;
@@ -14,7 +14,7 @@ use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::landing::{AccountRows, Accounts, LandingReader, Retention};
 use crate::model::{EpochLedger, Incarnation, LoadCounts, Reject, ShardKey, StageCounts};
-use crate::sink::{EpochContext, Quarantine, QuarantineWriter};
+use crate::sink::{Demand, Enumeration, EpochContext, Quarantine, QuarantineWriter};
 use crate::source::Reservation;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,6 +23,9 @@ use tracing::Instrument;
 
 /// Segments without records after which the position is recorded all the same.
 const FAR_SEGMENTS: u64 = 64;
+
+/// The sink among the stages of a ledger, where it has refused records.
+pub(super) const SINK: &str = "sink";
 
 /// What the load of a shard is made of.
 pub(super) struct Load {
@@ -56,6 +59,8 @@ pub(super) struct Loaded {
     chain: Chain,
     load: Load,
     newest: (u64, Checkpoint),
+    /// Whether the newest enumeration is whole.
+    whole: bool,
 }
 
 impl OpenLoad {
@@ -80,6 +85,8 @@ impl OpenLoad {
         }
         let Self { load, chain, owner, newest } = self;
         let epoch = Epoch::new(&leading, &ordered);
+        let enumeration = newest.1.enumeration_on();
+        let whole = newest.1.enumeration.is_some_and(|e| e.whole);
         let running = Running {
             load,
             chain,
@@ -93,6 +100,8 @@ impl OpenLoad {
             ordered: Some(ordered),
             in_flight: VecDeque::new(),
             epoch,
+            enumeration,
+            whole,
             pending: None,
             attempt: 0,
         };
@@ -115,6 +124,7 @@ struct Fed {
     after: Advance,
     may_cut: bool,
     reservation: Reservation,
+    turn: Option<Turn>,
 }
 
 /// The epoch that is being filled.
@@ -122,6 +132,8 @@ struct Epoch {
     ledger: EpochLedger,
     /// The sum of what was added to the accounts of partitions.
     accounted: LoadCounts,
+    /// Records that the sink refused.
+    refused: u64,
     bytes: u64,
     /// When its first input came; `None` while there was none.
     since: Option<Duration>,
@@ -136,7 +148,7 @@ impl Epoch {
         let stages = stages.map(|s| StageCounts { stage: s.name().to_owned(), ..StageCounts::default() }).collect();
         let ledger = EpochLedger { stages, ..EpochLedger::default() };
         let accounted = LoadCounts::default();
-        Self { ledger, accounted, bytes: 0, since: None, may_cut: true, writer: None, rejects: None }
+        Self { ledger, accounted, refused: 0, bytes: 0, since: None, may_cut: true, writer: None, rejects: None }
     }
 }
 
@@ -166,6 +178,10 @@ struct Running {
     ordered: Option<Program>,
     in_flight: VecDeque<InFlight>,
     epoch: Epoch,
+    /// What the epoch belongs to, if the sink demands enumerations.
+    enumeration: Option<Enumeration>,
+    /// Whether the newest enumeration is whole.
+    whole: bool,
     pending: Option<Pending>,
     /// Times that this owner went back: part of the name of staged files.
     attempt: u32,
@@ -176,9 +192,9 @@ impl Running {
         if let Err(error) = self.load_all().await {
             return Err(self.chain.explain(error).await);
         }
-        let Self { mut load, chain, newest, leading, ordered, .. } = self;
+        let Self { mut load, chain, newest, leading, ordered, whole, .. } = self;
         load.stages = leading.stages.into_iter().chain(ordered.into_iter().flat_map(|o| o.stages)).collect();
-        Ok(Loaded { chain, load, newest })
+        Ok(Loaded { chain, load, newest, whole })
     }
 
     async fn load_all(&mut self) -> Result<()> {
@@ -201,7 +217,11 @@ impl Running {
                     let (program, outcome) = done??;
                     self.idle.push(program);
                     if let Some(InFlight { fed, .. }) = self.in_flight.pop_front() {
+                        let turn = fed.turn;
                         self.finish(fed, outcome?).await?;
+                        if let (Some(turn), Demand::Enumerations) = (turn, self.load.sink.demand()) {
+                            self.turn(turn).await?;
+                        }
                     }
                     if self.is_full() {
                         self.cut().await?;
@@ -231,11 +251,11 @@ impl Running {
 
     /// Starts the leading stages on some items, beside everything else.
     fn begin(&mut self, item: FedItem) -> Result<()> {
-        let FedItem { pages, records, bytes, superseded, after, may_cut, reservation } = item;
+        let FedItem { pages, records, bytes, superseded, after, may_cut, reservation, turn } = item;
         let (pages, items): (Vec<PageOf>, Vec<_>) = pages.into_iter().unzip();
         let items = items.into_iter().enumerate().filter_map(|(page, item)| Some((page, item?))).collect();
         let outcome = Outcome { items, pages: vec![LoadCounts::default(); pages.len()], ..Outcome::default() };
-        let fed = Fed { pages, records, bytes, superseded, after, may_cut, reservation };
+        let fed = Fed { pages, records, bytes, superseded, after, may_cut, reservation, turn };
         let mut program = match self.idle.pop() {
             Some(program) => program,
             None => self.leading.fork()?,
@@ -293,7 +313,7 @@ impl Running {
             self.epoch.ledger.add(&EpochLedger { stages: vec![counts.clone()], ..EpochLedger::default() });
         }
         for (stage, reject) in outcome.rejects {
-            self.reject(stage, reject).await?;
+            self.reject(Some(stage), reject).await?;
         }
         for (page, item) in outcome.items {
             let records = item.records();
@@ -303,12 +323,21 @@ impl Running {
             if self.epoch.writer.is_none() {
                 self.epoch.writer = Some(self.load.sink.open(self.context()).await?);
             }
-            if let Some(writer) = &mut self.epoch.writer {
-                writer.write(item).await?;
-                self.epoch.ledger.written += records;
-            }
+            let Some(writer) = &mut self.epoch.writer else { continue };
+            let rejects = writer.write(item).await?;
+            let refused = rejects.len() as u64;
+            let written = records.checked_sub(refused).ok_or_else(|| {
+                Error::bug("write", "the sink refused more records than it was given")
+                    .with("records", records)
+                    .with("refused", refused)
+            })?;
+            self.epoch.ledger.written += written;
+            self.epoch.refused += refused;
             if let Some(page) = pages.get_mut(page) {
-                page.loaded += records;
+                page.add(&LoadCounts { loaded: written, quarantined: refused, ..LoadCounts::default() });
+            }
+            for reject in rejects {
+                self.reject(None, reject).await?;
             }
         }
         Ok(pages)
@@ -330,8 +359,9 @@ impl Running {
         accounts.make_room(&self.load.env, self.chain.next_number()).await
     }
 
-    async fn reject(&mut self, stage: usize, reject: Reject) -> Result<()> {
-        let stage = self.epoch.ledger.stages.get(stage).map_or("", |s| s.stage.as_str());
+    /// Takes up a record that stage number `stage` refused; `None` is the sink.
+    async fn reject(&mut self, stage: Option<usize>, reject: Reject) -> Result<()> {
+        let stage = stage.and_then(|n| self.epoch.ledger.stages.get(n)).map_or(SINK, |s| s.stage.as_str());
         let Some(quarantine) = &self.load.quarantine else {
             return Err(Error::data("quarantine record", "a record was rejected, and there is no quarantine")
                 .with("stage", stage)
@@ -354,8 +384,31 @@ impl Running {
             generation: self.owner.generation,
             epoch: self.chain.next_number(),
             attempt: self.attempt,
+            enumeration: self.enumeration,
             env: self.load.env.clone(),
         }
+    }
+
+    /// Ends what belongs to an enumeration before anything of the next one comes; and tells the sink when it is whole, in an
+    /// epoch of its own.
+    async fn turn(&mut self, turn: Turn) -> Result<()> {
+        self.cut().await?;
+        self.whole = turn == Turn::Whole;
+        match (turn, self.enumeration) {
+            (Turn::Begins(number), _) => self.enumeration = Some(Enumeration { number, whole: false }),
+            (Turn::Whole, Some(enumeration)) => {
+                self.enumeration = Some(Enumeration { whole: true, ..enumeration });
+                self.epoch.since = Some(self.load.env.monotonic());
+                self.epoch.writer = Some(self.load.sink.open(self.context()).await?);
+                self.cut().await?;
+                self.enumeration = Some(enumeration);
+            }
+            (Turn::Whole, None) => {
+                return Err(Error::bug("read landing", "an enumeration ends that has not begun")
+                    .with("shard", &self.load.shard));
+            }
+        }
+        Ok(())
     }
 
     /// Whether the position alone is worth an epoch: each start reads what lies between, even where it holds no record.
@@ -384,7 +437,7 @@ impl Running {
         let number = self.chain.next_number();
         let Some(mut ordered) = self.ordered.take() else { return Err(Error::bug("cut epoch", "stages still run")) };
         let fresh = Epoch::new(&self.leading, &ordered);
-        let Epoch { mut ledger, accounted, writer, rejects, .. } = std::mem::replace(&mut self.epoch, fresh);
+        let Epoch { mut ledger, refused, accounted, writer, rejects, .. } = std::mem::replace(&mut self.epoch, fresh);
         let output = match writer {
             Some(writer) => writer.finish().await?,
             None => None,
@@ -393,6 +446,15 @@ impl Running {
             Some(rejects) => rejects.finish().await?,
             None => None,
         };
+        if refused > 0 {
+            ledger.stages.push(StageCounts {
+                stage: SINK.to_owned(),
+                input: ledger.written + refused,
+                output: ledger.written,
+                quarantined: refused,
+                ..StageCounts::default()
+            });
+        }
         ledger.staged = output.as_ref().map_or(0, |o| o.records);
         let bytes = output.as_ref().map_or(0, |o| o.bytes);
         ledger.quarantined = quarantine.as_ref().map_or(0, |q| q.records);
@@ -418,6 +480,10 @@ impl Running {
         self.settle().await?;
         let previous = self.newest.1.marked;
         let prepared = output.map(|o| Prepared { previous, digest: digest(&o.staged), staged: o.staged });
+        if prepared.is_none() && self.enumeration.is_some_and(|e| e.whole) {
+            return Err(Error::bug("stage epoch", "the sink staged nothing for an enumeration that is whole")
+                .with("shard", &self.load.shard));
+        }
         let checkpoint = Checkpoint {
             format: FORMAT.to_owned(),
             config: self.load.config.clone(),
@@ -429,6 +495,7 @@ impl Running {
             quarantine,
             ledger: ledger.clone(),
             accounts,
+            enumeration: self.enumeration,
         };
         let span = tracing::debug_span!("append checkpoint", epoch = number);
         let written = self.chain.append(checkpoint.encode()?).instrument(span).await?;
@@ -484,6 +551,7 @@ impl Running {
         self.ordered = Some(ordered);
         self.feed.rewind(&position, response)?;
         self.position = position;
+        self.enumeration = self.newest.1.enumeration_on();
         Ok(())
     }
 }
@@ -503,6 +571,11 @@ async fn settled(pending: &mut Option<Pending>) -> Result<Result<()>> {
 }
 
 impl Loaded {
+    /// Whether the newest enumeration of the landing is whole.
+    pub(super) fn is_whole(&self) -> bool {
+        self.whole
+    }
+
     /// Deletes what no recovery and no reader needs any more: boundaries first, then objects. Returns how many.
     pub(super) async fn collect(&mut self) -> Result<u64> {
         let (number, checkpoint) = &self.newest;

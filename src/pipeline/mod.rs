@@ -74,6 +74,7 @@ pub struct Pipeline {
     quarantine: Option<Quarantine>,
     checkpoints: Arc<dyn CheckpointStore>,
     state: Option<(Store, ObjectPath)>,
+    from_the_beginning: bool,
     settings: Settings,
     env: Env,
     config: ConfigRecord,

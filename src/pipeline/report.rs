@@ -178,6 +178,9 @@ pub struct RunReport {
     pub missing: Missing,
     /// Why the list of partitions is not whole, if it is not: there may be partitions that were not read.
     pub unlisted: Option<String>,
+    /// Whether the sink was given a whole enumeration, if it [demands](crate::sink::Sink::demand) one; else it took nothing away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enumerated: Option<bool>,
     /// Requests, retries and waits of the source in this run.
     #[serde(default)]
     pub traffic: TrafficCounts,
@@ -188,7 +191,7 @@ impl RunReport {
     pub(super) fn of(events: &Events, promise: &str, started_at: Timestamp, now: Timestamp, stopped: bool) -> Self {
         let status = events.status();
         let Status { landed, committed, epochs, partitions: totals, ended: partitions, .. } = status;
-        let Status { missing, unlisted, traffic, .. } = status;
+        let Status { missing, unlisted, enumerated, traffic, .. } = status;
         Self {
             pipeline: events.pipeline().clone(),
             promise: promise.to_owned(),
@@ -202,14 +205,16 @@ impl RunReport {
             partitions,
             missing,
             unlisted,
+            enumerated,
             traffic,
         }
     }
 
-    /// Whether every partition was read to a proven end, and nothing is known to be missing.
+    /// Whether every partition was read to a proven end, and nothing is known to be missing; and the sink was given a whole
+    /// enumeration, if it demands one.
     pub fn is_complete(&self) -> bool {
         let proven = self.totals.complete == self.totals.ended && self.missing.total == 0;
-        proven && !self.stopped && self.unlisted.is_none()
+        proven && !self.stopped && self.unlisted.is_none() && self.enumerated != Some(false)
     }
 }
 
@@ -295,6 +300,9 @@ impl fmt::Display for RunReport {
             if *total > SHOWN as u64 {
                 writeln!(f, "and {} more", total - SHOWN as u64)?;
             }
+        }
+        if self.enumerated == Some(false) {
+            writeln!(f, "this was no whole enumeration: the sink has taken nothing away")?;
         }
         if let Some(error) = &self.unlisted {
             writeln!(f, "the list of partitions is not whole: {error}")?;

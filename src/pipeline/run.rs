@@ -19,6 +19,7 @@ use crate::checkpoint::chain;
 use crate::error::{Error, ErrorKind, Result};
 use crate::landing::{Accounts, Landing, LandingReader, LandingWriter, Retention};
 use crate::model::{Incarnation, ShardKey, Timestamp};
+use crate::sink::Demand;
 use crate::source::{Emission, Gate, PositionLookup};
 use futures::future::{Either, join, select};
 use std::collections::BTreeMap;
@@ -217,7 +218,11 @@ impl Shard {
                 .with("shard", &self.key)
                 .with_hint("bring back the one that the load has read"));
         }
-        Ok((ShardInput::Landing(Box::new(writer), landing, state.newest), Arc::new(Landed(state.positions))))
+        let positions: Arc<dyn PositionLookup> = match self.pipeline.from_the_beginning {
+            true => Arc::new(BTreeMap::new()),
+            false => Arc::new(Landed(state.positions)),
+        };
+        Ok((ShardInput::Landing(Box::new(writer), landing, state.newest), positions))
     }
 
     /// Runs the shard to its end; gives what failed, causes before consequences.
@@ -305,6 +310,7 @@ impl Shard {
             reads,
             fences: Arc::clone(&self.fences),
             events: self.events.clone(),
+            enumerates: self.pipeline.from_the_beginning,
         };
         let loading = self.loading(load, feed, Some(incarnation));
         let extracting = Task::spawn("extract", extract.run(writer, partitions, sender));
@@ -313,6 +319,7 @@ impl Shard {
         let writer = landed.map_err(|error| errors.push(error)).ok();
         errors.extend(failures);
         let loaded = loaded.and_then(|r| r).map_err(|error| errors.push(error)).ok();
+        self.enumerated(loaded.as_ref());
         (loaded, writer)
     }
 
@@ -330,7 +337,17 @@ impl Shard {
             let feed = Feed::Landing(Box::new(LandingFeed::new(receiver, reader, from, &self.pipeline.settings)));
             self.loading(load, feed, incarnation).await?
         };
-        loaded.await.map_err(|error| errors.push(error)).ok()
+        let loaded = loaded.await.map_err(|error| errors.push(error)).ok();
+        self.enumerated(loaded.as_ref());
+        loaded
+    }
+
+    /// Tells whether the sink was given the whole enumeration that it demands.
+    fn enumerated(&self, loaded: Option<&Loaded>) {
+        if self.pipeline.sink.demand() == Demand::Enumerations {
+            let whole = loaded.is_some_and(Loaded::is_whole);
+            self.events.send(Event::Enumerated { shard: self.key.clone(), whole });
+        }
     }
 
     /// Without a landing: the source is replayable, and its positions go straight into the checkpoints.

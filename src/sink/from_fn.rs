@@ -1,7 +1,7 @@
-use super::{AtLeastOnce, CommitOutcome, CommitRequest, EpochContext, Mark, Sink, StagedOutput, Writer};
+use super::{AtLeastOnce, CommitOutcome, CommitRequest, Demand, EpochContext, Mark, Sink, StagedOutput, Writer};
 use crate::env::Env;
 use crate::error::Result;
-use crate::model::{Item, ShardKey};
+use crate::model::{Item, Reject, ShardKey};
 use crate::source::ComponentConfig;
 use async_trait::async_trait;
 use futures::FutureExt;
@@ -55,6 +55,10 @@ impl<I: Item> Sink for FnSink<I> {
         Ok(ComponentConfig::none())
     }
 
+    fn demand(&self) -> Demand {
+        Demand::Increments
+    }
+
     async fn open(&self, _epoch: EpochContext) -> Result<FnWriter<I>> {
         Ok(FnWriter { deliver: Arc::clone(&self.0), records: 0, bytes: 0 })
     }
@@ -77,12 +81,12 @@ impl<I: Item> Writer for FnWriter<I> {
     type Item = I;
     type Staged = ();
 
-    async fn write(&mut self, item: I) -> Result<()> {
+    async fn write(&mut self, item: I) -> Result<Vec<Reject>> {
         let (records, bytes) = (item.records(), item.bytes());
         (self.deliver)(item).await?;
         self.records += records;
         self.bytes += bytes;
-        Ok(())
+        Ok(Vec::new())
     }
 
     fn staged_bytes(&self) -> u64 {
@@ -117,7 +121,7 @@ mod tests {
             }
         });
         let shard = ShardKey { pipeline: PipelineName::new("p").expect("valid"), shard: 0 };
-        let context = EpochContext { shard, generation: 1, epoch: 1, attempt: 0, env: Env::system() };
+        let context = EpochContext::new(shard, 1, 1, Env::system());
         let mut writer = sink.open(context).await.expect("opens");
         writer.write(Rows(vec![1, 2])).await.expect("delivers");
         assert!(writer.write(Rows(vec![13])).await.is_err());

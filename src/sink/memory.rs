@@ -1,10 +1,10 @@
 use super::{
-    CommitDecision, CommitOutcome, CommitRequest, EpochContext, Mark, Sink, StagedOutput, Transactional, Writer,
-    decide_commit,
+    CommitDecision, CommitOutcome, CommitRequest, Demand, Enumeration, EpochContext, Mark, Sink, StagedOutput,
+    Transactional, Writer, decide_commit,
 };
 use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::model::{Item, Rows, ShardKey};
+use crate::model::{Item, Reject, Rows, ShardKey};
 use crate::source::ComponentConfig;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,8 @@ struct Content<T> {
     /// Committed epochs, in the order of their commits.
     epochs: Vec<(ShardKey, Mark, Vec<T>)>,
     marks: BTreeMap<ShardKey, Mark>,
+    /// Epochs of an enumeration that is not whole yet, and its number.
+    next: (u64, Vec<(ShardKey, Mark, Vec<T>)>),
     staged: BTreeMap<MemoryStaged, Vec<T>>,
 }
 
@@ -36,7 +38,12 @@ pub struct MemoryStaged {
 impl<T> MemoryTable<T> {
     /// An empty table.
     pub fn new() -> Self {
-        Self(Arc::new(Mutex::new(Content { epochs: Vec::new(), marks: BTreeMap::new(), staged: BTreeMap::new() })))
+        Self(Arc::new(Mutex::new(Content {
+            epochs: Vec::new(),
+            marks: BTreeMap::new(),
+            next: (0, Vec::new()),
+            staged: BTreeMap::new(),
+        })))
     }
 
     /// The committed epochs, in the order of their commits.
@@ -93,18 +100,27 @@ impl<T> Default for MemoryTable<T> {
 /// # drop(sink);
 /// ```
 #[derive(Debug)]
-pub struct MemorySink<I: Item>(MemoryTable<I>);
+pub struct MemorySink<I: Item> {
+    table: MemoryTable<I>,
+    demand: Demand,
+}
 
 impl<I: Item> MemorySink<I> {
     /// Commits to `table`.
     pub fn new(table: &MemoryTable<I>) -> Self {
-        Self(table.clone())
+        Self { table: table.clone(), demand: Demand::Increments }
+    }
+
+    /// Puts whole enumerations in the place of what was there.
+    #[must_use]
+    pub fn replace(self) -> Self {
+        Self { demand: Demand::Enumerations, ..self }
     }
 }
 
 impl<I: Item> Clone for MemorySink<I> {
     fn clone(&self) -> Self {
-        Self(self.0.clone())
+        Self { table: self.table.clone(), demand: self.demand }
     }
 }
 
@@ -115,6 +131,7 @@ pub struct MemoryWriter<I> {
     key: MemoryStaged,
     items: Vec<I>,
     bytes: u64,
+    whole: bool,
 }
 
 #[async_trait]
@@ -128,15 +145,20 @@ impl<I: Item + Clone + Sync> Sink for MemorySink<I> {
         Ok(ComponentConfig::none())
     }
 
+    fn demand(&self) -> Demand {
+        self.demand
+    }
+
     async fn open(&self, epoch: EpochContext) -> Result<MemoryWriter<I>> {
-        let EpochContext { shard, generation, epoch, .. } = epoch;
+        let EpochContext { shard, generation, epoch, enumeration, .. } = epoch;
+        let whole = enumeration.is_some_and(|e| e.whole);
         let key = MemoryStaged { shard, generation, epoch, records: 0 };
-        Ok(MemoryWriter { table: self.0.clone(), key, items: Vec::new(), bytes: 0 })
+        Ok(MemoryWriter { table: self.table.clone(), key, items: Vec::new(), bytes: 0, whole })
     }
 
     async fn commit(&self, _env: &Env, request: CommitRequest<MemoryStaged>) -> Result<CommitOutcome> {
-        let mut content = self.0.content();
-        let CommitRequest { shard, mark, previous, staged } = request;
+        let mut content = self.table.content();
+        let CommitRequest { shard, mark, previous, staged, enumeration, .. } = request;
         match decide_commit(content.marks.get(&shard), &mark, previous) {
             CommitDecision::Answer(outcome) => Ok(outcome),
             CommitDecision::Apply => {
@@ -144,18 +166,29 @@ impl<I: Item + Clone + Sync> Sink for MemorySink<I> {
                     Error::corrupt("commit to memory", "the staged output is gone").with("shard", &shard)
                 })?;
                 content.marks.insert(shard.clone(), mark.clone());
-                content.epochs.push((shard, mark, items));
+                match enumeration {
+                    None => content.epochs.push((shard, mark, items)),
+                    Some(Enumeration { number, whole }) => {
+                        if content.next.0 != number {
+                            content.next = (number, Vec::new());
+                        }
+                        content.next.1.push((shard, mark, items));
+                        if whole {
+                            content.epochs = std::mem::take(&mut content.next.1);
+                        }
+                    }
+                }
                 Ok(CommitOutcome::Done)
             }
         }
     }
 
     async fn mark(&self, shard: &ShardKey) -> Result<Option<Mark>> {
-        Ok(self.0.content().marks.get(shard).cloned())
+        Ok(self.table.content().marks.get(shard).cloned())
     }
 
     async fn collect(&self, shard: &ShardKey, below_generation: u64, keep: &[MemoryStaged]) -> Result<u64> {
-        let mut content = self.0.content();
+        let mut content = self.table.content();
         let before = content.staged.len();
         content.staged.retain(|s, _| s.shard != *shard || s.generation >= below_generation || keep.contains(s));
         Ok((before - content.staged.len()) as u64)
@@ -167,11 +200,11 @@ impl<I: Item + Clone + Sync> Writer for MemoryWriter<I> {
     type Item = I;
     type Staged = MemoryStaged;
 
-    async fn write(&mut self, item: I) -> Result<()> {
+    async fn write(&mut self, item: I) -> Result<Vec<Reject>> {
         self.key.records += item.records();
         self.bytes += item.bytes();
         self.items.push(item);
-        Ok(())
+        Ok(Vec::new())
     }
 
     fn staged_bytes(&self) -> u64 {
@@ -179,8 +212,8 @@ impl<I: Item + Clone + Sync> Writer for MemoryWriter<I> {
     }
 
     async fn finish(self) -> Result<Option<StagedOutput<MemoryStaged>>> {
-        let Self { table, key, items, bytes } = self;
-        if items.is_empty() {
+        let Self { table, key, items, bytes, whole } = self;
+        if items.is_empty() && !whole {
             return Ok(None);
         }
         let records = key.records;
@@ -205,7 +238,7 @@ mod tests {
     }
 
     async fn stage(sink: &Sunk, generation: u64, epoch: u64, rows: &[u64]) -> MemoryStaged {
-        let context = EpochContext { shard: shard(), generation, epoch, attempt: 0, env: Env::system() };
+        let context = EpochContext::new(shard(), generation, epoch, Env::system());
         let mut writer = sink.open(context).await.expect("opens");
         for row in rows {
             writer.write(Rows(vec![*row])).await.expect("writes");
@@ -224,7 +257,7 @@ mod tests {
     ) -> Result<CommitOutcome> {
         let digest = format!("digest of {}", serde_json::to_string(staged).expect("plain data"));
         let mark = Mark { incarnation: Incarnation("a".into()), generation, epoch, digest };
-        sink.commit(&Env::system(), CommitRequest { shard: shard(), mark, previous, staged: staged.clone() }).await
+        sink.commit(&Env::system(), CommitRequest::new(shard(), mark, previous, staged.clone())).await
     }
 
     #[tokio::test]

@@ -13,11 +13,13 @@
 //! assert_eq!(again, CommitDecision::Answer(CommitOutcome::AlreadyCommitted));
 //! ```
 
+mod disposition;
 mod from_fn;
 mod memory;
 mod promise;
 mod quarantine;
 
+pub use disposition::{Disposition, InsertOnly, Replace, ReplacePartitions, Scd2, Upsert};
 pub use from_fn::{FnSink, FnWriter, from_fn};
 pub use memory::{MemorySink, MemoryStaged, MemoryTable, MemoryWriter};
 pub use promise::{AtLeastOnce, ExactlyOnce, IdempotentApply, Promise, Transactional};
@@ -25,7 +27,7 @@ pub use quarantine::{Quarantine, QuarantineRef, QuarantineWriter, QuarantinedRec
 
 use crate::env::Env;
 use crate::error::Result;
-use crate::model::{Incarnation, Item, ShardKey};
+use crate::model::{EpochLedger, Incarnation, Item, Reject, ShardKey};
 use crate::source::ComponentConfig;
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
@@ -55,6 +57,55 @@ pub struct CommitRequest<S> {
     pub previous: Option<u64>,
     /// The staged output.
     pub staged: S,
+    /// The part that the epoch is of an enumeration, if the pipeline reads in [enumerations](Demand::Enumerations).
+    pub enumeration: Option<Enumeration>,
+    /// What the epoch accounts for, for a ledger of loads in the destination.
+    pub load: LoadEntry,
+}
+
+impl<S> CommitRequest<S> {
+    /// Asks for `staged` and `mark`, after epoch `previous`: of no enumeration, with nothing accounted for.
+    pub fn new(shard: ShardKey, mark: Mark, previous: Option<u64>, staged: S) -> Self {
+        Self { shard, mark, previous, staged, enumeration: None, load: LoadEntry::default() }
+    }
+
+    /// The same request for another form of what is staged.
+    ///
+    /// # Errors
+    /// What `with` says.
+    pub fn try_map<T>(self, with: impl FnOnce(S) -> Result<T>) -> Result<CommitRequest<T>> {
+        let Self { shard, mark, previous, staged, enumeration, load } = self;
+        Ok(CommitRequest { shard, mark, previous, staged: with(staged)?, enumeration, load })
+    }
+}
+
+/// What a load is accounted for with: an epoch, as the ledger of loads in a destination tells of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoadEntry {
+    /// What became of its records at every hop.
+    pub ledger: EpochLedger,
+    /// Where its input ends, as JSON: the position in the landing, or the positions of the source.
+    pub position: String,
+}
+
+/// The part that an epoch is of an enumeration: of one read of everything that the source has, from its beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enumeration {
+    /// Its number: later ones have greater ones. An epoch holds rows of one enumeration only.
+    pub number: u64,
+    /// Whether it ends with this epoch: everything was read to a proven end, and nothing is known to be missing. Such an
+    /// epoch has no rows.
+    pub whole: bool,
+}
+
+/// What a sink must be given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Demand {
+    /// What is new: each run goes on where the one before stood.
+    #[default]
+    Increments,
+    /// Everything, from the beginning, in each run: an [`Enumeration`]. For sinks that put it in the place of what was there.
+    Enumerations,
 }
 
 /// What came of a commit.
@@ -94,8 +145,17 @@ pub struct EpochContext {
     /// How often this owner has given up what it had staged and begun again. Part of the name of staged files too: what
     /// was given up may still be on its way, and must not get under the name of what is staged in its place.
     pub attempt: u32,
+    /// The enumeration that its rows belong to, if the pipeline reads in [enumerations](Demand::Enumerations).
+    pub enumeration: Option<Enumeration>,
     /// Time, randomness, CPU.
     pub env: Env,
+}
+
+impl EpochContext {
+    /// Epoch `epoch` of `shard`, written by the owner of generation `generation`: its first attempt, of no enumeration.
+    pub fn new(shard: ShardKey, generation: u64, epoch: u64, env: Env) -> Self {
+        Self { shard, generation, epoch, attempt: 0, enumeration: None, env }
+    }
 }
 
 /// What a writer staged.
@@ -155,6 +215,10 @@ pub trait Sink: Send + Sync + 'static {
     /// `Config`, saying what is wrong and what to do.
     fn config(&self) -> Result<ComponentConfig>;
 
+    /// What it must be given. With [`Demand::Enumerations`], nothing that is there may be taken away before the commit
+    /// whose [`Enumeration::whole`] is set, and nothing for an enumeration that never becomes whole.
+    fn demand(&self) -> Demand;
+
     /// Starts to stage an epoch.
     async fn open(&self, epoch: EpochContext) -> Result<Self::Writer>;
 
@@ -184,13 +248,15 @@ pub trait Writer: Send + 'static {
     /// What names the staged output.
     type Staged: Send;
 
-    /// Stages an item. Waits while the destination is slower than the source.
-    async fn write(&mut self, item: Self::Item) -> Result<()>;
+    /// Stages an item. Waits while the destination is slower than the source. Gives the records of it that the destination
+    /// cannot hold: they are not staged, and go to the quarantine.
+    async fn write(&mut self, item: Self::Item) -> Result<Vec<Reject>>;
 
     /// Bytes staged so far, for cutting epochs; an estimate is enough.
     fn staged_bytes(&self) -> u64;
 
-    /// Makes the staged output durable. `None` if nothing was written.
+    /// Makes the staged output durable. `None` if nothing was written, and the epoch does not make an
+    /// [enumeration](Enumeration::whole) whole: that must be committed in any case.
     async fn finish(self) -> Result<Option<StagedOutput<Self::Staged>>>;
 }
 

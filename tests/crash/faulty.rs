@@ -2,8 +2,8 @@
 
 use crate::support::{PageNumber, Script};
 use landfall::env::Env;
-use landfall::model::{Item, Page, Partition, ShardKey, StopReason};
-use landfall::sink::{CommitOutcome, CommitRequest, EpochContext, Mark, Sink, StagedOutput, Writer};
+use landfall::model::{Item, Page, Partition, Reject, ShardKey, StopReason};
+use landfall::sink::{CommitOutcome, CommitRequest, Demand, EpochContext, Mark, Sink, StagedOutput, Writer};
 use landfall::source::{ComponentConfig, Emitter, Listing, Source};
 use landfall::testkit::Faults;
 use landfall::{Result, async_trait};
@@ -64,6 +64,10 @@ where
         self.sink.config()
     }
 
+    fn demand(&self) -> Demand {
+        self.sink.demand()
+    }
+
     async fn open(&self, epoch: EpochContext) -> Result<Self::Writer> {
         let name = epoch.epoch;
         let writer = self.faults.point("open writer", name, self.sink.open(epoch)).await?;
@@ -92,7 +96,7 @@ where
     type Item = W::Item;
     type Staged = W::Staged;
 
-    async fn write(&mut self, item: W::Item) -> Result<()> {
+    async fn write(&mut self, item: W::Item) -> Result<Vec<Reject>> {
         self.faults.point("write", "epoch", self.writer.write(item)).await
     }
 

@@ -1,8 +1,8 @@
 use landfall::env::Env;
-use landfall::model::{Rows, ShardKey};
+use landfall::model::{Reject, Rows, ShardKey};
 use landfall::sink::{
-    CommitDecision, CommitOutcome, CommitRequest, EpochContext, Mark, Sink, StagedOutput, Transactional, Writer,
-    decide_commit,
+    CommitDecision, CommitOutcome, CommitRequest, Demand, EpochContext, Mark, Sink, StagedOutput, Transactional,
+    Writer, decide_commit,
 };
 use landfall::source::ComponentConfig;
 use landfall::{Result, async_trait};
@@ -34,6 +34,10 @@ impl Sink for Ledger {
 
     fn config(&self) -> Result<ComponentConfig> {
         Ok(ComponentConfig::none())
+    }
+
+    fn demand(&self) -> Demand {
+        Demand::Increments
     }
 
     async fn open(&self, _epoch: EpochContext) -> Result<Adder> {
@@ -71,10 +75,10 @@ impl Writer for Adder {
     type Item = Rows<u64>;
     type Staged = u64;
 
-    async fn write(&mut self, item: Rows<u64>) -> Result<()> {
+    async fn write(&mut self, item: Rows<u64>) -> Result<Vec<Reject>> {
         self.sum += item.0.iter().sum::<u64>();
         self.records += item.0.len() as u64;
-        Ok(())
+        Ok(Vec::new())
     }
 
     fn staged_bytes(&self) -> u64 {

@@ -5,10 +5,12 @@
 mod support;
 
 mod coverage;
+mod enumerations;
 mod guards;
 mod observed;
 mod odd;
 mod partitions;
+mod refusals;
 mod resume;
 mod run;
 mod shutdown;

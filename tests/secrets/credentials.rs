@@ -44,6 +44,7 @@ pub const KINDS: &[Kind] = &[
     kind("bearer", |rest, _| rest.auth(Bearer::new(SECRET))),
     kind("bearer from a file", |rest, means| rest.auth(Bearer::from_file(&means.file))),
     kind("basic", |rest, _| rest.auth(Basic::new("a user", SECRET))),
+    kind("basic, a key", |rest, _| rest.auth(Basic::key(SECRET))),
     kind("key in a header", |rest, _| rest.auth(ApiKey::header("x-key", SECRET))),
     kind("key in the query", |rest, means| rest.auth(ApiKey::query("key", Secret::from_file(&means.file)))),
     kind("key in a cookie", |rest, _| rest.auth(ApiKey::cookie("key", SECRET))),

@@ -24,7 +24,7 @@ use limits::{Limits, Retry};
 use pace::{Budget, Concurrency, Priority};
 use paginate::{Paginate, Place};
 use partitions::{Lists, Parent, Partition};
-use request::{Carries, Graphql, Method, Parameters, Texts, pairs};
+use request::{Carries, Graphql, Method, Parameters, Texts, pairs, without_secrets};
 use rules::{Rule, Wait};
 use serde::Deserialize;
 use since::Since;
@@ -123,6 +123,7 @@ impl Source {
     /// `Config` for what does not go together in the spec. What the library does not allow, it says itself.
     pub(crate) fn build(&self) -> Result<RestBuilder> {
         let carries = Carries { json: self.json.as_ref(), form: self.form.as_ref(), graphql: self.graphql.as_ref() };
+        without_secrets(self.query.keys().chain(self.headers.keys()))?;
         let calls = self.concurrency.map(Concurrency::build).transpose()?;
         let mut source = carries
             .begin(&self.url, self.method)?

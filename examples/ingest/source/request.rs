@@ -1,6 +1,6 @@
 //! What each request is: its method and what it carries.
 
-use crate::value::{Json, OneOrMany, Text};
+use crate::value::{Json, Several, Text};
 use crate::with::With;
 use landfall::connectors::http::{Rest, RestBuilder};
 use landfall::{Error, Result};
@@ -11,11 +11,36 @@ use std::collections::BTreeMap;
 pub(crate) type Texts = BTreeMap<String, Text>;
 
 /// Parameters: names, each with a text, or with several for a parameter that is sent several times.
-pub(crate) type Parameters = BTreeMap<String, OneOrMany<Text>>;
+pub(crate) type Parameters = BTreeMap<String, Several>;
+
+/// Refuses parameters and headers whose names say that their values are secrets.
+///
+/// # Errors
+/// `Config`, without the value.
+pub(super) fn without_secrets<'a>(names: impl IntoIterator<Item = &'a String>) -> Result<()> {
+    let plain = |name: &str| name.to_ascii_lowercase().replace(['-', '_'], "");
+    let is_secret = |name: &&String| {
+        let name = plain(name);
+        SECRET.contains(&name.as_str()) || SECRET_ENDS.iter().any(|end| name.ends_with(end))
+    };
+    match names.into_iter().find(is_secret) {
+        None => Ok(()),
+        Some(name) => {
+            Err(Error::config("read spec", "by its name this is a secret, and a secret never stands in the spec")
+                .with("name", name)
+                .with_hint("send it with `auth = { by = \"header\", name = …, env = … }`, or by \"query\""))
+        }
+    }
+}
+
+/// Names of secrets, and what such names end with; without lines in them, in small letters.
+const SECRET: &[&str] = &["token", "privatetoken", "sig", "pwd"];
+const SECRET_ENDS: &[&str] =
+    &["apikey", "accesstoken", "authtoken", "apitoken", "secret", "password", "secretkey", "accesskey"];
 
 /// Each name with each of its texts.
 pub(crate) fn pairs(parameters: &Parameters) -> impl Iterator<Item = (&str, &str)> {
-    parameters.iter().flat_map(|(name, texts)| texts.iter().map(|text| (name.as_str(), text.0.as_str())))
+    parameters.iter().flat_map(|(name, texts)| texts.0.iter().map(|text| (name.as_str(), text.0.as_str())))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

@@ -1,6 +1,6 @@
 //! `[[source.rules]]` and `[[source.waits]]`: what responses are taken for, and where they say how long to wait.
 
-use crate::value::{Duration, OneOrMany};
+use crate::value::Duration;
 use crate::with::With;
 use landfall::connectors::http::{On, Statuses, WaitFrom};
 use landfall::{Error, ErrorKind, Result};
@@ -45,6 +45,13 @@ enum Kind {
     Auth,
     Transient,
     Data,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged, expecting = "a status such as 404, a range such as \"500-599\", or an array of them")]
+enum OneOrMany<T> {
+    One(T),
+    Many(Vec<T>),
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -103,7 +110,10 @@ impl Rule {
 }
 
 fn statuses(all: &OneOrMany<Status>) -> Result<Statuses> {
-    all.iter().map(range).collect()
+    match all {
+        OneOrMany::One(one) => range(one).map(Into::into),
+        OneOrMany::Many(many) => many.iter().map(range).collect(),
+    }
 }
 
 fn range(status: &Status) -> Result<RangeInclusive<u16>> {

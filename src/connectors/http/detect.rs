@@ -93,7 +93,9 @@ impl RestBuilder {
     /// # Cancellation
     /// Cancel-safe: nothing is kept.
     pub async fn detect(self, env: &Env) -> Result<Detected> {
-        let rest = self.paginate(Single).records("$").build()?;
+        // Of an array as of an object; and whole, however large.
+        let limits = self.limits.with_part(self.limits.body);
+        let rest = self.paginate(Single).records("$.*").limits(limits).build()?;
         let partitions = list_partitions(&rest, env).await?;
         let partition = partitions.into_iter().next().unwrap_or_else(|| Partition::new("all"));
         let (queue, _emitted) = mpsc::channel(1);

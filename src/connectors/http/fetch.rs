@@ -18,6 +18,7 @@ use crate::env::Env;
 use crate::error::{Error, Result, Status};
 use crate::json::Held;
 use crate::model::{Page, Partition, Timestamp, Window};
+use crate::records::RecordsPath;
 use crate::retry::{Entry, Next, Pass, Permit, Priority, Trial, WaitBudget};
 use crate::source::{Emitter, Retry};
 use bytes::Bytes;
@@ -129,6 +130,8 @@ pub(super) struct Fetcher<'a> {
     waits: Waits,
     /// Responses are not emitted in parts.
     pub(super) holds_whole: bool,
+    /// Where the records of the first page lie.
+    pub(super) first: Option<Arc<RecordsPath>>,
     /// What the last request was signed with.
     signed: Option<Signature>,
     /// The right to make the call that is under way.
@@ -157,9 +160,24 @@ impl<'a> Fetcher<'a> {
         let fields = rest.fields_of(partition)?;
         let holds_whole = matches!(rest.counts(), Counts::Records { .. }) || rest.parallel_pages > 1;
         let out = out.fork();
-        let (window, signed, pass, permit) = (None, None, None, None);
+        let (window, first, signed, pass, permit) = (None, None, None, None, None);
         let estimate = FIRST_ESTIMATE;
-        Ok(Self { rest, env, partition, out, look, fields, window, waits, holds_whole, signed, pass, permit, estimate })
+        Ok(Self {
+            rest,
+            env,
+            partition,
+            out,
+            look,
+            fields,
+            window,
+            waits,
+            holds_whole,
+            first,
+            signed,
+            pass,
+            permit,
+            estimate,
+        })
     }
 
     /// Holds memory for a page, if there is some right now.

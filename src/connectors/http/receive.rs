@@ -6,7 +6,7 @@ use super::fetch::{Fetched, Fetcher, Head};
 use super::incremental::CursorValue;
 use super::scanned::{Looked, Scanned};
 use super::status::{self, Fault};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{Page, Part};
 use crate::records::{RecordsPath, Splitter};
 use bytes::Bytes;
@@ -139,7 +139,18 @@ impl Fetcher<'_> {
                 if self.rest.records.is_ndjson() {
                     status::check_first_line(&body)?;
                 }
-                Arc::new(self.rest.records.found_in(&body)?.into_owned())
+                let path = Arc::new(self.rest.records.found_in(&body)?.into_owned());
+                let first = self.first.get_or_insert_with(|| Arc::clone(&path));
+                if !path.can_follow(first) {
+                    return Err(Error::data(
+                        "read page",
+                        "the first line has no name of a column that the first page has",
+                    )
+                    .with("first_page", first.as_str())
+                    .with("here", path.as_str())
+                    .with_hint("if only the first page has a line of names, name the columns with .columns([…])"));
+                }
+                path
             }
         };
         if last && self.rest.records.is_ndjson() {
@@ -148,7 +159,13 @@ impl Fetcher<'_> {
         let is_part = !last || so_far.parts > 0;
         let part = is_part.then_some(Part { response: so_far.response, index: so_far.parts, last });
         let looked = Looked { path: Arc::clone(&path), body: body.clone(), envelope, part };
-        let mut scanned = self.look.at(self.env, looked, so_far.scanned.highest.value.take()).await?;
+        let scanned = self.look.at(self.env, looked, so_far.scanned.highest.value.take()).await;
+        // What is short and has no records is what the API says instead of them.
+        let says = |error: Error| match status::excerpt(&so_far.head.signature, &body, true) {
+            Some(text) if body.len() <= status::SHOWN && !is_part => error.with("body", text),
+            _ => error,
+        };
+        let mut scanned = scanned.map_err(says)?;
         self.check_cursor(&scanned)?;
         let spans = std::mem::take(&mut scanned.spans);
         let mut page = Page::new(self.partition.id.clone(), body, spans.len() as u64, received_at);

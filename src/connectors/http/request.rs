@@ -72,6 +72,41 @@ impl Content {
         })
     }
 
+    /// Sets `value` at `path`, as [`Request::set_body`] has it.
+    pub(super) fn set(&mut self, path: &str, value: Value) -> Result<()> {
+        let wrong = |what| Error::config("make request", what).with("path", path);
+        let mut way = path.strip_prefix("$.").unwrap_or(path);
+        if let Self::Graphql { .. } = self {
+            way =
+                way.strip_prefix("variables.").ok_or_else(|| wrong("only variables of a GraphQL query can be set"))?;
+        }
+        match self {
+            Self::None => {
+                Err(wrong("the request has no body to set a value in")
+                    .with_hint("give it one with .json(…) or .form(…)"))
+            }
+            Self::Form(fields) => {
+                fields.retain(|(name, _)| name != path);
+                let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                fields.push((path.to_owned(), text));
+                Ok(())
+            }
+            Self::Json(body) | Self::Graphql { variables: body, .. } => {
+                let mut place = body;
+                for name in way.split('.') {
+                    if place.is_null() {
+                        *place = Value::Object(serde_json::Map::new());
+                    }
+                    let object = place.as_object_mut();
+                    let object = object.ok_or_else(|| wrong("what stands on the way in the body is not an object"))?;
+                    place = object.entry(name).or_insert(Value::Null);
+                }
+                *place = value;
+                Ok(())
+            }
+        }
+    }
+
     /// For the record of the configuration.
     pub(super) fn recorded(&self) -> Value {
         match self {
@@ -129,37 +164,7 @@ impl Request {
     /// # Errors
     /// `Config` if the request carries nothing, or something that is not an object stands on the way.
     pub fn set_body(&mut self, path: &str, value: Value) -> Result<()> {
-        let wrong = |what| Error::config("make request", what).with("path", path);
-        let mut way = path.strip_prefix("$.").unwrap_or(path);
-        if let Content::Graphql { .. } = &self.content {
-            way =
-                way.strip_prefix("variables.").ok_or_else(|| wrong("only variables of a GraphQL query can be set"))?;
-        }
-        match &mut self.content {
-            Content::None => {
-                Err(wrong("the request has no body to set a value in")
-                    .with_hint("give it one with .json(…) or .form(…)"))
-            }
-            Content::Form(fields) => {
-                fields.retain(|(name, _)| name != path);
-                let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                fields.push((path.to_owned(), text));
-                Ok(())
-            }
-            Content::Json(body) | Content::Graphql { variables: body, .. } => {
-                let mut place = body;
-                for name in way.split('.') {
-                    if place.is_null() {
-                        *place = Value::Object(serde_json::Map::new());
-                    }
-                    let object = place.as_object_mut();
-                    let object = object.ok_or_else(|| wrong("what stands on the way in the body is not an object"))?;
-                    place = object.entry(name).or_insert(Value::Null);
-                }
-                *place = value;
-                Ok(())
-            }
-        }
+        self.content.set(path, value)
     }
 
     /// Sets a parameter of the query, in place of others of that name.

@@ -10,7 +10,7 @@ use super::position::RestPosition;
 use super::read::read;
 use super::request::{Content, Request};
 use super::rules::Rules;
-use super::template::{Template, path_segment};
+use super::template::{Template, changes_path, path_segment};
 use super::windows::Slicer;
 use crate::env::Env;
 use crate::error::{Error, Result};
@@ -186,6 +186,12 @@ impl Rest {
         let places = [(SINCE, &lower), (UNTIL, &upper)];
         values.extend(places.into_iter().filter_map(|(place, value)| Some((place.to_owned(), value.clone()?))));
         let url = self.url.fill(&values, path_segment)?;
+        let samples = self.url.names().into_iter().map(|name| (name.to_owned(), "x".to_owned())).collect();
+        if changes_path(&url, &self.url.fill(&samples, path_segment)?) {
+            return Err(Error::data("make request", "a value of the partition cannot be a segment of the path")
+                .with("partition", &partition.id)
+                .with_hint("an empty one, or one of dots, would name another resource"));
+        }
         let mut url = Url::parse(&url).map_err(|e| Error::config("make request", "not a URL").with_source(e))?;
         url.set_fragment(None);
         if !self.query.is_empty() {

@@ -121,10 +121,12 @@ pub(super) fn check_type(headers: &HeaderMap, records: &RecordsPath) -> Result<(
     if is_general || may_be_called_html || names.iter().any(|name| essence.contains(name)) {
         return Ok(());
     }
+    let hint =
+        if essence == "text/html" { LOOKS_LIKE } else { "say with .records(…) in what the API writes its records" };
     let essence: String = essence.chars().take(60).collect();
     Err(Error::data("read page", format!("the response is not {}", records.format_name()))
         .with("content_type", essence)
-        .with_hint("a login page or a proxy's answer looks like this: check the URL and the credentials"))
+        .with_hint(hint))
 }
 
 /// A body that begins like a document for people, where it should be something else.
@@ -136,12 +138,16 @@ pub(super) fn check_begin(body: &[u8], records: &RecordsPath) -> Result<(), Erro
     };
     let is_wrong = match records.format_name() {
         "JSON" => begin.first() == Some(&b'<'),
+        // An error in JSON would be taken for a line of names without rows.
+        "CSV" if !records.may_follow_each_other() && matches!(begin, [b'{' | b'[', ..]) => {
+            return Err(Error::data("read page", "the response is JSON, not CSV")
+                .with_hint("an answer about an error looks like this: a rule can tell what it means"));
+        }
         _ => is_html(begin),
     };
     if is_wrong {
         let what = format!("the response is HTML or XML, not {}", records.format_name());
-        return Err(Error::data("read page", what)
-            .with_hint("a login page or a proxy's answer looks like this: check the URL and the credentials"));
+        return Err(Error::data("read page", what).with_hint(LOOKS_LIKE));
     }
     Ok(())
 }
@@ -204,9 +210,10 @@ pub(super) fn excerpt(signature: &Signature, begin: &[u8], whole: bool) -> Optio
     (!text.is_empty()).then_some(text)
 }
 
+const LOOKS_LIKE: &str = "a login page or a proxy's answer looks like this: check the URL and the credentials";
 /// Bytes of the body of an error that are read.
 const READ: usize = 128 << 10;
 /// Bytes that one byte takes as `\u002B`.
 const LONGEST_ESCAPE: usize = 6;
 /// Bytes of it that are shown.
-const SHOWN: usize = 509;
+pub(super) const SHOWN: usize = 509;

@@ -65,11 +65,21 @@ impl Template {
     }
 }
 
+/// Whether a value has climbed in the path of the URL `filled`, or has left a segment of it out: it names something else then.
+/// `sample` is the same with harmless values.
+pub(super) fn changes_path(filled: &str, sample: &str) -> bool {
+    let segments = |url: &str| -> Vec<String> {
+        url.split(['?', '#']).next().unwrap_or_default().split('/').map(str::to_owned).collect()
+    };
+    let is_odd = |segment: &str| matches!(segment, "" | "%2E" | "%2E%2E");
+    segments(filled).iter().zip(&segments(sample)).any(|(filled, sample)| is_odd(filled) && !is_odd(sample))
+}
+
 /// A value as one segment of a path: it never adds segments of its own.
 pub(super) fn path_segment(value: &str) -> String {
     let encoded: String = form_urlencoded::byte_serialize(value.as_bytes()).collect();
     let encoded = encoded.replace('+', "%20");
-    // Dot segments would climb in the path.
+    // Dots alone climb in the path even so: `changes_path` knows them by this.
     if encoded.bytes().all(|b| b == b'.') { encoded.replace('.', "%2E") } else { encoded }
 }
 
@@ -95,7 +105,20 @@ mod tests {
     #[test]
     fn a_value_stays_inside_of_its_path_segment() {
         assert_eq!(path_segment("a/b c?é"), "a%2Fb%20c%3F%C3%A9");
-        let url = reqwest::Url::parse(&format!("http://h/x/{}/y", path_segment(".."))).expect("a URL");
-        assert!(!url.path().ends_with("/x/y") || url.path() == "/y", "{url}");
+        let changes = |template: &str, value: &str| {
+            let template = Template::parse(template);
+            let fill = |value: &str| {
+                let values = BTreeMap::from([("x".to_owned(), value.to_owned())]);
+                template.fill(&values, path_segment).expect("filled")
+            };
+            changes_path(&fill(value), &fill("x"))
+        };
+        for value in ["", ".", ".."] {
+            assert!(changes("http://h/a/{x}/b", value) && changes("http://h/a/{x}", value), "{value}");
+            assert!(!changes("http://h/a/v{x}", value) && !changes("http://h//a?b=/{x}", value), "{value}");
+        }
+        for value in ["...", "a", "%2E", " ", "/"] {
+            assert!(!changes("http://h/a/{x}/b", value), "{value}");
+        }
     }
 }

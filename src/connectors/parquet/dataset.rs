@@ -9,7 +9,7 @@ use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::ShardKey;
 use crate::sink::{
-    CommitDecision, CommitOutcome, CommitRequest, EpochContext, IdempotentApply, Mark, Sink, decide_commit,
+    CommitDecision, CommitOutcome, CommitRequest, Demand, EpochContext, IdempotentApply, Mark, Sink, decide_commit,
 };
 use crate::source::ComponentConfig;
 use crate::store::{Created, ObjectPath, Store, probe};
@@ -214,7 +214,7 @@ impl ParquetDataset {
         request: &CommitRequest<StagedFiles>,
         doubt: &mut bool,
     ) -> Result<Option<CommitOutcome>> {
-        let CommitRequest { shard, mark, previous, staged } = request;
+        let CommitRequest { shard, mark, previous, staged, .. } = request;
         let held = self.newest(shard).await?;
         let decision = decide_commit(held.as_ref().map(|h| &h.mark), mark, *previous);
         // Only the files of the newest commit may still wait for their final names: they come first.
@@ -259,6 +259,10 @@ impl Sink for ParquetDataset {
         Ok(ComponentConfig::none()
             .with_identity(json!({ "partition_by": self.options.partition_by }))
             .with_settings(self.options.settings(&self.folder.prefix)))
+    }
+
+    fn demand(&self) -> Demand {
+        Demand::Increments
     }
 
     async fn open(&self, epoch: EpochContext) -> Result<ParquetWriter> {

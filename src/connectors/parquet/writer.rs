@@ -5,6 +5,7 @@ use super::partition::{Key, Partitioning};
 use super::schema::{columns_of, file_rows, file_schema};
 use crate::columnar::Batch;
 use crate::error::{Error, Result};
+use crate::model::Reject;
 use crate::sink::{EpochContext, StagedOutput, Writer};
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
@@ -89,7 +90,7 @@ impl ParquetWriter {
         let by = Partitioning::new(&files, &options.partition_by)?;
         self.dataset.admit(&columns_of(by.rest.fields()), &by.columns)?;
         let lanes = options.lanes.unwrap_or_else(|| self.context.env.cores()).max(1);
-        let EpochContext { shard, generation, epoch, attempt, env } = self.context.clone();
+        let EpochContext { shard, generation, epoch, attempt, env, .. } = self.context.clone();
         let shared = Arc::new(Shared {
             env,
             store: self.dataset.folder.store.clone(),
@@ -159,13 +160,13 @@ impl Writer for ParquetWriter {
     type Item = Batch;
     type Staged = StagedFiles;
 
-    async fn write(&mut self, item: Batch) -> Result<()> {
+    async fn write(&mut self, item: Batch) -> Result<Vec<Reject>> {
         self.refuse_after_error()?;
         // Dropped or failed halfway, it stays set.
         self.failed = true;
         self.write_rows(item.rows().clone()).await?;
         self.failed = false;
-        Ok(())
+        Ok(Vec::new())
     }
 
     fn staged_bytes(&self) -> u64 {

@@ -12,7 +12,7 @@ fn shard() -> ShardKey {
 }
 
 fn context(generation: u64, epoch: u64) -> EpochContext {
-    EpochContext { shard: shard(), generation, epoch, attempt: 0, env: Env::system() }
+    EpochContext::new(shard(), generation, epoch, Env::system())
 }
 
 fn reject(raw: &[u8]) -> Reject {

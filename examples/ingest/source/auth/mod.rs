@@ -74,8 +74,8 @@ impl<'de> Deserialize<'de> for Login {
 pub(crate) enum Auth {
     /// A token in the `Authorization` header.
     Bearer { env: Option<String>, file: Option<PathBuf> },
-    /// A user and a password.
-    Basic { user: String, password: SecretPlace },
+    /// A user and a password; or a key in the place of the user.
+    Basic { user: Option<String>, password: Option<SecretPlace>, key: Option<SecretPlace> },
     /// A key in a header.
     Header { name: String, env: Option<String>, file: Option<PathBuf> },
     /// A key in a parameter of the query.
@@ -111,11 +111,21 @@ pub(crate) enum Auth {
 impl Auth {
     fn build(&self) -> Result<Arc<dyn http::Auth>> {
         let of = |env: &Option<String>, file: &Option<PathBuf>| {
-            SecretPlace::of(env.clone(), file.clone()).map(|place| place.secret())
+            SecretPlace::of(env.clone(), file.clone()).map(|place| place.secret()).map_err(|e| e.with("key", "auth"))
         };
         Ok(match self {
             Self::Bearer { env, file } => Arc::new(Bearer::new(of(env, file)?)),
-            Self::Basic { user, password } => Arc::new(Basic::new(user, password.secret())),
+            Self::Basic { user, password, key } => {
+                Arc::new(match (user, password, key) {
+                    (Some(user), Some(password), None) => Basic::new(user, password.secret()),
+                    (None, None, Some(key)) => Basic::key(key.secret()),
+                    _ => {
+                        return Err(Error::config("read spec", "a basic login has a user and a password, or a key")
+                        .with("key", "auth")
+                        .with_hint("say both `user` and `password`; or `key`, if the API takes one in the place of the user"));
+                    }
+                })
+            }
             Self::Header { name, env, file } => Arc::new(ApiKey::header(name, of(env, file)?)),
             Self::Query { name, env, file } => Arc::new(ApiKey::query(name, of(env, file)?)),
             Self::Cookie { name, env, file } => Arc::new(ApiKey::cookie(name, of(env, file)?)),

@@ -5,30 +5,52 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::ExposeSecret;
 
-/// A user name and a password in the `Authorization` header.
+/// A user name and a password in the `Authorization` header (RFC 7617).
 #[derive(Clone, Debug)]
 pub struct Basic {
-    user: String,
+    user: User,
     password: Secret,
+}
+
+#[derive(Clone, Debug)]
+enum User {
+    Name(String),
+    Key(Secret),
 }
 
 impl Basic {
     /// The given user, with a password or a place to find it.
     pub fn new(user: impl Into<String>, password: impl Into<Secret>) -> Self {
-        Self { user: user.into(), password: password.into() }
+        Self { user: User::Name(user.into()), password: password.into() }
+    }
+
+    /// A key in the place of the user, with an empty password, as some APIs take theirs.
+    pub fn key(key: impl Into<Secret>) -> Self {
+        Self { user: User::Key(key.into()), password: Secret::new("") }
     }
 }
 
 #[async_trait]
 impl Auth for Basic {
     fn check(&self) -> Result<()> {
-        self.password.check()
+        match &self.user {
+            User::Name(_) => self.password.check(),
+            User::Key(key) => key.check(),
+        }
     }
 
     async fn sign(&self, cx: &AuthContext<'_>, signature: &mut Signature) -> Result<()> {
         let password = self.password.reveal(cx.env()).await?;
-        let encoded = STANDARD.encode(format!("{}:{}", self.user, password.expose_secret()));
         signature.hide(&password);
+        let user = match &self.user {
+            User::Name(name) => name.clone().into(),
+            User::Key(key) => {
+                let key = key.reveal(cx.env()).await?;
+                signature.hide(&key);
+                key
+            }
+        };
+        let encoded = STANDARD.encode(format!("{}:{}", user.expose_secret(), password.expose_secret()));
         signature.hide(&encoded.clone().into());
         signature.header("authorization", &format!("Basic {encoded}").into())
     }

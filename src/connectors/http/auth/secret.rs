@@ -104,7 +104,11 @@ impl Secret {
         };
         let value = value.trim_end_matches(['\r', '\n']);
         if value.is_empty() {
-            return Err(empty());
+            return Err(match &self.0 {
+                Place::Variable(name) => empty().with("name", name),
+                Place::File(path) => empty().with("path", path.display()),
+                _ => empty(),
+            });
         }
         Ok(value.to_owned().into())
     }

@@ -105,6 +105,7 @@ impl RestBuilder {
     /// What is looked for in each page: the values of the pagination and the total, and those of them that are in the body.
     fn looked_for(&self, records: &RecordsPath) -> Result<(Vec<Place>, Vec<ValuePath>)> {
         let places: Vec<Place> = self.paginate.values().into_iter().chain(self.total.clone()).collect();
+        places.iter().try_for_each(Place::check)?;
         let in_body = places.iter().filter_map(|place| match place {
             Place::Body(path) => Some(ValuePath::parse(path)),
             Place::Header(_) => None,
@@ -146,6 +147,12 @@ impl RestBuilder {
         if self.max_pages == Some(0) || self.max_records == Some(0) {
             return Err(wrong("a limit of no pages or no records reads nothing"));
         }
+        if self.token_lives.is_some_and(|lives| lives.is_zero()) {
+            return Err(wrong("a token that lives no time leads nowhere"));
+        }
+        if self.zip_file.as_ref().is_some_and(|name| name.is_empty()) {
+            return Err(wrong("the file of an archive has no name"));
+        }
         let ascends = self.since.as_ref().is_some_and(|since| since.order() == Some(RowOrder::Ascending));
         if self.window_limit == Some(0) || (self.window_limit.is_some() && !ascends) {
             return Err(wrong("a listing is cut at the API's limit by a cursor field in ascending order").with_hint(
@@ -176,8 +183,9 @@ impl RestBuilder {
     fn check_url(&self) -> Result<Url> {
         let template = Template::parse(&self.url);
         let filled = template.names().into_iter().map(|name| (name.to_owned(), "x".to_owned())).collect();
-        let url = Url::parse(&template.fill(&filled, path_segment)?)
-            .map_err(|e| wrong("the URL cannot be read").with_source(e))?;
+        let url = Url::parse(&template.fill(&filled, path_segment)?).map_err(|e| {
+            wrong("the URL cannot be read").with_source(e).with_hint("it begins with https:// or http://")
+        })?;
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
             return Err(wrong("the URL is not one of http or https").with("scheme", url.scheme()));
         }
@@ -213,7 +221,9 @@ impl RestBuilder {
     fn check_parameters(&self) -> Result<()> {
         let query = self.query.iter().map(|(name, _)| Target::Query(name.clone()));
         let headers = self.headers.iter().map(|(name, _)| Target::Header(name.clone()));
-        let mut taken: Vec<Target> = query.chain(headers).collect();
+        let url = self.check_url()?;
+        let in_url = url.query_pairs().map(|(name, _)| Target::Query(name.into_owned()));
+        let mut taken: Vec<Target> = query.chain(headers).chain(in_url).collect();
         let since = self.since.as_ref().map(Since::parameters).unwrap_or_default();
         for target in self.paginate.targets().into_iter().chain(since.into_iter().map(Target::Query)) {
             let name = target.name();
@@ -225,6 +235,12 @@ impl RestBuilder {
                     .with("place", name)
                     .with_hint("begin with Rest::post(…), and give it a body with .json(…) or .form(…)"));
             }
+            let is_form = matches!(self.content, Content::Form(_));
+            if matches!(target, Target::Body(_)) && !is_form && name.contains(['[', ']']) {
+                return Err(wrong("a place in the body is a way of names, without elements of arrays")
+                    .with("place", name)
+                    .with_hint("such as $.page.after; a value that is an array is set as a whole"));
+            }
             let is_header = matches!(target, Target::Header(_));
             let same = |other: &Target| match (other, &target) {
                 (Target::Header(one), Target::Header(other)) => one.eq_ignore_ascii_case(other),
@@ -234,6 +250,7 @@ impl RestBuilder {
                 let what = if is_header { "a header is set twice" } else { "a parameter of the request is set twice" };
                 return Err(wrong(what).with("parameter", name));
             }
+            target.check(&self.content)?;
             taken.push(target);
         }
         Ok(())

@@ -47,7 +47,7 @@ pub struct RestBuilder {
     conditional: bool,
     rules: Vec<Rule>,
     waits: Vec<WaitFrom>,
-    limits: Limits,
+    pub(super) limits: Limits,
     retry: Policy,
     pace: Pace,
     export: Option<Export>,

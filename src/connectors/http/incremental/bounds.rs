@@ -1,3 +1,4 @@
+use super::decimal::Decimal;
 use super::highest::Known;
 use super::since::{Edge, Overlap, Since};
 use super::value::CursorValue;
@@ -101,7 +102,8 @@ impl Since {
         let counts_time = match since {
             CursorValue::Time(_) => true,
             CursorValue::Number(_) => self.unit.is_some(),
-            CursorValue::Text(_) => false,
+            // Some write the number as a string.
+            CursorValue::Text(text) => self.unit.is_some() && Decimal::parse(text).is_some(),
         };
         let overlap = match self.overlap {
             None if counts_time => Overlap::Time(OVERLAP),
@@ -129,6 +131,16 @@ impl Since {
                 .with("bound", text)
                 .with_hint("windows of time have times or, with a unit, numbers; windows of numbers have whole numbers")
         })
+    }
+
+    /// Whether a read from `initial` to `until` is over before it begins. Texts are in an order that only the API knows.
+    pub(super) fn ends_before(&self, initial: &str, until: &str) -> bool {
+        let (from, to) = (CursorValue::of(initial), CursorValue::of(until));
+        match self.instant(&from).zip(self.instant(&to)) {
+            Some((from, to)) => from > to,
+            None if matches!(to, CursorValue::Text(_)) => false,
+            None => from.is_after(&to) == Some(true),
+        }
     }
 
     fn sends_upper(&self) -> bool {

@@ -259,6 +259,11 @@ impl Since {
 
     pub(in super::super) fn check(&self) -> Result<()> {
         let wrong = |what| Error::config("build source", what).with("field", &self.field);
+        if let (Some(initial), Some(until)) = (&self.initial, &self.until) {
+            if self.ends_before(initial, until) {
+                return Err(wrong("the read ends before it begins").with("initial", initial).with("until", until));
+            }
+        }
         let sends_lower = self.query.is_some() || self.since_place;
         let sends_upper = self.until_query.is_some() || self.until_place;
         if !sends_lower && self.row_order.is_none() && !self.client_side {

@@ -192,6 +192,10 @@ impl<'a> Listing<'a> {
                     self.advance(Stand::Start).await?;
                     return Ok(StopReason::Ignored(why));
                 }
+                // What follows a page is refused: some APIs end a listing like this.
+                Ok(Outcome::Refused(error)) if self.reading.pages > 0 && error.hint().is_none() => error.with_hint(
+                    "if the API means that the listing has ended, say so with a rule that ignores this status",
+                ),
                 Ok(Outcome::Refused(error) | Outcome::PageExpired(error)) | Err(error) => error,
             };
             if self.export.as_mut().is_some_and(|export| export.renews(&error)) {

@@ -29,28 +29,17 @@ impl Listing<'_> {
                 return self.contradicted(page, error).await;
             }
         }
-        if let Some(content) = scanned.content {
-            if !self.guard.page(content) && !self.scope.rest.repeated_pages {
-                // The parts of a response need an end; a whole page that came before needs not come again.
-                match page.part {
-                    Some(_) => self.emit(page, Stand::Start).await?,
-                    None => self.advance(Stand::Start).await?,
-                }
-                let error = circle("a page brings the same records as an earlier one", request)
-                    .with_hint("if pages may rightly be equal, say so with .allow_repeated_pages()");
-                return Err(error);
-            }
-        }
+        let repeats = scanned.content.is_some_and(|content| !self.guard.page(content));
         let answer = Answer {
             places: &self.scope.rest.places,
             values: &scanned.values,
             around: &around,
-            is_whole: page.part.is_none(),
             last: scanned.last.as_deref(),
             headers: &head.headers,
             is_first: self.reading.at == At::First,
             records,
             again,
+            largest: if repeats { 0 } else { self.largest },
             so_far: self.reading.drift.index(self.reading.records + records),
         };
         let claims = self.claims(&answer)?;
@@ -62,6 +51,18 @@ impl Listing<'_> {
             None => self.scope.rest.paginate.next(&self.reading.at, &answer),
         };
         self.claims = claims;
+        // Where records come from a key on, a page may rightly be what the one before has ended with: the pagination tells.
+        let is_told = matches!(self.reading.at, At::Key(_)) && !matches!(next, Ok(Step::Next(_)));
+        if repeats && !is_told && !self.scope.rest.repeated_pages {
+            // The parts of a response need an end; a whole page that came before needs not come again.
+            match page.part {
+                Some(_) => self.emit(page, Stand::Start).await?,
+                None => self.advance(Stand::Start).await?,
+            }
+            let error = circle("a page brings the same records as an earlier one", request)
+                .with_hint("if pages may rightly be equal, say so with .allow_repeated_pages()");
+            return Err(error);
+        }
         let next = match next {
             Err(error) if error.kind() != ErrorKind::Incomplete => return Err(error),
             next => next,

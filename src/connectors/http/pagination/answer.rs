@@ -13,7 +13,6 @@ pub struct Answer<'a> {
     pub(crate) values: &'a [Option<String>],
     /// The body; of one that came in parts, what is around its records.
     pub(crate) around: &'a [u8],
-    pub(crate) is_whole: bool,
     /// The last record.
     pub(crate) last: Option<&'a [u8]>,
     pub(crate) headers: &'a HeaderMap,
@@ -23,6 +22,8 @@ pub struct Answer<'a> {
     pub(crate) records: u64,
     /// Records at its start that the page before brought.
     pub(crate) again: u64,
+    /// Records of the largest page before this one, as far as this run has read them; 0 if this page is the same as one of them.
+    pub(crate) largest: u64,
     /// Records of the listing up to and with this page, as it is now.
     pub(crate) so_far: u64,
 }
@@ -139,20 +140,14 @@ impl Answer<'_> {
         if optional || !self.is_first || self.records == 0 {
             return Ok(None);
         }
-        let mut error = self.wrong(n, "the page has nothing where the value is said to be that leads to the next page");
-        if let Some(Place::Body(path)) = self.places.get(n) {
-            error = error.with("names_there", self.names_near(path));
-        }
-        Err(error
+        let what = "the page has nothing where the value is said to be that leads to the next page";
+        Err(self
+            .missing(n, what)
             .with_hint("if the API leaves it out of its only page, say so with .optional(); else it is somewhere else"))
     }
 
     /// Whether the condition holds of the body.
     pub(super) fn fits(&self, condition: &Predicate) -> Result<bool> {
-        if !self.is_whole {
-            return Err(Error::data("read page", "the response is too large for an expression over its body")
-                .with_hint("raise the size from which responses are cut into parts"));
-        }
         let tree: serde_json::Value = serde_json::from_slice(self.around)
             .map_err(|e| Error::data("read page", "the body is not one JSON text").with_source(e))?;
         Ok(condition.holds(&serde_json::Value::Array(vec![tree])))
@@ -168,7 +163,7 @@ impl Answer<'_> {
     /// # Errors
     /// `Data` if it is not there, or not a count.
     pub fn count(&self, n: usize) -> Result<u64> {
-        let raw = self.raw(n)?.ok_or_else(|| self.wrong(n, "the page has no total where one was declared"))?;
+        let raw = self.raw(n)?.ok_or_else(|| self.missing(n, "the page has no total where one was declared"))?;
         let text = raw.content();
         text.parse().map_err(|_| self.wrong(n, "the total is not a whole number").with("value", clip(text)))
     }
@@ -178,7 +173,7 @@ impl Answer<'_> {
     /// # Errors
     /// `Data` if it is not there, or not a flag.
     pub fn flag(&self, n: usize) -> Result<bool> {
-        let raw = self.raw(n)?.ok_or_else(|| self.wrong(n, "the page has no flag where one was declared"))?;
+        let raw = self.raw(n)?.ok_or_else(|| self.missing(n, "the page has no flag where one was declared"))?;
         match raw.content().to_ascii_lowercase().as_str() {
             "true" => Ok(true),
             "false" => Ok(false),
@@ -199,6 +194,15 @@ impl Answer<'_> {
 
     fn string(&self, n: usize, raw: &str) -> Result<String> {
         serde_json::from_str(raw).map_err(|e| self.wrong(n, "the string is not valid JSON").with_source(e))
+    }
+
+    /// Value `n` is not there: what is there instead.
+    fn missing(&self, n: usize, what: &'static str) -> Error {
+        let error = self.wrong(n, what);
+        match self.places.get(n) {
+            Some(Place::Body(path)) => error.with("names_there", self.names_near(path)),
+            _ => error,
+        }
     }
 
     fn wrong(&self, n: usize, what: &'static str) -> Error {

@@ -146,21 +146,19 @@ impl Paginate for Cursor {
     }
 
     fn next(&self, at: &At, answer: &Answer<'_>) -> Result<Step> {
+        // What shows the end of a page outweighs a token, there or not.
+        if let Some(end) = self.ends.reached(0, 1, answer)? {
+            return Ok(end);
+        }
         let next = if self.in_body() {
             answer.token_as_json(0, self.optional)?.map(At::Json)
         } else {
             answer.token(0, self.optional)?.map(At::Token)
         };
-        if let Some(end) = self.ends.reached(0, 1, answer)? {
-            return Ok(end);
-        }
         match next {
             Some(next) if self.until_repeated && next == *at => Ok(Step::End(Proof::NoNextPage)),
             Some(next) => Ok(Step::Next(next)),
-            None if self.ends.has_more.is_some() => {
-                Err(Error::data("read page", "the API says that there is more, but gives no token"))
-            }
-            None => Ok(Step::End(Proof::NoNextPage)),
+            None => self.ends.nothing_leads_on(),
         }
     }
 }

@@ -51,8 +51,13 @@ impl Stop {
     fn check(&self) -> Result<()> {
         match &self.0 {
             Condition::Query(query) => Predicate::parse(query).map(drop),
-            Condition::Header { .. } => Ok(()),
+            Condition::Header { name, .. } => Place::header(name).check(),
         }
+    }
+
+    /// What it takes of the body.
+    fn body(&self) -> Option<Place> {
+        matches!(self.0, Condition::Query(_)).then(|| Place::Body("$".to_owned()))
     }
 
     fn is_met(&self, answer: &Answer<'_>) -> Result<bool> {
@@ -91,9 +96,25 @@ impl Ends {
         self.stop.as_ref().map_or(Ok(()), Stop::check)
     }
 
-    /// The values that it needs, in the order in which [`reached`](Self::reached) takes them.
+    /// What follows a page that shows no end, and from which nothing leads on.
+    ///
+    /// # Errors
+    /// `Data` if the API says that there is more.
+    pub(super) fn nothing_leads_on(&self) -> Result<Step> {
+        // A flag that is false would have shown the end.
+        match &self.has_more {
+            Some(flag) => Err(Error::data("read page", "the API says that there is more, but nothing leads to it")
+                .with("flag", flag.name())
+                .with_hint("is what leads to the next page somewhere else?")),
+            None => Ok(Step::End(Proof::NoNextPage)),
+        }
+    }
+
+    /// The values that it needs, in the order in which [`reached`](Self::reached) takes them. A condition on the body comes last:
+    /// it takes all of that, so none of it is cut into parts.
     pub(super) fn values(&self) -> Vec<Place> {
-        [&self.total, &self.total_pages, &self.has_more].into_iter().flatten().cloned().collect()
+        let body = self.stop.as_ref().and_then(Stop::body);
+        [&self.total, &self.total_pages, &self.has_more].into_iter().flatten().cloned().chain(body).collect()
     }
 
     /// What the answer claims; its values begin at slot `first`.
@@ -172,12 +193,12 @@ mod tests {
             places: &declared.values(),
             values: &values,
             around: b"{}",
-            is_whole: true,
             last: None,
             headers: &HeaderMap::new(),
             is_first: false,
             records,
             again: 0,
+            largest: 0,
             so_far: 10 + records,
         };
         declared.reached(2, 0, &answer)

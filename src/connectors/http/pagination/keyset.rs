@@ -71,7 +71,8 @@ impl Keyset {
 
     /// The API gives records from the bound on (`>=`): the last ones of a page come again on the next, and a dedup stage
     /// removes them. It ends where the bound does not move any more on a page that is not full, which needs the
-    /// [`size`](Self::size); if it does not move on a full page, that is an error: more records are equal than fit.
+    /// [`size`](Self::size); if it does not move on a full page, that is an error: more records are equal than fit. Full is a page
+    /// with as many records as were asked for, or as the largest one before it had.
     pub fn inclusive(mut self) -> Self {
         self.inclusive = true;
         self
@@ -154,7 +155,9 @@ impl Paginate for Keyset {
         };
         let next = At::Key(key);
         if self.inclusive && next == *at {
-            let full = self.size.records().is_some_and(|size| answer.records() >= size);
+            // An API may give smaller pages than it is asked for: one as large as the largest before is full, too.
+            let asked = self.size.records().is_some_and(|size| answer.records() >= size);
+            let full = asked || (answer.largest > 0 && answer.records() >= answer.largest);
             if full {
                 return Err(Error::new(ErrorKind::Incomplete, "read partition", "a page is full of equal records")
                     .with("records", answer.records())

@@ -45,6 +45,9 @@ impl Default for LinkHeader {
 
 impl Paginate for LinkHeader {
     fn check(&self) -> Result<()> {
+        if self.rel.is_empty() || self.rel.contains(char::is_whitespace) {
+            return Err(Error::config("build source", "this is not one relation of a link").with("rel", &self.rel));
+        }
         self.ends.check_stop()
     }
 
@@ -80,14 +83,14 @@ impl Paginate for LinkHeader {
     }
 
     fn next(&self, _at: &At, answer: &Answer<'_>) -> Result<Step> {
+        if let Some(end) = self.ends.reached(0, 0, answer)? {
+            return Ok(end);
+        }
         let headers = answer.headers("link")?;
         if headers.is_empty() && answer.is_first && answer.records > 0 && !self.optional {
             return Err(Error::data("read page", "the first page has no Link header").with_hint(
                 "if the API leaves it out of its only page, say so with .optional(); else it pages otherwise",
             ));
-        }
-        if let Some(end) = self.ends.reached(0, 0, answer)? {
-            return Ok(end);
         }
         for header in headers {
             let links = parse(header).ok_or_else(|| Error::data("read page", "the Link header is malformed"))?;
@@ -147,7 +150,8 @@ fn parameter(text: &str) -> Option<(&str, &str, &str)> {
         return Some((name.trim(), content, rest.strip_prefix('"')?));
     }
     let (value, rest) = value.split_at_checked(value.find([';', ',']).unwrap_or(value.len()))?;
-    Some((name.trim(), value.trim(), rest))
+    // Some quote as if it were a shell.
+    Some((name.trim(), value.trim().trim_matches('\''), rest))
 }
 
 #[cfg(test)]
@@ -166,6 +170,7 @@ mod tests {
             [("/a,b;c", vec!["prev", "Next"]), ("d", vec![])]
         );
         assert_eq!(parse("<a>; rel=\"next\"; rel=last; crossorigin"), [("a", vec!["next"])]);
+        assert_eq!(parse("<a>; rel='next last'; title='b'"), [("a", vec!["next", "last"])]);
         assert!(parse("").is_empty());
     }
 

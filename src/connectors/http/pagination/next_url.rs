@@ -2,7 +2,6 @@ use super::ends::{Ends, Stop};
 use super::setters::ends_by;
 use super::{Answer, At, Claims, Counts, Paginate, Place, Request, Step, Target};
 use crate::error::Result;
-use crate::model::Proof;
 
 /// Each page names the URL of the next one, relative or absolute; the last one names none.
 ///
@@ -67,10 +66,12 @@ impl Paginate for NextUrl {
     }
 
     fn next(&self, _at: &At, answer: &Answer<'_>) -> Result<Step> {
-        let link = answer.token(0, self.optional)?;
         if let Some(end) = self.ends.reached(0, 1, answer)? {
             return Ok(end);
         }
-        Ok(link.map_or(Step::End(Proof::NoNextPage), |link| Step::Next(At::Link(link))))
+        match answer.token(0, self.optional)? {
+            Some(link) => Ok(Step::Next(At::Link(link))),
+            None => self.ends.nothing_leads_on(),
+        }
     }
 }

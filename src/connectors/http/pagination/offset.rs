@@ -60,6 +60,9 @@ impl Paginate for Offset {
                 .with("limit", limit)
                 .with("overlap", self.overlap));
         }
+        if self.ends.maximum == Some(0) {
+            return Err(Error::config("build source", "no offset lies below a maximum of 0"));
+        }
         self.ends.check("offset", self.limit.records())
     }
 

@@ -2,7 +2,7 @@ use super::ends::{Ends, Stop};
 use super::page_size::PageSize;
 use super::setters::{counts_in, ends_by};
 use super::{Answer, At, Claims, Counts, Paginate, Place, Request, Step, Target};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Pages asked for by their number. Say what ends it.
 #[derive(Clone, Debug)]
@@ -49,6 +49,11 @@ impl PageNumber {
 
 impl Paginate for PageNumber {
     fn check(&self) -> Result<()> {
+        if let Some(maximum) = self.ends.maximum.filter(|maximum| *maximum < self.first) {
+            return Err(Error::config("build source", "the last page comes before the first one")
+                .with("first", self.first)
+                .with("maximum", maximum));
+        }
         self.ends.check("page number", self.size.records())
     }
 

@@ -1,7 +1,11 @@
 use super::Request;
+use crate::connectors::http::request::Content;
 use crate::error::{Error, Result};
+use reqwest::header::HeaderName;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
+use serde_json::{Number, Value};
+use std::collections::BTreeMap;
 
 /// Where a value stands in a response. Text is a path of its body: `"$.meta.total"`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -20,6 +24,17 @@ impl Place {
         Self::Header(name.into())
     }
 
+    /// Whether there can be such a place: a header of a name that none can have is never there, which looks like an end.
+    ///
+    /// # Errors
+    /// `Config` if not.
+    pub(in super::super) fn check(&self) -> Result<()> {
+        match self {
+            Self::Header(name) => check_header(name),
+            Self::Body(_) => Ok(()),
+        }
+    }
+
     /// What to call it in errors.
     pub(super) fn name(&self) -> &str {
         match self {
@@ -32,6 +47,27 @@ impl<T: Into<String>> From<T> for Place {
     fn from(path: T) -> Self {
         Self::Body(path.into())
     }
+}
+
+/// Whether all numbers of `json` can be held as they are written.
+fn is_held(json: &str) -> bool {
+    let all =
+        |held: serde_json::Result<Vec<&RawValue>>| held.is_ok_and(|held| held.iter().all(|raw| is_held(raw.get())));
+    match json.as_bytes() {
+        [b'[', ..] => all(serde_json::from_str(json)),
+        [b'{', ..] => {
+            let fields: serde_json::Result<BTreeMap<String, &RawValue>> = serde_json::from_str(json);
+            all(fields.map(|fields| fields.into_values().collect()))
+        }
+        [b'-' | b'0'..=b'9', ..] => serde_json::from_str(json).is_ok_and(|number: Number| number.to_string() == json),
+        _ => true,
+    }
+}
+
+fn check_header(name: &str) -> Result<()> {
+    HeaderName::from_bytes(name.as_bytes())
+        .map(drop)
+        .map_err(|_| Error::config("build source", "this cannot be the name of a header").with("header", name))
 }
 
 /// Where a value goes in a request.
@@ -52,6 +88,18 @@ impl Target {
     pub fn name(&self) -> &str {
         match self {
             Self::Query(name) | Self::Header(name) | Self::Body(name) => name,
+        }
+    }
+
+    /// Whether a request with this `content` has such a place.
+    ///
+    /// # Errors
+    /// `Config` if not.
+    pub(in super::super) fn check(&self, content: &Content) -> Result<()> {
+        match self {
+            Self::Query(_) => Ok(()),
+            Self::Header(name) => check_header(name),
+            Self::Body(path) => content.clone().set(path, Value::Null),
         }
     }
 
@@ -88,11 +136,11 @@ impl Target {
             _ if matches!(self, Self::Body(_)) => "",
             _ => return Err(wrong("only strings and numbers go outside of a body")),
         };
-        self.set(request, text, || match &value {
-            Value::Number(number) if number.to_string() != raw => {
-                Err(wrong("the number for the next page would change on its way"))
+        self.set(request, text, || {
+            if is_held(raw) {
+                return Ok(value.clone());
             }
-            _ => Ok(value.clone()),
+            Err(wrong("a number for the next page would change on its way"))
         })
     }
 

@@ -72,7 +72,8 @@ impl Partitions {
             if let Some(place) = places.iter().find(|place| !bound.contains(*place) && !inherited.contains(*place)) {
                 return Err(wrong("a partition has no value for a place of the request")
                     .with("partition", id)
-                    .with("place", place));
+                    .with("place", place)
+                    .with_hint("give it one with .partition(…), .partition_by(…) or .parent(…)"));
             }
             match bound.difference(places).next() {
                 None => Ok(()),

@@ -79,8 +79,13 @@ impl Verdict {
             // Never taken for an empty page: nothing says that the listing ends here.
             _ => (Action::Fail, ErrorKind::Data, "a status without a page"),
         };
-        let hint = matches!(status, 204 | 404 | 410)
-            .then_some("if the API means that there are no records, say so with a rule that ignores this status");
+        let hint = match status {
+            204 | 404 | 410 => {
+                Some("if the API means that there are no records, say so with a rule that ignores this status")
+            }
+            201..=299 => Some("if such a response is a page, say so with a rule that takes this status for a success"),
+            _ => None,
+        };
         Self { action, kind, message: message.into(), hint, rule: None }
     }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::Proof;
+use std::collections::BTreeSet;
 
 fn rest(server: &Server, path: &str) -> RestBuilder {
     Rest::get(server.url(path)).records("$.data[*]").limits(patient())
@@ -160,6 +161,18 @@ async fn p07_has_more_as_string_or_error() {
                 None => assert!(brought.error().to_string().contains("$.more"), "{more}: {}", brought.error()),
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn p07_more_that_nothing_leads_to_is_an_error() {
+    let server = Server::start(|_| Reply::json(r#"{"data":[1],"next":null,"more":true}"#)).await;
+    for source in [
+        rest(&server, "/r").paginate(Cursor::at("$.next").query("c").has_more("$.more")),
+        rest(&server, "/r").paginate(NextUrl::at("$.next").has_more("$.more")),
+    ] {
+        let brought = read_all(source).await;
+        assert!(brought.error().to_string().contains("there is more"), "{}", brought.error());
     }
 }
 
@@ -327,6 +340,30 @@ async fn a_keyset_without_its_field_or_with_more_ties_than_fit_is_an_error() {
     .await;
     let brought = read_all(rest(&server, "/r").paginate(by(2))).await;
     assert_eq!(brought.stopped(), &StopReason::Exhausted(Proof::NoNextPage));
+}
+
+#[tokio::test]
+async fn a_keyset_from_the_bound_on_ends_where_only_the_records_at_the_bound_come_again() {
+    // The API gives no more than `most` records to a page, whatever it is asked for.
+    let serve = |all: &'static [u64], most: usize| {
+        move |got: &Got| {
+            let from: u64 = got.parameter("from").map_or(0, |t| t.parse().expect("a number"));
+            let records = all.iter().enumerate().filter(|(_, t)| **t >= from).take(most);
+            let records: Vec<_> = records.map(|(n, t)| format!("{{\"n\":{n},\"t\":{t}}}")).collect();
+            Reply::json(format!("{{\"data\":[{}]}}", records.join(",")))
+        }
+    };
+    let by = || Keyset::of("t").query("from").size("limit", 4).inclusive();
+    for all in [&[1][..], &[5, 5, 5], &[1, 2], &[1, 1, 2, 2], &[1, 2, 3, 4, 4]] {
+        let server = Server::start(serve(all, 4)).await;
+        let brought = read_all(rest(&server, "/r").paginate(by())).await;
+        let came: BTreeSet<_> = brought.records().into_iter().collect();
+        assert_eq!((came.len(), brought.stopped()), (all.len(), &StopReason::Exhausted(Proof::NoNextPage)), "{all:?}");
+    }
+    // A page that is full of equal records as far as this API goes hides those behind it.
+    let server = Server::start(serve(&[1, 2, 2, 2, 3], 2)).await;
+    let brought = read_all(rest(&server, "/r").paginate(by())).await;
+    assert!(brought.error().to_string().contains("full of equal records"), "{}", brought.error());
 }
 
 #[tokio::test]

@@ -457,7 +457,7 @@ fn exports_that_cannot_end_or_contradict_themselves_do_not_build() {
     ] {
         assert_eq!(refused(rest().export(export)), ErrorKind::Config);
     }
-    assert_eq!(refused(rest().export(export()).paginate(PageNumber::query("page"))), ErrorKind::Config);
+    assert_eq!(refused(rest().export(export()).paginate(PageNumber::query("page").until_empty())), ErrorKind::Config);
     assert_eq!(refused(rest().export(export()).total("$.total")), ErrorKind::Config);
     assert!(rest().export(export()).build().is_ok());
 }

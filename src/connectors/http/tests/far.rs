@@ -117,6 +117,16 @@ async fn p20_a_listing_at_the_limit_of_the_api_is_cut_at_the_last_cursor_value()
 }
 
 #[tokio::test]
+async fn a_listing_that_has_come_below_the_limit_is_not_cut() {
+    let server = Server::start(|got| numbers(got, 9)).await;
+    let since = Since::field("id").query("from").row_order(RowOrder::Ascending);
+    let source = rest(&server).paginate(PageNumber::query("page").total("$.total")).since(since).window_limit(10);
+    let brought = read_all(source).await;
+    assert_eq!(brought.records(), ids(1..=9));
+    assert_eq!(server.seen().len(), 5);
+}
+
+#[tokio::test]
 async fn a_total_that_is_clamped_to_the_limit_is_no_proof_of_the_end() {
     let search = |got: &Got| {
         let number = |name: &str| got.parameter(name).and_then(|n| n.parse::<u64>().ok());
@@ -150,6 +160,12 @@ async fn a_token_that_has_expired_is_not_asked_for() {
     let late = read(&source, Some(serde_json::from_value(old).expect("a position"))).await;
     assert_eq!(late.records(), ids(1..=6));
     assert!(late.stopped().is_complete());
+    // The number of a page does not expire.
+    let server = Server::start(|got| numbers(got, 5)).await;
+    let by_number = rest(&server).paginate(PageNumber::query("page").total("$.total"));
+    let kept = read_all(by_number.token_lives(Duration::from_secs(60))).await.position(0);
+    let kept = serde_json::to_value(kept).expect("JSON");
+    assert!(kept["reading"][0]["at"].is_object() && kept["reading"][0].get("expires").is_none(), "{kept}");
 }
 
 #[tokio::test]
@@ -211,5 +227,8 @@ fn refuses_what_cannot_be_asked_for_ahead_or_cut() {
     assert!(refused(rest().paginate(Cursor::at("$.n").query("c")).parallel_pages(2)).contains("same time"));
     assert!(refused(rest().paginate(PageNumber::query("p").total("$.t")).parallel_pages(0)).contains("nothing"));
     assert!(refused(rest().paginate(PageNumber::query("p").total("$.t")).window_limit(10)).contains("ascending"));
+    let lines = rest().records("ndjson").paginate(PageNumber::query("p").total(Place::header("x-total")));
+    assert!(refused(lines.parallel_pages(2)).contains("same time"));
     assert!(refused(rest().confirm().accept_drift()).contains("confirmed"));
+    assert!(refused(rest().confirm().allow_repeated_pages()).contains("confirmed"));
 }

@@ -118,6 +118,39 @@ async fn a_large_csv_comes_in_parts_and_each_part_is_decoded_by_itself() {
 }
 
 #[tokio::test]
+async fn a_second_page_without_a_line_of_names_loses_no_row() {
+    let serve = |second: &'static str| {
+        Server::start(move |got| match got.parameter("p") {
+            None => text("id,name\n1,a\n").header("link", "<?p=2>; rel=next"),
+            Some(_) => text(second).header("link", "<?p=1>; rel=prev"),
+        })
+    };
+    let source = |server: &Server| rest(server, "csv").paginate(LinkHeader::new()).build().expect("a source");
+    // In another order, or with a column more, they are the names.
+    let server = serve("more,name,id\nx,b,2\n").await;
+    let brought = read(&source(&server), None).await;
+    assert_eq!((brought.records(), brought.stopped().is_complete()), (vec!["1,a".into(), "x,b,2".into()], true));
+    let server = serve("2,b\n3,c\n").await;
+    let brought = read(&source(&server), None).await;
+    assert_eq!((brought.error().kind(), brought.records()), (ErrorKind::Data, vec!["1,a".to_owned()]));
+    assert!(brought.error().to_string().contains(".columns("), "{}", brought.error());
+}
+
+#[tokio::test]
+async fn an_error_in_json_is_no_csv_without_rows() {
+    for body in ["{\"error\":\"no\"}\n", "\u{feff} [\"no\"]"] {
+        let server = Server::start(move |_| text(body).header("content-type", "text/csv")).await;
+        let brought = read(&rest(&server, "csv").build().expect("a source"), None).await;
+        assert!(brought.error().to_string().contains("JSON, not CSV"), "{}", brought.error());
+    }
+    // Where the columns are given, the first line is a row.
+    let server = Server::start(|_| text("{1-2-3},a\n").header("content-type", "text/csv")).await;
+    let columns = Csv::new().columns(["id", "name"]);
+    let brought = read(&rest(&server, columns).build().expect("a source"), None).await;
+    assert_eq!(brought.records(), ["{1-2-3},a"]);
+}
+
+#[tokio::test]
 async fn a_cut_csv_is_never_whole() {
     let body = csv(500);
     for reply in [

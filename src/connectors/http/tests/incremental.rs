@@ -389,6 +389,16 @@ async fn an_overlap_that_does_not_fit_the_field_is_told_by_the_first_read() {
 }
 
 #[tokio::test]
+async fn a_time_that_is_counted_in_a_string_overlaps_as_well() {
+    let server = Server::start(|_| Reply::json(r#"{"data":[{"t":"1700000000","id":"a"}],"next":null}"#)).await;
+    let rest = since(&server, Since::field("t").unit(Unit::Seconds));
+    let first = read(&rest, None).await;
+    let second = read(&rest, Some(first.last_position())).await;
+    assert!(second.stopped().is_complete());
+    assert!(server.targets()[1].contains("1699999700"), "{:?}", server.targets());
+}
+
+#[tokio::test]
 async fn an_overlap_is_no_descent() {
     let server = Server::start(rows(&[(3, 'a'), (4, 'b'), (5, 'c')])).await;
     let ordered = since(&server, Since::field("t").row_order(RowOrder::Ascending).overlap_number(2));

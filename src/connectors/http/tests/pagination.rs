@@ -413,7 +413,7 @@ async fn partitions_fill_the_places_of_path_and_query() {
     let rest = Rest::get(server.url("/o/{org}/r")).query("from", "{from}").limits(patient());
     let rest = rest
         .partition("one", [("org", "a/b"), ("from", "2024-01-01T00:00:00+01:00")])
-        .partition("two", [("org", ".."), ("from", "")])
+        .partition("two", [("org", "..."), ("from", "")])
         .build()
         .expect("a source");
     let partitions = list_partitions(&rest, &Env::system()).await.expect("listed");
@@ -447,6 +447,65 @@ async fn reads_of_several_partitions_at_once_do_not_disturb_each_other() {
     assert_eq!(server.seen().len(), 6);
 }
 
+#[tokio::test]
+async fn a_value_that_would_name_another_resource_is_refused() {
+    let server = Server::start(|_| Reply::json("[]")).await;
+    for value in ["", ".", ".."] {
+        let rest = Rest::get(server.url("/shops/{shop}/orders")).partition("p", [("shop", value)]).limits(patient());
+        let refused = read(&rest.build().expect("a source"), None).await;
+        assert_eq!(refused.error().kind(), ErrorKind::Data, "{value:?}");
+    }
+    assert!(server.seen().is_empty(), "{:?}", server.targets());
+}
+
+#[tokio::test]
+async fn a_token_with_a_number_that_would_change_is_refused_wherever_it_stands() {
+    for (token, goes) in [
+        (r#"{"a":[9007199254740993,"x"],"b":1.5}"#, true),
+        (r#"[12345678901234567890123]"#, false),
+        (r#"{"a":[{"b":12345678901234567890123}]}"#, false),
+        (r#"["12345678901234567890123"]"#, true),
+    ] {
+        let server =
+            Server::start(move |got| page([got.number as u64], if got.number == 0 { token } else { "null" })).await;
+        let post = Rest::post(server.url("/r")).json(serde_json::json!({})).idempotent().limits(patient());
+        let source = post.records("$.data[*]").paginate(Cursor::at("$.next").body("$.c")).build().expect("a source");
+        let brought = read(&source, None).await;
+        assert_eq!(brought.end.is_ok(), goes, "{token}: {:?}", brought.end);
+        if goes {
+            assert_eq!(server.seen()[1].json()["c"], serde_json::from_str::<serde_json::Value>(token).expect("JSON"));
+        } else {
+            assert!(brought.error().to_string().contains("would change"), "{}", brought.error());
+        }
+    }
+}
+
+#[tokio::test]
+async fn more_without_a_way_on_is_an_error_and_no_more_needs_none() {
+    let rest = |server: &Server| Rest::get(server.url("/r")).records("$.data[*]").limits(patient());
+    let cursor = || Cursor::at("$.next").query("c").has_more("$.more");
+    let link = || NextUrl::at("$.next").has_more("$.more");
+    let more = Server::start(|_| Reply::json(r#"{"data":[{"id":1}],"more":true,"next":null}"#)).await;
+    let none = Server::start(|_| Reply::json(r#"{"data":[{"id":1}],"more":false}"#)).await;
+    for (more, none) in [
+        (rest(&more).paginate(cursor()), rest(&none).paginate(cursor())),
+        (rest(&more).paginate(link()), rest(&none).paginate(link())),
+    ] {
+        let brought = read(&more.build().expect("a source"), None).await;
+        assert!(brought.error().to_string().contains("nothing leads to it"), "{}", brought.error());
+        let brought = read(&none.build().expect("a source"), None).await;
+        assert_eq!((brought.records(), brought.stopped().is_complete()), (ids([1]), true));
+    }
+}
+
+#[tokio::test]
+async fn a_listing_that_is_an_array_is_detected_too() {
+    let server = Server::start(|_| Reply::json("[{\"id\":1}]").header("link", "</r?p=2>; rel=\"next\"")).await;
+    let env = Env::deterministic(Arc::new(FastClock::default()) as _, Arc::new(Dice::default()));
+    let code = Rest::get(server.url("/r")).limits(patient()).detect(&env).await.expect("detected").code();
+    assert!(code.contains("LinkHeader::new()") && !code.contains("say where"), "{code}");
+}
+
 #[test]
 fn refuses_what_contradicts_itself_or_would_never_end() {
     let rest = || Rest::get("http://h/r");
@@ -454,6 +513,9 @@ fn refuses_what_contradicts_itself_or_would_never_end() {
     assert!(config_error(rest().paginate(PageNumber::query("p"))).contains("never end"));
     assert!(config_error(rest().paginate(Offset::query("o").limit("l", 0).until_empty())).contains("no records"));
     assert!(config_error(rest().paginate(PageNumber::query("p").size("s", 0).until_empty())).contains("no records"));
+    assert!(config_error(rest().paginate(Cursor::at("$.n").query("c").size("s", 0))).contains("no records"));
+    let overlapping = Offset::query("o").until_empty().overlap(2);
+    assert!(config_error(rest().paginate(overlapping.limit("l", 2))).contains("overlap"));
     assert!(config_error(rest().paginate(Cursor::at("$.n"))).contains("exactly one"));
     assert!(config_error(rest().paginate(Cursor::at("$.n").query("c").header("c"))).contains("exactly one"));
     assert!(config_error(rest().paginate(Cursor::at("n").query("c"))).contains("path"));
@@ -470,4 +532,33 @@ fn refuses_what_contradicts_itself_or_would_never_end() {
     assert!(config_error(Rest::get("http://{host}/r").partition("p", [("host", "x")])).contains("host"));
     assert!(config_error(Rest::get("http://u:p@h/r")).contains("user"));
     assert!(config_error(rest().limits(Limits::default().with_body(1, 5 << 30))).contains("4 GiB"));
+    // The URL has its parameters, too.
+    let by_page = || PageNumber::query("page").until_empty();
+    assert!(config_error(Rest::get("http://h/r?page=7").paginate(by_page())).contains("twice"));
+    assert!(config_error(Rest::get("http://h/r?from=7").since(Since::field("t").query("from"))).contains("twice"));
+    assert!(config_error(rest().paginate(by_page().starting_at(2).maximum(1))).contains("before the first"));
+    assert!(config_error(rest().paginate(Offset::query("o").until_empty().maximum(0))).contains("maximum"));
+    // What no response and no request can have.
+    for rel in ["", "next page"] {
+        assert!(config_error(rest().paginate(LinkHeader::rel(rel))).contains("relation"));
+    }
+    assert!(config_error(rest().paginate(Cursor::in_header("x next").query("c"))).contains("header"));
+    assert!(config_error(rest().paginate(Cursor::at("$.n").header("x next"))).contains("header"));
+    assert!(config_error(rest().paginate(LinkHeader::new().stop_when(Stop::header("x last", "1")))).contains("header"));
+    assert!(config_error(rest().total(Place::header("x\ntotal"))).contains("header"));
+    let post = |body| Rest::post("http://h/r").json(body).paginate(Cursor::at("$.n").body("$.page.after"));
+    assert!(config_error(post(serde_json::json!([1]))).contains("not an object"));
+    assert!(config_error(post(serde_json::json!({"page": 1}))).contains("not an object"));
+    let graphql = Rest::graphql("http://h/r", "{ a }").paginate(Cursor::at("$.n").body("$.after"));
+    assert!(config_error(graphql).contains("variables"));
+    // No time, no name.
+    assert!(config_error(rest().token_lives(Duration::ZERO)).contains("no time"));
+    assert!(config_error(rest().zip_file("")).contains("no name"));
+    let between = |from: &str, to: &str| Since::field("t").query("from").until_query("to").initial(from).until(to);
+    for (from, to) in [("2025-01-01", "2024-01-01"), ("2024-01-01T00:00:00+01:00", "2023-12-31T22:59:59Z"), ("10", "9")]
+    {
+        assert!(config_error(rest().since(between(from, to))).contains("before it begins"), "{from} {to}");
+    }
+    assert!(rest().since(between("2024-01-01", "2024-01-01")).build().is_ok());
+    assert!(rest().since(between("b", "a")).build().is_ok(), "of texts the API knows the order");
 }

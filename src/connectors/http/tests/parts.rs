@@ -136,6 +136,20 @@ async fn what_needs_the_whole_page_holds_it_up_to_the_limit() {
 }
 
 #[tokio::test]
+async fn a_condition_on_the_body_is_asked_of_large_pages_too() {
+    let server = Server::start(|got| {
+        let last = got.parameter("cursor").is_some();
+        let next = if last { "\"b\",\"status\":\"done\"" } else { "\"a\",\"status\":\"more\"" };
+        Reply::json(large(1_000, next).replace("\"id\":", if last { "\"n\":" } else { "\"id\":" }))
+    })
+    .await;
+    let by = Cursor::at("$.next").query("cursor").stop_when("@.status == 'done'");
+    let brought = read(&rest(&server).paginate(by).build().expect("a source"), None).await;
+    assert!(brought.stopped().is_complete());
+    assert_eq!((brought.records().len(), parts(&brought)), (2_000, vec![None, None]));
+}
+
+#[tokio::test]
 async fn one_huge_record_or_what_is_around_the_records_must_fit_the_limit() {
     let huge = format!("{{\"data\":[{{\"id\":1}},{{\"v\":\"{}\"}},{{\"id\":2}}],\"next\":null}}", "x".repeat(60_000));
     let before = format!("{{\"v\":\"{}\",{}", "x".repeat(60_000), &large(1_000, "null")[1..]);

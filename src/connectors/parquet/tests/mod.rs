@@ -28,7 +28,7 @@ fn shard() -> ShardKey {
 }
 
 fn context(generation: u64, epoch: u64) -> EpochContext {
-    EpochContext { shard: shard(), generation, epoch, attempt: 0, env: env() }
+    EpochContext::new(shard(), generation, epoch, env())
 }
 
 fn dataset(store: &Store) -> ParquetDataset {
@@ -66,7 +66,7 @@ async fn stage(dataset: &ParquetDataset, generation: u64, epoch: u64, batch: Rec
 fn request(generation: u64, epoch: u64, previous: Option<u64>, staged: &StagedFiles) -> CommitRequest<StagedFiles> {
     let digest = format!("{:016x}", xxhash_rust::xxh3::xxh3_64(&serde_json::to_vec(staged).expect("plain data")));
     let mark = Mark { incarnation: Incarnation("life".into()), generation, epoch, digest };
-    CommitRequest { shard: shard(), mark, previous, staged: staged.clone() }
+    CommitRequest::new(shard(), mark, previous, staged.clone())
 }
 
 async fn commit(

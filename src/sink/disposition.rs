@@ -1,0 +1,435 @@
+use super::Demand;
+use crate::error::{Error, Result};
+use serde_json::{Value, json};
+use std::collections::HashSet;
+
+/// What a sink does with the rows that its table holds already.
+///
+/// Rows that one epoch, or one enumeration, brings several times are collapsed by the same rule as those in the table, so it
+/// does not matter where epochs are cut.
+///
+/// ```
+/// use landfall::sink::{Disposition, Replace, Upsert};
+///
+/// let current: Disposition = Upsert::by(["id"]).newest("updated_at").deleted_when("deleted").into();
+/// current.check()?;
+/// let snapshot: Disposition = Replace::table().key(["id"]).may_shrink_by(0.1).into();
+/// snapshot.check()?;
+/// assert!(Disposition::from(Upsert::by::<&str>([])).check().is_err());
+/// # Ok::<(), landfall::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub enum Disposition {
+    /// Adds rows, and looks at none that is there.
+    #[default]
+    Append,
+    /// Keeps one row of a key: the newest.
+    Upsert(Upsert),
+    /// Adds rows whose key is not there, and never changes one.
+    InsertOnly(InsertOnly),
+    /// Keeps every version of a key, with the time for which it was the current one (a slowly changing dimension of type 2).
+    Scd2(Scd2),
+    /// Holds what the newest whole enumeration has given.
+    Replace(Replace),
+    /// Replaces the partitions of which the newest whole enumeration has given rows; leaves others alone.
+    ReplacePartitions(ReplacePartitions),
+}
+
+/// One row of a key: see [`Disposition::Upsert`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upsert {
+    /// The columns that tell rows apart. None of them may be null.
+    pub key: Vec<String>,
+    /// The column whose greatest value makes a row the newest; null is before everything. `None`: what was landed last.
+    pub newest: Option<String>,
+    /// The column that says that the row is to be deleted: by `true`, or by any value if it is no bool.
+    pub deleted: Option<String>,
+    /// Whether rows that a whole enumeration did not give are deleted.
+    pub sweep: bool,
+}
+
+impl Upsert {
+    /// Rows are told apart by these columns.
+    pub fn by<C: Into<String>>(key: impl IntoIterator<Item = C>) -> Self {
+        Self { key: names(key), newest: None, deleted: None, sweep: false }
+    }
+
+    /// Of several rows of a key, the one with the greatest value here is kept, and of equal ones the one that was landed last; a
+    /// row older than the one in the table changes nothing. Without it, what was landed last is the newest.
+    #[must_use]
+    pub fn newest(self, column: impl Into<String>) -> Self {
+        Self { newest: Some(column.into()), ..self }
+    }
+
+    /// Deletes the row of the key where this column of the newest one is `true`, or, if it is no bool, not null.
+    #[must_use]
+    pub fn deleted_when(self, column: impl Into<String>) -> Self {
+        Self { deleted: Some(column.into()), ..self }
+    }
+
+    /// Deletes rows of this pipeline that an enumeration did not give, once it is whole. Each run then reads everything from the
+    /// beginning.
+    #[must_use]
+    pub fn sweep(self) -> Self {
+        Self { sweep: true, ..self }
+    }
+}
+
+/// The first row of a key stays: see [`Disposition::InsertOnly`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InsertOnly {
+    /// The columns that tell rows apart. None of them may be null.
+    pub key: Vec<String>,
+}
+
+impl InsertOnly {
+    /// Rows are told apart by these columns.
+    pub fn by<C: Into<String>>(key: impl IntoIterator<Item = C>) -> Self {
+        Self { key: names(key) }
+    }
+}
+
+/// All versions of a key: see [`Disposition::Scd2`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scd2 {
+    /// The columns that tell rows apart. None of them may be null.
+    pub key: Vec<String>,
+    /// The column of time from which a version holds; null is refused. `None`: the time at which its epoch was staged.
+    pub since: Option<String>,
+    /// The column that says that the key exists no more: by `true`, or by any value if it is no bool.
+    pub deleted: Option<String>,
+    /// Whether keys that a whole enumeration did not give are closed.
+    pub sweep: bool,
+    /// The column of the time from which a version holds.
+    pub valid_from: String,
+    /// The column of the time at which it stopped to hold; null in the current version.
+    pub valid_to: String,
+}
+
+impl Scd2 {
+    /// Rows are told apart by these columns. A row that differs from the current version of its key in no other column is no
+    /// new version.
+    pub fn by<C: Into<String>>(key: impl IntoIterator<Item = C>) -> Self {
+        let (valid_from, valid_to) = ("_landfall_valid_from".to_owned(), "_landfall_valid_to".to_owned());
+        Self { key: names(key), since: None, deleted: None, sweep: false, valid_from, valid_to }
+    }
+
+    /// A version holds from the time in this column on; one that is older than the current version changes nothing. Without it,
+    /// it holds from when its epoch was staged.
+    #[must_use]
+    pub fn since(self, column: impl Into<String>) -> Self {
+        Self { since: Some(column.into()), ..self }
+    }
+
+    /// Closes the current version of the key where this column is `true`, or, if it is no bool, not null.
+    #[must_use]
+    pub fn deleted_when(self, column: impl Into<String>) -> Self {
+        Self { deleted: Some(column.into()), ..self }
+    }
+
+    /// Closes versions of this pipeline whose key an enumeration did not give, once it is whole. Each run then reads everything
+    /// from the beginning.
+    #[must_use]
+    pub fn sweep(self) -> Self {
+        Self { sweep: true, ..self }
+    }
+
+    /// Names the columns of the time for which a version holds. `_landfall_valid_from` and `_landfall_valid_to` by default.
+    #[must_use]
+    pub fn columns(self, valid_from: impl Into<String>, valid_to: impl Into<String>) -> Self {
+        Self { valid_from: valid_from.into(), valid_to: valid_to.into(), ..self }
+    }
+}
+
+/// The table holds one whole enumeration: see [`Disposition::Replace`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Replace {
+    /// The columns that tell rows apart; empty if no row is collapsed.
+    pub key: Vec<String>,
+    /// As [`Upsert::newest`].
+    pub newest: Option<String>,
+    /// The part of its rows that the table may lose in one replacement, from 0 to 1.
+    pub may_shrink_by: f64,
+}
+
+impl Replace {
+    /// The rows of a whole enumeration take the place of all rows in one step. It is refused, and nothing changes, if it would
+    /// cost the table more than half of its rows.
+    pub fn table() -> Self {
+        Self { key: Vec::new(), newest: None, may_shrink_by: 0.5 }
+    }
+
+    /// Keeps one row of these columns: an enumeration may give a row twice, where it went on after something moved.
+    #[must_use]
+    pub fn key<C: Into<String>>(self, key: impl IntoIterator<Item = C>) -> Self {
+        Self { key: names(key), ..self }
+    }
+
+    /// As [`Upsert::newest`], within one enumeration.
+    #[must_use]
+    pub fn newest(self, column: impl Into<String>) -> Self {
+        Self { newest: Some(column.into()), ..self }
+    }
+
+    /// The part of its rows that the table may lose in one replacement: 1.0 lets it become empty, 0.0 never lets it shrink. 0.5
+    /// by default.
+    #[must_use]
+    pub fn may_shrink_by(self, part: f64) -> Self {
+        Self { may_shrink_by: part, ..self }
+    }
+
+    /// Refuses a replacement of `before` rows by `after`, if that is less than allowed.
+    ///
+    /// # Errors
+    /// `Data`, saying how to allow it.
+    pub fn guard(&self, before: u64, after: u64) -> Result<()> {
+        let least = before as f64 * (1.0 - self.may_shrink_by);
+        if after as f64 >= least {
+            return Ok(());
+        }
+        Err(Error::data("replace table", "the table would lose more of its rows than is allowed; nothing was changed")
+            .with("rows", before)
+            .with("would_be", after)
+            .with("may_shrink_by", self.may_shrink_by)
+            .with_hint("look at what the source gave; if it is right, allow it with `Replace::may_shrink_by`"))
+    }
+}
+
+/// Partitions are replaced whole: see [`Disposition::ReplacePartitions`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplacePartitions {
+    /// The columns whose values make a partition.
+    pub by: Vec<String>,
+    /// The columns that tell rows apart; empty if no row is collapsed.
+    pub key: Vec<String>,
+    /// As [`Upsert::newest`].
+    pub newest: Option<String>,
+}
+
+impl ReplacePartitions {
+    /// Rows with equal values in these columns are a partition; null is a value too.
+    pub fn by<C: Into<String>>(columns: impl IntoIterator<Item = C>) -> Self {
+        Self { by: names(columns), key: Vec::new(), newest: None }
+    }
+
+    /// As [`Replace::key`].
+    #[must_use]
+    pub fn key<C: Into<String>>(self, key: impl IntoIterator<Item = C>) -> Self {
+        Self { key: names(key), ..self }
+    }
+
+    /// As [`Upsert::newest`], within one enumeration.
+    #[must_use]
+    pub fn newest(self, column: impl Into<String>) -> Self {
+        Self { newest: Some(column.into()), ..self }
+    }
+}
+
+impl Disposition {
+    /// What a sink that does this must be given.
+    pub fn demand(&self) -> Demand {
+        match self {
+            Self::Append | Self::InsertOnly(_) => Demand::Increments,
+            Self::Upsert(Upsert { sweep, .. }) | Self::Scd2(Scd2 { sweep, .. }) if !sweep => Demand::Increments,
+            Self::Upsert(_) | Self::Scd2(_) | Self::Replace(_) | Self::ReplacePartitions(_) => Demand::Enumerations,
+        }
+    }
+
+    /// Its name, as in [`identity`](Self::identity).
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Append => "append",
+            Self::Upsert(_) => "upsert",
+            Self::InsertOnly(_) => "insert_only",
+            Self::Scd2(_) => "scd2",
+            Self::Replace(_) => "replace",
+            Self::ReplacePartitions(_) => "replace_partitions",
+        }
+    }
+
+    /// The columns that tell rows apart; empty if none do.
+    pub fn key(&self) -> &[String] {
+        match self {
+            Self::Append => &[],
+            Self::Upsert(Upsert { key, .. })
+            | Self::InsertOnly(InsertOnly { key })
+            | Self::Scd2(Scd2 { key, .. })
+            | Self::Replace(Replace { key, .. })
+            | Self::ReplacePartitions(ReplacePartitions { key, .. }) => key,
+        }
+    }
+
+    /// The column whose greatest value makes a row the newest.
+    pub fn newest(&self) -> Option<&str> {
+        match self {
+            Self::Append | Self::InsertOnly(_) => None,
+            Self::Scd2(Scd2 { since, .. }) => since.as_deref(),
+            Self::Upsert(Upsert { newest, .. })
+            | Self::Replace(Replace { newest, .. })
+            | Self::ReplacePartitions(ReplacePartitions { newest, .. }) => newest.as_deref(),
+        }
+    }
+
+    /// The column that says that a row is to be deleted.
+    pub fn deleted(&self) -> Option<&str> {
+        match self {
+            Self::Upsert(Upsert { deleted, .. }) | Self::Scd2(Scd2 { deleted, .. }) => deleted.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// All columns that it names: rows must have them.
+    pub fn columns(&self) -> impl Iterator<Item = &str> {
+        let by = match self {
+            Self::ReplacePartitions(ReplacePartitions { by, .. }) => by.as_slice(),
+            _ => &[],
+        };
+        self.key().iter().chain(by).map(String::as_str).chain(self.newest()).chain(self.deleted())
+    }
+
+    /// What of it cannot change from one run to the next: the rows of the table were made by it.
+    pub fn identity(&self) -> Value {
+        let mut identity = json!({ "disposition": self.as_str() });
+        if let Value::Object(fields) = &mut identity {
+            if !self.key().is_empty() {
+                fields.insert("key".to_owned(), json!(self.key()));
+            }
+            match self {
+                Self::ReplacePartitions(ReplacePartitions { by, .. }) => {
+                    fields.insert("by".to_owned(), json!(by));
+                }
+                Self::Scd2(Scd2 { valid_from, valid_to, .. }) => {
+                    fields.insert("valid".to_owned(), json!([valid_from, valid_to]));
+                }
+                _ => {}
+            }
+        }
+        identity
+    }
+
+    /// Checks that it can be carried out.
+    ///
+    /// # Errors
+    /// `Config`: a key without columns, a column twice or without a name, a part that is none.
+    pub fn check(&self) -> Result<()> {
+        let refuse = |message, hint| {
+            Err(Error::config("check disposition", message).with("disposition", self.as_str()).with_hint(hint))
+        };
+        let needs_key = matches!(self, Self::Upsert(_) | Self::InsertOnly(_) | Self::Scd2(_));
+        if needs_key && self.key().is_empty() {
+            return refuse("there is no key", "name the columns that tell rows apart, as in `.by([\"id\"])`");
+        }
+        if self.newest().is_some() && self.key().is_empty() {
+            return refuse("the newest row of what? there is no key", "name the columns that tell rows apart");
+        }
+        if let Self::ReplacePartitions(ReplacePartitions { by, .. }) = self {
+            if by.is_empty() {
+                return refuse("no column makes a partition", "name them, or replace the whole table with `Replace`");
+            }
+            distinct(self, by)?;
+        }
+        if let Self::Replace(Replace { may_shrink_by, .. }) = self {
+            if !(0.0..=1.0).contains(may_shrink_by) {
+                return refuse("`may_shrink_by` is a part of the rows, from 0 to 1", "for 20 percent write 0.2");
+            }
+        }
+        if let Self::Scd2(Scd2 { valid_from, valid_to, .. }) = self {
+            distinct(self, [valid_from, valid_to].into_iter().chain(self.key()))?;
+        }
+        distinct(self, self.key())
+    }
+}
+
+fn distinct<'a>(of: &Disposition, columns: impl IntoIterator<Item = &'a String>) -> Result<()> {
+    let mut seen = HashSet::new();
+    for column in columns {
+        if column.is_empty() || !seen.insert(column) {
+            return Err(Error::config("check disposition", "a column has no name, or is named twice")
+                .with("disposition", of.as_str())
+                .with("column", column)
+                .with_hint("name each column once"));
+        }
+    }
+    Ok(())
+}
+
+fn names<C: Into<String>>(columns: impl IntoIterator<Item = C>) -> Vec<String> {
+    columns.into_iter().map(Into::into).collect()
+}
+
+impl From<Upsert> for Disposition {
+    fn from(upsert: Upsert) -> Self {
+        Self::Upsert(upsert)
+    }
+}
+
+impl From<InsertOnly> for Disposition {
+    fn from(insert_only: InsertOnly) -> Self {
+        Self::InsertOnly(insert_only)
+    }
+}
+
+impl From<Scd2> for Disposition {
+    fn from(scd2: Scd2) -> Self {
+        Self::Scd2(scd2)
+    }
+}
+
+impl From<Replace> for Disposition {
+    fn from(replace: Replace) -> Self {
+        Self::Replace(replace)
+    }
+}
+
+impl From<ReplacePartitions> for Disposition {
+    fn from(partitions: ReplacePartitions) -> Self {
+        Self::ReplacePartitions(partitions)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn what_cannot_be_carried_out_is_refused() {
+        let refused: [Disposition; 9] = [
+            Upsert::by::<&str>([]).into(),
+            InsertOnly::by([""]).into(),
+            Upsert::by(["id", "id"]).into(),
+            Scd2::by(["id"]).columns("id", "to").into(),
+            Scd2::by(["id"]).columns("at", "at").into(),
+            Replace::table().newest("at").into(),
+            Replace::table().may_shrink_by(20.0).into(),
+            Replace::table().may_shrink_by(f64::NAN).into(),
+            ReplacePartitions::by::<&str>([]).into(),
+        ];
+        for disposition in refused {
+            let error = disposition.check().expect_err(disposition.as_str());
+            assert_eq!(error.kind(), ErrorKind::Config, "{disposition:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_takes_rows_away_that_did_not_come_needs_everything() {
+        let demand = |d: Disposition| d.demand();
+        assert_eq!(demand(Disposition::Append), Demand::Increments);
+        assert_eq!(demand(Upsert::by(["id"]).deleted_when("gone").into()), Demand::Increments);
+        assert_eq!(demand(InsertOnly::by(["id"]).into()), Demand::Increments);
+        assert_eq!(demand(Scd2::by(["id"]).into()), Demand::Increments);
+        assert_eq!(demand(Upsert::by(["id"]).sweep().into()), Demand::Enumerations);
+        assert_eq!(demand(Scd2::by(["id"]).sweep().into()), Demand::Enumerations);
+        assert_eq!(demand(Replace::table().into()), Demand::Enumerations);
+        assert_eq!(demand(ReplacePartitions::by(["day"]).into()), Demand::Enumerations);
+    }
+
+    #[test]
+    fn a_table_never_shrinks_by_more_than_is_allowed() {
+        let guard = |part, before, after| Replace::table().may_shrink_by(part).guard(before, after).is_ok();
+        assert!(guard(0.5, 100, 50) && !guard(0.5, 100, 49));
+        assert!(guard(0.0, 100, 100) && !guard(0.0, 100, 99));
+        assert!(guard(1.0, 100, 0) && guard(0.0, 0, 0) && !guard(0.5, 1, 0));
+    }
+}
