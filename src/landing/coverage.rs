@@ -30,6 +30,14 @@ pub(super) fn key(partition: &PartitionId, window: Option<&Window>) -> Result<St
     Ok(format!("{PREFIX}{text}"))
 }
 
+/// How the keys of all rows of `partition` begin.
+pub(super) fn keys_of(partition: &PartitionId) -> Result<String> {
+    // The array goes on with the window.
+    let text = serde_json::to_string(partition)
+        .map_err(|e| Error::bug("read coverage", "the id of a partition does not serialise").with_source(e))?;
+    Ok(format!("{PREFIX}[{text},"))
+}
+
 /// What a key is the row of.
 pub(super) fn of_key(key: &str) -> Result<(PartitionId, Option<Window>)> {
     type Bounds = (Option<String>, Option<String>);
@@ -76,9 +84,7 @@ impl CoverageReader {
     /// Only what is covered of `partition`.
     #[must_use]
     pub fn of(mut self, partition: &PartitionId) -> Self {
-        // The array goes on with the window.
-        let partition = serde_json::to_string(partition).unwrap_or_default();
-        self.scan = self.view.scan(&format!("{PREFIX}[{partition},"));
+        self.scan = self.view.scan(&keys_of(partition).unwrap_or_default());
         self
     }
 

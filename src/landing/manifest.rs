@@ -35,6 +35,9 @@ pub(super) struct Manifest {
     pub coverage: Option<Box<RawValue>>,
     /// Partitions whose read ended.
     pub ended: Box<RawValue>,
+    /// Partitions that have no position any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forgotten: Vec<PartitionId>,
     /// Whether the enumeration that began with the fence before is whole with this segment.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub whole: bool,
@@ -66,6 +69,7 @@ impl Manifest {
             positions,
             coverage: None,
             ended,
+            forgotten: Vec::new(),
             whole: false,
             base: 0,
             table: None,
@@ -75,8 +79,8 @@ impl Manifest {
     /// The rows that changed with this segment.
     pub(super) fn moved(&self, place: Place<'_>) -> Result<Rows> {
         let positions: BTreeMap<PartitionId, Box<RawValue>> = parse_kept(&self.positions, place)?;
-        let mut rows: Rows =
-            positions.into_iter().map(|(partition, value)| (positions::key(&partition), value)).collect();
+        let mut rows: Rows = self.forgotten.iter().map(|partition| (positions::key(partition), gone())).collect();
+        rows.extend(positions.into_iter().map(|(partition, value)| (positions::key(&partition), value)));
         if let Some(coverage) = &self.coverage {
             for value in parse_kept::<Vec<Box<RawValue>>>(coverage, place)? {
                 let of: coverage::Of = parse_kept(&value, place)?;

@@ -3,7 +3,7 @@ use super::manifest::{Manifest, Place, keep};
 use super::positions::LandedPositions;
 use super::segment::{encode, set_origins};
 use super::table::{History, Table};
-use super::{Landing, Retention};
+use super::{Landing, Retention, coverage};
 use crate::checkpoint::chain::{Chain, Opened};
 use crate::env::Env;
 use crate::error::{Error, Result};
@@ -23,6 +23,8 @@ pub struct SegmentDraft {
     pub coverage: Vec<Coverage>,
     /// Partitions whose read ended.
     pub ended: Vec<PartitionEnd>,
+    /// Partitions whose positions are dropped, unless `positions` has a new one.
+    pub forgotten: Vec<PartitionId>,
     /// Whether, with this segment, this owner has landed everything that the source has: each partition from its beginning to
     /// a proven end.
     pub whole: bool,
@@ -117,10 +119,10 @@ impl LandingWriter {
     pub async fn append(&mut self, draft: SegmentDraft) -> Result<LandedSegment> {
         self.check_usable()?;
         self.usable = false;
-        let SegmentDraft { mut pages, positions, coverage, ended, whole } = draft;
+        let SegmentDraft { mut pages, positions, coverage, ended, forgotten, whole } = draft;
         let number = self.chain.next_number();
         set_origins(number, &mut pages)?;
-        let mut manifest = Manifest { whole, ..Manifest::new(keep(&positions)?, keep(&ended)?) };
+        let mut manifest = Manifest { forgotten, whole, ..Manifest::new(keep(&positions)?, keep(&ended)?) };
         if !coverage.is_empty() {
             manifest.coverage = Some(keep(&coverage)?);
         }
@@ -136,6 +138,23 @@ impl LandingWriter {
         }
         self.usable = true;
         Ok(LandedSegment { number, pages, stored_bytes })
+    }
+
+    /// Forgets `partitions`, which are gone for good: where they stand, and what is covered of them. What was landed of them stays,
+    /// until it is [collected](Self::collect). One that comes again after all is read from its beginning.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append), and its cancellation.
+    pub async fn forget(&mut self, partitions: &[PartitionId]) -> Result<LandedSegment> {
+        let mut coverage = Vec::new();
+        for partition in partitions {
+            let mut scan = self.table.view().scan(&coverage::keys_of(partition)?);
+            while let Some((key, _)) = scan.next().await? {
+                let (partition, window) = coverage::of_key(&key)?;
+                coverage.push(Coverage { window, withdrawn: true, ..Coverage::of(partition, StopReason::Cancelled) });
+            }
+        }
+        self.append(SegmentDraft { coverage, forgotten: partitions.to_vec(), ..SegmentDraft::default() }).await
     }
 
     /// Deletes segments that every load has committed, as far as they are not needed to recover positions; returns how

@@ -142,6 +142,9 @@ pub struct Coverage {
     /// Whether the listing moved meanwhile.
     #[serde(default)]
     pub drift: Drift,
+    /// If the partition is read in windows: what of it was not begun. The windows that were, each have a record of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_begun: Option<Vec<Window>>,
     /// Nothing is said of this window any more: others lie in its place. It is not kept, and what was kept of it is dropped.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub withdrawn: bool,
@@ -161,8 +164,15 @@ impl Coverage {
             tally: Tally::default(),
             reason,
             drift: Drift::default(),
+            not_begun: None,
             withdrawn: false,
         }
+    }
+
+    /// The coverage of a partition that is read in windows, as a whole: its windows say for themselves what came, and only what
+    /// was `not_begun` is missing besides.
+    pub fn windows(partition: PartitionId, reason: StopReason, not_begun: Vec<Window>) -> Self {
+        Self { not_begun: Some(not_begun), ..Self::of(partition, reason) }
     }
 
     /// Takes back what was said of `window` of `partition`: it is cut in another way now.
@@ -198,6 +208,10 @@ impl Coverage {
     pub fn missing(&self) -> Option<String> {
         if self.withdrawn {
             return None;
+        }
+        if let Some(not_begun) = &self.not_begun {
+            let windows: Vec<String> = not_begun.iter().map(Window::to_string).collect();
+            return (!windows.is_empty()).then(|| format!("not begun: {}; {}", windows.join(", "), self.reason));
         }
         if !self.reason.is_complete() {
             return Some(self.reason.to_string());
@@ -244,6 +258,15 @@ mod tests {
         assert!(Coverage { reason: StopReason::Cancelled, ..whole() }.missing().is_some());
         let matched = Coverage::of("p".into(), StopReason::Exhausted(Proof::TotalMatched(2)));
         assert_eq!(matched.claimed, Some(2));
+    }
+
+    #[test]
+    fn of_windows_only_what_was_not_begun_is_missing_and_of_what_is_withdrawn_nothing() {
+        let of = |not_begun| Coverage::windows("p".into(), StopReason::Cancelled, not_begun);
+        assert_eq!(of(Vec::new()).missing(), None, "those that were begun say it themselves");
+        let missing = of(vec![Window::new("1", "3"), Window::new("7", "9")]).missing();
+        assert_eq!(missing.as_deref(), Some("not begun: 1 to 3, 7 to 9; cancelled"));
+        assert_eq!(Coverage::withdrawn("p".into(), Window::new("1", "3")).missing(), None);
     }
 
     #[test]

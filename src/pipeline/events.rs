@@ -2,7 +2,7 @@
 
 use super::report::{LandedCounts, Missing, PartitionReport, PartitionTotals};
 use crate::error::ErrorKind;
-use crate::model::{Coverage, EpochLedger, PartitionId, PipelineName, ShardKey, StopReason};
+use crate::model::{Coverage, EpochLedger, LoadCounts, PartitionId, PipelineName, ShardKey, StopReason};
 use crate::source::{Traffic, TrafficCounts};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -163,10 +163,11 @@ struct State {
     status: Status,
     proven: BTreeMap<PartitionId, PartitionReport>,
     unproven: BTreeMap<PartitionId, PartitionReport>,
+    loads: BTreeMap<PartitionId, LoadCounts>,
 }
 
 /// Partitions that are named one by one, however many there are.
-const MOST_NAMED: usize = 1_000;
+pub(super) const MOST_NAMED: usize = 1_000;
 
 impl State {
     fn ended(&mut self, end: &PartitionReport) {
@@ -178,7 +179,8 @@ impl State {
     }
 
     fn status(&self) -> Status {
-        let ended = self.unproven.values().chain(self.proven.values()).take(MOST_NAMED).cloned().collect();
+        let ended = self.unproven.values().chain(self.proven.values()).take(MOST_NAMED).cloned();
+        let ended = ended.map(|end| PartitionReport { load: self.loads.get(&end.partition).copied(), ..end }).collect();
         Status { ended, ..self.status.clone() }
     }
 }
@@ -215,6 +217,14 @@ impl Events {
         self.lock().status.partitions.repeated += 1;
     }
 
+    /// What became of records that are committed now, by partition.
+    pub(super) fn loaded(&self, loads: BTreeMap<PartitionId, LoadCounts>) {
+        let mut state = self.lock();
+        for (partition, load) in loads {
+            state.loads.entry(partition).or_default().add(&load);
+        }
+    }
+
     /// The listing ended with an error.
     pub(super) fn not_all_listed(&self, error: String) {
         self.lock().status.unlisted = Some(error);
@@ -246,7 +256,7 @@ impl Events {
             }
             Event::PartitionEnded { shard, partition: end } => {
                 self.lock().ended(end);
-                let PartitionReport { partition, reason, pages, records } = end;
+                let PartitionReport { partition, reason, pages, records, .. } = end;
                 if let StopReason::Failed(_) = reason {
                     count("landfall_partitions_failed_total", 1);
                     tracing::error!(%shard, %partition, %reason, pages, records, "partition failed");

@@ -2,7 +2,7 @@
 
 use super::epoch::{Checkpoint, ConfigRecord, FORMAT, InputPosition, Owner, Prepared, digest, roll_forward};
 use super::erased::{AnySink, AnyStage, AnyWriter};
-use super::events::{Event, Events};
+use super::events::{Event, Events, MOST_NAMED};
 use super::feed::{Advance, FedItem, Feed, Input, PageOf, Turn};
 use super::program::{Outcome, Program};
 use super::settings::Settings;
@@ -13,10 +13,10 @@ use crate::checkpoint::chain::Chain;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::landing::{AccountRows, Accounts, LandingReader, Retention};
-use crate::model::{EpochLedger, Incarnation, LoadCounts, Reject, ShardKey, StageCounts};
+use crate::model::{EpochLedger, Incarnation, LoadCounts, PartitionId, Reject, ShardKey, StageCounts};
 use crate::sink::{Demand, Enumeration, EpochContext, Quarantine, QuarantineWriter};
 use crate::source::Reservation;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::Instrument;
@@ -103,6 +103,7 @@ impl OpenLoad {
             enumeration,
             whole,
             pending: None,
+            named: HashSet::new(),
             attempt: 0,
         };
         running.run().await
@@ -132,6 +133,8 @@ struct Epoch {
     ledger: EpochLedger,
     /// The sum of what was added to the accounts of partitions.
     accounted: LoadCounts,
+    /// The same by partition, of those that the report may name.
+    named: BTreeMap<PartitionId, LoadCounts>,
     /// Records that the sink refused.
     refused: u64,
     bytes: u64,
@@ -147,8 +150,9 @@ impl Epoch {
         let stages = leading.stages.iter().chain(&ordered.stages);
         let stages = stages.map(|s| StageCounts { stage: s.name().to_owned(), ..StageCounts::default() }).collect();
         let ledger = EpochLedger { stages, ..EpochLedger::default() };
-        let accounted = LoadCounts::default();
-        Self { ledger, accounted, refused: 0, bytes: 0, since: None, may_cut: true, writer: None, rejects: None }
+        let (accounted, named) = Default::default();
+        let (writer, rejects) = (None, None);
+        Self { ledger, accounted, named, refused: 0, bytes: 0, since: None, may_cut: true, writer, rejects }
     }
 }
 
@@ -156,6 +160,7 @@ impl Epoch {
 struct Pending {
     number: u64,
     ledger: EpochLedger,
+    named: BTreeMap<PartitionId, LoadCounts>,
     position: InputPosition,
     commit: Task<Result<()>>,
 }
@@ -183,6 +188,8 @@ struct Running {
     /// Whether the newest enumeration is whole.
     whole: bool,
     pending: Option<Pending>,
+    /// The first partitions of this run: what becomes of their records is told one by one.
+    named: HashSet<PartitionId>,
     /// Times that this owner went back: part of the name of staged files.
     attempt: u32,
 }
@@ -354,6 +361,12 @@ impl Running {
                     .with("counts", counts));
             }
             self.epoch.accounted.add(&counts);
+            if self.named.len() < MOST_NAMED && !self.named.contains(&page.partition) {
+                self.named.insert(page.partition.clone());
+            }
+            if self.named.contains(&page.partition) {
+                self.epoch.named.entry(page.partition.clone()).or_default().add(&counts);
+            }
             accounts.add(&page.partition, page.window.as_ref(), &counts)?;
         }
         accounts.make_room(&self.load.env, self.chain.next_number()).await
@@ -437,7 +450,8 @@ impl Running {
         let number = self.chain.next_number();
         let Some(mut ordered) = self.ordered.take() else { return Err(Error::bug("cut epoch", "stages still run")) };
         let fresh = Epoch::new(&self.leading, &ordered);
-        let Epoch { mut ledger, refused, accounted, writer, rejects, .. } = std::mem::replace(&mut self.epoch, fresh);
+        let Epoch { mut ledger, refused, accounted, named, writer, rejects, .. } =
+            std::mem::replace(&mut self.epoch, fresh);
         let output = match writer {
             Some(writer) => writer.finish().await?,
             None => None,
@@ -513,7 +527,7 @@ impl Running {
                 roll_forward(&env, sink.as_ref(), quarantine, &owner, number, &checkpoint, &events).await.map(drop)
             })
         };
-        self.pending = Some(Pending { number, ledger, position: checkpoint.input.clone(), commit });
+        self.pending = Some(Pending { number, ledger, named, position: checkpoint.input.clone(), commit });
         self.newest = (number, checkpoint);
         Ok(())
     }
@@ -530,7 +544,8 @@ impl Running {
 
     async fn committed(&mut self, pending: Option<Pending>, result: Result<()>) -> Result<()> {
         result?;
-        let Some(Pending { number, ledger, position, .. }) = pending else { return Ok(()) };
+        let Some(Pending { number, ledger, named, position, .. }) = pending else { return Ok(()) };
+        self.load.events.loaded(named);
         self.load.events.send(Event::EpochCommitted { shard: self.load.shard.clone(), epoch: number, ledger });
         self.load.publish(&position).await
     }

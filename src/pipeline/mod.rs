@@ -27,6 +27,7 @@ mod events;
 mod extract;
 mod feed;
 mod fences;
+mod forget;
 mod handle;
 mod handoff;
 mod landed;

@@ -1,6 +1,6 @@
 use super::events::{Events, Status};
 use crate::landing::PartitionEnd;
-use crate::model::{Coverage, EpochLedger, PartitionId, PipelineName, StopReason, Timestamp, Window};
+use crate::model::{Coverage, EpochLedger, LoadCounts, PartitionId, PipelineName, StopReason, Timestamp, Window};
 use crate::source::TrafficCounts;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -44,11 +44,17 @@ pub struct PartitionReport {
     pub pages: u64,
     /// Records read.
     pub records: u64,
+    /// What became of the records that this run has taken out of the landing and committed, earlier ones included; `None` if
+    /// there were none, without a landing, and for partitions beyond the first 1,000 of a shard: see
+    /// [`Pipeline::accounts`](crate::pipeline::Pipeline::accounts) for all of them.
+    #[serde(default)]
+    pub load: Option<LoadCounts>,
 }
 
 impl PartitionReport {
     pub(super) fn of(end: &PartitionEnd) -> Self {
-        Self { partition: end.partition.clone(), reason: end.reason.clone(), pages: end.pages, records: end.records }
+        let PartitionEnd { partition, reason, pages, records } = end.clone();
+        Self { partition, reason, pages, records, load: None }
     }
 }
 
@@ -128,6 +134,7 @@ pub struct Missing {
 impl Missing {
     /// Takes up what is covered; names `most` gaps. Gives why something is missing of it, if it is.
     pub(super) fn take_up(&mut self, coverage: &Coverage, most: usize) -> Option<String> {
+        // What is withdrawn is missing no more.
         let known = |gap: &Gap| gap.partition == coverage.partition && gap.window == coverage.window;
         if let Some(before) = self.gaps.iter().position(known) {
             let filled = self.gaps.swap_remove(before);
@@ -279,7 +286,11 @@ impl fmt::Display for RunReport {
         )?;
         writeln!(f)?;
         for p in self.partitions.iter().take(SHOWN) {
-            writeln!(f, "partition {}: {} records in {} pages; {}", p.partition, p.records, p.pages, p.reason)?;
+            write!(f, "partition {}: {} records in {} pages; {}", p.partition, p.records, p.pages, p.reason)?;
+            match &p.load {
+                Some(load) => writeln!(f, "; {load}")?,
+                None => writeln!(f)?,
+            }
         }
         let shown = self.partitions.iter().take(SHOWN);
         let (shown, complete) = shown.fold((0, 0), |(n, c), p| (n + 1, c + u64::from(p.reason.is_complete())));

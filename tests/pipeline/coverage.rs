@@ -210,6 +210,9 @@ async fn the_accounts_of_partitions_add_up_to_the_ledger_and_a_response_that_bro
     let pipeline = world.pipeline();
     let first = pipeline.run().await.expect_err("it breaks off");
     let second = pipeline.run().await.expect("the rest");
+    let reported = second.partitions.iter().find(|p| p.partition.0 == "p1").expect("is named");
+    assert_eq!(reported.load.map(|load| load.read), Some(36), "{second}");
+    assert!(second.to_string().contains("partition p1: 36 records in 4 pages; exhausted: whole response; 36 read = "));
     let mut ledger = first.report().ledger.clone();
     ledger.add(&second.ledger);
     let all = pipeline.accounts().await.expect("opens").all().await.expect("readable");

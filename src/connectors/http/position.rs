@@ -27,6 +27,10 @@ pub struct RestPosition {
     /// What tells the response that was read last from another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) validators: Option<Validators>,
+    /// Windows that were begun and not read to their end: a record says so of each. If they are cut in another way, it is taken back
+    /// when others have filled their place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) begun: Vec<Interval>,
     /// The listings that are under way.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) reading: Vec<Reading>,
@@ -94,18 +98,35 @@ pub(super) enum Stand {
 }
 
 impl RestPosition {
-    /// The listing `reading` now stands there.
-    pub(super) fn put(&mut self, reading: &Reading, stand: Stand) {
+    /// The listing `reading` now stands there. Gives the windows whose place others have filled with it.
+    #[must_use]
+    pub(super) fn put(&mut self, reading: &Reading, stand: Stand) -> Vec<Interval> {
         self.reading.retain(|other| other.window != reading.window);
         match (stand, reading.window) {
-            (Stand::Start, _) => {}
-            (Stand::Here, _) => self.reading.push(reading.clone()),
-            (Stand::Done(_), Some(window)) => {
-                if let Some(ledger) = &mut self.windows {
-                    ledger.complete(window);
-                }
+            (Stand::Start, _) => Vec::new(),
+            (Stand::Here, _) => {
+                self.reading.push(reading.clone());
+                Vec::new()
             }
-            (Stand::Done(since), None) => self.since = since,
+            (Stand::Done(_), Some(window)) => {
+                self.begun.retain(|begun| *begun != window);
+                let Some(ledger) = &mut self.windows else { return Vec::new() };
+                ledger.complete(window);
+                let (open, filled) = self.begun.iter().partition(|begun| ledger.is_open(**begun));
+                self.begun = open;
+                filled
+            }
+            (Stand::Done(since), None) => {
+                self.since = since;
+                std::mem::take(&mut self.begun)
+            }
+        }
+    }
+
+    /// The listing of `window` begins.
+    pub(super) fn begin(&mut self, window: Interval) {
+        if !self.begun.contains(&window) {
+            self.begun.push(window);
         }
     }
 }

@@ -7,7 +7,7 @@ use super::rest::Rest;
 use super::windows::{Interval, Ledger, Slicer};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Page, Partition, Proof, StopReason, Timestamp};
+use crate::model::{Coverage, Page, Partition, Proof, StopReason, Timestamp};
 use crate::source::Emitter;
 use futures::stream::{FuturesUnordered, StreamExt};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,6 +25,7 @@ pub(super) struct Scope<'a> {
     pub(super) position: Mutex<RestPosition>,
     pages: AtomicU64,
     records: AtomicU64,
+    windows: AtomicU64,
 }
 
 impl<'a> Scope<'a> {
@@ -35,14 +36,25 @@ impl<'a> Scope<'a> {
         out: &'a Emitter<Page, RestPosition>,
         from: RestPosition,
     ) -> Self {
-        let (pages, records) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { rest, env, partition, out, position: Mutex::new(from), pages, records }
+        let [pages, records, windows] = [0; 3].map(AtomicU64::new);
+        Self { rest, env, partition, out, position: Mutex::new(from), pages, records, windows }
     }
 
     /// A page has come.
     pub(super) fn came(&self, records: u64) {
         self.pages.fetch_add(1, Ordering::Relaxed);
         self.records.fetch_add(records, Ordering::Relaxed);
+    }
+
+    /// Says of a read in windows that did not come to its end what it has not begun. It becomes durable with the end of the read.
+    fn cover_windows(&self, end: &Result<StopReason>, not_begun: Vec<Interval>) {
+        let not_begun = not_begun.into_iter().map(Interval::told).collect();
+        self.out.fork().cover(Coverage::windows(self.partition.id.clone(), told(end), not_begun));
+    }
+
+    /// A window has come to its end; gives how many have so far.
+    pub(super) fn completed(&self) -> u64 {
+        self.windows.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Why this read has to end, if it has reached a limit.
@@ -82,7 +94,7 @@ pub(super) async fn read(
                 let position = scope.position.lock().await;
                 (position.since.clone(), position.reading.first().cloned(), position.validators.clone())
             };
-            Listing::begin(&scope, since, None, kept)?.unless_matching(validators).run().await
+            Listing::begin(&scope, since, None, kept)?.unless_matching(validators).run().await.0
         }
     }
 }
@@ -101,7 +113,7 @@ impl RestPosition {
                 .with_hint("to read everything again by the new one, add .start_over_on_key_change()"));
             }
             tracing::warn!(kept, field = since.name(), "the cursor field has changed: starts over");
-            *self = Self::default();
+            *self = Self { begun: std::mem::take(&mut self.begun), ..Self::default() };
         }
         self.field = Some(since.name().to_owned());
         Ok(())
@@ -142,10 +154,10 @@ impl RestPosition {
 
 /// Reads what is not complete, window by window; one whose content is wrong does not stop the others.
 async fn read_windows(scope: &Scope<'_>, slicer: &Slicer) -> Result<StopReason> {
-    let (mut gaps, end, mut kept) = {
+    let (mut gaps, end, mut kept, mut said) = {
         let position = scope.position.lock().await;
         let Some(ledger) = &position.windows else { return Ok(StopReason::Exhausted(Proof::AllWindows(0))) };
-        (ledger.gaps.clone(), ledger.span.to, position.reading.clone())
+        (ledger.gaps.clone(), ledger.span.to, position.reading.clone(), position.begun.clone())
     };
     let mut taken: Vec<Interval> = kept.iter().filter_map(|reading| reading.window).collect();
     kept.reverse();
@@ -157,15 +169,29 @@ async fn read_windows(scope: &Scope<'_>, slicer: &Slicer) -> Result<StopReason> 
                 Some(kept) => Listing::begin(scope, None, kept.window, Some(kept))?,
                 None => {
                     let Some(window) = slicer.next(&gaps, &taken) else { break };
+                    if let Some(limit) = scope.limit() {
+                        ended.note(Ok(limit));
+                        break;
+                    }
                     taken.push(window);
                     Listing::begin(scope, None, Some(window), None)?
                 }
             };
             let is_history = listing.window().is_some_and(|window| slicer.is_history(window, end));
             let listing = if is_history { listing.giving_way() } else { listing };
-            reading.push(async move { (listing.window(), listing.run().await) });
+            reading.push(async move {
+                let window = listing.window();
+                if let Some(window) = window {
+                    // Not before: a listing that holds the lock would not go on.
+                    scope.position.lock().await.begin(window);
+                }
+                (window, listing.run().await)
+            });
         }
-        let Some((window, end)) = reading.next().await else { break };
+        let Some((window, (end, is_said))) = reading.next().await else { break };
+        if is_said {
+            said.extend(window);
+        }
         // A window that has failed stays taken: it is not tried again in this run.
         if let (Some(window), Ok(StopReason::Exhausted(_))) = (window, &end) {
             gaps = gaps.iter().flat_map(|gap| gap.without(window)).collect();
@@ -173,7 +199,22 @@ async fn read_windows(scope: &Scope<'_>, slicer: &Slicer) -> Result<StopReason> 
         }
         ended.note(end);
     }
-    ended.reason()
+    let reason = ended.reason();
+    // A record of its own says what came of each window that was begun.
+    let not_begun = said.iter().fold(gaps, |gaps, window| gaps.iter().flat_map(|gap| gap.without(*window)).collect());
+    if !matches!(reason, Ok(StopReason::Exhausted(_))) {
+        scope.cover_windows(&reason, not_begun);
+    }
+    reason
+}
+
+/// How a read ended, for its record.
+pub(super) fn told(end: &Result<StopReason>) -> StopReason {
+    match end {
+        Ok(reason) => reason.clone(),
+        Err(error) if error.kind() == ErrorKind::Cancelled => StopReason::Cancelled,
+        Err(error) => StopReason::Failed(error.to_string()),
+    }
 }
 
 /// How the listings of a read have ended.

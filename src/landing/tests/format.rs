@@ -229,6 +229,41 @@ async fn the_frozen_segments_of_version_1_are_read() {
     }
 }
 
+/// What version 1 can hold besides: fields, rows of CSV with their columns, windows, and rows that are taken back.
+#[tokio::test]
+async fn the_frozen_segment_with_fields_and_columns_is_read_and_written_again() {
+    let payload = Bytes::from_static(include_bytes!("../../../tests/fixtures/segment-fields-v1.plain"));
+    let pages = decoded(&payload, 7).await.expect("reads");
+    let window = crate::model::Window::new("2024-01-01T00:00:00Z", "2024-02-01T00:00:00Z");
+    let path = |page: &Page| page.records_path.as_deref().map(str::to_owned);
+    assert_eq!(path(&pages[0]).as_deref(), Some(r#"csv{"columns":["id","name"],"header":true}"#));
+    assert_eq!(pages[0].fields.as_ref().map(|fields| fields.get()), Some(r#"{"_post":7}"#));
+    assert_eq!(path(&pages[1]).as_deref(), Some(r#"csv{"delimiter":";","columns":["id","name"]}"#));
+    assert_eq!(pages[1].fields.as_ref().map(|fields| fields.get()), Some(r#"{"_post":8,"_title":"b"}"#));
+    assert_eq!(pages.iter().map(|page| page.window.clone()).collect::<Vec<_>>(), [None, None, Some(window)]);
+    for page in &pages {
+        let path = crate::records::RecordsPath::parse(page.records_path.as_deref().expect("is said")).expect("a path");
+        let spans = path.spans(&page.body, page.part).expect("records");
+        assert_eq!(spans.len() as u64, page.records, "{page:?}");
+    }
+    let shard = shard();
+    let place = Place { shard: &shard, segment: 7 };
+    let (manifest, _) = manifest::parse(&payload, place).expect("parses");
+    let moved = manifest.moved(place).expect("rows");
+    let rows: Vec<(&str, bool)> = moved.iter().map(|(key, value)| (key.as_str(), value.get() == "null")).collect();
+    let expected = [
+        (r#"c["all",["2024-01-01T00:00:00Z","2024-02-01T00:00:00Z"]]"#, false),
+        (r#"c["all",["2024-01-07","2024-01-08"]]"#, true),
+        (r#"c["all",null]"#, false),
+        ("pall", false),
+        ("ppost=6", true),
+    ];
+    assert_eq!(rows, expected);
+    let empty = Manifest { pages: Vec::new(), blocks: Vec::new(), totals: Default::default(), ..manifest };
+    let (again, _) = encode(&env(), &packer(Compression::None), pages, empty).await.expect("encodes");
+    assert_eq!(again, payload, "the bytes of version 1 do not change");
+}
+
 fn frozen_pages() -> Vec<Page> {
     let mut first = page("2024-01", r#"{"data":[{"id":1,"name":"Ä"},{"id":2,"name":"Ä"},{"id":3,"name":"Ä"}]}"#, 3);
     first.request = "GET /v1/orders?page=1".to_owned();

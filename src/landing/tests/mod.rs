@@ -100,10 +100,22 @@ fn wide() -> SegmentDraft {
 
 /// What two pages have in common if they are the same page, wherever it was landed.
 fn content(page: &Page) -> impl PartialEq + std::fmt::Debug + use<> {
-    let Page { partition, request, status, headers, received_at, body, records, part, records_path, fields, .. } =
-        page.clone();
+    let Page {
+        partition,
+        window,
+        request,
+        status,
+        headers,
+        received_at,
+        body,
+        records,
+        part,
+        records_path,
+        fields,
+        ..
+    } = page.clone();
     let fields = fields.map(|fields| fields.get().to_owned());
-    (partition, request, status, headers, received_at, body, records, part, records_path, fields)
+    (partition, window, request, status, headers, received_at, body, records, part, records_path, fields)
 }
 
 /// When a store fails.

@@ -276,3 +276,68 @@ async fn the_newest_coverage_of_each_partition_and_window_is_read_back() {
     let (_, state) = open(&store).await.expect("recovers");
     assert_eq!(state.positions.all().await.expect("readable"), [("eu".into(), position(99))].into());
 }
+
+/// The rows in all runs, those that are gone included.
+async fn rows_in_runs(store: &Store) -> u64 {
+    let chain = reader(store);
+    let newest = chain.newest().await.expect("reads");
+    let mut rows = 0;
+    for number in (1..=newest).rev() {
+        let (checkpoints, id) = landing(store).chain(&shard());
+        let record = chain::ChainReader::new(checkpoints, id).read(number).await.expect("reads");
+        let Some(record) = record.filter(|record| !record.payload.is_empty()) else { continue };
+        let shard = shard();
+        let (manifest, _) =
+            manifest::parse(&record.payload, manifest::Place { shard: &shard, segment: number }).expect("parses");
+        if let Some(base) = manifest.table {
+            rows = base.runs.iter().map(|run| run.rows).sum();
+            break;
+        }
+    }
+    rows
+}
+
+#[tokio::test]
+async fn what_is_forgotten_is_gone_at_once_and_from_the_objects_in_the_end() {
+    let store = Store::memory();
+    let (mut writer, _) = open(&store).await.expect("opens");
+    let partition = |n: u64| PartitionId(format!("gone-{n:03}"));
+    let window = || Some(Window::new("1", "2"));
+    for step in 0..8 {
+        let ids: Vec<u64> = (step * 60..(step + 1) * 60).collect();
+        let positions = ids.iter().map(|n| (partition(*n), long(*n))).collect();
+        let coverage = ids.iter().map(|n| covered(&partition(*n).0, window(), 1)).collect();
+        writer.append(SegmentDraft { positions, coverage, ..SegmentDraft::default() }).await.expect("lands");
+    }
+    let before = rows_in_runs(&store).await;
+    assert!(before > 500, "{before}");
+    let gone: Vec<PartitionId> = (0..479).map(partition).collect();
+    writer.forget(&gone).await.expect("forgets");
+    for _ in 0..2 {
+        let (next, state) = open(&store).await.expect("recovers");
+        writer = next;
+        assert_eq!(all(&state).await, [(partition(479), long(479))].into());
+        assert_eq!(state.positions.get(&partition(7)).await.expect("readable"), None);
+        let coverage = landing(&store).coverage(&shard(), &env()).await.expect("opens").all().await.expect("readable");
+        assert_eq!(coverage, [covered("gone-479", window(), 1)]);
+        // One that comes again has what is new.
+        writer
+            .append(SegmentDraft { positions: [(partition(7), long(1))].into(), ..Default::default() })
+            .await
+            .expect("lands");
+        let (next, state) = open(&store).await.expect("recovers");
+        writer = next;
+        assert_eq!(state.positions.get(&partition(7)).await.expect("readable"), Some(long(1)));
+        writer.forget(&[partition(7)]).await.expect("forgets");
+    }
+    // Whatever else moves, merges leave it out in the end.
+    let mut least = u64::MAX;
+    for step in 0..160 {
+        let positions = (0..140).map(|n| (PartitionId(format!("new-{n}")), long(step))).collect();
+        writer.append(SegmentDraft { positions, ..SegmentDraft::default() }).await.expect("lands");
+        least = least.min(rows_in_runs(&store).await);
+    }
+    assert!(least < 300, "{least} rows at least");
+    let (_, state) = open(&store).await.expect("recovers");
+    assert_eq!(all(&state).await.len(), 141);
+}

@@ -96,3 +96,46 @@ async fn i10_each_of_many_partitions_has_a_state_of_its_own_and_a_late_one_gets_
     assert_eq!(asked, expected.collect());
     assert_eq!(world.column("id").len(), MANY);
 }
+
+#[tokio::test]
+async fn parents_in_csv_and_xml_bind_and_give_their_values_as_those_in_json_do() {
+    let csv = "id,name,t\r\n1,\"a, \"\"b\"\"\",5\r\n2,ü,6\r\n";
+    let xml = "<r><parent code=\"x\"><id>1</id><t>5</t></parent><parent code=\"y\"><id>2</id><t>6</t></parent></r>";
+    for (records, body) in [("csv", csv), ("/r/parent", xml)] {
+        let api = Api::start(move |asked| match asked.0.path() {
+            "/parents" => (200, body.to_owned()),
+            _ => of(asked),
+        })
+        .await;
+        let parents = Rest::get(api.url("/parents")).records(records).since(Since::field("t").query("since"));
+        let rest = listing(api.url("/parents/{parent}/children"))
+            .parent(Parent::of(parents).bind("parent", "$.id").include("$.t", "_of"));
+        let world = World::new();
+        world.run("children", rest.clone()).await.expect("complete");
+        assert_eq!(world.column("id"), [10, 11, 20, 21], "{records}");
+        assert_eq!(world.column("_of"), [5, 5, 6, 6], "{records}");
+        api.take_asked();
+        world.run("children", rest).await.expect("complete");
+        assert_eq!(api.take_asked()[0], "/parents?since=6", "{records}: the parent has moved");
+    }
+}
+
+#[tokio::test]
+async fn a_row_or_element_of_a_parent_without_a_value_is_an_error_that_names_it() {
+    let csv = "id,t\r\n1,5\r\n,6\r\n";
+    let xml = "<r><parent><id>1</id></parent><parent><t>6</t></parent></r>";
+    for (records, body) in [("csv", csv), ("/r/parent", xml)] {
+        let api = Api::start(move |asked| match asked.0.path() {
+            "/parents" => (200, body.to_owned()),
+            _ => of(asked),
+        })
+        .await;
+        let parents = || Parent::of(Rest::get(api.url("/parents")).records(records)).bind("parent", "$.id");
+        let rest = |parent| listing(api.url("/parents/{parent}/children")).parent(parent);
+        let error = World::new().run("children", rest(parents())).await.expect_err("no value").to_string();
+        assert!(error.contains("$.id") && error.contains("record=`1`"), "{error}");
+        let world = World::new();
+        world.run("children", rest(parents().skip_without_value())).await.expect("passed over");
+        assert_eq!(world.column("id"), [10, 11], "{records}");
+    }
+}

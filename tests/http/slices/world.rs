@@ -12,9 +12,12 @@ use landfall::landing::Landing;
 use landfall::pipeline::{Pipeline, PipelineBuilder, RunReport};
 use landfall::sink::{MemorySink, MemoryTable, Quarantine};
 use landfall::store::Store;
+use landfall::testkit::Faults;
 use landfall::{Error, Result};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use url::Url;
 
@@ -31,10 +34,11 @@ impl Asked {
     }
 }
 
-/// Answers by a script that may change, and remembers what was asked.
+/// Answers by a script that may change, and remembers what was asked. To a status of 0 it says nothing at all.
 pub struct Api {
     url: String,
     asked: Arc<Mutex<Vec<String>>>,
+    silent: Arc<Notify>,
     task: JoinHandle<()>,
 }
 
@@ -43,23 +47,38 @@ impl Api {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("bound"));
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let (script, log) = (Arc::new(script), Arc::clone(&asked));
+        let silent = Arc::new(Notify::new());
+        let (script, log, silence) = (Arc::new(script), Arc::clone(&asked), Arc::clone(&silent));
         let router = axum::Router::new().fallback(move |request: Request| {
-            let (script, log) = (Arc::clone(&script), Arc::clone(&log));
+            let (script, log, silence) = (Arc::clone(&script), Arc::clone(&log), Arc::clone(&silence));
             async move {
                 log.lock().expect("not poisoned").push(request.uri().to_string());
                 let url = Url::parse(&format!("http://h{}", request.uri())).expect("a URL");
                 let (status, body) = script(&Asked(url));
+                if status == 0 {
+                    silence.notify_one();
+                    std::future::pending::<()>().await;
+                }
                 let status = StatusCode::from_u16(status).expect("a status");
-                (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+                let kind = match body.bytes().next() {
+                    Some(b'<') => "application/xml",
+                    None | Some(b'{' | b'[') => "application/json",
+                    Some(_) => "text/csv",
+                };
+                (status, [(header::CONTENT_TYPE, kind)], body).into_response()
             }
         });
         let task = tokio::spawn(async move { axum::serve(listener, router).await.expect("a server") });
-        Self { url, asked, task }
+        Self { url, asked, silent, task }
     }
 
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.url)
+    }
+
+    /// Waits until it has been asked something to which it says nothing.
+    pub async fn silent(&self) {
+        self.silent.notified().await;
     }
 
     /// What was asked since the last time.
@@ -86,6 +105,11 @@ impl World {
         Self { store: Store::memory(), table: MemoryTable::new(), report: Mutex::default() }
     }
 
+    /// The same world, as a process sees it that reaches the stores through `faults`.
+    pub fn through(&self, faults: &Faults) -> Self {
+        Self { store: faults.store(&self.store), table: self.table.clone(), report: Mutex::default() }
+    }
+
     /// Runs the pipeline `name` once: rows of two whole numbers, `id` and `t`, appended exactly once.
     pub async fn run(&self, name: &str, source: RestBuilder) -> std::result::Result<RunReport, Error> {
         self.run_within(name, source, None).await
@@ -101,7 +125,7 @@ impl World {
         let store = &self.store;
         let decoded = Pipeline::named(name)
             .source(source)
-            .land(Landing::in_store(store, &format!("raw/{name}"))?)
+            .land(Landing::in_store(store, &format!("raw/{name}"))?.segment_age(Duration::ZERO))
             .stage(Decode::pages().schema(Columns::new().int64("id").int64("t").int64("_of")));
         let pipeline = match within {
             Some(within) => self.rest_of(name, decoded.stage(within)),
@@ -111,6 +135,15 @@ impl World {
         let report = ended.as_ref().map_or_else(|failure| failure.report().to_string(), ToString::to_string);
         *self.report.lock().expect("not poisoned") = report;
         ended.map_err(Error::from)
+    }
+
+    /// What is known of each partition and window of the pipeline `name`.
+    pub async fn accounts(&self, name: &str, source: RestBuilder) -> Vec<landfall::model::Account> {
+        let landing = Landing::in_store(&self.store, &format!("raw/{name}")).expect("a name");
+        let decode = Decode::pages().schema(Columns::new().int64("id").int64("t").int64("_of"));
+        let pipeline = self.rest_of(name, Pipeline::named(name).source(source).land(landing).stage(decode));
+        let accounts = pipeline.expect("a pipeline").accounts().await.expect("opens");
+        accounts.all().await.expect("readable")
     }
 
     fn rest_of<S: landfall::source::Source>(&self, name: &str, so_far: PipelineBuilder<S, Batch>) -> Result<Pipeline> {

@@ -30,6 +30,9 @@ impl RestBuilder {
     /// # Errors
     /// `Config` for what is wrong, contradicts itself, or would never end.
     pub fn build(mut self) -> Result<Rest> {
+        if self.carries_two {
+            return Err(wrong("a request carries one of JSON, a form and a GraphQL query"));
+        }
         if let Some(variables) = self.variables.take() {
             self.content = self.content.with_variables(variables)?;
         }

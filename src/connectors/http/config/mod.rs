@@ -32,6 +32,8 @@ pub struct RestBuilder {
     query: Vec<(String, String)>,
     headers: Vec<(String, String)>,
     content: Content,
+    /// What it carried was of another kind before.
+    carries_two: bool,
     idempotent: bool,
     auth: Arc<dyn Auth>,
     pub(super) egress: EgressSettings,
@@ -69,6 +71,7 @@ impl RestBuilder {
             idempotent: method == Method::GET,
             method,
             content: Content::None,
+            carries_two: false,
             url,
             query: Vec::new(),
             headers: Vec::new(),
@@ -124,12 +127,14 @@ impl RestBuilder {
 
     /// Sets a JSON body. In its strings `{name}` stands for a value of the partition. Not for secrets.
     pub fn json(mut self, body: serde_json::Value) -> Self {
+        self.carries_two |= !matches!(self.content, Content::None | Content::Json(_));
         self.content = Content::Json(body);
         self
     }
 
     /// Sets a form as the body. In its values `{name}` stands for a value of the partition. Not for secrets.
     pub fn form<N: Into<String>, V: Into<String>>(mut self, fields: impl IntoIterator<Item = (N, V)>) -> Self {
+        self.carries_two |= !matches!(self.content, Content::None | Content::Form(_));
         self.content = Content::Form(fields.into_iter().map(|(n, v)| (n.into(), v.into())).collect());
         self
     }

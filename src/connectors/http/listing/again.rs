@@ -14,6 +14,7 @@ impl Listing<'_> {
         if self.row_order() == Some(RowOrder::Ascending) && !self.reading.unordered {
             self.since = later(self.since.take(), self.reading.highest.take())?;
         }
+        self.left = self.reading.job.take();
         self.reading = self.beginning();
         self.export = self.scope.rest.exports.as_ref().map(|exports| Running::new(self.scope, exports));
         self.set_out()

@@ -2,7 +2,9 @@
 
 use super::Listing;
 use crate::connectors::http::pagination::Counts;
-use crate::error::{ErrorKind, Result};
+use crate::connectors::http::position::Stand;
+use crate::connectors::http::read::told;
+use crate::error::Result;
 use crate::model::{Coverage, Drift as Moved, Page, StopReason, Tally};
 
 impl Listing<'_> {
@@ -41,20 +43,21 @@ impl Listing<'_> {
         }
     }
 
-    /// Says what is covered of a window that was not read to its end page by page; of the whole partition its end says it.
-    pub(super) fn cover_open_window(&mut self, end: &Result<StopReason>) {
-        let Some(window) = self.reading.window.filter(|_| !self.covered) else { return };
-        let reason = match end {
-            Ok(reason) => reason.clone(),
-            Err(error) if error.kind() == ErrorKind::Cancelled => StopReason::Cancelled,
-            Err(error) => StopReason::Failed(error.to_string()),
-        };
+    /// Says what is covered of a window that was not read to its end page by page; of the whole partition its end says it. Gives
+    /// whether it is said, by whatever end.
+    pub(super) async fn cover_open_window(&mut self, end: &Result<StopReason>) -> bool {
+        let Some(window) = self.reading.window.filter(|_| !self.covered) else { return self.covered };
+        if !self.is_known && self.advance(Stand::Start).await.is_err() {
+            // What nobody remembers to take back is not said: the window is one that was not begun.
+            return false;
+        }
         // What earlier runs brought of it counts too; only its hash is not known any more.
         let mut tally = self.tally;
         tally.add(&self.fetcher.out.tally());
         let content = tally.content.filter(|_| self.pages == self.reading.pages);
         let tally = Tally { pages: self.reading.pages, records: self.reading.records, content };
-        let coverage = Coverage::of(self.scope.partition.id.clone(), reason);
+        let coverage = Coverage::of(self.scope.partition.id.clone(), told(end));
         self.fetcher.out.cover(coverage.window(window.told()).tally(tally));
+        true
     }
 }

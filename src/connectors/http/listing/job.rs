@@ -20,6 +20,9 @@ impl Listing<'_> {
     pub(super) async fn prepare(&mut self) -> Result<Option<Prepared>> {
         let Some(mut export) = self.export.take() else { return Ok(None) };
         let create = self.request(&At::First)?;
+        if let Some(job) = self.left.take() {
+            export.clean_up(&mut self.fetcher, &create, Some(&job)).await;
+        }
         let step = export.step(&mut self.fetcher, &create, &mut self.reading.job).await;
         self.export = Some(export);
         Ok(Some(match step? {
@@ -42,6 +45,7 @@ impl Listing<'_> {
                 Prepared::End(StopReason::Exhausted(Proof::AllFiles(0)))
             }
             JobStep::Gone(error) if self.resumed => {
+                self.reading.job = None;
                 self.begin_again(&error)?;
                 Prepared::Again
             }

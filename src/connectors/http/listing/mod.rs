@@ -8,18 +8,18 @@ mod job;
 mod moving;
 mod take;
 
-use super::export::Running;
+use super::export::{Job, Running};
 use super::fetch::{Fetcher, Head, Outcome};
 use super::incremental::{Bounds, CursorValue, Order, RowOrder};
 use super::loop_guard::LoopGuard;
 use super::pagination::{At, Claims};
-use super::position::{Reading, Stand};
+use super::position::{Reading, RestPosition, Stand};
 use super::read::Scope;
 use super::request::Request;
 use super::validators::Validators;
 use super::windows::Interval;
 use crate::error::{Error, ErrorKind, Result, Status};
-use crate::model::{Page, Proof, StopReason, Tally};
+use crate::model::{Coverage, Page, Proof, StopReason, Tally};
 use ahead::Ahead;
 use job::Prepared;
 
@@ -40,6 +40,8 @@ pub(super) struct Listing<'a> {
     tally: Tally,
     /// It was said what is covered.
     covered: bool,
+    /// A position is handed over that knows that this window was begun.
+    is_known: bool,
     /// Records of the largest page of this run.
     largest: u64,
     /// Hashes of the pages of the pass before and of this one, as far as this run has read them.
@@ -47,6 +49,8 @@ pub(super) struct Listing<'a> {
     passing: Vec<u64>,
     /// The job whose files are the pages.
     export: Option<Running<'a>>,
+    /// A job that is not gone on with: the API need not keep it.
+    left: Option<Job>,
     /// The bound was too old, and the policy for that has been followed.
     moved: bool,
     /// What tells this response from the one that was read last.
@@ -82,10 +86,12 @@ impl<'a> Listing<'a> {
             claims: Claims::default(),
             tally: Tally::default(),
             covered: false,
+            is_known: false,
             largest: 0,
             passed: Vec::new(),
             passing: Vec::new(),
             export: scope.rest.exports.as_ref().map(|exports| Running::new(scope, exports)),
+            left: None,
             moved: false,
             validators: None,
             resets: 0,
@@ -95,6 +101,7 @@ impl<'a> Listing<'a> {
             of_type: 0,
             of_another: 0,
         };
+        listing.is_known = kept.is_some();
         listing.reading = kept.unwrap_or_else(|| listing.beginning());
         listing.fetcher.window = listing.reading.window.map(Interval::told);
         if let Some(cut) = &listing.reading.cut {
@@ -108,6 +115,7 @@ impl<'a> Listing<'a> {
                 "the request or the pagination has changed in the middle of a read, begins again"
             );
             listing.resumed = false;
+            listing.left = listing.reading.job.take();
             listing.reading = listing.beginning();
         }
         listing.set_out()?;
@@ -125,10 +133,11 @@ impl<'a> Listing<'a> {
         self.reading.window
     }
 
-    pub(super) async fn run(mut self) -> Result<StopReason> {
+    /// Gives how it ended, and whether it is said what is covered of it.
+    pub(super) async fn run(mut self) -> (Result<StopReason>, bool) {
         let end = self.read().await;
-        self.cover_open_window(&end);
-        end
+        let is_said = self.cover_open_window(&end).await;
+        (end, is_said)
     }
 
     async fn read(&mut self) -> Result<StopReason> {
@@ -270,19 +279,41 @@ impl<'a> Listing<'a> {
     /// Hands over a page, and where the listing stands after it.
     async fn emit(&mut self, page: impl Into<Option<Page>>, stand: Stand) -> Result<()> {
         let Some(page) = page.into() else { return self.advance(stand).await };
-        let mut position = self.scope.position.lock().await;
+        let scope = self.scope;
+        let mut position = scope.position.lock().await;
         if matches!(stand, Stand::Done(_)) {
             position.validators = self.validators.take();
         }
-        position.put(&self.reading, stand);
-        self.fetcher.out.emit(page, &position).await
+        self.stand(&mut position, stand);
+        self.fetcher.out.emit(page, &position).await?;
+        self.is_known = true;
+        Ok(())
     }
 
     /// Moves the listing without a page.
     async fn advance(&mut self, stand: Stand) -> Result<()> {
-        let mut position = self.scope.position.lock().await;
-        position.put(&self.reading, stand);
-        self.fetcher.out.advance(&position).await
+        let scope = self.scope;
+        let mut position = scope.position.lock().await;
+        self.stand(&mut position, stand);
+        self.fetcher.out.advance(&position).await?;
+        self.is_known = true;
+        Ok(())
+    }
+
+    /// Moves the listing in `position`, and says what follows for the windows of the partition.
+    fn stand(&mut self, position: &mut RestPosition, stand: Stand) {
+        let partition = || self.scope.partition.id.clone();
+        let is_done = matches!(stand, Stand::Done(_)) && self.reading.window.is_some();
+        for window in position.put(&self.reading, stand) {
+            self.fetcher.out.cover(Coverage::withdrawn(partition(), window.told()));
+        }
+        if is_done {
+            let windows = self.scope.completed();
+            if position.windows.as_ref().is_some_and(|ledger| ledger.gaps.is_empty()) {
+                let reason = StopReason::Exhausted(Proof::AllWindows(windows));
+                self.fetcher.out.cover(Coverage::windows(partition(), reason, Vec::new()));
+            }
+        }
     }
 
     /// Prepares for the first request of this run.

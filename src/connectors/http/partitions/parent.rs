@@ -6,6 +6,7 @@ use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::json::{ValuePath, field};
 use crate::model::{Page, Partition, PartitionId};
+use crate::records::RecordsPath;
 use crate::retry::rate::RateBudget;
 use crate::source::{Listed, Listing, Source};
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,7 +54,8 @@ impl Parent {
         self
     }
 
-    /// Gives each record of a child the value at `path` of its parent's record, as the field `name`. `null` if there is none.
+    /// Gives each record of a child the value at `path` of its parent's record, as the field `name`. `null` if there is none. Of a row
+    /// of CSV or an element of XML, texts that are numbers are given as numbers.
     pub fn include(mut self, path: impl Into<String>, name: impl Into<String>) -> Self {
         self.includes.push((path.into(), name.into()));
         self
@@ -181,8 +183,13 @@ impl Family {
         products: &Products,
         out: &mut Listing<RestPosition>,
     ) -> Result<()> {
-        for (n, span) in page.spans.iter().flat_map(|spans| spans.iter()).enumerate() {
-            let record = span.of(&page.body).unwrap_or_default();
+        let spans = page.spans.as_deref().unwrap_or_default();
+        // Rows and elements are looked at as the objects that they are in decoding.
+        let path = page.records_path.as_deref().map(RecordsPath::parse).transpose()?;
+        let json = path.and_then(|path| path.as_json(&page.body, spans));
+        let (body, spans) = json.as_ref().map_or((page.body.as_ref(), spans), |(body, spans)| (body, spans));
+        for (n, span) in spans.iter().enumerate() {
+            let record = span.of(body).unwrap_or_default();
             let Some((id, params)) = self
                 .child(record, inherited)
                 .map_err(|e| e.with("parent", &parent.id).with("request", &page.request).with("record", n))?

@@ -275,6 +275,22 @@ async fn a_job_with_fewer_files_than_were_read_is_made_again() {
     let resumed = read(&rest, Some(brought.position(2))).await;
     assert_eq!((resumed.records(), resumed.stopped().is_complete()), (ids(1..=1), true));
     assert!(methods(&server).contains(&"GET /jobs/small".to_owned()));
+    assert!(
+        methods(&server).contains(&"DELETE /jobs/big".to_owned()),
+        "it is left behind, and not gone: {:?}",
+        methods(&server)
+    );
+}
+
+#[tokio::test]
+async fn a_job_of_another_request_is_deleted_and_not_gone_on_with() {
+    let (server, api) = jobs(2, |_| "DONE").await;
+    let brought = read(&exporting(&server, export()).build().expect("a source"), None).await;
+    api.lock().expect("not poisoned").deleted.clear();
+    let other = exporting(&server, export()).json(serde_json::json!({"of": "customers"})).build().expect("a source");
+    let resumed = read(&other, Some(brought.position(0))).await;
+    assert_eq!((resumed.records(), resumed.stopped().is_complete()), (ids(1..=4), true));
+    assert_eq!(api.lock().expect("not poisoned").deleted, [1, 2]);
 }
 
 #[tokio::test]

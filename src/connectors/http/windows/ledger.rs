@@ -44,6 +44,11 @@ impl Ledger {
         self.gaps = self.gaps.iter().flat_map(|gap| gap.without(window)).collect();
     }
 
+    /// Whether something of `window` has not been read.
+    pub(in super::super) fn is_open(&self, window: Interval) -> bool {
+        self.gaps.iter().any(|gap| gap.from < window.to && window.from < gap.to)
+    }
+
     /// Everything below this has been read.
     pub(in super::super) fn watermark(&self) -> Bound {
         self.gaps.first().map_or(self.span.to, |gap| gap.from)
