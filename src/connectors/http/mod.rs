@@ -51,6 +51,7 @@ mod rules;
 mod scanned;
 mod status;
 mod template;
+mod unsaid;
 mod validators;
 mod windows;
 
