@@ -83,7 +83,10 @@ pub const KINDS: &[Kind] = &[
     kind("service account", |rest, means| {
         rest.auth(JwtBearer::service_account(Keys::all().account_file(&means.url("/token"))).scope("rows"))
     }),
-    kind("a JWT by itself", |rest, _| rest.auth(Jwt::rs256(Keys::all().account_key.as_str()).issuer("app"))),
+    kind("a JWT by itself", |rest, _| {
+        let jwt = Jwt::rs256(Keys::all().account_key.as_str()).issuer("app");
+        rest.auth((jwt, ApiKey::header("x-key", SECRET)))
+    }),
     kind("proxy", |rest, means| rest.proxy(Proxy::at(&means.api).credentials("a user", SECRET))),
     kind("proxy and a token", |rest, means| {
         let through = Proxy::at(&means.api).credentials("a user", Secret::from_file(&means.file));
@@ -94,6 +97,7 @@ pub const KINDS: &[Kind] = &[
         ..kind("mutual TLS", |rest, _| {
             let Keys { client, client_key, authority, .. } = Keys::all();
             rest.tls(Tls::new().client(client.as_str(), client_key.as_str()).trust(authority.as_str()).only())
+                .auth(Bearer::new(SECRET))
         })
     },
     kind("a pool", |rest, _| rest.auth(TokenPool::of([Bearer::new(SECRET)]).and(ApiKey::header("x-key", SECRET)))),
