@@ -50,6 +50,7 @@ mod rules;
 mod scanned;
 mod status;
 mod template;
+mod unsaid;
 mod validators;
 mod windows;
 

@@ -8,11 +8,12 @@ use crate::connectors::http::export::Export;
 use crate::connectors::http::incremental::Since;
 use crate::connectors::http::limits::Limits;
 use crate::connectors::http::pace::Pace;
-use crate::connectors::http::pagination::{Paginate, Place, Single};
+use crate::connectors::http::pagination::{Paginate, Place};
 use crate::connectors::http::partitions::{Parent, Products};
 use crate::connectors::http::request::Content;
 use crate::connectors::http::rest::Rest;
 use crate::connectors::http::rules::{Rule, WaitFrom};
+use crate::connectors::http::unsaid::Unsaid;
 use crate::error::Result;
 use crate::retry::rate::RateBudget;
 use crate::retry::{AdaptiveLimit, Policy, Priority};
@@ -77,7 +78,7 @@ impl RestBuilder {
             headers: Vec::new(),
             auth: Arc::new(NoAuth),
             egress: EgressSettings::default(),
-            paginate: Arc::new(Single),
+            paginate: Arc::new(Unsaid),
             records: "$[*]".to_owned(),
             zip_file: None,
             total: None,
@@ -160,7 +161,8 @@ impl RestBuilder {
         self
     }
 
-    /// Sets how the listing is cut into pages. One response holds everything by default.
+    /// Sets how the listing is cut into pages. By default one response holds everything; if it shows that there is more (a link or a token
+    /// that leads on, a flag, a total in a header), the read is `Incomplete`, unless [`Single`](super::Single) says that it is all.
     pub fn paginate(mut self, paginate: impl Paginate) -> Self {
         self.paginate = Arc::new(paginate);
         self
