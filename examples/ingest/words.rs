@@ -33,6 +33,7 @@ const WORDS: &[(&str, &str)] = &[
     ("Rest::get(…)", "`method = \"GET\"`"),
     ("Rest::post(…)", "`method = \"POST\"`"),
     (", or use Export::at_location()", "; without `poll` the `Location` of the answer is polled"),
+    (".paginate(Single)", "`paginate = { by = \"single\" }`"),
     (".partition(…), .partition_by(…) or .parent(…)", "`partitions`, `lists` or `parent`"),
     ("say with .records(…) in what", "say with `records`, `csv` or `ndjson` in what"),
     ("a rule that ignores this status", "a rule, as in `rules = [{ status = 404, then = \"ignore\" }]`"),

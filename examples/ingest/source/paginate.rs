@@ -10,6 +10,8 @@ use serde::Deserialize;
 #[derive(Debug, Deserialize)]
 #[serde(tag = "by", rename_all = "snake_case")]
 pub(crate) enum Paginate {
+    /// One response is all there is, even if it looks as if there were more.
+    Single,
     Cursor(Cursor),
     Connection(Connection),
     Keyset(Keyset),
@@ -211,6 +213,7 @@ pub(crate) struct Offset {
 impl Paginate {
     pub(super) fn add(&self, source: RestBuilder) -> Result<RestBuilder> {
         Ok(match self {
+            Self::Single => source.paginate(http::Single),
             Self::Cursor(table) => source.paginate(table.build()),
             Self::Connection(table) => source.paginate(http::Cursor::connection(&table.at, &table.variable)),
             Self::Keyset(table) => source.paginate(table.build()?),

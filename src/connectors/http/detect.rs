@@ -117,6 +117,36 @@ fn texts(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
 }
 
+/// Where a response shows that there is more than its own `records`, if it does: a link or a token that leads on, a flag, or a
+/// higher total. A body that is large is not looked into.
+pub(super) fn more(headers: &HeaderMap, body: &[u8], records: u64) -> Option<String> {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let body =
+        if body.len() <= LOOKED_INTO { serde_json::from_slice(body).unwrap_or(Value::Null) } else { Value::Null };
+    let mut values = Vec::new();
+    flatten(&body, "$", DEEPEST - ENVELOPE, &mut values);
+    let seen = Seen { header: &header, values: &values };
+    let link = header("link").is_some_and(|link| link.contains("rel=\"next\"") || link.contains("rel=next"));
+    let tokens = || TOKENS.iter().filter(|(names, _)| names.iter().all(|name| name.to_lowercase().contains("next")));
+    let in_body = || {
+        let url = seen.find(NEXT_URLS, |value| value.as_str().is_some_and(is_url));
+        let flag = || seen.find(FLAGS, |value| value == &Value::Bool(true));
+        url.or_else(flag).or_else(|| tokens().find_map(|(names, _)| seen.find(names, is_text)))
+    };
+    let token = || TOKEN_HEADERS.iter().find(|(name, _)| header(name).is_some_and(|value| !value.is_empty()));
+    let claims = |text: Option<&str>| text.and_then(|text| text.parse().ok()).is_some_and(|total: u64| total > records);
+    let total = || TOTAL_HEADERS.iter().find(|name| claims(header(name)));
+    let shown = match link {
+        true => Some(Spot::Header("link")),
+        false => in_body().or_else(|| token().map(|(name, _)| Spot::Header(name))),
+    };
+    let shown = shown.or_else(|| total().map(|name| Spot::Header(name)));
+    match shown.or_else(|| seen.claims_more_than(records))? {
+        Spot::Body(path) => Some(path),
+        Spot::Header(name) => Some(format!("the header {name}")),
+    }
+}
+
 /// What stands in the response beside the records.
 struct Seen<'a> {
     header: &'a dyn Fn(&str) -> Option<&'a str>,
@@ -156,6 +186,21 @@ impl Seen<'_> {
             (None, Some(pages)) => Way::Pages { query: "page", size: number(SIZES), pages: Some(pages), first: 1 },
             (None, None) if self.total().is_some() => Way::Pages { query: "page", size: None, pages: None, first: 1 },
             (None, None) => Way::Unknown,
+        }
+    }
+
+    /// Where a first page that counts itself claims more records, or more pages.
+    fn claims_more_than(&self, records: u64) -> Option<Spot> {
+        let before = self.number(OFFSETS).map(|(_, offset)| offset);
+        let is_first = self.number(PAGES).is_some_and(|(_, page)| page <= 1);
+        let above = |value: &Value, so_far: u64| count(value).is_some_and(|claimed| claimed > so_far);
+        match before {
+            Some(offset) => self.find(TOTALS, |value| above(value, offset.saturating_add(records))),
+            None if is_first => {
+                let pages = || self.find(PAGE_TOTALS, |value| above(value, 1));
+                self.find(TOTALS, |value| above(value, records)).or_else(pages)
+            }
+            None => None,
         }
     }
 
@@ -241,8 +286,16 @@ fn is_token(value: &Value) -> bool {
     value.as_str().is_some_and(|text| !text.is_empty()) || value.is_number()
 }
 
+fn is_text(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| !text.is_empty())
+}
+
 fn is_count(value: &Value) -> bool {
-    value.is_u64() || value.as_str().is_some_and(|text| text.parse::<u64>().is_ok())
+    count(value).is_some()
+}
+
+fn count(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| value.as_str()?.parse().ok())
 }
 
 impl Spot {
@@ -392,6 +445,10 @@ impl fmt::Display for Detected {
 }
 
 const DEEPEST: usize = 4;
+/// How many objects deep the envelope of the records is at most.
+const ENVELOPE: usize = 2;
+/// Bytes of a body in which it is looked for more.
+const LOOKED_INTO: usize = 4 << 20;
 /// Bytes of memory for one response.
 const MEMORY: u64 = 1 << 29;
 
@@ -454,10 +511,10 @@ const TOTALS: &[&str] = &[
     "totalSize",
     "total_rows",
 ];
-const TOTAL_HEADERS: &[&str] = &["x-total-count", "x-total", "total-count", "x-pagination-total-count"];
+const TOTAL_HEADERS: &[&str] = &["x-total-count", "x-total", "x-wp-total", "total-count", "x-pagination-total-count"];
 const PAGE_TOTALS: &[&str] =
     &["total_pages", "totalPages", "last_page", "lastPage", "page_count", "pageCount", "pages"];
-const PAGE_TOTAL_HEADERS: &[&str] = &["x-total-pages", "x-pagination-page-count"];
+const PAGE_TOTAL_HEADERS: &[&str] = &["x-total-pages", "x-wp-totalpages", "x-pagination-page-count"];
 const PAGES: &[&str] = &["page", "current_page", "currentPage", "page_number", "pageNumber"];
 const SIZES: &[&str] = &["per_page", "perPage", "page_size", "pageSize", "size", "limit"];
 const OFFSETS: &[&str] = &["offset", "skip", "startAt", "start", "from", "startIndex"];

@@ -33,6 +33,7 @@ mod drift;
 mod egress;
 mod export;
 mod fetch;
+mod hosts;
 mod incremental;
 mod limits;
 mod listing;
@@ -50,6 +51,7 @@ mod rules;
 mod scanned;
 mod status;
 mod template;
+mod unsaid;
 mod validators;
 mod windows;
 

@@ -44,8 +44,9 @@ async fn dies(world: &World, api: &Api, source: RestBuilder, death: Death, answe
 }
 
 fn deaths(requests: i64, points: u64) -> impl Iterator<Item = Death> {
-    let modes = [Mode::Before, Mode::AfterLostResponse];
-    let at_store = modes.into_iter().flat_map(move |mode| (0..points).map(move |at| Plan { at, mode }));
+    // To die before an operation is to die after the one before.
+    let after = (0..points).map(|at| Plan { at, mode: Mode::AfterLostResponse });
+    let at_store = [Plan { at: 0, mode: Mode::Before }].into_iter().chain(after);
     (0..requests).map(Death::AtRequest).chain(at_store.map(Death::AtStore))
 }
 

@@ -30,6 +30,9 @@ impl RestBuilder {
     /// # Errors
     /// `Config` for what is wrong, contradicts itself, or would never end.
     pub fn build(mut self) -> Result<Rest> {
+        if self.carries_two {
+            return Err(wrong("a request carries one of JSON, a form and a GraphQL query"));
+        }
         if let Some(variables) = self.variables.take() {
             self.content = self.content.with_variables(variables)?;
         }
@@ -268,7 +271,7 @@ impl RestBuilder {
         let partitions = Partitions {
             named: std::mem::take(&mut self.partitions),
             products: std::mem::take(&mut self.products),
-            parent: self.parent.take().map(Parent::build).transpose()?,
+            parent: self.parent.take().map(|parent| parent.build(self.pace.budget.as_ref())).transpose()?,
         };
         partitions.check(&places)?;
         Ok(partitions)

@@ -8,11 +8,12 @@ use crate::connectors::http::export::Export;
 use crate::connectors::http::incremental::Since;
 use crate::connectors::http::limits::Limits;
 use crate::connectors::http::pace::Pace;
-use crate::connectors::http::pagination::{Paginate, Place, Single};
+use crate::connectors::http::pagination::{Paginate, Place};
 use crate::connectors::http::partitions::{Parent, Products};
 use crate::connectors::http::request::Content;
 use crate::connectors::http::rest::Rest;
 use crate::connectors::http::rules::{Rule, WaitFrom};
+use crate::connectors::http::unsaid::Unsaid;
 use crate::error::Result;
 use crate::retry::rate::RateBudget;
 use crate::retry::{AdaptiveLimit, Policy, Priority};
@@ -32,6 +33,8 @@ pub struct RestBuilder {
     query: Vec<(String, String)>,
     headers: Vec<(String, String)>,
     content: Content,
+    /// What it carried was of another kind before.
+    carries_two: bool,
     idempotent: bool,
     auth: Arc<dyn Auth>,
     pub(super) egress: EgressSettings,
@@ -69,12 +72,13 @@ impl RestBuilder {
             idempotent: method == Method::GET,
             method,
             content: Content::None,
+            carries_two: false,
             url,
             query: Vec::new(),
             headers: Vec::new(),
             auth: Arc::new(NoAuth),
             egress: EgressSettings::default(),
-            paginate: Arc::new(Single),
+            paginate: Arc::new(Unsaid),
             records: "$[*]".to_owned(),
             zip_file: None,
             total: None,
@@ -124,12 +128,14 @@ impl RestBuilder {
 
     /// Sets a JSON body. In its strings `{name}` stands for a value of the partition. Not for secrets.
     pub fn json(mut self, body: serde_json::Value) -> Self {
+        self.carries_two |= !matches!(self.content, Content::None | Content::Json(_));
         self.content = Content::Json(body);
         self
     }
 
     /// Sets a form as the body. In its values `{name}` stands for a value of the partition. Not for secrets.
     pub fn form<N: Into<String>, V: Into<String>>(mut self, fields: impl IntoIterator<Item = (N, V)>) -> Self {
+        self.carries_two |= !matches!(self.content, Content::None | Content::Form(_));
         self.content = Content::Form(fields.into_iter().map(|(n, v)| (n.into(), v.into())).collect());
         self
     }
@@ -155,7 +161,8 @@ impl RestBuilder {
         self
     }
 
-    /// Sets how the listing is cut into pages. One response holds everything by default.
+    /// Sets how the listing is cut into pages. By default one response holds everything; if it shows that there is more (a link or a token
+    /// that leads on, a flag, a total in a header), the read is `Incomplete`, unless [`Single`](super::Single) says that it is all.
     pub fn paginate(mut self, paginate: impl Paginate) -> Self {
         self.paginate = Arc::new(paginate);
         self
@@ -261,12 +268,21 @@ impl RestBuilder {
         self
     }
 
-    /// Takes each call from `budget`: it waits before the API refuses it, retries and redirects included. Clones are the same
+    /// Takes each call from `budget`: it waits before the API refuses it. That is every call that the source makes: retries and
+    /// redirects, those for tokens and logins, those of an export, and those of a parent without a budget of its own; where a
+    /// quota is meant for some of them, say which with [`Quota::of`](crate::retry::rate::Quota::of). Clones are the same
     /// budget, for several sources and pipelines. A turn that is longer in coming than [`Policy::wait`] is not waited for: the
     /// read is put off.
     pub fn budget(mut self, budget: &RateBudget) -> Self {
         self.pace.budget = Some(budget.clone());
         self
+    }
+
+    /// Takes each call from `budget` if nothing else is set.
+    pub(super) fn spends(&mut self, budget: Option<&RateBudget>) {
+        if self.pace.budget.is_none() {
+            self.pace.budget = budget.cloned();
+        }
     }
 
     /// Sets how many calls may run at the same time: a [`Concurrency`](crate::retry::Concurrency), or an

@@ -183,7 +183,13 @@ impl Answer<'_> {
 
     fn raw(&self, n: usize) -> Result<Option<Raw<'_>>> {
         match self.places.get(n) {
-            Some(Place::Header(name)) => Ok(self.header(name)?.map(Raw::Text)),
+            Some(Place::Header(name)) => {
+                let values = self.headers(name)?;
+                if values.windows(2).any(|pair| matches!(pair, [a, b] if a != b)) {
+                    return Err(self.wrong(n, "the page has several headers of one name, which say different things"));
+                }
+                Ok(values.first().copied().map(Raw::Text))
+            }
             _ => {
                 // The values are those of the body only.
                 let before = self.places.iter().take(n).filter(|place| matches!(place, Place::Body(_))).count();

@@ -92,20 +92,27 @@ impl Paginate for LinkHeader {
                 "if the API leaves it out of its only page, say so with .optional(); else it pages otherwise",
             ));
         }
-        for header in headers {
-            let links = parse(header).ok_or_else(|| Error::data("read page", "the Link header is malformed"))?;
-            if let Some((target, _)) = links.into_iter().find(|(_, rels)| rels.iter().any(|r| self.is(r))) {
-                return Ok(Step::Next(At::Link(target.to_owned())));
-            }
-        }
-        Ok(Step::End(Proof::NoNextPage))
+        let target = target(&headers, &self.rel)?;
+        Ok(target.map_or(Step::End(Proof::NoNextPage), |target| Step::Next(At::Link(target.to_owned()))))
     }
 }
 
-impl LinkHeader {
-    fn is(&self, rel: &str) -> bool {
-        rel.eq_ignore_ascii_case(&self.rel)
+/// Where the link with the relation `rel` leads to, if there is one in the `Link` headers.
+///
+/// # Errors
+/// `Data` if one is malformed, or if there are several that lead to different places.
+pub(super) fn target<'a>(headers: &[&'a str], rel: &str) -> Result<Option<&'a str>> {
+    let mut found = None;
+    for header in headers {
+        let links = parse(header).ok_or_else(|| Error::data("read page", "the Link header is malformed"))?;
+        for (target, _) in links.into_iter().filter(|(_, rels)| rels.iter().any(|r| r.eq_ignore_ascii_case(rel))) {
+            if found.replace(target).is_some_and(|other| other != target) {
+                let what = "several links of one relation lead to different pages";
+                return Err(Error::data("read page", what).with("rel", rel));
+            }
+        }
     }
+    Ok(found)
 }
 
 /// The targets of a `Link` header, each with its relations. `None` if it is malformed.

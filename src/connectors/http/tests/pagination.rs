@@ -481,6 +481,31 @@ async fn a_token_with_a_number_that_would_change_is_refused_wherever_it_stands()
 }
 
 #[tokio::test]
+async fn headers_that_contradict_each_other_or_the_configuration_are_errors() {
+    let rest = |server: &Server| Rest::get(server.url("/r")).limits(patient());
+    // One response that leads to another is not the only one.
+    let server = Server::start(|_| Reply::json("[{\"id\":1}]").header("link", "</r?p=2>; rel=\"next\"")).await;
+    let brought = read(&rest(&server).build().expect("a source"), None).await;
+    assert_eq!(brought.error().kind(), ErrorKind::Incomplete);
+    assert!(brought.error().to_string().contains("LinkHeader"), "{}", brought.error());
+    // Other links, and what is no link at all, are none of its business.
+    for link in ["</r>; rel=self", "garbage"] {
+        let server = Server::start(move |_| Reply::json("[{\"id\":1}]").header("link", link)).await;
+        assert!(read(&rest(&server).build().expect("a source"), None).await.stopped().is_complete(), "{link}");
+    }
+    let server = Server::start(|_| {
+        Reply::json("[{\"id\":1}]").header("link", "</r?p=2>; rel=next").header("link", "</r?p=3>; rel=next")
+    })
+    .await;
+    let brought = read(&rest(&server).paginate(LinkHeader::new()).build().expect("a source"), None).await;
+    assert!(brought.error().to_string().contains("different pages"), "{}", brought.error());
+    let server =
+        Server::start(|_| Reply::json("[{\"id\":1}]").raw_header("x-total", b"1").raw_header("x-total", b"5")).await;
+    let brought = read(&rest(&server).total(Place::header("x-total")).build().expect("a source"), None).await;
+    assert!(brought.error().to_string().contains("different things"), "{}", brought.error());
+}
+
+#[tokio::test]
 async fn more_without_a_way_on_is_an_error_and_no_more_needs_none() {
     let rest = |server: &Server| Rest::get(server.url("/r")).records("$.data[*]").limits(patient());
     let cursor = || Cursor::at("$.next").query("c").has_more("$.more");
@@ -551,6 +576,10 @@ fn refuses_what_contradicts_itself_or_would_never_end() {
     assert!(config_error(post(serde_json::json!({"page": 1}))).contains("not an object"));
     let graphql = Rest::graphql("http://h/r", "{ a }").paginate(Cursor::at("$.n").body("$.after"));
     assert!(config_error(graphql).contains("variables"));
+    let two = Rest::graphql("http://h/r", "{ a }").json(serde_json::json!({}));
+    assert!(config_error(two).contains("carries one of"));
+    let two = Rest::post("http://h/r").json(serde_json::json!({})).form([("a", "b")]);
+    assert!(config_error(two).contains("carries one of"));
     // No time, no name.
     assert!(config_error(rest().token_lives(Duration::ZERO)).contains("no time"));
     assert!(config_error(rest().zip_file("")).contains("no name"));

@@ -1,6 +1,7 @@
 //! What a person is told who describes an API wrongly, or not yet.
 
 use super::*;
+use crate::model::Proof;
 use serde_json::json;
 
 async fn read_all(builder: RestBuilder) -> Brought {
@@ -67,6 +68,46 @@ async fn an_api_that_refuses_the_page_behind_the_last_can_be_told_so() {
     let ends = On::status(400).and(On::text("invalid_page_number")).ignore();
     let brought = read_all(rest().rule(ends)).await;
     assert!(matches!(brought.stopped(), StopReason::Ignored(_)) && brought.records().len() == 1);
+}
+
+/// The first page of a listing looks like all of it.
+#[tokio::test]
+async fn a_response_that_shows_more_is_not_taken_for_everything() {
+    let server = Server::start(|got| match got.path() {
+        "/link" => Reply::json("[1]").header("link", "</r?page=2>; rel=\"next\""),
+        "/next-page" => Reply::json("[1]").header("x-next-page", "2"),
+        "/total" => Reply::json("[1]").header("x-total-count", "2"),
+        "/odata" => Reply::json(r#"{"data":[1],"@odata.nextLink":"http://h/r?$skip=1"}"#),
+        "/links" => Reply::json(r#"{"data":[1],"links":{"next":"/r?page=2"}}"#),
+        "/flag" => Reply::json(r#"{"data":[1],"meta":{"has_more":true}}"#),
+        "/token" => Reply::json(r#"{"data":[1],"response_metadata":{"next_cursor":"c"}}"#),
+        "/offset" => Reply::json(r#"{"data":[1],"startAt":0,"maxResults":1,"total":2}"#),
+        "/page" => Reply::json(r#"{"data":[1],"meta":{"current_page":1,"last_page":2}}"#),
+        // These show nothing.
+        "/last" => Reply::json("[1]").header("link", "</r?page=1>; rel=\"prev\"").header("x-next-page", ""),
+        "/enough" => Reply::json("[1]").header("x-total-count", "1"),
+        "/no-more" => Reply::json(r#"{"data":[1],"next":null,"has_more":false,"next_cursor":""}"#),
+        "/last-offset" => Reply::json(r#"{"data":[1],"startAt":1,"maxResults":1,"total":2}"#),
+        "/sum" => Reply::json(r#"{"data":[1],"total":200}"#),
+        "/empty" => Reply::json("[]").header("x-total-count", "2"),
+        _ => Reply::json(r#"{"data":[{"next":"/r","has_more":true}],"last_seq":"7","cursor":"x"}"#),
+    })
+    .await;
+    let rest = |path: &str| {
+        let is_array = ["/link", "/next-page", "/total", "/last", "/enough", "/empty"].contains(&path);
+        Rest::get(server.url(path)).records(if is_array { "$[*]" } else { "$.data[*]" }).limits(patient())
+    };
+    for path in ["/link", "/next-page", "/total", "/odata", "/links", "/flag", "/token", "/offset", "/page"] {
+        let brought = read_all(rest(path)).await;
+        assert!(brought.error().kind() == ErrorKind::Incomplete, "{path}: {}", brought.error());
+        assert!(brought.error().to_string().contains("shown_by"), "{path}: {}", brought.error());
+        let said = read_all(rest(path).paginate(Single)).await;
+        assert_eq!(said.stopped(), &StopReason::Exhausted(Proof::WholeResponse), "{path}");
+    }
+    for path in ["/last", "/enough", "/no-more", "/last-offset", "/sum", "/empty", "/inside"] {
+        let brought = read_all(rest(path)).await;
+        assert_eq!(brought.stopped(), &StopReason::Exhausted(Proof::WholeResponse), "{path}");
+    }
 }
 
 #[test]
