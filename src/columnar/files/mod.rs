@@ -9,7 +9,7 @@ pub(crate) mod partition;
 pub(crate) mod schema;
 mod writer;
 
-pub(crate) use writer::{Admit, FileWriter, Finished};
+pub(crate) use writer::{FileWriter, Finished};
 
 use crate::error::Result;
 use parquet::file::metadata::ParquetMetaData;
