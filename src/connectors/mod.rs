@@ -8,3 +8,5 @@ pub mod http;
 pub mod object_store;
 #[cfg(feature = "parquet")]
 pub mod parquet;
+#[cfg(feature = "postgres")]
+pub mod postgres;

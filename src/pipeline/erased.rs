@@ -74,6 +74,7 @@ pub(super) trait AnySource: Send + Sync {
         out: mpsc::Sender<Listed>,
         positions: Arc<dyn PositionLookup>,
         stop: watch::Receiver<bool>,
+        traffic: Traffic,
     ) -> Result<()>;
     async fn read(
         &self,
@@ -99,8 +100,9 @@ impl<S: Source> AnySource for TypedSource<S> {
         out: mpsc::Sender<Listed>,
         positions: Arc<dyn PositionLookup>,
         stop: watch::Receiver<bool>,
+        traffic: Traffic,
     ) -> Result<()> {
-        self.0.partitions(env, &mut Listing::new(out, positions, stop)).await
+        self.0.partitions(env, &mut Listing::new(out, positions, stop).with_traffic(traffic)).await
     }
 
     async fn read(

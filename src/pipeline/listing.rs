@@ -61,8 +61,8 @@ impl Lister {
 
     async fn list(&self) -> Result<()> {
         let (out, mut listed) = mpsc::channel(1);
-        let source =
-            AssertUnwindSafe(self.source.partitions(&self.env, out, Arc::clone(&self.positions), self.stop.clone()));
+        let (positions, stop) = (Arc::clone(&self.positions), self.stop.clone());
+        let source = AssertUnwindSafe(self.source.partitions(&self.env, out, positions, stop, self.events.traffic()));
         let listing = async {
             source
                 .catch_unwind()

@@ -1,5 +1,6 @@
 //! Trying again: when ([`Backoff`]), whether it may ([`Policy`]), and how much of it in total ([`WaitBudget`], [`RetryTokens`]).
-//! And trying at all: how many calls per time ([`rate`]), and how many at the same time ([`AdaptiveLimit`]).
+//! And trying at all: whether the other side answers ([`Breaker`]), how many calls per time ([`rate`]), and how many at the same
+//! time ([`AdaptiveLimit`]).
 //!
 //! Faults and rate limits have separate budgets. A fault costs an attempt and time; being asked to wait costs waiting
 //! time only, and when that is used up the work is put off, not failed.
@@ -17,6 +18,7 @@
 
 mod adaptive;
 mod backoff;
+mod breaker;
 mod budget;
 mod policy;
 pub mod rate;
@@ -24,6 +26,7 @@ mod turns;
 
 pub use adaptive::{AdaptiveLimit, Concurrency, Permit};
 pub use backoff::Backoff;
+pub use breaker::{Breaker, Entry, Pass};
 pub use budget::{RetryTokens, WaitBudget};
 pub use policy::{Next, Policy, Trial};
 pub use turns::Priority;

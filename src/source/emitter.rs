@@ -274,6 +274,12 @@ impl<I: Item, P: Position> Emitter<I, P> {
         self.send(Some(item), None).await
     }
 
+    /// Whether parts of a response were handed over and its last one was not: the other reads of the shard wait with theirs, so
+    /// keep what those may wait for who are to go on.
+    pub fn has_parts(&self) -> bool {
+        self.passed.is_some()
+    }
+
     /// Moves the partition without an item.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-use super::{Emission, Emitter, Source, stopped};
+use super::{Emission, Emitter, Source, Traffic, stopped};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::model::{Item, Partition, PartitionId, Position, PositionValue};
@@ -56,13 +56,27 @@ pub struct Listing<P> {
     queue: mpsc::Sender<Listed>,
     positions: Arc<dyn PositionLookup>,
     stop: watch::Receiver<bool>,
+    traffic: Traffic,
     position: PhantomData<fn(P) -> P>,
 }
 
 impl<P: Position> Listing<P> {
     /// A listing into `queue`, for a source whose partitions stand at `positions`.
     pub fn new(queue: mpsc::Sender<Listed>, positions: Arc<dyn PositionLookup>, stop: watch::Receiver<bool>) -> Self {
-        Self { queue, positions, stop, position: PhantomData }
+        Self { queue, positions, stop, traffic: Traffic::default(), position: PhantomData }
+    }
+
+    /// Counts into `traffic`, with the reads of the run.
+    #[must_use]
+    pub fn with_traffic(mut self, traffic: Traffic) -> Self {
+        self.traffic = traffic;
+        self
+    }
+
+    /// Where the source counts what listing costs: the report of the run shows it. The emitters of
+    /// [`emitter`](Self::emitter) count into it.
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
     }
 
     /// Lists a partition; waits until a reader is about to be free.
@@ -112,7 +126,7 @@ impl<P: Position> Listing<P> {
     #[must_use]
     pub fn below(&self, prefix: &'static str, queue: mpsc::Sender<Listed>) -> Self {
         let positions = Arc::new(Below { prefix, positions: Arc::clone(&self.positions) });
-        Self::new(queue, positions, self.stop.clone())
+        Self::new(queue, positions, self.stop.clone()).with_traffic(self.traffic.clone())
     }
 
     /// An emitter into `queue` for a read of a source within this one, within `budget` bytes in total of `capacity`.
@@ -123,7 +137,7 @@ impl<P: Position> Listing<P> {
         capacity: u64,
         queue: mpsc::Sender<Emission<I>>,
     ) -> Emitter<I, P> {
-        Emitter::new(partition, budget, capacity, queue, self.stop.clone())
+        Emitter::new(partition, budget, capacity, queue, self.stop.clone()).with_traffic(self.traffic.clone())
     }
 
     /// Whether the pipeline stops: there is no need to list more.

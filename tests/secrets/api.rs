@@ -3,54 +3,104 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::serve::Listener;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 /// An API that says back what it was told wherever it can: in bodies of errors, links, redirects, headers. Only good records are
-/// free of it, since these are landed as they are.
+/// free of it, since these are landed as they are. It is its own proxy, and over TLS it lets nobody in without a certificate.
 pub struct Api {
     url: String,
+    tls_url: String,
     signed: Arc<AtomicU64>,
-    task: JoinHandle<()>,
+    tasks: [JoinHandle<()>; 2],
+}
+
+/// What a listener of the API has.
+#[derive(Clone)]
+struct Shared {
+    signed: Arc<AtomicU64>,
+    /// Whoever is let in has shown a certificate.
+    certified: bool,
 }
 
 impl Api {
-    pub async fn start() -> Self {
+    pub async fn start(tls: rustls::ServerConfig) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let secure = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let tls_url = format!("https://{}", secure.local_addr().expect("bound"));
+        let secure = TlsListener { tcp: secure, acceptor: TlsAcceptor::from(Arc::new(tls)) };
         let signed = Arc::new(AtomicU64::new(0));
-        let router = axum::Router::new().fallback(answer).with_state(Arc::clone(&signed));
-        let task = tokio::spawn(async move { axum::serve(listener, router).await.expect("a server") });
-        Self { url, signed, task }
+        let router = |certified| {
+            axum::Router::new().fallback(answer).with_state(Shared { signed: Arc::clone(&signed), certified })
+        };
+        let (open, closed) = (router(false), router(true));
+        let tasks = [
+            tokio::spawn(async move { axum::serve(listener, open).await.expect("a server") }),
+            tokio::spawn(async move { axum::serve(secure, closed).await.expect("a server") }),
+        ];
+        Self { url, tls_url, signed, tasks }
     }
 
-    pub fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.url)
+    pub fn url(&self) -> String {
+        self.url.clone()
     }
 
-    /// Requests for pages that carried anything but the headers that all requests have.
+    pub fn tls_url(&self) -> String {
+        self.tls_url.clone()
+    }
+
+    /// Requests for pages that carried anything but the headers that all requests have, or came with a certificate.
     pub fn signed(&self) -> u64 {
         self.signed.load(Ordering::SeqCst)
     }
 }
 
+/// Connections whose other side has shown a certificate.
+struct TlsListener {
+    tcp: TcpListener,
+    acceptor: TlsAcceptor,
+}
+
+impl Listener for TlsListener {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            let Ok((socket, address)) = self.tcp.accept().await else { continue };
+            if let Ok(stream) = self.acceptor.accept(socket).await {
+                return (stream, address);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<Self::Addr> {
+        self.tcp.local_addr()
+    }
+}
+
 impl Drop for Api {
     fn drop(&mut self) {
-        self.task.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
 const USUAL: [&str; 6] = ["accept", "accept-encoding", "user-agent", "host", "content-type", "content-length"];
 
-async fn answer(State(signed): State<Arc<AtomicU64>>, request: Request) -> Response {
+async fn answer(State(Shared { signed, certified }): State<Shared>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, 1 << 20).await.expect("small");
     let query = parts.uri.query().unwrap_or_default().to_owned();
     let added = parts.headers.keys().any(|name| !USUAL.contains(&name.as_str()));
     let for_token = matches!(parts.uri.path(), "/token" | "/login" | "/no-token");
-    if !for_token && (added || query.contains("key=")) {
+    if !for_token && (certified || added || query.contains("key=")) {
         signed.fetch_add(1, Ordering::SeqCst);
     }
     let said = format!("{} {:?} {} {SECRET}", parts.uri, parts.headers, String::from_utf8_lossy(&body));

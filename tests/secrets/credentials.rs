@@ -1,8 +1,9 @@
+use crate::keys::Keys;
 use crate::search::SECRET;
 use landfall::ErrorKind;
 use landfall::connectors::http::{
-    ApiKey, Basic, Bearer, Credentials, Hmac, Jwt, JwtBearer, KeptToken, OAuth2, RestBuilder, Secret, Session, SigV4,
-    TokenAt, TokenPool, TokenTo,
+    ApiKey, Basic, Bearer, Credentials, Hmac, Jwt, JwtBearer, KeptToken, OAuth2, Proxy, RestBuilder, Secret, Session,
+    SigV4, Tls, TokenAt, TokenPool, TokenTo,
 };
 use std::path::PathBuf;
 
@@ -10,6 +11,8 @@ use std::path::PathBuf;
 pub struct Means {
     /// Where the API is.
     pub api: String,
+    /// Where it is over TLS.
+    pub tls_api: String,
     /// A file with the secret.
     pub file: PathBuf,
     /// A file in which a token is kept; it holds the secret by intention.
@@ -28,10 +31,12 @@ pub struct Kind {
     pub give: fn(RestBuilder, &Means) -> RestBuilder,
     /// How every run ends, if these credentials cannot be had.
     pub fails: Option<ErrorKind>,
+    /// They are shown in the handshake of TLS.
+    pub over_tls: bool,
 }
 
 const fn kind(name: &'static str, give: fn(RestBuilder, &Means) -> RestBuilder) -> Kind {
-    Kind { name, give, fails: None }
+    Kind { name, give, fails: None, over_tls: false }
 }
 
 /// Every kind. Token endpoints get the secret in what they are asked, and give it as the token.
@@ -75,11 +80,59 @@ pub const KINDS: &[Kind] = &[
         let credentials = Credentials::new("AKIDEXAMPLE", SECRET).session_token(SECRET);
         rest.auth(SigV4::new("us-east-1", "execute-api", credentials))
     }),
+    kind("service account", |rest, means| {
+        rest.auth(JwtBearer::service_account(Keys::all().account_file(&means.url("/token"))).scope("rows"))
+    }),
+    kind("a JWT by itself", |rest, _| {
+        let jwt = Jwt::rs256(Keys::all().account_key.as_str()).issuer("app");
+        rest.auth((jwt, ApiKey::header("x-key", SECRET)))
+    }),
+    kind("proxy", |rest, means| rest.proxy(Proxy::at(&means.api).credentials("a user", SECRET))),
+    kind("proxy and a token", |rest, means| {
+        let through = Proxy::at(&means.api).credentials("a user", Secret::from_file(&means.file));
+        rest.proxy(through).auth(OAuth2::client_credentials(means.url("/token"), "client", SECRET))
+    }),
+    Kind {
+        over_tls: true,
+        ..kind("mutual TLS", |rest, _| {
+            let Keys { client, client_key, authority, .. } = Keys::all();
+            rest.tls(Tls::new().client(client.as_str(), client_key.as_str()).trust(authority.as_str()).only())
+                .auth(Bearer::new(SECRET))
+        })
+    },
     kind("a pool", |rest, _| rest.auth(TokenPool::of([Bearer::new(SECRET)]).and(ApiKey::header("x-key", SECRET)))),
     Kind {
         fails: Some(ErrorKind::Auth),
         ..kind("client credentials, refused", |rest, means| {
             rest.auth(OAuth2::client_credentials(means.url("/no-token"), "client", SECRET))
+        })
+    },
+    Kind {
+        fails: Some(ErrorKind::Auth),
+        ..kind("service account, refused", |rest, means| {
+            rest.auth(JwtBearer::service_account(Keys::all().account_file(&means.url("/no-token"))))
+        })
+    },
+    Kind {
+        fails: Some(ErrorKind::Config),
+        ..kind("a key that is none", |rest, means| {
+            // The marks of PEM are missing.
+            let key: String = Keys::all().account_key.lines().filter(|line| !line.starts_with('-')).collect();
+            rest.auth(JwtBearer::exchange(means.url("/token"), Jwt::rs256(key)))
+        })
+    },
+    Kind {
+        fails: Some(ErrorKind::Config),
+        ..kind("a certificate without its key's marks", |rest, _| {
+            let key: String = Keys::all().client_key.lines().filter(|line| !line.starts_with('-')).collect();
+            rest.tls(Tls::new().client(Keys::all().client.as_str(), key))
+        })
+    },
+    Kind {
+        fails: Some(ErrorKind::Config),
+        ..kind("a proxy with a password in its URL", |rest, _| {
+            let encoded: String = url::form_urlencoded::byte_serialize(SECRET.as_bytes()).collect();
+            rest.proxy(Proxy::at(format!("http://user:{encoded}@proxy.invalid:3128")))
         })
     },
     Kind {

@@ -7,6 +7,7 @@
 
 mod api;
 mod credentials;
+mod keys;
 mod observed;
 mod search;
 mod ways;

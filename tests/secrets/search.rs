@@ -1,3 +1,4 @@
+use crate::keys::Keys;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use std::path::Path;
@@ -6,7 +7,7 @@ use url::form_urlencoded;
 /// A secret with letters that are written otherwise in URLs, JSON and forms.
 pub const SECRET: &str = "pl4nted/s3cret+canary=7";
 
-/// All ways to write `SECRET` that could come up, and the end of each of its bytes in base64.
+/// All ways to write `SECRET` that could come up, the lines of private keys, and the end of each of its bytes in base64.
 fn written() -> Vec<String> {
     let form: String = form_urlencoded::byte_serialize(SECRET.as_bytes()).collect();
     let mut ways = vec![SECRET.to_owned(), form.clone(), form.to_lowercase(), SECRET.replace('/', "\\/")];
@@ -21,6 +22,7 @@ fn written() -> Vec<String> {
         ways.push(inner.replace('+', "-").replace('/', "_"));
     }
     ways.push(URL_SAFE_NO_PAD.encode(SECRET));
+    ways.extend(Keys::all().lines().map(str::to_owned));
     ways
 }
 
@@ -65,6 +67,8 @@ fn a_secret_is_found_in_every_way_of_writing_it() {
         STANDARD_NO_PAD.encode(format!("an id:{SECRET}:more")),
         serde_json::json!({ "key": SECRET }).to_string(),
         SECRET.replace('/', "\\/"),
+        serde_json::json!({ "key": Keys::all().account_key }).to_string(),
+        Keys::all().client_key.clone(),
     ] {
         assert!(found(text.as_bytes()).is_some(), "{text}");
     }

@@ -1,5 +1,6 @@
 use crate::api::Api;
 use crate::credentials::{KINDS, Kind, Means};
+use crate::keys::Keys;
 use crate::observed::Observed;
 use crate::search::{SECRET, found, found_below};
 use landfall::checkpoint::StoreCheckpoints;
@@ -44,7 +45,8 @@ async fn run(path: &str, kind: &Kind, means: &Means, folder: &Path) -> (Result<(
         Ok(())
     });
     let store = Store::local(folder).expect("a folder");
-    let source = (kind.give)(Rest::get(format!("{}{path}", means.api)), means)
+    let api = if kind.over_tls { &means.tls_api } else { &means.api };
+    let source = (kind.give)(Rest::get(format!("{api}{path}")), means)
         .paginate(LinkHeader::new().optional())
         .retry(Policy::default().with_attempts(2));
     let mut shown = format!("{source:?}");
@@ -89,11 +91,11 @@ async fn run(path: &str, kind: &Kind, means: &Means, folder: &Path) -> (Result<(
 #[tokio::test]
 async fn no_way_of_ending_shows_or_keeps_a_planted_secret() {
     let observed = Observed::all();
-    let api = Api::start().await;
+    let api = Api::start(Keys::all().server()).await;
     let beside = TempDir::new().expect("a folder");
     let (file, kept) = (beside.path().join("secret"), beside.path().join("kept"));
     std::fs::write(&file, SECRET).expect("written");
-    let means = Means { api: api.url(""), file, kept };
+    let means = Means { api: api.url(), tls_api: api.tls_url(), file, kept };
     let (mut wrong, mut runs, mut searched) = (Vec::new(), 0, 0);
     for kind in KINDS {
         for (path, error) in WAYS {

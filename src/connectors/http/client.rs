@@ -2,6 +2,7 @@
 
 use super::auth::{Answered, Auth, AuthContext, Endpoints, Reaction, Signature};
 use super::egress::Egress;
+use super::hosts::Hosts;
 use super::origin::{Access, Origins};
 use super::pace::{Pace, Waits};
 use super::request::Request;
@@ -9,11 +10,12 @@ use super::status::Fault;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::retry::{Permit, Policy, RetryTokens};
+use crate::source::Retry;
 use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Method, Response, Url};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tracing::Instrument;
 
@@ -25,8 +27,8 @@ pub(super) struct Client {
     retry: Policy,
     /// Retries that all reads share.
     pub(super) tokens: Arc<RetryTokens>,
-    /// Until when the API asked everyone to wait, on the monotonic clock.
-    resume_at: Mutex<Duration>,
+    /// Which hosts answer.
+    pub(super) hosts: Arc<Hosts>,
     pub(super) pace: Pace,
 }
 
@@ -46,9 +48,9 @@ impl Client {
             egress: Arc::new(egress),
             origins,
             auth,
+            hosts: Arc::new(Hosts::new(&retry)),
             retry,
             tokens: Arc::default(),
-            resume_at: Mutex::default(),
             pace,
         }
     }
@@ -79,6 +81,8 @@ impl Client {
         loop {
             let (reply, reaction) = self.send_once(env, url.clone(), request, permit, waits).await?;
             if reaction == Reaction::Another && others < MOST_OTHERS {
+                waits.tally.throttled();
+                waits.tally.retry(Retry::RateLimited);
                 others += 1;
                 continue;
             }
@@ -95,9 +99,15 @@ impl Client {
     }
 
     /// The API refused the credentials of `request`, which had `signature`: whether the next attempt has others.
-    pub(super) async fn refused(&self, env: &Env, request: &Request, signature: &Signature) -> Result<Reaction> {
+    pub(super) async fn refused(
+        &self,
+        env: &Env,
+        request: &Request,
+        signature: &Signature,
+        waits: &Waits,
+    ) -> Result<Reaction> {
         let body = request.body().map(|(_, body)| body).unwrap_or_default();
-        let endpoints = self.endpoints(env);
+        let endpoints = self.endpoints(env, waits);
         let cx = AuthContext {
             method: request.method(),
             url: request.url(),
@@ -138,16 +148,17 @@ impl Client {
         if access != Access::Credentials {
             headers = representation(&headers);
         }
-        let endpoints = self.endpoints(env);
+        let endpoints = self.endpoints(env, waits);
         let cx = AuthContext { method, url: &url, headers: &headers, body: &body, endpoints: &endpoints };
         let mut signature = Signature::default();
+        self.egress.hide(&mut signature);
         if access == Access::Credentials {
             self.auth.sign(&cx, &mut signature).await?;
         }
         if let Some(wait) = signature.wait() {
             let what = "the quotas of all credentials are used up";
             let error = Error::new(ErrorKind::Unavailable, "sign request", what).with("request", request.name());
-            return Err(Fault::RateLimited { demanded: Some(wait), error });
+            return Err(Fault::RateLimited { demanded: Some(wait), may_have_acted: false, error });
         }
         let mut outgoing = reqwest::Request::new(method.clone(), signature.signed(&url));
         *outgoing.headers_mut() = headers.clone();
@@ -159,7 +170,7 @@ impl Client {
         }
         let path = if request.is_hidden() { "a link" } else { url.path() };
         let span = tracing::debug_span!("request", %method, path, status = tracing::field::Empty);
-        let ticket = self.pace.turn(env, request, &url, waits).await?;
+        let ticket = self.pace.turn(env, method.as_str(), &url, waits).await?;
         let sent_at = env.monotonic();
         let sent = self.egress.send(env, access, outgoing).instrument(span.clone()).await;
         let response = sent.map_err(|e| {
@@ -189,20 +200,16 @@ impl Client {
         Ok((Reply { response, url, signature, sent_at }, reaction))
     }
 
-    fn endpoints(&self, env: &Env) -> Endpoints {
-        Endpoints::new(env, &self.egress, self.retry, &self.tokens)
-    }
-
-    /// How long the API wants everyone to wait still.
-    pub(super) fn must_wait(&self, env: &Env) -> Duration {
-        let resume_at = *self.resume_at.lock().unwrap_or_else(PoisonError::into_inner);
-        resume_at.saturating_sub(env.monotonic())
-    }
-
-    /// The API asked to wait: all reads do.
-    pub(super) fn hold_all(&self, env: &Env, wait: Duration) {
-        let mut resume_at = self.resume_at.lock().unwrap_or_else(PoisonError::into_inner);
-        *resume_at = (*resume_at).max(env.monotonic().saturating_add(wait));
+    fn endpoints(&self, env: &Env, waits: &Waits) -> Endpoints {
+        Endpoints {
+            env: env.clone(),
+            egress: Arc::clone(&self.egress),
+            retry: self.retry,
+            tokens: Arc::clone(&self.tokens),
+            hosts: Arc::clone(&self.hosts),
+            pace: Pace { priority: waits.priority, ..self.pace.clone() },
+            tally: waits.tally.clone(),
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use crate::error::{Error, Result, Status};
 use crate::json::Held;
 use crate::model::{Page, Partition, Timestamp, Window};
 use crate::records::RecordsPath;
-use crate::retry::{Next, Priority, Trial, WaitBudget};
+use crate::retry::{Entry, Next, Pass, Permit, Priority, Trial, WaitBudget};
 use crate::source::{Emitter, Retry};
 use bytes::Bytes;
 use futures::FutureExt;
@@ -134,6 +134,10 @@ pub(super) struct Fetcher<'a> {
     pub(super) first: Option<Arc<RecordsPath>>,
     /// What the last request was signed with.
     signed: Option<Signature>,
+    /// The right to make the call that is under way.
+    pub(super) pass: Option<Pass>,
+    /// Its place among the calls that run at the same time.
+    permit: Option<Permit>,
     /// Bytes that the next page will probably take.
     pub(super) estimate: u64,
 }
@@ -156,9 +160,24 @@ impl<'a> Fetcher<'a> {
         let fields = rest.fields_of(partition)?;
         let holds_whole = matches!(rest.counts(), Counts::Records { .. }) || rest.parallel_pages > 1;
         let out = out.fork();
-        let (window, first, signed) = (None, None, None);
+        let (window, first, signed, pass, permit) = (None, None, None, None, None);
         let estimate = FIRST_ESTIMATE;
-        Ok(Self { rest, env, partition, out, look, fields, window, waits, holds_whole, first, signed, estimate })
+        Ok(Self {
+            rest,
+            env,
+            partition,
+            out,
+            look,
+            fields,
+            window,
+            waits,
+            holds_whole,
+            first,
+            signed,
+            pass,
+            permit,
+            estimate,
+        })
     }
 
     /// Holds memory for a page, if there is some right now.
@@ -207,14 +226,15 @@ impl<'a> Fetcher<'a> {
         // How often in a row the credentials were refused and others took their place.
         let (mut renewed, mut others) = (false, 0);
         loop {
-            let hold = client.must_wait(self.env);
-            if !hold.is_zero() {
-                if !self.waits.budget.take(hold) {
-                    return Ok(Outcome::PutOff { until: Some(self.env.now().saturating_add(hold)) });
-                }
-                self.pause(hold).await?;
-            }
             let got = self.attempt(request, wants).await;
+            let mut pass = self.pass.take();
+            if got.is_ok() || !self.out.has_parts() {
+                // Else others that wait with their parts for this response to end would have the place that it needs.
+                self.permit = None;
+            }
+            if let Some(pass) = pass.as_mut().filter(|_| shows_that_it_answers(&got)) {
+                pass.succeeded();
+            }
             renewed &= matches!(got, Err(Fault::Unauthorized(_)));
             let next = match got {
                 Ok(got) => {
@@ -240,30 +260,36 @@ impl<'a> Fetcher<'a> {
                     return Ok(Outcome::PutOff { until: Some(self.env.now().saturating_add(wait)) });
                 }
                 Err(Fault::Failed(error)) if !error.is_transient() => return Err(error),
-                Err(Fault::Failed(error)) if !self.may_repeat(request) => {
-                    return Err(error
-                        .with_status(Status::Exhausted)
-                        .with_hint("if sending it again does no harm, say so with .idempotent(): then it is retried"));
+                Err(Fault::Failed(error)) => {
+                    if let Some(pass) = &mut pass {
+                        pass.failed(self.env);
+                    }
+                    if !self.may_repeat(request) {
+                        return Err(not_repeated(error));
+                    }
+                    match trial.fault(self.env, &client.tokens) {
+                        Next::GiveUp(what) => {
+                            return Err(error
+                                .with("attempts", trial.faults())
+                                .with("used_up", what)
+                                .with_status(Status::Exhausted));
+                        }
+                        next => {
+                            self.waits.tally.retry(Retry::Fault);
+                            tracing::debug!(%error, "trying again");
+                            next
+                        }
+                    }
                 }
-                Err(Fault::Failed(error)) => match trial.fault(self.env, &client.tokens) {
-                    Next::GiveUp(what) => {
-                        return Err(error
-                            .with("attempts", trial.faults())
-                            .with("used_up", what)
-                            .with_status(Status::Exhausted));
-                    }
-                    next => {
-                        self.waits.tally.retry(Retry::Fault);
-                        tracing::debug!(%error, "trying again");
-                        next
-                    }
-                },
-                Err(Fault::RateLimited { demanded, error }) => {
+                Err(Fault::RateLimited { may_have_acted: true, error, .. }) if !self.may_repeat(request) => {
+                    return Err(not_repeated(error));
+                }
+                Err(Fault::RateLimited { demanded, error, .. }) => {
                     let next = trial.rate_limited(self.env, &mut self.waits.budget, demanded);
                     self.waits.tally.throttled();
                     tracing::debug!(%error, ?next, "rate limited");
-                    if let (Next::Again { after }, Some(_)) = (next, demanded) {
-                        client.hold_all(self.env, after);
+                    if let (Next::Again { after: wait } | Next::PutOff { wait }, Some(pass)) = (next, &mut pass) {
+                        pass.refused(self.env, wait);
                     }
                     if matches!(next, Next::PutOff { .. }) {
                         let until = demanded.map(|wait| self.env.now().saturating_add(wait));
@@ -273,8 +299,48 @@ impl<'a> Fetcher<'a> {
                     next
                 }
             };
+            // Without a word, as far as none was said: others need not wait for this read's wait.
+            drop(pass);
             if let Next::Again { after } = next {
                 self.pause(after).await?;
+            }
+        }
+    }
+
+    /// Waits until a call to the host of `request` may be made, with all that it needs: others may wait for how it ends.
+    async fn enter(&mut self, request: &Request, wants: Wants<'_>) -> Result<(), Fault> {
+        let (rest, env, priority) = (self.rest, self.env, self.waits.priority);
+        let breaker = rest.client.hosts.of(request.url());
+        loop {
+            let timed = self.waits.timed(env);
+            let ready = breaker.ready(env, priority, &mut self.waits.budget);
+            let ready = unless_stopped(&mut self.out, async { Ok::<_, Error>(ready.await) }).await?;
+            drop(timed);
+            match ready {
+                Err(Entry::PutOff { wait }) => return Err(Fault::PutOff { wait }),
+                Err(Entry::Down { since }) => {
+                    return Err(Error::unavailable("send request", "the API is down: it is not asked by every read")
+                        .with("request", request.name())
+                        .with("down_seconds", since.as_secs())
+                        .with_status(Status::Exhausted)
+                        .into());
+                }
+                _ => {}
+            }
+            // Before the memory: who has a call under way may wait for what others hold of it. It is held until the body is read.
+            if self.permit.is_none() {
+                let permit = async { Ok::<_, Error>(rest.client.pace.permit(env, priority).await) };
+                self.permit = Some(self.unless_stopped(permit).await?);
+            }
+            if matches!(wants, Wants::Page(_)) {
+                self.out.reserve(self.estimate).await?;
+            }
+            self.pass = breaker.try_enter(env);
+            if self.pass.is_some() {
+                return Ok(());
+            }
+            if !self.out.has_parts() {
+                self.permit = None;
             }
         }
     }
@@ -282,8 +348,8 @@ impl<'a> Fetcher<'a> {
     /// The API refuses the credentials of `request`: what they make of it.
     async fn refused(&mut self, request: &Request) -> Result<Reaction> {
         let Some(signature) = self.signed.take() else { return Ok(Reaction::Keep) };
-        let (client, env) = (&self.rest.client, self.env);
-        self.unless_stopped(client.refused(env, request, &signature)).await
+        let (client, env, waits) = (&self.rest.client, self.env, &self.waits);
+        unless_stopped(&mut self.out, client.refused(env, request, &signature, waits)).await
     }
 
     /// Whether sending `request` twice does no more than sending it once (RFC 9110, section 9.2.2).
@@ -325,17 +391,13 @@ impl<'a> Fetcher<'a> {
     }
 
     async fn attempt(&mut self, request: &Request, wants: Wants<'_>) -> Result<Got, Fault> {
-        let (rest, env, priority) = (self.rest, self.env, self.waits.priority);
-        // Before the memory: who has a call under way may wait for what others hold of it. It is held until the body is read.
-        let permit =
-            self.unless_stopped(async { Ok::<_, Error>(rest.client.pace.permit(env, priority).await) }).await?;
-        if matches!(wants, Wants::Page(_)) {
-            self.out.reserve(self.estimate).await?;
-        }
+        let (rest, env) = (self.rest, self.env);
+        self.enter(request, wants).await?;
+        let Some(permit) = &self.permit else { return Err(Error::bug("send request", "without a place").into()) };
         let waits = &self.waits;
         let signed = &mut self.signed;
         let answer = async {
-            let reply = rest.client.send(env, request, &permit, waits).await?;
+            let reply = rest.client.send(env, request, permit, waits).await?;
             *signed = Some(reply.signature.clone());
             if matches!(wants, Wants::Answer) && reply.response.status().is_success() {
                 return Ok((reply, false));
@@ -434,6 +496,17 @@ impl<'a> Fetcher<'a> {
         value.map(|value| since.begin_at(value)).transpose()?;
         Ok(())
     }
+}
+
+fn not_repeated(error: Error) -> Error {
+    error
+        .with_status(Status::Exhausted)
+        .with_hint("if sending it again does no harm, say so with .idempotent(): then it is retried")
+}
+
+/// Whether the host answered, whatever it said of the request.
+fn shows_that_it_answers(got: &Result<Got, Fault>) -> bool {
+    !matches!(got, Err(Fault::Failed(_) | Fault::RateLimited { .. } | Fault::PutOff { .. }))
 }
 
 /// Does `work`, but ends at once if the pipeline stops.

@@ -33,6 +33,7 @@ mod drift;
 mod egress;
 mod export;
 mod fetch;
+mod hosts;
 mod incremental;
 mod limits;
 mod listing;

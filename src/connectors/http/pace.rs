@@ -1,6 +1,5 @@
 //! How fast a source goes, and the waits that come of it.
 
-use super::request::Request;
 use super::status::Fault;
 use crate::env::Env;
 use crate::retry::rate::{Call, RateBudget, Ticket, Turn};
@@ -23,16 +22,16 @@ impl Pace {
         self.limit.acquire(env, priority).await
     }
 
-    /// Waits until the budget has room for `request` at `url`, if there is one.
+    /// Waits until the budget has room for a call of `method` on `url`, if there is one.
     pub(super) async fn turn(
         &self,
         env: &Env,
-        request: &Request,
+        method: &str,
         url: &Url,
         waits: &Waits,
     ) -> Result<Option<Ticket>, Fault> {
         let Some(budget) = &self.budget else { return Ok(None) };
-        let call = Call::new(request.method().as_str(), url.path())
+        let call = Call::new(method, url.path())
             .with_host(url.host_str().unwrap_or_default())
             .with_query(url.query().unwrap_or_default());
         let _timed = waits.timed(env);

@@ -72,6 +72,10 @@ impl Fetcher<'_> {
                     self.judge(&so_far.head, Bytes::new()).await?;
                 }
                 let page = self.look_at(&mut so_far, part, None, false).await?;
+                if let Some(pass) = &mut self.pass {
+                    // Who waits for others with its parts must not have others wait for it.
+                    pass.answers();
+                }
                 self.out.emit_part(page).await?;
                 self.out.reserve(limits.part).await?;
                 deadline = self.env.monotonic().saturating_add(limits.total);

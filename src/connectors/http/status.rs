@@ -20,8 +20,8 @@ use std::time::Duration;
 pub(super) enum Fault {
     /// Trying again may help if the error is transient.
     Failed(Error),
-    /// The API asks to come more slowly, after this time if it says one.
-    RateLimited { demanded: Option<Duration>, error: Error },
+    /// The API asks to come more slowly, after this time if it says one. It may have acted, if it does not refuse for the rate.
+    RateLimited { demanded: Option<Duration>, may_have_acted: bool, error: Error },
     /// The API says that nothing has changed since it was read last.
     NotModified,
     /// The API refuses this very request.
@@ -90,9 +90,9 @@ pub(super) fn fault(
     }
     let error = verdict.error(status, request, body);
     match action {
-        Action::RateLimited => Fault::RateLimited { demanded, error },
+        Action::RateLimited => Fault::RateLimited { demanded, may_have_acted: false, error },
         // It says when it will be better: that costs no attempt.
-        Action::Retry if demanded.is_some() => Fault::RateLimited { demanded, error },
+        Action::Retry if demanded.is_some() => Fault::RateLimited { demanded, may_have_acted: true, error },
         Action::Refresh => Fault::Unauthorized(error),
         Action::PageExpired => Fault::PageExpired(error),
         Action::CursorTooOld => Fault::CursorTooOld(error),

@@ -50,13 +50,29 @@ impl Learn {
         self
     }
 
+    /// Whether the response says that a quota is used up.
+    #[cfg(feature = "http")]
+    pub(crate) fn is_used_up(&self, header: &dyn Fn(&str) -> Option<String>) -> bool {
+        self.read(Timestamp::from_micros(0), header).iter().any(|told| told.remaining == 0)
+    }
+
+    /// How long until all quotas are full again that the response says are used up.
+    #[cfg(feature = "http")]
+    pub(crate) fn until_full(&self, now: Timestamp, header: &dyn Fn(&str) -> Option<String>) -> Option<Duration> {
+        let told = self.read(now, header);
+        told.into_iter().filter(|told| told.remaining == 0).filter_map(|told| Some(told.reset?.wait)).max()
+    }
+
     /// What a response says, of each policy that it names. `header` gives the value of a header by its name in lower case.
     pub(super) fn read(&self, now: Timestamp, header: &dyn Fn(&str) -> Option<String>) -> Vec<Told> {
-        // The clock of the API, if it shows it: a reset is written by that one.
-        let now = header("date").and_then(|date| parse_date(&date)).unwrap_or(now);
+        // The clock of the API, if it is another one than ours: a reset is written by that one. What is a little off is how long the
+        // response took.
+        let skewed = header("date").and_then(|date| parse_date(&date)).filter(|date| is_skewed(*date, now));
         let plain = |remaining: &str, reset: Option<&str>| {
             let remaining = count(&header(remaining)?)?;
-            let reset = reset.and_then(header).and_then(|value| parse_reset(&value, self.reset, now));
+            let reset = reset.and_then(header).and_then(|value| parse_reset(&value, self.reset, skewed.unwrap_or(now)));
+            // By a clock of which only this response shows the time, it is a wait from when that was written.
+            let reset = reset.map(|reset| ResetIn { is_moment: reset.is_moment && skewed.is_none(), ..reset });
             Some(vec![Told { policy: String::new(), remaining, reset }])
         };
         if let Some((remaining, reset)) = &self.custom {
@@ -160,6 +176,11 @@ fn parse_reset(value: &str, written: Reset, now: Timestamp) -> Option<ResetIn> {
     }
 }
 
+/// Whether the clock of a response is not ours: else a late response would tell of a later window.
+pub(crate) fn is_skewed(date: Timestamp, now: Timestamp) -> bool {
+    date.saturating_since(now).max(now.saturating_since(date)) > SKEW
+}
+
 fn parse_date(value: &str) -> Option<Timestamp> {
     let value = value.trim();
     let http = jiff::fmt::rfc2822::DateTimeParser::new().relaxed_weekday(true).parse_timestamp(value);
@@ -173,6 +194,8 @@ const USUAL: [(&str, &str); 3] = [
     ("x-rate-limit-remaining", "x-rate-limit-reset"),
 ];
 
+/// Responses rarely take longer.
+const SKEW: Duration = Duration::from_secs(45);
 /// A month: quotas are not longer.
 const LONGEST: Duration = Duration::from_secs(31 * 24 * 3_600);
 const MOST_POLICIES: usize = 16;
@@ -229,7 +252,7 @@ mod tests {
             ("x-ratelimit-reset", "1704067260"),
             ("date", "Mon, 01 Jan 2024 00:00:50 GMT"),
         ];
-        assert_eq!(read(&Learn::usual(), &headers), one(1, Some((10, true))));
+        assert_eq!(read(&Learn::usual(), &headers), one(1, Some((10, false))));
     }
 
     #[test]

@@ -36,6 +36,8 @@ mod window;
 
 pub use budget::{RateBudget, Ticket, Turn};
 pub use calls::{Call, Calls};
+#[cfg(feature = "http")]
+pub(crate) use headers::is_skewed;
 pub use headers::{Learn, Reset};
 pub use quota::{Quota, RateBudgetBuilder};
 pub use shared::{Grant, SharedRates};

@@ -373,3 +373,29 @@ async fn no_call_is_made_while_the_shared_accounting_is_down() {
     // Who failed does not stand in the way.
     assert!(budget.acquire(&env, &get("/"), Incremental, NO_END).now_or_never().is_some());
 }
+
+/// What a response says at `written` seconds, of a window that ends at `ends`.
+fn written(remaining: u64, written: u64, ends: u64) -> impl Fn(&str) -> Option<String> {
+    const START: u64 = 1_704_067_200;
+    move |name| match name {
+        "x-ratelimit-remaining" => Some(remaining.to_string()),
+        "x-ratelimit-reset" => Some((START + ends).to_string()),
+        "date" => Some(format!("Mon, 01 Jan 2024 00:00:{written:02} GMT")),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn r13_a_late_response_never_raises_the_budget_whatever_it_says_of_the_time() {
+    let clock = ManualClock::new();
+    let env = owned(&clock);
+    let budget = RateBudget::named("api").quota(Quota::learned(Learn::usual())).build().expect("a budget");
+    let (early, late) = (at_once(&budget, &env, "/").expect("free"), at_once(&budget, &env, "/").expect("free"));
+    early.observe(&env, written(1, 0, 60));
+    assert!(at_once(&budget, &env, "/").is_none(), "the other call may take the last one");
+    clock.advance(30 * SECOND);
+    // It was written 30 seconds ago, in the same window.
+    late.observe(&env, written(50, 0, 60));
+    assert!(at_once(&budget, &env, "/").is_none());
+    assert_eq!(due(&budget, &env, "/"), 30 * SECOND);
+}

@@ -135,11 +135,27 @@ impl Window {
     }
 
     pub(super) fn take(&mut self, now: Moment, weight: u64) {
+        self.lease(now, Duration::ZERO, weight);
+    }
+
+    /// For how long calls may be made by what is taken now: a small part of the window, and not beyond its end.
+    pub(super) fn longest_lease(&mut self, now: Moment) -> Duration {
+        self.give_back(now);
+        let longest = self.rate.per / LEASES;
+        match (self.rate.kind, self.taken.back()) {
+            (Kind::Fixed, Some(last)) => longest.min(last.frees.saturating_sub(now.at)),
+            (Kind::Fixed | Kind::Moving, _) => longest,
+            (Kind::Aligned, _) => longest.min(self.rate.per - since_border(now.utc, self.rate.per)),
+        }
+    }
+
+    /// Takes `weight` for calls that are made up to `time` from now: it counts as taken by the last of them.
+    pub(super) fn lease(&mut self, now: Moment, time: Duration, weight: u64) {
         self.give_back(now);
         let last = self.taken.back();
         let frees = match (self.rate.kind, last) {
             (Kind::Fixed, Some(last)) => last.frees,
-            (Kind::Fixed | Kind::Moving, _) => now.at.saturating_add(self.rate.per),
+            (Kind::Fixed | Kind::Moving, _) => now.at.saturating_add(time).saturating_add(self.rate.per),
             (Kind::Aligned, _) => now.at.saturating_add(self.rate.per - since_border(now.utc, self.rate.per)),
         };
         // A clock that went back must not put the list out of order.
@@ -181,6 +197,9 @@ fn since_border(utc: Duration, per: Duration) -> Duration {
     let past = utc.as_nanos() % per.as_nanos().max(1);
     Duration::from_nanos(u64::try_from(past).unwrap_or_default())
 }
+
+/// A lease is as long as this part of its window: by so much less may be used of it.
+const LEASES: u32 = 20;
 
 /// Parts of a window that are told apart: what they cost is a thousandth of its length.
 const ENTRIES: u32 = 1_000;
@@ -233,6 +252,23 @@ mod tests {
         (0..1_000_000).for_each(|n| window.take(at(n), 1));
         assert!(window.taken.len() <= 1_001, "{}", window.taken.len());
         assert_eq!(window.sum, 1_000_000);
+    }
+
+    #[test]
+    fn a_lease_is_given_back_after_its_last_call_and_ends_with_its_window() {
+        let mut window = Window::new(Rate::new(100, SECOND));
+        let time = window.longest_lease(at(0));
+        assert_eq!(time, Duration::from_millis(50));
+        window.lease(at(0), time, 100);
+        assert_eq!(window.wait(at(0), 1), Duration::from_millis(1_050));
+        let mut window = Window::new(Rate::new(100, SECOND).fixed());
+        window.take(at(0), 1);
+        assert_eq!(window.longest_lease(at(980)), Duration::from_millis(20));
+        assert_eq!(window.longest_lease(at(1_000)), Duration::from_millis(50));
+        let mut window = Window::new(Rate::new(100, SECOND).aligned());
+        assert_eq!(window.longest_lease(at(5_990)), Duration::from_millis(10));
+        window.lease(at(5_990), Duration::from_millis(10), 10);
+        assert_eq!(window.wait(at(5_990), 100), Duration::from_millis(10));
     }
 
     proptest! {

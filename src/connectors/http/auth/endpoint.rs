@@ -1,10 +1,14 @@
 use crate::connectors::http::client::in_time;
 use crate::connectors::http::egress::Egress;
+use crate::connectors::http::hosts::Hosts;
 use crate::connectors::http::origin::Access;
+use crate::connectors::http::pace::{Pace, Tally, Waits};
 use crate::connectors::http::rules::{Rules, Told};
+use crate::connectors::http::status::Fault;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result, Status};
-use crate::retry::{Next, Policy, RetryTokens, Trial, WaitBudget};
+use crate::retry::{Entry, Next, Pass, Policy, RetryTokens, Trial, WaitBudget};
+use crate::source::Retry;
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 use secrecy::{ExposeSecret, SecretString};
@@ -16,73 +20,140 @@ use url::form_urlencoded;
 /// The way to endpoints that give credentials. Cheap to clone.
 #[derive(Clone)]
 pub struct Endpoints {
-    env: Env,
-    egress: Arc<Egress>,
-    retry: Policy,
-    tokens: Arc<RetryTokens>,
+    pub(in super::super) env: Env,
+    pub(in super::super) egress: Arc<Egress>,
+    pub(in super::super) retry: Policy,
+    pub(in super::super) tokens: Arc<RetryTokens>,
+    pub(in super::super) hosts: Arc<Hosts>,
+    pub(in super::super) pace: Pace,
+    pub(in super::super) tally: Tally,
 }
 
 impl Endpoints {
-    pub(in super::super) fn new(env: &Env, egress: &Arc<Egress>, retry: Policy, tokens: &Arc<RetryTokens>) -> Self {
-        Self { env: env.clone(), egress: Arc::clone(egress), retry, tokens: Arc::clone(tokens) }
-    }
-
     /// Time and randomness.
     pub fn env(&self) -> &Env {
         &self.env
     }
 
     /// Sends `exchange` and gives the answer, whatever it says. Faults, statuses 408, 429 and 5xx are tried again by the policy of the
-    /// source. Redirects are not followed: what is sent holds secrets.
+    /// source, and each call takes from its budget. Redirects are not followed: what is sent holds secrets.
     ///
     /// Cancel-safe: the connection is closed; the endpoint may have acted.
     ///
     /// # Errors
-    /// `Unavailable`, exhausted, if the endpoint does not answer; `Config` for a URL that is none, or a redirect. None shows what was
-    /// sent or answered.
+    /// `Unavailable`, exhausted, if the endpoint does not answer, or may not be asked as soon as the source would wait; `Config` for
+    /// a URL that is none, or a redirect. None shows what was sent or answered.
     pub async fn exchange(&self, exchange: &Exchange) -> Result<Exchanged> {
+        let env = &self.env;
         let mut trial = Trial::new(&self.retry);
-        let mut waits = WaitBudget::new(self.retry.wait);
+        let budget = WaitBudget::new(self.retry.wait);
+        let mut waits = Waits { budget, priority: self.pace.priority, tally: self.tally.clone() };
         loop {
-            let (error, next) = match self.attempt(exchange).await {
-                Ok(answer) => {
-                    let error = Error::unavailable("exchange credentials", "the endpoint cannot answer now")
-                        .with("endpoint", exchange.name())
-                        .with("status", answer.status);
-                    match answer.status {
-                        429 => {
-                            let told = Told::new(answer.status, &answer.headers, &answer.body);
-                            let demanded = Rules::compile(&[], &[])?.wait(&told, self.env.now());
-                            (error, trial.rate_limited(&self.env, &mut waits, demanded))
-                        }
-                        408 | 500..=599 => (error, trial.fault(&self.env, &self.tokens)),
-                        _ => return Ok(answer),
-                    }
+            let mut pass = self.enter(exchange, &mut waits).await?;
+            let (error, next, why) = match self.tried(exchange, &waits).await? {
+                Tried::Answered(answer) => {
+                    pass.succeeded();
+                    self.tokens.give();
+                    return Ok(answer);
                 }
-                Err(error) if error.is_transient() => (error, trial.fault(&self.env, &self.tokens)),
-                Err(error) => return Err(error),
+                Tried::Failed(error) => {
+                    pass.failed(env);
+                    (error, trial.fault(env, &self.tokens), Retry::Fault)
+                }
+                Tried::Refused { demanded, error } => {
+                    waits.tally.throttled();
+                    let next = trial.rate_limited(env, &mut waits.budget, demanded);
+                    if let Next::Again { after: wait } | Next::PutOff { wait } = next {
+                        pass.refused(env, wait);
+                    }
+                    (error, next, Retry::RateLimited)
+                }
             };
-            match next {
-                Next::Again { after } => self.env.sleep(after).await,
+            drop(pass);
+            let after = match next {
+                Next::Again { after } => after,
                 Next::GiveUp(what) => {
                     return Err(error
                         .with("attempts", trial.faults())
                         .with("used_up", what)
                         .with_status(Status::Exhausted));
                 }
-                _ => return Err(error.with_status(Status::Exhausted)),
+                Next::PutOff { wait } => return Err(put_off(error, wait)),
+            };
+            waits.tally.retry(why);
+            if !after.is_zero() {
+                let _timed = waits.timed(env);
+                env.sleep(after).await;
             }
         }
     }
 
-    async fn attempt(&self, exchange: &Exchange) -> Result<Exchanged> {
+    /// Waits until the endpoint may be asked.
+    async fn enter(&self, exchange: &Exchange, waits: &mut Waits) -> Result<Pass> {
+        let error = |what| Error::unavailable("exchange credentials", what).with("endpoint", exchange.name());
+        let _timed = waits.timed(&self.env);
+        // Not that of its host: a call that waits for this one may be what others wait for there.
+        let breaker = self.hosts.named(&exchange.name());
+        match breaker.enter(&self.env, waits.priority, &mut waits.budget).await {
+            Entry::Go(pass) => Ok(pass),
+            Entry::PutOff { wait } => Err(put_off(error("the endpoint wants nobody to ask now"), wait)),
+            Entry::Down { since } => Err(error("the endpoint is down: it is not asked by every read")
+                .with("down_seconds", since.as_secs())
+                .with_status(Status::Exhausted)),
+        }
+    }
+
+    /// # Errors
+    /// Those that trying again does not help.
+    async fn tried(&self, exchange: &Exchange, waits: &Waits) -> Result<Tried> {
+        let answer = match self.attempt(exchange, waits).await {
+            Ok(answer) => answer,
+            Err(error) if error.is_transient() => return Ok(Tried::Failed(error)),
+            Err(error) => return Err(error),
+        };
+        let error = || {
+            Error::unavailable("exchange credentials", "the endpoint cannot answer now")
+                .with("endpoint", exchange.name())
+                .with("status", answer.status)
+        };
+        if !matches!(answer.status, 408 | 429 | 500..=599) {
+            return Ok(Tried::Answered(answer));
+        }
+        let told = Told::new(answer.status, &answer.headers, &answer.body);
+        let demanded = Rules::compile(&[], &[])?.wait(&told, self.env.now());
+        Ok(match (answer.status, demanded) {
+            (429, _) | (_, Some(_)) => Tried::Refused { demanded, error: error() },
+            _ => Tried::Failed(error()),
+        })
+    }
+
+    async fn attempt(&self, exchange: &Exchange, waits: &Waits) -> Result<Exchanged> {
         let request = exchange.request()?;
-        let mut response = self.egress.send(&self.env, Access::Credentials, request).await.map_err(|e| {
+        // A query may hold secrets.
+        let mut shown = request.url().clone();
+        shown.set_query(None);
+        let ticket = match self.pace.turn(&self.env, exchange.method.as_str(), &shown, waits).await {
+            Ok(ticket) => ticket,
+            Err(Fault::Failed(error)) => return Err(error),
+            Err(Fault::PutOff { wait }) => {
+                let what = "the budget has no room for the endpoint as soon as the source would wait";
+                let error = Error::unavailable("exchange credentials", what).with("endpoint", exchange.name());
+                return Err(put_off(error, wait));
+            }
+            Err(_) => return Err(Error::bug("exchange credentials", "a budget answers like an API")),
+        };
+        let sent = self.egress.send(&self.env, Access::Credentials, request).await;
+        let status = sent.as_ref().map(|response| response.status());
+        waits.tally.request(status.as_ref().map_or("none", |status| status.as_str()));
+        let mut response = sent.map_err(|e| {
             // What is sent may be in what a transport says of it.
             Error::new(e.kind(), "exchange credentials", "the endpoint does not answer")
                 .with_status(e.status())
                 .with("endpoint", exchange.name())
         })?;
+        if let Some(ticket) = ticket {
+            ticket.observe(&self.env, |name| Some(response.headers().get(name)?.to_str().ok()?.to_owned()));
+        }
         let status = response.status().as_u16();
         if (300..400).contains(&status) {
             return Err(Error::config("exchange credentials", "the endpoint redirects, and secrets do not follow")
@@ -111,6 +182,23 @@ impl fmt::Debug for Endpoints {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Endpoints").finish_non_exhaustive()
     }
+}
+
+/// What came of asking an endpoint once.
+enum Tried {
+    Answered(Exchanged),
+    /// It asks to come more slowly, after this time if it says one.
+    Refused {
+        demanded: Option<Duration>,
+        error: Error,
+    },
+    /// Trying again may help.
+    Failed(Error),
+}
+
+/// The error of a wait that is longer than the source would wait.
+fn put_off(error: Error, wait: Duration) -> Error {
+    error.with("wait_seconds", wait.as_secs()).with_status(Status::Exhausted)
 }
 
 /// A request to an endpoint that gives credentials. All values in it are secrets.

@@ -166,7 +166,7 @@ impl Auth for JwtBearer {
         signature.bearer(&token)
     }
 
-    async fn answered(&self, _cx: &AuthContext<'_>, signature: &Signature, answer: &Answered<'_>) -> Result<Reaction> {
-        self.tokens.answered(signature, answer).await
+    async fn answered(&self, cx: &AuthContext<'_>, signature: &Signature, answer: &Answered<'_>) -> Result<Reaction> {
+        self.tokens.answered(cx.env(), signature, answer).await
     }
 }

@@ -3,6 +3,7 @@ use crate::connectors::http::rules::http_date;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Timestamp;
+use crate::retry::rate::is_skewed;
 use async_trait::async_trait;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -104,11 +105,19 @@ impl TokenPool {
     /// Learns from an answer to `member`; whether it cannot be used now.
     fn learn(&self, member: usize, answer: &Answered<'_>, env: &Env) -> bool {
         let now = env.now();
+        // A clock that is far from ours is that of the API; a little is how long the answer took.
+        let date = answer.header("date").and_then(|text| http_date(text.trim()));
+        let theirs = date.filter(|date| is_skewed(*date, now)).unwrap_or(now);
+        let window_end = |text: &str| Some(now.saturating_add(window_end(text, theirs)?.saturating_since(theirs)));
         let left = answer.header(&self.remaining).and_then(|text| text.trim().parse::<f64>().ok());
         let left = left.filter(|left| *left >= 0.0).map(|left| left as u64);
-        let ends = answer.header(&self.reset).and_then(|text| window_end(text, now));
-        let is_limited = answer.status() == 429 || (answer.status() == 403 && left == Some(0));
-        let wait = answer.header("retry-after").and_then(|text| window_end(text, now));
+        let ends = answer.header(&self.reset).and_then(window_end);
+        let wait = answer.header("retry-after").and_then(window_end);
+        let is_limited = match answer.status() {
+            429 => true,
+            403 => left == Some(0) || wait.is_some(),
+            _ => false,
+        };
         let mut quotas = self.quotas();
         let Some(quota) = quotas.get_mut(member) else { return false };
         quota.observe(left, ends);
@@ -171,7 +180,8 @@ fn is_before(one: Timestamp, other: Timestamp) -> bool {
 
 /// The time that `text` tells: seconds since 1970 (or milliseconds, by their size) or from `now` on, or a date.
 fn window_end(text: &str, now: Timestamp) -> Option<Timestamp> {
-    let Ok(number) = text.trim().parse::<f64>() else { return http_date(text.trim()) };
+    let text = text.trim();
+    let Ok(number) = text.parse::<f64>() else { return http_date(text).or_else(|| Timestamp::parse(text).ok()) };
     let after = Duration::try_from_secs_f64(if number > 1e12 { number / 1e3 } else { number }).ok()?;
     Some(if number > 1e9 { Timestamp::from_micros(0) } else { now }.saturating_add(after))
 }
@@ -266,6 +276,7 @@ mod tests {
             ("1704067260", at(60)),
             ("1704067260000", at(60)),
             ("Mon, 01 Jan 2024 00:01:00 GMT", at(60)),
+            ("2024-01-01T00:01:00Z", at(60)),
         ] {
             assert_eq!(window_end(text, now), Some(end), "{text}");
         }

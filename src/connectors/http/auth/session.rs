@@ -262,8 +262,8 @@ impl Auth for Session {
         self.to.put(&token, signature)
     }
 
-    async fn answered(&self, _cx: &AuthContext<'_>, signature: &Signature, answer: &Answered<'_>) -> Result<Reaction> {
-        self.tokens.answered(signature, answer).await
+    async fn answered(&self, cx: &AuthContext<'_>, signature: &Signature, answer: &Answered<'_>) -> Result<Reaction> {
+        self.tokens.answered(cx.env(), signature, answer).await
     }
 }
 

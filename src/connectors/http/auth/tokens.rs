@@ -1,7 +1,7 @@
 //! A token that is obtained when it is needed, once for all that wait for it, and again before it expires or when it is refused.
 
 use super::{Answered, Endpoints, Reaction, Signature};
-use crate::env::not_joined;
+use crate::env::{Env, not_joined};
 use crate::error::{Error, ErrorKind, Result, Status};
 use async_trait::async_trait;
 use secrecy::SecretString;
@@ -39,7 +39,28 @@ pub(super) struct Tokens {
 struct State {
     current: Option<Current>,
     /// Why the last try failed.
-    failure: Option<(ErrorKind, Status, String)>,
+    failure: Option<Failure>,
+    /// Tokens in a row that the API refused without having taken them once.
+    in_vain: u32,
+}
+
+#[derive(Debug)]
+struct Failure {
+    kind: ErrorKind,
+    status: Status,
+    text: String,
+    at: Duration,
+}
+
+impl Failure {
+    fn error(&self) -> Error {
+        Error::new(self.kind, "obtain token", self.text.clone()).with_status(self.status)
+    }
+
+    /// Whether the next try would fail like this one: a wrong password that is sent again and again locks an account.
+    fn is_for_good(&self) -> bool {
+        matches!(self.kind, ErrorKind::Auth | ErrorKind::Config | ErrorKind::Data)
+    }
 }
 
 #[derive(Debug)]
@@ -48,7 +69,19 @@ struct Current {
     /// When to replace it, and when it ends, on the monotonic clock.
     stale_at: Option<Duration>,
     ends_at: Option<Duration>,
+    obtained_at: Duration,
+    /// The API has taken it.
+    taken: bool,
     refused: bool,
+}
+
+impl State {
+    /// Whether another token may be asked for in place of the refused one: where new ones are refused too, they are not the
+    /// reason, and each of many reads would ask for one.
+    fn may_renew(&self, now: Duration) -> bool {
+        let rested = self.current.as_ref().is_none_or(|current| now >= current.obtained_at.saturating_add(REST));
+        self.in_vain < MOST_IN_VAIN || rested
+    }
 }
 
 impl Tokens {
@@ -59,13 +92,17 @@ impl Tokens {
         let before = self.tries.load(Ordering::SeqCst);
         let state = Arc::clone(&self.state).lock_owned().await;
         let now = endpoints.env().monotonic();
-        if let Some(current) = state.current.as_ref().filter(|c| !c.refused && c.stale_at.is_none_or(|at| now < at)) {
+        let usable = |current: &&Current| {
+            if current.refused { !state.may_renew(now) } else { current.stale_at.is_none_or(|at| now < at) }
+        };
+        if let Some(current) = state.current.as_ref().filter(usable) {
             return Ok(current.token.clone());
         }
-        // Whoever waited for a try that failed shares its failure.
-        if let Some((kind, status, text)) = &state.failure {
-            if self.tries.load(Ordering::SeqCst) != before {
-                return Err(Error::new(*kind, "obtain token", text.clone()).with_status(*status));
+        // Whoever waited for a try that failed shares its failure; so do those who come soon after one that was for good.
+        if let Some(failure) = &state.failure {
+            let is_recent = failure.is_for_good() && now < failure.at.saturating_add(REST);
+            if is_recent || self.tries.load(Ordering::SeqCst) != before {
+                return Err(failure.error());
             }
         }
         let (this, grant, endpoints) = (self.clone(), grant.clone(), endpoints.clone());
@@ -86,11 +123,15 @@ impl Tokens {
         self.tries.fetch_add(1, Ordering::SeqCst);
         match obtained {
             Ok(Issued { token, lifetime }) => {
+                // Some say zero for no end.
+                let lifetime = lifetime.filter(|lifetime| !lifetime.is_zero());
                 // A short life is used for the most part.
                 let ahead = lifetime.map(|lifetime| self.ahead.min(lifetime / 4)).unwrap_or_default();
                 let ends_at = lifetime.map(|lifetime| asked_at.saturating_add(lifetime));
                 let stale_at = ends_at.map(|at| at.saturating_sub(ahead));
-                state.current = Some(Current { token: token.clone(), stale_at, ends_at, refused: false });
+                let (copy, obtained_at) = (token.clone(), endpoints.env().monotonic());
+                state.current =
+                    Some(Current { token: copy, stale_at, ends_at, obtained_at, taken: false, refused: false });
                 state.failure = None;
                 metrics::counter!("landfall_http_tokens_obtained_total").increment(1);
                 Ok(token)
@@ -101,25 +142,39 @@ impl Tokens {
                 let usable = state.current.as_mut().filter(|c| !c.refused && c.ends_at.is_none_or(|at| now < at));
                 if let (Some(current), true) = (usable, error.kind() == ErrorKind::Unavailable) {
                     tracing::warn!(%error, "the token cannot be replaced yet, and is used while it lasts");
+                    // Not tried before each request until then.
+                    let again = now.saturating_add(AGAIN);
+                    current.stale_at = Some(current.ends_at.map_or(again, |ends| ends.min(again)));
                     return Ok(current.token.clone());
                 }
-                state.failure = Some((error.kind(), error.status(), error.to_string()));
+                let (kind, status, text) = (error.kind(), error.status(), error.to_string());
+                state.failure = Some(Failure { kind, status, text, at: now });
                 Err(error)
             }
         }
     }
 
     /// Hears of an answer to a request that was signed with a token.
-    pub(super) async fn answered(&self, signature: &Signature, answer: &Answered<'_>) -> Result<Reaction> {
-        if !answer.is_refused() {
+    pub(super) async fn answered(&self, env: &Env, signature: &Signature, answer: &Answered<'_>) -> Result<Reaction> {
+        let was_taken = (200..300).contains(&answer.status());
+        if !answer.is_refused() && !was_taken {
             return Ok(Reaction::Keep);
         }
         let mut state = self.state.lock().await;
-        // If it has been replaced meanwhile, the refusal is of the one before.
-        if let Some(current) = state.current.as_mut().filter(|current| signature.holds(&current.token)) {
-            current.refused = true;
+        let State { current, in_vain, .. } = &mut *state;
+        let Some(current) = current.as_mut().filter(|current| signature.holds(&current.token)) else {
+            // It has been replaced meanwhile: the refusal is of the one before.
+            return Ok(if answer.is_refused() { Reaction::Renewed } else { Reaction::Keep });
+        };
+        if !answer.is_refused() {
+            current.taken = true;
+            *in_vain = 0;
+            return Ok(Reaction::Keep);
         }
-        Ok(Reaction::Renewed)
+        if !std::mem::replace(&mut current.refused, true) {
+            *in_vain = if current.taken { 0 } else { in_vain.saturating_add(1) };
+        }
+        Ok(if state.may_renew(env.monotonic()) { Reaction::Renewed } else { Reaction::Keep })
     }
 }
 
@@ -131,3 +186,8 @@ impl Default for Tokens {
 
 /// How long before it expires a token is replaced, at most.
 const AHEAD: Duration = Duration::from_secs(60);
+/// How long after a try that failed for good, or brought a token in vain, another one is made.
+const REST: Duration = Duration::from_secs(60);
+/// How long after a try that failed a token that lasts still is to be replaced again.
+const AGAIN: Duration = Duration::from_secs(10);
+const MOST_IN_VAIN: u32 = 2;

@@ -271,7 +271,7 @@ impl RestBuilder {
         let partitions = Partitions {
             named: std::mem::take(&mut self.partitions),
             products: std::mem::take(&mut self.products),
-            parent: self.parent.take().map(Parent::build).transpose()?,
+            parent: self.parent.take().map(|parent| parent.build(self.pace.budget.as_ref())).transpose()?,
         };
         partitions.check(&places)?;
         Ok(partitions)

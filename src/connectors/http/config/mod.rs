@@ -268,12 +268,21 @@ impl RestBuilder {
         self
     }
 
-    /// Takes each call from `budget`: it waits before the API refuses it, retries and redirects included. Clones are the same
+    /// Takes each call from `budget`: it waits before the API refuses it. That is every call that the source makes: retries and
+    /// redirects, those for tokens and logins, those of an export, and those of a parent without a budget of its own; where a
+    /// quota is meant for some of them, say which with [`Quota::of`](crate::retry::rate::Quota::of). Clones are the same
     /// budget, for several sources and pipelines. A turn that is longer in coming than [`Policy::wait`] is not waited for: the
     /// read is put off.
     pub fn budget(mut self, budget: &RateBudget) -> Self {
         self.pace.budget = Some(budget.clone());
         self
+    }
+
+    /// Takes each call from `budget` if nothing else is set.
+    pub(super) fn spends(&mut self, budget: Option<&RateBudget>) {
+        if self.pace.budget.is_none() {
+            self.pace.budget = budget.cloned();
+        }
     }
 
     /// Sets how many calls may run at the same time: a [`Concurrency`](crate::retry::Concurrency), or an

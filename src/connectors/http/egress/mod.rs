@@ -11,6 +11,7 @@ pub use proxy::Proxy;
 pub(super) use settings::EgressSettings;
 pub use tls::Tls;
 
+use super::auth::Signature;
 use super::client::{failed, in_time};
 use super::limits::Limits;
 use super::origin::Access;
@@ -19,6 +20,7 @@ use crate::error::{Error, Result};
 use guard::PublicOnly;
 use reqwest::header::HeaderMap;
 use reqwest::{Request, Response};
+use secrecy::SecretString;
 use std::fmt;
 use std::sync::Arc;
 
@@ -30,6 +32,8 @@ pub(super) struct Egress {
     named: Option<reqwest::Client>,
     /// For origins that only data names: never connects to a private address.
     public: Option<reqwest::Client>,
+    /// Secrets that go with each request, beside those that it is signed with.
+    secrets: Vec<SecretString>,
     limits: Limits,
 }
 
@@ -43,8 +47,14 @@ impl Egress {
             trusted: built(trusted)?,
             named: named.map(built).transpose()?,
             public: public.map(built).transpose()?,
+            secrets: settings.proxy.as_ref().map(Proxy::secrets).transpose()?.unwrap_or_default(),
             limits: *limits,
         })
+    }
+
+    /// Keeps what goes with each request out of everything that is shown of it.
+    pub(super) fn hide(&self, signature: &mut Signature) {
+        self.secrets.iter().for_each(|secret| signature.hide(secret));
     }
 
     /// Sends `request` to an origin with `access`, and gives the head of the response. Redirects are not followed.

@@ -1,7 +1,9 @@
 use crate::connectors::http::auth::Secret;
 use crate::error::{Error, Result};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use reqwest::Url;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use std::fmt;
 
 /// A proxy that all requests of a source go through, those for tokens included. The environment names none: what is not
@@ -25,6 +27,14 @@ impl Proxy {
     pub fn credentials(mut self, user: impl Into<String>, password: impl Into<Secret>) -> Self {
         self.user = Some((user.into(), password.into()));
         self
+    }
+
+    /// What goes to the proxy with each request, and may come back in what it answers itself.
+    pub(super) fn secrets(&self) -> Result<Vec<SecretString>> {
+        let Some((user, password)) = &self.user else { return Ok(Vec::new()) };
+        let password = password.read()?;
+        let both = STANDARD.encode(format!("{user}:{}", password.expose_secret()));
+        Ok(vec![password, both.into()])
     }
 
     pub(super) fn open(&self) -> Result<reqwest::Proxy> {

@@ -7,6 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::json::{ValuePath, field};
 use crate::model::{Page, Partition, PartitionId};
 use crate::records::RecordsPath;
+use crate::retry::rate::RateBudget;
 use crate::source::{Listed, Listing, Source};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,7 +20,8 @@ use url::form_urlencoded;
 /// memory. A parent that is [incremental](RestBuilder::since) moves on only once all children of what it has brought have
 /// been read to their end: whatever goes wrong with one of them, the next run finds it again. It may have a parent itself.
 ///
-/// The parent's own records are not landed; to load them too, give them a pipeline of their own.
+/// The parent's own records are not landed; to load them too, give them a pipeline of their own. Its requests take from the
+/// [budget](RestBuilder::budget) of the children unless it has one of its own.
 ///
 /// ```
 /// use landfall::connectors::http::{Parent, Rest};
@@ -77,7 +79,9 @@ impl Parent {
         })
     }
 
-    pub(in super::super) fn build(self) -> Result<Family> {
+    /// `budget` is that of the children: for a parent without one of its own.
+    pub(in super::super) fn build(mut self, budget: Option<&RateBudget>) -> Result<Family> {
+        self.rest.spends(budget);
         let wrong = |what| Error::config("build source", what);
         if self.binds.is_empty() {
             return Err(wrong("nothing of the parent is bound").with_hint("add .bind(\"place\", \"$.id\")"));

@@ -14,6 +14,7 @@ pub(super) use wait::http_date;
 
 use crate::error::Result;
 use crate::model::Timestamp;
+use crate::retry::rate::Learn;
 use on::Compiled;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use std::time::Duration;
@@ -64,7 +65,7 @@ impl Rules {
                 }
             }
         }
-        let by_status = Verdict::by_status(status);
+        let by_status = Verdict::by_status(status, headers);
         if open {
             return ByHead::AsksForBody { may_be_page: may_be_page || by_status.is_success() };
         }
@@ -74,11 +75,23 @@ impl Rules {
     /// What is known with the body: of the first rule that holds, or of the status.
     pub(super) fn with_body(&self, told: &Told<'_>) -> Verdict {
         let first = self.rules.iter().find(|rule| rule.holds(told));
-        first.map_or_else(|| Verdict::by_status(told.status), Compiled::verdict)
+        first.map_or_else(|| Verdict::by_status(told.status, told.headers), Compiled::verdict)
     }
 
-    /// The wait that the response asks for, by the first place that says one.
+    /// The wait that the response asks for, by the first place that says one; else that until a quota is full again that it says
+    /// is used up.
     pub(super) fn wait(&self, told: &Told<'_>, now: Timestamp) -> Option<Duration> {
-        self.waits.iter().find_map(|wait| wait.of(told, now))
+        let said = self.waits.iter().find_map(|wait| wait.of(told, now));
+        said.or_else(|| Learn::usual().until_full(now, &|name| text(told.headers, name)))
     }
+}
+
+/// The value of a header, if it is text.
+fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+    Some(headers.get(name)?.to_str().ok()?.to_owned())
+}
+
+/// Whether a refusal is one for the rate, whatever its status: it says when to come back, or that a quota is used up.
+fn is_for_rate(headers: &HeaderMap) -> bool {
+    headers.contains_key(RETRY_AFTER) || Learn::usual().is_used_up(&|name| text(headers, name))
 }

@@ -1,4 +1,4 @@
-use super::Action;
+use super::{Action, is_for_rate};
 use crate::error::{Error, ErrorKind, Status};
 use crate::model::Timestamp;
 use reqwest::header::{AGE, DATE, HeaderMap};
@@ -63,9 +63,13 @@ pub(in super::super) struct Verdict {
 
 impl Verdict {
     /// What a status means where no rule holds.
-    pub(super) fn by_status(status: u16) -> Self {
+    pub(super) fn by_status(status: u16, headers: &HeaderMap) -> Self {
         let (action, kind, message) = match status {
             200 | 203 => (Action::Success, ErrorKind::Data, ""),
+            // GitHub, for one, refuses for the rate with 403.
+            403 if is_for_rate(headers) => {
+                (Action::RateLimited, ErrorKind::Unavailable, "the API refuses so many requests")
+            }
             429 => (Action::RateLimited, ErrorKind::Unavailable, "the API refuses so many requests"),
             401 => (Action::Refresh, ErrorKind::Auth, REFUSES_CREDENTIALS),
             402 | 403 => (Action::Fail, ErrorKind::Auth, REFUSES_CREDENTIALS),

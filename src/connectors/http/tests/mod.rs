@@ -11,6 +11,7 @@ mod formats;
 mod incremental;
 mod lines;
 mod observed;
+mod odd_refusals;
 mod pace;
 mod pagination;
 mod partitions;

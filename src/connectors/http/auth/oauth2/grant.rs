@@ -2,11 +2,13 @@ use super::answer::issued;
 use super::kept::{Record, TokenStore};
 use crate::connectors::http::auth::tokens::{Grant, Issued};
 use crate::connectors::http::auth::{Endpoints, Exchange, Jwt, Secret};
+use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use url::form_urlencoded;
 
 /// How an access token is obtained.
@@ -53,13 +55,12 @@ impl Grant for OAuth2Grant {
         let configured = configured.reveal(endpoints.env()).await?;
         let token = self.newest(&configured).await?;
         match self.refresh(&configured, &token, endpoints).await {
-            // Another process may have used it, and kept the one that came then.
-            Err(error) if error.kind() == ErrorKind::Auth => match self.kept(&configured).await? {
-                Some(other) if other.expose_secret() != token.expose_secret() => {
-                    self.refresh(&configured, &other, endpoints).await
+            Err(error) if error.kind() == ErrorKind::Auth => {
+                match self.kept_by_another(&configured, &token, endpoints.env()).await? {
+                    Some(other) => self.refresh(&configured, &other, endpoints).await,
+                    None => Err(error),
                 }
-                _ => Err(error),
-            },
+            }
             done => done,
         }
     }
@@ -104,6 +105,26 @@ impl OAuth2Grant {
         Ok(Record::parse(&text)?.of(configured))
     }
 
+    /// Another process may have used `token`, and kept the one that came then, or be about to.
+    async fn kept_by_another(
+        &self,
+        configured: &SecretString,
+        token: &SecretString,
+        env: &Env,
+    ) -> Result<Option<SecretString>> {
+        if self.store.is_none() {
+            return Ok(None);
+        }
+        for wait in KEEPING {
+            env.sleep(wait).await;
+            let kept = self.kept(configured).await?;
+            if let Some(other) = kept.filter(|kept| kept.expose_secret() != token.expose_secret()) {
+                return Ok(Some(other));
+            }
+        }
+        Ok(None)
+    }
+
     async fn keep(&self, configured: &SecretString, token: &SecretString) -> Result<()> {
         if let Some(store) = &self.store {
             store.keep(&Record::new(configured, token).to_text()).await?;
@@ -144,3 +165,7 @@ impl OAuth2Grant {
         issued(&answer).map_err(|e: Error| e.with("client_id", &self.client_id))
     }
 }
+
+/// When to look again for what another process keeps.
+const KEEPING: [Duration; 4] =
+    [Duration::ZERO, Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3)];

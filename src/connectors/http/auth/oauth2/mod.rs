@@ -150,7 +150,7 @@ impl Auth for OAuth2 {
         signature.bearer(&token)
     }
 
-    async fn answered(&self, _cx: &AuthContext<'_>, signature: &Signature, answer: &Answered<'_>) -> Result<Reaction> {
-        self.tokens.answered(signature, answer).await
+    async fn answered(&self, cx: &AuthContext<'_>, signature: &Signature, answer: &Answered<'_>) -> Result<Reaction> {
+        self.tokens.answered(cx.env(), signature, answer).await
     }
 }

@@ -1,7 +1,6 @@
 //! The one way of writing a request that is signed.
 
 use std::fmt::Write;
-use url::form_urlencoded;
 
 /// The canonical request, and the names of its headers.
 pub(super) fn canonical_request(
@@ -36,8 +35,13 @@ pub(super) fn canonical_path(path: &str, is_s3: bool) -> String {
 
 /// The parameters in order, each percent-encoded.
 pub(super) fn canonical_query(query: &str) -> String {
-    let pairs = form_urlencoded::parse(query.as_bytes());
-    let mut pairs: Vec<_> = pairs.map(|(n, v)| (encode(n.as_bytes()), encode(v.as_bytes()))).collect();
+    // Bytes need not be UTF-8.
+    let text = |part: &str| encode(&decode(&part.replace('+', " ")));
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    let mut pairs: Vec<_> = pairs
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .map(|(name, value)| (text(name), text(value)))
+        .collect();
     pairs.sort_unstable();
     pairs.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
 }

@@ -1,0 +1,417 @@
+//! What a commit does to the rows of the table, by its disposition, within one transaction.
+//!
+//! Rows are staged in a table of their own, numbered in the order of the landing. For enumerations there is another table of the
+//! shard (*aside*), which gathers what has come until the enumeration is whole: its rows, or only their keys.
+
+use super::control::Counts;
+use super::fault;
+use super::name::{TableName, list, literal, quoted};
+use super::table::{HASH, LOAD};
+use super::writer::StagedRows;
+use crate::error::{Error, Result};
+use crate::model::ShardKey;
+use crate::sink::{Disposition, Enumeration, Replace, ReplacePartitions, Scd2, Upsert};
+use deadpool_postgres::Transaction;
+use tokio_postgres::error::SqlState;
+
+/// The number of a staged row within its epoch.
+pub(super) const ROW: &str = "_landfall_row";
+/// The epoch that put a row aside.
+const EPOCH: &str = "_landfall_epoch";
+
+/// One epoch that is made visible.
+pub(super) struct Apply<'a> {
+    pub transaction: &'a Transaction<'a>,
+    pub shard: &'a ShardKey,
+    pub epoch: u64,
+    pub table: &'a TableName,
+    /// Where rows of an enumeration wait.
+    pub aside: &'a TableName,
+    /// Where the rows of this epoch are; `None` if it has none.
+    pub staging: Option<&'a TableName>,
+    pub staged: &'a StagedRows,
+    pub disposition: &'a Disposition,
+    pub load: &'a str,
+}
+
+impl Apply<'_> {
+    /// Changes the table; gives what became of the rows, and the enumeration under way with its rows aside.
+    pub(super) async fn run(
+        &self,
+        enumeration: Option<Enumeration>,
+        held: Option<(i64, i64)>,
+    ) -> Result<(Counts, Option<(i64, i64)>)> {
+        let staged = self.check_staged().await?;
+        let Some(Enumeration { number, whole }) = enumeration else {
+            let counts = self.rows(staged).await?;
+            self.drop_staging().await?;
+            return Ok((counts, None));
+        };
+        let number = i64::try_from(number).map_err(|_| Error::bug("commit rows", "a number is beyond 63 bits"))?;
+        let mut aside = match held {
+            Some((known, rows)) if known == number => rows,
+            // What an enumeration has left that never became whole.
+            _ => {
+                self.execute(&format!("DROP TABLE IF EXISTS {}", self.aside.sql())).await?;
+                0
+            }
+        };
+        let mut counts = Counts { staged, ..Counts::default() };
+        if let Some(staging) = self.staging {
+            let visible = matches!(self.disposition, Disposition::Upsert(_) | Disposition::Scd2(_));
+            aside += self.put_aside(staging, !visible).await?;
+            if visible {
+                counts = self.rows(staged).await?;
+            }
+            self.drop_staging().await?;
+        }
+        if whole {
+            counts = self.whole(number, aside).await?;
+            self.execute(&format!("DROP TABLE IF EXISTS {}", self.aside.sql())).await?;
+            return Ok((counts, None));
+        }
+        Ok((counts, Some((number, aside))))
+    }
+
+    /// The rows that were staged must be those that are there.
+    async fn check_staged(&self) -> Result<i64> {
+        let Some(staging) = self.staging else { return Ok(0) };
+        let count = format!("SELECT count(*) FROM {}", staging.sql());
+        let gone = |message: &'static str| {
+            Error::corrupt("commit rows", message).with("table", staging).with("staged", self.staged.rows).with_hint(
+                "restore the database; or load the landing again under a new pipeline name, into an empty table",
+            )
+        };
+        let found: i64 = match self.transaction.query_one(&count, &[]).await {
+            Ok(row) => row.get(0),
+            Err(e) if e.code() == Some(&SqlState::UNDEFINED_TABLE) => {
+                return Err(gone("the staged rows are gone; nothing was committed"));
+            }
+            Err(e) => return Err(fault::statement("commit rows", e)),
+        };
+        if u64::try_from(found).ok() != Some(self.staged.rows) {
+            return Err(gone("other rows are staged than were; nothing was committed").with("found", found));
+        }
+        Ok(found)
+    }
+
+    async fn drop_staging(&self) -> Result<()> {
+        match self.staging {
+            Some(staging) => self.execute(&format!("DROP TABLE {}", staging.sql())).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    async fn execute(&self, statement: &str) -> Result<i64> {
+        let rows = self.transaction.execute(statement, &[]).await;
+        let rows = rows.map_err(|e| fault::statement("commit rows", e).with("into", self.table))?;
+        Ok(i64::try_from(rows).unwrap_or(i64::MAX))
+    }
+
+    /// Applies the staged rows to the table.
+    async fn rows(&self, staged: i64) -> Result<Counts> {
+        let counts = Counts { staged, ..Counts::default() };
+        let Some(staging) = self.staging else { return Ok(counts) };
+        let (table, columns) = (self.table.sql(), list(self.columns()));
+        let load = literal(self.load);
+        match self.disposition {
+            Disposition::Append => {
+                let insert = format!(
+                    "INSERT INTO {table} ({columns}, {}) SELECT {columns}, {load} FROM {} ORDER BY {}",
+                    quoted(LOAD),
+                    staging.sql(),
+                    quoted(ROW)
+                );
+                Ok(Counts { inserted: self.execute(&insert).await?, ..counts })
+            }
+            Disposition::InsertOnly(_) => {
+                let first = self.winners(&staging.sql(), &format!("{} ASC", quoted(ROW)));
+                let insert = format!(
+                    "INSERT INTO {table} ({columns}, {}) SELECT {columns}, {load} FROM {first} w ORDER BY {key} ON CONFLICT ({key}) DO NOTHING",
+                    quoted(LOAD),
+                    key = self.key()
+                );
+                Ok(Counts { inserted: self.execute(&insert).await?, ..counts })
+            }
+            Disposition::Upsert(upsert) => self.upsert(upsert, staging, counts).await,
+            Disposition::Scd2(scd2) => self.versions(scd2, staging, counts).await,
+            Disposition::Replace(_) | Disposition::ReplacePartitions(_) => {
+                Err(Error::bug("commit rows", "rows of no enumeration").with("into", self.table))
+            }
+        }
+    }
+
+    /// Rows of one key come in the order of the key, so that shards that write one table do not wait for each other in a circle.
+    async fn upsert(&self, upsert: &Upsert, staging: &TableName, counts: Counts) -> Result<Counts> {
+        let (table, columns, key) = (self.table.sql(), list(self.columns()), self.key());
+        let newest = self.winners(&staging.sql(), &self.newest_first(&format!("{} DESC", quoted(ROW))));
+        // The row in the table is not newer.
+        let not_newer = |of: &str| match &upsert.newest {
+            None => String::new(),
+            Some(column) => format!(" AND (t.{c} IS NULL OR t.{c} <= {of}.{c})", c = quoted(column)),
+        };
+        let mut deleted = 0;
+        let mut kept = String::new();
+        if let Some(column) = &upsert.deleted {
+            let gone = self.says_gone("w", column);
+            let delete = format!(
+                "DELETE FROM {table} t USING {newest} w WHERE {} AND {gone}{}",
+                self.same_key("t", "w"),
+                not_newer("w")
+            );
+            deleted = self.execute(&delete).await?;
+            kept = format!(" WHERE NOT {gone}");
+        }
+        let set = self.columns().filter(|c| !self.disposition.key().iter().any(|k| k == c));
+        let set =
+            set.chain([LOAD]).map(|c| format!("{c} = EXCLUDED.{c}", c = quoted(c))).collect::<Vec<_>>().join(", ");
+        let condition = match not_newer("EXCLUDED") {
+            none if none.is_empty() => String::new(),
+            some => format!(" WHERE{}", some.trim_start_matches(" AND")),
+        };
+        // `xmax` tells a row that was updated from one that was inserted.
+        let statement = format!(
+            "WITH changed AS (INSERT INTO {table} AS t ({columns}, {load}) SELECT {columns}, {id} FROM {newest} w{kept} ORDER BY {key} \
+             ON CONFLICT ({key}) DO UPDATE SET {set}{condition} RETURNING (xmax = 0) AS inserted) \
+             SELECT count(*) FILTER (WHERE inserted), count(*) FILTER (WHERE NOT inserted) FROM changed",
+            load = quoted(LOAD),
+            id = literal(self.load),
+        );
+        let row = self.transaction.query_one(&statement, &[]).await;
+        let row = row.map_err(|e| fault::statement("commit rows", e).with("into", self.table))?;
+        Ok(Counts { inserted: row.get(0), updated: row.get(1), deleted, ..counts })
+    }
+
+    /// New versions: those that differ from the one before them, which ends where they begin.
+    async fn versions(&self, scd2: &Scd2, staging: &TableName, counts: Counts) -> Result<Counts> {
+        let (table, key) = (self.table.sql(), self.key());
+        let (from, to, hash) = (quoted(&scd2.valid_from), quoted(&scd2.valid_to), quoted(HASH));
+        let at = match &scd2.since {
+            Some(column) => format!("s.{}::timestamptz", quoted(column)),
+            None => self.staged_at(),
+        };
+        let gone = scd2.deleted.as_ref().map_or_else(|| "false".to_owned(), |column| self.says_gone("s", column));
+        let columns = list(self.columns());
+        let changes = format!(
+            "CREATE TEMP TABLE _landfall_versions ON COMMIT DROP AS \
+             WITH incoming AS (SELECT * FROM (SELECT s.*, {at} AS _lf_at, {gone} AS _lf_gone, \
+                 row_number() OVER (PARTITION BY {key}, {at} ORDER BY s.{row} DESC) AS _lf_rank FROM {staging} s) r WHERE _lf_rank = 1), \
+             held AS (SELECT {key}, max(coalesce(t.{to}, t.{from})) AS _lf_floor, \
+                 max(t.{hash}) FILTER (WHERE t.{to} IS NULL) AS _lf_hash FROM {table} t \
+                 WHERE EXISTS (SELECT 1 FROM incoming i WHERE {same_ti}) GROUP BY {key}), \
+             later AS (SELECT i.*, h._lf_hash FROM incoming i LEFT JOIN held h ON {same_ih} \
+                 WHERE h._lf_floor IS NULL OR i._lf_at >= h._lf_floor), \
+             told AS (SELECT *, coalesce(lag(CASE WHEN _lf_gone THEN '' ELSE {hash} END) OVER w, _lf_hash, '') AS _lf_before FROM later \
+                 WINDOW w AS (PARTITION BY {key} ORDER BY _lf_at)), \
+             changed AS (SELECT * FROM told WHERE (CASE WHEN _lf_gone THEN '' ELSE {hash} END) <> _lf_before) \
+             SELECT *, lead(_lf_at) OVER (PARTITION BY {key} ORDER BY _lf_at) AS _lf_until, \
+                 row_number() OVER (PARTITION BY {key} ORDER BY _lf_at) AS _lf_number FROM changed",
+            row = quoted(ROW),
+            staging = staging.sql(),
+            same_ti = self.same_key("t", "i"),
+            same_ih = self.same_key("i", "h"),
+        );
+        self.execute(&changes).await?;
+        let first =
+            format!("_landfall_versions v WHERE v._lf_number = 1 AND t.{to} IS NULL AND {}", self.same_key("t", "v"));
+        // A version that held for no time at all was a mistake of the same moment.
+        let deleted = self.execute(&format!("DELETE FROM {table} t USING {first} AND t.{from} >= v._lf_at")).await?;
+        let updated = self.execute(&format!("UPDATE {table} t SET {to} = v._lf_at FROM {first}")).await?;
+        let insert = format!(
+            "INSERT INTO {table} ({columns}, {hash}, {load}, {from}, {to}) \
+             SELECT {columns}, {hash}, {id}, _lf_at, _lf_until FROM _landfall_versions WHERE NOT _lf_gone ORDER BY {key}, _lf_at",
+            load = quoted(LOAD),
+            id = literal(self.load),
+        );
+        let inserted = self.execute(&insert).await?;
+        self.execute("DROP TABLE _landfall_versions").await?;
+        Ok(Counts { inserted, updated, deleted, ..counts })
+    }
+
+    /// Gathers rows of an enumeration, or only their keys.
+    async fn put_aside(&self, staging: &TableName, rows: bool) -> Result<i64> {
+        let aside = self.aside.sql();
+        let columns: Vec<&str> = if rows { self.columns().collect() } else { self.key_columns().collect() };
+        let names = list(columns.iter().copied());
+        // `LIKE` takes the types of the table, which may be wider than those of the rows.
+        let create = format!(
+            "CREATE TABLE IF NOT EXISTS {aside} AS SELECT {names}, 0::bigint AS {epoch}, 0::bigint AS {row} FROM {table} WHERE false",
+            epoch = quoted(EPOCH),
+            row = quoted(ROW),
+            table = self.table.sql(),
+        );
+        self.execute(&create).await?;
+        let kinds = "SELECT a.attname, format_type(a.atttypid, a.atttypmod) FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid \
+                     JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped";
+        let found = self.transaction.query(kinds, &[&self.table.schema, &self.table.table]).await;
+        let found = found.map_err(|e| fault::statement("commit rows", e))?;
+        for row in found {
+            let (name, kind) = (row.get::<_, String>(0), row.get::<_, String>(1));
+            if columns.contains(&name.as_str()) {
+                self.execute(&format!("ALTER TABLE {aside} ADD COLUMN IF NOT EXISTS {} {kind}", quoted(&name))).await?;
+            }
+        }
+        let insert = format!(
+            "INSERT INTO {aside} ({names}, {epoch}, {row}) SELECT {names}, {number}, {row} FROM {staging}",
+            epoch = quoted(EPOCH),
+            row = quoted(ROW),
+            number = self.epoch,
+            staging = staging.sql(),
+        );
+        self.execute(&insert).await
+    }
+
+    /// Takes away what a whole enumeration has not given.
+    async fn whole(&self, number: i64, expected: i64) -> Result<Counts> {
+        let there = self.transaction.query_one("SELECT to_regclass($1) IS NOT NULL", &[&self.table.sql()]).await;
+        if !there.map_err(|e| fault::statement("commit rows", e))?.get::<_, bool>(0) {
+            // No row ever came.
+            return Ok(Counts::default());
+        }
+        let aside = self.aside.sql();
+        if expected == 0 {
+            let create = format!(
+                "CREATE TABLE IF NOT EXISTS {aside} AS SELECT *, 0::bigint AS {}, 0::bigint AS {} FROM {} WHERE false",
+                quoted(EPOCH),
+                quoted(ROW),
+                self.table.sql()
+            );
+            self.execute(&create).await?;
+        }
+        let count = self.transaction.query_one(&format!("SELECT count(*) FROM {aside}"), &[]).await;
+        let found: i64 = count.map_err(|e| fault::statement("commit rows", e))?.get(0);
+        if found != expected {
+            return Err(Error::corrupt("replace rows", "other rows wait than were put aside; nothing was changed")
+                .with("table", self.aside)
+                .with("enumeration", number)
+                .with("put_aside", expected)
+                .with("found", found));
+        }
+        let table = self.table.sql();
+        let unseen = |alias: &str| {
+            format!("{} AND NOT EXISTS (SELECT 1 FROM {aside} a WHERE {})", self.own(alias), self.same_key(alias, "a"))
+        };
+        match self.disposition {
+            Disposition::Upsert(_) => {
+                let delete = format!("DELETE FROM {table} t WHERE {}", unseen("t"));
+                Ok(Counts { deleted: self.execute(&delete).await?, ..Counts::default() })
+            }
+            Disposition::Scd2(Scd2 { valid_to, .. }) => {
+                let to = quoted(valid_to);
+                let close = format!(
+                    "UPDATE {table} t SET {to} = {} WHERE t.{to} IS NULL AND {}",
+                    self.staged_at(),
+                    unseen("t")
+                );
+                Ok(Counts { updated: self.execute(&close).await?, ..Counts::default() })
+            }
+            Disposition::Replace(Replace { .. }) => {
+                let deleted = self.execute(&format!("DELETE FROM {table}")).await?;
+                Ok(Counts { deleted, inserted: self.move_in().await?, ..Counts::default() })
+            }
+            Disposition::ReplacePartitions(ReplacePartitions { by, .. }) => {
+                let same = by.iter().map(|c| format!("t.{c} IS NOT DISTINCT FROM p.{c}", c = quoted(c)));
+                let delete = format!(
+                    "DELETE FROM {table} t USING (SELECT DISTINCT {} FROM {aside}) p WHERE {}",
+                    list(by.iter().map(String::as_str)),
+                    same.collect::<Vec<_>>().join(" AND ")
+                );
+                let deleted = if expected == 0 { 0 } else { self.execute(&delete).await? };
+                Ok(Counts { deleted, inserted: self.move_in().await?, ..Counts::default() })
+            }
+            Disposition::Append | Disposition::InsertOnly(_) => {
+                Err(Error::bug("replace rows", "this disposition takes nothing away"))
+            }
+        }
+    }
+
+    /// Moves the rows that were put aside into the table, one of each key if there is one.
+    async fn move_in(&self) -> Result<i64> {
+        let found = self
+            .transaction
+            .query(
+                "SELECT a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
+                 WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
+                &[&self.aside.schema, &self.aside.table],
+            )
+            .await
+            .map_err(|e| fault::statement("replace rows", e))?;
+        let names: Vec<String> = found.iter().map(|row| row.get(0)).collect();
+        let own = [EPOCH, ROW, LOAD];
+        let columns = list(names.iter().map(String::as_str).filter(|name| !own.contains(name)));
+        let order = format!("{} DESC, {} DESC", quoted(EPOCH), quoted(ROW));
+        let from = if self.disposition.key().is_empty() {
+            format!("{} w", self.aside.sql())
+        } else {
+            format!("{} w", self.winners(&self.aside.sql(), &self.newest_first(&order)))
+        };
+        let load = format!("{} || lpad({}::text, 20, '0')", literal(&self.load_prefix()), quoted(EPOCH));
+        let insert = format!(
+            "INSERT INTO {} ({columns}, {}) SELECT {columns}, {load} FROM {from} ORDER BY {}, {}",
+            self.table.sql(),
+            quoted(LOAD),
+            quoted(EPOCH),
+            quoted(ROW)
+        );
+        self.execute(&insert).await
+    }
+
+    /// One row of each key of `from`: the first in `order`.
+    fn winners(&self, from: &str, order: &str) -> String {
+        format!(
+            "(SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY {} ORDER BY {order}) AS _landfall_rank FROM {from}) r \
+             WHERE _landfall_rank = 1)",
+            self.key()
+        )
+    }
+
+    fn newest_first(&self, then: &str) -> String {
+        match self.disposition.newest() {
+            Some(column) => format!("{} DESC NULLS LAST, {then}", quoted(column)),
+            None => then.to_owned(),
+        }
+    }
+
+    fn says_gone(&self, alias: &str, column: &str) -> String {
+        let value = format!("{alias}.{}", quoted(column));
+        // By its text: the column may be of any type.
+        let is_bool = self.staged.bools.iter().any(|b| b == column);
+        if is_bool { format!("coalesce({value}, false)") } else { format!("({value} IS NOT NULL)") }
+    }
+
+    fn same_key(&self, a: &str, b: &str) -> String {
+        let same = self.key_columns().map(|c| format!("{a}.{c} = {b}.{c}", c = quoted(c)));
+        same.collect::<Vec<_>>().join(" AND ")
+    }
+
+    /// Rows of this shard of the pipeline.
+    fn own(&self, alias: &str) -> String {
+        let prefix = self.load_prefix();
+        format!("left({alias}.{}, {}) = {}", quoted(LOAD), prefix.chars().count(), literal(&prefix))
+    }
+
+    fn load_prefix(&self) -> String {
+        load_id(self.shard, 0).trim_end_matches(|c: char| c.is_ascii_digit()).to_owned()
+    }
+
+    fn key(&self) -> String {
+        list(self.key_columns())
+    }
+
+    fn key_columns(&self) -> impl Iterator<Item = &str> {
+        self.disposition.key().iter().map(String::as_str)
+    }
+
+    fn columns(&self) -> impl Iterator<Item = &str> {
+        self.staged.columns.iter().map(String::as_str)
+    }
+
+    fn staged_at(&self) -> String {
+        format!("to_timestamp({}::double precision / 1000000)", self.staged.staged_at.as_micros())
+    }
+}
+
+/// What a row says of the load that brought it. The text orders loads of a shard as they came.
+pub(super) fn load_id(shard: &ShardKey, epoch: u64) -> String {
+    format!("{}-{:04}-{epoch:020}", shard.pipeline, shard.shard)
+}

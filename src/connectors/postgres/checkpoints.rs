@@ -1,0 +1,163 @@
+use super::Postgres;
+use super::database::schema_lock;
+use super::fault;
+use super::name::{self, quoted};
+use crate::checkpoint::{ChainId, CheckpointStore};
+use crate::error::{Error, Result};
+use crate::store::{Created, ObjectPath, Store};
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::sync::Arc;
+use tokio::sync::OnceCell;
+
+/// Checkpoint chains as rows: `landfall_chain_records` and `landfall_chain_boundaries` in a schema. Format: docs/formats.md,
+/// "Tables in PostgreSQL".
+///
+/// States of stages need a place of their own: [`with_objects`](Self::with_objects), or
+/// [`PipelineBuilder::state_in`](crate::pipeline::PipelineBuilder::state_in).
+///
+/// ```no_run
+/// use landfall::connectors::postgres::{Postgres, PostgresCheckpoints};
+///
+/// let checkpoints = PostgresCheckpoints::in_schema(&Postgres::from_env("STATE_URL")?, "etl")?;
+/// # drop(checkpoints);
+/// # Ok::<(), landfall::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct PostgresCheckpoints {
+    database: Postgres,
+    schema: String,
+    objects: Option<(Store, ObjectPath)>,
+    prepared: Arc<OnceCell<()>>,
+}
+
+impl PostgresCheckpoints {
+    /// Keeps chains in tables of this schema, which are made when they are needed.
+    ///
+    /// # Errors
+    /// `Config` if it cannot be a name.
+    pub fn in_schema(database: &Postgres, schema: &str) -> Result<Self> {
+        name::check(schema)?;
+        let (database, schema) = (database.clone(), schema.to_owned());
+        Ok(Self { database, schema, objects: None, prepared: Arc::default() })
+    }
+
+    /// Keeps the states of stages in folder `prefix` of `store`.
+    ///
+    /// # Errors
+    /// `Config` if `prefix` is not a valid object name.
+    pub fn with_objects(mut self, store: &Store, prefix: &str) -> Result<Self> {
+        self.objects = Some((store.clone(), ObjectPath::parse(prefix)?));
+        Ok(self)
+    }
+
+    fn table(&self, name: &str) -> String {
+        format!("{}.{}", quoted(&self.schema), quoted(name))
+    }
+
+    fn records(&self) -> String {
+        self.table("landfall_chain_records")
+    }
+
+    fn boundaries(&self) -> String {
+        self.table("landfall_chain_boundaries")
+    }
+
+    async fn client(&self) -> Result<deadpool_postgres::Client> {
+        let mut client = self.database.client().await?;
+        self.prepared.get_or_try_init(|| self.prepare(&mut client)).await?;
+        Ok(client)
+    }
+
+    async fn prepare(&self, client: &mut deadpool_postgres::Client) -> Result<()> {
+        let failed = |e| fault::statement("prepare checkpoints", e).with("schema", &self.schema);
+        let there = client
+            .query_opt("SELECT 1 FROM pg_namespace WHERE nspname = $1", &[&self.schema])
+            .await
+            .map_err(failed)?
+            .is_some();
+        let transaction = client.transaction().await.map_err(failed)?;
+        let mut statements = vec![schema_lock("chains")];
+        if !there {
+            statements.push(format!("CREATE SCHEMA IF NOT EXISTS {}", quoted(&self.schema)));
+        }
+        statements.push(format!(
+            "CREATE TABLE IF NOT EXISTS {} (chain text NOT NULL, number bigint NOT NULL, record bytea NOT NULL, \
+             created_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (chain, number))",
+            self.records()
+        ));
+        statements.push(format!(
+            "CREATE TABLE IF NOT EXISTS {} (chain text PRIMARY KEY, boundary bigint NOT NULL)",
+            self.boundaries()
+        ));
+        transaction.batch_execute(&statements.join(";\n")).await.map_err(failed)?;
+        transaction.commit().await.map_err(failed)
+    }
+}
+
+fn signed(number: u64) -> Result<i64> {
+    i64::try_from(number)
+        .map_err(|_| Error::bug("keep checkpoints", "a number is beyond 63 bits").with("number", number))
+}
+
+#[async_trait]
+impl CheckpointStore for PostgresCheckpoints {
+    async fn create(&self, chain: &ChainId, number: u64, record: Bytes) -> Result<Created> {
+        let client = self.client().await?;
+        let insert = format!(
+            "INSERT INTO {} (chain, number, record) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+            self.records()
+        );
+        // One statement is its own transaction: without an answer it may have happened.
+        let created = client.execute(&insert, &[&chain.as_str(), &signed(number)?, &record.as_ref()]).await;
+        let created =
+            created.map_err(|e| fault::commit("create checkpoint", e).with("chain", chain).with("number", number))?;
+        Ok(if created == 1 { Created::New } else { Created::Exists })
+    }
+
+    async fn read(&self, chain: &ChainId, number: u64) -> Result<Option<Bytes>> {
+        let client = self.client().await?;
+        let select = format!("SELECT record FROM {} WHERE chain = $1 AND number = $2", self.records());
+        let row = client.query_opt(&select, &[&chain.as_str(), &signed(number)?]).await;
+        let row = row.map_err(|e| fault::statement("read checkpoint", e).with("chain", chain))?;
+        Ok(row.map(|row| Bytes::from(row.get::<_, Vec<u8>>(0))))
+    }
+
+    async fn numbers(&self, chain: &ChainId) -> Result<Vec<u64>> {
+        let client = self.client().await?;
+        let select = format!("SELECT number FROM {} WHERE chain = $1 ORDER BY number", self.records());
+        let rows = client.query(&select, &[&chain.as_str()]).await;
+        let rows = rows.map_err(|e| fault::statement("list checkpoints", e).with("chain", chain))?;
+        Ok(rows.iter().filter_map(|row| u64::try_from(row.get::<_, i64>(0)).ok()).collect())
+    }
+
+    async fn boundary(&self, chain: &ChainId) -> Result<u64> {
+        let client = self.client().await?;
+        let select = format!("SELECT boundary FROM {} WHERE chain = $1", self.boundaries());
+        let row = client.query_opt(&select, &[&chain.as_str()]).await;
+        let row = row.map_err(|e| fault::statement("read boundary", e).with("chain", chain))?;
+        Ok(row.and_then(|row| u64::try_from(row.get::<_, i64>(0)).ok()).unwrap_or(0))
+    }
+
+    async fn advance_boundary(&self, chain: &ChainId, to: u64) -> Result<()> {
+        let client = self.client().await?;
+        let table = self.boundaries();
+        let advance = format!(
+            "INSERT INTO {table} AS b (chain, boundary) VALUES ($1, $2) \
+             ON CONFLICT (chain) DO UPDATE SET boundary = greatest(b.boundary, EXCLUDED.boundary)"
+        );
+        let advanced = client.execute(&advance, &[&chain.as_str(), &signed(to)?]).await;
+        advanced.map(drop).map_err(|e| fault::commit("advance boundary", e).with("chain", chain))
+    }
+
+    async fn remove(&self, chain: &ChainId, number: u64) -> Result<()> {
+        let client = self.client().await?;
+        let delete = format!("DELETE FROM {} WHERE chain = $1 AND number = $2", self.records());
+        let removed = client.execute(&delete, &[&chain.as_str(), &signed(number)?]).await;
+        removed.map(drop).map_err(|e| fault::statement("remove checkpoint", e).with("chain", chain))
+    }
+
+    fn objects(&self) -> Option<(Store, ObjectPath)> {
+        self.objects.clone()
+    }
+}

@@ -1,0 +1,274 @@
+//! What the sink keeps beside the rows, in the same transaction: the mark of each shard, and the ledger of loads. Written
+//! description: docs/formats.md, "Tables in PostgreSQL".
+
+use super::database::schema_lock;
+use super::fault;
+use super::name::{TableName, quoted};
+use super::types::TableColumn;
+use crate::error::{Error, Result};
+use crate::model::{Incarnation, ShardKey};
+use crate::sink::{CommitRequest, Mark};
+use deadpool_postgres::{Client, GenericClient, Transaction};
+
+/// The version of the control tables that this crate writes, and the newest that it reads.
+const VERSION: i32 = 1;
+
+/// The control tables of a schema.
+#[derive(Clone, Debug)]
+pub(super) struct Control {
+    schema: String,
+}
+
+/// The mark of a shard, and what is kept of an enumeration under way.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    pub mark: Option<Mark>,
+    /// Its number, and the rows that were put aside for it.
+    pub enumeration: Option<(i64, i64)>,
+}
+
+impl Control {
+    pub(super) fn new(schema: &str) -> Self {
+        Self { schema: schema.to_owned() }
+    }
+
+    fn table(&self, name: &str) -> String {
+        format!("{}.{}", quoted(&self.schema), quoted(name))
+    }
+
+    /// Makes the tables if they are not there.
+    ///
+    /// # Errors
+    /// `Config` if they are of a newer version.
+    pub(super) async fn prepare(&self, client: &mut Client) -> Result<()> {
+        let failed = |e| fault::statement("prepare control tables", e).with("schema", &self.schema);
+        let found = client
+            .query_opt(
+                "SELECT obj_description(c.oid, 'pg_class') FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+                 WHERE n.nspname = $1 AND c.relname = 'landfall_marks'",
+                &[&self.schema],
+            )
+            .await
+            .map_err(failed)?;
+        if let Some(row) = found {
+            let version = row.get::<_, Option<String>>(0).and_then(|v| v.rsplit(' ').next()?.parse::<i32>().ok());
+            return match version {
+                Some(version) if version <= VERSION => Ok(()),
+                other => {
+                    Err(Error::config("prepare control tables", "they are of a version that this crate does not know")
+                        .with("schema", &self.schema)
+                        .with("version", other.map_or_else(|| "none".to_owned(), |v| v.to_string()))
+                        .with_hint("use a newer version of landfall, or a schema of its own with `control_schema`"))
+                }
+            };
+        }
+        let transaction = client.transaction().await.map_err(failed)?;
+        transaction.batch_execute(&schema_lock("control")).await.map_err(failed)?;
+        let there = transaction
+            .query_opt("SELECT 1 FROM pg_namespace WHERE nspname = $1", &[&self.schema])
+            .await
+            .map_err(failed)?;
+        if there.is_none() {
+            let create = format!("CREATE SCHEMA IF NOT EXISTS {}", quoted(&self.schema));
+            transaction.batch_execute(&create).await.map_err(failed)?;
+        }
+        let (marks, loads, schema) =
+            (self.table("landfall_marks"), self.table("landfall_loads"), self.table("landfall_schema"));
+        let create = format!(
+            "CREATE TABLE IF NOT EXISTS {marks} (
+                 table_name text NOT NULL, pipeline text NOT NULL, shard bigint NOT NULL,
+                 incarnation text, generation bigint, epoch bigint, digest text,
+                 enumeration bigint, enumeration_rows bigint,
+                 PRIMARY KEY (table_name, pipeline, shard));
+             COMMENT ON TABLE {marks} IS 'landfall marks, version {VERSION}';
+             CREATE TABLE IF NOT EXISTS {loads} (
+                 load_id text NOT NULL, table_name text NOT NULL, pipeline text NOT NULL, shard bigint NOT NULL,
+                 epoch bigint NOT NULL, generation bigint NOT NULL, incarnation text NOT NULL, digest text NOT NULL,
+                 disposition text NOT NULL, schema_version integer NOT NULL,
+                 rows_staged bigint NOT NULL, rows_inserted bigint NOT NULL, rows_updated bigint NOT NULL, rows_deleted bigint NOT NULL,
+                 position jsonb NOT NULL, ledger jsonb NOT NULL, enumeration bigint, whole boolean,
+                 committed_at timestamptz NOT NULL DEFAULT now(),
+                 PRIMARY KEY (table_name, load_id));
+             CREATE TABLE IF NOT EXISTS {schema} (
+                 table_name text NOT NULL, version integer NOT NULL, load_id text NOT NULL, columns jsonb NOT NULL,
+                 since timestamptz NOT NULL DEFAULT now(),
+                 PRIMARY KEY (table_name, version))"
+        );
+        transaction.batch_execute(&create).await.map_err(failed)?;
+        transaction.commit().await.map_err(failed)
+    }
+
+    /// What is held for a shard; locked until the end of the transaction if `lock`.
+    pub(super) async fn held(
+        &self,
+        client: &impl GenericClient,
+        table: &TableName,
+        shard: &ShardKey,
+        lock: bool,
+    ) -> Result<Held> {
+        let failed = |e| fault::statement("read mark", e).with("table", table).with("shard", shard);
+        let marks = self.table("landfall_marks");
+        let (name, pipeline, number) = (table.to_string(), shard.pipeline.to_string(), i64::from(shard.shard));
+        if lock {
+            let insert =
+                format!("INSERT INTO {marks} (table_name, pipeline, shard) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING");
+            client.execute(&insert, &[&name, &pipeline, &number]).await.map_err(failed)?;
+        }
+        let select = format!(
+            "SELECT incarnation, generation, epoch, digest, enumeration, enumeration_rows FROM {marks} \
+             WHERE table_name = $1 AND pipeline = $2 AND shard = $3{}",
+            if lock { " FOR UPDATE" } else { "" }
+        );
+        let Some(row) = client.query_opt(&select, &[&name, &pipeline, &number]).await.map_err(failed)? else {
+            return Ok(Held::default());
+        };
+        let number = |n: Option<i64>| n.and_then(|n| u64::try_from(n).ok());
+        let mark = match (row.get::<_, Option<String>>(0), number(row.get(1)), number(row.get(2)), row.get(3)) {
+            (Some(incarnation), Some(generation), Some(epoch), Some(digest)) => {
+                Some(Mark { incarnation: Incarnation(incarnation), generation, epoch, digest })
+            }
+            (None, None, None, None::<String>) => None,
+            _ => {
+                return Err(Error::corrupt("read mark", "a mark has fields that are missing or negative")
+                    .with("table", table)
+                    .with("shard", shard)
+                    .with_hint("restore the row of `landfall_marks` from a backup"));
+            }
+        };
+        let enumeration = row.get::<_, Option<i64>>(4).zip(row.get::<_, Option<i64>>(5));
+        Ok(Held { mark, enumeration })
+    }
+
+    /// Whether the control tables are there.
+    pub(super) async fn exists(&self, client: &Client) -> Result<bool> {
+        let statement = "SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+                         WHERE n.nspname = $1 AND c.relname = 'landfall_marks'";
+        let found = client.query_opt(statement, &[&self.schema]).await;
+        Ok(found.map_err(|e| fault::statement("read mark", e))?.is_some())
+    }
+
+    /// Sets the mark, and enters the load, within the transaction that changes the rows.
+    pub(super) async fn enter<S>(
+        &self,
+        transaction: &Transaction<'_>,
+        table: &TableName,
+        request: &CommitRequest<S>,
+        load: &Entry<'_>,
+    ) -> Result<()> {
+        let CommitRequest { shard, mark, enumeration, load: entry, .. } = request;
+        let failed = |e| fault::statement("enter load", e).with("table", table).with("shard", shard);
+        let signed = |n: u64| {
+            i64::try_from(n).map_err(|_| Error::bug("enter load", "a number is beyond 63 bits").with("number", n))
+        };
+        let (name, pipeline, number) = (table.to_string(), shard.pipeline.to_string(), i64::from(shard.shard));
+        let (generation, epoch) = (signed(mark.generation)?, signed(mark.epoch)?);
+        let (aside, aside_rows) = load.enumeration.unzip();
+        let update = format!(
+            "UPDATE {} SET incarnation = $4, generation = $5, epoch = $6, digest = $7, enumeration = $8, enumeration_rows = $9 \
+             WHERE table_name = $1 AND pipeline = $2 AND shard = $3",
+            self.table("landfall_marks")
+        );
+        let changed = transaction
+            .execute(
+                &update,
+                &[
+                    &name,
+                    &pipeline,
+                    &number,
+                    &mark.incarnation.0,
+                    &generation,
+                    &epoch,
+                    &mark.digest,
+                    &aside,
+                    &aside_rows,
+                ],
+            )
+            .await
+            .map_err(failed)?;
+        if changed != 1 {
+            return Err(Error::bug("enter load", "the mark is not one row").with("rows", changed));
+        }
+        let version = self.schema_version(transaction, &name, load).await?;
+        let ledger = serde_json::to_string(&entry.ledger)
+            .map_err(|e| Error::bug("enter load", "the ledger does not serialise").with_source(e))?;
+        let position = if entry.position.is_empty() { "null" } else { entry.position.as_str() };
+        let (number_of, whole) = (enumeration.map(|e| signed(e.number)).transpose()?, enumeration.map(|e| e.whole));
+        let insert = format!(
+            "INSERT INTO {} (load_id, table_name, pipeline, shard, epoch, generation, incarnation, digest, disposition, \
+             schema_version, rows_staged, rows_inserted, rows_updated, rows_deleted, position, ledger, enumeration, whole) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15::text::jsonb, $16::text::jsonb, $17, $18)",
+            self.table("landfall_loads")
+        );
+        let Counts { staged, inserted, updated, deleted } = load.counts;
+        transaction
+            .execute(
+                &insert,
+                &[
+                    &load.id,
+                    &name,
+                    &pipeline,
+                    &number,
+                    &epoch,
+                    &generation,
+                    &mark.incarnation.0,
+                    &mark.digest,
+                    &load.disposition,
+                    &version,
+                    &staged,
+                    &inserted,
+                    &updated,
+                    &deleted,
+                    &position,
+                    &ledger,
+                    &number_of,
+                    &whole,
+                ],
+            )
+            .await
+            .map_err(failed)?;
+        Ok(())
+    }
+
+    /// The version of the table's columns; a new one if they have changed since the load before.
+    async fn schema_version(&self, transaction: &Transaction<'_>, table: &str, load: &Entry<'_>) -> Result<i32> {
+        let failed = |e| fault::statement("enter schema", e).with("table", table);
+        let columns = serde_json::to_string(load.columns)
+            .map_err(|e| Error::bug("enter schema", "columns do not serialise").with_source(e))?;
+        let schemas = self.table("landfall_schema");
+        // Shards of one table enter one after the other.
+        transaction.batch_execute(&schema_lock(&format!("schema of {table}"))).await.map_err(failed)?;
+        let select = format!(
+            "SELECT version, columns = $2::text::jsonb FROM {schemas} WHERE table_name = $1 ORDER BY version DESC LIMIT 1"
+        );
+        let newest = transaction.query_opt(&select, &[&table, &columns]).await.map_err(failed)?;
+        let newest = newest.map(|row| (row.get::<_, i32>(0), row.get::<_, bool>(1)));
+        if let Some((version, true)) = newest {
+            return Ok(version);
+        }
+        let version = newest.map_or(0, |(version, _)| version) + 1;
+        let insert = format!(
+            "INSERT INTO {schemas} (table_name, version, load_id, columns) VALUES ($1, $2, $3, $4::text::jsonb)"
+        );
+        transaction.execute(&insert, &[&table, &version, &load.id, &columns]).await.map_err(failed)?;
+        Ok(version)
+    }
+}
+
+/// What is entered in the ledger of loads, besides what the request says.
+pub(super) struct Entry<'a> {
+    pub id: &'a str,
+    pub disposition: &'a str,
+    pub columns: &'a [TableColumn],
+    pub counts: Counts,
+    /// The enumeration under way, and the rows that were put aside for it.
+    pub enumeration: Option<(i64, i64)>,
+}
+
+/// Rows, by what became of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    pub staged: i64,
+    pub inserted: i64,
+    pub updated: i64,
+    pub deleted: i64,
+}

@@ -1,0 +1,217 @@
+use super::fault;
+use super::name::literal;
+use crate::error::{Error, Result};
+use deadpool_postgres::{Client, Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_platform_verifier::BuilderVerifierExt;
+use std::fmt::{self, Debug};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_postgres::config::SslMode;
+use tokio_postgres::{Config, NoTls};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// Set in every session, whatever the role's defaults are: what is committed must survive a power loss, and text must mean
+/// one thing.
+const SESSION: &str = "SET synchronous_commit = on; SET TimeZone = 'UTC'; SET standard_conforming_strings = on; \
+                       SET DateStyle = 'ISO'; SET client_min_messages = warning";
+
+/// A database, and a pool of connections to it. Cheap to clone: clones share the pool. Connections are opened when they are needed.
+///
+/// TLS is spoken as `sslmode` in the URL says: `disable`, `prefer` (the default) or `require`. Where it is spoken, the certificate is
+/// verified, also with `prefer`: by the certificates that the platform trusts, or by those in the file that `sslrootcert` names.
+///
+/// ```
+/// use landfall::connectors::postgres::Postgres;
+///
+/// let database = Postgres::connect("postgresql://etl@db.example.com/warehouse?sslmode=require")?.pool_size(8)?;
+/// # drop(database);
+/// # Ok::<(), landfall::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Postgres {
+    config: Config,
+    roots: Option<Arc<RootCertStore>>,
+    pool: Pool,
+}
+
+impl Postgres {
+    /// The database at `url`: `postgresql://user:password@host:port/database?parameters`, or `key=value` pairs, as libpq takes
+    /// them. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// `Config` if it cannot be read; its text is not repeated, because it may hold a password.
+    pub fn connect(url: &str) -> Result<Self> {
+        let (url, parameters) = take_parameters(url);
+        let mut config: Config = url.parse().map_err(|e: tokio_postgres::Error| {
+            Error::config("connect to database", "the connection string cannot be read")
+                .with_hint("write `postgresql://user:password@host:port/database`")
+                .with_source(e)
+        })?;
+        let mut roots = None;
+        for (key, value) in parameters {
+            match (key.as_str(), value.as_str()) {
+                // The certificate is verified in any case.
+                ("sslmode", "verify-ca" | "verify-full" | "require") => _ = config.ssl_mode(SslMode::Require),
+                ("sslmode", "prefer" | "allow") => _ = config.ssl_mode(SslMode::Prefer),
+                ("sslmode", "disable") => _ = config.ssl_mode(SslMode::Disable),
+                ("sslmode", other) => {
+                    return Err(Error::config("connect to database", "there is no such `sslmode`")
+                        .with("sslmode", other)
+                        .with_hint("use disable, prefer, require or verify-full"));
+                }
+                (_, file) => roots = Some(Arc::new(read_roots(file)?)),
+            }
+        }
+        if config.get_application_name().is_none() {
+            config.application_name("landfall");
+        }
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(Duration::from_secs(10));
+        }
+        config.keepalives(true);
+        Self::with(config, roots, 8)
+    }
+
+    /// The database whose connection string is in the environment variable `name`.
+    ///
+    /// # Errors
+    /// `Config` if it is not set, or cannot be read.
+    pub fn from_env(name: &str) -> Result<Self> {
+        let url = std::env::var(name).map_err(|_| {
+            Error::config("connect to database", "the environment variable is not set").with("variable", name)
+        })?;
+        Self::connect(&url).map_err(|e| e.with("variable", name))
+    }
+
+    /// Holds at most this many connections. 8 by default. A shard uses up to 3 of them.
+    ///
+    /// # Errors
+    /// `Config` if there would be none.
+    pub fn pool_size(self, connections: usize) -> Result<Self> {
+        if connections == 0 {
+            return Err(Error::config("connect to database", "a pool without connections"));
+        }
+        Self::with(self.config, self.roots, connections)
+    }
+
+    fn with(config: Config, roots: Option<Arc<RootCertStore>>, connections: usize) -> Result<Self> {
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = match config.get_ssl_mode() {
+            SslMode::Disable => Manager::from_config(config.clone(), NoTls, recycling),
+            _ => Manager::from_config(config.clone(), MakeRustlsConnect::new(tls(roots.as_deref())?), recycling),
+        };
+        let prepare = Hook::async_fn(|client, _| {
+            Box::pin(async move {
+                client.batch_execute(SESSION).await.map_err(HookError::Backend)?;
+                Ok(())
+            })
+        });
+        let pool = Pool::builder(manager)
+            .max_size(connections)
+            .post_create(prepare)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(Duration::from_secs(30)))
+            .create_timeout(Some(Duration::from_secs(15)))
+            .recycle_timeout(Some(Duration::from_secs(15)))
+            .build()
+            .map_err(|e| Error::config("connect to database", "the pool cannot be made").with_source(e))?;
+        Ok(Self { config, roots, pool })
+    }
+
+    pub(super) async fn client(&self) -> Result<Client> {
+        self.pool.get().await.map_err(|e| fault::pool(e).with("host", self.place()))
+    }
+
+    /// What tells this database from others, without a secret.
+    pub(super) fn place(&self) -> String {
+        let hosts = self.config.get_hosts().iter().map(|host| match host {
+            tokio_postgres::config::Host::Tcp(host) => host.clone(),
+            #[cfg(unix)]
+            tokio_postgres::config::Host::Unix(path) => path.display().to_string(),
+        });
+        let ports: Vec<_> = self.config.get_ports().iter().map(ToString::to_string).collect();
+        let (hosts, database) = (hosts.collect::<Vec<_>>().join(","), self.config.get_dbname().unwrap_or_default());
+        format!("{hosts}:{}/{database}", if ports.is_empty() { "5432".to_owned() } else { ports.join(",") })
+    }
+}
+
+impl Debug for Postgres {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Postgres").field("place", &self.place()).finish_non_exhaustive()
+    }
+}
+
+/// Takes the parameters of TLS out of a URL: the client does not know all of libpq's.
+fn take_parameters(url: &str) -> (String, Vec<(String, String)>) {
+    let ours = |key: &str| key == "sslmode" || key == "sslrootcert";
+    let mut taken = Vec::new();
+    let mut take = |pair: &str| match pair.split_once('=') {
+        Some((key, value)) if ours(key) => {
+            taken.push((key.to_owned(), value.trim_matches('\'').to_owned()));
+            false
+        }
+        _ => true,
+    };
+    let rest = match url.split_once('?') {
+        Some((base, query)) if url.contains("://") => {
+            let rest: Vec<&str> = query.split('&').filter(|pair| take(pair)).collect();
+            if rest.is_empty() { base.to_owned() } else { format!("{base}?{}", rest.join("&")) }
+        }
+        _ if url.contains("://") => url.to_owned(),
+        _ => url.split(' ').filter(|pair| take(pair)).collect::<Vec<_>>().join(" "),
+    };
+    (rest, taken)
+}
+
+fn read_roots(file: &str) -> Result<RootCertStore> {
+    let failed = |message: &'static str| Error::config("read certificates", message).with("sslrootcert", file);
+    let mut roots = RootCertStore::empty();
+    let certificates =
+        CertificateDer::pem_file_iter(file).map_err(|e| failed("the file cannot be read").with_source(e))?;
+    for certificate in certificates {
+        let certificate = certificate.map_err(|e| failed("this is no certificate").with_source(e))?;
+        roots.add(certificate).map_err(|e| failed("the certificate cannot be used").with_source(e))?;
+    }
+    if roots.is_empty() {
+        return Err(failed("there is no certificate in the file"));
+    }
+    Ok(roots)
+}
+
+fn tls(roots: Option<&RootCertStore>) -> Result<ClientConfig> {
+    let failed = |e: rustls::Error| Error::config("connect to database", "TLS cannot be set up").with_source(e);
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(failed)?;
+    Ok(match roots {
+        Some(roots) => builder.with_root_certificates(roots.clone()).with_no_client_auth(),
+        None => builder.with_platform_verifier().map_err(failed)?.with_no_client_auth(),
+    })
+}
+
+/// A statement that holds an advisory lock until the end of its transaction: for changes of the schema, which several writers
+/// may make at the same time.
+pub(super) fn schema_lock(of: &str) -> String {
+    format!("SELECT pg_advisory_xact_lock(hashtextextended({}, 0))", literal(&format!("landfall {of}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connection_strings_never_show_their_password() {
+        let database = Postgres::connect("postgresql://etl:hunter2@db.example.com:5433/warehouse?sslmode=verify-full")
+            .expect("a URL");
+        assert_eq!(database.config.get_ssl_mode(), SslMode::Require);
+        assert_eq!(format!("{database:?}"), "Postgres { place: \"db.example.com:5433/warehouse\", .. }");
+        let error = Postgres::connect("postgresql://etl:hunter2@db:port/x").expect_err("no port");
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+        Postgres::connect("host=localhost sslmode=sometimes").expect_err("no such mode");
+        Postgres::connect("postgresql://localhost/x?sslrootcert=/not/there").expect_err("no such file");
+        Postgres::connect("host=/run/postgresql dbname=x sslmode=disable").expect("pairs");
+    }
+}

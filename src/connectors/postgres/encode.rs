@@ -1,0 +1,530 @@
+//! Arrow values in the binary format of `COPY` (PostgreSQL manual, `COPY`, "Binary Format").
+
+use super::types::ColumnType;
+use crate::error::{Error, Result};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{
+    DataType, Date32Type, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int64Type, Time64MicrosecondType,
+    TimeUnit, TimestampMicrosecondType, TimestampNanosecondType, UInt64Type,
+};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use std::sync::Arc;
+use xxhash_rust::xxh3::Xxh3;
+
+/// The beginning of a stream of `COPY`: signature, flags, no extension.
+pub(super) const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+/// Its end.
+pub(super) const TRAILER: &[u8] = &[0xff, 0xff];
+
+/// Days and microseconds from 1970 to 2000, where PostgreSQL's time begins.
+const EPOCH_DAYS: i32 = 10_957;
+const EPOCH_MICROS: i64 = 946_684_800_000_000;
+/// What a date and a timestamp can hold (PostgreSQL manual, 8.5): 4713 BC to 5874897 AD, and to 294276 AD.
+const DAYS: std::ops::Range<i32> = -2_451_545..2_145_031_949;
+const MICROS: std::ops::Range<i64> = -211_813_488_000_000_000..9_223_371_331_200_000_000;
+
+/// Why a value cannot be kept.
+pub(super) type Refused = &'static str;
+
+/// Encodes the values of one column.
+type Encode = Box<dyn Fn(usize, &mut Vec<u8>) -> Result<(), Refused> + Send>;
+
+/// The columns of a batch, ready to be encoded row by row.
+pub(super) struct Rows<'a> {
+    columns: Vec<(&'a str, ArrayRef, Encode)>,
+    /// Which columns go into a hash of the row, if there is one.
+    hashed: Option<&'a [bool]>,
+}
+
+impl<'a> Rows<'a> {
+    /// The columns `columns` of `batch`, as values of these types; and behind them, if it is wanted, a hash of those that are
+    /// marked in `hashed`.
+    ///
+    /// # Errors
+    /// `Data` if a type cannot hold the values of its column.
+    pub(super) fn new(
+        batch: &RecordBatch,
+        columns: &'a [(String, ColumnType)],
+        hashed: Option<&'a [bool]>,
+    ) -> Result<Self> {
+        let encoders = columns.iter().map(|(name, kind)| {
+            let array = batch
+                .column_by_name(name)
+                .ok_or_else(|| Error::bug("encode rows", "a column is missing").with("column", name))?;
+            let encode = encoder(array, kind).ok_or_else(|| {
+                Error::data("write to PostgreSQL", "the column in the table cannot hold what is in the batch")
+                    .with("column", name)
+                    .with("table_type", kind)
+                    .with("batch_type", array.data_type())
+                    .with_hint("change the type of the column in the table, or turn the values into it in a stage")
+            })?;
+            Ok((name.as_str(), Arc::clone(array), encode))
+        });
+        Ok(Self { columns: encoders.collect::<Result<_>>()?, hashed })
+    }
+
+    /// Adds row `row` to `out`, its number first; adds nothing if a value is refused.
+    pub(super) fn encode(&self, row: usize, number: i64, out: &mut Vec<u8>) -> Result<(), (usize, Refused)> {
+        let start = out.len();
+        let fields = self.columns.len() + 1 + usize::from(self.hashed.is_some());
+        out.extend_from_slice(&i16::try_from(fields).unwrap_or(i16::MAX).to_be_bytes());
+        out.extend_from_slice(&8_i32.to_be_bytes());
+        out.extend_from_slice(&number.to_be_bytes());
+        let mut hash = self.hashed.map(|hashed| (hashed, Xxh3::new()));
+        for (column, (name, array, encode)) in self.columns.iter().enumerate() {
+            if array.is_null(row) {
+                out.extend_from_slice(&(-1_i32).to_be_bytes());
+                continue;
+            }
+            let field = out.len();
+            if let Err(refused) = sized(out, |out| encode(row, out)) {
+                out.truncate(start);
+                return Err((column, refused));
+            }
+            // A column that is null or absent says nothing, so that a new one makes no new version of every row.
+            if let Some((_, hash)) = hash.as_mut().filter(|(hashed, _)| hashed.get(column) == Some(&true)) {
+                hash.update(name.as_bytes());
+                hash.update(out.get(field..).unwrap_or_default());
+            }
+        }
+        if let Some((_, hash)) = hash {
+            let digits = format!("{:032x}", hash.digest128());
+            out.extend_from_slice(&32_i32.to_be_bytes());
+            out.extend_from_slice(digits.as_bytes());
+        }
+        Ok(())
+    }
+}
+
+/// Writes what `with` writes, with its length before it.
+fn sized(out: &mut Vec<u8>, with: impl FnOnce(&mut Vec<u8>) -> Result<(), Refused>) -> Result<(), Refused> {
+    let at = out.len();
+    out.extend_from_slice(&[0; 4]);
+    with(out)?;
+    let length = i32::try_from(out.len() - at - 4).map_err(|_| "a value has more than 2 GiB")?;
+    if let Some(place) = out.get_mut(at..at + 4) {
+        place.copy_from_slice(&length.to_be_bytes());
+    }
+    Ok(())
+}
+
+/// `array` in another Arrow type; a value that does not fit is an error, never null.
+fn cast(array: &ArrayRef, to: &DataType) -> Option<ArrayRef> {
+    if array.data_type() == to {
+        return Some(Arc::clone(array));
+    }
+    cast_with_options(array, to, &CastOptions { safe: false, ..CastOptions::default() }).ok()
+}
+
+fn is_integer(data_type: &DataType) -> bool {
+    data_type.is_integer()
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+}
+
+/// How values of `array` are encoded as `kind`; `None` if that could lose something of every value.
+fn encoder(array: &ArrayRef, kind: &ColumnType) -> Option<Encode> {
+    if let DataType::Dictionary(_, values) = array.data_type() {
+        return encoder(&cast(array, values)?, kind);
+    }
+    if *array.data_type() == DataType::Null {
+        return Some(Box::new(|_, _| Ok(())));
+    }
+    let from = array.data_type().clone();
+    Some(match kind {
+        ColumnType::Bool if from == DataType::Boolean => {
+            let values = array.as_boolean().clone();
+            Box::new(move |row, out| {
+                out.push(u8::from(values.value(row)));
+                Ok(())
+            })
+        }
+        ColumnType::Int2 | ColumnType::Int4 | ColumnType::Int8 if is_integer(&from) => integers(array, kind)?,
+        ColumnType::Float4 if matches!(from, DataType::Float16 | DataType::Float32) => {
+            let values = cast(array, &DataType::Float32)?.as_primitive::<Float32Type>().clone();
+            Box::new(move |row, out| {
+                out.extend_from_slice(&values.value(row).to_be_bytes());
+                Ok(())
+            })
+        }
+        ColumnType::Float8 if matches!(from, DataType::Float16 | DataType::Float32 | DataType::Float64) => {
+            let values = cast(array, &DataType::Float64)?.as_primitive::<Float64Type>().clone();
+            Box::new(move |row, out| {
+                out.extend_from_slice(&values.value(row).to_be_bytes());
+                Ok(())
+            })
+        }
+        ColumnType::Numeric(limits) => numbers(array, *limits)?,
+        ColumnType::Text | ColumnType::TextLike(_) => texts(array)?,
+        ColumnType::Json => json(array, false)?,
+        ColumnType::Jsonb => json(array, true)?,
+        ColumnType::Bytea
+            if matches!(
+                from,
+                DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_)
+            ) =>
+        {
+            let values = cast(array, &DataType::LargeBinary)?.as_binary::<i64>().clone();
+            Box::new(move |row, out| {
+                out.extend_from_slice(values.value(row));
+                Ok(())
+            })
+        }
+        ColumnType::Uuid if is_text(&from) => {
+            let values = cast(array, &DataType::LargeUtf8)?.as_string::<i64>().clone();
+            Box::new(move |row, out| {
+                let digits: String = values.value(row).chars().filter(|c| !matches!(c, '-' | '{' | '}')).collect();
+                let number = u128::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 32);
+                out.extend_from_slice(&number.ok_or("not a UUID")?.to_be_bytes());
+                Ok(())
+            })
+        }
+        ColumnType::Date if matches!(from, DataType::Date32 | DataType::Date64) => {
+            let values = cast(array, &DataType::Date32)?.as_primitive::<Date32Type>().clone();
+            Box::new(move |row, out| {
+                let days = values.value(row).checked_sub(EPOCH_DAYS).filter(|days| DAYS.contains(days));
+                out.extend_from_slice(&days.ok_or("PostgreSQL has no such date")?.to_be_bytes());
+                Ok(())
+            })
+        }
+        ColumnType::Time if matches!(from, DataType::Time32(_) | DataType::Time64(TimeUnit::Microsecond)) => {
+            let values =
+                cast(array, &DataType::Time64(TimeUnit::Microsecond))?.as_primitive::<Time64MicrosecondType>().clone();
+            Box::new(move |row, out| {
+                out.extend_from_slice(&values.value(row).to_be_bytes());
+                Ok(())
+            })
+        }
+        ColumnType::Timestamp if matches!(from, DataType::Timestamp(_, None)) => times(array, &from)?,
+        ColumnType::Timestamptz if matches!(from, DataType::Timestamp(_, Some(_))) => times(array, &from)?,
+        ColumnType::Array(element) => arrays(array, element)?,
+        _ => return None,
+    })
+}
+
+fn integers(array: &ArrayRef, kind: &ColumnType) -> Option<Encode> {
+    const REFUSED: Refused = "the number does not fit into the column";
+    // One that is too large for 64 signed bits fits into none of these columns.
+    let wide = (*array.data_type() == DataType::UInt64).then(|| array.as_primitive::<UInt64Type>().clone());
+    let values = match wide {
+        Some(_) => None,
+        None => Some(cast(array, &DataType::Int64)?.as_primitive::<Int64Type>().clone()),
+    };
+    let value = move |row: usize| match (&values, &wide) {
+        (Some(values), _) => Ok(values.value(row)),
+        (None, Some(values)) => i64::try_from(values.value(row)).map_err(|_| REFUSED),
+        (None, None) => Err(REFUSED),
+    };
+    Some(match kind {
+        ColumnType::Int2 => Box::new(move |row, out| {
+            out.extend_from_slice(&i16::try_from(value(row)?).map_err(|_| REFUSED)?.to_be_bytes());
+            Ok(())
+        }),
+        ColumnType::Int4 => Box::new(move |row, out| {
+            out.extend_from_slice(&i32::try_from(value(row)?).map_err(|_| REFUSED)?.to_be_bytes());
+            Ok(())
+        }),
+        _ => Box::new(move |row, out| {
+            out.extend_from_slice(&value(row)?.to_be_bytes());
+            Ok(())
+        }),
+    })
+}
+
+/// Whole numbers and decimals as `numeric`, with the digits that they have. Floats are not taken: their digits are not theirs.
+fn numbers(array: &ArrayRef, limits: Option<(u8, i8)>) -> Option<Encode> {
+    let check = move |digits: &Digits| match limits {
+        Some((precision, scale)) => digits.fits(precision, scale),
+        None => Ok(()),
+    };
+    let from = array.data_type().clone();
+    if from == DataType::UInt64 {
+        let values = array.as_primitive::<UInt64Type>().clone();
+        return Some(Box::new(move |row, out| {
+            let digits = Digits::new(&values.value(row).to_string(), 0);
+            check(&digits)?;
+            digits.encode(out);
+            Ok(())
+        }));
+    }
+    if is_integer(&from) {
+        let values = cast(array, &DataType::Int64)?.as_primitive::<Int64Type>().clone();
+        return Some(Box::new(move |row, out| {
+            let digits = Digits::new(&values.value(row).to_string(), 0);
+            check(&digits)?;
+            digits.encode(out);
+            Ok(())
+        }));
+    }
+    match from {
+        DataType::Decimal32(digits, scale)
+        | DataType::Decimal64(digits, scale)
+        | DataType::Decimal128(digits, scale) => {
+            let values = cast(array, &DataType::Decimal128(digits, scale))?.as_primitive::<Decimal128Type>().clone();
+            Some(Box::new(move |row, out| {
+                let digits = Digits::new(&values.value(row).to_string(), scale);
+                check(&digits)?;
+                digits.encode(out);
+                Ok(())
+            }))
+        }
+        DataType::Decimal256(_, scale) => {
+            let values = array.as_primitive::<Decimal256Type>().clone();
+            Some(Box::new(move |row, out| {
+                let digits = Digits::new(&values.value(row).to_string(), scale);
+                check(&digits)?;
+                digits.encode(out);
+                Ok(())
+            }))
+        }
+        _ => None,
+    }
+}
+
+/// A decimal number, digit by digit.
+struct Digits {
+    negative: bool,
+    whole: Vec<u8>,
+    fraction: Vec<u8>,
+}
+
+impl Digits {
+    /// The number `unscaled` (a whole number as text) times 10 to the power of -`scale`.
+    fn new(unscaled: &str, scale: i8) -> Self {
+        let (negative, digits) = unscaled.strip_prefix('-').map_or((false, unscaled), |digits| (true, digits));
+        let mut digits: Vec<u8> = digits.bytes().map(|b| b - b'0').collect();
+        let scale = usize::try_from(scale).unwrap_or_else(|_| {
+            digits.extend(std::iter::repeat_n(0, usize::from(scale.unsigned_abs())));
+            0
+        });
+        let missing = scale.saturating_sub(digits.len());
+        let mut whole: Vec<u8> = std::iter::repeat_n(0, missing).chain(digits).collect();
+        let fraction = whole.split_off(whole.len() - scale);
+        let zeros = whole.iter().take_while(|d| **d == 0).count();
+        whole.drain(..zeros);
+        Self { negative, whole, fraction }
+    }
+
+    fn fits(&self, precision: u8, scale: i8) -> Result<(), Refused> {
+        let beyond = usize::try_from(scale).unwrap_or(0);
+        if self.fraction.iter().skip(beyond).any(|d| *d != 0) {
+            return Err("the number has more digits after the point than the column");
+        }
+        let most = i16::from(precision) - i16::from(scale);
+        if self.whole.len() > usize::try_from(most).unwrap_or(0) {
+            return Err("the number has more digits than the column");
+        }
+        Ok(())
+    }
+
+    /// Groups of four digits: how many, the weight of the first, the sign, digits after the point, the groups
+    /// (`numeric_send` in PostgreSQL's `numeric.c`).
+    fn encode(&self, out: &mut Vec<u8>) {
+        let pad = (4 - self.whole.len() % 4) % 4;
+        let group = |digits: &[u8]| digits.iter().fold(0_i16, |n, d| n * 10 + i16::from(*d));
+        let whole: Vec<u8> = std::iter::repeat_n(0, pad).chain(self.whole.iter().copied()).collect();
+        let tail = (4 - self.fraction.len() % 4) % 4;
+        let fraction: Vec<u8> = self.fraction.iter().copied().chain(std::iter::repeat_n(0, tail)).collect();
+        let mut groups: Vec<i16> = whole.chunks(4).chain(fraction.chunks(4)).map(group).collect();
+        let mut weight = i16::try_from(whole.len() / 4).unwrap_or(i16::MAX) - 1;
+        while groups.last() == Some(&0) {
+            groups.pop();
+        }
+        let zeros = groups.iter().take_while(|g| **g == 0).count();
+        groups.drain(..zeros);
+        weight -= i16::try_from(zeros).unwrap_or(i16::MAX);
+        let zero = groups.is_empty();
+        let sign: u16 = if self.negative && !zero { 0x4000 } else { 0 };
+        let scale = i16::try_from(self.fraction.len()).unwrap_or(i16::MAX);
+        out.extend_from_slice(&i16::try_from(groups.len()).unwrap_or(i16::MAX).to_be_bytes());
+        out.extend_from_slice(&if zero { 0 } else { weight }.to_be_bytes());
+        out.extend_from_slice(&sign.to_be_bytes());
+        out.extend_from_slice(&scale.to_be_bytes());
+        for group in groups {
+            out.extend_from_slice(&group.to_be_bytes());
+        }
+    }
+}
+
+const ZERO_BYTE: Refused = "the text has a zero byte, which PostgreSQL cannot keep";
+
+fn texts(array: &ArrayRef) -> Option<Encode> {
+    if !is_text(array.data_type()) {
+        // A column of text holds what is written of any plain value.
+        let plain = array.data_type().is_primitive() || *array.data_type() == DataType::Boolean;
+        return if plain { written(array) } else { None };
+    }
+    let values = cast(array, &DataType::LargeUtf8)?.as_string::<i64>().clone();
+    Some(Box::new(move |row, out| {
+        let text = values.value(row).as_bytes();
+        if text.contains(&0) {
+            return Err(ZERO_BYTE);
+        }
+        out.extend_from_slice(text);
+        Ok(())
+    }))
+}
+
+fn written(array: &ArrayRef) -> Option<Encode> {
+    let array = Arc::clone(array);
+    Some(Box::new(move |row, out| {
+        let options = FormatOptions::new();
+        let formatter = ArrayFormatter::try_new(array.as_ref(), &options).map_err(|_| "the value has no text")?;
+        out.extend_from_slice(formatter.value(row).to_string().as_bytes());
+        Ok(())
+    }))
+}
+
+/// JSON text as it is, or made of nested values. `jsonb` begins with its version.
+fn json(array: &ArrayRef, versioned: bool) -> Option<Encode> {
+    let encode: Encode = if is_text(array.data_type()) {
+        let values = cast(array, &DataType::LargeUtf8)?.as_string::<i64>().clone();
+        Box::new(move |row, out| {
+            let text = values.value(row);
+            // The server would refuse the whole copy for one of these.
+            serde_json::from_str::<&serde_json::value::RawValue>(text).map_err(|_| "this is no JSON")?;
+            check_json(text, versioned)?;
+            out.extend_from_slice(text.as_bytes());
+            Ok(())
+        })
+    } else {
+        let array = Arc::clone(array);
+        Box::new(move |row, out| {
+            let start = out.len();
+            super::nested::write(&array, row, false, out)?;
+            let text = out.get(start..).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default();
+            check_json(text, versioned)
+        })
+    };
+    Some(Box::new(move |row, out| {
+        if versioned {
+            out.push(1);
+        }
+        encode(row, out)
+    }))
+}
+
+/// `jsonb` keeps text as text, which has no zero byte; and a lone half of a surrogate pair is no text.
+fn check_json(text: &str, binary: bool) -> Result<(), Refused> {
+    if !binary || !text.contains("\\u") {
+        return Ok(());
+    }
+    let value: serde_json::Value = serde_json::from_str(text).map_err(|_| "a text in the JSON is no Unicode")?;
+    if has_zero(&value) { Err(ZERO_BYTE) } else { Ok(()) }
+}
+
+fn has_zero(value: &serde_json::Value) -> bool {
+    match value {
+        serde_json::Value::String(text) => text.contains('\0'),
+        serde_json::Value::Array(items) => items.iter().any(has_zero),
+        serde_json::Value::Object(fields) => fields.iter().any(|(key, value)| key.contains('\0') || has_zero(value)),
+        _ => false,
+    }
+}
+
+fn times(array: &ArrayRef, from: &DataType) -> Option<Encode> {
+    let DataType::Timestamp(unit, zone) = from else { return None };
+    let put = |micros: Option<i64>, out: &mut Vec<u8>| {
+        let micros = micros.and_then(|m| m.checked_sub(EPOCH_MICROS)).filter(|m| MICROS.contains(m));
+        out.extend_from_slice(&micros.ok_or("PostgreSQL has no such time")?.to_be_bytes());
+        Ok(())
+    };
+    if *unit == TimeUnit::Nanosecond {
+        let values = array.as_primitive::<TimestampNanosecondType>().clone();
+        return Some(Box::new(move |row, out| {
+            let nanos = values.value(row);
+            if nanos % 1_000 != 0 {
+                return Err("PostgreSQL keeps microseconds, and the time is finer");
+            }
+            put(Some(nanos / 1_000), out)
+        }));
+    }
+    let factor = match unit {
+        TimeUnit::Second => 1_000_000,
+        TimeUnit::Millisecond => 1_000,
+        _ => 1,
+    };
+    // By its own unit: a cast of the whole column would fail for one time that is too far away.
+    let plain = array
+        .to_data()
+        .into_builder()
+        .data_type(DataType::Timestamp(TimeUnit::Microsecond, zone.clone()))
+        .build()
+        .ok()?;
+    let values = arrow::array::make_array(plain).as_primitive::<TimestampMicrosecondType>().clone();
+    Some(Box::new(move |row, out| put(values.value(row).checked_mul(factor), out)))
+}
+
+/// Dimensions, whether there are nulls, the element's type; then length and lower bound of the dimension; then the elements
+/// (`array_send` in PostgreSQL's `arrayfuncs.c`).
+fn arrays(array: &ArrayRef, element: &ColumnType) -> Option<Encode> {
+    let lists = match array.data_type() {
+        DataType::List(field) | DataType::LargeList(field) | DataType::FixedSizeList(field, _) => {
+            cast(array, &DataType::LargeList(Arc::clone(field)))?.as_list::<i64>().clone()
+        }
+        _ => return None,
+    };
+    let values = Arc::clone(lists.values());
+    let encode = encoder(&values, element)?;
+    let oid = element.oid();
+    Some(Box::new(move |row, out| {
+        let offsets = lists.value_offsets();
+        let bound = |n: usize| offsets.get(n).and_then(|o| usize::try_from(*o).ok()).unwrap_or_default();
+        let range = bound(row)..bound(row + 1);
+        let length = i32::try_from(range.len()).map_err(|_| "an array has more than 2^31 elements")?;
+        let nulls = range.clone().any(|n| values.is_null(n));
+        let dimensions = i32::from(length > 0);
+        for number in [dimensions, i32::from(nulls)] {
+            out.extend_from_slice(&number.to_be_bytes());
+        }
+        out.extend_from_slice(&oid.to_be_bytes());
+        if length == 0 {
+            return Ok(());
+        }
+        for number in [length, 1] {
+            out.extend_from_slice(&number.to_be_bytes());
+        }
+        for n in range {
+            if values.is_null(n) {
+                out.extend_from_slice(&(-1_i32).to_be_bytes());
+            } else {
+                sized(out, |out| encode(n, out))?;
+            }
+        }
+        Ok(())
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numeric(unscaled: &str, scale: i8) -> Vec<i16> {
+        let mut out = Vec::new();
+        Digits::new(unscaled, scale).encode(&mut out);
+        out.chunks(2).map(|b| i16::from_be_bytes([b[0], b[1]])).collect()
+    }
+
+    #[test]
+    fn decimals_are_groups_of_four_digits_around_the_point() {
+        // Groups, weight, sign, digits after the point, as `SELECT numeric_send(…)` shows them.
+        assert_eq!(numeric("0", 0), [0, 0, 0, 0]);
+        assert_eq!(numeric("-0", 2), [0, 0, 0, 2]);
+        assert_eq!(numeric("1234567", 2), [3, 1, 0, 2, 1, 2345, 6700]);
+        assert_eq!(numeric("-1234567", 2), [3, 1, 0x4000, 2, 1, 2345, 6700]);
+        assert_eq!(numeric("1", 5), [1, -2, 0, 5, 1000]);
+        assert_eq!(numeric("10000", 0), [1, 1, 0, 0, 1]);
+        assert_eq!(numeric("7", -4), [1, 1, 0, 0, 7]);
+    }
+
+    #[test]
+    fn a_number_fits_by_its_own_digits() {
+        let fits = |unscaled: &str, scale, precision, of| Digits::new(unscaled, scale).fits(precision, of).is_ok();
+        assert!(fits("12345", 2, 5, 2) && !fits("12345", 2, 4, 2) && !fits("12345", 2, 5, 1));
+        assert!(fits("12340", 2, 5, 1), "zeros after the point are no digits");
+        assert!(fits("5", 3, 3, 3) && fits("0", 0, 1, 1));
+    }
+}

@@ -1,0 +1,88 @@
+//! What an error of the server means: by its SQLSTATE (PostgreSQL manual, appendix A).
+
+use crate::error::{Error, ErrorKind};
+use deadpool_postgres::PoolError;
+
+/// The error of a statement that had no effect.
+pub(super) fn statement(operation: &'static str, error: tokio_postgres::Error) -> Error {
+    let Some(db) = error.as_db_error() else {
+        // The connection broke, or never was. Within a transaction nothing has happened.
+        return Error::unavailable(operation, "the database cannot be reached").with_source(error);
+    };
+    let (state, message) = (db.code().code().to_owned(), db.message().to_owned());
+    let (kind, hint) = meaning(&state);
+    let mut mapped = Error::new(kind, operation, message).with("sqlstate", &state);
+    for (key, value) in [("table", db.table()), ("column", db.column()), ("constraint", db.constraint())] {
+        if let Some(value) = value {
+            mapped = mapped.with(key, value);
+        }
+    }
+    match hint.map(str::to_owned).or_else(|| db.hint().map(str::to_owned)) {
+        Some(hint) => mapped.with_hint(hint),
+        None => mapped,
+    }
+}
+
+/// The error of a `COMMIT`: it may have happened, unless the server says that it rolled back.
+pub(super) fn commit(operation: &'static str, error: tokio_postgres::Error) -> Error {
+    let rolled_back = error.code().is_some_and(|state| {
+        let state = state.code();
+        (state.starts_with("40") && state != "40003") || state.starts_with("23")
+    });
+    if rolled_back {
+        return statement(operation, error);
+    }
+    Error::new(ErrorKind::Ambiguous, operation, "it is not known whether the transaction was committed")
+        .with_source(error)
+}
+
+/// The error of the pool.
+pub(super) fn pool(error: PoolError) -> Error {
+    match error {
+        PoolError::Backend(error) => statement("connect to database", error),
+        PoolError::Timeout(_) => Error::unavailable("connect to database", "no connection became free in time"),
+        other => Error::unavailable("connect to database", "there is no connection").with_source(other),
+    }
+}
+
+fn meaning(state: &str) -> (ErrorKind, Option<&'static str>) {
+    match state {
+        "42501" => (ErrorKind::Auth, Some("grant it, or use a role that may do it")),
+        "25006" => (ErrorKind::Config, Some("the server takes no writes: is it a replica?")),
+        "22021" | "22P05" => (ErrorKind::Data, Some("a text holds a character that the database cannot keep")),
+        // Serialisation failures, deadlocks, locks that were not free.
+        "40001" | "40P01" | "55P03" => (ErrorKind::Unavailable, None),
+        _ => match state.get(..2).unwrap_or_default() {
+            // Connections, resources, the operator, the system around.
+            "08" | "53" | "57" | "58" => (ErrorKind::Unavailable, None),
+            "28" => (ErrorKind::Auth, None),
+            "22" | "23" => (ErrorKind::Data, None),
+            "XX" => (ErrorKind::Corrupt, None),
+            _ => (ErrorKind::Config, None),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sqlstate_tells_what_to_do() {
+        let cases = [
+            ("57P01", ErrorKind::Unavailable),
+            ("53300", ErrorKind::Unavailable),
+            ("40P01", ErrorKind::Unavailable),
+            ("28P01", ErrorKind::Auth),
+            ("42501", ErrorKind::Auth),
+            ("42P01", ErrorKind::Config),
+            ("3D000", ErrorKind::Config),
+            ("22003", ErrorKind::Data),
+            ("23505", ErrorKind::Data),
+            ("XX001", ErrorKind::Corrupt),
+        ];
+        for (state, kind) in cases {
+            assert_eq!(meaning(state).0, kind, "{state}");
+        }
+    }
+}

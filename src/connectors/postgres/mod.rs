@@ -1,0 +1,264 @@
+//! PostgreSQL, as a sink and as a place for checkpoints (feature `postgres`).
+//!
+//! Rows are copied in binary form into a table of their own, where no reader looks; a commit moves them into the table, in one
+//! transaction with the mark of the shard and an entry in the ledger of loads. If the answer to `COMMIT` is lost, the mark tells.
+//!
+//! ```no_run
+//! use landfall::connectors::postgres::{Postgres, PostgresTable};
+//! use landfall::sink::Upsert;
+//!
+//! let database = Postgres::from_env("WAREHOUSE_URL")?;
+//! let orders = PostgresTable::at(&database, "sales.orders")?
+//!     .disposition(Upsert::by(["id"]).newest("updated_at").deleted_when("deleted"));
+//! # drop(orders);
+//! # Ok::<(), landfall::Error>(())
+//! ```
+//!
+//! Besides its rows, a table has the column `_landfall_load`: the load that brought the row, which joins to
+//! `landfall_loads.load_id`. What is kept in the control tables: `docs/formats.md`, "Tables in PostgreSQL".
+
+mod apply;
+mod checkpoints;
+mod control;
+mod database;
+mod encode;
+mod fault;
+mod name;
+mod nested;
+mod table;
+mod types;
+mod writer;
+
+pub use checkpoints::PostgresCheckpoints;
+pub use database::Postgres;
+pub use writer::{PostgresWriter, StagedRows};
+
+use crate::columnar::Batch;
+use crate::env::Env;
+use crate::error::{Error, Result};
+use crate::model::ShardKey;
+use crate::sink::{
+    CommitDecision, CommitOutcome, CommitRequest, Demand, Disposition, EpochContext, Mark, Replace, Sink,
+    Transactional, decide_commit,
+};
+use crate::source::ComponentConfig;
+use apply::{Apply, load_id};
+use async_trait::async_trait;
+use control::{Control, Entry};
+use name::TableName;
+use serde_json::json;
+use std::collections::HashSet;
+use std::sync::Arc;
+use tokio::sync::OnceCell;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// A table of a PostgreSQL database.
+///
+/// It is made when the first rows come, and gets columns that are new; what is there is never changed or dropped. A value that its
+/// column cannot hold exactly, and a row whose key is null, go to the quarantine.
+///
+/// # Needs
+/// PostgreSQL 12 or later, or what speaks its protocol and has `COPY … (FORMAT binary)`, `ON CONFLICT` and `SELECT … FOR UPDATE`
+/// (Redshift has not). The rights to use and, where they are to be made, to create schema and tables. For dispositions with a key, a
+/// unique index on exactly its columns: it is made with the table.
+#[derive(Clone, Debug)]
+pub struct PostgresTable {
+    database: Postgres,
+    table: TableName,
+    control_schema: String,
+    control: Control,
+    disposition: Disposition,
+    records: bool,
+    prepared: Arc<OnceCell<()>>,
+}
+
+impl PostgresTable {
+    /// The table `name`: `table` (of the schema `public`) or `schema.table`. Appends unless a
+    /// [disposition](Self::disposition) says otherwise.
+    ///
+    /// # Errors
+    /// `Config` if it cannot be a name.
+    pub fn at(database: &Postgres, name: &str) -> Result<Self> {
+        let table = TableName::parse(name)?;
+        let (control_schema, control) = (table.schema.clone(), Control::new(&table.schema));
+        let database = database.clone();
+        let (disposition, prepared) = (Disposition::Append, Arc::default());
+        Ok(Self { database, table, control_schema, control, disposition, records: false, prepared })
+    }
+
+    /// What it does with rows that are there already.
+    #[must_use]
+    pub fn disposition(mut self, disposition: impl Into<Disposition>) -> Self {
+        self.disposition = disposition.into();
+        self
+    }
+
+    /// Keeps one row of these columns: the one that was landed last. For more, see [`disposition`](Self::disposition).
+    #[must_use]
+    pub fn upsert<C: Into<String>>(self, key: impl IntoIterator<Item = C>) -> Self {
+        self.disposition(crate::sink::Upsert::by(key))
+    }
+
+    /// Keeps the control tables, and the rows that are staged, in this schema instead of the table's.
+    ///
+    /// # Errors
+    /// `Config` if it cannot be a name.
+    pub fn control_schema(mut self, schema: &str) -> Result<Self> {
+        name::check(schema)?;
+        schema.clone_into(&mut self.control_schema);
+        self.control = Control::new(schema);
+        Ok(self)
+    }
+
+    /// Adds to each row where its record was landed: `_landfall_segment` and `_landfall_record`.
+    #[must_use]
+    pub fn record_provenance(mut self) -> Self {
+        self.records = true;
+        self
+    }
+
+    async fn prepare(&self) -> Result<()> {
+        let preparing = async { self.control.prepare(&mut self.database.client().await?).await };
+        self.prepared.get_or_try_init(|| preparing).await.map(drop)
+    }
+
+    /// Begins the names of what is staged for a shard: of this table, by this pipeline.
+    fn staging_prefix(&self, shard: &ShardKey) -> String {
+        let of = format!("{} {}", self.table, shard.pipeline);
+        format!("_lf_{:016x}_{:x}_", xxh3_64(of.as_bytes()), shard.shard)
+    }
+
+    fn staging_name(&self, epoch: &EpochContext) -> Result<TableName> {
+        let EpochContext { shard, generation, epoch, attempt, .. } = epoch;
+        let name = format!("{}{generation:x}_{epoch:x}_{attempt:x}", self.staging_prefix(shard));
+        TableName::new(&self.control_schema, &name)
+    }
+
+    /// Where rows of an enumeration wait.
+    fn aside(&self, shard: &ShardKey) -> Result<TableName> {
+        TableName::new(&self.control_schema, &format!("{}aside", self.staging_prefix(shard)))
+    }
+
+    /// Refuses an enumeration that would take too many rows away, before anything is prepared.
+    async fn guard(&self, epoch: &EpochContext) -> Result<()> {
+        let Disposition::Replace(replace) = &self.disposition else { return Ok(()) };
+        let client = self.database.client().await?;
+        let count = async |table: &TableName, what: &str| -> Result<u64> {
+            let failed = |e| fault::statement("count rows", e).with("table", table);
+            let there =
+                client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table.sql()]).await.map_err(failed)?;
+            if !there.get::<_, bool>(0) {
+                return Ok(0);
+            }
+            let row =
+                client.query_one(&format!("SELECT count({what}) FROM {}", table.sql()), &[]).await.map_err(failed)?;
+            Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or_default())
+        };
+        let held = self.control.held(&client, &self.table, &epoch.shard, false).await?;
+        let number = epoch.enumeration.and_then(|e| i64::try_from(e.number).ok());
+        let begun = held.enumeration.is_some_and(|(known, _)| Some(known) == number);
+        let after = match begun {
+            // What lies there is of another enumeration.
+            false => 0,
+            true => count(&self.aside(&epoch.shard)?, &distinct(replace)).await?,
+        };
+        replace.guard(count(&self.table, "*").await?, after).map_err(|e| e.with("table", &self.table))
+    }
+}
+
+fn distinct(replace: &Replace) -> String {
+    match replace.key.as_slice() {
+        [] => "*".to_owned(),
+        key => format!("DISTINCT ({})", name::list(key.iter().map(String::as_str))),
+    }
+}
+
+#[async_trait]
+impl Sink for PostgresTable {
+    type Item = Batch;
+    type Staged = StagedRows;
+    type Promise = Transactional;
+    type Writer = PostgresWriter;
+
+    fn config(&self) -> Result<ComponentConfig> {
+        self.disposition.check()?;
+        let identity = json!({ "table": self.table.to_string(), "control_schema": self.control_schema, "disposition": self.disposition.identity() });
+        Ok(ComponentConfig::none().with_identity(identity).with_settings(json!({
+            "database": self.database.place(),
+            "newest": self.disposition.newest(),
+            "deleted": self.disposition.deleted(),
+            "record_provenance": self.records,
+        })))
+    }
+
+    fn demand(&self) -> Demand {
+        self.disposition.demand()
+    }
+
+    async fn open(&self, epoch: EpochContext) -> Result<PostgresWriter> {
+        self.prepare().await?;
+        Ok(PostgresWriter::new(self.clone(), epoch))
+    }
+
+    async fn commit(&self, _env: &Env, request: CommitRequest<StagedRows>) -> Result<CommitOutcome> {
+        self.prepare().await?;
+        let CommitRequest { shard, mark, previous, staged, enumeration, .. } = &request;
+        let failed = |e| fault::statement("commit rows", e).with("table", &self.table);
+        let mut client = self.database.client().await?;
+        let transaction = client.transaction().await.map_err(failed)?;
+        // The row is locked: whoever else commits for this shard waits here, and then finds the mark that we have set.
+        let held = self.control.held(&transaction, &self.table, shard, true).await?;
+        if let CommitDecision::Answer(outcome) = decide_commit(held.mark.as_ref(), mark, *previous) {
+            return Ok(outcome);
+        }
+        let staging = staged.staging.as_deref().map(|name| TableName::new(&self.control_schema, name)).transpose()?;
+        let (aside, load) = (self.aside(shard)?, load_id(shard, mark.epoch));
+        let apply = Apply {
+            transaction: &transaction,
+            shard,
+            epoch: mark.epoch,
+            table: &self.table,
+            aside: &aside,
+            staging: staging.as_ref(),
+            staged,
+            disposition: &self.disposition,
+            load: &load,
+        };
+        let (counts, enumeration) = apply.run(*enumeration, held.enumeration).await?;
+        let columns = table::columns_in(&transaction, &self.table).await?;
+        let (id, disposition, columns) = (load.as_str(), self.disposition.as_str(), columns.as_slice());
+        let entry = Entry { id, disposition, columns, counts, enumeration };
+        self.control.enter(&transaction, &self.table, &request, &entry).await?;
+        transaction.commit().await.map_err(|e| fault::commit("commit rows", e).with("table", &self.table))?;
+        Ok(CommitOutcome::Done)
+    }
+
+    async fn mark(&self, shard: &ShardKey) -> Result<Option<Mark>> {
+        let client = self.database.client().await?;
+        if !self.control.exists(&client).await? {
+            return Ok(None);
+        }
+        Ok(self.control.held(&client, &self.table, shard, false).await?.mark)
+    }
+
+    async fn collect(&self, shard: &ShardKey, below_generation: u64, keep: &[StagedRows]) -> Result<u64> {
+        let client = self.database.client().await?;
+        let prefix = self.staging_prefix(shard);
+        let kept: HashSet<&str> = keep.iter().filter_map(|staged| staged.staging.as_deref()).collect();
+        let mut dropped = 0;
+        for name in table::tables(&client, &self.control_schema, &prefix).await? {
+            let generation = name.strip_prefix(&prefix).and_then(|rest| rest.split('_').next());
+            let generation = generation.and_then(|digits| u64::from_str_radix(digits, 16).ok());
+            if generation.is_some_and(|g| g < below_generation) && !kept.contains(name.as_str()) {
+                let table = TableName::new(&self.control_schema, &name)?;
+                let drop = format!("DROP TABLE IF EXISTS {}", table.sql());
+                client
+                    .batch_execute(&drop)
+                    .await
+                    .map_err(|e| Error::from(fault::statement("drop staged rows", e)).with("table", &table))?;
+                dropped += 1;
+            }
+        }
+        Ok(dropped)
+    }
+}

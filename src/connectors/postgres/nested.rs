@@ -1,0 +1,84 @@
+//! Nested values as JSON text, for columns of type `json` and `jsonb`. No digit is lost: numbers are written as they are.
+
+use super::encode::Refused;
+use super::types::is_json;
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::DataType;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+
+/// Writes value number `row` of `array`; `json` is whether its text is JSON already.
+pub(super) fn write(array: &ArrayRef, row: usize, json: bool, out: &mut Vec<u8>) -> Result<(), Refused> {
+    if array.is_null(row) {
+        out.extend_from_slice(b"null");
+        return Ok(());
+    }
+    match array.data_type() {
+        DataType::Struct(fields) => {
+            let members = fields.iter().zip(array.as_struct().columns());
+            between(out, b"{}", members, |(field, column), out| {
+                text(field.name(), out)?;
+                out.push(b':');
+                write(column, row, is_json(field), out)
+            })
+        }
+        DataType::List(field) => items(&array.as_list::<i32>().value(row), is_json(field), out),
+        DataType::LargeList(field) => items(&array.as_list::<i64>().value(row), is_json(field), out),
+        DataType::FixedSizeList(field, _) => items(&array.as_fixed_size_list().value(row), is_json(field), out),
+        DataType::Map(..) => {
+            let entries = array.as_map().value(row);
+            let (keys, values) = (entries.column(0), entries.column(1));
+            between(out, b"{}", 0..entries.len(), |n, out| {
+                text(&shown(keys, n)?, out)?;
+                out.push(b':');
+                write(values, n, false, out)
+            })
+        }
+        DataType::Boolean => {
+            out.extend_from_slice(if array.as_boolean().value(row) { b"true" } else { b"false" });
+            Ok(())
+        }
+        kind => {
+            let shown = shown(array, row)?;
+            // JSON has no NaN and no infinity.
+            let bare = kind.is_integer() || json || (kind.is_floating() && !shown.contains(['N', 'i']));
+            if bare {
+                out.extend_from_slice(shown.as_bytes());
+                return Ok(());
+            }
+            text(&shown, out)
+        }
+    }
+}
+
+fn items(array: &ArrayRef, json: bool, out: &mut Vec<u8>) -> Result<(), Refused> {
+    between(out, b"[]", 0..array.len(), |n, out| write(array, n, json, out))
+}
+
+/// Writes each of `items`, with commas between them and `ends` around them.
+fn between<T>(
+    out: &mut Vec<u8>,
+    [begin, end]: &[u8; 2],
+    items: impl IntoIterator<Item = T>,
+    mut write: impl FnMut(T, &mut Vec<u8>) -> Result<(), Refused>,
+) -> Result<(), Refused> {
+    out.push(*begin);
+    for (n, item) in items.into_iter().enumerate() {
+        if n > 0 {
+            out.push(b',');
+        }
+        write(item, out)?;
+    }
+    out.push(*end);
+    Ok(())
+}
+
+fn shown(array: &ArrayRef, row: usize) -> Result<String, Refused> {
+    let options = FormatOptions::new();
+    let formatter =
+        ArrayFormatter::try_new(array.as_ref(), &options).map_err(|_| "the value cannot be written as JSON")?;
+    Ok(formatter.value(row).to_string())
+}
+
+fn text(text: &str, out: &mut Vec<u8>) -> Result<(), Refused> {
+    serde_json::to_writer(out, text).map_err(|_| "the text cannot be written as JSON")
+}

@@ -1,0 +1,182 @@
+//! The table that rows go to: what columns it has, and how it gets those that are new. Changes only add, and may be repeated.
+
+use super::database::schema_lock;
+use super::fault;
+use super::name::{self, TableName, literal, quoted};
+use super::types::{ColumnType, TableColumn};
+use crate::error::{Error, Result};
+use crate::sink::{Disposition, Scd2};
+use deadpool_postgres::{Client, GenericClient};
+use std::collections::BTreeMap;
+
+/// What the sink adds to each row.
+pub(super) const LOAD: &str = "_landfall_load";
+pub(super) const SEGMENT: &str = "_landfall_segment";
+pub(super) const RECORD: &str = "_landfall_record";
+/// What tells versions of a row apart, for a history of versions.
+pub(super) const HASH: &str = "_landfall_hash";
+
+/// The columns of `table`, in order; empty if there is no such table.
+pub(super) async fn columns_in(client: &impl GenericClient, table: &TableName) -> Result<Vec<TableColumn>> {
+    let statement = "SELECT a.attname, format_type(a.atttypid, a.atttypmod) FROM pg_attribute a \
+                     JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
+                     WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
+    let rows = client
+        .query(statement, &[&table.schema, &table.table])
+        .await
+        .map_err(|e| fault::statement("read columns of table", e).with("table", table))?;
+    Ok(rows.iter().map(|row| TableColumn { name: row.get(0), kind: row.get(1) }).collect())
+}
+
+/// Gives `table` the columns that it lacks, or makes it; gives the type of each of `wanted` as it is in the table. Types that
+/// are there stay: values that they cannot hold are refused row by row.
+///
+/// # Errors
+/// `Config` if a name or a type cannot be that of a column, or if the table is not fit for the disposition.
+pub(super) async fn evolve(
+    client: &mut Client,
+    table: &TableName,
+    wanted: &[(String, ColumnType)],
+    disposition: &Disposition,
+) -> Result<BTreeMap<String, ColumnType>> {
+    for (column, _) in wanted {
+        name::check(column).map_err(|e| e.with("table", table))?;
+    }
+    let mut there = columns_in(client, table).await?;
+    let all = with_own(wanted, disposition);
+    if all.iter().any(|(column, _)| !there.iter().any(|c| c.name == *column)) {
+        change(client, table, &all, disposition).await.map_err(|e| e.with("table", table))?;
+        there = columns_in(client, table).await?;
+    }
+    check_key(client, table, disposition).await?;
+    let kinds: BTreeMap<_, _> = there.iter().map(|c| (c.name.as_str(), c.kind.as_str())).collect();
+    let known = wanted.iter().map(|(column, _)| {
+        let kind = kinds.get(column.as_str()).copied().unwrap_or_default();
+        let known = ColumnType::from_sql(kind).ok_or_else(|| {
+            Error::config("read columns of table", "values of this type cannot be written")
+                .with("table", table)
+                .with("column", column)
+                .with("type", kind)
+                .with_hint("give the column another type, or leave it out in a stage before the sink")
+        })?;
+        Ok((column.clone(), known))
+    });
+    known.collect()
+}
+
+fn with_own(wanted: &[(String, ColumnType)], disposition: &Disposition) -> Vec<(String, ColumnType)> {
+    let mut all = wanted.to_vec();
+    if let Disposition::Scd2(Scd2 { valid_from, valid_to, .. }) = disposition {
+        all.push((valid_from.clone(), ColumnType::Timestamptz));
+        all.push((valid_to.clone(), ColumnType::Timestamptz));
+    }
+    all
+}
+
+async fn change(
+    client: &mut Client,
+    table: &TableName,
+    columns: &[(String, ColumnType)],
+    disposition: &Disposition,
+) -> Result<()> {
+    let failed = |e| fault::statement("change table", e);
+    let transaction = client.transaction().await.map_err(failed)?;
+    let definition = |(column, kind): &(String, ColumnType)| format!("{} {kind}", quoted(column));
+    let key = disposition.key();
+    // A key needs values to compare; everything else may be absent.
+    let not_null = match disposition {
+        Disposition::Upsert(_) | Disposition::InsertOnly(_) | Disposition::Scd2(_) => key,
+        _ => &[],
+    };
+    let mut made: Vec<String> = columns.iter().map(definition).collect();
+    for (definition, (column, _)) in made.iter_mut().zip(columns) {
+        if not_null.contains(column) {
+            definition.push_str(" NOT NULL");
+        }
+    }
+    let mut statements = vec![
+        schema_lock(&table.to_string()),
+        format!("CREATE SCHEMA IF NOT EXISTS {}", quoted(&table.schema)),
+        format!("CREATE TABLE IF NOT EXISTS {} ({})", table.sql(), made.join(", ")),
+    ];
+    let added: Vec<String> = columns.iter().map(|c| format!("ADD COLUMN IF NOT EXISTS {}", definition(c))).collect();
+    statements.push(format!("ALTER TABLE {} {}", table.sql(), added.join(", ")));
+    // One statement that fails for a right that is missing must not stop those that need none.
+    if transaction
+        .query_opt("SELECT 1 FROM pg_namespace WHERE nspname = $1", &[&table.schema])
+        .await
+        .map_err(failed)?
+        .is_some()
+    {
+        statements.remove(1);
+    }
+    transaction.batch_execute(&statements.join(";\n")).await.map_err(failed)?;
+    if !has_unique_key(&transaction, table, disposition).await? {
+        if let Some(index) = key_index(table, disposition) {
+            let empty = format!("SELECT NOT EXISTS (SELECT 1 FROM {})", table.sql());
+            if transaction.query_one(&empty, &[]).await.map_err(failed)?.get::<_, bool>(0) {
+                transaction.batch_execute(&index).await.map_err(failed)?;
+            }
+        }
+    }
+    transaction.commit().await.map_err(failed)
+}
+
+/// The statement that makes the index by which rows of a key are found, and kept from being two.
+fn key_index(table: &TableName, disposition: &Disposition) -> Option<String> {
+    let columns = name::list(disposition.key().iter().map(String::as_str));
+    let current = match disposition {
+        Disposition::Upsert(_) | Disposition::InsertOnly(_) => String::new(),
+        Disposition::Scd2(Scd2 { valid_to, .. }) => format!(" WHERE {} IS NULL", quoted(valid_to)),
+        _ => return None,
+    };
+    Some(format!("CREATE UNIQUE INDEX ON {} ({columns}){current}", table.sql()))
+}
+
+async fn check_key(client: &Client, table: &TableName, disposition: &Disposition) -> Result<()> {
+    let Some(index) = key_index(table, disposition) else { return Ok(()) };
+    if has_unique_key(client, table, disposition).await? {
+        return Ok(());
+    }
+    Err(Error::config("open table", "nothing keeps two rows with one key out of the table")
+        .with("table", table)
+        .with("key", disposition.key().join(", "))
+        .with_hint(format!("make the index once: {index}")))
+}
+
+/// Whether a unique index is over exactly the key; for a history of versions, over those that are current.
+async fn has_unique_key(client: &impl GenericClient, table: &TableName, disposition: &Disposition) -> Result<bool> {
+    if key_index(table, disposition).is_none() {
+        return Ok(true);
+    }
+    let mut key: Vec<String> = disposition.key().to_vec();
+    key.sort_unstable();
+    let partial = matches!(disposition, Disposition::Scd2(_));
+    let statement = "SELECT (SELECT array_agg(a.attname::text ORDER BY a.attname::text) FROM unnest(i.indkey[0:i.indnkeyatts - 1]) k \
+                     JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k) FROM pg_index i \
+                     JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
+                     WHERE n.nspname = $1 AND c.relname = $2 AND i.indisunique AND i.indisvalid AND i.indexprs IS NULL \
+                     AND (i.indpred IS NOT NULL) = $3";
+    let rows = client
+        .query(statement, &[&table.schema, &table.table, &partial])
+        .await
+        .map_err(|e| fault::statement("read indexes of table", e).with("table", table))?;
+    let mut found = rows.iter().filter_map(|row| row.get::<_, Option<Vec<String>>>(0));
+    Ok(found.any(|mut columns| {
+        columns.sort_unstable();
+        columns == key
+    }))
+}
+
+/// The tables of `schema` whose names begin with `prefix`.
+pub(super) async fn tables(client: &Client, schema: &str, prefix: &str) -> Result<Vec<String>> {
+    let statement = format!(
+        "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+         WHERE n.nspname = {} AND c.relkind = 'r' AND left(c.relname, {}) = {} ORDER BY 1",
+        literal(schema),
+        prefix.chars().count(),
+        literal(prefix)
+    );
+    let rows = client.query(&statement, &[]).await.map_err(|e| fault::statement("list staged tables", e))?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}

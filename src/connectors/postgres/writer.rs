@@ -1,0 +1,392 @@
+use super::PostgresTable;
+use super::apply::ROW;
+use super::encode::{HEADER, Rows, TRAILER};
+use super::fault;
+use super::name::{TableName, list, quoted};
+use super::table::{self, HASH, RECORD, SEGMENT};
+use super::types::ColumnType;
+use crate::columnar::Batch;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Reject, Timestamp};
+use crate::sink::{Disposition, EpochContext, StagedOutput, Writer};
+use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::SinkExt;
+use serde::{Deserialize, Serialize};
+use std::fmt::{self, Debug};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// Encoded bytes that are copied in one go: while they are sent, the next ones are encoded.
+const CHUNK_BYTES: usize = 4 << 20;
+
+/// Times that a chunk is tried; the first pause doubles each time.
+const TRIES: u32 = 4;
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// What an epoch staged: the table that holds its rows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct StagedRows {
+    /// Its name, in the schema of the control tables; `None` if the epoch only ends an enumeration.
+    pub staging: Option<String>,
+    /// Its rows.
+    pub rows: u64,
+    /// The columns of the rows that go into the table.
+    pub columns: Vec<String>,
+    /// Those of them that are `true` or `false`.
+    pub bools: Vec<String>,
+    /// When it was staged.
+    pub staged_at: Timestamp,
+}
+
+/// Stages one epoch of a [`PostgresTable`].
+pub struct PostgresWriter {
+    sink: PostgresTable,
+    epoch: EpochContext,
+    open: Option<Staging>,
+    rows: u64,
+    bytes: u64,
+    /// A write that failed halfway leaves rows that nobody counted.
+    failed: bool,
+}
+
+/// The table that rows are staged in.
+struct Staging {
+    name: TableName,
+    schema: SchemaRef,
+    /// The columns of the batches, with their types in the table.
+    columns: Vec<(String, ColumnType)>,
+    /// All columns that the epoch has had so far.
+    all: Vec<String>,
+    buffer: Vec<u8>,
+    /// Rows in the buffer.
+    waiting: u64,
+    sending: JoinSet<Result<()>>,
+}
+
+impl PostgresWriter {
+    pub(super) fn new(sink: PostgresTable, epoch: EpochContext) -> Self {
+        Self { sink, epoch, open: None, rows: 0, bytes: 0, failed: false }
+    }
+
+    async fn write_batch(&mut self, batch: &Batch) -> Result<Vec<Reject>> {
+        let rows = self.with_provenance(batch)?;
+        if self.open.as_ref().is_none_or(|open| open.schema.fields() != rows.schema_ref().fields()) {
+            self.admit(rows.schema()).await?;
+        }
+        let Some(open) = &mut self.open else { return Err(Error::bug("stage rows", "no table to stage in")) };
+        let (columns, first, buffer) = (open.columns.clone(), self.rows, std::mem::take(&mut open.buffer));
+        let (required, hashed) = (self.required(&rows), self.hashed(&columns));
+        let encoding = self
+            .epoch
+            .env
+            .cpu("encode rows", move || encode(&rows, &columns, &required, hashed.as_deref(), first, buffer));
+        let Encoded { buffer, rows, refused } = encoding.await??;
+        let Some(open) = &mut self.open else { return Err(Error::bug("stage rows", "no table to stage in")) };
+        open.buffer = buffer;
+        open.waiting += rows;
+        self.rows += rows;
+        if open.buffer.len() >= CHUNK_BYTES {
+            self.send().await?;
+        }
+        Ok(refused.into_iter().map(|(row, code, reason)| batch.reject(row, code, reason)).collect())
+    }
+
+    /// The batch with the columns that say where each row was landed, if they are wanted.
+    fn with_provenance(&self, batch: &Batch) -> Result<RecordBatch> {
+        let rows = batch.rows();
+        if !self.sink.records {
+            return Ok(rows.clone());
+        }
+        let origins: Vec<_> = (0..batch.num_rows()).map(|row| batch.origin(row)).collect();
+        let signed = |n: u64| i64::try_from(n).ok();
+        let segment: Int64Array = origins.iter().map(|o| o.and_then(|o| signed(o.segment))).collect();
+        let record: Int64Array = origins.iter().map(|o| o.and_then(|o| signed(o.record))).collect();
+        let mut fields: Vec<Arc<Field>> = rows.schema().fields().iter().cloned().collect();
+        let mut columns = rows.columns().to_vec();
+        for (name, column) in [(SEGMENT, segment), (RECORD, record)] {
+            fields.push(Arc::new(Field::new(name, DataType::Int64, true)));
+            columns.push(Arc::new(column) as ArrayRef);
+        }
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+            .map_err(|e| Error::bug("stage rows", "the columns of provenance do not fit").with_source(e))
+    }
+
+    /// Columns whose null is refused, each with a word for the quarantine.
+    fn required(&self, rows: &RecordBatch) -> Vec<(ArrayRef, &'static str, String)> {
+        let disposition = &self.sink.disposition;
+        let of = |name: &str, code| Some((Arc::clone(rows.column_by_name(name)?), code, format!("`{name}` is null")));
+        let key = disposition.key().iter().filter_map(|name| of(name, "null_key"));
+        let since = match disposition {
+            Disposition::Scd2(scd2) => scd2.since.as_deref().and_then(|name| of(name, "null_since")),
+            _ => None,
+        };
+        key.chain(since).collect()
+    }
+
+    /// The columns by which versions of a row are told apart, if they are.
+    fn hashed(&self, columns: &[(String, ColumnType)]) -> Option<Vec<bool>> {
+        let Disposition::Scd2(scd2) = &self.sink.disposition else { return None };
+        let other = |name: &String| {
+            let own = [SEGMENT, RECORD].contains(&name.as_str());
+            !own && !scd2.key.contains(name) && scd2.since.as_ref() != Some(name)
+        };
+        Some(columns.iter().map(|(name, _)| other(name)).collect())
+    }
+
+    /// Makes the table fit for rows of `schema`, and a table to stage them in.
+    async fn admit(&mut self, schema: SchemaRef) -> Result<()> {
+        self.send().await?;
+        let sink = &self.sink;
+        if let Some(missing) = sink.disposition.columns().find(|c| schema.field_with_name(c).is_err()) {
+            return Err(Error::config("stage rows", "the disposition names a column that the rows do not have")
+                .with("table", &sink.table)
+                .with("disposition", sink.disposition.as_str())
+                .with("column", missing)
+                .with_hint("correct the name; if the records have it, declare it in the schema"));
+        }
+        let mut wanted = Vec::new();
+        for field in schema.fields() {
+            // A column that was null in every row so far has no type yet.
+            if *field.data_type() != DataType::Null {
+                wanted.push((field.name().clone(), ColumnType::for_field(field)?));
+            }
+        }
+        let own = [(table::LOAD, ColumnType::Text)].into_iter();
+        let own = own.chain(matches!(sink.disposition, Disposition::Scd2(_)).then_some((HASH, ColumnType::Text)));
+        let own: Vec<(String, ColumnType)> = own.map(|(name, kind)| (name.to_owned(), kind)).collect();
+        if let Some((name, _)) = own
+            .iter()
+            .chain([&(ROW.to_owned(), ColumnType::Int8)])
+            .find(|(name, _)| schema.field_with_name(name).is_ok())
+        {
+            return Err(Error::config("stage rows", "the rows have a column of a name that the sink needs")
+                .with("column", name)
+                .with_hint("rename it in a stage before the sink"));
+        }
+        let mut client = sink.database.client().await?;
+        let all: Vec<_> = wanted.iter().cloned().chain(own.iter().cloned()).collect();
+        let kinds = table::evolve(&mut client, &sink.table, &all, &sink.disposition).await?;
+        let columns: Vec<_> = wanted
+            .into_iter()
+            .map(|(name, kind)| {
+                let kind = kinds.get(&name).cloned().unwrap_or(kind);
+                (name, kind)
+            })
+            .collect();
+        let name = sink.staging_name(&self.epoch)?;
+        let staged = columns.iter().cloned().chain(own.into_iter().filter(|(name, _)| name == HASH));
+        let definitions: Vec<_> = staged.map(|(name, kind)| format!("{} {kind}", quoted(&name))).collect();
+        let failed = |e| fault::statement("stage rows", e).with("table", &name);
+        match &mut self.open {
+            None => {
+                // A replay by the same owner begins anew.
+                let create = format!(
+                    "DROP TABLE IF EXISTS {t}; CREATE TABLE {t} ({} bigint NOT NULL{}{})",
+                    quoted(ROW),
+                    if definitions.is_empty() { "" } else { ", " },
+                    definitions.join(", "),
+                    t = name.sql()
+                );
+                client.batch_execute(&create).await.map_err(failed)?;
+                let all = columns.iter().map(|(name, _)| name.clone()).collect();
+                let (buffer, sending) = (Vec::new(), JoinSet::new());
+                self.open = Some(Staging { name, schema, columns, all, buffer, waiting: 0, sending });
+            }
+            Some(open) => {
+                let add: Vec<_> = definitions.iter().map(|d| format!("ADD COLUMN IF NOT EXISTS {d}")).collect();
+                if !add.is_empty() {
+                    let alter = format!("ALTER TABLE {} {}", name.sql(), add.join(", "));
+                    client.batch_execute(&alter).await.map_err(failed)?;
+                }
+                open.all.extend(columns.iter().map(|(name, _)| name.clone()));
+                open.all.sort_unstable();
+                open.all.dedup();
+                (open.schema, open.columns) = (schema, columns);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what is in the buffer, once the chunk before has arrived.
+    async fn send(&mut self) -> Result<()> {
+        self.arrive().await?;
+        let Some(open) = &mut self.open else { return Ok(()) };
+        if open.waiting == 0 {
+            return Ok(());
+        }
+        let mut chunk = std::mem::take(&mut open.buffer);
+        let count = std::mem::take(&mut open.waiting);
+        self.bytes += chunk.len() as u64;
+        chunk.extend_from_slice(TRAILER);
+        let hash = matches!(self.sink.disposition, Disposition::Scd2(_)).then_some(HASH);
+        let names = [ROW].into_iter().chain(open.columns.iter().map(|(name, _)| name.as_str())).chain(hash);
+        let copy = Chunk {
+            sink: self.sink.clone(),
+            name: open.name.clone(),
+            names: list(names),
+            first: self.rows - count,
+            count,
+            bytes: chunk.into(),
+            env: self.epoch.env.clone(),
+        };
+        open.sending.spawn(copy.send());
+        Ok(())
+    }
+
+    async fn arrive(&mut self) -> Result<()> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        while let Some(sent) = open.sending.join_next().await {
+            sent.map_err(|e| Error::bug("stage rows", "the task that sends them panicked").with_source(e))??;
+        }
+        Ok(())
+    }
+}
+
+/// Rows on their way into the staging table.
+struct Chunk {
+    sink: PostgresTable,
+    name: TableName,
+    names: String,
+    /// The number of the first row.
+    first: u64,
+    count: u64,
+    bytes: Bytes,
+    env: crate::env::Env,
+}
+
+impl Chunk {
+    async fn send(self) -> Result<()> {
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            match self.try_send(tried > 1).await {
+                Ok(()) => return Ok(()),
+                Err(e) if tried < TRIES && (e.is_transient() || e.kind() == ErrorKind::Ambiguous) => {
+                    tracing::warn!(table = %self.name, error = %e, "rows are sent again");
+                    self.env.sleep(PAUSE * (1 << tried)).await;
+                }
+                // Nothing of it is visible to anybody: what came of it does not matter.
+                Err(e) => return Err(e.with("table", &self.sink.table)),
+            }
+        }
+    }
+
+    async fn try_send(&self, again: bool) -> Result<()> {
+        let failed = |e| fault::statement("stage rows", e).with("staging", &self.name);
+        let mut client = self.sink.database.client().await?;
+        let transaction = client.transaction().await.map_err(failed)?;
+        if again {
+            // An earlier try may have come through, and only its answer was lost.
+            let delete = format!("DELETE FROM {} WHERE {} >= {}", self.name.sql(), quoted(ROW), self.first);
+            transaction.batch_execute(&delete).await.map_err(failed)?;
+        }
+        let copy = format!("COPY {} ({}) FROM STDIN (FORMAT binary)", self.name.sql(), self.names);
+        let sink = transaction.copy_in::<_, Bytes>(&copy).await.map_err(failed)?;
+        let mut sink = std::pin::pin!(sink);
+        sink.send(Bytes::from_static(HEADER)).await.map_err(failed)?;
+        sink.send(self.bytes.clone()).await.map_err(failed)?;
+        let rows = sink.finish().await.map_err(failed)?;
+        if rows != self.count {
+            return Err(Error::corrupt("stage rows", "other rows arrived than were sent")
+                .with("sent", self.count)
+                .with("arrived", rows));
+        }
+        transaction.commit().await.map_err(failed)
+    }
+}
+
+struct Encoded {
+    buffer: Vec<u8>,
+    rows: u64,
+    refused: Vec<(usize, &'static str, String)>,
+}
+
+fn encode(
+    rows: &RecordBatch,
+    columns: &[(String, ColumnType)],
+    required: &[(ArrayRef, &'static str, String)],
+    hashed: Option<&[bool]>,
+    first: u64,
+    mut buffer: Vec<u8>,
+) -> Result<Encoded> {
+    let encoder = Rows::new(rows, columns, hashed)?;
+    let mut refused = Vec::new();
+    let mut number = first;
+    for row in 0..rows.num_rows() {
+        if let Some((_, code, reason)) = required.iter().find(|(column, ..)| column.is_null(row)) {
+            refused.push((row, *code, reason.clone()));
+            continue;
+        }
+        let ordinal =
+            i64::try_from(number).map_err(|_| Error::bug("encode rows", "an epoch of more than 2^63 rows"))?;
+        match encoder.encode(row, ordinal, &mut buffer) {
+            Ok(()) => number += 1,
+            Err((column, reason)) => {
+                let name = columns.get(column).map_or("", |(name, _)| name.as_str());
+                refused.push((row, "unfit", format!("`{name}`: {reason}")));
+            }
+        }
+    }
+    Ok(Encoded { buffer, rows: number - first, refused })
+}
+
+#[async_trait]
+impl Writer for PostgresWriter {
+    type Item = Batch;
+    type Staged = StagedRows;
+
+    async fn write(&mut self, item: Batch) -> Result<Vec<Reject>> {
+        if std::mem::replace(&mut self.failed, true) {
+            return Err(Error::bug("stage rows", "an earlier write failed, so the epoch is not complete"));
+        }
+        let rejects = self.write_batch(&item).await?;
+        self.failed = false;
+        Ok(rejects)
+    }
+
+    fn staged_bytes(&self) -> u64 {
+        self.bytes + self.open.as_ref().map_or(0, |open| open.buffer.len() as u64)
+    }
+
+    async fn finish(mut self) -> Result<Option<StagedOutput<StagedRows>>> {
+        if self.failed {
+            return Err(Error::bug("stage rows", "an earlier write failed, so the epoch is not complete"));
+        }
+        self.send().await?;
+        self.arrive().await?;
+        let whole = self.epoch.enumeration.is_some_and(|e| e.whole);
+        if whole {
+            self.sink.guard(&self.epoch).await?;
+        } else if self.rows == 0 {
+            return Ok(None);
+        }
+        let Self { epoch, open, rows, bytes, .. } = self;
+        let open = open.filter(|_| rows > 0);
+        let is_bool = |open: &Staging, name: &String| {
+            let known = open.columns.iter().find(|(column, _)| column == name);
+            known.is_some_and(|(_, kind)| *kind == ColumnType::Bool)
+        };
+        let staged = StagedRows {
+            staging: open.as_ref().map(|open| open.name.table.clone()),
+            rows,
+            bools: open.iter().flat_map(|o| o.all.iter().filter(|name| is_bool(o, name)).cloned()).collect(),
+            columns: open.map(|open| open.all).unwrap_or_default(),
+            staged_at: epoch.env.now(),
+        };
+        Ok(Some(StagedOutput { staged, records: rows, bytes }))
+    }
+}
+
+impl Debug for PostgresWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresWriter")
+            .field("table", &self.sink.table)
+            .field("rows", &self.rows)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,52 @@
+//! PostgreSQL as a checkpoint store.
+
+use crate::support::World;
+use landfall::ErrorKind;
+use landfall::checkpoint::chain::{Chain, Opened};
+use landfall::checkpoint::{ChainId, CheckpointStore};
+use landfall::connectors::postgres::PostgresCheckpoints;
+use landfall::env::Env;
+use landfall::store::Created;
+use std::sync::Arc;
+
+#[tokio::test]
+async fn a_number_is_created_once_whoever_asks() {
+    let Some(world) = World::new().await else { return };
+    let store = PostgresCheckpoints::in_schema(&world.database, &world.schema).expect("a name");
+    let chain = ChainId::named("a=b/c").expect("a name");
+    assert_eq!((store.read(&chain, 1).await.expect("reads"), store.boundary(&chain).await.expect("reads")), (None, 0));
+    for number in 1..=5 {
+        let tries = (0..8_u8).map(|writer| {
+            let (store, chain) = (store.clone(), chain.clone());
+            async move { store.create(&chain, number, vec![writer; 3].into()).await.expect("answers") }
+        });
+        let outcomes = futures::future::join_all(tries).await;
+        assert_eq!(outcomes.iter().filter(|o| **o == Created::New).count(), 1);
+        let winner = outcomes.iter().position(|o| *o == Created::New).expect("one");
+        let record = store.read(&chain, number).await.expect("reads").expect("is there");
+        assert_eq!(record.as_ref(), [u8::try_from(winner).expect("few"); 3]);
+    }
+    assert_eq!(store.numbers(&chain).await.expect("lists"), [1, 2, 3, 4, 5]);
+    store.advance_boundary(&chain, 3).await.expect("advances");
+    store.advance_boundary(&chain, 2).await.expect("stays");
+    assert_eq!(store.boundary(&chain).await.expect("reads"), 3);
+    store.remove(&chain, 2).await.expect("removes");
+    store.remove(&chain, 2).await.expect("is gone already");
+    assert_eq!(store.numbers(&chain).await.expect("lists"), [1, 3, 4, 5]);
+    assert!(store.numbers(&ChainId::named("other").expect("a name")).await.expect("lists").is_empty());
+}
+
+#[tokio::test]
+async fn a_new_owner_shuts_the_old_one_out() {
+    let Some(world) = World::new().await else { return };
+    let store: Arc<dyn CheckpointStore> =
+        Arc::new(PostgresCheckpoints::in_schema(&world.database, &world.schema).expect("a name"));
+    landfall::checkpoint::chain::probe(store.as_ref(), &Env::system()).await.expect("keeps conditions");
+    let id = ChainId::named("orders/0").expect("a name");
+    let Opened { chain: mut first, .. } =
+        Chain::open(Arc::clone(&store), id.clone(), Env::system()).await.expect("opens");
+    let number = first.append("one".into()).await.expect("appends");
+    let Opened { newest_data, .. } = Chain::open(store, id, Env::system()).await.expect("opens");
+    assert_eq!(newest_data.map(|record| record.number), Some(number));
+    assert_eq!(first.append("two".into()).await.expect_err("fenced").kind(), ErrorKind::Fenced);
+}

@@ -1,0 +1,108 @@
+//! Whole pipelines into PostgreSQL, with their checkpoints there as well.
+
+use crate::support::World;
+use landfall::columnar::{Columns, Decode};
+use landfall::connectors::postgres::{PostgresCheckpoints, PostgresTable};
+use landfall::env::Env;
+use landfall::landing::Landing;
+use landfall::model::{Page, Partition, Proof, StopReason, Timestamp};
+use landfall::pipeline::{Pipeline, RunReport, Settings};
+use landfall::sink::{Disposition, Quarantine, Replace, Upsert};
+use landfall::source::{ComponentConfig, Emitter, Listing, RowsRead, Source};
+use landfall::store::Store;
+use landfall::{Result, async_trait};
+
+/// Pages of JSON; page numbers are positions.
+#[derive(Clone, Debug)]
+struct Pages(Vec<String>);
+
+#[async_trait]
+impl Source for Pages {
+    type Item = Page;
+    type Position = RowsRead;
+
+    fn config(&self) -> Result<ComponentConfig> {
+        Ok(ComponentConfig::none())
+    }
+
+    async fn partitions(&self, _env: &Env, out: &mut Listing<RowsRead>) -> Result<()> {
+        out.add(Partition::new("all")).await
+    }
+
+    async fn read(
+        &self,
+        _env: &Env,
+        partition: &Partition,
+        from: Option<RowsRead>,
+        out: &mut Emitter<Page, RowsRead>,
+    ) -> Result<StopReason> {
+        let from = from.map_or(0, |RowsRead(n)| n);
+        for (number, body) in (1_u64..).zip(&self.0).skip(usize::try_from(from).expect("few")) {
+            let records = body.matches("\"id\"").count() as u64;
+            out.emit(
+                Page::new(partition.id.clone(), body.clone(), records, Timestamp::from_micros(1)),
+                &RowsRead(number),
+            )
+            .await?;
+        }
+        Ok(StopReason::Exhausted(Proof::EndOfInput))
+    }
+}
+
+fn pages(of: std::ops::Range<u64>, name: &str) -> Pages {
+    let page =
+        |n: u64| format!("[{{\"id\":{n},\"name\":\"{name}\"}},{{\"id\":{},\"name\":\"zero\\u0000\"}}]", n + 1_000);
+    Pages(of.map(page).collect())
+}
+
+async fn run(
+    world: &World,
+    store: &Store,
+    name: &str,
+    source: Pages,
+    disposition: impl Into<Disposition>,
+) -> RunReport {
+    let columns = Columns::new().int64("id").utf8("name");
+    let table = PostgresTable::at(&world.database, &format!("{}.orders", world.schema)).expect("a name");
+    Pipeline::named(name)
+        .source(source)
+        .land(Landing::in_store(store, "raw").expect("a name").segment_bytes(64))
+        .stage(Decode::pages().schema(columns))
+        .sink(table.disposition(disposition))
+        .quarantine(Quarantine::in_store(store, "quarantine").expect("a name"))
+        .checkpoints(PostgresCheckpoints::in_schema(&world.database, &world.schema).expect("a name"))
+        .settings(Settings::default().epoch_records(7))
+        .build()
+        .expect("complete")
+        .run()
+        .await
+        .expect("runs")
+}
+
+#[tokio::test]
+async fn a_pipeline_goes_on_where_it_was_and_its_books_balance() {
+    let Some(world) = World::new().await else { return };
+    let store = Store::memory();
+    let report = run(&world, &store, "orders", pages(0..20, "a"), Upsert::by(["id"])).await;
+    assert!(report.is_complete() && report.promise == "transactional", "{report}");
+    report.ledger.check().expect("balances");
+    assert_eq!((report.ledger.staged, report.ledger.quarantined), (20, 20), "zero bytes are refused");
+    let report = run(&world, &store, "orders", pages(0..25, "a"), Upsert::by(["id"])).await;
+    assert_eq!(report.ledger.staged, 5);
+    assert_eq!(world.ask("SELECT count(*), count(DISTINCT id) FROM {orders}").await, ["25|25"]);
+    let sums = world.ask("SELECT sum(rows_inserted), sum((ledger->>'staged')::int), count(DISTINCT position) = count(*) FROM {loads}").await;
+    assert_eq!(sums, ["25|25|t"]);
+    assert!(world.staged().await.is_empty(), "{:?}", world.staged().await);
+}
+
+#[tokio::test]
+async fn a_pipeline_replaces_its_table_run_by_run() {
+    let Some(world) = World::new().await else { return };
+    let store = Store::memory();
+    let report = run(&world, &store, "snapshot", pages(0..20, "a"), Replace::table()).await;
+    assert_eq!(report.enumerated, Some(true), "{report}");
+    run(&world, &store, "snapshot", pages(5..18, "b"), Replace::table()).await;
+    let rows = world.ask("SELECT count(*), min(id), max(id), min(name) FROM {orders}").await;
+    assert_eq!(rows, ["13|5|17|b"]);
+    assert!(world.staged().await.is_empty(), "{:?}", world.staged().await);
+}
