@@ -20,6 +20,8 @@
 mod batch;
 mod decode;
 mod dedup;
+#[cfg(feature = "parquet")]
+pub(crate) mod files;
 mod path;
 mod rows;
 mod schema;

@@ -1,6 +1,7 @@
 //! The commit object of a dataset: what an epoch put into it. Format: docs/formats.md, "Dataset commit".
 
-use super::schema::{StoredColumn, merge_columns};
+use crate::columnar::files::schema::{StoredColumn, merge_columns};
+use crate::columnar::files::{DataFile, StagedFiles, checksum};
 use crate::error::{Error, Result};
 use crate::model::{ShardKey, Timestamp};
 use crate::sink::Mark;
@@ -8,42 +9,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 const FORMAT: &str = "landfall dataset commit";
 const VERSION: u32 = 1;
-
-/// One Parquet file of a dataset.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct DataFile {
-    /// Its name once it is published, below the dataset's folder.
-    pub path: String,
-    /// Its name until then, below the dataset's folder.
-    pub staged: String,
-    /// Its rows.
-    pub rows: u64,
-    /// Its size in bytes.
-    pub bytes: u64,
-    /// SHA-256 of it, in hexadecimal digits.
-    pub sha256: String,
-    /// CRC-32C of its last 4096 bytes (of all of it, if it is smaller), in hexadecimal digits: a cheap look at its identity.
-    pub tail_crc32c: String,
-    /// The values of the partition columns of all of its rows.
-    pub partition: BTreeMap<String, Option<String>>,
-}
-
-/// What an epoch staged: names, sizes and hashes of files, and their columns.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct StagedFiles {
-    /// The files.
-    pub files: Vec<DataFile>,
-    /// The columns in the files.
-    pub columns: Vec<StoredColumn>,
-    /// The columns that the names of folders hold.
-    pub partition_by: Vec<StoredColumn>,
-}
 
 /// A commit object, verified.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,8 +113,4 @@ impl DatasetCommit {
         }
         Ok(commit)
     }
-}
-
-pub(super) fn checksum(bytes: &[u8]) -> String {
-    format!("{:08x}", crc32c::crc32c(bytes))
 }

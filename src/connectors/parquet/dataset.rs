@@ -1,10 +1,11 @@
-use super::commit::{DatasetCommit, StagedFiles};
+use super::commit::DatasetCommit;
 use super::log::Folder;
-use super::options::{Compression, Options};
-use super::partition::check_names;
-use super::schema::{StoredColumn, merge_columns};
 use super::writer::ParquetWriter;
 use crate::columnar::Batch;
+use crate::columnar::files::options::{Compression, Options};
+use crate::columnar::files::partition::{Key, Partitioning, check_names};
+use crate::columnar::files::schema::{StoredColumn, merge_columns};
+use crate::columnar::files::{FileNames, StagedFiles};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::ShardKey;
@@ -319,7 +320,6 @@ fn in_doubt(shard: &ShardKey) -> Error {
 /// The names of an epoch's files.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
-    pub(super) prefix: ObjectPath,
     pub(super) shard: ShardKey,
     pub(super) generation: u64,
     pub(super) epoch: u64,
@@ -336,19 +336,18 @@ impl Layout {
         let below = object.as_str().strip_prefix(folder.as_str())?.strip_prefix('/')?;
         below.split('/').next()?.strip_prefix('g')?.parse().ok()
     }
+}
 
-    pub(super) fn staged(&self, number: u64) -> String {
+impl FileNames for Layout {
+    fn staged(&self, number: u64) -> String {
         let Self { shard, generation, epoch, attempt, .. } = self;
         // Not `.parquet`: readers that list by a pattern may not skip the folder.
         format!("{}/g{generation:010}/{epoch:020}-{attempt:04}-{number:04}.staged", Self::staged_folder(shard))
     }
 
-    pub(super) fn staged_path(&self, number: u64) -> Result<ObjectPath> {
-        self.prefix.join(&self.staged(number))
-    }
-
-    pub(super) fn published(&self, folders: &str, number: u64) -> String {
+    fn published(&self, by: &Partitioning, key: &Key, number: u64) -> Result<String> {
         let Self { shard, generation, epoch, .. } = self;
-        format!("{folders}{}-{:04}-{epoch:020}-g{generation:010}-{number:04}.parquet", shard.pipeline, shard.shard)
+        let folders = by.folders(key)?;
+        Ok(format!("{folders}{}-{:04}-{epoch:020}-g{generation:010}-{number:04}.parquet", shard.pipeline, shard.shard))
     }
 }

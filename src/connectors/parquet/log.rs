@@ -1,15 +1,13 @@
 //! The commit objects of a shard: found, read, and the files that they name checked and moved into view.
 
-use super::commit::{DataFile, DatasetCommit, checksum};
+use super::commit::DatasetCommit;
+use crate::columnar::files::{DataFile, TAIL, checksum};
 use crate::error::{Error, Result};
 use crate::model::{PipelineName, ShardKey};
 use crate::store::{ObjectPath, Store};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use std::collections::BTreeMap;
-
-/// Bytes at the end of a file that tell whether it is the one that was staged: they hold its footer.
-pub(super) const TAIL: u64 = 4096;
 
 /// Files that are looked at or moved at the same time.
 const AT_ONCE: usize = 8;

@@ -18,21 +18,16 @@
 
 mod commit;
 mod dataset;
-mod dictionary;
-mod file;
-mod lane;
 mod log;
-mod options;
-mod partition;
 mod reader;
-mod schema;
 mod writer;
 
-pub use commit::{DataFile, DatasetCommit, StagedFiles};
+pub use crate::columnar::files::options::Compression;
+pub use crate::columnar::files::schema::{StoredColumn, StoredType};
+pub use crate::columnar::files::{DataFile, StagedFiles};
+pub use commit::DatasetCommit;
 pub use dataset::ParquetDataset;
-pub use options::Compression;
 pub use reader::{DatasetReader, Snapshot};
-pub use schema::{StoredColumn, StoredType};
 pub use writer::ParquetWriter;
 
 #[cfg(test)]

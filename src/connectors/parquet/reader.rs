@@ -1,7 +1,8 @@
-use super::commit::{DataFile, DatasetCommit};
+use super::commit::DatasetCommit;
 use super::log::Folder;
-use super::partition::add_columns;
-use super::schema::StoredColumn;
+use crate::columnar::files::DataFile;
+use crate::columnar::files::partition::add_columns;
+use crate::columnar::files::schema::StoredColumn;
 use crate::error::{Error, Result};
 use crate::model::ShardKey;
 use crate::sink::Mark;

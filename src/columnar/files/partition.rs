@@ -13,21 +13,21 @@ use std::sync::Arc;
 const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// The values of the partition columns, as text, in the order of the columns.
-pub(super) type Key = Vec<Option<String>>;
+pub(crate) type Key = Vec<Option<String>>;
 
 /// The columns to split by, and how a schema is cut into them and the rest.
 #[derive(Clone, Debug)]
-pub(super) struct Partitioning {
+pub(crate) struct Partitioning {
     indices: Vec<usize>,
     /// The columns that name folders.
-    pub(super) columns: Vec<StoredColumn>,
+    pub(crate) columns: Vec<StoredColumn>,
     /// The columns of the files.
-    pub(super) rest: Arc<Schema>,
+    pub(crate) rest: Arc<Schema>,
     rest_indices: Vec<usize>,
 }
 
 impl Partitioning {
-    pub(super) fn new(schema: &Arc<Schema>, partition_by: &[String]) -> Result<Self> {
+    pub(crate) fn new(schema: &Arc<Schema>, partition_by: &[String]) -> Result<Self> {
         let refuse =
             |message: &'static str, name: &str| Err(Error::config("partition dataset", message).with("column", name));
         let mut indices = Vec::new();
@@ -52,7 +52,7 @@ impl Partitioning {
     }
 
     /// Splits rows by the values of the partition columns, in the order in which the values appear.
-    pub(super) fn split(&self, batch: &RecordBatch) -> Result<Vec<(Key, RecordBatch)>> {
+    pub(crate) fn split(&self, batch: &RecordBatch) -> Result<Vec<(Key, RecordBatch)>> {
         if self.indices.is_empty() {
             return Ok(vec![(Key::new(), batch.clone())]);
         }
@@ -97,7 +97,7 @@ impl Partitioning {
     ///
     /// # Errors
     /// `Data` if a value does not fit into the name of a folder: a cut one would be another value to readers.
-    pub(super) fn folders(&self, key: &Key) -> Result<String> {
+    pub(crate) fn folders(&self, key: &Key) -> Result<String> {
         let pairs = self.columns.iter().zip(key);
         pairs
             .map(|(column, value)| {
@@ -116,7 +116,7 @@ impl Partitioning {
     }
 
     /// The values of a partition by the names of its columns.
-    pub(super) fn named(&self, key: &Key) -> BTreeMap<String, Option<String>> {
+    pub(crate) fn named(&self, key: &Key) -> BTreeMap<String, Option<String>> {
         self.columns.iter().map(|c| c.name.clone()).zip(key.iter().cloned()).collect()
     }
 }
@@ -139,7 +139,7 @@ fn segment(value: Option<&str>) -> String {
 }
 
 /// Names of partition columns must survive as names of folders that readers do not skip.
-pub(super) fn check_names(names: &[String]) -> Result<()> {
+pub(crate) fn check_names(names: &[String]) -> Result<()> {
     for (i, name) in names.iter().enumerate() {
         let why = if name.is_empty() || name.starts_with(['_', '.']) {
             "a partition column's name must not be empty or start with _ or . (readers skip such folders)"
@@ -184,7 +184,7 @@ fn named_type(name: &str) -> Option<DataType> {
 }
 
 /// Adds the partition columns to rows of a file, with the types that they had.
-pub(super) fn add_columns(
+pub(crate) fn add_columns(
     rows: &RecordBatch,
     columns: &[StoredColumn],
     values: &BTreeMap<String, Option<String>>,

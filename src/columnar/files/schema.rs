@@ -55,11 +55,11 @@ impl fmt::Display for StoredType {
     }
 }
 
-pub(super) fn columns_of(fields: &Fields) -> Vec<StoredColumn> {
+pub(crate) fn columns_of(fields: &Fields) -> Vec<StoredColumn> {
     fields.iter().map(|f| column_of(f)).collect()
 }
 
-pub(super) fn column_of(field: &Field) -> StoredColumn {
+pub(crate) fn column_of(field: &Field) -> StoredColumn {
     StoredColumn { name: field.name().clone(), kind: type_of(field.data_type()), nullable: field.is_nullable() }
 }
 
@@ -110,7 +110,7 @@ fn type_of(data_type: &DataType) -> StoredType {
 
 /// The schema of the files for rows of `schema`. Parquet has no times in seconds: they would be bare numbers to every
 /// reader but Arrow, so they become milliseconds.
-pub(super) fn file_schema(schema: &SchemaRef) -> SchemaRef {
+pub(crate) fn file_schema(schema: &SchemaRef) -> SchemaRef {
     let fields: Fields = schema.fields().iter().map(file_field).collect();
     if fields == *schema.fields() {
         return Arc::clone(schema);
@@ -139,7 +139,7 @@ fn file_field(field: &Arc<Field>) -> Arc<Field> {
 ///
 /// # Errors
 /// `Data` if a time does not fit.
-pub(super) fn file_rows(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+pub(crate) fn file_rows(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     let failed =
         |e: ArrowError| Error::data("stage parquet", "a time in seconds does not fit into milliseconds").with_source(e);
     let exact = CastOptions { safe: false, ..CastOptions::default() };
@@ -166,7 +166,7 @@ fn unit_of(unit: TimeUnit) -> &'static str {
 ///
 /// # Errors
 /// `Data`, naming the column, if its type changed.
-pub(super) fn merge_columns(old: &[StoredColumn], new: &[StoredColumn]) -> Result<Vec<StoredColumn>> {
+pub(crate) fn merge_columns(old: &[StoredColumn], new: &[StoredColumn]) -> Result<Vec<StoredColumn>> {
     let find = |columns: &[StoredColumn], name: &str| columns.iter().find(|c| c.name == name).cloned();
     let mut merged = Vec::with_capacity(old.len());
     for column in old {

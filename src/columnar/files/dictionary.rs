@@ -17,7 +17,7 @@ const SAMPLE: usize = 4096;
 const FEWEST: usize = 256;
 
 /// `properties` without dictionaries for columns in which they would not pay, judged by `first`.
-pub(super) fn choose(properties: &WriterProperties, first: &RecordBatch) -> WriterProperties {
+pub(crate) fn choose(properties: &WriterProperties, first: &RecordBatch) -> WriterProperties {
     let mut leaves = Vec::new();
     for (field, column) in first.schema_ref().fields().iter().zip(first.columns()) {
         collect(vec![field.name().clone()], column, &mut leaves);

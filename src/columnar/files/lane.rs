@@ -1,13 +1,12 @@
 //! A lane encodes batches beside other lanes: it has files of its own, and a queue of one batch.
 
-use super::commit::DataFile;
-use super::dataset::Layout;
 use super::dictionary;
 use super::file::OpenFile;
 use super::partition::{Key, Partitioning};
+use super::{FileNames, Written};
 use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::store::Store;
+use crate::store::{ObjectPath, Store};
 use arrow::array::RecordBatch;
 use parquet::file::properties::WriterProperties;
 use std::collections::HashMap;
@@ -25,29 +24,31 @@ const MOST_TOGETHER: usize = 8;
 
 /// What the lanes of one epoch share.
 #[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) env: Env,
-    pub(super) store: Store,
-    pub(super) layout: Layout,
-    pub(super) by: Partitioning,
-    pub(super) properties: WriterProperties,
-    pub(super) target_file_bytes: u64,
+pub(crate) struct Shared {
+    pub(crate) env: Env,
+    pub(crate) store: Store,
+    /// All names are below it.
+    pub(crate) folder: ObjectPath,
+    pub(crate) names: Arc<dyn FileNames>,
+    pub(crate) by: Partitioning,
+    pub(crate) properties: WriterProperties,
+    pub(crate) target_file_bytes: u64,
     /// Memory for row groups in progress, of one lane.
-    pub(super) lane_memory: u64,
+    pub(crate) lane_memory: u64,
     /// Files open at the same time, in one lane.
-    pub(super) open_files: usize,
-    pub(super) lanes: u64,
-    pub(super) files: AtomicU64,
+    pub(crate) open_files: usize,
+    pub(crate) lanes: u64,
+    pub(crate) files: AtomicU64,
 }
 
 impl Shared {
     /// Whether the epoch should end soon, because it has many files.
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.files.load(Ordering::Relaxed) >= MANY_FILES
     }
 }
 
-pub(super) struct Lane {
+pub(crate) struct Lane {
     shared: Arc<Shared>,
     number: u64,
     /// Files started so far.
@@ -55,7 +56,7 @@ pub(super) struct Lane {
     /// Batches taken so far: tells which file was used last.
     turn: u64,
     open: HashMap<Key, Open>,
-    done: Vec<(u64, DataFile)>,
+    done: Vec<(u64, Written)>,
     staged_bytes: Arc<AtomicU64>,
 }
 
@@ -66,12 +67,12 @@ struct Open {
 }
 
 impl Lane {
-    pub(super) fn new(shared: Arc<Shared>, number: u64, staged_bytes: Arc<AtomicU64>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, number: u64, staged_bytes: Arc<AtomicU64>) -> Self {
         Self { shared, number, started: 0, turn: 0, open: HashMap::new(), done: Vec::new(), staged_bytes }
     }
 
     /// Works until the queue is closed, then completes its files: each with its number within the epoch.
-    pub(super) async fn run(mut self, mut queue: mpsc::Receiver<(Key, RecordBatch)>) -> Result<Vec<(u64, DataFile)>> {
+    pub(crate) async fn run(mut self, mut queue: mpsc::Receiver<(Key, RecordBatch)>) -> Result<Vec<(u64, Written)>> {
         let mut waiting = Vec::new();
         while queue.recv_many(&mut waiting, MOST_TOGETHER).await > 0 {
             let mut parts = waiting.drain(..).peekable();
@@ -130,7 +131,7 @@ impl Lane {
         }
         let number = self.started * self.shared.lanes + self.number;
         self.started += 1;
-        let path = self.shared.layout.staged_path(number)?;
+        let path = self.shared.folder.join(&self.shared.names.staged(number))?;
         let upload = self.shared.store.upload(&path).await?;
         let properties = dictionary::choose(&self.shared.properties, first);
         let file = OpenFile::new(upload, &self.shared.by.rest, properties)?;
@@ -138,10 +139,10 @@ impl Lane {
     }
 
     async fn finish(&mut self, key: Key, open: Open) -> Result<()> {
-        let Shared { env, layout, by, .. } = &*self.shared;
-        let (staged, path) = (layout.staged(open.number), layout.published(&by.folders(&key)?, open.number));
-        let file = open.file.finish(env, staged, path, by.named(&key)).await?;
-        self.done.push((open.number, file));
+        let Shared { env, names, by, .. } = &*self.shared;
+        let (staged, path) = (names.staged(open.number), names.published(by, &key, open.number)?);
+        let (file, footer) = open.file.finish(env, staged, path, by.named(&key)).await?;
+        self.done.push((open.number, Written { file, footer }));
         Ok(())
     }
 
@@ -164,7 +165,7 @@ impl Lane {
     }
 
     fn count(&self) {
-        let done: u64 = self.done.iter().map(|(_, file)| file.bytes).sum();
+        let done: u64 = self.done.iter().map(|(_, written)| written.file.bytes).sum();
         let open: u64 = self.open.values().map(|open| open.file.size()).sum();
         self.staged_bytes.store(done + open, Ordering::Relaxed);
     }

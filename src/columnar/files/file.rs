@@ -1,7 +1,6 @@
 //! One Parquet file that is being written: encoded on a CPU thread, uploaded as its row groups are complete.
 
-use super::commit::{DataFile, checksum};
-use super::log::TAIL;
+use super::{DataFile, TAIL, checksum};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::store::Upload;
@@ -10,6 +9,7 @@ use arrow::datatypes::Schema;
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::WriterProperties;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -40,14 +40,14 @@ impl Encoder {
     }
 }
 
-pub(super) struct OpenFile {
+pub(crate) struct OpenFile {
     encoder: Box<Encoder>,
     upload: Box<dyn Upload>,
     rows: u64,
 }
 
 impl OpenFile {
-    pub(super) fn new(upload: Box<dyn Upload>, schema: &Arc<Schema>, properties: WriterProperties) -> Result<Self> {
+    pub(crate) fn new(upload: Box<dyn Upload>, schema: &Arc<Schema>, properties: WriterProperties) -> Result<Self> {
         let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(properties)).map_err(failed)?;
         let encoder = Encoder { writer, digest: Sha256::new(), tail: Vec::new(), bytes: 0 };
         Ok(Self { encoder: Box::new(encoder), upload, rows: 0 })
@@ -55,7 +55,7 @@ impl OpenFile {
 
     /// Encodes rows until the file has `target` bytes, and uploads what is complete; gives back the batches that are left.
     /// After an error the file is useless.
-    pub(super) async fn write(
+    pub(crate) async fn write(
         self,
         env: &Env,
         batches: Vec<RecordBatch>,
@@ -78,7 +78,7 @@ impl OpenFile {
     }
 
     /// Ends the row group, so that its memory is free.
-    pub(super) async fn flush(self, env: &Env) -> Result<Self> {
+    pub(crate) async fn flush(self, env: &Env) -> Result<Self> {
         let Self { mut encoder, upload, rows } = self;
         let work = move || encoder.writer.flush().map(|()| (encoder.drain(), encoder));
         let (encoded, encoder) = env.cpu("encode parquet", work).await?.map_err(failed)?;
@@ -93,26 +93,26 @@ impl OpenFile {
     }
 
     /// Memory held by the row group in progress, in bytes.
-    pub(super) fn memory(&self) -> u64 {
+    pub(crate) fn memory(&self) -> u64 {
         self.encoder.writer.memory_size() as u64
     }
 
     /// The size that the file has so far, in bytes; an estimate for the row group in progress.
-    pub(super) fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         self.encoder.size()
     }
 
-    /// Completes the file, which is durable then, and invisible.
-    pub(super) async fn finish(
+    /// Completes the file, which is durable then, and invisible. Gives its footer too.
+    pub(crate) async fn finish(
         self,
         env: &Env,
         staged: String,
         path: String,
         partition: BTreeMap<String, Option<String>>,
-    ) -> Result<DataFile> {
+    ) -> Result<(DataFile, ParquetMetaData)> {
         let Self { mut encoder, mut upload, rows } = self;
-        let work = move || encoder.writer.finish().map(|_| (encoder.drain(), encoder));
-        let (encoded, encoder) = env.cpu("encode parquet", work).await?.map_err(failed)?;
+        let work = move || encoder.writer.finish().map(|footer| (footer, encoder.drain(), encoder));
+        let (footer, encoded, encoder) = env.cpu("encode parquet", work).await?.map_err(failed)?;
         upload.write(encoded).await?;
         let size = upload.finish().await?;
         let Encoder { digest, tail, bytes, .. } = *encoder;
@@ -123,7 +123,7 @@ impl OpenFile {
                 .with("kept", size));
         }
         let sha256 = format!("{:x}", digest.finalize());
-        Ok(DataFile { path, staged, rows, bytes, sha256, tail_crc32c: checksum(&tail), partition })
+        Ok((DataFile { path, staged, rows, bytes, sha256, tail_crc32c: checksum(&tail), partition }, footer))
     }
 }
 

@@ -22,7 +22,7 @@ pub enum Compression {
 }
 
 impl Compression {
-    pub(super) fn codec(self) -> Result<Codec> {
+    pub(crate) fn codec(self) -> Result<Codec> {
         Ok(match self {
             Self::None => Codec::UNCOMPRESSED,
             Self::Snappy => Codec::SNAPPY,
@@ -38,15 +38,15 @@ impl Compression {
 
 /// How files are made.
 #[derive(Clone, Debug)]
-pub(super) struct Options {
-    pub(super) partition_by: Vec<String>,
-    pub(super) target_file_bytes: u64,
-    pub(super) row_group_bytes: u64,
-    pub(super) row_group_rows: usize,
-    pub(super) compression: Compression,
-    pub(super) lanes: Option<usize>,
-    pub(super) open_files: usize,
-    pub(super) without_dictionary: Vec<String>,
+pub(crate) struct Options {
+    pub(crate) partition_by: Vec<String>,
+    pub(crate) target_file_bytes: u64,
+    pub(crate) row_group_bytes: u64,
+    pub(crate) row_group_rows: usize,
+    pub(crate) compression: Compression,
+    pub(crate) lanes: Option<usize>,
+    pub(crate) open_files: usize,
+    pub(crate) without_dictionary: Vec<String>,
 }
 
 impl Default for Options {
@@ -65,7 +65,7 @@ impl Default for Options {
 }
 
 impl Options {
-    pub(super) fn writer_properties(&self) -> WriterProperties {
+    pub(crate) fn writer_properties(&self) -> WriterProperties {
         let mut properties = WriterProperties::builder()
             .set_compression(self.compression.codec().unwrap_or(Codec::UNCOMPRESSED))
             .set_max_row_group_row_count(Some(self.row_group_rows))
@@ -77,7 +77,7 @@ impl Options {
         properties.build()
     }
 
-    pub(super) fn settings(&self, prefix: &ObjectPath) -> serde_json::Value {
+    pub(crate) fn settings(&self, prefix: &ObjectPath) -> serde_json::Value {
         json!({
             "dataset": prefix.as_str(),
             "target_file_bytes": self.target_file_bytes,

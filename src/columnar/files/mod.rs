@@ -1,0 +1,75 @@
+//! Parquet files that are staged: encoded side by side in lanes, split by partition, rolled by size. What sinks that keep
+//! their data in such files share.
+
+pub(crate) mod dictionary;
+mod file;
+mod lane;
+pub(crate) mod options;
+pub(crate) mod partition;
+pub(crate) mod schema;
+mod writer;
+
+pub(crate) use writer::{FileWriter, Finished};
+
+use crate::error::Result;
+use parquet::file::metadata::ParquetMetaData;
+use partition::{Key, Partitioning};
+use schema::StoredColumn;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+/// Bytes at the end of a file that tell whether it is the one that was staged: they hold its footer.
+pub(crate) const TAIL: u64 = 4096;
+
+/// One Parquet file of a dataset.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct DataFile {
+    /// Its name once it is published, below the dataset's folder.
+    pub path: String,
+    /// Its name until then, below the dataset's folder.
+    pub staged: String,
+    /// Its rows.
+    pub rows: u64,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// SHA-256 of it, in hexadecimal digits.
+    pub sha256: String,
+    /// CRC-32C of its last 4096 bytes (of all of it, if it is smaller), in hexadecimal digits: a cheap look at its identity.
+    pub tail_crc32c: String,
+    /// The values of the partition columns of all of its rows.
+    pub partition: BTreeMap<String, Option<String>>,
+}
+
+/// What an epoch staged: names, sizes and hashes of files, and their columns.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct StagedFiles {
+    /// The files.
+    pub files: Vec<DataFile>,
+    /// The columns in the files.
+    pub columns: Vec<StoredColumn>,
+    /// The columns that the names of folders hold.
+    pub partition_by: Vec<StoredColumn>,
+}
+
+/// What the files of an epoch are called, below the folder of their table. A file has its number within the epoch.
+pub(crate) trait FileNames: Send + Sync + Debug {
+    /// While it is staged.
+    fn staged(&self, number: u64) -> String;
+
+    /// Once it is committed.
+    fn published(&self, by: &Partitioning, key: &Key, number: u64) -> Result<String>;
+}
+
+/// A complete file, and its footer.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub(crate) file: DataFile,
+    pub(crate) footer: ParquetMetaData,
+}
+
+pub(crate) fn checksum(bytes: &[u8]) -> String {
+    format!("{:08x}", crc32c::crc32c(bytes))
+}

@@ -1,0 +1,154 @@
+//! A data file of a table, read row group by row group.
+
+use super::actions::Add;
+use super::log::Log;
+use crate::error::{Error, Result};
+use crate::store::{ObjectPath, Store};
+use arrow::array::{ArrayRef, RecordBatch, StringArray, new_null_array};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt, TryStreamExt};
+use parquet::arrow::ParquetRecordBatchStreamBuilder;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ArrowReaderOptions;
+use parquet::arrow::async_reader::AsyncFileReader;
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Rows that are decoded at a time.
+const AT_ONCE: usize = 8192;
+
+/// The object of a file. Its path is that of a URI: some characters are encoded in it.
+pub(super) fn object(folder: &ObjectPath, path: &str) -> Result<ObjectPath> {
+    let refuse = || {
+        Error::config("read delta table", "a file of the table lies in a place that cannot be read here")
+            .with("file", path.escape_debug())
+    };
+    if path.contains("://") || path.starts_with('/') {
+        return Err(refuse());
+    }
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut parts = path.split('%');
+    bytes.extend_from_slice(parts.next().unwrap_or_default().as_bytes());
+    for part in parts {
+        let (hex, rest) = part.split_at_checked(2).ok_or_else(refuse)?;
+        bytes.push(u8::from_str_radix(hex, 16).map_err(|_| refuse())?);
+        bytes.extend_from_slice(rest.as_bytes());
+    }
+    let path = String::from_utf8(bytes).map_err(|_| refuse())?;
+    folder.join(&path).map_err(|e| refuse().with_source(e))
+}
+
+/// The rows of a file with the columns `wanted`, in their types: of partition columns the values that the log has, of columns that
+/// the file does not have nulls. A row keeps its number.
+pub(super) async fn rows(log: &Log, file: &Add, wanted: &SchemaRef) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+    let path = object(&log.folder, &file.path)?;
+    let size = u64::try_from(file.size).unwrap_or_default();
+    let reader = Reader { store: log.store.clone(), path: path.clone(), size };
+    let failed = {
+        let path = path.clone();
+        move |e: ParquetError| unreadable(e).with("file", &path)
+    };
+    let builder = ParquetRecordBatchStreamBuilder::new(reader).await.map_err(&failed)?;
+    let names = wanted.fields().iter().map(|f| f.name()).filter(|name| !file.partition_values.contains_key(*name));
+    let names: Vec<_> = names.cloned().collect();
+    let roots = builder.schema().fields().iter().enumerate().filter(|(_, f)| names.contains(f.name())).map(|(i, _)| i);
+    let mask = ProjectionMask::roots(builder.parquet_schema(), roots.collect::<Vec<_>>());
+    let stream = builder.with_projection(mask).with_batch_size(AT_ONCE).build().map_err(&failed)?;
+    let (wanted, file) = (Arc::clone(wanted), file.clone());
+    let fit = move |batch: RecordBatch| complete(&batch, &wanted, &file).map_err(|e| e.with("file", &path));
+    Ok(stream.map_err(failed).map(move |batch| batch.and_then(&fit)).boxed())
+}
+
+/// The columns of `wanted` that a file of `file` has, and those that the log tells.
+fn complete(batch: &RecordBatch, wanted: &SchemaRef, file: &Add) -> Result<RecordBatch> {
+    let broken = |e| Error::corrupt("read delta table", "a file does not fit the table").with_source(e);
+    let exact = CastOptions { safe: false, ..CastOptions::default() };
+    let rows = batch.num_rows();
+    let columns = wanted.fields().iter().map(|field| {
+        let column: ArrayRef = match (file.partition_values.get(field.name()), batch.column_by_name(field.name())) {
+            (Some(Some(text)), _) => Arc::new(StringArray::from_iter_values(std::iter::repeat_n(text, rows))),
+            (Some(None), _) | (None, None) => return Ok(new_null_array(field.data_type(), rows)),
+            (None, Some(column)) => Arc::clone(column),
+        };
+        if column.data_type() == field.data_type() {
+            return Ok(column);
+        }
+        fit(&column, field.data_type(), &exact).map_err(|e| e.with("column", field.name()))
+    });
+    let columns: Vec<ArrayRef> = columns.collect::<Result<_>>()?;
+    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
+    let nullable: Vec<Field> = wanted.fields().iter().map(|f| f.as_ref().clone().with_nullable(true)).collect();
+    RecordBatch::try_new_with_options(Arc::new(Schema::new(nullable)), columns, &options).map_err(broken)
+}
+
+/// A column in the type of the table; nested ones may have fewer members in older files.
+fn fit(column: &ArrayRef, wanted: &DataType, exact: &CastOptions<'_>) -> Result<ArrayRef> {
+    use arrow::array::{Array, AsArray, ListArray, StructArray};
+    let broken = |e| Error::corrupt("read delta table", "a file does not fit the table").with_source(e);
+    match (column.data_type(), wanted) {
+        (have, wanted) if have == wanted => Ok(Arc::clone(column)),
+        (DataType::Struct(_), DataType::Struct(members)) => {
+            let held = column.as_struct();
+            let arrays = members.iter().map(|member| match held.column_by_name(member.name()) {
+                Some(column) => fit(column, member.data_type(), exact),
+                None => Ok(new_null_array(member.data_type(), held.len())),
+            });
+            let arrays = arrays.collect::<Result<Vec<_>>>()?;
+            Ok(Arc::new(StructArray::try_new(members.clone(), arrays, held.nulls().cloned()).map_err(broken)?))
+        }
+        (DataType::List(_), DataType::List(element)) => {
+            let held = column.as_list::<i32>();
+            let values = fit(held.values(), element.data_type(), exact)?;
+            let list = ListArray::try_new(Arc::clone(element), held.offsets().clone(), values, held.nulls().cloned());
+            Ok(Arc::new(list.map_err(broken)?))
+        }
+        _ => cast_with_options(column, wanted, exact).map_err(broken),
+    }
+}
+
+fn unreadable(error: ParquetError) -> Error {
+    match error {
+        // An error of the store comes through as it was.
+        ParquetError::External(inner) => match inner.downcast::<Error>() {
+            Ok(error) => *error,
+            Err(other) => Error::corrupt("read delta table", "a file cannot be read").with_source(other),
+        },
+        other => Error::corrupt("read delta table", "a file cannot be read").with_source(other),
+    }
+}
+
+struct Reader {
+    store: Store,
+    path: ObjectPath,
+    size: u64,
+}
+
+impl AsyncFileReader for Reader {
+    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, parquet::errors::Result<Bytes>> {
+        async move {
+            let wanted = range.end - range.start;
+            let bytes =
+                self.store.get(&self.path, Some(range)).await.map_err(|e| ParquetError::External(Box::new(e)))?;
+            match bytes {
+                Some(bytes) if bytes.len() as u64 == wanted => Ok(bytes),
+                Some(_) => Err(ParquetError::EOF("the file is shorter than the log says".to_owned())),
+                None => Err(ParquetError::General("the file is gone".to_owned())),
+            }
+        }
+        .boxed()
+    }
+
+    fn get_metadata<'a>(
+        &'a mut self,
+        _: Option<&'a ArrowReaderOptions>,
+    ) -> BoxFuture<'a, parquet::errors::Result<Arc<ParquetMetaData>>> {
+        let size = self.size;
+        async move { ParquetMetaDataReader::new().load_and_finish(self, size).await.map(Arc::new) }.boxed()
+    }
+}

@@ -1,0 +1,150 @@
+//! Upsert and insert-only by copy-on-write: the files that hold a row of a key that the epoch brings anew are written again
+//! without it. Decided while the epoch is committed, for the version of the table that the commit follows; what was found out of a
+//! file is kept for the next attempt, as files never change.
+
+use super::actions::{Add, Line};
+use super::file;
+use super::keys::{EpochKeys, Keyed, Rule};
+use super::log::Snapshot;
+use super::rewrite::rewrite;
+use super::schema;
+use super::table::{Change, DeltaStaged, DeltaTable, millis};
+use crate::env::Env;
+use crate::error::{Error, Result};
+use crate::sink::CommitRequest;
+use arrow::array::BooleanArray;
+use arrow::datatypes::SchemaRef;
+use futures::TryStreamExt;
+use std::collections::{HashMap, HashSet};
+
+/// What was found out while a commit was tried.
+#[derive(Debug, Default)]
+pub(super) struct Memo {
+    keys: Option<EpochKeys>,
+    files: HashMap<String, Verdict>,
+}
+
+/// What becomes of a file.
+#[derive(Debug, Default)]
+struct Verdict {
+    /// Rows of the epoch that an equal or newer row in the file beats.
+    lost: Vec<Box<[u8]>>,
+    /// What takes its place, if rows of it go.
+    replaced: Option<Vec<Add>>,
+}
+
+/// The change of an epoch that is merged by `rule` into the table at `held`.
+pub(super) async fn merge(
+    table: &DeltaTable,
+    env: &Env,
+    request: &CommitRequest<DeltaStaged>,
+    held: Option<&Snapshot>,
+    rule: &Rule,
+    memo: &mut Memo,
+) -> Result<Change> {
+    let Some(staged) = &request.staged.schema else { return Ok(Change::default()) };
+    let columns = schema::parse(staged)?;
+    let columns = match held {
+        Some(held) => {
+            let grown = schema::grown(&held.metadata.schema_string, &columns)?;
+            schema::parse(grown.as_deref().unwrap_or(&held.metadata.schema_string))?
+        }
+        None => columns,
+    };
+    let keyed = Keyed::new(rule, &columns)?;
+    let now = millis(env);
+    if memo.keys.is_none() {
+        memo.keys = Some(collect(table, &request.staged, &keyed, now).await?);
+    }
+    let Memo { keys: Some(keys), files } = memo else { return Err(Error::bug("merge delta", "no keys")) };
+    let mut change = Change { lines: Vec::new(), rewrites: true };
+    let mut lost: HashSet<&[u8]> = HashSet::new();
+    let candidates = held.iter().flat_map(|held| held.files.values()).filter(|file| keys.may_be_in(file, &keyed));
+    let candidates: Vec<&Add> = candidates.collect();
+    for file in &candidates {
+        if !files.contains_key(&file.path) {
+            let verdict = judge(table, env, request, file, &columns, &keyed, keys).await?;
+            files.insert(file.path.clone(), verdict);
+        }
+    }
+    for file in candidates {
+        let Some(verdict) = files.get(&file.path) else { continue };
+        lost.extend(verdict.lost.iter().map(AsRef::as_ref));
+        if let Some(replaced) = &verdict.replaced {
+            change.lines.push(file.removed(now, true).into());
+            change.lines.extend(replaced.iter().cloned().map(Line::from));
+        }
+    }
+    let winners = write_winners(table, env, request, &columns, keys, &lost).await?;
+    change.lines.extend(winners.into_iter().map(Line::from));
+    Ok(change)
+}
+
+/// The keys of an epoch, each with the row that wins within it.
+async fn collect(table: &DeltaTable, staged: &DeltaStaged, keyed: &Keyed, now: i64) -> Result<EpochKeys> {
+    let mut keys = EpochKeys::default();
+    for (number, file) in staged.files.iter().enumerate() {
+        let mut rows = file::rows(&table.log, &file.add(now), &keyed.columns).await?;
+        let mut first = 0;
+        while let Some(batch) = rows.try_next().await? {
+            keys.add(keyed, number, first, &batch)?;
+            first += batch.num_rows();
+        }
+    }
+    keys.seal();
+    Ok(keys)
+}
+
+/// Reads the keys of a file, and writes it again if rows of it go.
+async fn judge(
+    table: &DeltaTable,
+    env: &Env,
+    request: &CommitRequest<DeltaStaged>,
+    file: &Add,
+    columns: &SchemaRef,
+    keyed: &Keyed,
+    keys: &EpochKeys,
+) -> Result<Verdict> {
+    let mut verdict = Verdict::default();
+    let mut stay: Vec<bool> = Vec::new();
+    let mut rows = file::rows(&table.log, file, &keyed.columns).await?;
+    while let Some(batch) = rows.try_next().await? {
+        keys.meet(keyed, &batch, &mut stay, &mut verdict.lost)?;
+    }
+    if stay.iter().any(|stay| !stay) {
+        let stay = BooleanArray::from(stay);
+        verdict.replaced =
+            Some(rewrite(table, env, request, std::slice::from_ref(file), columns, &[stay], true).await?);
+    }
+    Ok(verdict)
+}
+
+/// The files with the rows of the epoch that go into the table.
+async fn write_winners(
+    table: &DeltaTable,
+    env: &Env,
+    request: &CommitRequest<DeltaStaged>,
+    columns: &SchemaRef,
+    keys: &EpochKeys,
+    lost: &HashSet<&[u8]>,
+) -> Result<Vec<Add>> {
+    let staged = &request.staged.files;
+    let masks = keys.winners(&staged.iter().map(|f| f.rows).collect::<Vec<_>>(), lost);
+    let now = millis(env);
+    // A file of which every row wins is there already, in the right place if there are no partitions.
+    let whole = |mask: &BooleanArray| table.options.partition_by.is_empty() && mask.true_count() == mask.len();
+    let mut adds = Vec::new();
+    let (mut some, mut some_masks) = (Vec::new(), Vec::new());
+    for (file, mask) in staged.iter().zip(masks) {
+        if whole(&mask) {
+            adds.push(file.add(now));
+        } else if mask.true_count() > 0 {
+            some.push(file.add(now));
+            some_masks.push(mask);
+        }
+    }
+    if !some.is_empty() {
+        adds.extend(rewrite(table, env, request, &some, columns, &some_masks, false).await?);
+    }
+    Ok(adds)
+}

@@ -1,0 +1,75 @@
+//! Statistics of a file for its `add` action: rows, and for each column the bounds and nulls that its footer tells.
+//! <https://github.com/delta-io/delta/blob/master/PROTOCOL.md#per-file-statistics>
+
+use arrow::array::{Array, ArrayRef, AsArray, UInt64Array};
+use arrow::compute::{SortOptions, sort_to_indices};
+use arrow::datatypes::{DataType, Schema};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
+use parquet::file::metadata::ParquetMetaData;
+use serde_json::{Map, Value, json};
+
+/// Columns that have statistics, as Delta's own writer has it: they go into the checkpoint.
+const COLUMNS: usize = 32;
+
+/// The statistics of a file with `schema`, as text.
+pub(super) fn of(footer: &ParquetMetaData, schema: &Schema, rows: u64) -> String {
+    let (mut mins, mut maxes, mut nulls) = (Map::new(), Map::new(), Map::new());
+    for field in schema.fields().iter().take(COLUMNS) {
+        if field.data_type().is_nested() {
+            continue;
+        }
+        let parquet = footer.file_metadata().schema_descr();
+        let Ok(converter) = StatisticsConverter::try_new(field.name(), schema, parquet) else { continue };
+        let groups = footer.row_groups();
+        if let Ok(counts) = converter.row_group_null_counts(groups) {
+            if counts.null_count() == 0 {
+                nulls.insert(field.name().clone(), json!(total(&counts)));
+            }
+        }
+        if !is_bounded(field.data_type()) {
+            continue;
+        }
+        let (Ok(low), Ok(high)) = (converter.row_group_mins(groups), converter.row_group_maxes(groups)) else {
+            continue;
+        };
+        if let (Some(low), Some(high)) = (extreme(&low, false), extreme(&high, true)) {
+            mins.insert(field.name().clone(), low);
+            maxes.insert(field.name().clone(), high);
+        }
+    }
+    json!({ "numRecords": rows, "minValues": mins, "maxValues": maxes, "nullCount": nulls }).to_string()
+}
+
+/// The number of rows that statistics tell of.
+pub(super) fn rows(stats: Option<&str>) -> Option<u64> {
+    serde_json::from_str::<Value>(stats?).ok()?.get("numRecords")?.as_u64()
+}
+
+/// Types whose bounds have a text of their own that is exact. Floats have values without order.
+fn is_bounded(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 | DataType::Utf8 | DataType::Date32
+    )
+}
+
+fn total(counts: &UInt64Array) -> u64 {
+    counts.values().iter().sum()
+}
+
+/// The smallest or largest of the bounds of row groups; nothing if one has none.
+fn extreme(bounds: &ArrayRef, descending: bool) -> Option<Value> {
+    if bounds.null_count() > 0 || bounds.is_empty() {
+        return None;
+    }
+    let order = SortOptions { descending, nulls_first: false };
+    let first = sort_to_indices(bounds, Some(order), Some(1)).ok()?;
+    let row = usize::try_from(*first.values().first()?).ok()?;
+    if let Some(text) = bounds.as_string_opt::<i32>() {
+        return Some(json!(text.value(row)));
+    }
+    let options = FormatOptions::new();
+    let shown = ArrayFormatter::try_new(bounds, &options).ok()?.value(row).to_string();
+    if bounds.data_type().is_integer() { Some(json!(shown.parse::<i64>().ok()?)) } else { Some(json!(shown)) }
+}

@@ -1,0 +1,513 @@
+use super::actions::{Add, Line, Metadata};
+use super::features;
+use super::keys::Rule;
+use super::log::{Keep, Log, Snapshot};
+use super::mark;
+use super::merge::{Memo, merge};
+use super::schema;
+use super::writer::DeltaWriter;
+use crate::columnar::Batch;
+use crate::columnar::files::options::Options;
+use crate::columnar::files::partition::{Key, Partitioning, check_names};
+use crate::columnar::files::{FileNames, TAIL, checksum};
+use crate::env::Env;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::ShardKey;
+use crate::sink::{
+    CommitDecision, CommitOutcome, CommitRequest, Demand, Disposition, EpochContext, Mark, Sink, Transactional, Upsert,
+    decide_commit,
+};
+use crate::source::ComponentConfig;
+use crate::store::{Created, ObjectPath, Store, probe};
+use async_trait::async_trait;
+use futures::{StreamExt, TryStreamExt, stream};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::OnceCell;
+
+/// Times that a commit is decided anew, when others commit to the table at the same time.
+const ATTEMPTS: usize = 20;
+
+/// Rows of an epoch that is merged by key: the keys are held in memory while it is committed.
+const MOST_KEYS: u64 = 1 << 20;
+
+/// Files that are looked at at the same time.
+const AT_ONCE: usize = 8;
+
+/// A table of [Delta Lake](https://delta.io): an open format with transactions, read by Spark, DuckDB, Polars, Trino and
+/// many more.
+///
+/// An epoch becomes visible in one version of the table, which holds the mark of its shard too (as `txn` actions). Other
+/// writers may commit at the same time. A table that is not there is made by the first commit; one that is there may have been
+/// made by anything, and is refused if it uses a feature that is not known here or a setting that voids the promise. Columns are
+/// added when they appear; a type never changes. Types: docs/delta.md.
+///
+/// ```
+/// use landfall::connectors::delta::DeltaTable;
+/// use landfall::store::Store;
+///
+/// let orders = DeltaTable::in_store(&Store::memory(), "lake/orders")?.partition_by(["country"])?;
+/// # drop(orders);
+/// # Ok::<(), landfall::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct DeltaTable {
+    pub(super) log: Log,
+    pub(super) options: Options,
+    pub(super) disposition: Disposition,
+    /// The newest version that this process knows. It saves reads and decides nothing.
+    seen: Arc<Mutex<Option<Arc<Snapshot>>>>,
+    /// Whether the store was found to keep conditions: the log rests on them.
+    probed: Arc<OnceCell<()>>,
+}
+
+/// What an epoch staged: names and sizes of files, and their columns.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct DeltaStaged {
+    /// The files.
+    pub files: Vec<DeltaFile>,
+    /// The columns of the files, as Delta writes a schema; `None` without files.
+    pub schema: Option<String>,
+    /// The columns that the files are split by.
+    pub partition_by: Vec<String>,
+}
+
+/// A Parquet file that was staged for a Delta table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct DeltaFile {
+    /// Its name below the folder of the table.
+    pub path: String,
+    /// Its rows.
+    pub rows: u64,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// CRC-32C of its last 4096 bytes (of all of it, if it is smaller), in hexadecimal digits.
+    pub tail_crc32c: String,
+    /// The values of the partition columns of all of its rows.
+    pub partition: BTreeMap<String, Option<String>>,
+    /// Its statistics, as Delta writes them.
+    pub stats: String,
+}
+
+impl DeltaFile {
+    pub(super) fn add(&self, at_millis: i64) -> Add {
+        Add {
+            path: self.path.clone(),
+            partition_values: self.partition.clone(),
+            size: i64::try_from(self.bytes).unwrap_or(i64::MAX),
+            modification_time: at_millis,
+            data_change: true,
+            stats: Some(self.stats.clone()),
+            ..Add::default()
+        }
+    }
+}
+
+/// The names of the files that are written. They say nothing of the rows: the log has the values of partitions.
+#[derive(Clone, Debug)]
+pub(super) struct Names {
+    shard: ShardKey,
+    generation: u64,
+    /// What tells the files of one writer from those of others.
+    writer: String,
+}
+
+impl Names {
+    /// Those of an epoch's rows.
+    pub(super) fn staged(context: &EpochContext) -> Self {
+        let EpochContext { shard, generation, epoch, attempt, .. } = context;
+        Self { shard: shard.clone(), generation: *generation, writer: format!("{epoch:020}-{attempt:04}") }
+    }
+
+    /// Those of files that are written while an epoch is committed. What an earlier try left never gets in the way.
+    pub(super) fn rewritten(shard: &ShardKey, mark: &Mark, env: &Env) -> Self {
+        let writer = format!("{:020}-{}", mark.epoch, env.nonce());
+        Self { shard: shard.clone(), generation: mark.generation, writer }
+    }
+
+    pub(super) fn folder(shard: &ShardKey) -> String {
+        format!("landfall/{}/{:04}", shard.pipeline, shard.shard)
+    }
+
+    /// The generation in the name of a file: `<folder>/g<generation>/…`.
+    fn generation(folder: &ObjectPath, object: &ObjectPath) -> Option<u64> {
+        let below = object.as_str().strip_prefix(folder.as_str())?.trim_start_matches('/');
+        below.split('/').next()?.strip_prefix('g')?.parse().ok()
+    }
+}
+
+impl FileNames for Names {
+    fn staged(&self, number: u64) -> String {
+        let Self { shard, generation, writer } = self;
+        format!("{}/g{generation:010}/{writer}-{number:04}.parquet", Self::folder(shard))
+    }
+
+    fn published(&self, _: &Partitioning, _: &Key, number: u64) -> Result<String> {
+        Ok(self.staged(number))
+    }
+}
+
+/// What a commit does to the files of a table.
+#[derive(Debug, Default)]
+pub(super) struct Change {
+    pub(super) lines: Vec<Line>,
+    /// Whether it depends on rows that were read.
+    pub(super) rewrites: bool,
+}
+
+impl DeltaTable {
+    /// The table in folder `prefix` of `store`; an empty `prefix` is the root of the store.
+    ///
+    /// # Errors
+    /// `Config` if `prefix` is not a valid object name.
+    pub fn in_store(store: &Store, prefix: &str) -> Result<Self> {
+        let log = Log { store: store.clone(), folder: ObjectPath::parse(prefix)? };
+        Ok(Self {
+            log,
+            options: Options::default(),
+            disposition: Disposition::Append,
+            seen: Arc::default(),
+            probed: Arc::default(),
+        })
+    }
+
+    /// The table at a place that is given as text: see [`Store::from_uri`].
+    ///
+    /// # Errors
+    /// `Config` if there is no store for `uri`.
+    pub fn at(uri: &str) -> Result<Self> {
+        Self::in_store(&Store::from_uri(uri)?, "")
+    }
+
+    /// Splits files by the values of these columns, which readers use to skip files. Text, whole numbers, booleans and dates can do
+    /// that. None by default. Part of the table's identity: it cannot change later.
+    ///
+    /// # Errors
+    /// `Config` if a name is empty or given twice.
+    pub fn partition_by<C: Into<String>>(mut self, columns: impl IntoIterator<Item = C>) -> Result<Self> {
+        self.options.partition_by = columns.into_iter().map(Into::into).collect();
+        check_names(&self.options.partition_by)?;
+        Ok(self)
+    }
+
+    /// What becomes of rows that are in the table already. They are left alone by default.
+    #[must_use]
+    pub fn disposition(mut self, disposition: impl Into<Disposition>) -> Self {
+        self.disposition = disposition.into();
+        self
+    }
+
+    /// Adds rows, and looks at none that is there: the default.
+    #[must_use]
+    pub fn append(self) -> Self {
+        self.disposition(Disposition::Append)
+    }
+
+    /// Keeps one row of these columns, the one that was landed last: [`Upsert::by`] with nothing more.
+    #[must_use]
+    pub fn upsert<C: Into<String>>(self, key: impl IntoIterator<Item = C>) -> Self {
+        self.disposition(Upsert::by(key))
+    }
+
+    /// Begins a new file when one has this many bytes. 128 MiB by default. An epoch always begins new files.
+    #[must_use]
+    pub fn target_file_bytes(mut self, bytes: u64) -> Self {
+        self.options.target_file_bytes = bytes.max(1);
+        self
+    }
+
+    /// Encodes on this many lanes side by side. As many as there are cores by default.
+    #[must_use]
+    pub fn lanes(mut self, lanes: usize) -> Self {
+        self.options.lanes = Some(lanes.max(1));
+        self
+    }
+
+    /// Keeps at most this many files open, 128 by default. Matters for tables with many partitions.
+    #[must_use]
+    pub fn open_files(mut self, files: usize) -> Self {
+        self.options.open_files = files.max(1);
+        self
+    }
+
+    /// The newest version of the table.
+    pub(super) async fn newest(&self, keep: Keep) -> Result<Option<Arc<Snapshot>>> {
+        let known = self.seen.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let newest = self.log.newest(known, keep).await?;
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&newest);
+        Ok(newest)
+    }
+
+    /// How much of the table a commit must know.
+    fn keep(&self) -> Keep {
+        if self.disposition == Disposition::Append { Keep::Head } else { Keep::All }
+    }
+
+    /// Compares the table with the configuration.
+    fn check(&self, snapshot: &Snapshot) -> Result<()> {
+        let (has, wanted) = (&snapshot.metadata.partition_columns, &self.options.partition_by);
+        if has != wanted {
+            return Err(Error::config("open delta table", "the table is partitioned by other columns")
+                .with("has", has.join(", "))
+                .with("wanted", wanted.join(", "))
+                .with_hint("write to a table of its own, or partition as before"));
+        }
+        if self.disposition != Disposition::Append && !matches!(self.disposition, Disposition::InsertOnly(_)) {
+            features::check_rewritable(snapshot)?;
+        }
+        Ok(())
+    }
+
+    /// Fails if a staged file is not there, or is not the one that was staged.
+    async fn verify(&self, files: &[DeltaFile]) -> Result<()> {
+        let looks = files.iter().map(|file| self.verify_one(file));
+        stream::iter(looks.collect::<Vec<_>>()).buffer_unordered(AT_ONCE).try_collect().await
+    }
+
+    async fn verify_one(&self, file: &DeltaFile) -> Result<()> {
+        let path = self.log.folder.join(&file.path)?;
+        // One byte more is asked for than there should be: it shows a file that is too long.
+        let range = file.bytes.saturating_sub(TAIL)..file.bytes + 1;
+        let expected = range.end - range.start - 1;
+        let message = match self.log.store.get(&path, Some(range)).await? {
+            Some(tail) if tail.len() as u64 == expected && checksum(&tail) == file.tail_crc32c => return Ok(()),
+            Some(_) => "a staged file is not the one that was staged; nothing was committed",
+            None => "a staged file is gone; nothing was committed",
+        };
+        Err(Error::corrupt("commit delta", message).with("file", path).with_hint(
+            "restore the file from a copy; or load the landing again under this name, with a new folder of checkpoints and an \
+             empty table",
+        ))
+    }
+
+    /// The actions that make the table hold the columns of what is staged.
+    fn columns(&self, env: &Env, staged: &DeltaStaged, held: Option<&Snapshot>) -> Result<Vec<Line>> {
+        let mut lines = Vec::new();
+        let Some(held) = held else {
+            let schema = match &staged.schema {
+                Some(schema) => schema.clone(),
+                None => json!({ "type": "struct", "fields": [] }).to_string(),
+            };
+            let oldest = features::oldest();
+            let protocol = if schema::has_ntz(&schema) { features::with_ntz(&oldest) } else { None };
+            lines.push(protocol.unwrap_or(oldest).into());
+            let metadata = Metadata {
+                id: uuid(env),
+                schema_string: schema,
+                partition_columns: staged.partition_by.clone(),
+                created_time: Some(millis(env)),
+                ..Metadata::default()
+            };
+            lines.push(metadata.into());
+            return Ok(lines);
+        };
+        let Some(schema) = &staged.schema else { return Ok(lines) };
+        if let Some(grown) = schema::grown(&held.metadata.schema_string, &*schema::parse(schema)?)? {
+            if let Some(protocol) = schema::has_ntz(&grown).then(|| features::with_ntz(&held.protocol)).flatten() {
+                lines.push(protocol.into());
+            }
+            lines.push(Metadata { schema_string: grown, ..held.metadata.clone() }.into());
+        }
+        Ok(lines)
+    }
+
+    /// What the epoch does to the files.
+    async fn change(
+        &self,
+        env: &Env,
+        request: &CommitRequest<DeltaStaged>,
+        held: Option<&Snapshot>,
+        memo: &mut Memo,
+    ) -> Result<Change> {
+        if let Some(rule) = rule(&self.disposition) {
+            return merge(self, env, request, held, &rule, memo).await;
+        }
+        let adds = request.staged.files.iter().map(|file| file.add(millis(env)).into());
+        Ok(Change { lines: adds.collect(), rewrites: false })
+    }
+
+    async fn try_commit(
+        &self,
+        env: &Env,
+        request: &CommitRequest<DeltaStaged>,
+        doubt: &mut bool,
+        memo: &mut Memo,
+    ) -> Result<Option<CommitOutcome>> {
+        let CommitRequest { shard, mark, previous, staged, .. } = request;
+        let held = self.newest(self.keep()).await?;
+        let marked = held.as_ref().map_or(Ok(None), |held| mark::decode(shard, &held.txns))?;
+        if let CommitDecision::Answer(outcome) = decide_commit(marked.as_ref(), mark, *previous) {
+            return Ok(Some(outcome));
+        }
+        let held = held.as_deref();
+        held.map_or(Ok(()), |held| self.check(held))?;
+        self.verify(&staged.files).await?;
+        let change = self.change(env, request, held, memo).await?;
+        let mut lines = vec![self.info(env, request, &change)];
+        lines.extend(self.columns(env, staged, held)?);
+        lines.extend(mark::encode(shard, mark, millis(env))?.into_iter().map(Line::from));
+        lines.extend(change.lines);
+        let version = held.map_or(0, |held| held.version + 1);
+        match self.log.create(version, &lines).await {
+            Ok(Created::New) => {}
+            // Another's, or an earlier try of ours: the mark tells.
+            Ok(Created::Exists) => return Ok(None),
+            Err(e) if e.kind() == ErrorKind::Ambiguous => {
+                *doubt = true;
+                return Ok(None);
+            }
+            Err(e) => return Err(e),
+        }
+        *doubt = true;
+        Ok(self.log.is_current(version).await?.then_some(CommitOutcome::Done))
+    }
+
+    /// What the history of the table tells of the commit: for people.
+    fn info(&self, env: &Env, request: &CommitRequest<DeltaStaged>, change: &Change) -> Line {
+        let operation = if self.disposition == Disposition::Append { "WRITE" } else { "MERGE" };
+        let info = json!({
+            "timestamp": millis(env),
+            "operation": operation,
+            "operationParameters": { "mode": "Append", "disposition": self.disposition.as_str() },
+            "isBlindAppend": !change.rewrites,
+            "engineInfo": concat!("landfall/", env!("CARGO_PKG_VERSION")),
+            "landfall": {
+                "shard": request.shard.to_string(),
+                "epoch": request.mark.epoch,
+                "generation": request.mark.generation,
+                "digest": request.mark.digest,
+                "position": request.load.position,
+            },
+        });
+        Line { commit_info: Some(info), ..Line::default() }
+    }
+}
+
+#[async_trait]
+impl Sink for DeltaTable {
+    type Item = Batch;
+    type Staged = DeltaStaged;
+    type Promise = Transactional;
+    type Writer = DeltaWriter;
+
+    fn config(&self) -> Result<ComponentConfig> {
+        self.disposition.check()?;
+        let known = match &self.disposition {
+            Disposition::Append | Disposition::InsertOnly(_) => true,
+            Disposition::Upsert(upsert) => !upsert.sweep,
+            _ => false,
+        };
+        if !known {
+            return Err(Error::config("configure delta table", "this disposition is not known to the Delta sink")
+                .with("disposition", self.disposition.as_str()));
+        }
+        let mut identity = self.disposition.identity();
+        if let Value::Object(fields) = &mut identity {
+            fields.insert("partition_by".to_owned(), json!(self.options.partition_by));
+        }
+        Ok(ComponentConfig::none().with_identity(identity).with_settings(self.options.settings(&self.log.folder)))
+    }
+
+    fn demand(&self) -> Demand {
+        self.disposition.demand()
+    }
+
+    async fn open(&self, epoch: EpochContext) -> Result<DeltaWriter> {
+        let Log { store, folder } = &self.log;
+        self.probed.get_or_try_init(|| probe(store, folder, &epoch.env)).await?;
+        let mut options = self.options.clone();
+        if !self.disposition.key().is_empty() {
+            // One file after the other keeps the order in which rows were landed. They are split when they are merged.
+            options.lanes = Some(1);
+            options.partition_by.clear();
+        }
+        let mut writer = DeltaWriter::new(store.clone(), folder.clone(), options, &epoch);
+        writer.partition_by.clone_from(&self.options.partition_by);
+        if !self.disposition.key().is_empty() {
+            writer.most_rows = MOST_KEYS;
+        }
+        writer.required = self.disposition.columns().map(str::to_owned).collect();
+        writer.keys = self.disposition.key().to_vec();
+        if let Some(held) = self.newest(self.keep()).await? {
+            self.check(&held)?;
+            writer.table = Some(schema::parse(&held.metadata.schema_string)?);
+        }
+        Ok(writer)
+    }
+
+    async fn commit(&self, env: &Env, request: CommitRequest<DeltaStaged>) -> Result<CommitOutcome> {
+        let (mut doubt, mut memo) = (false, Memo::default());
+        for _ in 0..ATTEMPTS {
+            match self.try_commit(env, &request, &mut doubt, &mut memo).await {
+                Ok(Some(outcome)) => return Ok(outcome),
+                Ok(None) => {}
+                Err(e) if doubt && e.kind() == ErrorKind::Unavailable => {
+                    return Err(in_doubt(&request.shard).with_source(e));
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        if doubt {
+            return Err(in_doubt(&request.shard));
+        }
+        Err(Error::unavailable("commit delta", "others commit to the table all the time").with("shard", &request.shard))
+    }
+
+    async fn mark(&self, shard: &ShardKey) -> Result<Option<Mark>> {
+        self.newest(Keep::Head).await?.map_or(Ok(None), |held| mark::decode(shard, &held.txns))
+    }
+
+    async fn collect(&self, shard: &ShardKey, below_generation: u64, keep: &[DeltaStaged]) -> Result<u64> {
+        let Log { store, folder } = &self.log;
+        let files = folder.join(&Names::folder(shard))?;
+        let old: Vec<_> = store.list(&files).await?.into_iter().map(|object| object.path).collect();
+        let old = old.into_iter().filter(|path| Names::generation(&files, path).is_some_and(|g| g < below_generation));
+        let old: Vec<_> = old.collect();
+        if old.is_empty() {
+            return Ok(0);
+        }
+        // Listed first and read then: what is committed meanwhile is seen. What was in the table once is left to `vacuum`:
+        // readers of older versions need it.
+        let held = self.log.newest(None, Keep::All).await?;
+        let known = held.iter().flat_map(|held| held.files.keys().chain(held.removed.keys()));
+        let kept = keep.iter().flat_map(|k| &k.files).map(|f| &f.path).chain(known);
+        let kept: HashSet<_> = kept.filter_map(|path| folder.join(path).ok()).collect();
+        let mut deleted = 0;
+        for path in old.into_iter().filter(|path| !kept.contains(path)) {
+            store.delete(&path).await?;
+            deleted += 1;
+        }
+        Ok(deleted)
+    }
+}
+
+pub(super) fn millis(env: &Env) -> i64 {
+    env.now().as_micros() / 1000
+}
+
+/// How rows are told apart that are merged into those of the table.
+fn rule(disposition: &Disposition) -> Option<Rule> {
+    let (deleted, first_stays) = match disposition {
+        Disposition::Upsert(upsert) => (upsert.deleted.clone(), false),
+        Disposition::InsertOnly(_) => (None, true),
+        _ => return None,
+    };
+    let newest = disposition.newest().map(str::to_owned);
+    Some(Rule { key: disposition.key().to_vec(), newest, deleted, first_stays })
+}
+
+/// A random id of the usual form.
+fn uuid(env: &Env) -> String {
+    let hex = env.nonce();
+    let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
+    format!("{}-{}-4{}-8{}-{}", part(0, 8), part(8, 12), part(13, 16), part(17, 20), part(20, 32))
+}
+
+fn in_doubt(shard: &ShardKey) -> Error {
+    Error::new(ErrorKind::Ambiguous, "commit delta", "it is not known whether the epoch was committed")
+        .with("shard", shard)
+}

@@ -1,0 +1,167 @@
+use super::schema;
+use super::stats;
+use super::table::{DeltaFile, DeltaStaged, Names};
+use crate::columnar::Batch;
+use crate::columnar::files::options::Options;
+use crate::columnar::files::{FileWriter, Finished};
+use crate::error::{Error, Result};
+use crate::model::Reject;
+use crate::sink::{EpochContext, StagedOutput, Writer};
+use crate::store::{ObjectPath, Store};
+use arrow::array::{Array, AsArray, BooleanArray};
+use arrow::compute::not;
+use arrow::datatypes::{DataType, SchemaRef};
+use async_trait::async_trait;
+use std::sync::Arc;
+
+/// Stages one epoch of a [`DeltaTable`](super::DeltaTable): Parquet files in the folder of the table, which nobody sees
+/// before its log names them.
+#[derive(Debug)]
+pub struct DeltaWriter {
+    pub(super) files: FileWriter,
+    /// The columns that the table has, if there is one.
+    pub(super) table: Option<SchemaRef>,
+    /// Columns that rows must have.
+    pub(super) required: Vec<String>,
+    /// Columns that must not be null.
+    pub(super) keys: Vec<String>,
+    pub(super) partition_by: Vec<String>,
+    /// The columns of the batches and of the files, known with the first batch.
+    pub(super) planned: Option<(SchemaRef, SchemaRef)>,
+    pub(super) rows: u64,
+    /// From this many rows on the epoch is full.
+    pub(super) most_rows: u64,
+    pub(super) whole: bool,
+}
+
+impl DeltaWriter {
+    pub(super) fn new(store: Store, folder: ObjectPath, options: Options, context: &EpochContext) -> Self {
+        let partition_by = options.partition_by.clone();
+        let names = Arc::new(Names::staged(context));
+        let env = context.env.clone();
+        Self {
+            files: FileWriter::new(store, folder, options, names, env, Arc::new(|_: &[_], _: &[_]| Ok(()))),
+            table: None,
+            required: Vec::new(),
+            keys: Vec::new(),
+            partition_by,
+            planned: None,
+            rows: 0,
+            most_rows: u64::MAX,
+            whole: context.enumeration.is_some_and(|e| e.whole),
+        }
+    }
+
+    /// The columns of the files for a batch.
+    fn plan(&mut self, rows: &SchemaRef) -> Result<SchemaRef> {
+        if let Some((known, files)) = &self.planned {
+            if Arc::ptr_eq(known, rows) || known.fields() == rows.fields() {
+                return Ok(Arc::clone(files));
+            }
+            return Err(Error::data("stage delta", "the columns changed within an epoch")
+                .with_hint("declare the schema, so that every batch has the same columns"));
+        }
+        for column in &self.required {
+            if rows.field_with_name(column).is_err() {
+                return Err(Error::config("stage delta", "the rows have no column that the disposition names")
+                    .with("column", column));
+            }
+        }
+        let files = schema::plan(rows, self.table.as_deref())?;
+        self.planned = Some((Arc::clone(rows), Arc::clone(&files)));
+        Ok(files)
+    }
+
+    /// Takes out the rows for which `bad` is true.
+    fn refuse(
+        batch: Batch,
+        bad: &BooleanArray,
+        rejects: &mut Vec<Reject>,
+        code: &'static str,
+        why: &str,
+    ) -> Result<Batch> {
+        let numbers = bad.iter().enumerate().filter(|(_, bad)| *bad == Some(true));
+        rejects.extend(numbers.map(|(row, _)| batch.reject(row, code, why)));
+        let good = not(bad).map_err(|e| Error::bug("stage delta", "rows cannot be told apart").with_source(e))?;
+        batch.filter(&good)
+    }
+
+    /// Takes out the rows that a Delta table cannot hold.
+    fn check(&self, mut batch: Batch, rejects: &mut Vec<Reject>) -> Result<Batch> {
+        if let Some((fine, column)) = schema::too_fine(batch.rows()) {
+            let why = format!("{column}: a time is finer than a microsecond");
+            batch = Self::refuse(batch, &fine, rejects, "type", &why)?;
+        }
+        for column in &self.keys {
+            let Some(values) = batch.rows().column_by_name(column) else { continue };
+            if values.null_count() > 0 {
+                let bad: BooleanArray = (0..values.len()).map(|row| Some(values.is_null(row))).collect();
+                batch = Self::refuse(batch, &bad, rejects, "key", &format!("{column}: the key is null"))?;
+            }
+        }
+        for column in &self.partition_by {
+            let Some(values) = batch.rows().column_by_name(column) else { continue };
+            let text = arrow::compute::cast(values, &DataType::Utf8)
+                .map_err(|e| Error::data("stage delta", "a partition value has no text").with_source(e))?;
+            let bad: BooleanArray = text.as_string::<i32>().iter().map(|v| Some(v == Some(""))).collect();
+            if bad.true_count() > 0 {
+                let why = format!("{column}: an empty text cannot name a partition, Delta takes it for null");
+                batch = Self::refuse(batch, &bad, rejects, "partition", &why)?;
+            }
+        }
+        Ok(batch)
+    }
+}
+
+#[async_trait]
+impl Writer for DeltaWriter {
+    type Item = Batch;
+    type Staged = DeltaStaged;
+
+    async fn write(&mut self, item: Batch) -> Result<Vec<Reject>> {
+        if item.num_rows() == 0 {
+            return Ok(Vec::new());
+        }
+        let files = self.plan(item.rows().schema_ref())?;
+        let mut rejects = Vec::new();
+        let batch = self.check(item, &mut rejects)?;
+        if batch.num_rows() > 0 {
+            let rows = schema::convert(batch.rows(), &files)?;
+            self.rows += rows.num_rows() as u64;
+            self.files.write(rows).await?;
+        }
+        Ok(rejects)
+    }
+
+    fn staged_bytes(&self) -> u64 {
+        if self.rows >= self.most_rows { u64::MAX } else { self.files.staged_bytes() }
+    }
+
+    async fn finish(self) -> Result<Option<StagedOutput<DeltaStaged>>> {
+        let (whole, planned) = (self.whole, self.planned);
+        let partition_by = self.partition_by;
+        let Some(Finished { files, .. }) = self.files.finish().await? else {
+            let staged = DeltaStaged { files: Vec::new(), schema: None, partition_by };
+            return Ok(whole.then_some(StagedOutput { staged, records: 0, bytes: 0 }));
+        };
+        let Some((_, schema)) = planned else { return Err(Error::bug("stage delta", "files without columns")) };
+        let stored: Vec<_> = files
+            .into_iter()
+            .map(|written| {
+                let stats = stats::of(&written.footer, &schema, written.file.rows);
+                let file = written.file;
+                DeltaFile {
+                    path: file.staged,
+                    rows: file.rows,
+                    bytes: file.bytes,
+                    tail_crc32c: file.tail_crc32c,
+                    partition: file.partition,
+                    stats,
+                }
+            })
+            .collect();
+        let (records, bytes) = (stored.iter().map(|f| f.rows).sum(), stored.iter().map(|f| f.bytes).sum());
+        let staged = DeltaStaged { files: stored, schema: Some(schema::text(&schema)?), partition_by };
+        Ok(Some(StagedOutput { staged, records, bytes }))
+    }
+}
