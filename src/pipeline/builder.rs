@@ -48,6 +48,7 @@ pub struct PipelineBuilder<S = NoSource, I = (), K = NoSink> {
     keys_stay_in_partition: bool,
     replayable: bool,
     from_the_beginning: bool,
+    accept_quarantined: bool,
     env: Env,
     types: Types<S, I, K>,
 }
@@ -88,6 +89,7 @@ impl PipelineBuilder {
             keys_stay_in_partition: false,
             replayable: true,
             from_the_beginning: false,
+            accept_quarantined: false,
             env: Env::system(),
             types: PhantomData,
         }
@@ -148,6 +150,7 @@ impl<S, I, K> PipelineBuilder<S, I, K> {
             keys_stay_in_partition: self.keys_stay_in_partition,
             replayable: self.replayable,
             from_the_beginning: self.from_the_beginning,
+            accept_quarantined: self.accept_quarantined,
             env: self.env,
             types: PhantomData,
         }
@@ -190,6 +193,14 @@ impl<S, I, K> PipelineBuilder<S, I, K> {
     #[must_use]
     pub fn from_the_beginning(mut self) -> Self {
         self.from_the_beginning = true;
+        self
+    }
+
+    /// Declares that an enumeration is whole although records of it are in the quarantine. Without it, a sink that replaces or sweeps
+    /// takes nothing away then: a row of which only a refused version came would be lost.
+    #[must_use]
+    pub fn accept_quarantined(mut self) -> Self {
+        self.accept_quarantined = true;
         self
     }
 
@@ -330,6 +341,7 @@ impl<S, I, K> PipelineBuilder<S, I, K> {
             checkpoints,
             state: self.state,
             from_the_beginning,
+            accept_quarantined: self.accept_quarantined,
             settings: self.settings,
             env: self.env,
             config,

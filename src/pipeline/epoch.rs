@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::landing::AccountRows;
 use crate::model::{EpochLedger, Incarnation, LandingPosition, PartitionId, PositionValue, ShardKey};
 use crate::sink::{
-    AtLeastOnce, CommitOutcome, CommitRequest, Enumeration, LoadEntry, Mark, Promise, Quarantine, QuarantineRef,
+    AtLeastOnce, CommitOutcome, CommitRequest, Demand, Enumeration, LoadEntry, Mark, Promise, Quarantine, QuarantineRef,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -133,8 +133,9 @@ impl Checkpoint {
     }
 
     /// The enumeration that goes on after it.
-    pub(super) fn enumeration_on(&self) -> Option<Enumeration> {
-        self.enumeration.map(|enumeration| Enumeration { whole: false, ..enumeration })
+    pub(super) fn enumeration_on(&self, demand: Demand) -> Option<Enumeration> {
+        let enumeration = self.enumeration.filter(|_| demand == Demand::Enumerations)?;
+        Some(Enumeration { whole: false, ..enumeration })
     }
 
     /// Refuses to roll forward into another quarantine than the one that the epoch's rejects are staged in: they would

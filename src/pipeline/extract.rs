@@ -224,7 +224,6 @@ impl Lander<'_> {
                 .with("landed", reservations.len())
                 .with("came_back", landed.pages.len()));
         }
-        self.extract.fences.ended(ends);
         let records: u64 = landed.pages.iter().map(|p| p.records).sum();
         let bytes: u64 = landed.pages.iter().map(|p| p.body.len() as u64).sum();
         self.extract.events.send(Event::SegmentLanded {
@@ -238,6 +237,8 @@ impl Lander<'_> {
         for coverage in coverage {
             self.extract.events.send(Event::Covered { shard: self.extract.shard.clone(), coverage });
         }
+        // Who hears that all have ended must know by then what is missing.
+        self.extract.fences.ended(ends);
         let pages = landed.pages.into_iter().zip(reservations).collect();
         self.handoff.offer(Handed { number: landed.number, pages, ended, whole }).await;
         Ok(())

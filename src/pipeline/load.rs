@@ -11,10 +11,10 @@ use super::task::Task;
 use crate::checkpoint::CheckpointStore;
 use crate::checkpoint::chain::Chain;
 use crate::env::Env;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::landing::{AccountRows, Accounts, LandingReader, Retention};
 use crate::model::{EpochLedger, Incarnation, LoadCounts, PartitionId, Reject, ShardKey, StageCounts};
-use crate::sink::{Demand, Enumeration, EpochContext, Quarantine, QuarantineWriter};
+use crate::sink::{Demand, Enumeration, EpochContext, Quarantine, QuarantineWriter, StagedOutput};
 use crate::source::Reservation;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -44,6 +44,8 @@ pub(super) struct Load {
     /// `None` if it reads its source directly.
     pub landing: Option<LandingReader>,
     pub events: Events,
+    /// Whether an enumeration is whole although records of it are in the quarantine.
+    pub accept_quarantined: bool,
 }
 
 /// A load that owns its chain and has finished what an earlier owner prepared.
@@ -85,7 +87,7 @@ impl OpenLoad {
         }
         let Self { load, chain, owner, newest } = self;
         let epoch = Epoch::new(&leading, &ordered);
-        let enumeration = newest.1.enumeration_on();
+        let enumeration = newest.1.enumeration_on(load.sink.demand());
         let whole = newest.1.enumeration.is_some_and(|e| e.whole);
         let running = Running {
             load,
@@ -102,6 +104,7 @@ impl OpenLoad {
             epoch,
             enumeration,
             whole,
+            refused: None,
             pending: None,
             named: HashSet::new(),
             attempt: 0,
@@ -142,6 +145,8 @@ struct Epoch {
     since: Option<Duration>,
     may_cut: bool,
     writer: Option<Box<dyn AnyWriter>>,
+    /// What is staged already, in the place of a writer.
+    output: Option<StagedOutput<serde_json::Value>>,
     rejects: Option<QuarantineWriter>,
 }
 
@@ -151,8 +156,8 @@ impl Epoch {
         let stages = stages.map(|s| StageCounts { stage: s.name().to_owned(), ..StageCounts::default() }).collect();
         let ledger = EpochLedger { stages, ..EpochLedger::default() };
         let (accounted, named) = Default::default();
-        let (writer, rejects) = (None, None);
-        Self { ledger, accounted, named, refused: 0, bytes: 0, since: None, may_cut: true, writer, rejects }
+        let (writer, output, rejects) = (None, None, None);
+        Self { ledger, accounted, named, refused: 0, bytes: 0, since: None, may_cut: true, writer, output, rejects }
     }
 }
 
@@ -187,6 +192,8 @@ struct Running {
     enumeration: Option<Enumeration>,
     /// Whether the newest enumeration is whole.
     whole: bool,
+    /// Why the sink does not take the newest enumeration, though it is whole.
+    refused: Option<Error>,
     pending: Option<Pending>,
     /// The first partitions of this run: what becomes of their records is told one by one.
     named: HashSet<PartitionId>,
@@ -253,7 +260,8 @@ impl Running {
                 .with_hint("nothing is lost; run again"));
         }
         self.cut().await?;
-        self.settle().await
+        self.settle().await?;
+        self.refused.take().map_or(Ok(()), Err)
     }
 
     /// Starts the leading stages on some items, beside everything else.
@@ -406,21 +414,58 @@ impl Running {
     /// epoch of its own.
     async fn turn(&mut self, turn: Turn) -> Result<()> {
         self.cut().await?;
-        self.whole = turn == Turn::Whole;
-        match (turn, self.enumeration) {
-            (Turn::Begins(number), _) => self.enumeration = Some(Enumeration { number, whole: false }),
-            (Turn::Whole, Some(enumeration)) => {
-                self.enumeration = Some(Enumeration { whole: true, ..enumeration });
-                self.epoch.since = Some(self.load.env.monotonic());
-                self.epoch.writer = Some(self.load.sink.open(self.context()).await?);
-                self.cut().await?;
-                self.enumeration = Some(enumeration);
+        match turn {
+            Turn::Begins(number) => {
+                self.whole = false;
+                self.enumeration = Some(Enumeration::begun(number));
+                if let Some(error) = self.refused.take() {
+                    // A newer one takes its place.
+                    tracing::warn!(shard = %self.load.shard, %error, "an enumeration was passed over");
+                }
+                Ok(())
             }
-            (Turn::Whole, None) => {
-                return Err(Error::bug("read landing", "an enumeration ends that has not begun")
-                    .with("shard", &self.load.shard));
-            }
+            Turn::Whole => self.end_enumeration().await,
         }
+    }
+
+    /// Tells the sink that the enumeration is whole, in an epoch of its own, once all before it is committed.
+    async fn end_enumeration(&mut self) -> Result<()> {
+        self.settle().await?;
+        let shard = self.load.shard.clone();
+        // It began before the sink demanded enumerations.
+        let Some(enumeration) = self.enumeration else { return Ok(()) };
+        if enumeration.quarantined > 0 && !self.load.accept_quarantined {
+            let count = enumeration.quarantined;
+            let error = Error::new(
+                ErrorKind::Incomplete,
+                "end enumeration",
+                "records of it are in the quarantine; nothing was taken away",
+            )
+            .with("shard", shard)
+            .with("quarantined", count)
+            .with_hint("mend them at the source or in the stages; or allow it with `accept_quarantined()`");
+            self.refused = Some(error);
+            return Ok(());
+        }
+        self.enumeration = Some(Enumeration { whole: true, ..enumeration });
+        let (sink, context) = (Arc::clone(&self.load.sink), self.context());
+        let staging = async move { sink.open(context).await?.finish().await };
+        match staging.await {
+            Ok(Some(output)) => {
+                self.epoch.since = Some(self.load.env.monotonic());
+                self.epoch.output = Some(output);
+                self.cut().await?;
+                self.whole = true;
+            }
+            Ok(None) => {
+                return Err(Error::bug("stage epoch", "the sink staged nothing for an enumeration that is whole")
+                    .with("shard", shard));
+            }
+            // A guard of the sink: the next enumeration may be better, and this one must not stand in its way.
+            Err(e) if e.kind() == ErrorKind::Data => self.refused = Some(e.with("shard", shard)),
+            Err(e) => return Err(e),
+        }
+        self.enumeration = Some(enumeration);
         Ok(())
     }
 
@@ -450,11 +495,11 @@ impl Running {
         let number = self.chain.next_number();
         let Some(mut ordered) = self.ordered.take() else { return Err(Error::bug("cut epoch", "stages still run")) };
         let fresh = Epoch::new(&self.leading, &ordered);
-        let Epoch { mut ledger, refused, accounted, named, writer, rejects, .. } =
+        let Epoch { mut ledger, refused, accounted, named, writer, output, rejects, .. } =
             std::mem::replace(&mut self.epoch, fresh);
         let output = match writer {
             Some(writer) => writer.finish().await?,
-            None => None,
+            None => output,
         };
         let quarantine = match rejects {
             Some(rejects) => rejects.finish().await?,
@@ -472,6 +517,9 @@ impl Running {
         ledger.staged = output.as_ref().map_or(0, |o| o.records);
         let bytes = output.as_ref().map_or(0, |o| o.bytes);
         ledger.quarantined = quarantine.as_ref().map_or(0, |q| q.records);
+        if let Some(enumeration) = &mut self.enumeration {
+            enumeration.quarantined += ledger.quarantined;
+        }
         ledger.check().map_err(|e| e.with("shard", &self.load.shard).with("epoch", number))?;
         let accounts = match &mut self.load.accounts {
             Some(accounts) if accounted.agree_with(&ledger) => accounts.save(&self.load.env, number).await?,
@@ -494,10 +542,6 @@ impl Running {
         self.settle().await?;
         let previous = self.newest.1.marked;
         let prepared = output.map(|o| Prepared { previous, digest: digest(&o.staged), staged: o.staged });
-        if prepared.is_none() && self.enumeration.is_some_and(|e| e.whole) {
-            return Err(Error::bug("stage epoch", "the sink staged nothing for an enumeration that is whole")
-                .with("shard", &self.load.shard));
-        }
         let checkpoint = Checkpoint {
             format: FORMAT.to_owned(),
             config: self.load.config.clone(),
@@ -566,7 +610,7 @@ impl Running {
         self.ordered = Some(ordered);
         self.feed.rewind(&position, response)?;
         self.position = position;
-        self.enumeration = self.newest.1.enumeration_on();
+        self.enumeration = self.newest.1.enumeration_on(self.load.sink.demand());
         Ok(())
     }
 }

@@ -76,6 +76,7 @@ pub struct Pipeline {
     checkpoints: Arc<dyn CheckpointStore>,
     state: Option<(Store, ObjectPath)>,
     from_the_beginning: bool,
+    accept_quarantined: bool,
     settings: Settings,
     env: Env,
     config: ConfigRecord,

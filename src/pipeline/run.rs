@@ -276,6 +276,7 @@ impl Shard {
             config: pipeline.config.clone(),
             landing: pipeline.landing.as_ref().map(|l| LandingReader::new(l, &landed, env)),
             events: self.events.clone(),
+            accept_quarantined: pipeline.accept_quarantined,
         })
     }
 

@@ -1,12 +1,12 @@
 use super::Demand;
 use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 
 /// What a sink does with the rows that its table holds already.
 ///
-/// Rows that one epoch, or one enumeration, brings several times are collapsed by the same rule as those in the table, so it
-/// does not matter where epochs are cut.
+/// Rows that one epoch, or one enumeration, brings several times are collapsed by the same rule as those in the table.
 ///
 /// ```
 /// use landfall::sink::{Disposition, Replace, Upsert};
@@ -18,7 +18,8 @@ use std::collections::HashSet;
 /// assert!(Disposition::from(Upsert::by::<&str>([])).check().is_err());
 /// # Ok::<(), landfall::Error>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Disposition {
     /// Adds rows, and looks at none that is there.
@@ -37,7 +38,7 @@ pub enum Disposition {
 }
 
 /// One row of a key: see [`Disposition::Upsert`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Upsert {
     /// The columns that tell rows apart. None of them may be null.
     pub key: Vec<String>,
@@ -45,14 +46,14 @@ pub struct Upsert {
     pub newest: Option<String>,
     /// The column that says that the row is to be deleted: by `true`, or by any value if it is no bool.
     pub deleted: Option<String>,
-    /// Whether rows that a whole enumeration did not give are deleted.
-    pub sweep: bool,
+    /// Whether rows that a whole enumeration did not give are deleted: the part of the rows that may go in one sweep.
+    pub sweep: Option<f64>,
 }
 
 impl Upsert {
     /// Rows are told apart by these columns.
     pub fn by<C: Into<String>>(key: impl IntoIterator<Item = C>) -> Self {
-        Self { key: names(key), newest: None, deleted: None, sweep: false }
+        Self { key: names(key), newest: None, deleted: None, sweep: None }
     }
 
     /// Of several rows of a key, the one with the greatest value here is kept, and of equal ones the one that was landed last; a
@@ -62,22 +63,23 @@ impl Upsert {
         Self { newest: Some(column.into()), ..self }
     }
 
-    /// Deletes the row of the key where this column of the newest one is `true`, or, if it is no bool, not null.
+    /// Deletes the row of the key where this column of the newest one is `true`, or, if it is no bool, not null. A deleted row leaves
+    /// nothing behind: an older version that comes in a later epoch is a row again.
     #[must_use]
     pub fn deleted_when(self, column: impl Into<String>) -> Self {
         Self { deleted: Some(column.into()), ..self }
     }
 
-    /// Deletes rows of this pipeline that an enumeration did not give, once it is whole. Each run then reads everything from the
-    /// beginning.
+    /// Deletes rows of this pipeline that an enumeration did not give, once it is whole; refuses to if these are more than the part
+    /// `at_most` (from 0 to 1) of its rows. Each run then reads everything from the beginning.
     #[must_use]
-    pub fn sweep(self) -> Self {
-        Self { sweep: true, ..self }
+    pub fn sweep(self, at_most: f64) -> Self {
+        Self { sweep: Some(at_most), ..self }
     }
 }
 
 /// The first row of a key stays: see [`Disposition::InsertOnly`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct InsertOnly {
     /// The columns that tell rows apart. None of them may be null.
     pub key: Vec<String>,
@@ -91,7 +93,7 @@ impl InsertOnly {
 }
 
 /// All versions of a key: see [`Disposition::Scd2`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scd2 {
     /// The columns that tell rows apart. None of them may be null.
     pub key: Vec<String>,
@@ -99,8 +101,8 @@ pub struct Scd2 {
     pub since: Option<String>,
     /// The column that says that the key exists no more: by `true`, or by any value if it is no bool.
     pub deleted: Option<String>,
-    /// Whether keys that a whole enumeration did not give are closed.
-    pub sweep: bool,
+    /// Whether keys that a whole enumeration did not give are closed: the part of the current versions that may be in one sweep.
+    pub sweep: Option<f64>,
     /// The column of the time from which a version holds.
     pub valid_from: String,
     /// The column of the time at which it stopped to hold; null in the current version.
@@ -112,7 +114,7 @@ impl Scd2 {
     /// new version.
     pub fn by<C: Into<String>>(key: impl IntoIterator<Item = C>) -> Self {
         let (valid_from, valid_to) = ("_landfall_valid_from".to_owned(), "_landfall_valid_to".to_owned());
-        Self { key: names(key), since: None, deleted: None, sweep: false, valid_from, valid_to }
+        Self { key: names(key), since: None, deleted: None, sweep: None, valid_from, valid_to }
     }
 
     /// A version holds from the time in this column on; one that is older than the current version changes nothing. Without it,
@@ -128,11 +130,11 @@ impl Scd2 {
         Self { deleted: Some(column.into()), ..self }
     }
 
-    /// Closes versions of this pipeline whose key an enumeration did not give, once it is whole. Each run then reads everything
-    /// from the beginning.
+    /// Closes versions of this pipeline whose key an enumeration did not give, once it is whole; refuses to if these are more than
+    /// the part `at_most` (from 0 to 1) of its current versions. Each run then reads everything from the beginning.
     #[must_use]
-    pub fn sweep(self) -> Self {
-        Self { sweep: true, ..self }
+    pub fn sweep(self, at_most: f64) -> Self {
+        Self { sweep: Some(at_most), ..self }
     }
 
     /// Names the columns of the time for which a version holds. `_landfall_valid_from` and `_landfall_valid_to` by default.
@@ -143,7 +145,7 @@ impl Scd2 {
 }
 
 /// The table holds one whole enumeration: see [`Disposition::Replace`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Replace {
     /// The columns that tell rows apart; empty if no row is collapsed.
     pub key: Vec<String>,
@@ -178,26 +180,10 @@ impl Replace {
     pub fn may_shrink_by(self, part: f64) -> Self {
         Self { may_shrink_by: part, ..self }
     }
-
-    /// Refuses a replacement of `before` rows by `after`, if that is less than allowed.
-    ///
-    /// # Errors
-    /// `Data`, saying how to allow it.
-    pub fn guard(&self, before: u64, after: u64) -> Result<()> {
-        let least = before as f64 * (1.0 - self.may_shrink_by);
-        if after as f64 >= least {
-            return Ok(());
-        }
-        Err(Error::data("replace table", "the table would lose more of its rows than is allowed; nothing was changed")
-            .with("rows", before)
-            .with("would_be", after)
-            .with("may_shrink_by", self.may_shrink_by)
-            .with_hint("look at what the source gave; if it is right, allow it with `Replace::may_shrink_by`"))
-    }
 }
 
 /// Partitions are replaced whole: see [`Disposition::ReplacePartitions`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReplacePartitions {
     /// The columns whose values make a partition.
     pub by: Vec<String>,
@@ -231,8 +217,37 @@ impl Disposition {
     pub fn demand(&self) -> Demand {
         match self {
             Self::Append | Self::InsertOnly(_) => Demand::Increments,
-            Self::Upsert(Upsert { sweep, .. }) | Self::Scd2(Scd2 { sweep, .. }) if !sweep => Demand::Increments,
+            Self::Upsert(Upsert { sweep, .. }) | Self::Scd2(Scd2 { sweep, .. }) if sweep.is_none() => {
+                Demand::Increments
+            }
             Self::Upsert(_) | Self::Scd2(_) | Self::Replace(_) | Self::ReplacePartitions(_) => Demand::Enumerations,
+        }
+    }
+
+    /// Refuses to take rows away, `after` of `before` being left, if that is more than may go at once.
+    ///
+    /// # Errors
+    /// `Data`, saying how to allow it.
+    pub fn guard(&self, before: u64, after: u64) -> Result<()> {
+        let Some(part) = self.may_go() else { return Ok(()) };
+        if after as f64 >= before as f64 * (1.0 - part) {
+            return Ok(());
+        }
+        let hint = "look at what the source gave; if it is right, allow it: `Replace::may_shrink_by`, or the part that `sweep` takes";
+        Err(Error::data("take rows away", "more of the table's rows would go than is allowed; nothing was changed")
+            .with("disposition", self.as_str())
+            .with("rows", before)
+            .with("would_be", after)
+            .with("may_go", part)
+            .with_hint(hint))
+    }
+
+    /// The part of the rows that may go at once, if there is a limit.
+    fn may_go(&self) -> Option<f64> {
+        match self {
+            Self::Replace(replace) => Some(replace.may_shrink_by),
+            Self::Upsert(Upsert { sweep, .. }) | Self::Scd2(Scd2 { sweep, .. }) => *sweep,
+            _ => None,
         }
     }
 
@@ -329,10 +344,8 @@ impl Disposition {
             }
             distinct(self, by)?;
         }
-        if let Self::Replace(Replace { may_shrink_by, .. }) = self {
-            if !(0.0..=1.0).contains(may_shrink_by) {
-                return refuse("`may_shrink_by` is a part of the rows, from 0 to 1", "for 20 percent write 0.2");
-            }
+        if self.may_go().is_some_and(|part| !(0.0..=1.0).contains(&part)) {
+            return refuse("what may go at once is a part of the rows, from 0 to 1", "for 20 percent write 0.2");
         }
         if let Self::Scd2(Scd2 { valid_from, valid_to, .. }) = self {
             distinct(self, [valid_from, valid_to].into_iter().chain(self.key()))?;
@@ -419,15 +432,16 @@ mod tests {
         assert_eq!(demand(Upsert::by(["id"]).deleted_when("gone").into()), Demand::Increments);
         assert_eq!(demand(InsertOnly::by(["id"]).into()), Demand::Increments);
         assert_eq!(demand(Scd2::by(["id"]).into()), Demand::Increments);
-        assert_eq!(demand(Upsert::by(["id"]).sweep().into()), Demand::Enumerations);
-        assert_eq!(demand(Scd2::by(["id"]).sweep().into()), Demand::Enumerations);
+        assert_eq!(demand(Upsert::by(["id"]).sweep(0.5).into()), Demand::Enumerations);
+        assert_eq!(demand(Scd2::by(["id"]).sweep(0.5).into()), Demand::Enumerations);
         assert_eq!(demand(Replace::table().into()), Demand::Enumerations);
         assert_eq!(demand(ReplacePartitions::by(["day"]).into()), Demand::Enumerations);
     }
 
     #[test]
     fn a_table_never_shrinks_by_more_than_is_allowed() {
-        let guard = |part, before, after| Replace::table().may_shrink_by(part).guard(before, after).is_ok();
+        let guard =
+            |part, before, after| Disposition::from(Replace::table().may_shrink_by(part)).guard(before, after).is_ok();
         assert!(guard(0.5, 100, 50) && !guard(0.5, 100, 49));
         assert!(guard(0.0, 100, 100) && !guard(0.0, 100, 99));
         assert!(guard(1.0, 100, 0) && guard(0.0, 0, 0) && !guard(0.5, 1, 0));

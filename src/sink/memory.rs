@@ -168,7 +168,7 @@ impl<I: Item + Clone + Sync> Sink for MemorySink<I> {
                 content.marks.insert(shard.clone(), mark.clone());
                 match enumeration {
                     None => content.epochs.push((shard, mark, items)),
-                    Some(Enumeration { number, whole }) => {
+                    Some(Enumeration { number, whole, .. }) => {
                         if content.next.0 != number {
                             content.next = (number, Vec::new());
                         }

@@ -96,6 +96,16 @@ pub struct Enumeration {
     /// Whether it ends with this epoch: everything was read to a proven end, and nothing is known to be missing. Such an
     /// epoch has no rows.
     pub whole: bool,
+    /// Records of it that went to the quarantine so far.
+    #[serde(default)]
+    pub quarantined: u64,
+}
+
+impl Enumeration {
+    /// An enumeration that has begun.
+    pub fn begun(number: u64) -> Self {
+        Self { number, whole: false, quarantined: 0 }
+    }
 }
 
 /// What a sink must be given.

@@ -30,7 +30,11 @@ fn parts<S: Source<Item = Page>>(
 
 fn replacing<S: Source<Item = Page, Position = PageNumber>>(world: &World, source: S) -> Pipeline {
     let builder = Pipeline::named("numbers").source(source).land(landing(world));
-    parts(world, builder, "state").sink(MemorySink::new(&world.table).replace()).build().expect("complete")
+    parts(world, builder, "state")
+        .accept_quarantined()
+        .sink(MemorySink::new(&world.table).replace())
+        .build()
+        .expect("complete")
 }
 
 async fn run(pipeline: Pipeline) -> RunReport {
@@ -100,7 +104,11 @@ async fn a_load_that_is_added_later_replaces_from_the_landing() {
     let copy = MemoryTable::<Rows<u64>>::new();
     let later = |table: &MemoryTable<Rows<u64>>| {
         let builder = Pipeline::named("copy").landing_of("numbers", landing(&world));
-        parts(&world, builder, "copy").sink(MemorySink::new(table).replace()).build().expect("complete")
+        parts(&world, builder, "copy")
+            .accept_quarantined()
+            .sink(MemorySink::new(table).replace())
+            .build()
+            .expect("complete")
     };
     let sorted = |table: &MemoryTable<Rows<u64>>| {
         let mut rows = table.rows();
@@ -120,6 +128,25 @@ async fn a_load_that_is_added_later_replaces_from_the_landing() {
     run(all).await;
     run(later(&copy)).await;
     assert_eq!(sorted(&copy), served(&world.script));
+}
+
+#[tokio::test]
+async fn records_in_the_quarantine_keep_an_enumeration_from_being_whole() {
+    let world = World::new(Script::new(1, 2, 5));
+    run(replacing(&world, world.script.clone())).await;
+    let old = world.rows();
+    let strict = |source: Script| {
+        let builder = Pipeline::named("numbers").source(source).land(landing(&world));
+        parts(&world, builder, "state").sink(MemorySink::new(&world.table).replace()).build().expect("complete")
+    };
+    let failure = strict(Script::new(2, 4, 9)).run().await.expect_err("bad lines were served");
+    assert_eq!(failure.error().kind(), ErrorKind::Incomplete, "{failure}");
+    assert!(failure.to_string().contains("accept_quarantined"), "{failure}");
+    assert_eq!(world.rows(), old);
+    // What was refused does not stand in the way of the next one.
+    let good = Script { partitions: vec![("p0".into(), vec![vec!["1".into(), "2".into()]])], ..Script::new(0, 0, 0) };
+    run(strict(good)).await;
+    assert_eq!(world.rows(), [1, 2]);
 }
 
 #[test]

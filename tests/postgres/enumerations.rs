@@ -113,7 +113,7 @@ async fn only_partitions_that_came_are_replaced() {
 #[tokio::test]
 async fn l09_a_sweep_deletes_what_did_not_come_and_nothing_of_others() {
     let Some(world) = World::new().await else { return };
-    let mut load = load(&world, Upsert::by(["id"]).sweep());
+    let mut load = load(&world, Upsert::by(["id"]).sweep(1.0));
     load.load(&lines(&[(1, "a"), (2, "b"), (3, "c")])).await.expect("loads");
     assert_eq!(world.ask(ALL).await.len(), 3, "what is new is seen at once");
     load.whole().await.expect("is whole");
@@ -131,7 +131,7 @@ async fn l09_a_sweep_deletes_what_did_not_come_and_nothing_of_others() {
 #[tokio::test]
 async fn a_sweep_closes_versions_whose_key_did_not_come() {
     let Some(world) = World::new().await else { return };
-    let mut load = load(&world, Scd2::by(["id"]).sweep());
+    let mut load = load(&world, Scd2::by(["id"]).sweep(1.0));
     load.load(&lines(&[(1, "a"), (2, "b")])).await.expect("loads");
     load.whole().await.expect("is whole");
     load.clock.sleep(std::time::Duration::from_secs(60)).await;
@@ -140,4 +140,44 @@ async fn a_sweep_closes_versions_whose_key_did_not_come() {
     load.whole().await.expect("is whole");
     let rows = world.ask("SELECT id, _landfall_valid_to IS NULL FROM {orders} ORDER BY id").await;
     assert_eq!(rows, ["1|f", "2|t", "3|t"], "a row that did not change has come all the same");
+}
+
+#[tokio::test]
+async fn a_sweep_that_would_take_too_much_is_refused_before_anything_is_prepared() {
+    let Some(world) = World::new().await else { return };
+    for disposition in [Disposition::from(Upsert::by(["id"]).sweep(0.5)), Scd2::by(["id"]).sweep(0.5).into()] {
+        world.ask("DROP TABLE IF EXISTS {orders}").await;
+        let world = World {
+            schema: format!("{} {}", world.schema, disposition.as_str()),
+            ..World::new().await.expect("a server")
+        };
+        let mut load = load(&world, disposition);
+        load.load(&lines(&[(1, "a"), (2, "b"), (3, "c"), (4, "d")])).await.expect("loads");
+        load.whole().await.expect("is whole");
+        load.enumeration = Some(2);
+        load.load(&lines(&[(1, "a")])).await.expect("loads");
+        let error = load.open(true).await.expect("opens").finish().await.expect_err("three of four would go");
+        assert_eq!(error.kind(), ErrorKind::Data, "{error}");
+        load.enumeration = Some(3);
+        load.load(&lines(&[(1, "a"), (2, "b")])).await.expect("loads");
+        load.whole().await.expect("half may go");
+        load.enumeration = Some(4);
+        let error = load.open(true).await.expect("opens").finish().await.expect_err("an empty one takes all");
+        assert_eq!(error.kind(), ErrorKind::Data, "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_was_swept_and_comes_again_is_a_version_again() {
+    let Some(world) = World::new().await else { return };
+    let mut load =
+        Load::new(world.table(Scd2::by(["id"]).since("at").sweep(1.0)), Columns::new().int64("id").timestamp("at"));
+    let row = "{\"id\":1,\"at\":\"1970-01-01T00:00:01Z\"}";
+    for (number, lines) in [(1, row), (2, "{\"id\":2,\"at\":\"1970-01-01T00:00:01Z\"}"), (3, row)] {
+        load.enumeration = Some(number);
+        load.load(lines).await.expect("loads");
+        load.whole().await.expect("is whole");
+    }
+    let rows = world.ask("SELECT _landfall_valid_to IS NULL, coalesce(_landfall_valid_to >= _landfall_valid_from, true) FROM {orders} WHERE id = 1 ORDER BY _landfall_valid_from").await;
+    assert_eq!(rows, ["f|t", "t|t"]);
 }

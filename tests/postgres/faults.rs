@@ -103,6 +103,7 @@ impl Process<'_> {
             .sink(table.disposition(self.disposition))
             .quarantine(Quarantine::in_store(self.store, "quarantine")?)
             .checkpoints(self.checkpoints)
+            .accept_quarantined()
             .settings(Settings::default().epoch_records(6))
             .env(landfall::testkit::test_env(7))
             .build()?;

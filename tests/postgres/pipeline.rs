@@ -61,6 +61,7 @@ async fn run(
     name: &str,
     source: Pages,
     disposition: impl Into<Disposition>,
+    epoch: u64,
 ) -> RunReport {
     let columns = Columns::new().int64("id").utf8("name");
     let table = PostgresTable::at(&world.database, &format!("{}.orders", world.schema)).expect("a name");
@@ -71,7 +72,8 @@ async fn run(
         .sink(table.disposition(disposition))
         .quarantine(Quarantine::in_store(store, "quarantine").expect("a name"))
         .checkpoints(PostgresCheckpoints::in_schema(&world.database, &world.schema).expect("a name"))
-        .settings(Settings::default().epoch_records(7))
+        .accept_quarantined()
+        .settings(Settings::default().epoch_records(epoch))
         .build()
         .expect("complete")
         .run()
@@ -83,11 +85,11 @@ async fn run(
 async fn a_pipeline_goes_on_where_it_was_and_its_books_balance() {
     let Some(world) = World::new().await else { return };
     let store = Store::memory();
-    let report = run(&world, &store, "orders", pages(0..20, "a"), Upsert::by(["id"])).await;
+    let report = run(&world, &store, "orders", pages(0..20, "a"), Upsert::by(["id"]), 7).await;
     assert!(report.is_complete() && report.promise == "transactional", "{report}");
     report.ledger.check().expect("balances");
     assert_eq!((report.ledger.staged, report.ledger.quarantined), (20, 20), "zero bytes are refused");
-    let report = run(&world, &store, "orders", pages(0..25, "a"), Upsert::by(["id"])).await;
+    let report = run(&world, &store, "orders", pages(0..25, "a"), Upsert::by(["id"]), 7).await;
     assert_eq!(report.ledger.staged, 5);
     assert_eq!(world.ask("SELECT count(*), count(DISTINCT id) FROM {orders}").await, ["25|25"]);
     let sums = world.ask("SELECT sum(rows_inserted), sum((ledger->>'staged')::int), count(DISTINCT position) = count(*) FROM {loads}").await;
@@ -99,10 +101,13 @@ async fn a_pipeline_goes_on_where_it_was_and_its_books_balance() {
 async fn a_pipeline_replaces_its_table_run_by_run() {
     let Some(world) = World::new().await else { return };
     let store = Store::memory();
-    let report = run(&world, &store, "snapshot", pages(0..20, "a"), Replace::table()).await;
+    let report = run(&world, &store, "snapshot", pages(0..20, "a"), Replace::table(), 7).await;
     assert_eq!(report.enumerated, Some(true), "{report}");
-    run(&world, &store, "snapshot", pages(5..18, "b"), Replace::table()).await;
+    run(&world, &store, "snapshot", pages(5..18, "b"), Replace::table(), 7).await;
     let rows = world.ask("SELECT count(*), min(id), max(id), min(name) FROM {orders}").await;
     assert_eq!(rows, ["13|5|17|b"]);
+    // The guard waits for the rows before it.
+    run(&world, &store, "snapshot", pages(5..19, "c"), Replace::table().may_shrink_by(0.0), 1_000).await;
+    assert_eq!(world.ask("SELECT count(*), min(name) FROM {orders}").await, ["14|c"]);
     assert!(world.staged().await.is_empty(), "{:?}", world.staged().await);
 }

@@ -104,7 +104,7 @@ impl Load {
     }
 
     pub fn context(&self, whole: bool) -> EpochContext {
-        let enumeration = self.enumeration.map(|number| Enumeration { number, whole });
+        let enumeration = self.enumeration.map(|number| Enumeration { whole, ..Enumeration::begun(number) });
         EpochContext { enumeration, ..EpochContext::new(shard(), self.generation, self.epoch, self.clock.clone()) }
     }
 
@@ -125,7 +125,7 @@ impl Load {
         let digest = format!("{:?}", serde_json::to_string(staged));
         let mark =
             Mark { incarnation: Incarnation("life".into()), generation: self.generation, epoch: self.epoch, digest };
-        let enumeration = self.enumeration.map(|number| Enumeration { number, whole });
+        let enumeration = self.enumeration.map(|number| Enumeration { whole, ..Enumeration::begun(number) });
         CommitRequest { enumeration, ..CommitRequest::new(shard(), mark, self.previous, staged.clone()) }
     }
 

@@ -149,3 +149,44 @@ async fn a_table_that_is_there_keeps_its_types_and_takes_what_fits() {
     let error = load.stage(r#"{"id":1,"u":true}"#).await.expect_err("a bool is no uuid");
     assert!(error.to_string().contains("`u`") && error.to_string().contains("uuid"), "{error}");
 }
+
+#[tokio::test]
+async fn a_column_that_would_round_is_refused_and_one_that_must_be_there_is_asked_for() {
+    let Some(world) = World::new().await else { return };
+    world.ask(&format!("CREATE SCHEMA {}", world.name("").trim_end_matches(".\"\""))).await;
+    world.ask("CREATE TABLE {orders} (id bigint, at timestamptz(0))").await;
+    let mut load = Load::new(world.table(Disposition::Append), Columns::new().int64("id").timestamp("at"));
+    let error = load.stage("{\"id\":1,\"at\":\"2024-01-01T00:00:00.6Z\"}").await.map(drop).expect_err("it rounds");
+    assert!(error.to_string().contains("`at`"), "{error}");
+
+    world
+        .ask(
+            "DROP TABLE {orders}; CREATE TABLE {orders} (id bigint, name text NOT NULL, own text NOT NULL DEFAULT 'x')",
+        )
+        .await;
+    let mut load = Load::new(world.table(Disposition::Append), Columns::new().int64("id").utf8("name"));
+    let (output, rejects) = load.stage("{\"id\":1}\n{\"id\":2,\"name\":\"a\"}").await.expect("stages");
+    assert_eq!(rejects.iter().map(|r| r.code).collect::<Vec<_>>(), ["null"]);
+    load.commit(&output.expect("a row").staged, false).await.expect("commits");
+    assert_eq!(world.ask("SELECT id, name, own FROM {orders}").await, ["2|a|x"]);
+}
+
+#[tokio::test]
+async fn what_the_commit_could_not_take_is_refused_before_it() {
+    let Some(world) = World::new().await else { return };
+    let columns = Columns::new().utf8("id").utf8("since").json("j");
+    let mut load = Load::new(world.table(landfall::sink::Upsert::by(["id"])), columns.clone());
+    let long = "x".repeat(3_000);
+    let lines = format!("{{\"id\":\"{long}\"}}\n{{\"id\":\"a\",\"j\":1e999999}}\n{{\"id\":\"b\",\"j\":\"1e999999\"}}");
+    let (output, rejects) = load.stage(&lines).await.expect("stages");
+    assert_eq!(rejects.iter().map(|r| r.code).collect::<Vec<_>>(), ["long_key", "unfit"], "{rejects:?}");
+    load.commit(&output.expect("a row").staged, false).await.expect("commits");
+    assert_eq!(world.ask("SELECT id FROM {orders}").await, ["b"]);
+
+    let table =
+        landfall::connectors::postgres::PostgresTable::at(&world.database, &format!("{}.versions", world.schema))
+            .expect("a name");
+    let mut load = Load::new(table.disposition(landfall::sink::Scd2::by(["id"]).since("since")), columns);
+    let error = load.stage("{\"id\":\"a\",\"since\":\"n/a\"}").await.map(drop).expect_err("text is no time");
+    assert_eq!(error.kind(), landfall::ErrorKind::Config, "{error}");
+}

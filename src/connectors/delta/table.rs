@@ -398,7 +398,7 @@ impl Sink for DeltaTable {
         self.disposition.check()?;
         let known = match &self.disposition {
             Disposition::Append | Disposition::InsertOnly(_) => true,
-            Disposition::Upsert(upsert) => !upsert.sweep,
+            Disposition::Upsert(upsert) => upsert.sweep.is_none(),
             _ => false,
         };
         if !known {

@@ -10,8 +10,8 @@ use super::table::{HASH, LOAD};
 use super::writer::StagedRows;
 use crate::error::{Error, Result};
 use crate::model::ShardKey;
-use crate::sink::{Disposition, Enumeration, Replace, ReplacePartitions, Scd2, Upsert};
-use deadpool_postgres::Transaction;
+use crate::sink::{Disposition, Enumeration, ReplacePartitions, Scd2, Upsert};
+use deadpool_postgres::{Client, Transaction};
 use tokio_postgres::error::SqlState;
 
 /// The number of a staged row within its epoch.
@@ -30,7 +30,6 @@ pub(super) struct Apply<'a> {
     /// Where the rows of this epoch are; `None` if it has none.
     pub staging: Option<&'a TableName>,
     pub staged: &'a StagedRows,
-    pub disposition: &'a Disposition,
     pub load: &'a str,
 }
 
@@ -42,7 +41,7 @@ impl Apply<'_> {
         held: Option<(i64, i64)>,
     ) -> Result<(Counts, Option<(i64, i64)>)> {
         let staged = self.check_staged().await?;
-        let Some(Enumeration { number, whole }) = enumeration else {
+        let Some(Enumeration { number, whole, .. }) = enumeration else {
             let counts = self.rows(staged).await?;
             self.drop_staging().await?;
             return Ok((counts, None));
@@ -58,7 +57,7 @@ impl Apply<'_> {
         };
         let mut counts = Counts { staged, ..Counts::default() };
         if let Some(staging) = self.staging {
-            let visible = matches!(self.disposition, Disposition::Upsert(_) | Disposition::Scd2(_));
+            let visible = matches!(&self.staged.disposition, Disposition::Upsert(_) | Disposition::Scd2(_));
             aside += self.put_aside(staging, !visible).await?;
             if visible {
                 counts = self.rows(staged).await?;
@@ -114,7 +113,7 @@ impl Apply<'_> {
         let Some(staging) = self.staging else { return Ok(counts) };
         let (table, columns) = (self.table.sql(), list(self.columns()));
         let load = literal(self.load);
-        match self.disposition {
+        match &self.staged.disposition {
             Disposition::Append => {
                 let insert = format!(
                     "INSERT INTO {table} ({columns}, {}) SELECT {columns}, {load} FROM {} ORDER BY {}",
@@ -162,7 +161,7 @@ impl Apply<'_> {
             deleted = self.execute(&delete).await?;
             kept = format!(" WHERE NOT {gone}");
         }
-        let set = self.columns().filter(|c| !self.disposition.key().iter().any(|k| k == c));
+        let set = self.columns().filter(|c| !self.staged.disposition.key().iter().any(|k| k == c));
         let set =
             set.chain([LOAD]).map(|c| format!("{c} = EXCLUDED.{c}", c = quoted(c))).collect::<Vec<_>>().join(", ");
         let condition = match not_newer("EXCLUDED") {
@@ -190,6 +189,17 @@ impl Apply<'_> {
             Some(column) => format!("s.{}::timestamptz", quoted(column)),
             None => self.staged_at(),
         };
+        // Without a time of their own, versions follow each other even if a clock goes back; and a key that was swept, and comes again,
+        // has been away since.
+        let held_from = match (&scd2.since, scd2.sweep) {
+            (None, _) => {
+                "CASE WHEN h._lf_floor >= i._lf_at THEN h._lf_floor + interval '1 microsecond' ELSE i._lf_at END"
+            }
+            (Some(_), Some(_)) => {
+                "CASE WHEN h._lf_hash IS NULL AND NOT i._lf_gone THEN greatest(i._lf_at, h._lf_floor) ELSE i._lf_at END"
+            }
+            (Some(_), None) => "i._lf_at",
+        };
         let gone = scd2.deleted.as_ref().map_or_else(|| "false".to_owned(), |column| self.says_gone("s", column));
         let columns = list(self.columns());
         let changes = format!(
@@ -199,13 +209,13 @@ impl Apply<'_> {
              held AS (SELECT {key}, max(coalesce(t.{to}, t.{from})) AS _lf_floor, \
                  max(t.{hash}) FILTER (WHERE t.{to} IS NULL) AS _lf_hash FROM {table} t \
                  WHERE EXISTS (SELECT 1 FROM incoming i WHERE {same_ti}) GROUP BY {key}), \
-             later AS (SELECT i.*, h._lf_hash FROM incoming i LEFT JOIN held h ON {same_ih} \
-                 WHERE h._lf_floor IS NULL OR i._lf_at >= h._lf_floor), \
+             later AS (SELECT i.*, h._lf_hash, {held_from} AS _lf_from FROM incoming i LEFT JOIN held h ON {same_ih} \
+                 WHERE h._lf_floor IS NULL OR {held_from} >= h._lf_floor), \
              told AS (SELECT *, coalesce(lag(CASE WHEN _lf_gone THEN '' ELSE {hash} END) OVER w, _lf_hash, '') AS _lf_before FROM later \
-                 WINDOW w AS (PARTITION BY {key} ORDER BY _lf_at)), \
+                 WINDOW w AS (PARTITION BY {key} ORDER BY _lf_from)), \
              changed AS (SELECT * FROM told WHERE (CASE WHEN _lf_gone THEN '' ELSE {hash} END) <> _lf_before) \
-             SELECT *, lead(_lf_at) OVER (PARTITION BY {key} ORDER BY _lf_at) AS _lf_until, \
-                 row_number() OVER (PARTITION BY {key} ORDER BY _lf_at) AS _lf_number FROM changed",
+             SELECT *, lead(_lf_from) OVER (PARTITION BY {key} ORDER BY _lf_from) AS _lf_until, \
+                 row_number() OVER (PARTITION BY {key} ORDER BY _lf_from) AS _lf_number FROM changed",
             row = quoted(ROW),
             staging = staging.sql(),
             same_ti = self.same_key("t", "i"),
@@ -215,11 +225,11 @@ impl Apply<'_> {
         let first =
             format!("_landfall_versions v WHERE v._lf_number = 1 AND t.{to} IS NULL AND {}", self.same_key("t", "v"));
         // A version that held for no time at all was a mistake of the same moment.
-        let deleted = self.execute(&format!("DELETE FROM {table} t USING {first} AND t.{from} >= v._lf_at")).await?;
-        let updated = self.execute(&format!("UPDATE {table} t SET {to} = v._lf_at FROM {first}")).await?;
+        let deleted = self.execute(&format!("DELETE FROM {table} t USING {first} AND t.{from} >= v._lf_from")).await?;
+        let updated = self.execute(&format!("UPDATE {table} t SET {to} = v._lf_from FROM {first}")).await?;
         let insert = format!(
             "INSERT INTO {table} ({columns}, {hash}, {load}, {from}, {to}) \
-             SELECT {columns}, {hash}, {id}, _lf_at, _lf_until FROM _landfall_versions WHERE NOT _lf_gone ORDER BY {key}, _lf_at",
+             SELECT {columns}, {hash}, {id}, _lf_from, _lf_until FROM _landfall_versions WHERE NOT _lf_gone ORDER BY {key}, _lf_from",
             load = quoted(LOAD),
             id = literal(self.load),
         );
@@ -289,25 +299,29 @@ impl Apply<'_> {
         }
         let table = self.table.sql();
         let unseen = |alias: &str| {
-            format!("{} AND NOT EXISTS (SELECT 1 FROM {aside} a WHERE {})", self.own(alias), self.same_key(alias, "a"))
+            format!(
+                "{} AND NOT EXISTS (SELECT 1 FROM {aside} a WHERE {})",
+                own(self.shard, alias),
+                self.same_key(alias, "a")
+            )
         };
-        match self.disposition {
+        match &self.staged.disposition {
             Disposition::Upsert(_) => {
                 let delete = format!("DELETE FROM {table} t WHERE {}", unseen("t"));
                 Ok(Counts { deleted: self.execute(&delete).await?, ..Counts::default() })
             }
-            Disposition::Scd2(Scd2 { valid_to, .. }) => {
-                let to = quoted(valid_to);
+            Disposition::Scd2(Scd2 { valid_from, valid_to, .. }) => {
+                let (from, to) = (quoted(valid_from), quoted(valid_to));
                 let close = format!(
-                    "UPDATE {table} t SET {to} = {} WHERE t.{to} IS NULL AND {}",
+                    "UPDATE {table} t SET {to} = greatest(t.{from}, {}) WHERE t.{to} IS NULL AND {}",
                     self.staged_at(),
                     unseen("t")
                 );
                 Ok(Counts { updated: self.execute(&close).await?, ..Counts::default() })
             }
-            Disposition::Replace(Replace { .. }) => {
+            Disposition::Replace(_) => {
                 let deleted = self.execute(&format!("DELETE FROM {table}")).await?;
-                Ok(Counts { deleted, inserted: self.move_in().await?, ..Counts::default() })
+                Ok(Counts { deleted, inserted: self.move_in(expected).await?, ..Counts::default() })
             }
             Disposition::ReplacePartitions(ReplacePartitions { by, .. }) => {
                 let same = by.iter().map(|c| format!("t.{c} IS NOT DISTINCT FROM p.{c}", c = quoted(c)));
@@ -317,7 +331,7 @@ impl Apply<'_> {
                     same.collect::<Vec<_>>().join(" AND ")
                 );
                 let deleted = if expected == 0 { 0 } else { self.execute(&delete).await? };
-                Ok(Counts { deleted, inserted: self.move_in().await?, ..Counts::default() })
+                Ok(Counts { deleted, inserted: self.move_in(expected).await?, ..Counts::default() })
             }
             Disposition::Append | Disposition::InsertOnly(_) => {
                 Err(Error::bug("replace rows", "this disposition takes nothing away"))
@@ -326,7 +340,10 @@ impl Apply<'_> {
     }
 
     /// Moves the rows that were put aside into the table, one of each key if there is one.
-    async fn move_in(&self) -> Result<i64> {
+    async fn move_in(&self, expected: i64) -> Result<i64> {
+        if expected == 0 {
+            return Ok(0);
+        }
         let found = self
             .transaction
             .query(
@@ -340,12 +357,12 @@ impl Apply<'_> {
         let own = [EPOCH, ROW, LOAD];
         let columns = list(names.iter().map(String::as_str).filter(|name| !own.contains(name)));
         let order = format!("{} DESC, {} DESC", quoted(EPOCH), quoted(ROW));
-        let from = if self.disposition.key().is_empty() {
+        let from = if self.staged.disposition.key().is_empty() {
             format!("{} w", self.aside.sql())
         } else {
             format!("{} w", self.winners(&self.aside.sql(), &self.newest_first(&order)))
         };
-        let load = format!("{} || lpad({}::text, 20, '0')", literal(&self.load_prefix()), quoted(EPOCH));
+        let load = format!("{} || lpad({}::text, 20, '0')", literal(&load_prefix(self.shard)), quoted(EPOCH));
         let insert = format!(
             "INSERT INTO {} ({columns}, {}) SELECT {columns}, {load} FROM {from} ORDER BY {}, {}",
             self.table.sql(),
@@ -366,7 +383,7 @@ impl Apply<'_> {
     }
 
     fn newest_first(&self, then: &str) -> String {
-        match self.disposition.newest() {
+        match self.staged.disposition.newest() {
             Some(column) => format!("{} DESC NULLS LAST, {then}", quoted(column)),
             None => then.to_owned(),
         }
@@ -384,22 +401,12 @@ impl Apply<'_> {
         same.collect::<Vec<_>>().join(" AND ")
     }
 
-    /// Rows of this shard of the pipeline.
-    fn own(&self, alias: &str) -> String {
-        let prefix = self.load_prefix();
-        format!("left({alias}.{}, {}) = {}", quoted(LOAD), prefix.chars().count(), literal(&prefix))
-    }
-
-    fn load_prefix(&self) -> String {
-        load_id(self.shard, 0).trim_end_matches(|c: char| c.is_ascii_digit()).to_owned()
-    }
-
     fn key(&self) -> String {
         list(self.key_columns())
     }
 
     fn key_columns(&self) -> impl Iterator<Item = &str> {
-        self.disposition.key().iter().map(String::as_str)
+        self.staged.disposition.key().iter().map(String::as_str)
     }
 
     fn columns(&self) -> impl Iterator<Item = &str> {
@@ -409,6 +416,62 @@ impl Apply<'_> {
     fn staged_at(&self) -> String {
         format!("to_timestamp({}::double precision / 1000000)", self.staged.staged_at.as_micros())
     }
+}
+
+/// Rows that a whole enumeration can take away, and how many of them would be left, or be there in their place.
+pub(super) async fn left(
+    client: &Client,
+    table: &TableName,
+    aside: &TableName,
+    shard: &ShardKey,
+    disposition: &Disposition,
+    begun: bool,
+) -> Result<(u64, u64)> {
+    let failed = |e| fault::statement("count rows", e).with("table", table);
+    let there = client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table.sql()]).await.map_err(failed)?;
+    if !there.get::<_, bool>(0) {
+        return Ok((0, 0));
+    }
+    let count = async |query: String| -> Result<u64> {
+        let row = client.query_one(&query, &[]).await.map_err(failed)?;
+        Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or_default())
+    };
+    let current = match disposition {
+        Disposition::Replace(_) => {
+            let what = match disposition.key() {
+                [] => "*".to_owned(),
+                key => format!("DISTINCT ({})", list(key.iter().map(String::as_str))),
+            };
+            let before = count(format!("SELECT count(*) FROM {}", table.sql())).await?;
+            let after = if begun { count(format!("SELECT count({what}) FROM {}", aside.sql())).await? } else { 0 };
+            return Ok((before, after));
+        }
+        Disposition::Scd2(scd2) => format!(" AND t.{} IS NULL", quoted(&scd2.valid_to)),
+        Disposition::Upsert(_) => String::new(),
+        _ => return Ok((0, 0)),
+    };
+    let own = format!("FROM {} t WHERE {}{current}", table.sql(), own(shard, "t"));
+    let before = count(format!("SELECT count(*) {own}")).await?;
+    if !begun {
+        return Ok((before, 0));
+    }
+    let same =
+        disposition.key().iter().map(|c| format!("t.{c} = a.{c}", c = quoted(c))).collect::<Vec<_>>().join(" AND ");
+    let after =
+        count(format!("SELECT count(*) {own} AND EXISTS (SELECT 1 FROM {} a WHERE {same})", aside.sql())).await?;
+    Ok((before, after))
+}
+
+/// The condition that a row is of this shard of the pipeline.
+fn own(shard: &ShardKey, alias: &str) -> String {
+    // The names of pipelines may begin alike; a number of twenty digits follows.
+    let prefix = load_prefix(shard);
+    let (load, length) = (quoted(LOAD), prefix.chars().count());
+    format!("left({alias}.{load}, {length}) = {} AND length({alias}.{load}) = {}", literal(&prefix), length + 20)
+}
+
+fn load_prefix(shard: &ShardKey) -> String {
+    load_id(shard, 0).trim_end_matches(|c: char| c.is_ascii_digit()).to_owned()
 }
 
 /// What a row says of the load that brought it. The text orders loads of a shard as they came.

@@ -100,7 +100,7 @@ impl Postgres {
     }
 
     fn with(config: Config, roots: Option<Arc<RootCertStore>>, connections: usize) -> Result<Self> {
-        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Verified };
         let manager = match config.get_ssl_mode() {
             SslMode::Disable => Manager::from_config(config.clone(), NoTls, recycling),
             _ => Manager::from_config(config.clone(), MakeRustlsConnect::new(tls(roots.as_deref())?), recycling),

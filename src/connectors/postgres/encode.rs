@@ -3,6 +3,7 @@
 use super::types::ColumnType;
 use crate::error::{Error, Result};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::buffer::NullBuffer;
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int64Type, Time64MicrosecondType,
@@ -30,11 +31,17 @@ pub(super) type Refused = &'static str;
 /// Encodes the values of one column.
 type Encode = Box<dyn Fn(usize, &mut Vec<u8>) -> Result<(), Refused> + Send>;
 
+struct Column<'a> {
+    name: &'a str,
+    nulls: Option<NullBuffer>,
+    encode: Encode,
+}
+
 /// The columns of a batch, ready to be encoded row by row.
 pub(super) struct Rows<'a> {
-    columns: Vec<(&'a str, ArrayRef, Encode)>,
-    /// Which columns go into a hash of the row, if there is one.
-    hashed: Option<&'a [bool]>,
+    columns: Vec<Column<'a>>,
+    /// The numbers of those that go into a hash of the row, in the order of their names, if there is one.
+    hashed: Option<Vec<usize>>,
 }
 
 impl<'a> Rows<'a> {
@@ -59,9 +66,15 @@ impl<'a> Rows<'a> {
                     .with("batch_type", array.data_type())
                     .with_hint("change the type of the column in the table, or turn the values into it in a stage")
             })?;
-            Ok((name.as_str(), Arc::clone(array), encode))
+            Ok(Column { name, nulls: array.logical_nulls(), encode })
         });
-        Ok(Self { columns: encoders.collect::<Result<_>>()?, hashed })
+        let columns = encoders.collect::<Result<Vec<_>>>()?;
+        let hashed = hashed.map(|hashed| {
+            let mut numbers: Vec<usize> = (0..columns.len()).filter(|n| hashed.get(*n) == Some(&true)).collect();
+            numbers.sort_by_key(|n| columns.get(*n).map(|column| column.name));
+            numbers
+        });
+        Ok(Self { columns, hashed })
     }
 
     /// Adds row `row` to `out`, its number first; adds nothing if a value is refused.
@@ -71,29 +84,54 @@ impl<'a> Rows<'a> {
         out.extend_from_slice(&i16::try_from(fields).unwrap_or(i16::MAX).to_be_bytes());
         out.extend_from_slice(&8_i32.to_be_bytes());
         out.extend_from_slice(&number.to_be_bytes());
-        let mut hash = self.hashed.map(|hashed| (hashed, Xxh3::new()));
-        for (column, (name, array, encode)) in self.columns.iter().enumerate() {
-            if array.is_null(row) {
+        let mut fields = Vec::new();
+        for (number, Column { nulls, encode, .. }) in self.columns.iter().enumerate() {
+            if nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
                 out.extend_from_slice(&(-1_i32).to_be_bytes());
+                fields.push(0..0);
                 continue;
             }
             let field = out.len();
             if let Err(refused) = sized(out, |out| encode(row, out)) {
                 out.truncate(start);
-                return Err((column, refused));
+                return Err((number, refused));
             }
-            // A column that is null or absent says nothing, so that a new one makes no new version of every row.
-            if let Some((_, hash)) = hash.as_mut().filter(|(hashed, _)| hashed.get(column) == Some(&true)) {
-                hash.update(name.as_bytes());
-                hash.update(out.get(field..).unwrap_or_default());
-            }
+            fields.push(field..out.len());
         }
-        if let Some((_, hash)) = hash {
-            let digits = format!("{:032x}", hash.digest128());
+        if let Some(hashed) = &self.hashed {
+            let mut hash = Xxh3::new();
+            for number in hashed {
+                let (Some(column), Some(field)) = (self.columns.get(*number), fields.get(*number)) else { continue };
+                // A column that is null or absent says nothing, so that a new one makes no new version of every row.
+                if !field.is_empty() {
+                    hash.update(column.name.as_bytes());
+                    hash.update(out.get(field.clone()).unwrap_or_default());
+                }
+            }
             out.extend_from_slice(&32_i32.to_be_bytes());
-            out.extend_from_slice(digits.as_bytes());
+            out.extend_from_slice(format!("{:032x}", hash.digest128()).as_bytes());
         }
         Ok(())
+    }
+}
+
+impl Rows<'_> {
+    /// The bytes that the values of the columns `names` have in the encoded row `fields`.
+    pub(super) fn bytes_of(&self, names: &[String], fields: &[u8]) -> usize {
+        if names.is_empty() {
+            return 0;
+        }
+        let mut rest = fields.get(2 + 4 + 8..).unwrap_or_default();
+        let mut bytes = 0;
+        for column in &self.columns {
+            let Some((length, behind)) = rest.split_first_chunk::<4>() else { break };
+            let length = usize::try_from(i32::from_be_bytes(*length)).unwrap_or(0);
+            if names.iter().any(|name| name == column.name) {
+                bytes += length;
+            }
+            rest = behind.get(length..).unwrap_or_default();
+        }
+        bytes
     }
 }
 
@@ -158,7 +196,7 @@ fn encoder(array: &ArrayRef, kind: &ColumnType) -> Option<Encode> {
             })
         }
         ColumnType::Numeric(limits) => numbers(array, *limits)?,
-        ColumnType::Text | ColumnType::TextLike(_) => texts(array)?,
+        ColumnType::Text | ColumnType::TextLike(_) => texts(array, kind.characters())?,
         ColumnType::Json => json(array, false)?,
         ColumnType::Jsonb => json(array, true)?,
         ColumnType::Bytea
@@ -194,7 +232,11 @@ fn encoder(array: &ArrayRef, kind: &ColumnType) -> Option<Encode> {
             let values =
                 cast(array, &DataType::Time64(TimeUnit::Microsecond))?.as_primitive::<Time64MicrosecondType>().clone();
             Box::new(move |row, out| {
-                out.extend_from_slice(&values.value(row).to_be_bytes());
+                let micros = values.value(row);
+                if !(0..=86_400_000_000).contains(&micros) {
+                    return Err("the time is not within a day");
+                }
+                out.extend_from_slice(&micros.to_be_bytes());
                 Ok(())
             })
         }
@@ -235,7 +277,7 @@ fn integers(array: &ArrayRef, kind: &ColumnType) -> Option<Encode> {
 }
 
 /// Whole numbers and decimals as `numeric`, with the digits that they have. Floats are not taken: their digits are not theirs.
-fn numbers(array: &ArrayRef, limits: Option<(u8, i8)>) -> Option<Encode> {
+fn numbers(array: &ArrayRef, limits: Option<(u16, i16)>) -> Option<Encode> {
     let check = move |digits: &Digits| match limits {
         Some((precision, scale)) => digits.fits(precision, scale),
         None => Ok(()),
@@ -308,12 +350,15 @@ impl Digits {
         Self { negative, whole, fraction }
     }
 
-    fn fits(&self, precision: u8, scale: i8) -> Result<(), Refused> {
+    fn fits(&self, precision: u16, scale: i16) -> Result<(), Refused> {
         let beyond = usize::try_from(scale).unwrap_or(0);
-        if self.fraction.iter().skip(beyond).any(|d| *d != 0) {
+        // A negative scale leaves that many zeros before the point.
+        let zeros = usize::try_from(-i32::from(scale)).unwrap_or(0);
+        let odd = self.fraction.iter().skip(beyond).chain(self.whole.iter().rev().take(zeros)).any(|d| *d != 0);
+        if odd {
             return Err("the number has more digits after the point than the column");
         }
-        let most = i16::from(precision) - i16::from(scale);
+        let most = i32::from(precision) - i32::from(scale);
         if self.whole.len() > usize::try_from(most).unwrap_or(0) {
             return Err("the number has more digits than the column");
         }
@@ -351,19 +396,23 @@ impl Digits {
 
 const ZERO_BYTE: Refused = "the text has a zero byte, which PostgreSQL cannot keep";
 
-fn texts(array: &ArrayRef) -> Option<Encode> {
+/// `most` characters at most.
+fn texts(array: &ArrayRef, most: Option<usize>) -> Option<Encode> {
     if !is_text(array.data_type()) {
         // A column of text holds what is written of any plain value.
         let plain = array.data_type().is_primitive() || *array.data_type() == DataType::Boolean;
-        return if plain { written(array) } else { None };
+        return if plain && most.is_none() { written(array) } else { None };
     }
     let values = cast(array, &DataType::LargeUtf8)?.as_string::<i64>().clone();
     Some(Box::new(move |row, out| {
-        let text = values.value(row).as_bytes();
-        if text.contains(&0) {
+        let text = values.value(row);
+        if text.as_bytes().contains(&0) {
             return Err(ZERO_BYTE);
         }
-        out.extend_from_slice(text);
+        if most.is_some_and(|most| text.chars().count() > most) {
+            return Err("the text has more characters than the column");
+        }
+        out.extend_from_slice(text.as_bytes());
         Ok(())
     }))
 }
@@ -409,11 +458,39 @@ fn json(array: &ArrayRef, versioned: bool) -> Option<Encode> {
 
 /// `jsonb` keeps text as text, which has no zero byte; and a lone half of a surrogate pair is no text.
 fn check_json(text: &str, binary: bool) -> Result<(), Refused> {
-    if !binary || !text.contains("\\u") {
+    if !binary {
+        return Ok(());
+    }
+    if has_far_exponent(text) {
+        return Err("a number in the JSON has an exponent beyond what PostgreSQL keeps");
+    }
+    if !text.contains("\\u") {
         return Ok(());
     }
     let value: serde_json::Value = serde_json::from_str(text).map_err(|_| "a text in the JSON is no Unicode")?;
     if has_zero(&value) { Err(ZERO_BYTE) } else { Ok(()) }
+}
+
+/// `numeric` has 131,072 digits before the point and 16,383 after it; this is far from both. Text is passed over.
+fn has_far_exponent(text: &str) -> bool {
+    let (mut in_text, mut escaped) = (false, false);
+    let mut bytes = text.bytes().peekable();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            // The `e` of a word is behind no digit; that of a number is before one.
+            b'e' | b'E' if !in_text => {
+                let digits = std::iter::from_fn(|| bytes.next_if(|b| b.is_ascii_digit() || matches!(b, b'+' | b'-')));
+                if digits.skip_while(|b| matches!(b, b'+' | b'-' | b'0')).count() > 3 {
+                    return true;
+                }
+            }
+            _ => {}
+        }
+    }
+    false
 }
 
 fn has_zero(value: &serde_json::Value) -> bool {
@@ -521,10 +598,21 @@ mod tests {
     }
 
     #[test]
+    fn an_exponent_that_is_too_far_is_seen_and_text_is_not_taken_for_one() {
+        for far in ["1e999999", "[1, -2.5E+12345]", "{\"a\":1e-0020000}"] {
+            assert!(has_far_exponent(far), "{far}");
+        }
+        for near in ["1e308", "true", "\"1e999999\"", "{\"a\\\"1e999999\":1}", "[false,null,1e0000308]"] {
+            assert!(!has_far_exponent(near), "{near}");
+        }
+    }
+
+    #[test]
     fn a_number_fits_by_its_own_digits() {
         let fits = |unscaled: &str, scale, precision, of| Digits::new(unscaled, scale).fits(precision, of).is_ok();
         assert!(fits("12345", 2, 5, 2) && !fits("12345", 2, 4, 2) && !fits("12345", 2, 5, 1));
         assert!(fits("12340", 2, 5, 1), "zeros after the point are no digits");
         assert!(fits("5", 3, 3, 3) && fits("0", 0, 1, 1));
+        assert!(fits("1200", 0, 3, -2) && !fits("1250", 0, 3, -2) && fits("0", 0, 3, -2));
     }
 }

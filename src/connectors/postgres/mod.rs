@@ -38,8 +38,8 @@ use crate::env::Env;
 use crate::error::Result;
 use crate::model::ShardKey;
 use crate::sink::{
-    CommitDecision, CommitOutcome, CommitRequest, Demand, Disposition, EpochContext, Mark, Replace, Sink,
-    Transactional, decide_commit,
+    CommitDecision, CommitOutcome, CommitRequest, Demand, Disposition, EpochContext, Mark, Sink, Transactional,
+    decide_commit,
 };
 use crate::source::ComponentConfig;
 use apply::{Apply, load_id};
@@ -141,35 +141,14 @@ impl PostgresTable {
 
     /// Refuses an enumeration that would take too many rows away, before anything is prepared.
     async fn guard(&self, epoch: &EpochContext) -> Result<()> {
-        let Disposition::Replace(replace) = &self.disposition else { return Ok(()) };
         let client = self.database.client().await?;
-        let count = async |table: &TableName, what: &str| -> Result<u64> {
-            let failed = |e| fault::statement("count rows", e).with("table", table);
-            let there =
-                client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table.sql()]).await.map_err(failed)?;
-            if !there.get::<_, bool>(0) {
-                return Ok(0);
-            }
-            let row =
-                client.query_one(&format!("SELECT count({what}) FROM {}", table.sql()), &[]).await.map_err(failed)?;
-            Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or_default())
-        };
         let held = self.control.held(&client, &self.table, &epoch.shard, false).await?;
         let number = epoch.enumeration.and_then(|e| i64::try_from(e.number).ok());
-        let begun = held.enumeration.is_some_and(|(known, _)| Some(known) == number);
-        let after = match begun {
-            // What lies there is of another enumeration.
-            false => 0,
-            true => count(&self.aside(&epoch.shard)?, &distinct(replace)).await?,
-        };
-        replace.guard(count(&self.table, "*").await?, after).map_err(|e| e.with("table", &self.table))
-    }
-}
-
-fn distinct(replace: &Replace) -> String {
-    match replace.key.as_slice() {
-        [] => "*".to_owned(),
-        key => format!("DISTINCT ({})", name::list(key.iter().map(String::as_str))),
+        // What lies aside may be of another enumeration.
+        let begun = held.enumeration.is_some_and(|(known, rows)| Some(known) == number && rows > 0);
+        let aside = self.aside(&epoch.shard)?;
+        let (before, after) = apply::left(&client, &self.table, &aside, &epoch.shard, &self.disposition, begun).await?;
+        self.disposition.guard(before, after).map_err(|e| e.with("table", &self.table))
     }
 }
 
@@ -221,12 +200,11 @@ impl Sink for PostgresTable {
             aside: &aside,
             staging: staging.as_ref(),
             staged,
-            disposition: &self.disposition,
             load: &load,
         };
         let (counts, enumeration) = apply.run(*enumeration, held.enumeration).await?;
         let columns = table::columns_in(&transaction, &self.table).await?;
-        let (id, disposition, columns) = (load.as_str(), self.disposition.as_str(), columns.as_slice());
+        let (id, disposition, columns) = (load.as_str(), staged.disposition.as_str(), columns.as_slice());
         let entry = Entry { id, disposition, columns, counts, enumeration };
         self.control.enter(&transaction, &self.table, &request, &entry).await?;
         transaction.commit().await.map_err(|e| fault::commit("commit rows", e).with("table", &self.table))?;

@@ -8,7 +8,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 /// Writes value number `row` of `array`; `json` is whether its text is JSON already.
 pub(super) fn write(array: &ArrayRef, row: usize, json: bool, out: &mut Vec<u8>) -> Result<(), Refused> {
-    if array.is_null(row) {
+    if *array.data_type() == DataType::Null || array.logical_nulls().is_some_and(|nulls| nulls.is_null(row)) {
         out.extend_from_slice(b"null");
         return Ok(());
     }

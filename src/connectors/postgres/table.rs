@@ -18,17 +18,25 @@ pub(super) const HASH: &str = "_landfall_hash";
 
 /// The columns of `table`, in order; empty if there is no such table.
 pub(super) async fn columns_in(client: &impl GenericClient, table: &TableName) -> Result<Vec<TableColumn>> {
-    let statement = "SELECT a.attname, format_type(a.atttypid, a.atttypmod) FROM pg_attribute a \
+    let statement = "SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' FROM pg_attribute a \
                      JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
                      WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
     let rows = client
         .query(statement, &[&table.schema, &table.table])
         .await
         .map_err(|e| fault::statement("read columns of table", e).with("table", table))?;
-    Ok(rows.iter().map(|row| TableColumn { name: row.get(0), kind: row.get(1) }).collect())
+    Ok(rows.iter().map(|row| TableColumn { name: row.get(0), kind: row.get(1), required: row.get(2) }).collect())
 }
 
-/// Gives `table` the columns that it lacks, or makes it; gives the type of each of `wanted` as it is in the table. Types that
+/// What the table holds of a column.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    pub kind: ColumnType,
+    /// Whether it must not be null.
+    pub required: bool,
+}
+
+/// Gives `table` the columns that it lacks, or makes it; gives what it holds of each of `wanted`. Types that
 /// are there stay: values that they cannot hold are refused row by row.
 ///
 /// # Errors
@@ -38,7 +46,7 @@ pub(super) async fn evolve(
     table: &TableName,
     wanted: &[(String, ColumnType)],
     disposition: &Disposition,
-) -> Result<BTreeMap<String, ColumnType>> {
+) -> Result<BTreeMap<String, Held>> {
     for (column, _) in wanted {
         name::check(column).map_err(|e| e.with("table", table))?;
     }
@@ -49,9 +57,9 @@ pub(super) async fn evolve(
         there = columns_in(client, table).await?;
     }
     check_key(client, table, disposition).await?;
-    let kinds: BTreeMap<_, _> = there.iter().map(|c| (c.name.as_str(), c.kind.as_str())).collect();
+    let kinds: BTreeMap<_, _> = there.iter().map(|c| (c.name.as_str(), c)).collect();
     let known = wanted.iter().map(|(column, _)| {
-        let kind = kinds.get(column.as_str()).copied().unwrap_or_default();
+        let (kind, required) = kinds.get(column.as_str()).map_or(("", false), |c| (c.kind.as_str(), c.required));
         let known = ColumnType::from_sql(kind).ok_or_else(|| {
             Error::config("read columns of table", "values of this type cannot be written")
                 .with("table", table)
@@ -59,7 +67,7 @@ pub(super) async fn evolve(
                 .with("type", kind)
                 .with_hint("give the column another type, or leave it out in a stage before the sink")
         })?;
-        Ok((column.clone(), known))
+        Ok((column.clone(), Held { kind: known, required }))
     });
     known.collect()
 }
@@ -155,7 +163,7 @@ async fn has_unique_key(client: &impl GenericClient, table: &TableName, disposit
     let statement = "SELECT (SELECT array_agg(a.attname::text ORDER BY a.attname::text) FROM unnest(i.indkey[0:i.indnkeyatts - 1]) k \
                      JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k) FROM pg_index i \
                      JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
-                     WHERE n.nspname = $1 AND c.relname = $2 AND i.indisunique AND i.indisvalid AND i.indexprs IS NULL \
+                     WHERE n.nspname = $1 AND c.relname = $2 AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indexprs IS NULL \
                      AND (i.indpred IS NOT NULL) = $3";
     let rows = client
         .query(statement, &[&table.schema, &table.table, &partial])

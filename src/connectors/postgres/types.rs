@@ -1,7 +1,7 @@
 //! Column types of the database, and which of them hold which Arrow type without loss.
 
 use crate::error::{Error, Result};
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::{DataType, Field, TimeUnit};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -15,7 +15,7 @@ pub(super) enum ColumnType {
     Float4,
     Float8,
     /// Digits and digits after the point; `None` is any.
-    Numeric(Option<(u8, i8)>),
+    Numeric(Option<(u16, i16)>),
     Text,
     /// Text of another type's name: `character varying(20)`.
     TextLike(String),
@@ -63,7 +63,7 @@ impl ColumnType {
             | DataType::Decimal64(digits, scale)
             | DataType::Decimal128(digits, scale)
             | DataType::Decimal256(digits, scale) => match u8::try_from(*scale) {
-                Ok(_) => Self::Numeric(Some((*digits, *scale))),
+                Ok(_) => Self::Numeric(Some((u16::from(*digits), i16::from(*scale)))),
                 Err(_) => Self::Numeric(None),
             },
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View if holds_json => Self::Jsonb,
@@ -72,7 +72,7 @@ impl ColumnType {
                 Self::Bytea
             }
             DataType::Date32 | DataType::Date64 => Self::Date,
-            DataType::Time32(_) | DataType::Time64(_) => Self::Time,
+            DataType::Time32(_) | DataType::Time64(TimeUnit::Microsecond) => Self::Time,
             DataType::Timestamp(_, None) => Self::Timestamp,
             DataType::Timestamp(_, Some(_)) => Self::Timestamptz,
             DataType::Struct(_) | DataType::Map(..) => Self::Jsonb,
@@ -92,7 +92,8 @@ impl ColumnType {
     pub(super) fn from_sql(name: &str) -> Option<Self> {
         if let Some(element) = name.strip_suffix("[]") {
             return match Self::from_sql(element)? {
-                Self::Array(_) => None,
+                // Their elements have an id of their own.
+                Self::Array(_) | Self::TextLike(_) => None,
                 element => Some(Self::Array(Box::new(element))),
             };
         }
@@ -110,8 +111,7 @@ impl ColumnType {
                     let (digits, scale) = arguments.split_once(',').unwrap_or((arguments, "0"));
                     match (digits.parse(), scale.parse()) {
                         (Ok(digits), Ok(scale)) => Self::Numeric(Some((digits, scale))),
-                        // More digits than any decimal of ours has.
-                        _ => Self::Numeric(None),
+                        _ => return None,
                     }
                 }
             },
@@ -120,16 +120,20 @@ impl ColumnType {
             "bytea" => Self::Bytea,
             "uuid" => Self::Uuid,
             "date" => Self::Date,
-            "time" if name.ends_with("without time zone") => Self::Time,
+            // With fewer digits of a second they would be rounded: `time(3) without time zone` is not read.
             "time without time zone" => Self::Time,
             "timestamp without time zone" => Self::Timestamp,
             "timestamp with time zone" => Self::Timestamptz,
-            "timestamp" if name.ends_with("without time zone") => Self::Timestamp,
-            "timestamp" if name.ends_with("with time zone") => Self::Timestamptz,
             "json" => Self::Json,
             "jsonb" => Self::Jsonb,
             _ => return None,
         })
+    }
+
+    /// The number of characters that it holds at most, if there is a limit.
+    pub(super) fn characters(&self) -> Option<usize> {
+        let Self::TextLike(name) = self else { return None };
+        name.split_once('(')?.1.split_once(')')?.0.parse().ok()
     }
 
     /// The object id of the type, for elements of arrays (`pg_type.dat`).
@@ -190,6 +194,9 @@ pub(super) struct TableColumn {
     /// Its type, as `format_type` names it.
     #[serde(rename = "type")]
     pub kind: String,
+    /// Whether a row must say it: it may not be null, and has no value of its own.
+    #[serde(skip)]
+    pub required: bool,
 }
 
 #[cfg(test)]
@@ -221,9 +228,9 @@ mod tests {
         ] {
             assert_eq!(ColumnType::from_sql(name).map(|t| t.to_string()).as_deref(), Some(name));
         }
-        assert_eq!(ColumnType::from_sql("timestamp(3) with time zone"), Some(ColumnType::Timestamptz));
-        assert_eq!(ColumnType::from_sql("numeric(500,2)"), Some(ColumnType::Numeric(None)));
-        for other in ["integer[][]", "tsvector", "interval", "point"] {
+        assert_eq!(ColumnType::from_sql("numeric(500,2)"), Some(ColumnType::Numeric(Some((500, 2)))));
+        let rounding = ["timestamp(3) with time zone", "time(0) without time zone"];
+        for other in ["integer[][]", "tsvector", "interval", "point", "character(3)[]"].into_iter().chain(rounding) {
             assert_eq!(ColumnType::from_sql(other), None, "{other}");
         }
     }

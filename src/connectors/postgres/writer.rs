@@ -8,13 +8,15 @@ use super::types::ColumnType;
 use crate::columnar::Batch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Reject, Timestamp};
-use crate::sink::{Disposition, EpochContext, StagedOutput, Writer};
+use crate::sink::{Disposition, EpochContext, Scd2, StagedOutput, Writer};
 use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch};
+use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::SinkExt;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fmt::{self, Debug};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,12 +25,15 @@ use tokio::task::JoinSet;
 /// Encoded bytes that are copied in one go: while they are sent, the next ones are encoded.
 const CHUNK_BYTES: usize = 4 << 20;
 
+/// A row of a B-tree fits three times into a page of 8 KiB (PostgreSQL: `BTMaxItemSize`); with room for what is around the values.
+const MOST_KEY_BYTES: usize = 2_600;
+
 /// Times that a chunk is tried; the first pause doubles each time.
 const TRIES: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// What an epoch staged: the table that holds its rows.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct StagedRows {
     /// Its name, in the schema of the control tables; `None` if the epoch only ends an enumeration.
@@ -41,6 +46,8 @@ pub struct StagedRows {
     pub bools: Vec<String>,
     /// When it was staged.
     pub staged_at: Timestamp,
+    /// What they are staged for: the epoch rolls forward as it was prepared, whatever the sink is told meanwhile.
+    pub disposition: Disposition,
 }
 
 /// Stages one epoch of a [`PostgresTable`].
@@ -60,8 +67,11 @@ struct Staging {
     schema: SchemaRef,
     /// The columns of the batches, with their types in the table.
     columns: Vec<(String, ColumnType)>,
-    /// All columns that the epoch has had so far.
-    all: Vec<String>,
+    /// Those that the table wants in each row.
+    required: Vec<String>,
+    /// All columns that the epoch has had so far; and those of them that are `true` or `false`.
+    all: BTreeSet<String>,
+    bools: BTreeSet<String>,
     buffer: Vec<u8>,
     /// Rows in the buffer.
     waiting: u64,
@@ -80,11 +90,18 @@ impl PostgresWriter {
         }
         let Some(open) = &mut self.open else { return Err(Error::bug("stage rows", "no table to stage in")) };
         let (columns, first, buffer) = (open.columns.clone(), self.rows, std::mem::take(&mut open.buffer));
-        let (required, hashed) = (self.required(&rows), self.hashed(&columns));
+        let required = self.required(&rows);
+        let hashed = self.hashed(&columns);
+        let key = match &self.sink.disposition {
+            Disposition::Upsert(_) | Disposition::InsertOnly(_) | Disposition::Scd2(_) => {
+                self.sink.disposition.key().to_vec()
+            }
+            _ => Vec::new(),
+        };
         let encoding = self
             .epoch
             .env
-            .cpu("encode rows", move || encode(&rows, &columns, &required, hashed.as_deref(), first, buffer));
+            .cpu("encode rows", move || encode(&rows, &columns, &required, hashed.as_deref(), &key, first, buffer));
         let Encoded { buffer, rows, refused } = encoding.await??;
         let Some(open) = &mut self.open else { return Err(Error::bug("stage rows", "no table to stage in")) };
         open.buffer = buffer;
@@ -117,15 +134,19 @@ impl PostgresWriter {
     }
 
     /// Columns whose null is refused, each with a word for the quarantine.
-    fn required(&self, rows: &RecordBatch) -> Vec<(ArrayRef, &'static str, String)> {
+    fn required(&self, rows: &RecordBatch) -> Vec<Required> {
         let disposition = &self.sink.disposition;
-        let of = |name: &str, code| Some((Arc::clone(rows.column_by_name(name)?), code, format!("`{name}` is null")));
+        let of = |name: &str, code| {
+            let nulls = rows.column_by_name(name)?.logical_nulls();
+            Some(Required { nulls, code, reason: format!("`{name}` is null") })
+        };
         let key = disposition.key().iter().filter_map(|name| of(name, "null_key"));
         let since = match disposition {
             Disposition::Scd2(scd2) => scd2.since.as_deref().and_then(|name| of(name, "null_since")),
             _ => None,
         };
-        key.chain(since).collect()
+        let table = self.open.iter().flat_map(|open| &open.required).filter_map(|name| of(name, "null"));
+        key.chain(since).chain(table).collect()
     }
 
     /// The columns by which versions of a row are told apart, if they are.
@@ -149,35 +170,52 @@ impl PostgresWriter {
                 .with("column", missing)
                 .with_hint("correct the name; if the records have it, declare it in the schema"));
         }
+        let mut client = sink.database.client().await?;
+        let there = table::columns_in(&client, &sink.table).await?;
         let mut wanted = Vec::new();
         for field in schema.fields() {
-            // A column that was null in every row so far has no type yet.
             if *field.data_type() != DataType::Null {
                 wanted.push((field.name().clone(), ColumnType::for_field(field)?));
+                continue;
             }
+            // Null in every row: it has the type that the table has, or none yet.
+            let held = there.iter().find(|column| column.name == *field.name());
+            match held.and_then(|column| ColumnType::from_sql(&column.kind)) {
+                Some(kind) => wanted.push((field.name().clone(), kind)),
+                None if sink.disposition.columns().any(|column| column == field.name()) => {
+                    return Err(Error::config("stage rows", "a column that the disposition names has no type yet")
+                        .with("table", &sink.table)
+                        .with("column", field.name())
+                        .with_hint("declare its type in the schema"));
+                }
+                None => {}
+            }
+        }
+        if wanted.is_empty() {
+            return Err(Error::config("stage rows", "the rows have no column with a type").with("table", &sink.table));
         }
         let own = [(table::LOAD, ColumnType::Text)].into_iter();
         let own = own.chain(matches!(sink.disposition, Disposition::Scd2(_)).then_some((HASH, ColumnType::Text)));
         let own: Vec<(String, ColumnType)> = own.map(|(name, kind)| (name.to_owned(), kind)).collect();
-        if let Some((name, _)) = own
-            .iter()
-            .chain([&(ROW.to_owned(), ColumnType::Int8)])
-            .find(|(name, _)| schema.field_with_name(name).is_ok())
-        {
+        let taken = own.iter().map(|(name, _)| name.as_str()).chain([ROW]);
+        if let Some(name) = taken.into_iter().find(|name| schema.field_with_name(name).is_ok()) {
             return Err(Error::config("stage rows", "the rows have a column of a name that the sink needs")
                 .with("column", name)
                 .with_hint("rename it in a stage before the sink"));
         }
-        let mut client = sink.database.client().await?;
         let all: Vec<_> = wanted.iter().cloned().chain(own.iter().cloned()).collect();
-        let kinds = table::evolve(&mut client, &sink.table, &all, &sink.disposition).await?;
+        let held = table::evolve(&mut client, &sink.table, &all, &sink.disposition).await?;
+        let kind_of = |name: &String| held.get(name).map(|held| held.kind.clone());
         let columns: Vec<_> = wanted
             .into_iter()
-            .map(|(name, kind)| {
-                let kind = kinds.get(&name).cloned().unwrap_or(kind);
-                (name, kind)
-            })
+            .map(|(name, kind)| (kind_of(&name).unwrap_or(kind), name))
+            .map(|(k, n)| (n, k))
             .collect();
+        check_named(&sink.disposition, &schema, &columns)?;
+        let required = held.iter().filter(|(_, held)| held.required).map(|(name, _)| name.clone());
+        let required: Vec<String> = required.filter(|name| !own.iter().any(|(own, _)| own == name)).collect();
+        let bools = columns.iter().filter(|(_, kind)| *kind == ColumnType::Bool).map(|(name, _)| name.clone());
+        let bools: BTreeSet<String> = bools.collect();
         let name = sink.staging_name(&self.epoch)?;
         let staged = columns.iter().cloned().chain(own.into_iter().filter(|(name, _)| name == HASH));
         let definitions: Vec<_> = staged.map(|(name, kind)| format!("{} {kind}", quoted(&name))).collect();
@@ -195,7 +233,7 @@ impl PostgresWriter {
                 client.batch_execute(&create).await.map_err(failed)?;
                 let all = columns.iter().map(|(name, _)| name.clone()).collect();
                 let (buffer, sending) = (Vec::new(), JoinSet::new());
-                self.open = Some(Staging { name, schema, columns, all, buffer, waiting: 0, sending });
+                self.open = Some(Staging { name, schema, columns, required, all, bools, buffer, waiting: 0, sending });
             }
             Some(open) => {
                 let add: Vec<_> = definitions.iter().map(|d| format!("ADD COLUMN IF NOT EXISTS {d}")).collect();
@@ -204,9 +242,8 @@ impl PostgresWriter {
                     client.batch_execute(&alter).await.map_err(failed)?;
                 }
                 open.all.extend(columns.iter().map(|(name, _)| name.clone()));
-                open.all.sort_unstable();
-                open.all.dedup();
-                (open.schema, open.columns) = (schema, columns);
+                open.bools.extend(bools);
+                (open.schema, open.columns, open.required) = (schema, columns, required);
             }
         }
         Ok(())
@@ -281,8 +318,12 @@ impl Chunk {
         let mut client = self.sink.database.client().await?;
         let transaction = client.transaction().await.map_err(failed)?;
         if again {
-            // An earlier try may have come through, and only its answer was lost.
-            let delete = format!("DELETE FROM {} WHERE {} >= {}", self.name.sql(), quoted(ROW), self.first);
+            // An earlier try may have come through, and only its answer was lost; or may still be under way: it is waited for.
+            let (table, row) = (self.name.sql(), quoted(ROW));
+            let delete = format!(
+                "LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE; DELETE FROM {table} WHERE {row} >= {}",
+                self.first
+            );
             transaction.batch_execute(&delete).await.map_err(failed)?;
         }
         let copy = format!("COPY {} ({}) FROM STDIN (FORMAT binary)", self.name.sql(), self.names);
@@ -300,6 +341,13 @@ impl Chunk {
     }
 }
 
+/// A column that must not be null.
+struct Required {
+    nulls: Option<NullBuffer>,
+    code: &'static str,
+    reason: String,
+}
+
 struct Encoded {
     buffer: Vec<u8>,
     rows: u64,
@@ -309,8 +357,9 @@ struct Encoded {
 fn encode(
     rows: &RecordBatch,
     columns: &[(String, ColumnType)],
-    required: &[(ArrayRef, &'static str, String)],
+    required: &[Required],
     hashed: Option<&[bool]>,
+    key: &[String],
     first: u64,
     mut buffer: Vec<u8>,
 ) -> Result<Encoded> {
@@ -318,13 +367,23 @@ fn encode(
     let mut refused = Vec::new();
     let mut number = first;
     for row in 0..rows.num_rows() {
-        if let Some((_, code, reason)) = required.iter().find(|(column, ..)| column.is_null(row)) {
+        let is_null = |of: &&Required| of.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
+        if let Some(Required { code, reason, .. }) = required.iter().find(is_null) {
             refused.push((row, *code, reason.clone()));
             continue;
         }
         let ordinal =
             i64::try_from(number).map_err(|_| Error::bug("encode rows", "an epoch of more than 2^63 rows"))?;
+        let start = buffer.len();
         match encoder.encode(row, ordinal, &mut buffer) {
+            Ok(()) if encoder.bytes_of(key, buffer.get(start..).unwrap_or_default()) > MOST_KEY_BYTES => {
+                buffer.truncate(start);
+                refused.push((
+                    row,
+                    "long_key",
+                    format!("the key has more than {MOST_KEY_BYTES} bytes, which no index holds"),
+                ));
+            }
             Ok(()) => number += 1,
             Err((column, reason)) => {
                 let name = columns.get(column).map_or("", |(name, _)| name.as_str());
@@ -333,6 +392,29 @@ fn encode(
         }
     }
     Ok(Encoded { buffer, rows: number - first, refused })
+}
+
+/// Checks that columns which the disposition names have types that it can use: the commit must not find out.
+fn check_named(disposition: &Disposition, schema: &Schema, columns: &[(String, ColumnType)]) -> Result<()> {
+    let kind = |name: &str| columns.iter().find(|(column, _)| column == name).map(|(_, kind)| kind);
+    let refuse = |name: &str, message: &'static str| {
+        Err(Error::config("stage rows", message)
+            .with("disposition", disposition.as_str())
+            .with("column", name)
+            .with("table_type", kind(name).map_or_else(String::new, ToString::to_string)))
+    };
+    if let Disposition::Scd2(Scd2 { since: Some(since), .. }) = disposition {
+        if !matches!(kind(since), Some(ColumnType::Date | ColumnType::Timestamp | ColumnType::Timestamptz)) {
+            return refuse(since, "the time from which a version holds is no date and no timestamp");
+        }
+    }
+    if let Some(deleted) = disposition.deleted() {
+        let is_bool = schema.field_with_name(deleted).is_ok_and(|field| *field.data_type() == DataType::Boolean);
+        if is_bool && kind(deleted) != Some(&ColumnType::Bool) {
+            return refuse(deleted, "the rows say with a bool that they are deleted, and the table keeps no bool");
+        }
+    }
+    Ok(())
 }
 
 #[async_trait]
@@ -365,19 +447,26 @@ impl Writer for PostgresWriter {
         } else if self.rows == 0 {
             return Ok(None);
         }
-        let Self { epoch, open, rows, bytes, .. } = self;
+        let Self { sink, epoch, open, rows, bytes, .. } = self;
         let open = open.filter(|_| rows > 0);
-        let is_bool = |open: &Staging, name: &String| {
-            let known = open.columns.iter().find(|(column, _)| column == name);
-            known.is_some_and(|(_, kind)| *kind == ColumnType::Bool)
-        };
-        let staged = StagedRows {
-            staging: open.as_ref().map(|open| open.name.table.clone()),
-            rows,
-            bools: open.iter().flat_map(|o| o.all.iter().filter(|name| is_bool(o, name)).cloned()).collect(),
-            columns: open.map(|open| open.all).unwrap_or_default(),
-            staged_at: epoch.env.now(),
-        };
+        if let Some(open) = &open {
+            // Once it is prepared, there is no way back.
+            let client = sink.database.client().await?;
+            let count = client.query_one(&format!("SELECT count(*) FROM {}", open.name.sql()), &[]).await;
+            let found: i64 = count.map_err(|e| fault::statement("stage rows", e))?.get(0);
+            if u64::try_from(found).ok() != Some(rows) {
+                return Err(Error::corrupt("stage rows", "other rows are staged than were sent; nothing is prepared")
+                    .with("staging", &open.name)
+                    .with("sent", rows)
+                    .with("found", found)
+                    .with_hint("run again"));
+            }
+        }
+        let staging = open.as_ref().map(|open| open.name.table.clone());
+        let (columns, bools) = open.map(|open| (open.all, open.bools)).unwrap_or_default();
+        let (columns, bools) = (columns.into_iter().collect(), bools.into_iter().collect());
+        let (staged_at, disposition) = (epoch.env.now(), sink.disposition);
+        let staged = StagedRows { staging, rows, columns, bools, staged_at, disposition };
         Ok(Some(StagedOutput { staged, records: rows, bytes }))
     }
 }
