@@ -1,9 +1,12 @@
 use super::actions::{Add, Line, Metadata};
+use super::enumerate::{enumerate, guard};
 use super::features;
+use super::file;
 use super::keys::Rule;
 use super::log::{Keep, Log, Snapshot};
 use super::mark;
 use super::merge::{Memo, merge};
+use super::pending::{self, Head};
 use super::schema;
 use super::writer::DeltaWriter;
 use crate::columnar::Batch;
@@ -14,8 +17,8 @@ use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::ShardKey;
 use crate::sink::{
-    CommitDecision, CommitOutcome, CommitRequest, Demand, Disposition, EpochContext, Mark, Sink, Transactional, Upsert,
-    decide_commit,
+    CommitDecision, CommitOutcome, CommitRequest, Demand, Disposition, Enumeration, EpochContext, Mark, Sink,
+    Transactional, Upsert, decide_commit,
 };
 use crate::source::ComponentConfig;
 use crate::store::{Created, ObjectPath, Store, probe};
@@ -109,24 +112,24 @@ impl DeltaFile {
 
 /// The names of the files that are written. They say nothing of the rows: the log has the values of partitions.
 #[derive(Clone, Debug)]
-pub(super) struct Names {
-    shard: ShardKey,
-    generation: u64,
-    /// What tells the files of one writer from those of others.
-    writer: String,
-}
+pub(super) struct Names(String);
 
 impl Names {
     /// Those of an epoch's rows.
     pub(super) fn staged(context: &EpochContext) -> Self {
         let EpochContext { shard, generation, epoch, attempt, .. } = context;
-        Self { shard: shard.clone(), generation: *generation, writer: format!("{epoch:020}-{attempt:04}") }
+        Self(format!("{}/g{generation:010}/{epoch:020}-{attempt:04}", Self::folder(shard)))
     }
 
     /// Those of files that are written while an epoch is committed. What an earlier try left never gets in the way.
     pub(super) fn rewritten(shard: &ShardKey, mark: &Mark, env: &Env) -> Self {
-        let writer = format!("{:020}-{}", mark.epoch, env.nonce());
-        Self { shard: shard.clone(), generation: mark.generation, writer }
+        let Mark { generation, epoch, .. } = mark;
+        Self(format!("{}/g{generation:010}/{epoch:020}-{}", Self::folder(shard), env.nonce()))
+    }
+
+    /// Those of files that are put together.
+    pub(super) fn of_compaction(env: &Env) -> Self {
+        Self(format!("landfall/compacted/{}", env.nonce()))
     }
 
     pub(super) fn folder(shard: &ShardKey) -> String {
@@ -142,8 +145,7 @@ impl Names {
 
 impl FileNames for Names {
     fn staged(&self, number: u64) -> String {
-        let Self { shard, generation, writer } = self;
-        format!("{}/g{generation:010}/{writer}-{number:04}.parquet", Self::folder(shard))
+        format!("{}-{number:04}.parquet", self.0)
     }
 
     fn published(&self, _: &Partitioning, _: &Key, number: u64) -> Result<String> {
@@ -157,6 +159,8 @@ pub(super) struct Change {
     pub(super) lines: Vec<Line>,
     /// Whether it depends on rows that were read.
     pub(super) rewrites: bool,
+    /// The columns that the table must have, as Delta writes a schema.
+    pub(super) schema: Option<String>,
 }
 
 impl DeltaTable {
@@ -263,7 +267,7 @@ impl DeltaTable {
     }
 
     /// Fails if a staged file is not there, or is not the one that was staged.
-    async fn verify(&self, files: &[DeltaFile]) -> Result<()> {
+    pub(super) async fn verify(&self, files: &[DeltaFile]) -> Result<()> {
         let looks = files.iter().map(|file| self.verify_one(file));
         stream::iter(looks.collect::<Vec<_>>()).buffer_unordered(AT_ONCE).try_collect().await
     }
@@ -285,10 +289,10 @@ impl DeltaTable {
     }
 
     /// The actions that make the table hold the columns of what is staged.
-    fn columns(&self, env: &Env, staged: &DeltaStaged, held: Option<&Snapshot>) -> Result<Vec<Line>> {
+    fn columns(&self, env: &Env, schema: Option<&String>, held: Option<&Snapshot>) -> Result<Vec<Line>> {
         let mut lines = Vec::new();
         let Some(held) = held else {
-            let schema = match &staged.schema {
+            let schema = match schema {
                 Some(schema) => schema.clone(),
                 None => json!({ "type": "struct", "fields": [] }).to_string(),
             };
@@ -298,14 +302,14 @@ impl DeltaTable {
             let metadata = Metadata {
                 id: uuid(env),
                 schema_string: schema,
-                partition_columns: staged.partition_by.clone(),
+                partition_columns: self.options.partition_by.clone(),
                 created_time: Some(millis(env)),
                 ..Metadata::default()
             };
             lines.push(metadata.into());
             return Ok(lines);
         };
-        let Some(schema) = &staged.schema else { return Ok(lines) };
+        let Some(schema) = schema else { return Ok(lines) };
         if let Some(grown) = schema::grown(&held.metadata.schema_string, &*schema::parse(schema)?)? {
             if let Some(protocol) = schema::has_ntz(&grown).then(|| features::with_ntz(&held.protocol)).flatten() {
                 lines.push(protocol.into());
@@ -326,8 +330,11 @@ impl DeltaTable {
         if let Some(rule) = rule(&self.disposition) {
             return merge(self, env, request, held, &rule, memo).await;
         }
+        if self.disposition != Disposition::Append {
+            return enumerate(self, env, request, held).await;
+        }
         let adds = request.staged.files.iter().map(|file| file.add(millis(env)).into());
-        Ok(Change { lines: adds.collect(), rewrites: false })
+        Ok(Change { lines: adds.collect(), rewrites: false, schema: request.staged.schema.clone() })
     }
 
     async fn try_commit(
@@ -348,7 +355,7 @@ impl DeltaTable {
         self.verify(&staged.files).await?;
         let change = self.change(env, request, held, memo).await?;
         let mut lines = vec![self.info(env, request, &change)];
-        lines.extend(self.columns(env, staged, held)?);
+        lines.extend(self.columns(env, change.schema.as_ref(), held)?);
         lines.extend(mark::encode(shard, mark, millis(env))?.into_iter().map(Line::from));
         lines.extend(change.lines);
         let version = held.map_or(0, |held| held.version + 1);
@@ -397,8 +404,19 @@ impl Sink for DeltaTable {
     fn config(&self) -> Result<ComponentConfig> {
         self.disposition.check()?;
         let known = match &self.disposition {
-            Disposition::Append | Disposition::InsertOnly(_) => true,
+            Disposition::Append | Disposition::InsertOnly(_) | Disposition::Replace(_) => true,
             Disposition::Upsert(upsert) => !upsert.sweep,
+            Disposition::ReplacePartitions(replace) => {
+                if let Some(column) = replace.by.iter().find(|column| !self.options.partition_by.contains(column)) {
+                    return Err(Error::config(
+                        "configure delta table",
+                        "partitions are replaced by another column than there is",
+                    )
+                    .with("column", column)
+                    .with_hint("partition the table by this column too, with `partition_by`"));
+                }
+                true
+            }
             _ => false,
         };
         if !known {
@@ -427,14 +445,18 @@ impl Sink for DeltaTable {
         }
         let mut writer = DeltaWriter::new(store.clone(), folder.clone(), options, &epoch);
         writer.partition_by.clone_from(&self.options.partition_by);
-        if !self.disposition.key().is_empty() {
+        if rule(&self.disposition).is_some() {
             writer.most_rows = MOST_KEYS;
         }
         writer.required = self.disposition.columns().map(str::to_owned).collect();
         writer.keys = self.disposition.key().to_vec();
-        if let Some(held) = self.newest(self.keep()).await? {
-            self.check(&held)?;
+        let held = self.newest(self.keep()).await?;
+        if let Some(held) = &held {
+            self.check(held)?;
             writer.table = Some(schema::parse(&held.metadata.schema_string)?);
+        }
+        if let Some(Enumeration { number, whole: true }) = epoch.enumeration {
+            guard(self, &epoch.shard, number, held.as_deref()).await?;
         }
         Ok(writer)
     }
@@ -473,9 +495,17 @@ impl Sink for DeltaTable {
         // Listed first and read then: what is committed meanwhile is seen. What was in the table once is left to `vacuum`:
         // readers of older versions need it.
         let held = self.log.newest(None, Keep::All).await?;
-        let known = held.iter().flat_map(|held| held.files.keys().chain(held.removed.keys()));
-        let kept = keep.iter().flat_map(|k| &k.files).map(|f| &f.path).chain(known);
-        let kept: HashSet<_> = kept.filter_map(|path| folder.join(path).ok()).collect();
+        let pending = match Head::of(shard, held.as_deref()) {
+            Some(head) => pending::all(&self.log, shard, head).await?,
+            None => Vec::new(),
+        };
+        let mut kept = HashSet::new();
+        for path in held.iter().flat_map(|held| held.files.keys().chain(held.removed.keys())) {
+            kept.insert(file::object(folder, path)?);
+        }
+        for file in keep.iter().chain(&pending).flat_map(|staged| &staged.files) {
+            kept.insert(folder.join(&file.path)?);
+        }
         let mut deleted = 0;
         for path in old.into_iter().filter(|path| !kept.contains(path)) {
             store.delete(&path).await?;
