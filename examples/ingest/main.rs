@@ -16,7 +16,6 @@ mod command;
 mod detect;
 mod file;
 mod pipeline;
-mod place;
 #[path = "../progress/mod.rs"]
 mod progress;
 mod source;

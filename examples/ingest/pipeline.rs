@@ -1,6 +1,5 @@
 //! From the spec to the typed pipeline.
 
-use crate::place::Place;
 use crate::spec::{Run, Spec};
 use crate::stages::{decode, dedup, validate};
 use landfall::Result;
@@ -9,33 +8,31 @@ use landfall::connectors::parquet::ParquetDataset;
 use landfall::landing::Landing;
 use landfall::pipeline::{Pipeline, Settings};
 use landfall::sink::Quarantine;
+use landfall::store::Store;
 
 /// The pipeline that `spec` describes.
 ///
 /// # Errors
 /// `Config`, saying what in the spec is wrong.
 pub(crate) fn pipeline(spec: &Spec) -> Result<Pipeline> {
-    let state = Place::open(&spec.state)?;
-    let dataset = Place::open(&spec.sink.parquet)?;
+    let state = Store::from_uri(&spec.state)?;
+    let dataset = Store::from_uri(&spec.sink.parquet)?;
     let quarantine = match &spec.quarantine {
-        Some(place) => {
-            let place = Place::open(&place.to)?;
-            Quarantine::in_store(&place.store, &place.prefix)?
-        }
-        None => Quarantine::in_store(&state.store, &state.below("quarantine"))?,
+        Some(place) => Quarantine::in_store(&Store::from_uri(&place.to)?, "")?,
+        None => Quarantine::in_store(&state, "quarantine")?,
     };
     let mut builder = Pipeline::named(&spec.name)
         .source(spec.source.build()?)
-        .land(Landing::in_store(&state.store, &state.below("raw"))?)
+        .land(Landing::in_store(&state, "raw")?)
         .stage(decode(spec)?)
         .stage(validate(&spec.validate)?);
     if let Some(dedup) = dedup(spec)? {
         builder = builder.stage(dedup);
     }
     builder
-        .sink(ParquetDataset::in_store(&dataset.store, &dataset.prefix)?.partition_by(&spec.sink.partition_by)?)
+        .sink(ParquetDataset::in_store(&dataset, "")?.partition_by(&spec.sink.partition_by)?)
         .quarantine(quarantine)
-        .checkpoints(StoreCheckpoints::new(&state.store, &state.below("checkpoints"))?)
+        .checkpoints(StoreCheckpoints::new(&state, "checkpoints")?)
         .settings(settings(&spec.run))
         .build()
 }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 pub(crate) struct Spec {
     /// The pipeline's name; under another name it starts over, and needs another dataset.
     pub(crate) name: String,
-    /// Where landing, checkpoints and stage state are kept: a folder, `file:///…` or `s3://…`.
+    /// Where landing, checkpoints and stage state are kept: a folder, or a bucket (`s3://…`, `az://…`, `gs://…`).
     pub(crate) state: String,
     /// `infer`, or columns as text: `id: utf8, amount: decimal(12,2), customer_id from customer.id: utf8`.
     #[serde(default = "infer")]
@@ -82,7 +82,7 @@ pub(crate) enum First {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Sink {
-    /// The folder of the Parquet dataset: a path, `file:///…` or `s3://…`.
+    /// The folder of the Parquet dataset: a folder, or a bucket (`s3://…`, `az://…`, `gs://…`).
     pub(crate) parquet: String,
     /// Columns whose values become folders.
     #[serde(default)]

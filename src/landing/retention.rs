@@ -5,7 +5,7 @@ use crate::checkpoint::{ChainId, CheckpointStore, StoreCheckpoints};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::model::{LandingPosition, PipelineName, ShardKey, Timestamp};
-use crate::store::{ObjectPath, Store};
+use crate::store::{Created, ObjectPath, Store};
 use futures::future::try_join;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -141,15 +141,21 @@ impl Retention {
         let mut number = 1;
         loop {
             let mut known = self.known(number).await?;
+            let mut created = None;
             if known.is_none() {
                 let entry = KnownLoad { format: FORMAT, shard: self.shard.clone(), load: load.clone() };
                 // Whoever created it: what counts is what is there now.
-                self.store.create(&self.known_path(number)?, to_json(&entry)?.into()).await?;
+                created = Some(self.store.create(&self.known_path(number)?, to_json(&entry)?.into()).await?);
                 known = self.known(number).await?;
             }
             match known {
                 Some(known) if &known == load => return Ok(()),
                 Some(_) => number += 1,
+                // Another one was under way, and failed.
+                None if created == Some(Created::Exists) => {
+                    return Err(Error::unavailable("register load", "another writer was in the way")
+                        .with("object", self.known_path(number)?));
+                }
                 None => {
                     return Err(Error::corrupt("register load", "the store does not give back what was just written")
                         .with("object", self.known_path(number)?));

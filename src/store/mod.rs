@@ -24,6 +24,8 @@ pub use local::LocalStore;
 pub use memory::MemoryStore;
 pub use path::ObjectPath;
 pub use probe::probe;
+#[cfg(any(feature = "azure", feature = "gcs", feature = "s3"))]
+pub(crate) use uri::{Bucket, Cloud};
 
 use crate::error::Result;
 use crate::model::Timestamp;
@@ -126,15 +128,32 @@ impl Store {
         Self::new(MemoryStore::default())
     }
 
-    /// The store at a place that is given as text, as in a configuration: the path of a folder, `file:///path` (with
-    /// `%20` for a space) or `memory://` (empty, and different in each call).
+    /// The store at a place that is given as text, as in a configuration. It is opened, and not yet asked anything:
+    /// [`probe`] shows whether it can be used.
+    ///
+    /// | place | what it is | feature | settings and credentials |
+    /// |---|---|---|---|
+    /// | `path`, `file:///path` | a folder (in the URI `%20` is a space) | | |
+    /// | `memory://` | empty, and different in each call | | |
+    /// | `s3://bucket/folder` | S3, or what speaks its protocol | `s3` | `AWS_…` of the environment |
+    /// | `az://container/folder`, `abfss://container@account.dfs.core.windows.net/folder` | Azure Blob Storage | `azure` | `AZURE_…` |
+    /// | `gs://bucket/folder` | Google Cloud Storage | `gcs` | `GOOGLE_…` |
+    ///
+    /// The folder is optional, and all names are below it. The variables are those of the crate `object_store`, listed in
+    /// `docs/stores.md`; credentials that expire are renewed where the environment gives a way to (an instance's role, a web
+    /// identity). The files of the AWS command line (`~/.aws`) are not read.
     ///
     /// # Errors
-    /// `Config` if `uri` is none of these, or if the folder cannot be made or written.
+    /// `Config` if `uri` is none of these, if this build has no client for it, if the environment lacks or garbles what the
+    /// client needs, or if the folder cannot be made or written. No error holds a credential.
     pub fn from_uri(uri: &str) -> Result<Self> {
         match Place::parse(uri)? {
             Place::Folder(folder) => Self::local(folder),
             Place::Memory => Ok(Self::memory()),
+            #[cfg(any(feature = "azure", feature = "gcs", feature = "s3"))]
+            Place::Bucket(bucket) => Self::in_bucket(&bucket),
+            #[cfg(not(any(feature = "azure", feature = "gcs", feature = "s3")))]
+            Place::Bucket(bucket) => Err(bucket.not_built_in()),
         }
     }
 

@@ -1,3 +1,4 @@
+use super::ObjectPath;
 use crate::error::{Error, Result};
 use std::path::PathBuf;
 
@@ -6,6 +7,27 @@ use std::path::PathBuf;
 pub(super) enum Place {
     Folder(PathBuf),
     Memory,
+    Bucket(Bucket),
+}
+
+/// A bucket or container of a cloud, and a folder in it. It holds no secret.
+#[derive(Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(any(feature = "azure", feature = "gcs", feature = "s3")),
+    expect(dead_code, reason = "the clients read it")
+)]
+pub(crate) struct Bucket {
+    pub(crate) cloud: Cloud,
+    /// The address without the folder: `s3://bucket`, `abfss://container@account.dfs.core.windows.net`.
+    pub(crate) address: String,
+    pub(crate) prefix: ObjectPath,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cloud {
+    Azure,
+    Gcs,
+    S3,
 }
 
 impl Place {
@@ -26,16 +48,56 @@ impl Place {
                 let path = path.filter(|_| !rest.contains(['?', '#']));
                 path.map(Self::Folder).ok_or_else(|| refused("not a `file:///path`", Some(scheme)))
             }
+            scheme @ ("s3" | "s3a") => Bucket::parse(Cloud::S3, scheme, rest).map(Self::Bucket),
+            scheme @ "gs" => Bucket::parse(Cloud::Gcs, scheme, rest).map(Self::Bucket),
+            scheme @ ("az" | "azure" | "abfs" | "abfss") => Bucket::parse(Cloud::Azure, scheme, rest).map(Self::Bucket),
             // Not the whole text: it may hold a key.
             _ => Err(refused("no store for this scheme", Some(scheme))),
         }
     }
 }
 
+impl Bucket {
+    fn parse(cloud: Cloud, scheme: &str, rest: &str) -> Result<Self> {
+        if rest.contains(['?', '#']) {
+            return Err(refused("an address has no query: keys come from the environment", Some(scheme)));
+        }
+        let (authority, folder) = rest.split_once('/').unwrap_or((rest, ""));
+        let named =
+            |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+        let fits = match authority.split_once('@') {
+            None => named(authority),
+            // `container@account.dfs.core.windows.net`
+            Some((container, host)) => {
+                cloud == Cloud::Azure && scheme != "azure" && named(container) && named(host) && host.contains('.')
+            }
+        };
+        if !fits {
+            return Err(refused("not the address of a bucket; credentials do not belong in it", Some(scheme)));
+        }
+        Ok(Self { cloud, address: format!("{scheme}://{authority}"), prefix: ObjectPath::parse(folder)? })
+    }
+
+    /// That this build has no client for it.
+    #[cfg(any(test, not(all(feature = "azure", feature = "gcs", feature = "s3"))))]
+    pub(crate) fn not_built_in(&self) -> Error {
+        let feature = match self.cloud {
+            Cloud::Azure => "azure",
+            Cloud::Gcs => "gcs",
+            Cloud::S3 => "s3",
+        };
+        Error::config("open store", "this build has no client for this store")
+            .with("store", &self.address)
+            .with("feature", feature)
+            .with_hint(format!("build with the feature `{feature}` of this crate"))
+    }
+}
+
 fn refused(message: &'static str, scheme: Option<&str>) -> Error {
     let error = Error::config("open store", message).with_hint(
-        "give the path of a folder, `file:///path` or `memory://`; for s3, az and gs build a store of the crate `object_store` \
-         and pass it to `Store::from_object_store` (feature `object-store`)",
+        "give the path of a folder, `file:///path`, `memory://`, `s3://bucket/folder`, `az://container/folder`, \
+         `abfss://container@account.dfs.core.windows.net/folder` or `gs://bucket/folder`; for others build a store of the crate \
+         `object_store` and pass it to `Store::from_object_store` (feature `object-store`)",
     );
     match scheme {
         Some(scheme) => error.with("scheme", scheme.escape_debug()),
@@ -76,10 +138,33 @@ mod tests {
     }
 
     #[test]
+    fn reads_buckets_and_folders_in_them() {
+        let cases = [
+            ("s3://lake", Cloud::S3, "s3://lake", ""),
+            ("S3A://lake.eu/raw/orders/", Cloud::S3, "s3a://lake.eu", "raw/orders"),
+            ("gs://lake/raw", Cloud::Gcs, "gs://lake", "raw"),
+            ("az://lake/raw", Cloud::Azure, "az://lake", "raw"),
+            ("abfss://lake@acc.dfs.core.windows.net/a", Cloud::Azure, "abfss://lake@acc.dfs.core.windows.net", "a"),
+        ];
+        for (uri, cloud, address, folder) in cases {
+            let prefix = ObjectPath::parse(folder).expect("a name");
+            let bucket = Bucket { cloud, address: address.to_owned(), prefix };
+            assert_eq!(Place::parse(uri).expect(uri), Place::Bucket(bucket), "{uri}");
+        }
+    }
+
+    #[test]
     fn refuses_other_places_and_says_which_there_are() {
         let bad = [
             "",
+            "s3://",
+            "s3:///x",
             "s3://key:secret@bucket/x",
+            "s3://secret@bucket/x",
+            "gs://secret@bucket/x",
+            "az://key:secret@acc.blob.core.windows.net/x",
+            "az://container/x?sig=secret",
+            "s3://bucket/x#secret",
             "file://host/x",
             "file://x",
             "file:///a%2",
@@ -97,6 +182,18 @@ mod tests {
                 text.contains("memory://") && text.contains("from_object_store") && !text.contains("secret"),
                 "{text}"
             );
+        }
+        for uri in ["s3://bucket/a/../b", "s3://bucket/a b"] {
+            assert_eq!(Place::parse(uri).expect_err(uri).kind(), ErrorKind::Config, "{uri}");
+        }
+    }
+
+    #[test]
+    fn a_build_without_the_client_names_the_feature() {
+        for (uri, feature) in [("s3://lake", "`s3`"), ("abfs://lake", "`azure`"), ("gs://lake", "`gcs`")] {
+            let Place::Bucket(bucket) = Place::parse(uri).expect(uri) else { panic!("{uri} is a bucket") };
+            let error = bucket.not_built_in();
+            assert!(error.kind() == ErrorKind::Config && error.to_string().contains(feature), "{error}");
         }
     }
 }

@@ -1,11 +1,11 @@
 //! `[source.budget]`, `concurrency` and `priority`: how fast the API is asked.
 
-use crate::place;
 use crate::value::Duration;
 use crate::with::With;
 use landfall::connectors::http::RestBuilder;
 use landfall::retry;
 use landfall::retry::rate::{Calls, Learn, Quota, Rate, RateBudget, Reset, StoreRates};
+use landfall::store::Store;
 use landfall::{Error, Result};
 use serde::Deserialize;
 
@@ -16,7 +16,7 @@ pub(crate) struct Budget {
     /// What the budget is called; where it is shared, the same for all who share it.
     #[serde(default = "api")]
     name: String,
-    /// A place through which several processes share it: a folder, `file:///…` or `s3://…`.
+    /// A place through which several processes share it: a folder, or a bucket (`s3://…`, `az://…`, `gs://…`).
     shared: Option<String>,
     quotas: Vec<QuotaTable>,
 }
@@ -92,8 +92,7 @@ impl Budget {
         let mut budget =
             RateBudget::named(&self.name).with_all(&self.quotas, |budget, quota| budget.quota(quota.build()));
         if let Some(place) = &self.shared {
-            let place = place::Place::open(place)?;
-            budget = budget.shared(StoreRates::in_store(&place.store, &place.below("rates"))?);
+            budget = budget.shared(StoreRates::in_store(&Store::from_uri(place)?, "rates")?);
         }
         Ok(source.budget(&budget.build()?))
     }

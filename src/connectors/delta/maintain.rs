@@ -161,8 +161,9 @@ impl DeltaTable {
         let removed = held.removed.values();
         let recent =
             removed.filter(|r| r.deletion_timestamp.unwrap_or(i64::MAX) >= cutoff.as_micros() / 1000).map(|r| &r.path);
-        let kept = held.files.keys().chain(recent).map(|path| file::object(&self.log.folder, path));
-        let mut kept: HashSet<ObjectPath> = kept.collect::<Result<_>>()?;
+        // A name that is none here is of no file that was listed.
+        let kept = held.files.keys().chain(recent).filter_map(|path| file::object(&self.log.folder, path).ok());
+        let mut kept: HashSet<ObjectPath> = kept.collect();
         for (shard, head) in heads(&held) {
             for staged in pending::all(&self.log, &shard, head).await? {
                 kept.extend(
@@ -174,7 +175,11 @@ impl DeltaTable {
         for object in listed {
             let Some(name) = below(&self.log.folder, &object.path) else { continue };
             let hidden = name.split('/').any(|part| part.starts_with(['_', '.']) && !part.contains('='));
-            if hidden || object.modified >= cutoff || kept.contains(&object.path) || may_be_staged(name, &held) {
+            if hidden
+                || object.modified >= cutoff
+                || kept.contains(&object.path)
+                || may_be_staged(object.path.file_name(), &held)
+            {
                 continue;
             }
             if !dry_run {
@@ -204,18 +209,9 @@ fn below<'a>(folder: &ObjectPath, object: &'a ObjectPath) -> Option<&'a str> {
     Some(object.as_str().strip_prefix(folder.as_str())?.trim_start_matches('/'))
 }
 
-/// The shard and the epoch that a file was staged for: `landfall/<pipeline>/<shard>/g<generation>/<epoch>-…`.
-fn staged_for(name: &str) -> Option<(ShardKey, u64)> {
-    let mut parts = name.strip_prefix("landfall/")?.split('/');
-    let pipeline = PipelineName::new(parts.next()?).ok()?;
-    let shard = parts.next()?.parse().ok()?;
-    let epoch = parts.nth(1)?.split('-').next()?.parse().ok()?;
-    Some((ShardKey { pipeline, shard }, epoch))
-}
-
 /// Whether a file may be of an epoch that is not committed: of one after the mark of its shard.
-fn may_be_staged(name: &str, held: &Snapshot) -> bool {
-    let Some((shard, epoch)) = staged_for(name) else { return false };
+fn may_be_staged(file_name: &str, held: &Snapshot) -> bool {
+    let Some((shard, _, epoch)) = Names::parse(file_name) else { return false };
     let mark = mark::decode(&shard, &held.txns).ok().flatten();
     mark.is_none_or(|mark| epoch > mark.epoch)
 }

@@ -15,7 +15,7 @@ use crate::columnar::files::partition::{Key, Partitioning, check_names};
 use crate::columnar::files::{FileNames, TAIL, checksum};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::ShardKey;
+use crate::model::{PipelineName, ShardKey};
 use crate::sink::{
     CommitDecision, CommitOutcome, CommitRequest, Demand, Disposition, Enumeration, EpochContext, Mark, Sink,
     Transactional, Upsert, decide_commit,
@@ -99,7 +99,7 @@ pub struct DeltaFile {
 impl DeltaFile {
     pub(super) fn add(&self, at_millis: i64) -> Add {
         Add {
-            path: self.path.clone(),
+            path: file::uri(&self.path),
             partition_values: self.partition.clone(),
             size: i64::try_from(self.bytes).unwrap_or(i64::MAX),
             modification_time: at_millis,
@@ -110,7 +110,8 @@ impl DeltaFile {
     }
 }
 
-/// The names of the files that are written. They say nothing of the rows: the log has the values of partitions.
+/// The names of the files that are written. They lie in folders of their partitions, as some readers take the values from there
+/// rather than from the log.
 #[derive(Clone, Debug)]
 pub(super) struct Names(String);
 
@@ -118,38 +119,40 @@ impl Names {
     /// Those of an epoch's rows.
     pub(super) fn staged(context: &EpochContext) -> Self {
         let EpochContext { shard, generation, epoch, attempt, .. } = context;
-        Self(format!("{}/g{generation:010}/{epoch:020}-{attempt:04}", Self::folder(shard)))
+        Self::new(shard, *generation, *epoch, format!("{attempt:04}"))
     }
 
     /// Those of files that are written while an epoch is committed. What an earlier try left never gets in the way.
     pub(super) fn rewritten(shard: &ShardKey, mark: &Mark, env: &Env) -> Self {
-        let Mark { generation, epoch, .. } = mark;
-        Self(format!("{}/g{generation:010}/{epoch:020}-{}", Self::folder(shard), env.nonce()))
+        Self::new(shard, mark.generation, mark.epoch, env.nonce())
+    }
+
+    fn new(shard: &ShardKey, generation: u64, epoch: u64, writer: String) -> Self {
+        Self(format!("landfall-{}-{:04}-g{generation:010}-{epoch:020}-{writer}", shard.pipeline, shard.shard))
     }
 
     /// Those of files that are put together.
     pub(super) fn of_compaction(env: &Env) -> Self {
-        Self(format!("landfall/compacted/{}", env.nonce()))
+        Self(format!("compacted-{}", env.nonce()))
     }
 
-    pub(super) fn folder(shard: &ShardKey) -> String {
-        format!("landfall/{}/{:04}", shard.pipeline, shard.shard)
-    }
-
-    /// The generation in the name of a file: `<folder>/g<generation>/…`.
-    fn generation(folder: &ObjectPath, object: &ObjectPath) -> Option<u64> {
-        let below = object.as_str().strip_prefix(folder.as_str())?.trim_start_matches('/');
-        below.split('/').next()?.strip_prefix('g')?.parse().ok()
+    /// The shard, the generation and the epoch that a file of this name was written for.
+    pub(super) fn parse(file_name: &str) -> Option<(ShardKey, u64, u64)> {
+        let mut parts = file_name.strip_suffix(".parquet")?.strip_prefix("landfall-")?.rsplitn(6, '-').skip(2);
+        let epoch = parts.next()?.parse().ok()?;
+        let generation = parts.next()?.strip_prefix('g')?.parse().ok()?;
+        let shard = parts.next()?.parse().ok()?;
+        Some((ShardKey { pipeline: PipelineName::new(parts.next()?).ok()?, shard }, generation, epoch))
     }
 }
 
 impl FileNames for Names {
-    fn staged(&self, number: u64) -> String {
-        format!("{}-{number:04}.parquet", self.0)
+    fn staged(&self, by: &Partitioning, key: &Key, number: u64) -> Result<String> {
+        Ok(format!("{}{}-{number:04}.parquet", by.folders(key)?, self.0))
     }
 
-    fn published(&self, _: &Partitioning, _: &Key, number: u64) -> Result<String> {
-        Ok(self.staged(number))
+    fn published(&self, by: &Partitioning, key: &Key, number: u64) -> Result<String> {
+        self.staged(by, key, number)
     }
 }
 
@@ -485,10 +488,11 @@ impl Sink for DeltaTable {
 
     async fn collect(&self, shard: &ShardKey, below_generation: u64, keep: &[DeltaStaged]) -> Result<u64> {
         let Log { store, folder } = &self.log;
-        let files = folder.join(&Names::folder(shard))?;
-        let old: Vec<_> = store.list(&files).await?.into_iter().map(|object| object.path).collect();
-        let old = old.into_iter().filter(|path| Names::generation(&files, path).is_some_and(|g| g < below_generation));
-        let old: Vec<_> = old.collect();
+        let mut old: Vec<_> = store.list(folder).await?.into_iter().map(|object| object.path).collect();
+        old.retain(|path| {
+            let of = Names::parse(path.file_name());
+            of.is_some_and(|(owner, generation, _)| owner == *shard && generation < below_generation)
+        });
         if old.is_empty() {
             return Ok(0);
         }
@@ -501,7 +505,8 @@ impl Sink for DeltaTable {
         };
         let mut kept = HashSet::new();
         for path in held.iter().flat_map(|held| held.files.keys().chain(held.removed.keys())) {
-            kept.insert(file::object(folder, path)?);
+            // A name that is none here is of no file that was listed.
+            kept.extend(file::object(folder, path));
         }
         for file in keep.iter().chain(&pending).flat_map(|staged| &staged.files) {
             kept.insert(folder.join(&file.path)?);

@@ -1,4 +1,4 @@
-use super::fault::{failed_read, failed_write};
+use super::fault::{failed_read, failed_write, is_missing};
 use super::upload::ObjectUpload;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Timestamp;
@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::path::Path;
-use object_store::{Error as Refusal, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use object_store::{
+    Error as Refusal, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
+};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -66,11 +68,11 @@ impl ObjectAccess for ObjectStoreAccess {
         };
         match (answer, range) {
             (Ok(bytes), _) => Ok(Some(bytes)),
-            (Err(Refusal::NotFound { .. }), _) => Ok(None),
+            (Err(e), _) if is_missing(&e) => Ok(None),
             (Err(e), Some(range)) if !empty => match self.0.head(&name).await {
                 // Stores refuse a range that begins behind the end, each in its own words.
                 Ok(found) if range.start >= found.size => Ok(Some(Bytes::new())),
-                Err(Refusal::NotFound { .. }) => Ok(None),
+                Err(gone) if is_missing(&gone) => Ok(None),
                 _ => Err(failed_read(GET, path, e)),
             },
             (Err(e), _) => Err(failed_read(GET, path, e)),
@@ -102,26 +104,32 @@ impl ObjectAccess for ObjectStoreAccess {
         const RENAME: &str = "rename object";
         let (old, new) = (name(RENAME, from)?, name(RENAME, to)?);
         // Deleting what was copied onto itself would lose it; and only this answer tells a missing object from a missing bucket.
-        let size = match self.0.head(&old).await {
+        let source = match self.0.head(&old).await {
             Ok(_) if from == to => return Ok(true),
-            Ok(found) => found.size,
-            Err(Refusal::NotFound { .. }) => return Ok(false),
+            Ok(found) => found,
+            Err(e) if is_missing(&e) => return Ok(false),
             Err(e) => return Err(failed_read(RENAME, from, e)),
+        };
+        let replaced = match self.0.head(&new).await {
+            Ok(found) => Some(found),
+            Err(e) if is_missing(&e) => None,
+            Err(e) => return Err(failed_read(RENAME, to, e)),
         };
         match self.0.copy(&old, &new).await {
             Ok(()) => {}
-            Err(Refusal::NotFound { .. }) => return Ok(false),
+            Err(e) if is_missing(&e) => return Ok(false),
             Err(e) => return Err(failed_write(RENAME, to, e)),
         }
-        let copied = self.0.head(&new).await.map_err(|e| failed_write(RENAME, to, e))?.size;
-        if copied != size {
-            return Err(Error::unavailable(RENAME, "the copy has another size; the old name stays")
+        let copied = self.0.head(&new).await.map_err(|e| failed_write(RENAME, to, e))?;
+        if !is_copy(&source, replaced.as_ref(), &copied) {
+            return Err(Error::unavailable(RENAME, "the store answered, and did not copy; the old name stays")
                 .with("name", to)
-                .with("size", size)
-                .with("copied", copied));
+                .with("size", source.size)
+                .with("copied", copied.size));
         }
         match self.0.delete(&old).await {
-            Ok(()) | Err(Refusal::NotFound { .. }) => Ok(true),
+            Ok(()) => Ok(true),
+            Err(e) if is_missing(&e) => Ok(true),
             // The object has both names now.
             Err(e) => Err(Error::new(ErrorKind::Ambiguous, RENAME, "copied, and the old name may be left")
                 .with_source(failed_write("delete object", from, e))),
@@ -131,10 +139,21 @@ impl ObjectAccess for ObjectStoreAccess {
     async fn delete(&self, path: &ObjectPath) -> Result<()> {
         const DELETE: &str = "delete object";
         match self.0.delete(&name(DELETE, path)?).await {
-            Ok(()) | Err(Refusal::NotFound { .. }) => Ok(()),
+            Ok(()) => Ok(()),
+            Err(e) if is_missing(&e) => Ok(()),
             Err(e) => Err(failed_write(DELETE, path, e)),
         }
     }
+}
+
+/// Whether what is now under the new name comes from the copy. S3 may answer 200 and say in the body that it failed, which the
+/// client does not always see: then what was there before is there still, perhaps of the same size.
+fn is_copy(source: &ObjectMeta, replaced: Option<&ObjectMeta>, found: &ObjectMeta) -> bool {
+    let same_content = source.e_tag.is_some() && source.e_tag == found.e_tag;
+    let is_new = replaced.is_none_or(|old| {
+        (&old.e_tag, old.last_modified, &old.version) != (&found.e_tag, found.last_modified, &found.version)
+    });
+    found.size == source.size && (same_content || is_new)
 }
 
 fn name(operation: &'static str, path: &ObjectPath) -> Result<Path> {

@@ -1,17 +1,29 @@
-use super::fault::failed_write;
-use crate::error::{Error, Result};
+use super::fault::{failed_write, is_missing};
+use crate::error::{Error, ErrorKind, Result};
 use crate::store::{ObjectPath, Upload};
 use async_trait::async_trait;
 use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{Error as Refusal, MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload};
 use std::sync::Arc;
+use tokio::runtime::Handle;
 use tokio::task::{JoinError, JoinSet};
 
-/// The size of every part but the last: stores ask for at least 5 MiB, some for equal ones.
+/// The size of the first parts: stores ask for at least 5 MiB.
 const PART: usize = 8 * 1024 * 1024;
-/// Parts on their way at the same time.
+/// Parts on their way at the same time, while they are small.
 const PARTS: usize = 4;
+/// How many parts are equal, as some stores (R2) ask for: they hold 31 GiB.
+const EQUAL: usize = 4_000;
+/// After how many parts more the size doubles. S3 takes 10,000 parts, which then hold more than its 5 TiB.
+const DOUBLED_EACH: usize = 500;
+/// How often: 2 GiB are a block that Azure takes, too.
+const DOUBLINGS: usize = 8;
+
+/// The size of the part after `sent` others, if it is not the last.
+fn part_size(sent: usize) -> usize {
+    PART << sent.checked_sub(EQUAL).map_or(0, |more| 1 + more / DOUBLED_EACH).min(DOUBLINGS)
+}
 
 /// Bytes on their way in parts, or in one put if they do not fill one.
 pub(super) struct ObjectUpload {
@@ -21,6 +33,8 @@ pub(super) struct ObjectUpload {
     gathered: Vec<Bytes>,
     gathered_bytes: usize,
     multipart: Option<Box<dyn MultipartUpload>>,
+    /// How many parts were sent.
+    sent: usize,
     /// They go on while the caller makes the next bytes; dropping the set ends them.
     parts: JoinSet<object_store::Result<()>>,
     size: u64,
@@ -40,6 +54,7 @@ impl ObjectUpload {
             gathered: Vec::new(),
             gathered_bytes: 0,
             multipart: None,
+            sent: 0,
             parts: JoinSet::new(),
             size: 0,
             broken: false,
@@ -56,7 +71,9 @@ impl ObjectUpload {
 
     /// Sends what is gathered, when there is room for another part.
     async fn send(&mut self) -> Result<()> {
-        if self.parts.len() >= PARTS {
+        // Large parts are sent one by one, or they would fill the memory.
+        let room = (PARTS * PART / part_size(self.sent)).max(1);
+        while self.parts.len() >= room {
             self.join_one().await?;
         }
         let payload = self.gathered();
@@ -68,6 +85,7 @@ impl ObjectUpload {
             }
         };
         self.parts.spawn(multipart.put_part(payload));
+        self.sent += 1;
         Ok(())
     }
 
@@ -91,10 +109,11 @@ impl Upload for ObjectUpload {
         self.start(UPLOAD)?;
         self.size += bytes.len() as u64;
         while !bytes.is_empty() {
-            let piece = bytes.split_to(bytes.len().min(PART - self.gathered_bytes));
+            let part = part_size(self.sent);
+            let piece = bytes.split_to(bytes.len().min(part - self.gathered_bytes));
             self.gathered_bytes += piece.len();
             self.gathered.push(piece);
-            if self.gathered_bytes == PART {
+            if self.gathered_bytes == part {
                 self.send().await?;
             }
         }
@@ -116,11 +135,39 @@ impl Upload for ObjectUpload {
         while !self.parts.is_empty() {
             self.join_one().await?;
         }
-        if let Some(multipart) = &mut self.multipart {
-            multipart.complete().await.map_err(|e| failed_write(FINISH, &self.path, e))?;
+        // From here on it may be seen, and is not aborted.
+        if let Some(mut multipart) = self.multipart.take() {
+            multipart.complete().await.map_err(|e| not_finished(&self.path, e))?;
         }
         Ok(self.size)
     }
+}
+
+impl Drop for ObjectUpload {
+    /// Tells the store to forget the parts, without waiting for it. If this fails too, a rule of the bucket has to.
+    fn drop(&mut self) {
+        let Some(mut multipart) = self.multipart.take() else { return };
+        let Ok(runtime) = Handle::try_current() else { return };
+        let mut parts = std::mem::take(&mut self.parts);
+        let path = self.path.clone();
+        runtime.spawn(async move {
+            // A part that comes after the abort would stay.
+            parts.shutdown().await;
+            if let Err(error) = multipart.abort().await {
+                let error = failed_write("abort upload", &path, error);
+                tracing::debug!(%path, %error, "the parts of an upload that was given up stay in the store");
+            }
+        });
+    }
+}
+
+/// An error of the last step. An earlier try of the same request may have done it: then the upload is there no more.
+fn not_finished(path: &ObjectPath, e: Refusal) -> Error {
+    if !is_missing(&e) {
+        return failed_write(FINISH, path, e);
+    }
+    Error::new(ErrorKind::Ambiguous, FINISH, "the upload was finished by an earlier try, or ended by somebody else")
+        .with("name", path)
 }
 
 /// An error from before the upload could be seen.
@@ -130,4 +177,20 @@ fn nothing_seen(operation: &'static str, path: &ObjectPath, e: Refusal) -> Error
 
 fn ended(e: JoinError) -> Error {
     if e.is_panic() { Error::bug(UPLOAD, "the store panicked").with_source(e) } else { Error::cancelled(UPLOAD) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1024 * 1024;
+
+    #[test]
+    fn ten_thousand_parts_hold_the_largest_object() {
+        let sizes = || (0..10_000).map(part_size);
+        assert!(sizes().map(|size| size as u64).sum::<u64>() > 5 << 40);
+        assert!(sizes().all(|size| (8 * MIB..=2048 * MIB).contains(&size)));
+        assert!((0..4_000).all(|sent| part_size(sent) == 8 * MIB));
+        assert_eq!([4_000, 4_499, 4_500, 9_999, usize::MAX].map(|n| part_size(n) / MIB), [16, 16, 32, 2048, 2048]);
+    }
 }

@@ -1,11 +1,11 @@
 //! OAuth 2.
 
 use super::jwt::Jwt;
-use crate::place::Place;
 use crate::source::request::Texts;
 use crate::value::{Duration, SecretPlace};
 use crate::with::With;
 use landfall::connectors::http::{KeptToken, OAuth2};
+use landfall::store::Store;
 use landfall::{Error, Result};
 use serde::Deserialize;
 
@@ -38,7 +38,7 @@ pub(crate) struct RefreshToken {
     #[serde(default)]
     client_in_body: bool,
     refresh_token: SecretPlace,
-    /// Where a token is kept that takes the place of the last one: a file, `file:///…` or `s3://…`.
+    /// Where a token is kept that takes the place of the last one: a file, `file:///…` or an object (`s3://…`, `az://…`, `gs://…`).
     kept_in: Option<String>,
     scope: Option<String>,
     #[serde(default)]
@@ -95,7 +95,5 @@ fn kept(place: &str) -> Result<KeptToken> {
         return Ok(KeptToken::in_file(place));
     }
     let (folder, name) = place.rsplit_once('/').unwrap_or((place, ""));
-    let folder = Place::open(folder)?;
-    let name = if folder.prefix.is_empty() { name.to_owned() } else { folder.below(name) };
-    KeptToken::in_store(&folder.store, &name)
+    KeptToken::in_store(&Store::from_uri(folder)?, name)
 }

@@ -96,8 +96,8 @@ async fn files(store: &Store) -> Vec<actions::Add> {
 /// The rows of the table.
 async fn batches(store: &Store) -> Vec<RecordBatch> {
     let mut all = Vec::new();
-    for file in files(store).await {
-        let path = ObjectPath::parse(PREFIX).and_then(|p| p.join(&file.path)).expect("valid");
+    for add in files(store).await {
+        let path = file::object(&ObjectPath::parse(PREFIX).expect("valid"), &add.path).expect("valid");
         let bytes = store.get(&path, None).await.expect("reads").expect("is there");
         let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).expect("Parquet").build().expect("Parquet");
         all.extend(reader.map(|b| b.expect("rows")));

@@ -1,0 +1,128 @@
+//! A whole pipeline whose landing, checkpoints, dataset and quarantine are in one store, while answers are lost and servers die.
+
+use crate::server::{Operation, Server};
+use crate::support::Script;
+use crate::{gcs, s3};
+use landfall::checkpoint::StoreCheckpoints;
+use landfall::columnar::arrow::array::AsArray;
+use landfall::columnar::arrow::datatypes::Int64Type;
+use landfall::columnar::{Columns, Decode, Dedup};
+use landfall::connectors::parquet::{DatasetReader, ParquetDataset};
+use landfall::env::Env;
+use landfall::landing::Landing;
+use landfall::pipeline::{Pipeline, RunFailure, Settings};
+use landfall::sink::Quarantine;
+use landfall::store::Store;
+use landfall::testkit::test_env;
+
+fn pipeline(store: &Store, script: &Script, env: Env) -> Pipeline {
+    let mut settings = Settings::default();
+    settings.epoch_records = 8;
+    settings.kept_checkpoints = 1;
+    Pipeline::named("numbers")
+        .source(script.clone())
+        .land(Landing::in_store(store, "raw").expect("a name").segment_bytes(64))
+        .stage(Decode::pages().ndjson().schema(Columns::new().int64("n")))
+        .stage(Dedup::by(["n"]))
+        .sink(ParquetDataset::in_store(store, "numbers").expect("a name").lanes(1))
+        .quarantine(Quarantine::in_store(store, "quarantine").expect("a name"))
+        .checkpoints(StoreCheckpoints::new(store, "state").expect("a name"))
+        .settings(settings)
+        .env(env)
+        .build()
+        .expect("complete")
+}
+
+/// Some numbers, repeats and bad records.
+fn script() -> Script {
+    let mut script = Script::new(2, 2, 8);
+    for line in script.partitions.iter_mut().flat_map(|(_, pages)| pages.iter_mut().flatten()) {
+        *line = match line.parse::<u64>() {
+            Ok(number) => format!("{{\"n\":{number}}}"),
+            Err(_) => format!("{{\"n\":\"{line}\"}}"),
+        };
+    }
+    script
+}
+
+/// Loads the script, once what is there and once more.
+async fn load(store: &Store, env: impl Fn() -> Env) -> Result<(), RunFailure> {
+    pipeline(store, &script(), env()).run().await?;
+    pipeline(store, &script(), env()).run().await?;
+    Ok(())
+}
+
+/// Whether dataset and quarantine hold each record once.
+async fn assert_exact(store: &Store, case: &str) {
+    let script = script();
+    let lines: Vec<_> = script.partitions.iter().flat_map(|(_, pages)| pages.iter().flatten()).collect();
+    let number = |line: &str| line.strip_prefix("{\"n\":")?.strip_suffix('}')?.parse::<i64>().ok();
+    let mut numbers: Vec<i64> = lines.iter().filter_map(|line| number(line)).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    let mut bad: Vec<String> = lines.iter().filter(|line| number(line).is_none()).map(|&line| line.clone()).collect();
+    bad.sort_unstable();
+
+    let reader = DatasetReader::new(store, "numbers").expect("a name");
+    let mut found: Vec<i64> = Vec::new();
+    for batch in reader.snapshot().await.expect("readable").read_batches().await.expect("readable") {
+        found.extend(batch.column_by_name("n").expect("the column").as_primitive::<Int64Type>().values());
+    }
+    found.sort_unstable();
+    assert_eq!(found, numbers, "{case}");
+    let quarantine = Quarantine::in_store(store, "quarantine").expect("a name");
+    let records = quarantine.read_all().await.expect("readable");
+    let mut kept: Vec<_> = records.into_iter().map(|r| String::from_utf8_lossy(&r.raw).into_owned()).collect();
+    kept.sort_unstable();
+    assert_eq!(kept, bad, "{case}");
+}
+
+/// Loads into `store`, which is empty, and compares.
+pub async fn loads_exactly(store: &Store) {
+    load(store, Env::system).await.expect("it loads");
+    assert_exact(store, "at the end").await;
+}
+
+#[tokio::test]
+async fn lost_answers_stop_nothing_and_double_nothing() {
+    for store_of in [s3, gcs] {
+        for each in 1..=3 {
+            let server = Server::start().await;
+            let store = store_of(&server);
+            server.loses_each(each);
+            // The first try of a request loses its answer, never both.
+            load(&store, Env::system).await.expect("it loads");
+            server.loses_each(0);
+            assert!(server.count(Operation::Create) > 10 && server.count(Operation::Copy) > 0);
+            assert_exact(&store, &format!("each {each}")).await;
+        }
+    }
+}
+
+/// The server dies at one request after another, before that had its effect and after; then a new process goes on. At every
+/// ninth, or at every `LANDFALL_DEATHS_EACH`th.
+#[tokio::test]
+async fn a_server_that_dies_at_any_request_loses_nothing() {
+    let server = Server::start().await;
+    load(&s3(&server), Env::system).await.expect("it loads");
+    let requests = server.requests();
+    assert!(requests > 50, "{requests}");
+    let mut failed = 0;
+    let step = std::env::var("LANDFALL_DEATHS_EACH").map_or(9, |step| step.parse().expect("a number"));
+    let mut deaths = 0;
+    for at in (0..requests).step_by(step) {
+        for has_effect in [false, true] {
+            let case = format!("request {at}, effect {has_effect}");
+            let server = Server::start().await;
+            server.dies_at(at, has_effect);
+            deaths += 1;
+            failed += usize::from(load(&s3(&server), || test_env(1)).await.is_err());
+            server.revives();
+            let store = s3(&server);
+            load(&store, || test_env(2)).await.unwrap_or_else(|e| panic!("{case}: {e}"));
+            assert_exact(&store, &case).await;
+        }
+    }
+    // Some requests come or do not come: the pipeline's parts run side by side.
+    assert!(2 * failed > deaths, "only {failed} of {deaths} runs met the death");
+}

@@ -1,0 +1,75 @@
+//! Object stores over HTTP: what each answer of a server means, over a server that answers as told; and real servers, where
+//! the environment names one.
+
+#![allow(clippy::type_complexity, unreachable_pub, reason = "a test binary has no outside")]
+
+mod lifecycle;
+mod outcomes;
+mod real;
+mod server;
+#[allow(dead_code, reason = "only its script is used")]
+#[path = "../pipeline/support.rs"]
+mod support;
+
+use landfall::connectors::object_store::object_store::{
+    ClientOptions, RetryConfig, StaticCredentialProvider,
+    aws::AmazonS3Builder,
+    gcp::{GcpCredential, GoogleCloudStorageBuilder},
+};
+use landfall::store::{ObjectPath, Store};
+use server::Server;
+use std::sync::Arc;
+use std::time::Duration;
+
+fn path(name: &str) -> ObjectPath {
+    ObjectPath::parse(name).expect("a valid name")
+}
+
+/// Few retries, and soon.
+fn retries() -> RetryConfig {
+    let mut retries = RetryConfig { max_retries: 2, ..RetryConfig::default() };
+    retries.backoff.init_backoff = Duration::from_millis(1);
+    retries.backoff.max_backoff = Duration::from_millis(2);
+    retries
+}
+
+fn s3(server: &Server) -> Store {
+    let client = AmazonS3Builder::new()
+        .with_endpoint(&server.url)
+        .with_allow_http(true)
+        .with_bucket_name("lake")
+        .with_region("eu-west-1")
+        .with_access_key_id("KEY")
+        .with_secret_access_key("SECRET-KEY")
+        .with_retry(retries())
+        .build();
+    Store::from_object_store(Arc::new(client.expect("a client")))
+}
+
+/// The client of Google Cloud Storage, with a token that asks nobody.
+fn gcs(server: &Server) -> Store {
+    let client = GoogleCloudStorageBuilder::new()
+        .with_base_url(&server.url)
+        .with_client_options(ClientOptions::new().with_allow_http(true))
+        .with_bucket_name("lake")
+        .with_credentials(Arc::new(StaticCredentialProvider::new(GcpCredential { bearer: "SECRET-KEY".into() })))
+        .with_retry(retries())
+        .build();
+    Store::from_object_store(Arc::new(client.expect("a client")))
+}
+
+/// What any store promises, over the client of S3 and this server.
+mod on_s3 {
+    landfall::store_conformance!({
+        let server = super::Server::start().await;
+        (super::s3(&server), server)
+    });
+}
+
+/// No emulator of Google Cloud Storage works with the client: this shows only that what it asks has the right shape.
+mod on_gcs {
+    landfall::store_conformance!({
+        let server = super::Server::start().await;
+        (super::gcs(&server), server)
+    });
+}
