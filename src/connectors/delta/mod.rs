@@ -24,6 +24,7 @@ mod maintain;
 mod mark;
 mod merge;
 mod pending;
+mod reader;
 mod rewrite;
 mod schema;
 mod stats;
