@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 
 def main():
     ap = argparse.ArgumentParser()
-    ap.add_argument("kills", type=int)
+    ap.add_argument("kills", type=int, nargs="?", default=20)
     ap.add_argument("--only", choices=["s3", "azure"], help="this store, and no refusals")
     a = ap.parse_args()
     figures = {"stores": 0, "checks": 0, "refused": 0, "kills": 0, "different": 0}
