@@ -120,4 +120,7 @@ mod documents {
     struct ConnectorGuide;
     #[doc = include_str!("../docs/http.md")]
     struct Http;
+    #[cfg(feature = "delta")]
+    #[doc = include_str!("../docs/delta.md")]
+    struct Delta;
 }
