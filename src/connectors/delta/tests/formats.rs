@@ -48,7 +48,8 @@ async fn a_table_that_others_made_is_read_and_merged_into() {
     for batch in owner.read_batches().await.expect("reads") {
         let text = |name: &str| batch.column_by_name(name).expect("there").as_string::<i32>().clone();
         let ids = batch.column_by_name("id").expect("there").as_primitive::<Int64Type>().clone();
-        let rows = ids.values().iter().zip(&text("text")).zip(&text("country"));
+        let (texts, countries) = (text("text"), text("country"));
+        let rows = ids.values().iter().zip(&texts).zip(&countries);
         seen.extend(rows.map(|((id, text), country)| {
             (*id, text.unwrap_or_default().to_owned(), country.unwrap_or_default().to_owned())
         }));
