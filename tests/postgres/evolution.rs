@@ -47,7 +47,7 @@ async fn a_column_that_is_new_and_null_makes_no_new_version() {
 #[tokio::test]
 async fn names_that_postgres_would_cut_are_refused() {
     let Some(world) = World::new().await else { return };
-    let mut load = Load::new(world.table(Disposition::Append), Columns::new().int64(&"x".repeat(64)));
+    let mut load = Load::new(world.table(Disposition::Append), Columns::new().int64("x".repeat(64)));
     let error = load.stage(&format!("{{\"{}\":1}}", "x".repeat(64))).await.map(drop).expect_err("64 bytes");
     assert!(error.to_string().contains("63 bytes"), "{error}");
 }

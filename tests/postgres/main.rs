@@ -2,6 +2,7 @@
 //! a server the tests are skipped, and say so.
 
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
+#![allow(clippy::print_stderr, clippy::disallowed_macros, reason = "a test that is skipped, or that measures, says so")]
 
 mod support;
 
@@ -10,5 +11,6 @@ mod commits;
 mod dispositions;
 mod enumerations;
 mod evolution;
+mod faults;
 mod pipeline;
 mod types;

@@ -14,7 +14,7 @@ use landfall::{Result, async_trait};
 
 /// Pages of JSON; page numbers are positions.
 #[derive(Clone, Debug)]
-struct Pages(Vec<String>);
+pub struct Pages(pub Vec<String>);
 
 #[async_trait]
 impl Source for Pages {
@@ -49,7 +49,7 @@ impl Source for Pages {
     }
 }
 
-fn pages(of: std::ops::Range<u64>, name: &str) -> Pages {
+pub fn pages(of: std::ops::Range<u64>, name: &str) -> Pages {
     let page =
         |n: u64| format!("[{{\"id\":{n},\"name\":\"{name}\"}},{{\"id\":{},\"name\":\"zero\\u0000\"}}]", n + 1_000);
     Pages(of.map(page).collect())

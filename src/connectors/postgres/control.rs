@@ -5,6 +5,7 @@ use super::database::schema_lock;
 use super::fault;
 use super::name::{TableName, quoted};
 use super::types::TableColumn;
+use super::writer::StagedRows;
 use crate::error::{Error, Result};
 use crate::model::{Incarnation, ShardKey};
 use crate::sink::{CommitRequest, Mark};
@@ -148,11 +149,11 @@ impl Control {
     }
 
     /// Sets the mark, and enters the load, within the transaction that changes the rows.
-    pub(super) async fn enter<S>(
+    pub(super) async fn enter(
         &self,
         transaction: &Transaction<'_>,
         table: &TableName,
-        request: &CommitRequest<S>,
+        request: &CommitRequest<StagedRows>,
         load: &Entry<'_>,
     ) -> Result<()> {
         let CommitRequest { shard, mark, enumeration, load: entry, .. } = request;

@@ -71,7 +71,9 @@ impl Postgres {
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(Duration::from_secs(10));
         }
-        config.keepalives(true);
+        // A server that is gone without a word is noticed.
+        config.keepalives(true).keepalives_idle(Duration::from_secs(30)).keepalives_interval(Duration::from_secs(10));
+        config.keepalives_retries(3).tcp_user_timeout(Duration::from_secs(60));
         Self::with(config, roots, 8)
     }
 

@@ -35,7 +35,7 @@ pub use writer::{PostgresWriter, StagedRows};
 
 use crate::columnar::Batch;
 use crate::env::Env;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::ShardKey;
 use crate::sink::{
     CommitDecision, CommitOutcome, CommitRequest, Demand, Disposition, EpochContext, Mark, Replace, Sink,
@@ -255,7 +255,7 @@ impl Sink for PostgresTable {
                 client
                     .batch_execute(&drop)
                     .await
-                    .map_err(|e| Error::from(fault::statement("drop staged rows", e)).with("table", &table))?;
+                    .map_err(|e| fault::statement("drop staged rows", e).with("table", &table))?;
                 dropped += 1;
             }
         }

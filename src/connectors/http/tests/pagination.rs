@@ -487,7 +487,7 @@ async fn headers_that_contradict_each_other_or_the_configuration_are_errors() {
     let server = Server::start(|_| Reply::json("[{\"id\":1}]").header("link", "</r?p=2>; rel=\"next\"")).await;
     let brought = read(&rest(&server).build().expect("a source"), None).await;
     assert_eq!(brought.error().kind(), ErrorKind::Incomplete);
-    assert!(brought.error().to_string().contains("LinkHeader"), "{}", brought.error());
+    assert!(brought.error().to_string().contains("header link"), "{}", brought.error());
     // Other links, and what is no link at all, are none of its business.
     for link in ["</r>; rel=self", "garbage"] {
         let server = Server::start(move |_| Reply::json("[{\"id\":1}]").header("link", link)).await;

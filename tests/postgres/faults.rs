@@ -1,0 +1,172 @@
+//! The connection is cut at every message in turn, before it arrives or after it was answered: however often, each row is
+//! there once.
+
+use crate::pipeline::{Pages, pages};
+use crate::support::World;
+use landfall::checkpoint::CheckpointStore;
+use landfall::checkpoint::MemoryCheckpoints;
+use landfall::columnar::{Columns, Decode};
+use landfall::connectors::postgres::{Postgres, PostgresCheckpoints, PostgresTable};
+use landfall::landing::Landing;
+use landfall::pipeline::{Pipeline, RunReport, Settings};
+use landfall::sink::{Disposition, Quarantine, Replace, Upsert};
+use landfall::store::Store;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cut {
+    /// The message never arrives.
+    Before,
+    /// It arrives and is answered, and the answer is lost.
+    After,
+}
+
+/// Stands between client and server, and cuts one connection at one message.
+#[derive(Clone)]
+struct Proxy {
+    /// Messages until the cut; it happens at 0, once.
+    left: Arc<AtomicI64>,
+    cut: Cut,
+    upstream: SocketAddr,
+}
+
+impl Proxy {
+    /// Listens on a free port, and gives it.
+    async fn start(upstream: SocketAddr, at: i64, cut: Cut) -> (Self, u16) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = listener.local_addr().expect("is bound").port();
+        let proxy = Self { left: Arc::new(AtomicI64::new(at)), cut, upstream };
+        let serving = proxy.clone();
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let proxy = serving.clone();
+                tokio::spawn(async move { proxy.serve(client).await });
+            }
+        });
+        (proxy, port)
+    }
+
+    fn has_cut(&self) -> bool {
+        self.left.load(Ordering::SeqCst) < 0
+    }
+
+    async fn serve(self, mut client: TcpStream) -> Option<()> {
+        let mut server = TcpStream::connect(self.upstream).await.ok()?;
+        let (mut up, mut down) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+        loop {
+            tokio::select! {
+                sent = client.read(&mut up) => {
+                    let sent = sent.ok().filter(|n| *n > 0)?;
+                    let cut = self.left.fetch_sub(1, Ordering::SeqCst) == 0;
+                    if cut && self.cut == Cut::Before {
+                        return None;
+                    }
+                    server.write_all(&up[..sent]).await.ok()?;
+                    if cut {
+                        // It is done when it is answered; a part of a copy is not, and more of it comes.
+                        tokio::select! {
+                            _answered = server.read(&mut down) => {}
+                            _more = client.readable() => {}
+                        }
+                        return None;
+                    }
+                }
+                answered = server.read(&mut down) => {
+                    let answered = answered.ok().filter(|n| *n > 0)?;
+                    client.write_all(&down[..answered]).await.ok()?;
+                }
+            }
+        }
+    }
+}
+
+/// One process: what it holds in memory is gone when it ends.
+struct Process<'a> {
+    world: &'a World,
+    store: &'a Store,
+    database: Postgres,
+    checkpoints: Arc<dyn CheckpointStore>,
+    disposition: Disposition,
+}
+
+impl Process<'_> {
+    async fn run(self, source: Pages) -> Result<RunReport, landfall::Error> {
+        let table = PostgresTable::at(&self.database, &format!("{}.orders", self.world.schema))?;
+        let built = Pipeline::named("orders")
+            .source(source)
+            .land(Landing::in_store(self.store, "raw")?.segment_bytes(64))
+            .stage(Decode::pages().schema(Columns::new().int64("id").utf8("name")))
+            .sink(table.disposition(self.disposition))
+            .quarantine(Quarantine::in_store(self.store, "quarantine")?)
+            .checkpoints(self.checkpoints)
+            .settings(Settings::default().epoch_records(6))
+            .env(landfall::testkit::test_env(7))
+            .build()?;
+        Ok(built.run().await?)
+    }
+}
+
+/// Cuts at each message, until a run needs fewer; at some of them if there is no `LANDFALL_EVERY_CUT`, because all of them take minutes.
+async fn at_every_message(name: &str, disposition: impl Into<Disposition>, in_postgres: bool, expected: &str) {
+    let disposition = disposition.into();
+    let mut cuts = 0;
+    for cut in [Cut::Before, Cut::After] {
+        let step = if std::env::var_os("LANDFALL_EVERY_CUT").is_some() { 1 } else { 7 };
+        for at in (if cut == Cut::Before { 0 } else { 3 }..).step_by(step) {
+            let Some(world) = World::new().await else { return };
+            let upstream = world.url.split_once('@').and_then(|(_, rest)| rest.split_once('/')).expect("a URL").0;
+            let (proxy, port) = Proxy::start(upstream.parse().expect("an address"), at, cut).await;
+            let url = world.url.replace(upstream, &format!("127.0.0.1:{port}"));
+            let store = Store::memory();
+            let memory = MemoryCheckpoints::default();
+            let mut complete = false;
+            for _ in 0..4 {
+                let database = Postgres::connect(&url).expect("a URL").pool_size(4).expect("a size");
+                let checkpoints: Arc<dyn CheckpointStore> = match in_postgres {
+                    true => Arc::new(PostgresCheckpoints::in_schema(&database, &world.schema).expect("a name")),
+                    false => Arc::new(memory.clone()),
+                };
+                let process =
+                    Process { world: &world, store: &store, database, checkpoints, disposition: disposition.clone() };
+                match process.run(pages(0..6, "a")).await {
+                    Ok(report) => {
+                        assert!(report.is_complete(), "{name}, {cut:?} at {at}: {report}");
+                        complete = true;
+                        break;
+                    }
+                    Err(error) => assert!(
+                        matches!(error.kind(), landfall::ErrorKind::Unavailable | landfall::ErrorKind::Ambiguous),
+                        "{name}, {cut:?} at {at}: {error}"
+                    ),
+                }
+            }
+            assert!(complete, "{name}, {cut:?} at {at}: it does not recover");
+            let rows = world.ask("SELECT count(*), count(DISTINCT id), sum(id) FROM {orders}").await;
+            assert_eq!(rows, [expected], "{name}, {cut:?} at {at}");
+            if !proxy.has_cut() {
+                break;
+            }
+            cuts += 1;
+        }
+    }
+    eprintln!("{name}: cuts={cuts} lost=0 doubled=0");
+}
+
+#[tokio::test]
+async fn appended_rows_are_there_once() {
+    at_every_message("append", Disposition::Append, false, "6|6|15").await;
+}
+
+#[tokio::test]
+async fn upserted_rows_are_there_once_with_checkpoints_in_the_same_database() {
+    at_every_message("upsert", Upsert::by(["id"]), true, "6|6|15").await;
+}
+
+#[tokio::test]
+async fn replaced_rows_are_there_once() {
+    at_every_message("replace", Replace::table(), false, "6|6|15").await;
+}
