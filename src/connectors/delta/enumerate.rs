@@ -103,7 +103,9 @@ async fn winners(
 
 /// Refuses an enumeration that would take too many rows away, while nothing has changed yet.
 pub(super) async fn guard(table: &DeltaTable, shard: &ShardKey, number: u64, held: Option<&Snapshot>) -> Result<()> {
-    let Disposition::Replace(replace) = &table.disposition else { return Ok(()) };
+    if !matches!(table.disposition, Disposition::Replace(_)) {
+        return Ok(());
+    }
     let rows = |stats: Option<&str>| {
         stats::rows(stats).ok_or_else(|| {
             Error::config("replace table", "it is not known how many rows the table has: files have no statistics")
