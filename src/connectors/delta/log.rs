@@ -127,11 +127,11 @@ impl Log {
         let last = self.last_checkpoint().await?;
         match (&snapshot, last) {
             (Some(now), Some(last)) if last.version <= now.version => {}
-            (_, Some(last)) => snapshot = self.from_checkpoint(&last, keep).await?,
+            (_, Some(last)) => snapshot = self.read_checkpoint(&last, keep).await?,
             (Some(_), None) => {}
             (None, None) => {
                 if let Some(last) = self.listed().await? {
-                    snapshot = self.from_checkpoint(&last, keep).await?;
+                    snapshot = self.read_checkpoint(&last, keep).await?;
                 }
             }
         }
@@ -163,7 +163,7 @@ impl Log {
         Ok(Some(Arc::new(snapshot)))
     }
 
-    async fn from_checkpoint(&self, last: &LastCheckpoint, keep: Keep) -> Result<Option<Arc<Snapshot>>> {
+    async fn read_checkpoint(&self, last: &LastCheckpoint, keep: Keep) -> Result<Option<Arc<Snapshot>>> {
         let version = last.version;
         let mut snapshot = Snapshot::empty(keep, version);
         let parts = last.parts.unwrap_or(1);

@@ -24,7 +24,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) enum Login {
     One(Box<Auth>),
-    All(Vec<Login>),
+    All(Vec<Self>),
 }
 
 impl Login {
