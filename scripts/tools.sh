@@ -30,15 +30,15 @@ python_tools() {
     cp "$wanted" "$cache/venv/requirements.txt"
 }
 
-# Servers and data from npm, under $cache/node/node_modules.
+# Servers and data from npm, under $cache/node/node_modules; or those of the set that is named, under $cache/node-<set>.
 node_tools() {
-    local wanted=scripts/checks/package.json
-    cmp -s "$wanted" "$cache/node/installed.json" && return
+    local folder=$cache/node${1:+-$1} wanted=scripts/checks/package${1:+-$1}.json
+    cmp -s "$wanted" "$folder/installed.json" && return
     need npm nodejs npm
-    mkdir -p "$cache/node"
-    cp "$wanted" "$cache/node/package.json"
-    npm install --prefix "$cache/node" --silent --no-audit --no-fund --ignore-scripts
-    cp "$wanted" "$cache/node/installed.json"
+    mkdir -p "$folder"
+    cp "$wanted" "$folder/package.json"
+    npm install --prefix "$folder" --silent --no-audit --no-fund --ignore-scripts
+    cp "$wanted" "$folder/installed.json"
 }
 
 # Whatever builds here links with it, and compiles zstd.

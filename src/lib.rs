@@ -66,7 +66,7 @@
 //!
 //! [`ErrorKind`] says what to do about an error; [`pipeline::Event`] and [`pipeline::Status`] what happens in a run; spans go to
 //! `tracing` and counters to `metrics`. Their names, and what to alert on: `docs/operations.md`. What is kept on disk:
-//! `docs/formats.md`.
+//! `docs/formats.md`. What each object store needs: `docs/stores.md`.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -120,4 +120,7 @@ mod documents {
     struct ConnectorGuide;
     #[doc = include_str!("../docs/http.md")]
     struct Http;
+    #[cfg(feature = "delta")]
+    #[doc = include_str!("../docs/delta.md")]
+    struct Delta;
 }

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def free_port():
 
 @contextlib.contextmanager
 def server(command, url, patience=60, **options):
-    """Runs a server until the block ends; it is up when `url` answers."""
+    """Runs a server until the block ends; it is up when `url` answers, be it with an error."""
     log = tempfile.TemporaryFile()
     options = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, **options}
     proc = subprocess.Popen(command, start_new_session=True, **options)
@@ -55,9 +56,14 @@ def server(command, url, patience=60, **options):
             if proc.poll() is not None or time.monotonic() > end:
                 log.seek(0)
                 sys.exit(f"{command[0]} did not start: {log.read().decode(errors='replace')[-2000:]}")
-            with contextlib.suppress(OSError):
+            try:
                 urllib.request.urlopen(url, timeout=5).close()
                 break
+            except urllib.error.HTTPError as e:
+                if e.code < 500:
+                    break
+            except OSError:
+                pass
             time.sleep(0.05)
         yield proc
     finally:

@@ -1,7 +1,9 @@
 """kill_loop.py N: kills `ingest` with SIGKILL at random moments, N times, while it loads one growing dataset from the
-demo API. Afterwards, and after every kill, compares what it left with what the API served."""
+demo API. Afterwards, and after every kill, compares what it left with what the API served. Everything is kept in a folder, or with
+`--store` in a store on a server of its own, which is killed too if it keeps what it has confirmed."""
 
 import argparse
+import contextlib
 import json
 import random
 import sys
@@ -15,7 +17,7 @@ from harness import data_files, demo_api, fetch, ingest, quarantined, rows_by_du
 
 SPEC = '''
 name = "orders"
-state = "{folder}/state"
+state = "{place}/state"
 schema = """
     id: utf8, number: int64, status: utf8, quantity: int64, amount: decimal(12,2),
     customer: struct<id: utf8, country: utf8>, note: utf8, updated_at: timestamp
@@ -37,10 +39,10 @@ one_of = {{ status = ["placed", "paid", "shipped", "returned"] }}
 key = ["id"]
 
 [sink]
-parquet = "{folder}/orders"
+parquet = "{place}/orders"
 
 [quarantine]
-to = "{folder}/quarantine"
+to = "{place}/quarantine"
 
 [run]
 epoch_records = 400
@@ -51,24 +53,46 @@ def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("kills", type=int)
     ap.add_argument("--seed", type=int, default=int(time.time()))
+    ap.add_argument("--store", choices=["s3", "azure", "ceph"])
     a = ap.parse_args()
     rng = random.Random(a.seed)
     print(f"seed {a.seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="landfall-kill-") as folder, demo_api(
         "--records", 500, "--unavailable", 15, "--cut", 10, "--throttle-every", 29
-    ) as api:
+    ) as api, store_of(a.store, folder) as store:
         spec = Path(folder, "orders.toml")
-        spec.write_text(SPEC.format(folder=folder, api=api))
-        return loop(a.kills, rng, api, spec, folder)
+        spec.write_text(SPEC.format(place=store.uri if store else folder, api=api))
+        return loop(a.kills, rng, api, spec, folder, store)
 
 
-def loop(wanted, rng, api, spec, folder):
+@contextlib.contextmanager
+def store_of(kind, folder):
+    """The store on a server, in the environment of what is started from here; or none."""
+    if kind is None:
+        yield None
+        return
+    import stores_servers
+
+    with stores_servers.opened(kind, Path(folder, "server")) as store, stores_servers.environment(store.env):
+        yield store
+
+
+def view(folder, store):
+    """The folder in which files can be read: what the store holds, or where everything is anyway."""
+    if store is None:
+        return folder
+    copy = Path(folder, "copy")
+    store.copy_to(copy)
+    return str(copy)
+
+
+def loop(wanted, rng, api, spec, folder, store):
     began = time.monotonic()
     code, _, said = ingest(spec)
     if code:
         sys.exit(f"the first run failed with {code}: {said}")
     typical = time.monotonic() - began
-    kills, runs, seen, problems = 0, 1, 0, Counter()
+    kills, restarts, runs, seen, problems = 0, 0, 1, 0, Counter()
     while kills < wanted:
         fetch(f"{api}/grow?n={rng.randint(100, 900)}", "POST")
         began = time.monotonic()
@@ -77,6 +101,11 @@ def loop(wanted, rng, api, spec, folder):
         while time.monotonic() < deadline and proc.poll() is None:
             time.sleep(0.001)
         killed = proc.poll() is None
+        # Sometimes the server dies instead, and comes again. It may end the run, if that is not known to have written something.
+        restarted = killed and store and store.restart and rng.random() < 0.3
+        if restarted:
+            store.restart()
+            killed, restarts = False, restarts + 1
         if killed:
             proc.kill()
             kills += 1
@@ -85,25 +114,28 @@ def loop(wanted, rng, api, spec, folder):
         _, said = proc.communicate()
         runs += 1
         if not killed:
-            typical = 0.8 * typical + 0.2 * (time.monotonic() - began)
-            if proc.returncode:
+            if not restarted:
+                typical = 0.8 * typical + 0.2 * (time.monotonic() - began)
+            if proc.returncode and not (restarted and proc.returncode in (4, 9)):
                 print(f"run {runs} failed with {proc.returncode}: {said.strip()}", flush=True)
                 problems["failed"] += 1
-        ids = [row[0] for row in rows_by_duckdb(f"{folder}/orders", ["id"], "1")]
+        seen_in = view(folder, store)
+        ids = [row[0] for row in rows_by_duckdb(f"{seen_in}/orders", ["id"], "1")]
         if len(ids) != len(set(ids)) or len(ids) < seen:
             print(f"after kill {kills}: {len(ids)} rows, {len(set(ids))} ids, {seen} seen before", flush=True)
             problems["doubled"] += len(ids) - len(set(ids))
             problems["lost"] += max(0, seen - len(set(ids)))
         seen = len(ids)
         if kills % 20 == 0 and killed:
-            print(f"{kills} kills, {seen} orders, {len(data_files(f'{folder}/orders'))} files", flush=True)
+            print(f"{kills} kills, {seen} orders, {len(data_files(f'{seen_in}/orders'))} files", flush=True)
     code, _, said = ingest(spec)
     if code:
         sys.exit(f"the last run failed with {code}: {said}")
-    problems += compare(api, folder)
+    problems += compare(api, view(folder, store))
     truth = json.loads(fetch(f"{api}/truth"))
     figures = {
         "kills": kills,
+        "server_kills": restarts,
         "runs": runs + 1,
         "served": truth["records"],
         "orders": truth["orders"],

@@ -410,6 +410,8 @@ impl Running {
         match (turn, self.enumeration) {
             (Turn::Begins(number), _) => self.enumeration = Some(Enumeration { number, whole: false }),
             (Turn::Whole, Some(enumeration)) => {
+                // A sink that guards against losing rows counts those that the epochs before have brought.
+                self.settle().await?;
                 self.enumeration = Some(Enumeration { whole: true, ..enumeration });
                 self.epoch.since = Some(self.load.env.monotonic());
                 self.epoch.writer = Some(self.load.sink.open(self.context()).await?);

@@ -12,8 +12,9 @@ use tokio::sync::Notify;
 /// 1. *Shut*: after five faults in a row, whoever met them, and after each refusal that says or implies a wait, nobody calls.
 /// 2. *One probe*: after the wait, one call goes first, in turn by [`Priority`]; the others wait for how it ends. A fault
 ///    shuts it again, for longer each time (the [`Backoff`] of the policy).
-/// 3. *Bounded*: an outage longer than [`Policy::elapsed`] is not waited for any more: see [`Entry::Down`]. The system is
-///    still probed then, by whoever comes when a probe is due.
+/// 3. *Bounded*: an outage longer than [`Policy::elapsed`], from its first fault to its last, is not waited for any more: see
+///    [`Entry::Down`]. The system is still probed then, by whoever comes when a probe is due. Time in which nobody called is no
+///    outage: after as much of it the next fault is the first.
 ///
 /// One fault by itself changes nothing. Clones are the same breaker: one per host.
 ///
@@ -46,8 +47,8 @@ struct State {
     turns: Turns,
     /// Faults since the last call that went well.
     faults: u32,
-    /// When the first of them came.
-    since: Option<Duration>,
+    /// When the first and the last of them came.
+    outage: Option<(Duration, Duration)>,
     /// How often it was shut for them.
     times: u32,
     shut: Option<Shut>,
@@ -146,15 +147,23 @@ impl Breaker {
 
     /// The right to make a call, if it may be made now.
     pub fn try_enter(&self, env: &Env) -> Option<Pass> {
+        let now = env.monotonic();
         let mut state = self.0.state();
-        let is_probe = state.shut.is_some();
         if let Some(shut) = &mut state.shut {
-            if shut.probing || env.monotonic() < shut.until {
+            if shut.probing || now < shut.until {
                 return None;
             }
             shut.probing = true;
         }
-        Some(Pass { breaker: Arc::clone(&self.0), is_probe })
+        let probes = state.shut.map(|shut| shut.until);
+        Some(Pass { breaker: Arc::clone(&self.0), probes, made_at: now })
+    }
+
+    /// Whether it knows no more than a new one.
+    #[cfg(feature = "http")]
+    pub(crate) fn is_like_new(&self) -> bool {
+        let state = self.0.state();
+        state.faults == 0 && state.shut.is_none()
     }
 }
 
@@ -182,19 +191,29 @@ impl Inner {
         if shut.asked {
             return Step::Wait { until: due, asked: true };
         }
-        let began = state.since.unwrap_or(now);
-        let ends = began.saturating_add(self.patience);
-        if now >= ends {
-            return Step::Down { since: now.saturating_sub(began) };
+        let since = state.lasted();
+        if since >= self.patience {
+            return Step::Down { since };
         }
-        Step::Wait { until: Some(due.map_or(ends, |due| due.min(ends))), asked: false }
+        Step::Wait { until: due, asked: false }
     }
 }
 
 impl State {
-    fn open(&mut self) {
-        self.shut = None;
+    /// For how long the system is known not to answer.
+    fn lasted(&self) -> Duration {
+        self.outage.map_or(Duration::ZERO, |(first, last)| last - first)
+    }
+
+    /// The probe after the wait until `probed` has ended, and no fault was in the way.
+    fn open(&mut self, probed: Duration) {
+        // The system may have asked for another wait meanwhile.
+        self.shut = self.shut.filter(|shut| shut.until > probed).map(|shut| Shut { probing: false, ..shut });
         self.turns.wake();
+    }
+
+    fn forget(&mut self) {
+        (self.faults, self.outage, self.times) = (0, None, 0);
     }
 }
 
@@ -202,30 +221,39 @@ impl State {
 #[must_use = "the call counts as over when this is dropped"]
 pub struct Pass {
     breaker: Arc<Inner>,
-    is_probe: bool,
+    /// It is the probe after the wait that ended then.
+    probes: Option<Duration>,
+    made_at: Duration,
 }
 
 impl Pass {
+    /// The call is made only now: what it waited for since it was let in is no outage.
+    pub fn begins(&mut self, env: &Env) {
+        self.made_at = env.monotonic();
+    }
+
     /// The system answers, and the call goes on for long: the others need not wait for its end.
     pub fn answers(&mut self) {
-        if std::mem::take(&mut self.is_probe) {
+        if let Some(probed) = self.probes.take() {
             let mut state = self.breaker.state();
-            // The next fault shuts it again.
-            state.faults = state.faults.min(FAULTS - 1);
-            state.open();
+            // The next fault shuts it again, as the first of another outage.
+            let faults = state.faults.min(FAULTS - 1);
+            state.forget();
+            state.faults = faults;
+            state.open(probed);
         }
     }
 
     /// The call went well, or the system refused this very call: it answers.
     pub fn succeeded(&mut self) {
         let mut state = self.breaker.state();
-        let is_probe = std::mem::take(&mut self.is_probe);
-        if state.shut.is_none() || is_probe {
+        let probes = self.probes.take();
+        if state.shut.is_none() || probes.is_some() {
             // A call that was under way when it was shut says nothing about now.
-            (state.faults, state.since, state.times) = (0, None, 0);
+            state.forget();
         }
-        if is_probe {
-            state.open();
+        if let Some(probed) = probes {
+            state.open(probed);
         }
     }
 
@@ -233,13 +261,22 @@ impl Pass {
     pub fn failed(&mut self, env: &Env) {
         let (now, random) = (env.monotonic(), env.random());
         let mut state = self.breaker.state();
-        let is_probe = std::mem::take(&mut self.is_probe);
+        let probes = self.probes.take();
+        let known = state.outage.map(|(_, last)| last.max(probes.unwrap_or_default()));
+        if known.is_some_and(|known| self.made_at.saturating_sub(known) > self.breaker.patience) {
+            state.forget();
+        }
         state.faults = state.faults.saturating_add(1);
-        state.since.get_or_insert(now);
-        if is_probe || (state.shut.is_none() && state.faults >= FAULTS) {
+        let (_, last) = state.outage.get_or_insert((now, now));
+        *last = now;
+        if probes.is_some() || (state.shut.is_none() && state.faults >= FAULTS) {
             let wait = self.breaker.backoff.wait_at_least_half(state.times, random);
             state.times = state.times.saturating_add(1);
-            state.shut = Some(Shut { until: whole(now.saturating_add(wait)), asked: false, probing: false });
+            let until = whole(now.saturating_add(wait));
+            // The system may have asked for a longer wait meanwhile.
+            let asked = state.shut.filter(|shut| shut.asked && shut.until > until);
+            let until = asked.map_or(until, |shut| shut.until);
+            state.shut = Some(Shut { until, asked: asked.is_some(), probing: false });
             state.turns.wake();
         }
     }
@@ -248,8 +285,8 @@ impl Pass {
     pub fn refused(&mut self, env: &Env, wait: Duration) {
         let until = whole(env.monotonic().saturating_add(wait));
         let mut state = self.breaker.state();
-        let is_probe = std::mem::take(&mut self.is_probe);
-        (state.faults, state.since, state.times) = (0, None, 0);
+        let is_probe = self.probes.take().is_some();
+        state.forget();
         let probing = !is_probe && state.shut.is_some_and(|shut| shut.probing);
         let until = state.shut.map_or(until, |shut| shut.until.max(until));
         state.shut = Some(Shut { until, asked: true, probing });
@@ -259,7 +296,7 @@ impl Pass {
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        if !self.is_probe {
+        if self.probes.is_none() {
             return;
         }
         let mut state = self.breaker.state();
@@ -272,7 +309,7 @@ impl Drop for Pass {
 
 impl fmt::Debug for Pass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pass").field("is_probe", &self.is_probe).finish_non_exhaustive()
+        f.debug_struct("Pass").field("is_probe", &self.probes.is_some()).finish_non_exhaustive()
     }
 }
 
@@ -338,6 +375,11 @@ mod tests {
             }
         }
 
+        /// That of a call that was under way before it was shut.
+        fn late(&self) -> Pass {
+            Pass { breaker: Arc::clone(&self.breaker.0), probes: None, made_at: self.env.monotonic() }
+        }
+
         fn fail(&self, times: u32) {
             (0..times).for_each(|_| self.pass().expect("open").failed(&self.env));
         }
@@ -387,20 +429,101 @@ mod tests {
         let world = World::new();
         world.fail(5);
         let mut probes = 0;
-        while world.env.monotonic() < Policy::default().elapsed {
+        let since = loop {
             world.clock.advance(SECOND);
-            if let Some(Entry::Go(mut pass)) = world.entry(HOUR) {
-                pass.failed(&world.env);
-                probes += 1;
+            match world.entry(HOUR) {
+                Some(Entry::Go(mut pass)) => pass.failed(&world.env),
+                Some(Entry::Down { since }) => break since,
+                _ => continue,
             }
-        }
+            probes += 1;
+        };
         assert!((10..=20).contains(&probes), "{probes}");
-        assert!(matches!(world.entry(HOUR), Some(Entry::Down { since }) if since >= Policy::default().elapsed));
+        assert!((Policy::default().elapsed..Policy::default().elapsed + Backoff::default().max).contains(&since));
         world.clock.advance(Backoff::default().max);
         let mut probe = world.pass().expect("due");
         assert!(matches!(world.entry(HOUR), Some(Entry::Down { .. })), "it is not waited for");
         probe.succeeded();
         assert!(world.pass().is_some());
+    }
+
+    #[test]
+    fn time_in_which_nobody_asked_is_no_outage() {
+        let world = World::new();
+        world.fail(5);
+        world.clock.advance(HOUR);
+        world.pass().expect("due").failed(&world.env);
+        assert!(world.entry(HOUR).is_none(), "it waits for the next probe");
+        world.clock.advance(SECOND);
+        world.pass().expect("due, as after the first fault").succeeded();
+
+        // Nor with faults that did not shut it.
+        world.fail(4);
+        world.clock.advance(HOUR);
+        world.fail(4);
+        assert!(world.pass().is_some());
+        world.fail(1);
+        assert!(world.entry(HOUR).is_none());
+    }
+
+    #[test]
+    fn a_probe_that_is_not_sent_is_no_outage() {
+        let world = World::new();
+        world.fail(5);
+        world.clock.advance(SECOND);
+        let mut probe = world.pass().expect("due");
+        // It waits for its turn in a budget, say.
+        world.clock.advance(HOUR);
+        assert!(world.entry(HOUR).is_none(), "the others wait with it");
+        probe.begins(&world.env);
+        probe.failed(&world.env);
+        assert!(world.entry(HOUR).is_none(), "one fault");
+    }
+
+    #[test]
+    fn a_slow_fault_belongs_to_the_outage() {
+        let world = World::new();
+        world.fail(5);
+        world.clock.advance(SECOND);
+        let mut probe = world.pass().expect("due");
+        world.clock.advance(HOUR);
+        probe.failed(&world.env);
+        assert!(matches!(world.entry(HOUR), Some(Entry::Down { since }) if since >= HOUR));
+    }
+
+    #[test]
+    fn an_answer_ends_an_outage_even_if_the_call_fails_later() {
+        let world = World::new();
+        world.fail(5);
+        world.clock.advance(SECOND);
+        let mut long = world.pass().expect("due");
+        long.answers();
+        world.clock.advance(Policy::default().elapsed);
+        long.failed(&world.env);
+        assert!(world.entry(HOUR).is_none(), "shut, but not down");
+    }
+
+    #[test]
+    fn the_end_of_a_probe_leaves_a_wait_that_was_asked_for_meanwhile() {
+        let ends: [fn(Pass, &Env); 4] = [
+            |mut pass, _| pass.succeeded(),
+            |mut pass, _| pass.answers(),
+            |mut pass, env| pass.failed(env),
+            |pass, _| drop(pass),
+        ];
+        for end in ends {
+            let world = World::new();
+            let mut late = world.pass().expect("open");
+            world.fail(5);
+            world.clock.advance(SECOND);
+            let probe = world.pass().expect("due");
+            late.refused(&world.env, 30 * SECOND);
+            end(probe, &world.env);
+            assert!(matches!(world.entry(Duration::ZERO), Some(Entry::PutOff { wait }) if wait == 30 * SECOND));
+            world.clock.advance(30 * SECOND);
+            world.pass().expect("due").succeeded();
+            assert!(world.pass().is_some());
+        }
     }
 
     #[test]
@@ -430,7 +553,7 @@ mod tests {
             world.clock.advance(10 * SECOND);
             assert!((&mut waiting).now_or_never().is_none());
             // Five more seconds are asked for meanwhile.
-            Pass { breaker: Arc::clone(&world.breaker.0), is_probe: false }.refused(&world.env, 25 * SECOND);
+            world.late().refused(&world.env, 25 * SECOND);
             assert!((&mut waiting).now_or_never().is_none());
             world.clock.advance(25 * SECOND);
             assert!(matches!((&mut waiting).now_or_never(), Some(Entry::Go(_))));

@@ -219,7 +219,7 @@ pub trait Sink: Send + Sync + 'static {
     /// whose [`Enumeration::whole`] is set, and nothing for an enumeration that never becomes whole.
     fn demand(&self) -> Demand;
 
-    /// Starts to stage an epoch.
+    /// Starts to stage an epoch. Of one that makes an [enumeration whole](Enumeration::whole), all epochs before are committed.
     async fn open(&self, epoch: EpochContext) -> Result<Self::Writer>;
 
     /// Makes a staged epoch visible.

@@ -263,7 +263,7 @@ impl<I: Item, P: Position> Emitter<I, P> {
     pub async fn emit_part(&mut self, item: I) -> Result<()> {
         if self.passed.is_none() {
             // Whoever has the gate may need the memory.
-            self.held = Reservation::none();
+            self.release();
             let gate = Arc::clone(&self.gate.0);
             self.passed = Some(tokio::select! {
                 biased;
@@ -272,6 +272,18 @@ impl<I: Item, P: Position> Emitter<I, P> {
             });
         }
         self.send(Some(item), None).await
+    }
+
+    /// Gives up what has not been handed over: the memory that is held for it, and the place of a response of which parts were
+    /// handed over and the last one was not. Before a wait for what other reads hold, who may wait for one of these.
+    pub fn give_up(&mut self) {
+        self.release();
+        self.passed = None;
+    }
+
+    /// Gives up the memory that is held for the next item.
+    pub fn release(&mut self) {
+        self.held = Reservation::none();
     }
 
     /// Whether parts of a response were handed over and its last one was not: the other reads of the shard wait with theirs, so

@@ -12,10 +12,6 @@ pub(super) enum Place {
 
 /// A bucket or container of a cloud, and a folder in it. It holds no secret.
 #[derive(Debug, PartialEq, Eq)]
-#[cfg_attr(
-    not(any(feature = "azure", feature = "gcs", feature = "s3")),
-    expect(dead_code, reason = "the clients read it")
-)]
 pub(crate) struct Bucket {
     pub(crate) cloud: Cloud,
     /// The address without the folder: `s3://bucket`, `abfss://container@account.dfs.core.windows.net`.

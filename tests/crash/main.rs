@@ -172,4 +172,5 @@ shapes! {
     collection_survives_a_fault_at_every_operation: 3,
     parquet_survives_a_fault_at_every_operation: 4,
     parquet_in_two_shards_survives_a_fault_at_every_operation: 5,
+    delta_survives_a_fault_at_every_operation: 6,
 }

@@ -3,9 +3,10 @@
 use crate::faulty::{FaultySink, FaultySource};
 use crate::support::{Line, Once, Script, parse};
 use landfall::checkpoint::StoreCheckpoints;
-use landfall::columnar::arrow::array::AsArray;
+use landfall::columnar::arrow::array::{AsArray, RecordBatch};
 use landfall::columnar::arrow::datatypes::Int64Type;
 use landfall::columnar::{Columns, Decode, Dedup};
+use landfall::connectors::delta::DeltaTable;
 use landfall::connectors::parquet::{DatasetReader, ParquetDataset};
 use landfall::env::Env;
 use landfall::landing::{Landing, LandingReader};
@@ -28,11 +29,38 @@ pub struct Shape {
     pub prune: bool,
     /// Decoded, deduplicated and kept in a Parquet dataset, instead of a table in memory.
     pub parquet: bool,
+    /// As `parquet`, in a Delta table.
+    pub delta: bool,
 }
 
-pub const SHAPES: [Shape; 6] = [
-    Shape { name: "one shard", partitions: 2, pages: 3, shards: 1, parts: false, prune: false, parquet: false },
-    Shape { name: "three shards", partitions: 5, pages: 2, shards: 3, parts: false, prune: false, parquet: false },
+impl Shape {
+    /// Whether records are JSON.
+    fn decoded(self) -> bool {
+        self.parquet || self.delta
+    }
+}
+
+pub const SHAPES: [Shape; 7] = [
+    Shape {
+        name: "one shard",
+        partitions: 2,
+        pages: 3,
+        shards: 1,
+        parts: false,
+        prune: false,
+        parquet: false,
+        delta: false,
+    },
+    Shape {
+        name: "three shards",
+        partitions: 5,
+        pages: 2,
+        shards: 3,
+        parts: false,
+        prune: false,
+        parquet: false,
+        delta: false,
+    },
     Shape {
         name: "a response in parts",
         partitions: 2,
@@ -41,10 +69,39 @@ pub const SHAPES: [Shape; 6] = [
         parts: true,
         prune: false,
         parquet: false,
+        delta: false,
     },
-    Shape { name: "collection", partitions: 2, pages: 4, shards: 1, parts: false, prune: true, parquet: false },
-    Shape { name: "parquet", partitions: 2, pages: 2, shards: 1, parts: false, prune: true, parquet: true },
-    Shape { name: "parquet, two shards", partitions: 3, pages: 2, shards: 2, parts: true, prune: false, parquet: true },
+    Shape {
+        name: "collection",
+        partitions: 2,
+        pages: 4,
+        shards: 1,
+        parts: false,
+        prune: true,
+        parquet: false,
+        delta: false,
+    },
+    Shape {
+        name: "parquet",
+        partitions: 2,
+        pages: 2,
+        shards: 1,
+        parts: false,
+        prune: true,
+        parquet: true,
+        delta: false,
+    },
+    Shape {
+        name: "parquet, two shards",
+        partitions: 3,
+        pages: 2,
+        shards: 2,
+        parts: true,
+        prune: false,
+        parquet: true,
+        delta: false,
+    },
+    Shape { name: "delta", partitions: 2, pages: 2, shards: 1, parts: false, prune: true, parquet: false, delta: true },
 ];
 
 /// How far the destination is from what was served.
@@ -95,7 +152,7 @@ impl World {
     pub fn new(shape: Shape) -> Self {
         let mut first = Script::new(shape.partitions, shape.pages, 6);
         first.parts = if shape.parts { vec!["p0".to_owned()] } else { Vec::new() };
-        if shape.parquet {
+        if shape.decoded() {
             let lines = first.partitions.iter_mut().flat_map(|(_, pages)| pages.iter_mut().flatten());
             lines.for_each(|line| *line = json(line));
         }
@@ -104,7 +161,7 @@ impl World {
             // Repeats of what is there, something new, something bad.
             let repeated: Line = pages[0][0].clone();
             let (new, bad) = (format!("{}", 9_000_000 + number), format!("bad in {id}"));
-            pages.push(if shape.parquet { vec![repeated, json(&new), json(&bad)] } else { vec![repeated, new, bad] });
+            pages.push(if shape.decoded() { vec![repeated, json(&new), json(&bad)] } else { vec![repeated, new, bad] });
         }
         Self { shape, store: Store::memory(), table: MemoryTable::new(), first, grown, processes: AtomicU64::new(0) }
     }
@@ -131,6 +188,17 @@ impl World {
                 .stage(Decode::pages().ndjson().schema(Columns::new().int64("n")))
                 .stage(Dedup::by(["n"]))
                 .sink(dataset)
+                .quarantine(quarantine)
+                .checkpoints(checkpoints)
+                .settings(settings)
+                .keys_stay_in_partition()
+                .env(self.env())
+                .build()
+        } else if self.shape.delta {
+            builder
+                .stage(Decode::pages().ndjson().schema(Columns::new().int64("n")))
+                .stage(Dedup::by(["n"]))
+                .sink(DeltaTable::in_store(&store, "numbers").expect("a name").lanes(1))
                 .quarantine(quarantine)
                 .checkpoints(checkpoints)
                 .settings(settings)
@@ -209,6 +277,10 @@ impl World {
     }
 
     async fn rows(&self) -> Vec<u64> {
+        if self.shape.delta {
+            let table = DeltaTable::in_store(&self.store, "numbers").expect("a name");
+            return numbers_of(&table.read_batches().await.expect("readable"));
+        }
         if !self.shape.parquet {
             return self.table.rows();
         }
@@ -285,8 +357,12 @@ fn number(line: &str) -> Option<u64> {
 }
 
 async fn rows_of(reader: &DatasetReader) -> Vec<u64> {
+    numbers_of(&reader.snapshot().await.expect("readable").read_batches().await.expect("readable"))
+}
+
+fn numbers_of(batches: &[RecordBatch]) -> Vec<u64> {
     let mut rows = Vec::new();
-    for batch in reader.snapshot().await.expect("readable").read_batches().await.expect("readable") {
+    for batch in batches {
         let column = batch.column_by_name("n").expect("the column").as_primitive::<Int64Type>();
         rows.extend(column.values().iter().map(|n| u64::try_from(*n).expect("positive")));
     }

@@ -11,6 +11,7 @@ mod server;
 #[path = "../pipeline/support.rs"]
 mod support;
 
+use landfall::ErrorKind;
 use landfall::connectors::object_store::object_store::{
     ClientOptions, RetryConfig, StaticCredentialProvider,
     aws::AmazonS3Builder,
@@ -56,6 +57,30 @@ fn gcs(server: &Server) -> Store {
         .with_retry(retries())
         .build();
     Store::from_object_store(Arc::new(client.expect("a client")))
+}
+
+#[tokio::test]
+async fn a_store_does_not_show_its_keys() {
+    let server = Server::start().await;
+    for store in [s3(&server), gcs(&server)] {
+        let shown = format!("{store:?}");
+        assert!(shown.contains("lake") && !shown.contains("SECRET-KEY"), "{shown}");
+    }
+}
+
+#[test]
+fn a_store_that_cannot_be_opened_says_where_to_look() {
+    if std::env::var_os("AZURE_STORAGE_USE_EMULATOR").is_some()
+        || std::env::var_os("AZURE_STORAGE_ACCOUNT_NAME").is_some()
+    {
+        return;
+    }
+    let error = Store::from_uri("az://lake/raw").expect_err("no account");
+    let said = error.to_string();
+    assert!(
+        error.kind() == ErrorKind::Config && said.contains("docs/stores.md") && said.contains("az://lake"),
+        "{said}"
+    );
 }
 
 /// What any store promises, over the client of S3 and this server.

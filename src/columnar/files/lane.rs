@@ -100,7 +100,7 @@ impl Lane {
             // A file is out of the map while it is worked on: if that fails, the lane ends.
             let mut open = match self.open.remove(&key) {
                 Some(open) => open,
-                None => self.start(first).await?,
+                None => self.start(&key, first).await?,
             };
             open.used = self.turn;
             (open.file, batches) = open.file.write(&self.shared.env, batches, self.shared.target_file_bytes).await?;
@@ -113,7 +113,7 @@ impl Lane {
         self.free_memory().await
     }
 
-    async fn start(&mut self, first: &RecordBatch) -> Result<Open> {
+    async fn start(&mut self, key: &Key, first: &RecordBatch) -> Result<Open> {
         if self.open.len() >= self.shared.open_files {
             let oldest = self.open.iter().min_by_key(|(_, open)| open.used).map(|(key, _)| key.clone());
             if let Some((key, open)) = oldest.and_then(|key| self.open.remove_entry(&key)) {
@@ -131,7 +131,7 @@ impl Lane {
         }
         let number = self.started * self.shared.lanes + self.number;
         self.started += 1;
-        let path = self.shared.folder.join(&self.shared.names.staged(number))?;
+        let path = self.shared.folder.join(&self.shared.names.staged(&self.shared.by, key, number)?)?;
         let upload = self.shared.store.upload(&path).await?;
         let properties = dictionary::choose(&self.shared.properties, first);
         let file = OpenFile::new(upload, &self.shared.by.rest, properties)?;
@@ -140,7 +140,7 @@ impl Lane {
 
     async fn finish(&mut self, key: Key, open: Open) -> Result<()> {
         let Shared { env, names, by, .. } = &*self.shared;
-        let (staged, path) = (names.staged(open.number), names.published(by, &key, open.number)?);
+        let (staged, path) = (names.staged(by, &key, open.number)?, names.published(by, &key, open.number)?);
         let (file, footer) = open.file.finish(env, staged, path, by.named(&key)).await?;
         self.done.push((open.number, Written { file, footer }));
         Ok(())

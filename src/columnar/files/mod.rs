@@ -57,7 +57,7 @@ pub struct StagedFiles {
 /// What the files of an epoch are called, below the folder of their table. A file has its number within the epoch.
 pub(crate) trait FileNames: Send + Sync + Debug {
     /// While it is staged.
-    fn staged(&self, number: u64) -> String;
+    fn staged(&self, by: &Partitioning, key: &Key, number: u64) -> Result<String>;
 
     /// Once it is committed.
     fn published(&self, by: &Partitioning, key: &Key, number: u64) -> Result<String>;

@@ -44,6 +44,12 @@ pub(super) fn object(folder: &ObjectPath, path: &str) -> Result<ObjectPath> {
     folder.join(&path).map_err(|e| refuse().with_source(e))
 }
 
+/// The path of an object, as the log has it.
+pub(super) fn uri(name: &str) -> String {
+    // Of the characters of names only this one means something in a URI.
+    name.replace('%', "%25")
+}
+
 /// The rows of a file with the columns `wanted`, in their types: of partition columns the values that the log has, of columns that
 /// the file does not have nulls. A row keeps its number.
 pub(super) async fn rows(log: &Log, file: &Add, wanted: &SchemaRef) -> Result<BoxStream<'static, Result<RecordBatch>>> {

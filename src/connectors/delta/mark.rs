@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 const BYTES: usize = 7;
 
 /// The id of the `txn` whose version is the epoch.
-fn app_id(shard: &ShardKey) -> String {
+pub(super) fn app_id(shard: &ShardKey) -> String {
     format!("landfall/{}/{:04}", shard.pipeline, shard.shard)
 }
 

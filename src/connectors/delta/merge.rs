@@ -43,21 +43,14 @@ pub(super) async fn merge(
     memo: &mut Memo,
 ) -> Result<Change> {
     let Some(staged) = &request.staged.schema else { return Ok(Change::default()) };
-    let columns = schema::parse(staged)?;
-    let columns = match held {
-        Some(held) => {
-            let grown = schema::grown(&held.metadata.schema_string, &columns)?;
-            schema::parse(grown.as_deref().unwrap_or(&held.metadata.schema_string))?
-        }
-        None => columns,
-    };
+    let columns = schema::merged(held.map(|held| held.metadata.schema_string.as_str()), staged)?;
     let keyed = Keyed::new(rule, &columns)?;
     let now = millis(env);
     if memo.keys.is_none() {
         memo.keys = Some(collect(table, &request.staged, &keyed, now).await?);
     }
     let Memo { keys: Some(keys), files } = memo else { return Err(Error::bug("merge delta", "no keys")) };
-    let mut change = Change { lines: Vec::new(), rewrites: true };
+    let mut change = Change { lines: Vec::new(), rewrites: true, schema: Some(staged.clone()) };
     let mut lost: HashSet<&[u8]> = HashSet::new();
     let candidates = held.iter().flat_map(|held| held.files.values()).filter(|file| keys.may_be_in(file, &keyed));
     let candidates: Vec<&Add> = candidates.collect();
@@ -81,7 +74,7 @@ pub(super) async fn merge(
 }
 
 /// The keys of an epoch, each with the row that wins within it.
-async fn collect(table: &DeltaTable, staged: &DeltaStaged, keyed: &Keyed, now: i64) -> Result<EpochKeys> {
+pub(super) async fn collect(table: &DeltaTable, staged: &DeltaStaged, keyed: &Keyed, now: i64) -> Result<EpochKeys> {
     let mut keys = EpochKeys::default();
     for (number, file) in staged.files.iter().enumerate() {
         let mut rows = file::rows(&table.log, &file.add(now), &keyed.columns).await?;

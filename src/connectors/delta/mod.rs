@@ -15,18 +15,23 @@
 
 mod actions;
 mod checkpoint;
+mod enumerate;
 mod features;
 mod file;
 mod keys;
 mod log;
+mod maintain;
 mod mark;
 mod merge;
+mod pending;
+mod reader;
 mod rewrite;
 mod schema;
 mod stats;
 mod table;
 mod writer;
 
+pub use maintain::{Compacted, Vacuumed};
 pub use table::{DeltaFile, DeltaStaged, DeltaTable};
 pub use writer::DeltaWriter;
 

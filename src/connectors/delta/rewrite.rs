@@ -74,7 +74,7 @@ pub(super) async fn write(
     let add = |written: crate::columnar::files::Written| {
         let stats = stats::of(&written.footer, &columns, written.file.rows);
         Add {
-            path: written.file.staged,
+            path: file::uri(&written.file.staged),
             partition_values: written.file.partition,
             size: i64::try_from(written.file.bytes).unwrap_or(i64::MAX),
             modification_time: now,

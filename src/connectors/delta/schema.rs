@@ -237,6 +237,13 @@ pub(super) fn grown(table: &str, new: &Schema) -> Result<Option<String>> {
     Ok((schema != before).then(|| schema.to_string()))
 }
 
+/// The columns of a table of schema `table`, if there is one, once it has those of `staged` too.
+pub(super) fn merged(table: Option<&str>, staged: &str) -> Result<SchemaRef> {
+    let staged = parse(staged)?;
+    let Some(table) = table else { return Ok(staged) };
+    parse(grown(table, &staged)?.as_deref().unwrap_or(table))
+}
+
 /// Adds members to a struct in place, so that what others have said of its fields stays.
 fn grow(kind: &mut Value, new: &Fields) -> Result<()> {
     let Some(fields) = kind.get_mut("fields").and_then(Value::as_array_mut) else { return Ok(()) };

@@ -1,9 +1,12 @@
 use super::actions::{Add, Line, Metadata};
+use super::enumerate::{enumerate, guard};
 use super::features;
+use super::file;
 use super::keys::Rule;
 use super::log::{Keep, Log, Snapshot};
 use super::mark;
 use super::merge::{Memo, merge};
+use super::pending::{self, Head};
 use super::schema;
 use super::writer::DeltaWriter;
 use crate::columnar::Batch;
@@ -12,10 +15,10 @@ use crate::columnar::files::partition::{Key, Partitioning, check_names};
 use crate::columnar::files::{FileNames, TAIL, checksum};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::ShardKey;
+use crate::model::{PipelineName, ShardKey};
 use crate::sink::{
-    CommitDecision, CommitOutcome, CommitRequest, Demand, Disposition, EpochContext, Mark, Sink, Transactional, Upsert,
-    decide_commit,
+    CommitDecision, CommitOutcome, CommitRequest, Demand, Disposition, Enumeration, EpochContext, Mark, Sink,
+    Transactional, Upsert, decide_commit,
 };
 use crate::source::ComponentConfig;
 use crate::store::{Created, ObjectPath, Store, probe};
@@ -96,7 +99,7 @@ pub struct DeltaFile {
 impl DeltaFile {
     pub(super) fn add(&self, at_millis: i64) -> Add {
         Add {
-            path: self.path.clone(),
+            path: file::uri(&self.path),
             partition_values: self.partition.clone(),
             size: i64::try_from(self.bytes).unwrap_or(i64::MAX),
             modification_time: at_millis,
@@ -107,47 +110,49 @@ impl DeltaFile {
     }
 }
 
-/// The names of the files that are written. They say nothing of the rows: the log has the values of partitions.
+/// The names of the files that are written. They lie in folders of their partitions, as some readers take the values from there
+/// rather than from the log.
 #[derive(Clone, Debug)]
-pub(super) struct Names {
-    shard: ShardKey,
-    generation: u64,
-    /// What tells the files of one writer from those of others.
-    writer: String,
-}
+pub(super) struct Names(String);
 
 impl Names {
     /// Those of an epoch's rows.
     pub(super) fn staged(context: &EpochContext) -> Self {
         let EpochContext { shard, generation, epoch, attempt, .. } = context;
-        Self { shard: shard.clone(), generation: *generation, writer: format!("{epoch:020}-{attempt:04}") }
+        Self::new(shard, *generation, *epoch, format!("{attempt:04}"))
     }
 
     /// Those of files that are written while an epoch is committed. What an earlier try left never gets in the way.
     pub(super) fn rewritten(shard: &ShardKey, mark: &Mark, env: &Env) -> Self {
-        let writer = format!("{:020}-{}", mark.epoch, env.nonce());
-        Self { shard: shard.clone(), generation: mark.generation, writer }
+        Self::new(shard, mark.generation, mark.epoch, env.nonce())
     }
 
-    pub(super) fn folder(shard: &ShardKey) -> String {
-        format!("landfall/{}/{:04}", shard.pipeline, shard.shard)
+    fn new(shard: &ShardKey, generation: u64, epoch: u64, writer: String) -> Self {
+        Self(format!("landfall-{}-{:04}-g{generation:010}-{epoch:020}-{writer}", shard.pipeline, shard.shard))
     }
 
-    /// The generation in the name of a file: `<folder>/g<generation>/…`.
-    fn generation(folder: &ObjectPath, object: &ObjectPath) -> Option<u64> {
-        let below = object.as_str().strip_prefix(folder.as_str())?.trim_start_matches('/');
-        below.split('/').next()?.strip_prefix('g')?.parse().ok()
+    /// Those of files that are put together.
+    pub(super) fn of_compaction(env: &Env) -> Self {
+        Self(format!("compacted-{}", env.nonce()))
+    }
+
+    /// The shard, the generation and the epoch that a file of this name was written for.
+    pub(super) fn parse(file_name: &str) -> Option<(ShardKey, u64, u64)> {
+        let mut parts = file_name.strip_suffix(".parquet")?.strip_prefix("landfall-")?.rsplitn(6, '-').skip(2);
+        let epoch = parts.next()?.parse().ok()?;
+        let generation = parts.next()?.strip_prefix('g')?.parse().ok()?;
+        let shard = parts.next()?.parse().ok()?;
+        Some((ShardKey { pipeline: PipelineName::new(parts.next()?).ok()?, shard }, generation, epoch))
     }
 }
 
 impl FileNames for Names {
-    fn staged(&self, number: u64) -> String {
-        let Self { shard, generation, writer } = self;
-        format!("{}/g{generation:010}/{writer}-{number:04}.parquet", Self::folder(shard))
+    fn staged(&self, by: &Partitioning, key: &Key, number: u64) -> Result<String> {
+        Ok(format!("{}{}-{number:04}.parquet", by.folders(key)?, self.0))
     }
 
-    fn published(&self, _: &Partitioning, _: &Key, number: u64) -> Result<String> {
-        Ok(self.staged(number))
+    fn published(&self, by: &Partitioning, key: &Key, number: u64) -> Result<String> {
+        self.staged(by, key, number)
     }
 }
 
@@ -157,6 +162,8 @@ pub(super) struct Change {
     pub(super) lines: Vec<Line>,
     /// Whether it depends on rows that were read.
     pub(super) rewrites: bool,
+    /// The columns that the table must have, as Delta writes a schema.
+    pub(super) schema: Option<String>,
 }
 
 impl DeltaTable {
@@ -263,7 +270,7 @@ impl DeltaTable {
     }
 
     /// Fails if a staged file is not there, or is not the one that was staged.
-    async fn verify(&self, files: &[DeltaFile]) -> Result<()> {
+    pub(super) async fn verify(&self, files: &[DeltaFile]) -> Result<()> {
         let looks = files.iter().map(|file| self.verify_one(file));
         stream::iter(looks.collect::<Vec<_>>()).buffer_unordered(AT_ONCE).try_collect().await
     }
@@ -285,10 +292,10 @@ impl DeltaTable {
     }
 
     /// The actions that make the table hold the columns of what is staged.
-    fn columns(&self, env: &Env, staged: &DeltaStaged, held: Option<&Snapshot>) -> Result<Vec<Line>> {
+    fn columns(&self, env: &Env, schema: Option<&String>, held: Option<&Snapshot>) -> Result<Vec<Line>> {
         let mut lines = Vec::new();
         let Some(held) = held else {
-            let schema = match &staged.schema {
+            let schema = match schema {
                 Some(schema) => schema.clone(),
                 None => json!({ "type": "struct", "fields": [] }).to_string(),
             };
@@ -298,14 +305,14 @@ impl DeltaTable {
             let metadata = Metadata {
                 id: uuid(env),
                 schema_string: schema,
-                partition_columns: staged.partition_by.clone(),
+                partition_columns: self.options.partition_by.clone(),
                 created_time: Some(millis(env)),
                 ..Metadata::default()
             };
             lines.push(metadata.into());
             return Ok(lines);
         };
-        let Some(schema) = &staged.schema else { return Ok(lines) };
+        let Some(schema) = schema else { return Ok(lines) };
         if let Some(grown) = schema::grown(&held.metadata.schema_string, &*schema::parse(schema)?)? {
             if let Some(protocol) = schema::has_ntz(&grown).then(|| features::with_ntz(&held.protocol)).flatten() {
                 lines.push(protocol.into());
@@ -326,8 +333,11 @@ impl DeltaTable {
         if let Some(rule) = rule(&self.disposition) {
             return merge(self, env, request, held, &rule, memo).await;
         }
+        if self.disposition != Disposition::Append {
+            return enumerate(self, env, request, held).await;
+        }
         let adds = request.staged.files.iter().map(|file| file.add(millis(env)).into());
-        Ok(Change { lines: adds.collect(), rewrites: false })
+        Ok(Change { lines: adds.collect(), rewrites: false, schema: request.staged.schema.clone() })
     }
 
     async fn try_commit(
@@ -348,7 +358,7 @@ impl DeltaTable {
         self.verify(&staged.files).await?;
         let change = self.change(env, request, held, memo).await?;
         let mut lines = vec![self.info(env, request, &change)];
-        lines.extend(self.columns(env, staged, held)?);
+        lines.extend(self.columns(env, change.schema.as_ref(), held)?);
         lines.extend(mark::encode(shard, mark, millis(env))?.into_iter().map(Line::from));
         lines.extend(change.lines);
         let version = held.map_or(0, |held| held.version + 1);
@@ -397,8 +407,19 @@ impl Sink for DeltaTable {
     fn config(&self) -> Result<ComponentConfig> {
         self.disposition.check()?;
         let known = match &self.disposition {
-            Disposition::Append | Disposition::InsertOnly(_) => true,
+            Disposition::Append | Disposition::InsertOnly(_) | Disposition::Replace(_) => true,
             Disposition::Upsert(upsert) => !upsert.sweep,
+            Disposition::ReplacePartitions(replace) => {
+                if let Some(column) = replace.by.iter().find(|column| !self.options.partition_by.contains(column)) {
+                    return Err(Error::config(
+                        "configure delta table",
+                        "partitions are replaced by another column than there is",
+                    )
+                    .with("column", column)
+                    .with_hint("partition the table by this column too, with `partition_by`"));
+                }
+                true
+            }
             _ => false,
         };
         if !known {
@@ -427,14 +448,18 @@ impl Sink for DeltaTable {
         }
         let mut writer = DeltaWriter::new(store.clone(), folder.clone(), options, &epoch);
         writer.partition_by.clone_from(&self.options.partition_by);
-        if !self.disposition.key().is_empty() {
+        if rule(&self.disposition).is_some() {
             writer.most_rows = MOST_KEYS;
         }
         writer.required = self.disposition.columns().map(str::to_owned).collect();
         writer.keys = self.disposition.key().to_vec();
-        if let Some(held) = self.newest(self.keep()).await? {
-            self.check(&held)?;
+        let held = self.newest(self.keep()).await?;
+        if let Some(held) = &held {
+            self.check(held)?;
             writer.table = Some(schema::parse(&held.metadata.schema_string)?);
+        }
+        if let Some(Enumeration { number, whole: true }) = epoch.enumeration {
+            guard(self, &epoch.shard, number, held.as_deref()).await?;
         }
         Ok(writer)
     }
@@ -463,19 +488,29 @@ impl Sink for DeltaTable {
 
     async fn collect(&self, shard: &ShardKey, below_generation: u64, keep: &[DeltaStaged]) -> Result<u64> {
         let Log { store, folder } = &self.log;
-        let files = folder.join(&Names::folder(shard))?;
-        let old: Vec<_> = store.list(&files).await?.into_iter().map(|object| object.path).collect();
-        let old = old.into_iter().filter(|path| Names::generation(&files, path).is_some_and(|g| g < below_generation));
-        let old: Vec<_> = old.collect();
+        let mut old: Vec<_> = store.list(folder).await?.into_iter().map(|object| object.path).collect();
+        old.retain(|path| {
+            let of = Names::parse(path.file_name());
+            of.is_some_and(|(owner, generation, _)| owner == *shard && generation < below_generation)
+        });
         if old.is_empty() {
             return Ok(0);
         }
         // Listed first and read then: what is committed meanwhile is seen. What was in the table once is left to `vacuum`:
         // readers of older versions need it.
         let held = self.log.newest(None, Keep::All).await?;
-        let known = held.iter().flat_map(|held| held.files.keys().chain(held.removed.keys()));
-        let kept = keep.iter().flat_map(|k| &k.files).map(|f| &f.path).chain(known);
-        let kept: HashSet<_> = kept.filter_map(|path| folder.join(path).ok()).collect();
+        let pending = match Head::of(shard, held.as_deref()) {
+            Some(head) => pending::all(&self.log, shard, head).await?,
+            None => Vec::new(),
+        };
+        let mut kept = HashSet::new();
+        for path in held.iter().flat_map(|held| held.files.keys().chain(held.removed.keys())) {
+            // A name that is none here is of no file that was listed.
+            kept.extend(file::object(folder, path));
+        }
+        for file in keep.iter().chain(&pending).flat_map(|staged| &staged.files) {
+            kept.insert(folder.join(&file.path)?);
+        }
         let mut deleted = 0;
         for path in old.into_iter().filter(|path| !kept.contains(path)) {
             store.delete(&path).await?;

@@ -103,9 +103,12 @@ impl DeltaWriter {
             let Some(values) = batch.rows().column_by_name(column) else { continue };
             let text = arrow::compute::cast(values, &DataType::Utf8)
                 .map_err(|e| Error::data("stage delta", "a partition value has no text").with_source(e))?;
-            let bad: BooleanArray = text.as_string::<i32>().iter().map(|v| Some(v == Some(""))).collect();
+            let folder = column.len() + 1;
+            let fits = |text: &str| !text.is_empty() && folder + ObjectPath::escape(text).len() <= 255;
+            let bad: BooleanArray = text.as_string::<i32>().iter().map(|v| Some(v.is_some_and(|v| !fits(v)))).collect();
             if bad.true_count() > 0 {
-                let why = format!("{column}: an empty text cannot name a partition, Delta takes it for null");
+                let why =
+                    format!("{column}: an empty text, which Delta takes for null, or one too long for a folder's name");
                 batch = Self::refuse(batch, &bad, rejects, "partition", &why)?;
             }
         }

@@ -9,7 +9,7 @@ use super::request::Request;
 use super::status::Fault;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::retry::{Permit, Policy, RetryTokens};
+use crate::retry::{Pass, Permit, Policy, RetryTokens};
 use crate::source::Retry;
 use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
@@ -74,12 +74,13 @@ impl Client {
         env: &Env,
         request: &Request,
         permit: &Permit,
+        pass: &mut Pass,
         waits: &Waits,
     ) -> Result<Reply, Fault> {
         let mut url = request.url().clone();
         let (mut redirects, mut others) = (0, 0);
         loop {
-            let (reply, reaction) = self.send_once(env, url.clone(), request, permit, waits).await?;
+            let (reply, reaction) = self.send_once(env, url.clone(), request, permit, pass, waits).await?;
             if reaction == Reaction::Another && others < MOST_OTHERS {
                 waits.tally.throttled();
                 waits.tally.retry(Retry::RateLimited);
@@ -134,6 +135,7 @@ impl Client {
         url: Url,
         request: &Request,
         permit: &Permit,
+        pass: &mut Pass,
         waits: &Waits,
     ) -> Result<(Reply, Reaction), Fault> {
         let access = self.origins.access(&url)?;
@@ -171,6 +173,7 @@ impl Client {
         let path = if request.is_hidden() { "a link" } else { url.path() };
         let span = tracing::debug_span!("request", %method, path, status = tracing::field::Empty);
         let ticket = self.pace.turn(env, method.as_str(), &url, waits).await?;
+        pass.begins(env);
         let sent_at = env.monotonic();
         let sent = self.egress.send(env, access, outgoing).instrument(span.clone()).await;
         let response = sent.map_err(|e| {

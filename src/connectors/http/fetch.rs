@@ -137,6 +137,8 @@ pub(super) struct Fetcher<'a> {
     pub(super) pass: Option<Pass>,
     /// Its place among the calls that run at the same time.
     permit: Option<Permit>,
+    /// It brings a page that was asked for before its turn.
+    is_ahead: bool,
     /// Bytes that the next page will probably take.
     pub(super) estimate: u64,
 }
@@ -175,22 +177,33 @@ impl<'a> Fetcher<'a> {
             signed,
             pass,
             permit,
+            is_ahead: false,
             estimate,
         })
     }
 
-    /// Holds memory for a page, if there is some right now.
+    /// Holds a place among the calls and memory for a page, if there are both right now, until the page has come whole.
     ///
     /// # Errors
     /// `Cancelled` if the pipeline stops.
-    pub(super) fn holds_at_once(&mut self) -> Result<bool> {
-        self.out.reserve(self.estimate).now_or_never().transpose().map(|held| held.is_some())
+    pub(super) fn goes_ahead(&mut self) -> Result<bool> {
+        self.permit = self.rest.client.pace.permit(self.env, self.waits.priority).now_or_never();
+        self.is_ahead = self.permit.is_some();
+        Ok(self.is_ahead && self.out.reserve(self.estimate).now_or_never().transpose()?.is_some())
     }
 
     /// Bytes from which on a response is emitted in parts. Where the first records may have to be cut off, or others come first,
     /// it is held whole.
     pub(super) fn part_size(&self) -> u64 {
         if self.holds_whole { u64::MAX } else { self.rest.limits.part }
+    }
+
+    /// What it went ahead for has come, or will not come.
+    pub(super) fn has_gone_ahead(&mut self) {
+        self.is_ahead = false;
+        if self.permit.is_some() {
+            self.step_back();
+        }
     }
 
     /// Lets others go first that keep data fresh.
@@ -227,9 +240,10 @@ impl<'a> Fetcher<'a> {
         loop {
             let got = self.attempt(request, wants).await;
             let mut pass = self.pass.take();
-            if got.is_ok() || !self.out.has_parts() {
-                // Else others that wait with their parts for this response to end would have the place that it needs.
+            if got.is_ok() {
                 self.permit = None;
+            } else {
+                self.step_back();
             }
             if let Some(pass) = pass.as_mut().filter(|_| shows_that_it_answers(&got)) {
                 pass.succeeded();
@@ -280,15 +294,15 @@ impl<'a> Fetcher<'a> {
                         }
                     }
                 }
-                Err(Fault::RateLimited { may_have_acted: true, error, .. }) if !self.may_repeat(request) => {
-                    return Err(not_repeated(error));
-                }
-                Err(Fault::RateLimited { demanded, error, .. }) => {
+                Err(Fault::RateLimited { demanded, may_have_acted, error }) => {
                     let next = trial.rate_limited(self.env, &mut self.waits.budget, demanded);
                     self.waits.tally.throttled();
                     tracing::debug!(%error, ?next, "rate limited");
                     if let (Next::Again { after: wait } | Next::PutOff { wait }, Some(pass)) = (next, &mut pass) {
                         pass.refused(self.env, wait);
+                    }
+                    if may_have_acted && !self.may_repeat(request) {
+                        return Err(not_repeated(error));
                     }
                     if matches!(next, Next::PutOff { .. }) {
                         let until = demanded.map(|wait| self.env.now().saturating_add(wait));
@@ -311,6 +325,10 @@ impl<'a> Fetcher<'a> {
         let (rest, env, priority) = (self.rest, self.env, self.waits.priority);
         let breaker = rest.client.hosts.of(request.url());
         loop {
+            if self.permit.is_none() {
+                // Not of a page that could not be used either.
+                self.out.give_up();
+            }
             let timed = self.waits.timed(env);
             let ready = breaker.ready(env, priority, &mut self.waits.budget);
             let ready = unless_stopped(&mut self.out, async { Ok::<_, Error>(ready.await) }).await?;
@@ -326,7 +344,8 @@ impl<'a> Fetcher<'a> {
                 }
                 _ => {}
             }
-            // Before the memory: who has a call under way may wait for what others hold of it. It is held until the body is read.
+            // Before the memory, and without any: who has a call under way may wait for what others hold of it. It is held until
+            // the body is read.
             if self.permit.is_none() {
                 let permit = async { Ok::<_, Error>(rest.client.pace.permit(env, priority).await) };
                 self.permit = Some(self.unless_stopped(permit).await?);
@@ -338,9 +357,20 @@ impl<'a> Fetcher<'a> {
             if self.pass.is_some() {
                 return Ok(());
             }
-            if !self.out.has_parts() {
-                self.permit = None;
-            }
+            self.step_back();
+        }
+    }
+
+    /// Gives up what others may need during a wait. Not the place among the calls of who has handed over parts: others that wait
+    /// with theirs for this response to end may have all the other places. Nor that of a page that was asked for ahead, and no
+    /// memory: those behind it that have come keep theirs until its turn has passed.
+    fn step_back(&mut self) {
+        if self.is_ahead {
+            return;
+        }
+        self.out.release();
+        if !self.out.has_parts() {
+            self.permit = None;
         }
     }
 
@@ -392,11 +422,13 @@ impl<'a> Fetcher<'a> {
     async fn attempt(&mut self, request: &Request, wants: Wants<'_>) -> Result<Got, Fault> {
         let (rest, env) = (self.rest, self.env);
         self.enter(request, wants).await?;
-        let Some(permit) = &self.permit else { return Err(Error::bug("send request", "without a place").into()) };
+        let (Some(permit), Some(pass)) = (&self.permit, &mut self.pass) else {
+            return Err(Error::bug("send request", "without a place").into());
+        };
         let waits = &self.waits;
         let signed = &mut self.signed;
         let answer = async {
-            let reply = rest.client.send(env, request, permit, waits).await?;
+            let reply = rest.client.send(env, request, permit, pass, waits).await?;
             *signed = Some(reply.signature.clone());
             if matches!(wants, Wants::Answer) && reply.response.status().is_success() {
                 return Ok((reply, false));

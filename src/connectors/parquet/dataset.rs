@@ -339,10 +339,10 @@ impl Layout {
 }
 
 impl FileNames for Layout {
-    fn staged(&self, number: u64) -> String {
+    fn staged(&self, _: &Partitioning, _: &Key, number: u64) -> Result<String> {
         let Self { shard, generation, epoch, attempt, .. } = self;
         // Not `.parquet`: readers that list by a pattern may not skip the folder.
-        format!("{}/g{generation:010}/{epoch:020}-{attempt:04}-{number:04}.staged", Self::staged_folder(shard))
+        Ok(format!("{}/g{generation:010}/{epoch:020}-{attempt:04}-{number:04}.staged", Self::staged_folder(shard)))
     }
 
     fn published(&self, by: &Partitioning, key: &Key, number: u64) -> Result<String> {

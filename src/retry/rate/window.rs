@@ -155,7 +155,9 @@ impl Window {
         let last = self.taken.back();
         let frees = match (self.rate.kind, last) {
             (Kind::Fixed, Some(last)) => last.frees,
-            (Kind::Fixed | Kind::Moving, _) => now.at.saturating_add(time).saturating_add(self.rate.per),
+            // It begins with the first call, which is made now.
+            (Kind::Fixed, None) => now.at.saturating_add(self.rate.per),
+            (Kind::Moving, _) => now.at.saturating_add(time).saturating_add(self.rate.per),
             (Kind::Aligned, _) => now.at.saturating_add(self.rate.per - since_border(now.utc, self.rate.per)),
         };
         // A clock that went back must not put the list out of order.
@@ -262,7 +264,9 @@ mod tests {
         window.lease(at(0), time, 100);
         assert_eq!(window.wait(at(0), 1), Duration::from_millis(1_050));
         let mut window = Window::new(Rate::new(100, SECOND).fixed());
-        window.take(at(0), 1);
+        let time = window.longest_lease(at(0));
+        window.lease(at(0), time, 1);
+        assert_eq!(window.wait(at(0), 100), SECOND, "its window is no longer for it");
         assert_eq!(window.longest_lease(at(980)), Duration::from_millis(20));
         assert_eq!(window.longest_lease(at(1_000)), Duration::from_millis(50));
         let mut window = Window::new(Rate::new(100, SECOND).aligned());

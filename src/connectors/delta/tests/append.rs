@@ -28,3 +28,36 @@ async fn a_commit_answers_by_the_mark() {
     assert_eq!(commit(&owner, 1, 2, Some(1), &other).await.expect("answers"), CommitOutcome::Fenced { generation: 2 });
     assert_eq!(ids(&store).await, [1]);
 }
+
+#[test]
+fn the_name_of_a_file_says_what_it_was_written_for() {
+    use super::super::table::Names;
+    use crate::columnar::files::FileNames;
+    use crate::columnar::files::partition::Partitioning;
+    let key = ShardKey { pipeline: PipelineName::new("a-1-g2-b").expect("valid"), shard: 7 };
+    let context = EpochContext { shard: key.clone(), attempt: 3, ..context(12, 34) };
+    let by = Partitioning::new(&rows([1]).schema(), &["country".to_owned()]).expect("fits");
+    let mark = Mark { incarnation: Incarnation("x".into()), generation: 12, epoch: 34, digest: String::new() };
+    for names in [Names::staged(&context), Names::rewritten(&key, &mark, &env())] {
+        let path = names.staged(&by, &vec![Some("a b".to_owned())], 5).expect("fits");
+        let (folder, name) = path.split_once('/').expect("a folder");
+        assert_eq!((folder, Names::parse(name)), ("country=a%20b", Some((key.clone(), 12, 34))));
+    }
+    for other in ["part-00000-c000.snappy.parquet", "compacted-0f-0000.parquet", "landfall-x.parquet"] {
+        assert_eq!(Names::parse(other), None);
+    }
+}
+
+#[tokio::test]
+async fn a_value_that_cannot_name_a_partition_goes_to_the_quarantine() {
+    let store = Store::memory();
+    let owner = table(&store).partition_by(["country"]).expect("valid");
+    let long = "x".repeat(300);
+    let texts = StringArray::from(vec![Some(""), Some("a"), None, Some(long.as_str())]);
+    let columns = [("id", Arc::new(Int64Array::from(vec![1, 2, 3, 4])) as _), ("country", Arc::new(texts) as _)];
+    let batch = RecordBatch::try_from_iter(columns).expect("fits");
+    let (staged, rejects) = try_stage(&owner, context(1, 1), vec![batch]).await.expect("stages");
+    assert_eq!(rejects.iter().map(|r| r.code).collect::<Vec<_>>(), ["partition"; 2]);
+    commit(&owner, 1, 1, None, &staged).await.expect("commits");
+    assert_eq!(ids(&store).await, [2, 3]);
+}

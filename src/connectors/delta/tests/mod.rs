@@ -1,16 +1,19 @@
 mod append;
 mod crashes;
+mod maintain;
 mod merge;
+mod replace;
+mod torture;
 
 use super::*;
 use crate::columnar::Batch;
 use crate::env::Env;
 use crate::error::{ErrorKind, Result};
-use crate::model::{Incarnation, PipelineName, Reject, ShardKey};
+use crate::model::{Incarnation, PipelineName, Reject, ShardKey, Timestamp};
 use crate::sink::{CommitOutcome, CommitRequest, EpochContext, Mark, Sink, Writer};
 use crate::sink::{Disposition, InsertOnly, Upsert};
 use crate::store::{ObjectPath, Store};
-use crate::testkit::{Faults, Mode, Plan, test_env};
+use crate::testkit::{Faults, ManualClock, Mode, Plan, SeededEntropy, test_env};
 use arrow::array::{AsArray, BooleanArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::Int64Type;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -20,6 +23,14 @@ const PREFIX: &str = "lake/orders";
 
 fn env() -> Env {
     test_env(1)
+}
+
+/// Another time of day.
+fn env_at(time: Timestamp) -> Env {
+    let clock = ManualClock::auto();
+    let env = Env::deterministic(Arc::new(clock.clone()), Arc::new(SeededEntropy::new(2)));
+    clock.advance(time.saturating_since(env.now()));
+    env
 }
 
 fn shard() -> ShardKey {
@@ -85,8 +96,8 @@ async fn files(store: &Store) -> Vec<actions::Add> {
 /// The rows of the table.
 async fn batches(store: &Store) -> Vec<RecordBatch> {
     let mut all = Vec::new();
-    for file in files(store).await {
-        let path = ObjectPath::parse(PREFIX).and_then(|p| p.join(&file.path)).expect("valid");
+    for add in files(store).await {
+        let path = file::object(&ObjectPath::parse(PREFIX).expect("valid"), &add.path).expect("valid");
         let bytes = store.get(&path, None).await.expect("reads").expect("is there");
         let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).expect("Parquet").build().expect("Parquet");
         all.extend(reader.map(|b| b.expect("rows")));

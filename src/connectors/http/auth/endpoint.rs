@@ -50,7 +50,7 @@ impl Endpoints {
         let mut waits = Waits { budget, priority: self.pace.priority, tally: self.tally.clone() };
         loop {
             let mut pass = self.enter(exchange, &mut waits).await?;
-            let (error, next, why) = match self.tried(exchange, &waits).await? {
+            let (error, next, why) = match self.tried(exchange, &waits, &mut pass).await? {
                 Tried::Answered(answer) => {
                     pass.succeeded();
                     self.tokens.give();
@@ -105,8 +105,8 @@ impl Endpoints {
 
     /// # Errors
     /// Those that trying again does not help.
-    async fn tried(&self, exchange: &Exchange, waits: &Waits) -> Result<Tried> {
-        let answer = match self.attempt(exchange, waits).await {
+    async fn tried(&self, exchange: &Exchange, waits: &Waits, pass: &mut Pass) -> Result<Tried> {
+        let answer = match self.attempt(exchange, waits, pass).await {
             Ok(answer) => answer,
             Err(error) if error.is_transient() => return Ok(Tried::Failed(error)),
             Err(error) => return Err(error),
@@ -127,7 +127,7 @@ impl Endpoints {
         })
     }
 
-    async fn attempt(&self, exchange: &Exchange, waits: &Waits) -> Result<Exchanged> {
+    async fn attempt(&self, exchange: &Exchange, waits: &Waits, pass: &mut Pass) -> Result<Exchanged> {
         let request = exchange.request()?;
         // A query may hold secrets.
         let mut shown = request.url().clone();
@@ -142,6 +142,7 @@ impl Endpoints {
             }
             Err(_) => return Err(Error::bug("exchange credentials", "a budget answers like an API")),
         };
+        pass.begins(&self.env);
         let sent = self.egress.send(&self.env, Access::Credentials, request).await;
         let status = sent.as_ref().map(|response| response.status());
         waits.tally.request(status.as_ref().map_or("none", |status| status.as_str()));

@@ -33,8 +33,8 @@ impl<'a> Ahead<'a> {
         self.places.back()
     }
 
-    /// Asks for the page at `at`, if there is memory for it right now. Who waited for memory here would wait for pages that are
-    /// handed over only after this one.
+    /// Asks for the page at `at`, if a call may run and there is memory for it right now. Who waited for memory here would wait for
+    /// pages that are handed over only after this one.
     ///
     /// # Errors
     /// `Cancelled` if the pipeline stops.
@@ -45,12 +45,13 @@ impl<'a> Ahead<'a> {
         request: Request,
         before: Option<CursorValue>,
     ) -> Result<bool> {
-        if !fetcher.holds_at_once()? {
+        if !fetcher.goes_ahead()? {
             return Ok(false);
         }
         self.places.push_back(at);
         self.under_way.push_back(Box::pin(async move {
             let outcome = fetcher.fetch(&request, before.as_ref()).await;
+            fetcher.has_gone_ahead();
             (fetcher, outcome)
         }));
         Ok(true)

@@ -18,7 +18,7 @@ use crate::retry::rate::Learn;
 use on::Compiled;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use std::time::Duration;
-use wait::Compiled as Wait;
+use wait::{Compiled as Wait, LONGEST};
 
 /// The rules of a source, ready to be asked.
 #[derive(Debug, Default)]
@@ -79,10 +79,11 @@ impl Rules {
     }
 
     /// The wait that the response asks for, by the first place that says one; else that until a quota is full again that it says
-    /// is used up.
+    /// is used up. A day at most: by then it is asked again, in case that something else was meant.
     pub(super) fn wait(&self, told: &Told<'_>, now: Timestamp) -> Option<Duration> {
         let said = self.waits.iter().find_map(|wait| wait.of(told, now));
-        said.or_else(|| Learn::usual().until_full(now, &|name| text(told.headers, name)))
+        let said = said.or_else(|| Learn::usual().until_full(now, &|name| text(told.headers, name)));
+        said.map(|wait| wait.min(LONGEST))
     }
 }
 

@@ -181,7 +181,7 @@ pub(in super::super) fn http_date(text: &str) -> Option<Timestamp> {
 }
 
 /// No budget lasts longer, and a mistaken header does not block for years.
-const LONGEST: Duration = Duration::from_secs(24 * 3_600);
+pub(super) const LONGEST: Duration = Duration::from_secs(24 * 3_600);
 
 #[cfg(test)]
 mod tests {

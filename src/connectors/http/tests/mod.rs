@@ -20,6 +20,7 @@ mod retries;
 mod rules;
 mod secrets;
 mod server;
+mod together;
 mod told;
 mod waits;
 mod windows;

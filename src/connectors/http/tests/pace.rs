@@ -69,6 +69,19 @@ async fn a_turn_that_is_too_long_in_coming_puts_the_read_off() {
 }
 
 #[tokio::test]
+async fn faults_far_apart_are_no_outage() {
+    let server = Server::start(|_| Reply::status(500, "")).await;
+    let rest = Rest::get(server.url("/r")).limits(patient()).budget(&budget(Quota::new([Rate::new(1, 10 * MINUTE)])));
+    let rest = rest.build().expect("a source");
+    let clock = Arc::new(FastClock::default());
+    for _ in 0..5 {
+        let brought = read_at(&clock, &rest, &Partition::new("all"), None).await;
+        assert!(!brought.error().to_string().contains("down"), "{}", brought.error());
+    }
+    assert_eq!(server.seen().len(), 10, "each asks again after its turn");
+}
+
+#[tokio::test]
 async fn r13_what_a_response_says_is_left_is_kept_to() {
     let server = Server::start(|got| {
         let left = match got.number {

@@ -157,6 +157,34 @@ async fn all_partitions_wait_when_one_is_asked_to() {
 }
 
 #[tokio::test]
+async fn all_wait_for_what_a_request_was_told_that_may_not_be_repeated() {
+    let server = Server::start(|got| match got.number {
+        0 => Reply::status(503, "").header("retry-after", "30"),
+        _ => Reply::json("[1]"),
+    })
+    .await;
+    let rest = Rest::post(server.url("/r")).json(serde_json::json!({})).limits(patient()).build().expect("a source");
+    let clock = Arc::new(FastClock::default());
+    let all = Partition::new("all");
+    let brought = read_at(&clock, &rest, &all, None).await;
+    assert!(brought.error().to_string().contains("idempotent") && brought.slept.is_empty());
+    assert_eq!(rest.stats().throttled(), 1);
+    let brought = read_at(&clock, &rest, &all, None).await;
+    assert_eq!((brought.records().len(), brought.slept), (1, vec![Duration::from_secs(30)]));
+}
+
+#[tokio::test]
+async fn a_quota_that_is_full_again_in_a_month_is_asked_for_tomorrow() {
+    let server = Server::start(|_| {
+        Reply::status(429, "").header("x-ratelimit-remaining", "0").header("x-ratelimit-reset", "2592000")
+    })
+    .await;
+    let brought = read(&by_cursor(&server).build().expect("a source"), None).await;
+    let until = Timestamp::from_micros(START).saturating_add(Duration::from_secs(86_400));
+    assert_eq!(brought.stopped(), &StopReason::RateLimited { until: Some(until) });
+}
+
+#[tokio::test]
 async fn refusals_are_permanent_and_told_by_what_to_do() {
     for (status, kind) in [
         (400, ErrorKind::Config),

@@ -1,0 +1,141 @@
+use super::*;
+use std::time::Duration;
+
+const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
+
+async fn load(store: &Store, epochs: std::ops::RangeInclusive<u64>) {
+    let table = table(store).partition_by(["country"]).expect("valid");
+    for epoch in epochs {
+        let staged = stage(&table, 1, epoch, rows([epoch as i64 * 10, epoch as i64 * 10 + 1])).await;
+        commit(&table, 1, epoch, (epoch > 1).then(|| epoch - 1), &staged).await.expect("commits");
+    }
+}
+
+#[tokio::test]
+async fn a_table_is_the_same_from_its_checkpoint() {
+    let store = Store::memory();
+    load(&store, 1..=3).await;
+    let owner = table(&store).partition_by(["country"]).expect("valid");
+    let before = owner.log.newest(None, log::Keep::All).await.expect("reads").expect("there");
+    assert_eq!(owner.checkpoint(&env()).await.expect("writes"), Some(2));
+    // Without the versions that it stands for.
+    for version in 0..=2 {
+        let path = format!("{PREFIX}/_delta_log/{version:020}.json");
+        store.delete(&ObjectPath::parse(&path).expect("valid")).await.expect("deletes");
+    }
+    let after = owner.log.newest(None, log::Keep::All).await.expect("reads").expect("there");
+    let paths = |s: &log::Snapshot| {
+        s.files.values().map(|f| (f.path.clone(), f.stats.clone(), f.partition_values.clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(paths(&after), paths(&before));
+    assert_eq!((&after.txns, &after.metadata, &after.protocol), (&before.txns, &before.metadata, &before.protocol));
+    let head = owner.log.newest(None, log::Keep::Head).await.expect("reads").expect("there");
+    assert_eq!((&head.txns, head.files.len()), (&before.txns, 0));
+    load(&store, 4..=4).await;
+    assert_eq!(ids(&store).await, [10, 11, 20, 21, 30, 31, 40, 41]);
+    // Also without the hint, by what is listed.
+    store
+        .delete(&ObjectPath::parse(&format!("{PREFIX}/_delta_log/_last_checkpoint")).expect("valid"))
+        .await
+        .expect("deletes");
+    assert_eq!(ids(&store).await, [10, 11, 20, 21, 30, 31, 40, 41]);
+}
+
+#[tokio::test]
+async fn a_writer_that_slept_while_its_version_was_cleaned_up_is_not_in_the_past() {
+    let store = Store::memory();
+    load(&store, 1..=1).await;
+    let sleeper = table(&store).partition_by(["country"]).expect("valid");
+    let staged = stage(&sleeper, 1, 2, rows([20, 21])).await;
+    // Others go on, and clean up what the sleeper would write next.
+    for shard_number in 1..=3 {
+        let other = ShardKey { shard: shard_number, ..shard() };
+        let context = EpochContext { shard: other.clone(), ..context(1, 1) };
+        let owner = table(&store).partition_by(["country"]).expect("valid");
+        let (more, _) = try_stage(&owner, context, vec![rows([100 + i64::from(shard_number)])]).await.expect("stages");
+        let request = CommitRequest { shard: other, ..request(1, 1, None, &more) };
+        owner.commit(&env(), request).await.expect("commits");
+    }
+    table(&store).checkpoint(&env()).await.expect("writes");
+    for version in 0..=2 {
+        let path = format!("{PREFIX}/_delta_log/{version:020}.json");
+        store.delete(&ObjectPath::parse(&path).expect("valid")).await.expect("deletes");
+    }
+    assert_eq!(commit(&sleeper, 1, 2, Some(1), &staged).await.expect("commits"), CommitOutcome::Done);
+    assert_eq!(ids(&store).await, [10, 11, 20, 21, 101, 102, 103]);
+}
+
+#[tokio::test]
+async fn small_files_are_put_together_by_partition() {
+    let store = Store::memory();
+    load(&store, 1..=4).await;
+    let table = table(&store);
+    let before = files(&store).await;
+    let done = table.compact(&env()).await.expect("compacts");
+    assert_eq!((done.files_before, done.files_after, done.rows), (8, 2, 8));
+    let after = files(&store).await;
+    assert_eq!((before.len(), after.len()), (8, 2));
+    assert!(after.iter().all(|file| file.partition_values["country"].is_some() && !file.data_change));
+    assert_eq!(ids(&store).await, [10, 11, 20, 21, 30, 31, 40, 41]);
+    assert_eq!(table.compact(&env()).await.expect("nothing is small").files_before, 0);
+    load(&store, 5..=5).await;
+}
+
+#[tokio::test]
+async fn a_vacuum_leaves_what_readers_and_epochs_need() {
+    let store = Store::memory();
+    load(&store, 1..=2).await;
+    let owner = table(&store).partition_by(["country"]).expect("valid");
+    let waiting = stage(&owner, 1, 3, rows([30])).await;
+    let stray = ObjectPath::parse(&format!("{PREFIX}/stray.parquet")).expect("valid");
+    store.put(&stray, "x".into()).await.expect("puts");
+    owner.compact(&env()).await.expect("compacts");
+    let later = |by: Duration| {
+        let env = env();
+        env_at(env.now().saturating_add(by))
+    };
+    assert_eq!(owner.vacuum(&later(WEEK / 2), WEEK, false).await.expect("vacuums").files, Vec::<String>::new());
+    let would = owner.vacuum(&later(WEEK * 3000), WEEK, true).await.expect("looks");
+    assert_eq!(would.files.len(), 5, "{would:?}");
+    assert!(store.get(&stray, None).await.expect("reads").is_some(), "a dry run deletes nothing");
+    assert_eq!(owner.vacuum(&later(WEEK * 3000), WEEK, false).await.expect("vacuums"), would);
+    assert!(store.get(&stray, None).await.expect("reads").is_none());
+    commit(&owner, 1, 3, Some(2), &waiting).await.expect("its files are there");
+    assert_eq!(ids(&store).await, [10, 11, 20, 21, 30]);
+    assert_eq!(owner.vacuum(&env(), WEEK / 10_000, false).await.expect_err("too short").kind(), ErrorKind::Config);
+}
+
+#[tokio::test]
+async fn tables_whose_settings_void_the_promise_are_refused() {
+    for (setting, value) in [
+        ("delta.setTransactionRetentionDuration", "interval 1 day"),
+        ("delta.columnMapping.mode", "name"),
+        ("delta.enableChangeDataFeed", "true"),
+        ("delta.constraints.positive", "id > 0"),
+    ] {
+        let store = Store::memory();
+        load(&store, 1..=1).await;
+        let log = table(&store).log;
+        let held = log.newest(None, log::Keep::Head).await.expect("reads").expect("there");
+        let mut metadata = held.metadata.clone();
+        metadata.configuration.insert(setting.into(), Some(value.into()));
+        let protocol = actions::Protocol { min_reader_version: 2, min_writer_version: 5, ..Default::default() };
+        log.create(held.version + 1, &[protocol.into(), metadata.into()]).await.expect("creates");
+        let error = table(&store).open(context(1, 2)).await.expect_err(setting);
+        assert_eq!(error.kind(), ErrorKind::Config, "{setting}");
+        assert!(error.hint().is_some(), "{setting}");
+    }
+    let store = Store::memory();
+    load(&store, 1..=1).await;
+    let log = table(&store).log;
+    let features = Some(vec!["tomorrow".to_owned()]);
+    let protocol = actions::Protocol {
+        min_reader_version: 3,
+        min_writer_version: 7,
+        reader_features: features.clone(),
+        writer_features: features,
+    };
+    log.create(1, &[protocol.into()]).await.expect("creates");
+    let error = table(&store).mark(&shard()).await.expect_err("a feature of tomorrow");
+    assert!(error.to_string().contains("tomorrow"), "{error}");
+}
