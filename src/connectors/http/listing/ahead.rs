@@ -98,7 +98,6 @@ impl Listing<'_> {
             let mut fetcher = Fetcher::new(self.scope)?;
             fetcher.look = self.fetcher.look.clone();
             fetcher.window.clone_from(&self.fetcher.window);
-            fetcher.columns.clone_from(&self.fetcher.columns);
             let request = self.request(&at)?;
             if !self.ahead.ask(fetcher, at, request, self.reading.highest.clone())? {
                 return Ok(());

@@ -241,7 +241,7 @@ async fn bounds_go_into_places_of_the_path_and_the_body_too() {
 async fn the_record_of_a_window_that_fails_for_good_replaces_those_of_the_shorter_ones_before() {
     let server = Server::start(|_| Reply::json("{}")).await;
     let source = |until: &str| {
-        let since = Since::field("id").initial("0").until(until).window(Window::numbers(100));
+        let since = Since::field("id").initial("0").until(until).overlap_number(1).window(Window::numbers(100));
         windowed(&server, since).build().expect("a source")
     };
     let mut position = None;
