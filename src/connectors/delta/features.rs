@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 const NTZ: &str = "timestampNtz";
 
 /// Features that the versions of the protocol stand for, up to each writer version.
-const LEGACY: [(i32, &str); 8] = [
+const LEGACY: [(i32, &str); 7] = [
     (2, "appendOnly"),
     (2, "invariants"),
     (3, "checkConstraints"),
@@ -16,7 +16,6 @@ const LEGACY: [(i32, &str); 8] = [
     (4, "generatedColumns"),
     (5, "columnMapping"),
     (6, "identityColumns"),
-    (7, ""),
 ];
 
 /// Whether the table can be read and written here at all.
@@ -35,7 +34,7 @@ pub(super) fn check_known(snapshot: &Snapshot) -> Result<()> {
     let in_schema = |word: &str| metadata.schema_string.contains(word);
     for feature in features(&snapshot.protocol) {
         let used = match feature.as_str() {
-            "" | "appendOnly" | NTZ | "domainMetadata" | "vacuumProtocolCheck" => false,
+            "appendOnly" | NTZ | "domainMetadata" | "vacuumProtocolCheck" => false,
             "invariants" => in_schema("\"delta.invariants\""),
             "generatedColumns" => in_schema("\"delta.generationExpression\""),
             "identityColumns" => in_schema("\"delta.identity."),
@@ -86,7 +85,10 @@ pub(super) fn with_ntz(protocol: &Protocol) -> Option<Protocol> {
         return None;
     }
     let mut reader = protocol.reader_features.clone().unwrap_or_default();
-    let mut writer: Vec<_> = features(protocol).into_iter().filter(|f| !f.is_empty()).collect();
+    let mut writer = features(protocol);
+    if protocol.min_reader_version == 2 {
+        reader.push("columnMapping".to_owned());
+    }
     for features in [&mut reader, &mut writer] {
         if !features.iter().any(|f| f == NTZ) {
             features.push(NTZ.to_owned());

@@ -1,5 +1,6 @@
 mod append;
 mod crashes;
+mod formats;
 mod maintain;
 mod merge;
 mod replace;
