@@ -104,14 +104,13 @@ impl RecordsPath {
         })
     }
 
-    /// Whether the columns of CSV can be those of another page of the same listing: one of their names is the same.
+    /// The names of the columns of CSV, if they are known.
     #[cfg(feature = "http")]
-    pub(crate) fn can_follow(&self, other: &Self) -> bool {
-        let names = |path: &Self| match &path.format {
-            Format::Csv(csv) => csv.names().map(<[String]>::to_vec),
+    pub(crate) fn columns(&self) -> Option<&[String]> {
+        match &self.format {
+            Format::Csv(csv) => csv.names(),
             _ => None,
-        };
-        names(self).zip(names(other)).is_none_or(|(these, those)| these.iter().any(|name| those.contains(name)))
+        }
     }
 
     /// Finds the records of a whole response and the values at `extract` in one pass over `body`.

@@ -18,7 +18,6 @@ use crate::env::Env;
 use crate::error::{Error, Result, Status};
 use crate::json::Held;
 use crate::model::{Page, Partition, Timestamp, Window};
-use crate::records::RecordsPath;
 use crate::retry::{Entry, Next, Pass, Permit, Priority, Trial, WaitBudget};
 use crate::source::{Emitter, Retry};
 use bytes::Bytes;
@@ -130,8 +129,8 @@ pub(super) struct Fetcher<'a> {
     waits: Waits,
     /// Responses are not emitted in parts.
     pub(super) holds_whole: bool,
-    /// Where the records of the first page lie.
-    pub(super) first: Option<Arc<RecordsPath>>,
+    /// Hashes of the names that the first page has for its columns, if the pages say them; sorted.
+    pub(super) columns: Vec<u64>,
     /// What the last request was signed with.
     signed: Option<Signature>,
     /// The right to make the call that is under way.
@@ -162,7 +161,7 @@ impl<'a> Fetcher<'a> {
         let fields = rest.fields_of(partition)?;
         let holds_whole = matches!(rest.counts(), Counts::Records { .. }) || rest.parallel_pages > 1;
         let out = out.fork();
-        let (window, first, signed, pass, permit) = (None, None, None, None, None);
+        let (window, signed, pass, permit) = (None, None, None, None);
         let estimate = FIRST_ESTIMATE;
         Ok(Self {
             rest,
@@ -174,7 +173,7 @@ impl<'a> Fetcher<'a> {
             window,
             waits,
             holds_whole,
-            first,
+            columns: Vec::new(),
             signed,
             pass,
             permit,

@@ -61,6 +61,12 @@ pub(super) struct Reading {
     pub(super) pages: u64,
     /// Records so far.
     pub(super) records: u64,
+    /// Records of the largest page so far.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) largest: u64,
+    /// Hashes of the names of its columns, if its pages say them: CSV. Sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) columns: Vec<u64>,
     /// What a circle would come back to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) mark: Option<Mark>,
@@ -128,6 +134,15 @@ impl RestPosition {
         if !self.begun.contains(&window) {
             self.begun.push(window);
         }
+    }
+
+    /// Gives the windows that lie within `window` and were begun before, by reads that cut in another way or did not reach as far:
+    /// what is said of `window` is said of them too.
+    #[must_use]
+    pub(super) fn replaced_by(&mut self, window: Interval) -> Vec<Interval> {
+        let (within, others) = self.begun.iter().partition(|begun| **begun != window && begun.is_within(window));
+        self.begun = others;
+        within
     }
 }
 

@@ -1,5 +1,6 @@
 //! A response to its end: one that is large is emitted in parts while it streams.
 
+use super::auth::Signature;
 use super::body::{Body, too_large};
 use super::client::in_time;
 use super::fetch::{Fetched, Fetcher, Head};
@@ -11,8 +12,10 @@ use crate::model::{Page, Part};
 use crate::records::{RecordsPath, Splitter};
 use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// What is known of a response that has come so far.
 struct SoFar {
@@ -119,6 +122,22 @@ impl Fetcher<'_> {
         Ok(())
     }
 
+    /// Whether the columns that a page says can be those of the first one: one of their names is the same. Else its first line
+    /// is probably a row.
+    fn check_columns(&mut self, path: &RecordsPath) -> Result<()> {
+        let said = path.columns().filter(|_| self.rest.records.columns().is_none());
+        let mut columns: Vec<u64> = said.unwrap_or_default().iter().map(|name| xxh3_64(name.as_bytes())).collect();
+        columns.sort_unstable();
+        if self.columns.is_empty() {
+            self.columns = columns;
+        } else if !columns.iter().any(|column| self.columns.binary_search(column).is_ok()) {
+            let what = "the first line has no name of a column that the first page has";
+            return Err(Error::data("read page", what)
+                .with_hint("if only the first page has a line of names, name the columns with .columns([…])"));
+        }
+        Ok(())
+    }
+
     /// Cuts off the next part: beside the I/O, if there is much to look at.
     async fn cut(&self, mut splitter: Splitter) -> Result<(Splitter, Option<Bytes>)> {
         let much = splitter.unseen() >= MUCH;
@@ -139,18 +158,9 @@ impl Fetcher<'_> {
                 if self.rest.records.is_ndjson() {
                     status::check_first_line(&body)?;
                 }
-                let path = Arc::new(self.rest.records.found_in(&body)?.into_owned());
-                let first = self.first.get_or_insert_with(|| Arc::clone(&path));
-                if !path.can_follow(first) {
-                    return Err(Error::data(
-                        "read page",
-                        "the first line has no name of a column that the first page has",
-                    )
-                    .with("first_page", first.as_str())
-                    .with("here", path.as_str())
-                    .with_hint("if only the first page has a line of names, name the columns with .columns([…])"));
-                }
-                path
+                let path = self.rest.records.found_in(&body).map(Cow::into_owned);
+                let path = path.and_then(|path| self.check_columns(&path).map(|()| path));
+                Arc::new(path.map_err(|error| with_first_line(error, &so_far.head.signature, &body))?)
             }
         };
         if last && self.rest.records.is_ndjson() {
@@ -182,6 +192,15 @@ impl Fetcher<'_> {
         so_far.records += page.records;
         so_far.scanned = std::mem::take(&mut so_far.scanned).followed_by(scanned);
         Ok(page)
+    }
+}
+
+/// The error about names that stand in the first line of `body`, with its beginning, without secrets.
+fn with_first_line(error: Error, signature: &Signature, body: &[u8]) -> Error {
+    let line = body.split(|b| *b == b'\n').next().unwrap_or_default();
+    match status::excerpt(signature, line, true) {
+        Some(text) => error.with("first_line", text),
+        None => error,
     }
 }
 

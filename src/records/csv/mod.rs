@@ -136,9 +136,7 @@ impl Csv {
         let mut cells = Cells::new(self);
         let names = cells.texts(line)?;
         check_names(&names).map_err(|what| {
-            Error::data("scan page", what)
-                .with("names_there", names.join(", ").chars().take(200).collect::<String>())
-                .with_hint("name the columns with .columns([…]).with_header()")
+            Error::data("scan page", what).with_hint("name the columns with .columns([…]).with_header()")
         })?;
         Ok(Self { columns: Some(names), header: Some(true), ..self.clone() })
     }

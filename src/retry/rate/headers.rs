@@ -65,14 +65,18 @@ impl Learn {
 
     /// What a response says, of each policy that it names. `header` gives the value of a header by its name in lower case.
     pub(super) fn read(&self, now: Timestamp, header: &dyn Fn(&str) -> Option<String>) -> Vec<Told> {
-        // The clock of the API, if it is another one than ours: a reset is written by that one. What is a little off is how long the
-        // response took.
-        let skewed = header("date").and_then(|date| parse_date(&date)).filter(|date| is_skewed(*date, now));
+        let date = header("date").and_then(|date| parse_date(&date));
+        let until = |value: &str| {
+            let ours = parse_reset(value, self.reset, now)?;
+            let has_passed = ours.is_moment && ours.wait.is_zero();
+            let theirs = date.filter(|date| is_skewed(*date, now, has_passed));
+            let theirs = theirs.and_then(|date| parse_reset(value, self.reset, date));
+            // By a clock of which only this response shows the time, it is a wait from when that was written.
+            Some(theirs.map_or(ours, |theirs| ResetIn { is_moment: false, ..theirs }))
+        };
         let plain = |remaining: &str, reset: Option<&str>| {
             let remaining = count(&header(remaining)?)?;
-            let reset = reset.and_then(header).and_then(|value| parse_reset(&value, self.reset, skewed.unwrap_or(now)));
-            // By a clock of which only this response shows the time, it is a wait from when that was written.
-            let reset = reset.map(|reset| ResetIn { is_moment: reset.is_moment && skewed.is_none(), ..reset });
+            let reset = reset.and_then(header).and_then(|value| until(&value));
             Some(vec![Told { policy: String::new(), remaining, reset }])
         };
         if let Some((remaining, reset)) = &self.custom {
@@ -176,9 +180,12 @@ fn parse_reset(value: &str, written: Reset, now: Timestamp) -> Option<ResetIn> {
     }
 }
 
-/// Whether the clock of a response is not ours: else a late response would tell of a later window.
-pub(crate) fn is_skewed(date: Timestamp, now: Timestamp) -> bool {
-    date.saturating_since(now).max(now.saturating_since(date)) > SKEW
+/// Whether a moment in a response is by another clock than ours, and `date`, when the response was made, is to be taken for now.
+///
+/// Nothing but another clock makes a response earlier than now; that it is later may be how long it took, and a late response must not
+/// tell of a later window. But of a moment that `has_passed` by our clock it is better to wait too long than not at all.
+pub(crate) fn is_skewed(date: Timestamp, now: Timestamp, has_passed: bool) -> bool {
+    has_passed || date.saturating_since(now) > WHOLE_SECONDS || now.saturating_since(date) > SKEW
 }
 
 fn parse_date(value: &str) -> Option<Timestamp> {
@@ -194,6 +201,8 @@ const USUAL: [(&str, &str); 3] = [
     ("x-rate-limit-remaining", "x-rate-limit-reset"),
 ];
 
+/// `Date` is written in whole seconds.
+const WHOLE_SECONDS: Duration = Duration::from_secs(1);
 /// Responses rarely take longer.
 const SKEW: Duration = Duration::from_secs(45);
 /// A month: quotas are not longer.
@@ -253,6 +262,24 @@ mod tests {
             ("date", "Mon, 01 Jan 2024 00:00:50 GMT"),
         ];
         assert_eq!(read(&Learn::usual(), &headers), one(1, Some((10, false))));
+    }
+
+    #[test]
+    fn a_clock_that_is_a_little_off_neither_hides_a_reset_nor_lengthens_it() {
+        let read = |date: &str, reset: &str| {
+            let headers = [("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", reset), ("date", date)];
+            read(&Learn::usual(), &headers)
+        };
+        // Ours is 20 s fast: by it, the reset has passed.
+        assert_eq!(read("Sun, 31 Dec 2023 23:59:40 GMT", "1704067190"), one(0, Some((10, false))));
+        // Ours is 20 s slow.
+        assert_eq!(read("Mon, 01 Jan 2024 00:00:20 GMT", "1704067230"), one(0, Some((10, false))));
+        // It is the same, or the response was slow.
+        for date in ["Mon, 01 Jan 2024 00:00:01 GMT", "Sun, 31 Dec 2023 23:59:40 GMT"] {
+            assert_eq!(read(date, "1704067230"), one(0, Some((30, true))), "{date}");
+        }
+        // It has passed by both.
+        assert_eq!(read("Mon, 01 Jan 2024 00:00:00 GMT", "1704067190"), one(0, Some((0, false))));
     }
 
     #[test]

@@ -105,10 +105,12 @@ impl TokenPool {
     /// Learns from an answer to `member`; whether it cannot be used now.
     fn learn(&self, member: usize, answer: &Answered<'_>, env: &Env) -> bool {
         let now = env.now();
-        // A clock that is far from ours is that of the API; a little is how long the answer took.
         let date = answer.header("date").and_then(|text| http_date(text.trim()));
-        let theirs = date.filter(|date| is_skewed(*date, now)).unwrap_or(now);
-        let window_end = |text: &str| Some(now.saturating_add(window_end(text, theirs)?.saturating_since(theirs)));
+        let window_end = |text: &str| {
+            let ours = window_end(text, now)?;
+            let theirs = date.filter(|date| is_skewed(*date, now, ours <= now)).unwrap_or(now);
+            Some(now.saturating_add(window_end(text, theirs)?.saturating_since(theirs)))
+        };
         let left = answer.header(&self.remaining).and_then(|text| text.trim().parse::<f64>().ok());
         let left = left.filter(|left| *left >= 0.0).map(|left| left as u64);
         let ends = answer.header(&self.reset).and_then(window_end);

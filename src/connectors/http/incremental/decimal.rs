@@ -3,7 +3,7 @@ use std::cmp::Ordering;
 
 /// A JSON number as its digits: compared and shifted without loss.
 #[derive(Clone, Debug)]
-pub(super) struct Decimal<'a> {
+pub(in super::super) struct Decimal<'a> {
     negative: bool,
     /// The digits without the point.
     digits: Cow<'a, [u8]>,
@@ -14,7 +14,7 @@ pub(super) struct Decimal<'a> {
 
 impl<'a> Decimal<'a> {
     /// Reads a JSON number.
-    pub(super) fn parse(text: &'a str) -> Option<Self> {
+    pub(in super::super) fn parse(text: &'a str) -> Option<Self> {
         let (negative, rest) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
         let (mantissa, exponent) = match rest.split_once(['e', 'E']) {
             Some((mantissa, exponent)) => (mantissa, exponent.parse::<i64>().ok()?),

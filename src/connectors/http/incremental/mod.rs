@@ -8,6 +8,7 @@ mod since;
 mod value;
 
 pub(super) use bounds::{Bounds, Sent};
+pub(super) use decimal::Decimal;
 pub use format::{CursorFormat, Unit};
 pub(super) use highest::{Highest, Known, Order, highest};
 pub use since::{CursorTooOld, Edge, RowOrder, Since, Without};

@@ -56,8 +56,18 @@ impl Listing<'_> {
         tally.add(&self.fetcher.out.tally());
         let content = tally.content.filter(|_| self.pages == self.reading.pages);
         let tally = Tally { pages: self.reading.pages, records: self.reading.records, content };
-        let coverage = Coverage::of(self.scope.partition.id.clone(), told(end));
-        self.fetcher.out.cover(coverage.window(window.told()).tally(tally));
+        let partition = &self.scope.partition.id;
+        let scope = self.scope;
+        let mut position = scope.position.lock().await;
+        let replaced = position.replaced_by(window);
+        for window in &replaced {
+            self.fetcher.out.cover(Coverage::withdrawn(partition.clone(), window.told()));
+        }
+        self.fetcher.out.cover(Coverage::of(partition.clone(), told(end)).window(window.told()).tally(tally));
+        // Together, or a position would forget windows of which it still is said that they are missing.
+        if !replaced.is_empty() && self.fetcher.out.advance(&position).await.is_err() {
+            position.begun.extend(replaced);
+        }
         true
     }
 }

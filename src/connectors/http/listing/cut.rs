@@ -15,7 +15,7 @@ impl Listing<'_> {
         let Some(limit) = self.scope.rest.window_limit else { return false };
         let has_come = self.claims.records.is_some_and(|total| total < limit && total == so_far);
         let is_limit = matches!(next, Ok(Step::Limit(_)));
-        !has_come && !is_limit && so_far.saturating_add(self.largest) > limit
+        !has_come && !is_limit && so_far.saturating_add(self.reading.largest) > limit
     }
 
     /// Cuts the listing at the highest cursor value: from there on it is a listing of its own.

@@ -42,8 +42,6 @@ pub(super) struct Listing<'a> {
     covered: bool,
     /// A position is handed over that knows that this window was begun.
     is_known: bool,
-    /// Records of the largest page of this run.
-    largest: u64,
     /// Hashes of the pages of the pass before and of this one, as far as this run has read them.
     passed: Vec<u64>,
     passing: Vec<u64>,
@@ -87,7 +85,6 @@ impl<'a> Listing<'a> {
             tally: Tally::default(),
             covered: false,
             is_known: false,
-            largest: 0,
             passed: Vec::new(),
             passing: Vec::new(),
             export: scope.rest.exports.as_ref().map(|exports| Running::new(scope, exports)),
@@ -324,6 +321,7 @@ impl<'a> Listing<'a> {
         self.reading.plan = Some(self.plan()?);
         self.guard = LoopGuard::new(self.reading.mark, self.scope.env.random());
         self.fetcher.look.seed = self.guard.seed();
+        self.fetcher.columns.clone_from(&self.reading.columns);
         if let Some((since, _)) = &self.scope.rest.since {
             self.fetcher.look.known = since.known(&self.bounds(), self.reading.began)?;
         }

@@ -39,7 +39,7 @@ impl Listing<'_> {
             is_first: self.reading.at == At::First,
             records,
             again,
-            largest: if repeats { 0 } else { self.largest },
+            largest: self.reading.largest,
             so_far: self.reading.drift.index(self.reading.records + records),
         };
         let claims = self.claims(&answer)?;
@@ -106,6 +106,8 @@ impl Listing<'_> {
         let reading = &mut self.reading;
         reading.pages += 1;
         reading.records += records;
+        reading.columns.clone_from(&self.fetcher.columns);
+        reading.largest = reading.largest.max(again + records);
         reading.empty = if records == 0 { reading.empty + 1 } else { 0 };
         if !reading.drift.has_gained() {
             // A page that was asked for ahead does not know of those before it.
@@ -117,7 +119,6 @@ impl Listing<'_> {
         self.of_type += highest.of_type;
         self.of_another += highest.of_another;
         self.pages += 1;
-        self.largest = self.largest.max(again + records);
         self.scope.came(records);
     }
 

@@ -22,7 +22,7 @@ pub struct Answer<'a> {
     pub(crate) records: u64,
     /// Records at its start that the page before brought.
     pub(crate) again: u64,
-    /// Records of the largest page before this one, as far as this run has read them; 0 if this page is the same as one of them.
+    /// Records of the largest page before this one.
     pub(crate) largest: u64,
     /// Records of the listing up to and with this page, as it is now.
     pub(crate) so_far: u64,

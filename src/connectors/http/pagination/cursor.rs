@@ -3,7 +3,6 @@ use super::page_size::PageSize;
 use super::setters::{ends_by, sends};
 use super::{Answer, At, Claims, Counts, Paginate, Place, Request, Step, Target};
 use crate::error::{Error, Result};
-use crate::model::Proof;
 
 /// Each page names a token for the next one; the last one names none.
 ///
@@ -156,7 +155,7 @@ impl Paginate for Cursor {
             answer.token(0, self.optional)?.map(At::Token)
         };
         match next {
-            Some(next) if self.until_repeated && next == *at => Ok(Step::End(Proof::NoNextPage)),
+            Some(next) if self.until_repeated && next == *at => self.ends.nothing_leads_on(),
             Some(next) => Ok(Step::Next(next)),
             None => self.ends.nothing_leads_on(),
         }

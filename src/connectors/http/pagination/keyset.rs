@@ -4,7 +4,6 @@ use super::setters::{ends_by, sends};
 use super::{Answer, At, Claims, Counts, Paginate, Place, Request, Step, Target};
 use crate::error::{Error, ErrorKind, Result};
 use crate::json::ValuePath;
-use crate::model::Proof;
 
 /// The last record of each page says what to ask for next: records after it in the order of the listing.
 ///
@@ -72,7 +71,8 @@ impl Keyset {
     /// The API gives records from the bound on (`>=`): the last ones of a page come again on the next, and a dedup stage
     /// removes them. It ends where the bound does not move any more on a page that is not full, which needs the
     /// [`size`](Self::size); if it does not move on a full page, that is an error: more records are equal than fit. Full is a page
-    /// with as many records as were asked for, or as the largest one before it had.
+    /// with as many records as were asked for, or as the largest one before it had if that is more than one. A
+    /// [`total`](Self::total) cannot show the end, since records that come again would count twice.
     pub fn inclusive(mut self) -> Self {
         self.inclusive = true;
         self
@@ -102,6 +102,13 @@ impl Paginate for Keyset {
         if self.inclusive && self.size.records().is_none() {
             return Err(Error::config("build source", "a keyset from the bound on cannot tell its last page")
                 .with_hint("add .size(\"name\", records): a page with fewer is the last one"));
+        }
+        if self.inclusive && self.ends.total.is_some() {
+            return Err(Error::config(
+                "build source",
+                "records that come again from the bound on would count in a total",
+            )
+            .with_hint("leave out .total(…): the listing ends where the bound does not move any more"));
         }
         self.paths()?;
         self.ends.check("keyset", self.size.records())
@@ -157,13 +164,16 @@ impl Paginate for Keyset {
         if self.inclusive && next == *at {
             // An API may give smaller pages than it is asked for: one as large as the largest before is full, too.
             let asked = self.size.records().is_some_and(|size| answer.records() >= size);
-            let full = asked || (answer.largest > 0 && answer.records() >= answer.largest);
+            // A record by itself is how each listing ends that has only one.
+            let full = asked || (answer.records() > 1 && answer.records() >= answer.largest);
             if full {
                 return Err(Error::new(ErrorKind::Incomplete, "read partition", "a page is full of equal records")
                     .with("records", answer.records())
-                    .with_hint("ask for larger pages, or add a field that tells the records apart"));
+                    .with_hint(
+                        "ask for larger pages, add a field that tells the records apart, or say what ends the listing",
+                    ));
             }
-            return Ok(Step::End(Proof::NoNextPage));
+            return self.ends.nothing_leads_on();
         }
         Ok(Step::Next(next))
     }

@@ -1,4 +1,5 @@
 use super::Request;
+use crate::connectors::http::incremental::Decimal;
 use crate::connectors::http::request::Content;
 use crate::error::{Error, Result};
 use reqwest::header::HeaderName;
@@ -49,7 +50,7 @@ impl<T: Into<String>> From<T> for Place {
     }
 }
 
-/// Whether all numbers of `json` can be held as they are written.
+/// Whether all numbers of `json` can be held without change. They may be written in another way, such as `1.5E10`.
 fn is_held(json: &str) -> bool {
     let all =
         |held: serde_json::Result<Vec<&RawValue>>| held.is_ok_and(|held| held.iter().all(|raw| is_held(raw.get())));
@@ -59,7 +60,10 @@ fn is_held(json: &str) -> bool {
             let fields: serde_json::Result<BTreeMap<String, &RawValue>> = serde_json::from_str(json);
             all(fields.map(|fields| fields.into_values().collect()))
         }
-        [b'-' | b'0'..=b'9', ..] => serde_json::from_str(json).is_ok_and(|number: Number| number.to_string() == json),
+        [b'-' | b'0'..=b'9', ..] => {
+            let held = serde_json::from_str(json).map(|number: Number| number.to_string());
+            held.is_ok_and(|held| Decimal::parse(json).is_some_and(|value| Some(value) == Decimal::parse(&held)))
+        }
         _ => true,
     }
 }
@@ -151,5 +155,23 @@ impl Target {
             Self::Body(path) => request.set_body(path, value()?)?,
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_held;
+
+    #[test]
+    fn a_number_is_held_whatever_way_it_is_written_but_with_all_of_its_digits() {
+        for json in
+            ["[1.5E10,\"x\"]", "1.10", "-0", "0.0", "1e2", "1.0E+2", "{\"a\":[0.1,18446744073709551615]}", "12e-1"]
+        {
+            assert!(is_held(json), "{json}");
+        }
+        for json in ["18446744073709551617", "[0.1234567890123456789]", "1e-400", "1e400", "{\"a\":9007199254740993.0}"]
+        {
+            assert!(!is_held(json), "{json}");
+        }
     }
 }

@@ -354,16 +354,46 @@ async fn a_keyset_from_the_bound_on_ends_where_only_the_records_at_the_bound_com
         }
     };
     let by = || Keyset::of("t").query("from").size("limit", 4).inclusive();
-    for all in [&[1][..], &[5, 5, 5], &[1, 2], &[1, 1, 2, 2], &[1, 2, 3, 4, 4]] {
+    for all in [&[1][..], &[1, 2], &[1, 1, 2, 2], &[1, 2, 3, 4, 4]] {
         let server = Server::start(serve(all, 4)).await;
         let brought = read_all(rest(&server, "/r").paginate(by())).await;
         let came: BTreeSet<_> = brought.records().into_iter().collect();
         assert_eq!((came.len(), brought.stopped()), (all.len(), &StopReason::Exhausted(Proof::NoNextPage)), "{all:?}");
     }
-    // A page that is full of equal records as far as this API goes hides those behind it.
-    let server = Server::start(serve(&[1, 2, 2, 2, 3], 2)).await;
-    let brought = read_all(rest(&server, "/r").paginate(by())).await;
-    assert!(brought.error().to_string().contains("full of equal records"), "{}", brought.error());
+    // A page that is full of equal records as far as this API goes hides those behind it; a first one too, which looks like all.
+    for all in [&[1, 2, 2, 2, 3][..], &[2, 2, 2, 3], &[5, 5]] {
+        let server = Server::start(serve(all, 2)).await;
+        let brought = read_all(rest(&server, "/r").paginate(by())).await;
+        assert!(brought.error().to_string().contains("full of equal records"), "{}", brought.error());
+        // A read that goes on knows how large the pages were.
+        let server = Server::start(serve(all, 2)).await;
+        let first = read_all(rest(&server, "/r").paginate(by()).max_pages(1)).await;
+        let resumed = rest(&server, "/r").paginate(by()).build().expect("a source");
+        let resumed = read(&resumed, Some(first.last_position())).await;
+        assert_eq!(resumed.error().kind(), ErrorKind::Incomplete, "{}", resumed.error());
+    }
+    assert!(refused(Rest::get("http://h/r").paginate(by().total("$.total"))).contains("count in a total"));
+}
+
+#[tokio::test]
+async fn what_does_not_move_is_no_end_where_the_api_says_that_there_is_more() {
+    for more in [true, false] {
+        let server = Server::start(move |got| {
+            let first = got.parameter("from").is_none();
+            let records = if first { r#"{"t":1},{"t":2}"# } else { r#"{"t":2}"# };
+            Reply::json(format!(r#"{{"data":[{records}],"next":"a","more":{}}}"#, first || more))
+        })
+        .await;
+        let by_key = Keyset::of("t").query("from").size("limit", 4).inclusive().has_more("$.more");
+        let by_token = Cursor::at("$.next").query("from").until_repeated().has_more("$.more");
+        for rest in [rest(&server, "/r").paginate(by_key), rest(&server, "/r").paginate(by_token)] {
+            let brought = read_all(rest).await;
+            match &brought.end {
+                Err(error) => assert!(more && error.to_string().contains("there is more"), "{error}"),
+                Ok(reason) => assert!(!more && reason.is_complete(), "{reason:?}"),
+            }
+        }
+    }
 }
 
 #[tokio::test]

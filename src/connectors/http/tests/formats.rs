@@ -137,6 +137,47 @@ async fn a_second_page_without_a_line_of_names_loses_no_row() {
 }
 
 #[tokio::test]
+async fn the_columns_of_the_first_page_are_known_after_a_stop() {
+    // Only the first page has a line of names.
+    let serve = |got: &Got| {
+        let page: u64 = got.parameter("page").and_then(|n| n.parse().ok()).expect("a page");
+        let names = if page == 1 { "id,name\n" } else { "" };
+        text(format!("{names}{page},a\n")).header("x-pages", "4")
+    };
+    let source =
+        |server: &Server| rest(server, "csv").paginate(PageNumber::query("page").total_pages(Place::header("x-pages")));
+    let server = Server::start(serve).await;
+    let first = read(&source(&server).max_pages(1).build().expect("a source"), None).await;
+    let resumed = read(&source(&server).build().expect("a source"), Some(first.last_position())).await;
+    assert!(resumed.error().to_string().contains(".columns("), "{}", resumed.error());
+    // Where each has one, a read goes on.
+    let server = Server::start(move |got| match got.parameter("page").as_deref() {
+        Some("1") => serve(got),
+        page => text(format!("name,id\nb,{}\n", page.unwrap_or_default())).header("x-pages", "4"),
+    })
+    .await;
+    let first = read(&source(&server).max_pages(1).build().expect("a source"), None).await;
+    let resumed = read(&source(&server).build().expect("a source"), Some(first.last_position())).await;
+    assert_eq!((resumed.records(), server.seen().len()), (vec!["b,2".into(), "b,3".into(), "b,4".into()], 4));
+    assert!(resumed.stopped().is_complete());
+}
+
+#[tokio::test]
+async fn the_first_line_is_told_without_secrets_and_not_without_end() {
+    let long = format!("2,s3cret-token,{}\n", "x".repeat(10_000));
+    for second in [long.clone(), format!("s3cret-token,s3cret-token,{long}")] {
+        let server = Server::start(move |got| match got.parameter("p") {
+            None => text("id,name\n1,a\n").header("link", "<?p=2>; rel=next"),
+            Some(_) => text(second.clone()),
+        })
+        .await;
+        let rest = rest(&server, "csv").paginate(LinkHeader::new()).auth(Bearer::new("s3cret-token"));
+        let error = read(&rest.build().expect("a source"), None).await.error().to_string();
+        assert!(error.contains("first_line=") && !error.contains("s3cret") && error.len() < 1_500, "{error}");
+    }
+}
+
+#[tokio::test]
 async fn an_error_in_json_is_no_csv_without_rows() {
     for body in ["{\"error\":\"no\"}\n", "\u{feff} [\"no\"]"] {
         let server = Server::start(move |_| text(body).header("content-type", "text/csv")).await;

@@ -432,7 +432,7 @@ fn positions_have_a_frozen_form() {
     let text = r#"{"since":{"time":"2024-01-01T00:00:00Z"},"field":"at","reading":[{"at":{"token":"3e8"},"until":"2024-02-01T00:00:00Z","highest":{"number":"7"},"pages":3,"records":30}]}"#;
     let position: RestPosition = serde_json::from_str(text).expect("the form of version 1");
     assert_eq!(serde_json::to_string(&position).expect("JSON"), text);
-    let whole = r#"{"reading":[{"at":"first","plan":18446744073709551615,"began":"2024-02-01T00:00:00Z","pages":1,"records":0,"mark":{"seed":1,"request":2,"content":3},"empty":1,"unordered":true,"within":true}]}"#;
+    let whole = r#"{"reading":[{"at":"first","plan":18446744073709551615,"began":"2024-02-01T00:00:00Z","pages":1,"records":0,"largest":2,"columns":[7,18446744073709551615],"mark":{"seed":1,"request":2,"content":3},"empty":1,"unordered":true,"within":true}]}"#;
     let position: RestPosition = serde_json::from_str(whole).expect("the form of version 1");
     assert_eq!(serde_json::to_string(&position).expect("JSON"), whole);
     let windows = r#"{"field":"at","windows":{"span":{"from":"2024-01-01T00:00:00Z","to":"2024-03-01T00:00:00Z"},"gaps":[{"from":"2024-02-01T00:00:00Z","to":"2024-02-02T00:00:00Z"}]},"reading":[{"window":{"from":1,"to":9},"at":"first","pages":0,"records":0}]}"#;

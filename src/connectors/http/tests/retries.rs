@@ -145,7 +145,7 @@ async fn all_partitions_wait_when_one_is_asked_to() {
     let rest = Rest::get(server.url("/{id}")).partition("a", [("id", "a")]).partition("b", [("id", "b")]);
     let rest = rest.limits(patient()).build().expect("a source");
     let env = Env::deterministic(Arc::new(FastClock::default()), Arc::new(Dice::default()));
-    let breaker = rest.client.hosts.named(&server.url("/").trim_end_matches('/'));
+    let breaker = rest.client.hosts.named(server.url("/").trim_end_matches('/'));
     match breaker.enter(&env, Priority::Incremental, &mut WaitBudget::new(Duration::ZERO)).await {
         Entry::Go(mut pass) => pass.refused(&env, Duration::from_secs(30)),
         shut => panic!("{shut:?}"),

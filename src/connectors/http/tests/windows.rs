@@ -237,6 +237,29 @@ async fn bounds_go_into_places_of_the_path_and_the_body_too() {
     assert_eq!(server.seen()[1].json()["filter"], "id >= 10 and id < 20");
 }
 
+#[tokio::test]
+async fn the_record_of_a_window_that_fails_for_good_replaces_those_of_the_shorter_ones_before() {
+    let server = Server::start(|_| Reply::json("{}")).await;
+    let source = |until: &str| {
+        let since = Since::field("id").initial("0").until(until).overlap_number(1).window(Window::numbers(100));
+        windowed(&server, since).build().expect("a source")
+    };
+    let mut position = None;
+    // The record of a window is handed over together with the position that forgets those that it replaces.
+    for (until, replaced) in [("10", None), ("20", Some("10")), ("30", Some("20"))] {
+        let brought = read(&source(until), position).await;
+        assert_eq!(brought.error().kind(), ErrorKind::Data);
+        let said = brought.emitted.iter().flat_map(|emission| emission.coverage.clone());
+        let said: Vec<_> = said.map(|of| (of.window.and_then(|window| window.to), of.withdrawn)).collect();
+        let end = |to: &str, withdrawn: bool| (Some(to.to_owned()), withdrawn);
+        let expected = replaced.map(|before| vec![end(before, true), end(until, false)]);
+        assert_eq!(said, expected.unwrap_or_default());
+        let last = brought.last_position();
+        assert_eq!(last.begun.len(), 1, "{:?}", last.begun);
+        position = Some(last);
+    }
+}
+
 #[test]
 fn windows_that_cannot_work_do_not_build() {
     let rest = |since: Since| Rest::get("http://h/r").since(since.query("from").until_query("to")).build().map(drop);

@@ -64,6 +64,11 @@ impl Interval {
         (from < to).then_some(Self { from, to })
     }
 
+    /// Whether all of it lies in `other`.
+    pub(in super::super) fn is_within(self, other: Self) -> bool {
+        other.from <= self.from && self.to <= other.to
+    }
+
     /// What is left of it without `other`: up to two pieces.
     pub(in super::super) fn without(self, other: Self) -> impl Iterator<Item = Self> {
         let before = Self::new(self.from, self.to.min(other.from));

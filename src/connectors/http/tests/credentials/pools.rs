@@ -67,6 +67,25 @@ async fn r13_all_tokens_exhausted_waits_for_the_first_and_not_beyond_the_budget(
 }
 
 #[tokio::test]
+async fn r13_a_quota_comes_back_when_the_api_says_though_our_clock_is_a_little_off() {
+    // Seconds by which the clock of the API is behind ours, or before it.
+    for (date, reset) in [("Sun, 31 Dec 2023 23:59:40 GMT", -10), ("Mon, 01 Jan 2024 00:00:20 GMT", 30)] {
+        let server = Server::start(move |got| {
+            match got.number {
+                0 => Reply::status(403, "").header("x-ratelimit-remaining", "0"),
+                _ => three_pages(got).header("x-ratelimit-remaining", "9"),
+            }
+            .header("date", date)
+            .header("x-ratelimit-reset", &(START / 1_000_000 + reset).to_string())
+        })
+        .await;
+        let rest = by_cursor(&server).auth(TokenPool::of([Bearer::new("a")])).build().expect("a source");
+        let brought = read(&rest, None).await;
+        assert_eq!((brought.records(), brought.slept), (ids(1..=6), vec![Duration::from_secs(10)]), "{date}");
+    }
+}
+
+#[tokio::test]
 async fn a_refused_token_of_a_pool_makes_place_for_good() {
     let server = Server::start(|got| match got.headers["authorization"].as_str() {
         "Bearer bad" => Reply::status(401, ""),
