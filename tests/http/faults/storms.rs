@@ -143,8 +143,7 @@ impl Shared {
                 })
             }
             // Mixed, so that it is in step with nothing.
-            Weather::BrownOut(one_in) => (number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32)
-                .is_multiple_of(one_in)
+            Weather::BrownOut(one_in) => ((number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) % one_in == 0)
                 .then(|| StatusCode::INTERNAL_SERVER_ERROR.into_response()),
         }
     }
