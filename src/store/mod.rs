@@ -129,7 +129,7 @@ impl Store {
     }
 
     /// The store at a place that is given as text, as in a configuration. It is opened, and not yet asked anything:
-    /// [`probe`] shows whether it can be used.
+    /// [`probe()`] shows whether it can be used.
     ///
     /// | place | what it is | feature | settings and credentials |
     /// |---|---|---|---|

@@ -9,7 +9,9 @@ pub(crate) mod partition;
 pub(crate) mod schema;
 mod writer;
 
-pub(crate) use writer::{FileWriter, Finished};
+pub(crate) use writer::FileWriter;
+#[cfg(feature = "delta")]
+pub(crate) use writer::Finished;
 
 use crate::error::Result;
 use parquet::file::metadata::ParquetMetaData;
@@ -67,6 +69,7 @@ pub(crate) trait FileNames: Send + Sync + Debug {
 #[derive(Debug)]
 pub(crate) struct Written {
     pub(crate) file: DataFile,
+    #[cfg_attr(not(feature = "delta"), expect(dead_code, reason = "only the log of a table tells of it"))]
     pub(crate) footer: ParquetMetaData,
 }
 

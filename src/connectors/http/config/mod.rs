@@ -170,7 +170,7 @@ impl RestBuilder {
 
     /// Sets in what a page is written and where its records are: an RFC 9535 path into JSON, `ndjson` for one record per line,
     /// `csv` or [`Csv`](crate::records::Csv), or a path into XML such as `/feed/entry`; see
-    /// [`RecordsPath`]. `$[*]` by default.
+    /// [`RecordsPath`](crate::records::RecordsPath). `$[*]` by default.
     pub fn records(mut self, path: impl Into<String>) -> Self {
         self.records = path.into();
         self
