@@ -120,6 +120,9 @@ mod documents {
     struct ConnectorGuide;
     #[doc = include_str!("../docs/http.md")]
     struct Http;
+    #[cfg(feature = "postgres")]
+    #[doc = include_str!("../docs/warehouses.md")]
+    struct Warehouses;
     #[cfg(feature = "delta")]
     #[doc = include_str!("../docs/delta.md")]
     struct Delta;
