@@ -25,6 +25,7 @@ mod encode;
 mod fault;
 mod name;
 mod nested;
+mod numeric;
 mod table;
 mod types;
 mod writer;

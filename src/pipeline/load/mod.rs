@@ -1,19 +1,21 @@
 //! Landing to sink, for one shard: stages run beside the I/O, epochs are prepared, then committed.
 
-use super::epoch::{Checkpoint, ConfigRecord, FORMAT, InputPosition, Owner, Prepared, digest, roll_forward};
-use super::erased::{AnySink, AnyStage, AnyWriter};
-use super::events::{Event, Events, MOST_NAMED};
-use super::feed::{Advance, FedItem, Feed, Input, PageOf, Turn};
-use super::program::{Outcome, Program};
-use super::settings::Settings;
-use super::state::StateObjects;
-use super::task::Task;
+mod enumeration;
+
 use crate::checkpoint::CheckpointStore;
 use crate::checkpoint::chain::Chain;
 use crate::env::Env;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::landing::{AccountRows, Accounts, LandingReader, Retention};
 use crate::model::{EpochLedger, Incarnation, LoadCounts, PartitionId, Reject, ShardKey, StageCounts};
+use crate::pipeline::epoch::{Checkpoint, ConfigRecord, FORMAT, InputPosition, Owner, Prepared, digest, roll_forward};
+use crate::pipeline::erased::{AnySink, AnyStage, AnyWriter};
+use crate::pipeline::events::{Event, Events, MOST_NAMED};
+use crate::pipeline::feed::{Advance, FedItem, Feed, Input, PageOf, Turn};
+use crate::pipeline::program::{Outcome, Program};
+use crate::pipeline::settings::Settings;
+use crate::pipeline::state::StateObjects;
+use crate::pipeline::task::Task;
 use crate::sink::{Demand, Enumeration, EpochContext, Quarantine, QuarantineWriter, StagedOutput};
 use crate::source::Reservation;
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -25,10 +27,10 @@ use tracing::Instrument;
 const FAR_SEGMENTS: u64 = 64;
 
 /// The sink among the stages of a ledger, where it has refused records.
-pub(super) const SINK: &str = "sink";
+pub(in crate::pipeline) const SINK: &str = "sink";
 
 /// What the load of a shard is made of.
-pub(super) struct Load {
+pub(in crate::pipeline) struct Load {
     pub shard: ShardKey,
     pub env: Env,
     pub settings: Settings,
@@ -49,7 +51,7 @@ pub(super) struct Load {
 }
 
 /// A load that owns its chain and has finished what an earlier owner prepared.
-pub(super) struct OpenLoad {
+pub(in crate::pipeline) struct OpenLoad {
     pub load: Load,
     pub chain: Chain,
     pub owner: Owner,
@@ -57,7 +59,7 @@ pub(super) struct OpenLoad {
 }
 
 /// What is left when a load has ended well.
-pub(super) struct Loaded {
+pub(in crate::pipeline) struct Loaded {
     chain: Chain,
     load: Load,
     newest: (u64, Checkpoint),
@@ -67,17 +69,17 @@ pub(super) struct Loaded {
 
 impl OpenLoad {
     /// Where to go on.
-    pub(super) fn position(&self) -> InputPosition {
+    pub(in crate::pipeline) fn position(&self) -> InputPosition {
         self.newest.1.input.clone()
     }
 
     /// The landing that was read up to there.
-    pub(super) fn landing(&self) -> Option<&Incarnation> {
+    pub(in crate::pipeline) fn landing(&self) -> Option<&Incarnation> {
         self.newest.1.landing.as_ref()
     }
 
     /// Loads everything that the feed gives, and commits it.
-    pub(super) async fn run(mut self, feed: Feed, landing: Option<Incarnation>) -> Result<Loaded> {
+    pub(in crate::pipeline) async fn run(mut self, feed: Feed, landing: Option<Incarnation>) -> Result<Loaded> {
         let mut leading = Program::new(std::mem::take(&mut self.load.stages));
         let copies = leading.fork_leading();
         let ordered = leading.split_off(copies.stages.len());
@@ -410,65 +412,6 @@ impl Running {
         }
     }
 
-    /// Ends what belongs to an enumeration before anything of the next one comes; and tells the sink when it is whole, in an
-    /// epoch of its own.
-    async fn turn(&mut self, turn: Turn) -> Result<()> {
-        self.cut().await?;
-        match turn {
-            Turn::Begins(number) => {
-                self.whole = false;
-                self.enumeration = Some(Enumeration::begun(number));
-                if let Some(error) = self.refused.take() {
-                    // A newer one takes its place.
-                    tracing::warn!(shard = %self.load.shard, %error, "an enumeration was passed over");
-                }
-                Ok(())
-            }
-            Turn::Whole => self.end_enumeration().await,
-        }
-    }
-
-    /// Tells the sink that the enumeration is whole, in an epoch of its own, once all before it is committed.
-    async fn end_enumeration(&mut self) -> Result<()> {
-        self.settle().await?;
-        let shard = self.load.shard.clone();
-        // It began before the sink demanded enumerations.
-        let Some(enumeration) = self.enumeration else { return Ok(()) };
-        if enumeration.quarantined > 0 && !self.load.accept_quarantined {
-            let count = enumeration.quarantined;
-            let error = Error::new(
-                ErrorKind::Incomplete,
-                "end enumeration",
-                "records of it are in the quarantine; nothing was taken away",
-            )
-            .with("shard", shard)
-            .with("quarantined", count)
-            .with_hint("mend them at the source or in the stages; or allow it with `accept_quarantined()`");
-            self.refused = Some(error);
-            return Ok(());
-        }
-        self.enumeration = Some(Enumeration { whole: true, ..enumeration });
-        let (sink, context) = (Arc::clone(&self.load.sink), self.context());
-        let staging = async move { sink.open(context).await?.finish().await };
-        match staging.await {
-            Ok(Some(output)) => {
-                self.epoch.since = Some(self.load.env.monotonic());
-                self.epoch.output = Some(output);
-                self.cut().await?;
-                self.whole = true;
-            }
-            Ok(None) => {
-                return Err(Error::bug("stage epoch", "the sink staged nothing for an enumeration that is whole")
-                    .with("shard", shard));
-            }
-            // A guard of the sink: the next enumeration may be better, and this one must not stand in its way.
-            Err(e) if e.kind() == ErrorKind::Data => self.refused = Some(e.with("shard", shard)),
-            Err(e) => return Err(e),
-        }
-        self.enumeration = Some(enumeration);
-        Ok(())
-    }
-
     /// Whether the position alone is worth an epoch: each start reads what lies between, even where it holds no record.
     fn is_far(&self) -> bool {
         match (&self.position, &self.newest.1.input) {
@@ -631,12 +574,12 @@ async fn settled(pending: &mut Option<Pending>) -> Result<Result<()>> {
 
 impl Loaded {
     /// Whether the newest enumeration of the landing is whole.
-    pub(super) fn is_whole(&self) -> bool {
+    pub(in crate::pipeline) fn is_whole(&self) -> bool {
         self.whole
     }
 
     /// Deletes what no recovery and no reader needs any more: boundaries first, then objects. Returns how many.
-    pub(super) async fn collect(&mut self) -> Result<u64> {
+    pub(in crate::pipeline) async fn collect(&mut self) -> Result<u64> {
         let (number, checkpoint) = &self.newest;
         let load = &self.load;
         let mut deleted = self.chain.collect(number.saturating_sub(load.settings.kept_checkpoints)).await?;
