@@ -24,7 +24,6 @@ mod database;
 mod encode;
 mod fault;
 mod name;
-mod nested;
 mod numeric;
 mod table;
 mod types;
