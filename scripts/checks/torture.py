@@ -29,7 +29,7 @@ class Comparison:
             self.absent[f"{reader}: {absent}"] += 1
             return
         except Exception as error:  # A reader that cannot read it is a finding like any other.
-            have, wrong = None, [f"{type(error).__name__}: {error}"]
+            have, wrong = None, [f"{type(error).__name__}: {str(error)[:300]}"]
         if have is not None:
             ids = sorted(row["id"] for row in have)
             if ids != sorted(want):
@@ -37,12 +37,16 @@ class Comparison:
             for row in have:
                 for column, value in want.get(row["id"], {}).items():
                     if row.get(column) != value and column not in readers.NOT_ASKED.get(reader, ()):
-                        wrong.append(f"row {row['id']}, {column}: {row.get(column)!r} instead of {value!r}")
+                        wrong.append(f"row {row['id']}, {column}: {short(row.get(column))} instead of {short(value)}")
         self.compared += 1
         self.different += len(wrong)
         print(f"{'FAILED ' if wrong else 'ok     '} {name}, {reader}: {len(want)} rows", flush=True)
         for line in wrong[:20]:
             print(f"        {line}", flush=True)
+
+
+def short(value):
+    return repr(value)[:100]
 
 
 def crate(*arguments, env=None):
@@ -51,6 +55,9 @@ def crate(*arguments, env=None):
     ran = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **(env or {})})
     if ran.returncode:
         raise RuntimeError(f"{' '.join(command)}: {ran.stderr.strip()}")
+    if ran.stderr:
+        # Rows that the sink has refused: they will be missed.
+        print(ran.stderr.strip(), flush=True)
     return ran.stdout
 
 

@@ -19,7 +19,8 @@ class Absent(Exception):
 
 
 PARTITIONS = ["part", "p_day", "p_int", "p_flag"]
-TEMPORAL = [f.name for f in EVOLVED if pa.types.is_temporal(f.type) or f.name == "nested"]
+# Of which ClickHouse has not all values: its times begin in 1900 and end in 2299, and what is nested cannot be null.
+NOT_IN_CLICKHOUSE = [f.name for f in EVOLVED if pa.types.is_temporal(f.type) or pa.types.is_nested(f.type)]
 SQL_TYPES = "{'part': VARCHAR, 'p_day': DATE, 'p_int': BIGINT, 'p_flag': BOOLEAN}"
 
 
@@ -63,11 +64,11 @@ def delta_by_duckdb(place, version, env):
     query = f"SELECT * FROM read_parquet(?, hive_partitioning=true, hive_types={SQL_TYPES}, union_by_name=true)"
     if not any("part=" in f for f in files):
         query = "SELECT * FROM read_parquet(?, union_by_name=true, hive_partitioning=false)"
-    return rows_of(duckdb.connect().execute(query, [files]).to_arrow_table())
+    return rows_of(duckdb.connect().sql(query, params=[files]).to_arrow_table())
 
 
 def delta_by_clickhouse(settings, place, version, env):
-    """With its own reader of the log, or with delta-kernel. Its times begin in 1900 and end in 2299, so they are left out."""
+    """With its own reader of the log, or with delta-kernel."""
     try:
         import chdb
     except ImportError:
@@ -78,7 +79,7 @@ def delta_by_clickhouse(settings, place, version, env):
         settings += f", delta_lake_snapshot_version={version}"
     # It reads files below the working directory only.
     os.chdir(Path(place).parent)
-    names = [f.name for f in table(place, version, env).schema().fields if f.name not in TEMPORAL]
+    names = [f.name for f in table(place, version, env).schema().fields if f.name not in NOT_IN_CLICKHOUSE]
     quoted = ", ".join("`" + name.replace("`", "\\`") + "`" for name in names)
     query = f"SELECT {quoted} FROM deltaLakeLocal('{place}') SETTINGS {settings}, output_format_arrow_string_as_string=0"
     return rows_of(chdb.query(query, "ArrowTable"))
@@ -104,7 +105,7 @@ def parquet_by_duckdb(place):
     files = data_files(place)
     hive = f"hive_partitioning=true, hive_types={SQL_TYPES}" if any("part=" in f for f in files) else "hive_partitioning=false"
     query = f"SELECT * FROM read_parquet(?, {hive}, union_by_name=true)"
-    return rows_of(duckdb.connect().execute(query, [files]).to_arrow_table())
+    return rows_of(duckdb.connect().sql(query, params=[files]).to_arrow_table())
 
 
 def parquet_by_polars(place):
@@ -169,7 +170,10 @@ def postgres_by_psql(server, name):
     ran = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PGCLIENTENCODING": "UTF8"})
     if ran.returncode:
         raise RuntimeError(ran.stderr)
-    return [plain_row(json.loads(line, parse_float=Decimal)) for line in ran.stdout.split("\n") if line]
+    # Of a zero that is negative Python would make a whole number, which has no sign.
+    whole = lambda text: Decimal(text) if text == "-0" else int(text)
+    rows = (json.loads(line, parse_float=Decimal, parse_int=whole) for line in ran.stdout.split("\n") if line)
+    return [plain_row(row) for row in rows]
 
 
 DELTA = {
@@ -183,7 +187,7 @@ DELTA = {
     "spark, files of the table": delta_by_spark,
 }
 # Columns that a reader is not asked for.
-NOT_ASKED = {"clickhouse": TEMPORAL, "clickhouse by delta-kernel": TEMPORAL}
+NOT_ASKED = {"clickhouse": NOT_IN_CLICKHOUSE, "clickhouse by delta-kernel": NOT_IN_CLICKHOUSE}
 PARQUET = {"duckdb": parquet_by_duckdb, "polars": parquet_by_polars, "pyarrow": parquet_by_pyarrow}
 POSTGRES = {
     "psycopg": partial(postgres_by_psycopg, False),
