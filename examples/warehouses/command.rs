@@ -21,7 +21,8 @@ impl Command {
         let (mut settings, mut files) = (Settings::default(), Vec::new());
         let (mut api, mut state) = (String::new(), String::new());
         while let Some(argument) = arguments.next() {
-            let mut value = || arguments.next().ok_or_else(|| wrong("an option without a value").with("option", &argument));
+            let mut value =
+                || arguments.next().ok_or_else(|| wrong("an option without a value").with("option", &argument));
             match argument.as_str() {
                 "--api" => api = value()?,
                 "--state" => state = value()?,

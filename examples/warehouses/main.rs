@@ -32,7 +32,9 @@ async fn run(command: Command) -> Result<()> {
         "load" => load::load(target, &api, &state).await,
         "write" => write::write(target, &files).await,
         "compact" | "checkpoint" => {
-            let Target::Delta(table) = target else { return Err(Error::config("keep up table", "only Delta has that")) };
+            let Target::Delta(table) = target else {
+                return Err(Error::config("keep up table", "only Delta has that"));
+            };
             let env = Env::system();
             if what == "compact" {
                 println!("{:?}", table.compact(&env).await?);

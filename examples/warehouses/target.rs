@@ -45,7 +45,8 @@ impl Settings {
                 Target::Delta(self.lanes.iter().fold(table, |table, lanes| table.lanes(*lanes)))
             }
             "parquet" => {
-                let dataset = ParquetDataset::in_store(&Store::from_uri(place)?, "")?.partition_by(&self.partition_by)?;
+                let dataset =
+                    ParquetDataset::in_store(&Store::from_uri(place)?, "")?.partition_by(&self.partition_by)?;
                 Target::Parquet(self.lanes.iter().fold(dataset, |dataset, lanes| dataset.lanes(*lanes)))
             }
             "postgres" => {
