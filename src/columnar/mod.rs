@@ -27,14 +27,16 @@ mod path;
 mod rows;
 mod schema;
 mod strings;
+mod unnest;
 mod validate;
 
 pub use batch::Batch;
-pub use decode::{Decode, UnknownFields};
+pub use decode::{Decode, UnfitValues, UnknownFields};
 pub use dedup::{Dedup, Latest};
 pub use nested::{is_json, write_json};
 pub use rows::{filter, inspect, map};
 pub use schema::{Coerce, Column, ColumnType, Columns, TimeUnit, Written};
+pub use unnest::{Unnest, UnnestChild};
 pub use validate::{Limit, Validate, Within};
 
 pub use arrow;

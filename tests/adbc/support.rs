@@ -191,7 +191,7 @@ impl Load {
 
     pub fn context(&self, whole: bool) -> EpochContext {
         let enumeration = self.enumeration.map(|number| Enumeration { whole, ..Enumeration::begun(number) });
-        EpochContext { enumeration, ..EpochContext::new(shard(), self.generation, self.epoch, self.clock.clone()) }
+        EpochContext { enumeration, must_commit: whole, ..EpochContext::new(shard(), self.generation, self.epoch, self.clock.clone()) }
     }
 
     pub async fn open(&mut self, whole: bool) -> Result<AdbcWriter> {

@@ -65,7 +65,7 @@ use xxhash_rust::xxh3::xxh3_64;
 /// in which one of two transactions that change the same row fails or waits. Databases other than DuckDB, PostgreSQL and SQLite must
 /// show it when they are first connected.
 ///
-/// The disposition [`Scd2`](Disposition::Scd2) is refused.
+/// The dispositions [`Scd2`](Disposition::Scd2) and [`Children`](Disposition::Children) are refused.
 #[derive(Clone, Debug)]
 pub struct AdbcTable {
     database: Adbc,
@@ -211,11 +211,16 @@ impl Sink for AdbcTable {
     fn config(&self) -> Result<ComponentConfig> {
         self.disposition.check()?;
         self.database.check()?;
-        if let Disposition::Scd2(_) = self.disposition {
-            return Err(Error::config("check disposition", "this sink keeps no history of versions")
+        let hint = match self.disposition {
+            Disposition::Scd2(_) => Some("use `PostgresTable`, or append and make the history by a query"),
+            Disposition::Children(_) => Some("docs/warehouses.md tells which sinks know it"),
+            _ => None,
+        };
+        if let Some(hint) = hint {
+            return Err(Error::config("check disposition", "this sink does not keep rows in this way")
                 .with("table", &self.table)
                 .with("disposition", self.disposition.as_str())
-                .with_hint("use `PostgresTable`, or append and make the history by a query"));
+                .with_hint(hint));
         }
         let identity = json!({ "table": self.table.to_string(), "control_schema": self.control.schema(), "disposition": self.disposition.identity() });
         Ok(ComponentConfig::none().with_identity(identity).with_settings(json!({

@@ -354,7 +354,8 @@ impl Writer for AdbcWriter {
         self.send().await?;
         if self.epoch.enumeration.is_some_and(|e| e.whole) {
             self.sink.guard(&self.epoch).await?;
-        } else if self.rows == 0 {
+        }
+        if self.rows == 0 && !self.epoch.must_commit {
             return Ok(None);
         }
         let Self { sink, epoch, open, rows, bytes, .. } = self;

@@ -25,6 +25,7 @@ mod encode;
 mod fault;
 mod name;
 mod numeric;
+mod retry;
 mod table;
 mod types;
 mod writer;
@@ -35,7 +36,7 @@ pub use writer::{PostgresWriter, StagedRows};
 
 use crate::columnar::Batch;
 use crate::env::Env;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::ShardKey;
 use crate::sink::{
     CommitDecision, CommitOutcome, CommitRequest, Demand, Disposition, EpochContext, Mark, Sink, Transactional,
@@ -69,6 +70,7 @@ pub struct PostgresTable {
     control: Control,
     disposition: Disposition,
     records: bool,
+    frozen: bool,
     prepared: Arc<OnceCell<()>>,
 }
 
@@ -83,7 +85,7 @@ impl PostgresTable {
         let (control_schema, control) = (table.schema.clone(), Control::new(&table.schema));
         let database = database.clone();
         let (disposition, prepared) = (Disposition::Append, Arc::default());
-        Ok(Self { database, table, control_schema, control, disposition, records: false, prepared })
+        Ok(Self { database, table, control_schema, control, disposition, records: false, frozen: false, prepared })
     }
 
     /// What it does with rows that are there already.
@@ -117,8 +119,17 @@ impl PostgresTable {
         self
     }
 
-    async fn prepare(&self) -> Result<()> {
-        let preparing = async { self.control.prepare(&mut self.database.client().await?).await };
+    /// Leaves the columns as they are: it is an error if the table is not there, or lacks a column of the rows or one that the sink
+    /// adds (`_landfall_load`).
+    #[must_use]
+    pub fn frozen(mut self) -> Self {
+        self.frozen = true;
+        self
+    }
+
+    async fn prepare(&self, env: &Env) -> Result<()> {
+        let preparing =
+            self.database.again(env, |_| async { self.control.prepare(&mut self.database.client().await?).await });
         self.prepared.get_or_try_init(|| preparing).await.map(drop)
     }
 
@@ -128,10 +139,18 @@ impl PostgresTable {
         format!("_lf_{:016x}_{:x}_", xxh3_64(of.as_bytes()), shard.shard)
     }
 
-    fn staging_name(&self, epoch: &EpochContext) -> Result<TableName> {
+    /// The name of the table in which an epoch is staged. One that could not be made for sure is given up: what was asked for it may
+    /// still be on its way.
+    fn staging_name(&self, epoch: &EpochContext, tried: u32) -> Result<TableName> {
         let EpochContext { shard, generation, epoch, attempt, .. } = epoch;
         let name = format!("{}{generation:x}_{epoch:x}_{attempt:x}", self.staging_prefix(shard));
+        let name = if tried == 0 { name } else { format!("{name}_{tried:x}") };
         TableName::new(&self.control_schema, &name)
+    }
+
+    /// The column by which versions of a row are told apart, if they are.
+    fn hash(&self) -> Option<&'static str> {
+        matches!(self.disposition, Disposition::Scd2(_)).then_some(table::HASH)
     }
 
     /// Where rows of an enumeration wait.
@@ -143,6 +162,12 @@ impl PostgresTable {
     async fn guard(&self, epoch: &EpochContext) -> Result<()> {
         let client = self.database.client().await?;
         let held = self.control.held(&client, &self.table, &epoch.shard, false).await?;
+        if let Some(newer) = held.mark.map(|mark| mark.generation).filter(|newer| *newer > epoch.generation) {
+            return Err(Error::new(ErrorKind::Fenced, "take rows away", "a newer owner has taken over")
+                .with("shard", &epoch.shard)
+                .with("generation", epoch.generation)
+                .with("newer", newer));
+        }
         let number = epoch.enumeration.and_then(|e| i64::try_from(e.number).ok());
         // What lies aside may be of another enumeration.
         let begun = held.enumeration.is_some_and(|(known, rows)| Some(known) == number && rows > 0);
@@ -150,38 +175,9 @@ impl PostgresTable {
         let (before, after) = apply::left(&client, &self.table, &aside, &epoch.shard, &self.disposition, begun).await?;
         self.disposition.guard(before, after).map_err(|e| e.with("table", &self.table))
     }
-}
 
-#[async_trait]
-impl Sink for PostgresTable {
-    type Item = Batch;
-    type Staged = StagedRows;
-    type Promise = Transactional;
-    type Writer = PostgresWriter;
-
-    fn config(&self) -> Result<ComponentConfig> {
-        self.disposition.check()?;
-        let identity = json!({ "table": self.table.to_string(), "control_schema": self.control_schema, "disposition": self.disposition.identity() });
-        Ok(ComponentConfig::none().with_identity(identity).with_settings(json!({
-            "database": self.database.place(),
-            "newest": self.disposition.newest(),
-            "deleted": self.disposition.deleted(),
-            "record_provenance": self.records,
-        })))
-    }
-
-    fn demand(&self) -> Demand {
-        self.disposition.demand()
-    }
-
-    async fn open(&self, epoch: EpochContext) -> Result<PostgresWriter> {
-        self.prepare().await?;
-        Ok(PostgresWriter::new(self.clone(), epoch))
-    }
-
-    async fn commit(&self, _env: &Env, request: CommitRequest<StagedRows>) -> Result<CommitOutcome> {
-        self.prepare().await?;
-        let CommitRequest { shard, mark, previous, staged, enumeration, .. } = &request;
+    async fn try_commit(&self, request: &CommitRequest<StagedRows>) -> Result<CommitOutcome> {
+        let CommitRequest { shard, mark, previous, staged, enumeration, .. } = request;
         let failed = |e| fault::statement("commit rows", e).with("table", &self.table);
         let mut client = self.database.client().await?;
         let transaction = client.transaction().await.map_err(failed)?;
@@ -206,12 +202,12 @@ impl Sink for PostgresTable {
         let columns = table::columns_in(&transaction, &self.table).await?;
         let (id, disposition, columns) = (load.as_str(), staged.disposition.as_str(), columns.as_slice());
         let entry = Entry { id, disposition, columns, counts, enumeration };
-        self.control.enter(&transaction, &self.table, &request, &entry).await?;
+        self.control.enter(&transaction, &self.table, request, &entry).await?;
         transaction.commit().await.map_err(|e| fault::commit("commit rows", e).with("table", &self.table))?;
         Ok(CommitOutcome::Done)
     }
 
-    async fn mark(&self, shard: &ShardKey) -> Result<Option<Mark>> {
+    async fn try_mark(&self, shard: &ShardKey) -> Result<Option<Mark>> {
         let client = self.database.client().await?;
         if !self.control.exists(&client).await? {
             return Ok(None);
@@ -219,8 +215,8 @@ impl Sink for PostgresTable {
         Ok(self.control.held(&client, &self.table, shard, false).await?.mark)
     }
 
-    async fn collect(&self, shard: &ShardKey, below_generation: u64, keep: &[StagedRows]) -> Result<u64> {
-        let client = self.database.client().await?;
+    async fn try_collect(&self, shard: &ShardKey, below_generation: u64, keep: &[StagedRows]) -> Result<u64> {
+        let mut client = self.database.client().await?;
         let prefix = self.staging_prefix(shard);
         let kept: HashSet<&str> = keep.iter().filter_map(|staged| staged.staging.as_deref()).collect();
         let mut dropped = 0;
@@ -229,14 +225,59 @@ impl Sink for PostgresTable {
             let generation = generation.and_then(|digits| u64::from_str_radix(digits, 16).ok());
             if generation.is_some_and(|g| g < below_generation) && !kept.contains(name.as_str()) {
                 let table = TableName::new(&self.control_schema, &name)?;
-                let drop = format!("DROP TABLE IF EXISTS {}", table.sql());
-                client
-                    .batch_execute(&drop)
-                    .await
-                    .map_err(|e| fault::statement("drop staged rows", e).with("table", &table))?;
+                if !table::discard(&mut client, &table).await? {
+                    tracing::warn!(%table, "staged rows of an older owner are in use, and are left to the next collection");
+                    continue;
+                }
                 dropped += 1;
             }
         }
         Ok(dropped)
+    }
+}
+
+#[async_trait]
+impl Sink for PostgresTable {
+    type Item = Batch;
+    type Staged = StagedRows;
+    type Promise = Transactional;
+    type Writer = PostgresWriter;
+
+    fn config(&self) -> Result<ComponentConfig> {
+        self.disposition.check()?;
+        if let Disposition::Children(_) = self.disposition {
+            return Err(Error::config("configure table", "this disposition is not known to the PostgreSQL sink")
+                .with("table", &self.table)
+                .with("disposition", self.disposition.as_str()));
+        }
+        let identity = json!({ "table": self.table.to_string(), "control_schema": self.control_schema, "disposition": self.disposition.identity() });
+        Ok(ComponentConfig::none().with_identity(identity).with_settings(json!({
+            "database": self.database.place(),
+            "newest": self.disposition.newest(),
+            "deleted": self.disposition.deleted(),
+            "record_provenance": self.records,
+        })))
+    }
+
+    fn demand(&self) -> Demand {
+        self.disposition.demand()
+    }
+
+    async fn open(&self, epoch: EpochContext) -> Result<PostgresWriter> {
+        self.prepare(&epoch.env).await?;
+        Ok(PostgresWriter::new(self.clone(), epoch))
+    }
+
+    async fn commit(&self, env: &Env, request: CommitRequest<StagedRows>) -> Result<CommitOutcome> {
+        self.prepare(env).await?;
+        self.database.again_in_doubt(env, |_| self.try_commit(&request)).await
+    }
+
+    async fn mark(&self, shard: &ShardKey) -> Result<Option<Mark>> {
+        self.database.again(self.database.own_env(), |_| self.try_mark(shard)).await
+    }
+
+    async fn collect(&self, shard: &ShardKey, below_generation: u64, keep: &[StagedRows]) -> Result<u64> {
+        self.database.again(self.database.own_env(), |_| self.try_collect(shard, below_generation, keep)).await
     }
 }
