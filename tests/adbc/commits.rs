@@ -59,7 +59,11 @@ async fn an_older_owner_a_gap_and_a_fork_change_nothing() {
         // What was never committed is collected by a later owner, and nothing else.
         assert_eq!(world.staged().await.len(), 2);
         assert_eq!(load.sink.collect(&shard(), 2, &[]).await.expect("collects"), 1, "the zombie's");
-        assert_eq!(load.sink.collect(&shard(), 9, std::slice::from_ref(&gap)).await.expect("collects"), 0, "it is kept");
+        assert_eq!(
+            load.sink.collect(&shard(), 9, std::slice::from_ref(&gap)).await.expect("collects"),
+            0,
+            "it is kept"
+        );
         assert_eq!(load.sink.collect(&shard(), 9, &[]).await.expect("collects"), 1);
         assert!(world.staged().await.is_empty());
     }
@@ -133,7 +137,9 @@ async fn errors_say_what_to_do_and_show_no_password() {
 
 #[tokio::test]
 async fn a_database_that_forgets_is_refused_before_anything_is_staged() {
-    for (variable, entrypoint) in [("LANDFALL_TEST_ADBC_DUCKDB", Some("duckdb_adbc_init")), ("LANDFALL_TEST_ADBC_SQLITE", None)] {
+    for (variable, entrypoint) in
+        [("LANDFALL_TEST_ADBC_DUCKDB", Some("duckdb_adbc_init")), ("LANDFALL_TEST_ADBC_SQLITE", None)]
+    {
         let Ok(driver) = std::env::var(variable) else { continue };
         let database = entrypoint.into_iter().fold(Adbc::driver(driver), Adbc::entrypoint);
         let error = AdbcTable::at(&database, "t").expect("a name").mark(&shard()).await.expect_err("it is in memory");

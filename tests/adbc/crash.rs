@@ -57,8 +57,10 @@ pub fn child(world: &World, what: Child, at: Option<u32>) -> Option<Process> {
     };
     command.args(["crash::as_a_process_of_its_own", "--exact", "--nocapture", "--test-threads", "1"]);
     let schema = world.schema.as_ref().map_or("orders".to_owned(), |schema| format!("{schema}.orders"));
-    command.env("LANDFALL_ADBC_CHILD", format!("{what:?}\n{:?}\n{}\n{schema}", world.kind, world.folder.path().display()));
-    let (out, err) = if what == Child::Hold { (Stdio::piped(), Stdio::inherit()) } else { (Stdio::null(), Stdio::null()) };
+    command
+        .env("LANDFALL_ADBC_CHILD", format!("{what:?}\n{:?}\n{}\n{schema}", world.kind, world.folder.path().display()));
+    let (out, err) =
+        if what == Child::Hold { (Stdio::piped(), Stdio::inherit()) } else { (Stdio::null(), Stdio::null()) };
     match command.stdin(Stdio::null()).stdout(out).stderr(err).spawn() {
         Ok(child) => Some(Process(child)),
         Err(e) => {
@@ -74,7 +76,8 @@ fn as_a_process_of_its_own() {
     let mut told = told.split('\n');
     let mut next = || told.next().expect("was told");
     let (what, kind, folder, name) = (next(), next(), next(), next());
-    let kind = [Kind::DuckDb, Kind::Sqlite, Kind::Postgres, Kind::Unknown].into_iter().find(|k| format!("{k:?}") == kind);
+    let kind =
+        [Kind::DuckDb, Kind::Sqlite, Kind::Postgres, Kind::Unknown].into_iter().find(|k| format!("{k:?}") == kind);
     let database = reach(kind.expect("is one"), folder).expect("is there");
     let disposition = match what {
         "Upsert" => Disposition::from(Upsert::by(["id"])),

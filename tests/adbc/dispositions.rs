@@ -15,12 +15,15 @@ const ALL: &str = "SELECT id, name FROM {orders} ORDER BY id, name";
 async fn l01_merge_collapses_repeats_within_an_epoch_and_with_the_table() {
     for world in World::all() {
         let mut load = Load::new(world.table(Upsert::by(["id"])), columns());
-        load.load("{\"id\":1,\"name\":\"a\"}\n{\"id\":2,\"name\":\"b\"}\n{\"id\":1,\"name\":\"c\"}").await.expect("loads");
+        load.load("{\"id\":1,\"name\":\"a\"}\n{\"id\":2,\"name\":\"b\"}\n{\"id\":1,\"name\":\"c\"}")
+            .await
+            .expect("loads");
         assert_eq!(world.ask(ALL).await, ["1|c", "2|b"], "what was landed last is the newest");
         load.load("{\"id\":2,\"name\":\"d\"}\n{\"id\":3,\"name\":\"e\"}").await.expect("loads");
         assert_eq!(world.ask(ALL).await, ["1|c", "2|d", "3|e"]);
-        let counts =
-            world.ask("SELECT rows_staged, rows_inserted, rows_updated, rows_deleted FROM {loads} ORDER BY epoch").await;
+        let counts = world
+            .ask("SELECT rows_staged, rows_inserted, rows_updated, rows_deleted FROM {loads} ORDER BY epoch")
+            .await;
         assert_eq!(counts, ["3|2|0|0", "2|1|1|0"]);
     }
 }
@@ -75,7 +78,8 @@ async fn a_key_of_several_columns_and_of_odd_names() {
     for world in World::all() {
         let columns = Columns::parse([("Order \"Id\"", "int64"), ("select", "utf8"), ("n", "int64")]).expect("types");
         let mut load = Load::new(world.table(Upsert::by(["Order \"Id\"", "select"])), columns);
-        let row = |id: u64, text: &str, n: u64| format!("{{\"Order \\\"Id\\\"\":{id},\"select\":\"{text}\",\"n\":{n}}}\n");
+        let row =
+            |id: u64, text: &str, n: u64| format!("{{\"Order \\\"Id\\\"\":{id},\"select\":\"{text}\",\"n\":{n}}}\n");
         load.load(&(row(1, "a", 1) + &row(1, "b", 2))).await.expect("loads");
         load.load(&(row(1, "a", 3) + &row(2, "a", 4))).await.expect("loads");
         let rows =
@@ -118,7 +122,9 @@ async fn a_delete_by_any_value_and_by_a_bool() {
         load.load("{\"id\":1,\"name\":\"a\"}\n{\"id\":2,\"name\":\"b\"}").await.expect("loads");
         load.load("{\"id\":1,\"deleted_at\":\"2024-01-01T00:00:00Z\"}").await.expect("loads");
         assert_eq!(world.ask(ALL).await, ["2|b"]);
-        let counts = world.ask("SELECT rows_staged, rows_inserted, rows_updated, rows_deleted FROM {loads} ORDER BY epoch").await;
+        let counts = world
+            .ask("SELECT rows_staged, rows_inserted, rows_updated, rows_deleted FROM {loads} ORDER BY epoch")
+            .await;
         assert_eq!(counts, ["2|2|0|0", "1|0|0|1"]);
     }
 }

@@ -1,10 +1,13 @@
 //! Columns that come and go.
 
 use crate::support::{Kind, Load, World, batch};
-use landfall::columnar::Columns;
+use landfall::ErrorKind;
+use landfall::columnar::arrow::array::{ArrayRef, Int64Array};
 use landfall::columnar::arrow::record_batch::RecordBatch;
 use landfall::columnar::arrow::util::display::array_value_to_string;
+use landfall::columnar::{Batch, Columns};
 use landfall::sink::{Disposition, Writer};
+use std::sync::Arc;
 
 #[tokio::test]
 async fn a_new_column_is_added_and_an_absent_one_is_null() {
@@ -69,8 +72,11 @@ async fn two_shards_add_columns_at_the_same_time() {
 #[tokio::test]
 async fn two_names_that_are_one_to_the_database_are_refused() {
     for world in World::all().filter(|world| matches!(world.kind, Kind::DuckDb | Kind::Sqlite)) {
-        let mut load = Load::new(world.table(Disposition::Append), Columns::new().int64("id").int64("ID"));
-        let error = load.stage("{\"id\":1,\"ID\":2}").await.map(drop).expect_err("one name");
+        let number = || Arc::new(Int64Array::from(vec![1])) as ArrayRef;
+        let rows = RecordBatch::try_from_iter([("id", number()), ("ID", number())]).expect("fits");
+        let mut load = Load::new(world.table(Disposition::Append), Columns::new());
+        let mut writer = load.open(false).await.expect("opens");
+        let error = writer.write(Batch::new(rows)).await.expect_err("one name");
         assert!(error.to_string().contains("`ID`"), "{error}");
         // A column that is there is the same column however it is written.
         let mut load = Load::new(world.table(Disposition::Append), Columns::new().int64("id"));
@@ -82,10 +88,28 @@ async fn two_names_that_are_one_to_the_database_are_refused() {
 }
 
 #[tokio::test]
+async fn a_frozen_table_gets_no_column() {
+    for world in World::all() {
+        let mut load = Load::new(world.table(Disposition::Append).frozen(), Columns::new().int64("id"));
+        let error = load.stage("{\"id\":1}").await.map(drop).expect_err("there is no table");
+        assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+        let mut open = Load::new(world.table(Disposition::Append), Columns::new().int64("id"));
+        open.load("{\"id\":1}").await.expect("loads");
+        load.epoch = 1;
+        load.previous = Some(1);
+        load.load("{\"id\":2}").await.expect("it has all columns");
+        load.columns = Columns::new().int64("id").utf8("new");
+        let error = load.stage("{\"id\":3,\"new\":\"x\"}").await.map(drop).expect_err("a new column");
+        assert!(error.to_string().contains("`new`"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn odd_names_stay_names() {
     for world in World::all() {
         let odd = "a\"; DROP TABLE x; -- '$1 ?";
-        let columns = Columns::parse([("id", "int64"), (odd, "utf8"), ("select", "int64"), ("таблица", "utf8")]).expect("types");
+        let columns =
+            Columns::parse([("id", "int64"), (odd, "utf8"), ("select", "int64"), ("таблица", "utf8")]).expect("types");
         let mut load = Load::new(world.table(landfall::sink::Upsert::by(["id"])), columns);
         let row = serde_json::json!({"id": 1, odd: "x'; --\\", "select": 2, "таблица": "да"}).to_string();
         load.load(&row).await.expect("loads");

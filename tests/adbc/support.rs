@@ -35,7 +35,8 @@ pub fn reach(kind: Kind, folder: &str) -> Option<Adbc> {
         Kind::Sqlite => "LANDFALL_TEST_ADBC_SQLITE",
     };
     let server = std::env::var("LANDFALL_TEST_POSTGRES");
-    let (Ok(driver), true) = (std::env::var(variable), server.is_ok() || matches!(kind, Kind::DuckDb | Kind::Sqlite)) else {
+    let (Ok(driver), true) = (std::env::var(variable), server.is_ok() || matches!(kind, Kind::DuckDb | Kind::Sqlite))
+    else {
         eprintln!("skipped for {kind:?}: {variable} or its server is not there; see scripts/with-adbc");
         return None;
     };
@@ -133,7 +134,10 @@ impl World {
     pub async fn staged(&self) -> Vec<String> {
         let names = match (self.kind, &self.schema) {
             (Kind::Sqlite, _) | (_, None) => {
-                self.ask("SELECT name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, 4) = '_lf_' ORDER BY 1").await
+                self.ask(
+                    "SELECT name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, 4) = '_lf_' ORDER BY 1",
+                )
+                .await
             }
             (_, Some(schema)) => {
                 let query = format!(
@@ -191,7 +195,11 @@ impl Load {
 
     pub fn context(&self, whole: bool) -> EpochContext {
         let enumeration = self.enumeration.map(|number| Enumeration { whole, ..Enumeration::begun(number) });
-        EpochContext { enumeration, must_commit: whole, ..EpochContext::new(shard(), self.generation, self.epoch, self.clock.clone()) }
+        EpochContext {
+            enumeration,
+            must_commit: whole,
+            ..EpochContext::new(shard(), self.generation, self.epoch, self.clock.clone())
+        }
     }
 
     pub async fn open(&mut self, whole: bool) -> Result<AdbcWriter> {

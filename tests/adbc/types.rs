@@ -50,7 +50,7 @@ async fn values_are_read_back_as_they_were_written() {
         let written = batch(&torture(), TORTURE);
         let mut compared = 0;
         for field in written.rows().schema().fields() {
-            let query = format!("SELECT {} FROM {{orders}} ORDER BY id", field.name());
+            let query = format!("SELECT \"{}\" FROM {{orders}} ORDER BY id", field.name());
             let read = world.batches(&query).await;
             let texts = |column: &ArrayRef| -> Vec<String> {
                 let text = |row| array_value_to_string(column, row).expect("shows");
@@ -185,7 +185,7 @@ async fn a_type_that_would_round_is_refused() {
             Kind::DuckDb => "timestamp_s",
             _ => "timestamp(0)",
         };
-        world.ask(&format!("CREATE TABLE {{orders}} (id bigint, at {kind})")).await;
+        world.ask(&format!("CREATE TABLE {{orders}} (id bigint, \"at\" {kind})")).await;
         let columns = Columns::parse([("id", "int64"), ("at", "datetime(us)")]).expect("types");
         let mut load = Load::new(world.table(Disposition::Append), columns);
         let error = load.stage("{\"id\":1,\"at\":\"2024-01-01T00:00:00.6\"}").await.map(drop).expect_err("it rounds");
@@ -197,7 +197,8 @@ async fn a_type_that_would_round_is_refused() {
 async fn a_zero_byte_is_refused_where_it_has_no_place() {
     for world in World::all() {
         let mut load = Load::new(world.table(Disposition::Append), Columns::new().int64("id").utf8("t"));
-        let (output, rejects) = load.stage("{\"id\":1,\"t\":\"a\\u0000b\"}\n{\"id\":2,\"t\":\"c\"}").await.expect("stages");
+        let (output, rejects) =
+            load.stage("{\"id\":1,\"t\":\"a\\u0000b\"}\n{\"id\":2,\"t\":\"c\"}").await.expect("stages");
         let holds = matches!(world.kind, Kind::DuckDb | Kind::Sqlite);
         assert_eq!(rejects.len(), usize::from(!holds), "{:?}", world.kind);
         load.commit(&output.expect("rows").staged, false).await.expect("commits");

@@ -80,7 +80,11 @@ fn stranger(world: &World) -> ManagedConnection {
     let driver = std::env::var("LANDFALL_TEST_ADBC_SQLITE").expect("is there");
     let mut driver = ManagedDriver::load_dynamic_from_filename(driver, None, AdbcVersion::V110).expect("loads");
     let file = world.folder.path().join("x.sqlite").display().to_string();
-    driver.new_database_with_opts([(OptionDatabase::Uri, file.into())]).expect("opens").new_connection().expect("connects")
+    driver
+        .new_database_with_opts([(OptionDatabase::Uri, file.into())])
+        .expect("opens")
+        .new_connection()
+        .expect("connects")
 }
 
 fn tell(connection: &mut ManagedConnection, statement: &str) {
@@ -124,7 +128,8 @@ async fn a_file_of_duckdb_is_open_once_in_a_process_and_shared_by_those_configur
     load.load("{\"id\":2}").await.expect("loads");
 
     let file = world.folder.path().join("x.duckdb");
-    let roundabout = world.folder.path().join("..").join(world.folder.path().file_name().expect("a name")).join("x.duckdb");
+    let roundabout =
+        world.folder.path().join("..").join(world.folder.path().file_name().expect("a name")).join("x.duckdb");
     for path in [file, roundabout] {
         let other = Adbc::driver(std::env::var("LANDFALL_TEST_ADBC_DUCKDB").expect("is there"))
             .entrypoint("duckdb_adbc_init")

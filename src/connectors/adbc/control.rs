@@ -128,7 +128,11 @@ impl Control {
             );
             if let Err(e) = session.execute("read mark", &insert) {
                 // Somebody else has made it meanwhile.
-                return Err(if e.to_string().contains("landfall_marks") { e.with_status(crate::error::Status::Transient) } else { e });
+                return Err(if e.to_string().contains("landfall_marks") {
+                    e.with_status(crate::error::Status::Transient)
+                } else {
+                    e
+                });
             }
         }
         Ok(())

@@ -233,7 +233,9 @@ fn is_of_connection(key: &str) -> bool {
 /// What is secret in an option.
 fn secrets_in(key: &str, value: &str) -> Vec<String> {
     let key = key.to_ascii_lowercase();
-    if ["password", "passphrase", "secret", "token", "credential", "private_key", "auth_"].iter().any(|w| key.contains(w))
+    if ["password", "passphrase", "secret", "token", "credential", "private_key", "auth_"]
+        .iter()
+        .any(|w| key.contains(w))
     {
         return vec![value.to_owned()];
     }
@@ -322,9 +324,8 @@ impl Open {
                 }
                 let mut driver = driver(config)?;
                 let database = driver.new_database_with_opts(config.database_options());
-                let database = database.map_err(|e| {
-                    config.failed("open database", config.dialect, e).with("driver", &config.driver)
-                });
+                let database = database
+                    .map_err(|e| config.failed("open database", config.dialect, e).with("driver", &config.driver));
                 match database {
                     Ok(database) => self.database.insert(database),
                     Err(e) => {
@@ -424,7 +425,11 @@ mod tests {
     fn one_file_is_one_file_however_it_is_written() {
         let folder = tempfile::tempdir().expect("a folder");
         let at = |path: &Path| {
-            Adbc::driver("libduckdb.so").option("path", path.display().to_string()).config.duckdb_file().expect("a file")
+            Adbc::driver("libduckdb.so")
+                .option("path", path.display().to_string())
+                .config
+                .duckdb_file()
+                .expect("a file")
         };
         let plain = folder.path().join("a.duckdb");
         let roundabout = folder.path().join("..").join(folder.path().file_name().expect("a name")).join("a.duckdb");

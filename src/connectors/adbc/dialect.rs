@@ -125,9 +125,8 @@ impl AdbcDialect {
         super::name::check(name)?;
         // It cuts longer ones without an error, and two columns could become one.
         if self == Self::Postgres && name.len() > 63 {
-            return Err(
-                Error::config("name table or column", "PostgreSQL would cut the name after 63 bytes").with("name", name)
-            );
+            return Err(Error::config("name table or column", "PostgreSQL would cut the name after 63 bytes")
+                .with("name", name));
         }
         Ok(())
     }

@@ -60,8 +60,9 @@ fn meaning(dialect: Option<AdbcDialect>, error: &AdbcError) -> (ErrorKind, Optio
     let says = |words: &str| error.message.contains(words);
     // Before a connection is there it is not known what the database is; words of one are none of another's.
     if PASSING.iter().any(|(of, words)| dialect.is_none_or(|dialect| dialect == *of) && says(words)) {
-        let hint = says("Conflicting lock is held")
-            .then_some("another process has the file open: DuckDB lets one process write; end that one, or wait for it");
+        let hint = says("Conflicting lock is held").then_some(
+            "another process has the file open: DuckDB lets one process write; end that one, or wait for it",
+        );
         return (ErrorKind::Unavailable, hint);
     }
     if MADE_MEANWHILE.iter().any(|words| says(words)) {

@@ -4,9 +4,7 @@ use super::dialect::AdbcDialect;
 use super::types::ColumnType;
 use crate::columnar::{is_json, write_json};
 use crate::error::{Error, Result};
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float64Array, StringArray, StringBuilder, new_null_array,
-};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, StringArray, StringBuilder, new_null_array};
 use arrow::compute::kernels::cmp::not_distinct;
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Date32Type, Field, Float32Type, Float64Type, TimeUnit, TimestampMicrosecondType};
@@ -197,16 +195,16 @@ fn out_of_range(values: &ArrayRef, refused: &mut Vec<(usize, &'static str)>) {
 mod tests {
     use super::*;
     use AdbcDialect::{DuckDb, Postgres, Sqlite};
-    use arrow::array::{
-        Decimal128Array, Int64Array, TimestampNanosecondArray, UInt64Array,
-    };
+    use arrow::array::{Decimal128Array, Int64Array, TimestampNanosecondArray, UInt64Array};
 
     fn fitted(array: impl Array + 'static, kind: ColumnType, dialect: AdbcDialect) -> (Vec<String>, Vec<usize>) {
         let array: ArrayRef = Arc::new(array);
         let field = Field::new("x", array.data_type().clone(), true);
         let Fitted { values, refused } = fit(&array, &field, &kind, dialect).expect("goes");
-        let formatter = ArrayFormatter::try_new(values.as_ref(), &FormatOptions::new()).expect("shows").value(0).to_string();
-        let texts = (0..values.len()).map(|row| arrow::util::display::array_value_to_string(&values, row).expect("shows"));
+        let formatter =
+            ArrayFormatter::try_new(values.as_ref(), &FormatOptions::new()).expect("shows").value(0).to_string();
+        let texts =
+            (0..values.len()).map(|row| arrow::util::display::array_value_to_string(&values, row).expect("shows"));
         drop(formatter);
         (texts.collect(), refused.into_iter().map(|(row, _)| row).collect())
     }

@@ -73,6 +73,7 @@ pub struct AdbcTable {
     control: Control,
     disposition: Disposition,
     records: bool,
+    frozen: bool,
     prepared: Arc<OnceCell<()>>,
 }
 
@@ -86,7 +87,7 @@ impl AdbcTable {
         let table = TableName::parse(name)?;
         let (database, control) = (database.clone(), Control::new(table.schema.as_deref()));
         let (disposition, prepared) = (Disposition::Append, Arc::default());
-        Ok(Self { database, table, control, disposition, records: false, prepared })
+        Ok(Self { database, table, control, disposition, records: false, frozen: false, prepared })
     }
 
     /// What it does with rows that are there already.
@@ -116,6 +117,14 @@ impl AdbcTable {
     #[must_use]
     pub fn record_provenance(mut self) -> Self {
         self.records = true;
+        self
+    }
+
+    /// Leaves the columns as they are: it is an error if the table is not there, or lacks a column of the rows or one that the sink
+    /// adds (`_landfall_load`).
+    #[must_use]
+    pub fn frozen(mut self) -> Self {
+        self.frozen = true;
         self
     }
 

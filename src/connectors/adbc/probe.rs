@@ -27,7 +27,8 @@ pub(super) fn probe(session: &mut Session, control: &Control) -> Result<()> {
 }
 
 fn refuse(message: &'static str) -> Error {
-    Error::config(OPERATION, message).with_hint("this sink cannot be exactly-once there: land the data, and load it by other means")
+    Error::config(OPERATION, message)
+        .with_hint("this sink cannot be exactly-once there: land the data, and load it by other means")
 }
 
 fn held(session: &mut Session, table: &TableName) -> Result<u64> {

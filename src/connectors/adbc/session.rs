@@ -48,9 +48,12 @@ impl Session {
         if let Some(file) = dialect.file() {
             let found = session.value(OPERATION, file)?;
             if found.is_none_or(|file| file.is_empty()) {
-                return Err(Error::config(OPERATION, "the database is in memory, and forgets what was committed to it")
-                    .with("driver", &session.config.driver)
-                    .with_hint("name a file: the option `path` for DuckDB, `uri` for SQLite"));
+                return Err(Error::config(
+                    OPERATION,
+                    "the database is in memory, and forgets what was committed to it",
+                )
+                .with("driver", &session.config.driver)
+                .with_hint("name a file: the option `path` for DuckDB, `uri` for SQLite"));
             }
         }
         session.escapes = session.value(OPERATION, r"SELECT '\\'")?.is_some_and(|text| text.len() == 1);
@@ -224,12 +227,7 @@ fn texts(batch: &RecordBatch, rows: &mut Vec<Row>) -> Result<(), AdbcError> {
 
 impl Config {
     /// The error of a statement, without what is secret.
-    pub(super) fn failed(
-        &self,
-        operation: &'static str,
-        dialect: Option<AdbcDialect>,
-        mut error: AdbcError,
-    ) -> Error {
+    pub(super) fn failed(&self, operation: &'static str, dialect: Option<AdbcDialect>, mut error: AdbcError) -> Error {
         error.message = self.without_secrets(&error.message);
         fault::statement(operation, dialect, error)
     }

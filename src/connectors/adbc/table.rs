@@ -147,7 +147,9 @@ pub(super) fn evolve(
 pub(super) fn tables(session: &mut Session, of: &TableName, prefix: &str) -> Result<Vec<String>> {
     let (literal, length) = (session.literal(prefix), prefix.chars().count());
     let query = if session.dialect == AdbcDialect::Sqlite {
-        format!("SELECT name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, {length}) = {literal} ORDER BY 1")
+        format!(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, {length}) = {literal} ORDER BY 1"
+        )
     } else {
         format!(
             "SELECT table_name FROM information_schema.tables WHERE substr(table_name, 1, {length}) = {literal}{} ORDER BY 1",

@@ -69,7 +69,9 @@ impl ColumnType {
                 Self::Decimal(Some((*digits, *scale)))
             }
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Self::Text(None),
-            DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => Self::Binary,
+            DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+                Self::Binary
+            }
             kind if kind.is_temporal() && as_text && Self::is_moment(kind) => Self::Text(None),
             DataType::Date32 | DataType::Date64 => Self::Date,
             DataType::Time32(_) | DataType::Time64(_) => Self::Time,
@@ -278,7 +280,8 @@ mod tests {
     #[test]
     fn a_type_that_would_change_values_is_not_written() {
         assert_eq!(from(Postgres, "timestamp(3) with time zone"), None);
-        let rounded = Catalogued { name: "timestamp without time zone", second_digits: Some(3), ..Catalogued::default() };
+        let rounded =
+            Catalogued { name: "timestamp without time zone", second_digits: Some(3), ..Catalogued::default() };
         assert_eq!(ColumnType::from_sql(Postgres, &rounded), None);
         for other in ["TIMESTAMP_MS", "HUGEINT", "DECIMAL(5,-2)", "INTEGER[]", "STRUCT(a INTEGER)", "character"] {
             assert_eq!(from(DuckDb, other), None, "{other}");

@@ -203,6 +203,9 @@ impl AdbcTable {
             _ => &[],
         };
         let all: Vec<_> = wanted.iter().cloned().chain([text(LOAD)]).collect();
+        if self.frozen {
+            self.check_frozen(&there, &all, dialect)?;
+        }
         let there = table::evolve(session, &self.table, &all, key)?;
         let columns = wanted.into_iter().map(|(name, _)| {
             let column = held(&there, &name)
@@ -219,7 +222,8 @@ impl AdbcTable {
         let columns = columns.collect::<Result<Vec<_>>>()?;
         self.check_named(schema, &columns)?;
         let with_key = self.disposition.key().iter().map(|name| (name.clone(), "null_key"));
-        let said = there.iter().filter(|column| column.required && column.name != LOAD).map(|c| (c.name.clone(), "null"));
+        let said =
+            there.iter().filter(|column| column.required && column.name != LOAD).map(|c| (c.name.clone(), "null"));
         let required = with_key.chain(said).collect();
 
         let staged: Vec<_> = std::iter::once(number(ROW)).chain(columns.iter().cloned()).collect();
@@ -230,7 +234,8 @@ impl AdbcTable {
                 columns.clone()
             }
             Some(open) => {
-                let new = columns.iter().filter(|(name, _)| !open.columns.iter().any(|(n, _)| dialect.same_name(n, name)));
+                let new =
+                    columns.iter().filter(|(name, _)| !open.columns.iter().any(|(n, _)| dialect.same_name(n, name)));
                 open.columns.iter().chain(new).cloned().collect()
             }
         };
@@ -247,10 +252,30 @@ impl AdbcTable {
         Ok(Staging { name: name.clone(), dialect, schema: Arc::clone(schema), columns: all, required })
     }
 
+    fn check_frozen(
+        &self,
+        there: &[table::TableColumn],
+        wanted: &[(String, ColumnType)],
+        dialect: AdbcDialect,
+    ) -> Result<()> {
+        let is_there = |name: &str| there.iter().any(|column| dialect.same_name(&column.name, name));
+        let Some((column, kind)) = wanted.iter().find(|(name, _)| !is_there(name)) else { return Ok(()) };
+        let message = match there {
+            [] => "the table is frozen, and it is not there",
+            _ => "the table is frozen, and it lacks a column",
+        };
+        Err(Error::config("change table", message)
+            .with("table", &self.table)
+            .with("column", column)
+            .with("type", kind.sql(dialect))
+            .with_hint("change the table first, or do not freeze it"))
+    }
+
     /// Checks that columns which the disposition names have types that it can use: the commit must not find out.
     fn check_named(&self, schema: &Schema, columns: &[(String, ColumnType)]) -> Result<()> {
         let kind = |name: &str| columns.iter().find(|(column, _)| column == name).map(|(_, kind)| kind);
-        let source = |name: &str| schema.field_with_name(name).map_or(DataType::Null, |field| field.data_type().clone());
+        let source =
+            |name: &str| schema.field_with_name(name).map_or(DataType::Null, |field| field.data_type().clone());
         let refuse = |name: &str, message: &'static str| {
             Err(Error::config("stage rows", message)
                 .with("table", &self.table)
@@ -314,7 +339,8 @@ impl Staging {
         let arrays = columns.into_iter().map(|(_, values)| values).collect();
         let fitted = RecordBatch::try_new(Arc::new(Schema::new(fields.clone())), arrays).map_err(failed)?;
         let kept: BooleanArray = refusals.iter().map(|refusal| Some(refusal.is_none())).collect();
-        let fitted = if kept.true_count() == count { fitted } else { filter_record_batch(&fitted, &kept).map_err(failed)? };
+        let fitted =
+            if kept.true_count() == count { fitted } else { filter_record_batch(&fitted, &kept).map_err(failed)? };
 
         let numbers = (0..fitted.num_rows() as u64).map(|row| i64::try_from(first + row).ok());
         let numbers: Int64Array = numbers.collect();
@@ -375,7 +401,8 @@ impl Writer for AdbcWriter {
         }
         let staging = open.as_ref().map(|open| open.name.table.clone());
         let columns = open.map(|open| open.columns).unwrap_or_default();
-        let bools = columns.iter().filter(|(_, kind)| *kind == ColumnType::Bool).map(|(name, _)| name.clone()).collect();
+        let bools =
+            columns.iter().filter(|(_, kind)| *kind == ColumnType::Bool).map(|(name, _)| name.clone()).collect();
         let columns = columns.into_iter().map(|(name, _)| name).collect();
         let staged = AdbcStaged { staging, rows, columns, bools, disposition: sink.disposition };
         Ok(Some(StagedOutput { staged, records: rows, bytes }))
