@@ -10,6 +10,7 @@ mod crash;
 mod dispositions;
 mod enumerations;
 mod evolution;
+mod faults;
 mod pipeline;
 mod types;
 mod writers;

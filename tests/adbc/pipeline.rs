@@ -3,6 +3,7 @@
 use crate::support::World;
 use landfall::checkpoint::MemoryCheckpoints;
 use landfall::columnar::{Columns, Decode};
+use landfall::connectors::adbc::{Adbc, AdbcTable};
 use landfall::env::Env;
 use landfall::landing::Landing;
 use landfall::model::{Page, Partition, Proof, StopReason, Timestamp};
@@ -10,7 +11,9 @@ use landfall::pipeline::{Pipeline, RunReport, Settings};
 use landfall::sink::{Disposition, Quarantine, Replace, Upsert};
 use landfall::source::{ComponentConfig, Emitter, Listing, RowsRead, Source};
 use landfall::store::Store;
-use landfall::{Result, async_trait};
+use landfall::{ErrorKind, Result, async_trait};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Pages of JSON; page numbers are positions.
 #[derive(Clone, Debug)]
@@ -113,4 +116,53 @@ async fn a_pipeline_replaces_its_table_run_by_run() {
         assert_eq!(world.ask("SELECT count(*), min(name) FROM {orders}").await, ["14|c"]);
         assert!(world.staged().await.is_empty(), "{:?}", world.staged().await);
     }
+}
+
+/// Counts how often it is asked for something.
+#[derive(Clone, Debug)]
+struct Asked(Arc<AtomicU64>);
+
+#[async_trait]
+impl Source for Asked {
+    type Item = Page;
+    type Position = RowsRead;
+
+    fn config(&self) -> Result<ComponentConfig> {
+        Ok(ComponentConfig::none())
+    }
+
+    async fn partitions(&self, _env: &Env, _out: &mut Listing<RowsRead>) -> Result<()> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    async fn read(
+        &self,
+        _env: &Env,
+        _partition: &Partition,
+        _from: Option<RowsRead>,
+        _out: &mut Emitter<Page, RowsRead>,
+    ) -> Result<StopReason> {
+        Ok(StopReason::Exhausted(Proof::EndOfInput))
+    }
+}
+
+#[tokio::test]
+async fn what_the_database_cannot_do_is_refused_before_anything_is_fetched() {
+    let Ok(driver) = std::env::var("LANDFALL_TEST_ADBC_SQLITE") else { return };
+    let store = Store::memory();
+    let (forgets, asked) = (Adbc::driver(driver), Arc::<AtomicU64>::default());
+    let error = Pipeline::named("orders")
+        .source(Asked(Arc::clone(&asked)))
+        .land(Landing::in_store(&store, "raw").expect("a name"))
+        .stage(Decode::pages().schema(Columns::new().int64("id")))
+        .sink(AdbcTable::at(&forgets, "orders").expect("a name"))
+        .checkpoints(MemoryCheckpoints::default())
+        .build()
+        .expect("complete")
+        .run()
+        .await
+        .expect_err("it is in memory");
+    assert_eq!(error.error().kind(), ErrorKind::Config, "{error}");
+    assert_eq!(asked.load(Ordering::SeqCst), 0, "the source was asked");
 }

@@ -299,6 +299,11 @@ impl AdbcTable {
 type Refusal = (usize, &'static str, String);
 
 impl Staging {
+    /// Where the column is that the database takes for `name`.
+    fn position(&self, rows: &RecordBatch, name: &str) -> Option<usize> {
+        rows.schema_ref().fields().iter().position(|field| self.dialect.same_name(field.name(), name))
+    }
+
     /// The rows of a batch as they are staged, numbered from `first` on, and those that are not.
     fn fit(&self, rows: &RecordBatch, first: u64) -> Result<(RecordBatch, Vec<Refusal>)> {
         let count = rows.num_rows();
@@ -310,8 +315,7 @@ impl Staging {
         };
         for (name, code) in &self.required {
             // A column that the rows do not have is null in all of them.
-            let column = rows.schema_ref().fields().iter().position(|field| self.dialect.same_name(field.name(), name));
-            let column = column.map(|number| rows.column(number));
+            let column = self.position(rows, name).map(|number| rows.column(number));
             let nulls = column.map(|column| column.logical_nulls());
             for row in 0..count {
                 if nulls.as_ref().is_none_or(|nulls| nulls.as_ref().is_some_and(|nulls| nulls.is_null(row))) {
@@ -321,9 +325,10 @@ impl Staging {
         }
         let mut columns = Vec::with_capacity(self.columns.len());
         for (name, kind) in &self.columns {
-            let values = match rows.schema_ref().column_with_name(name) {
+            let values = match self.position(rows, name) {
                 None => new_null_array(&kind.wire(&DataType::Null), count),
-                Some((number, field)) => {
+                Some(number) => {
+                    let field = rows.schema_ref().field(number);
                     let Fitted { values, refused } = fit(rows.column(number), field, kind, self.dialect)?;
                     for (row, reason) in refused {
                         refuse(row, "unfit", &format!(": {reason}"), name);
