@@ -113,7 +113,7 @@ fn as_a_process_of_its_own() {
 /// Kills at each write, until a process needs fewer; at some of them if there is no `LANDFALL_EVERY_CUT`, because all of them take
 /// minutes.
 async fn at_every_write(kind: Kind, what: Child) {
-    let step = if std::env::var_os("LANDFALL_EVERY_CUT").is_some() { 1 } else { 23 };
+    let step = if std::env::var_os("LANDFALL_EVERY_CUT").is_some() { 1 } else { 4 };
     let mut kills = 0;
     for at in (1..).step_by(step) {
         let Some(world) = World::new(kind) else { return };
