@@ -128,12 +128,16 @@ impl ObjectAccess for ObjectStoreAccess {
             Err(e) if is_missing(&e) => return Ok(false),
             Err(e) => return Err(failed_write(RENAME, to, e)),
         }
-        let copied = self.0.head(&new).await.map_err(|e| failed_write(RENAME, to, e))?;
-        if !is_copy(&source, replaced.as_ref(), &copied) {
+        let copied = match self.0.head(&new).await {
+            Ok(copied) => Some(copied),
+            Err(e) if is_missing(&e) => None,
+            Err(e) => return Err(failed_write(RENAME, to, e)),
+        };
+        if !copied.as_ref().is_some_and(|copied| is_copy(&source, replaced.as_ref(), copied)) {
             return Err(Error::unavailable(RENAME, "the store answered, and did not copy; the old name stays")
                 .with("name", to)
                 .with("size", source.size)
-                .with("copied", copied.size));
+                .with("copied", copied.map_or(0, |copied| copied.size)));
         }
         match self.0.delete(&old).await {
             Ok(()) => Ok(true),
