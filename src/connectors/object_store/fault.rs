@@ -59,8 +59,9 @@ impl Said {
             let rest = text.split_once(start)?.1;
             Some(rest.split(end).next().unwrap_or_default())
         };
-        let status = between("status code: ", ' ').and_then(|status| status.parse().ok());
         let code = between("<Code>", '<').or_else(|| between("(code: ", ')')).unwrap_or_default().to_owned();
+        // Azure answers for each object of a batch, with the status in the place of a code.
+        let status = between("status code: ", ' ').and_then(|status| status.parse().ok()).or_else(|| code.parse().ok());
         Self { status, code, tried_again: text.contains(" retries, max_retries: "), text }
     }
 

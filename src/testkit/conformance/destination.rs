@@ -4,6 +4,7 @@ use crate::model::{Incarnation, PipelineName, ShardKey};
 use crate::sink::{CommitOutcome, CommitRequest, Enumeration, EpochContext, Mark, Sink, Writer};
 use crate::testkit::test_env;
 use async_trait::async_trait;
+use sha2::{Digest, Sha256};
 use std::ops::Range;
 
 /// A destination that a sink is checked on, and a reader of it that is independent of the sink.
@@ -35,6 +36,11 @@ pub(super) struct Shard<'a, D: Destination> {
     env: Env,
 }
 
+/// As the digest of a mark.
+pub(super) fn digest(text: &str) -> String {
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// What is staged, as a checkpoint holds it.
 pub(super) type Held = Option<serde_json::Value>;
 
@@ -64,7 +70,8 @@ impl<'a, D: Destination> Shard<'a, D> {
 
     pub(super) fn context(&self) -> EpochContext {
         let context = EpochContext::new(self.key.clone(), self.generation, self.epoch, self.env.clone());
-        EpochContext { enumeration: self.enumeration, ..context }
+        let must_commit = self.enumeration.is_some_and(|e| e.whole);
+        EpochContext { enumeration: self.enumeration, must_commit, ..context }
     }
 
     /// Stages rows; checks that as many are counted.
@@ -89,7 +96,7 @@ impl<'a, D: Destination> Shard<'a, D> {
     }
 
     pub(super) fn mark(&self, staged: &Held) -> Mark {
-        let digest = format!("{:x?}", staged.as_ref().map(ToString::to_string));
+        let digest = digest(&format!("{staged:?}"));
         Mark { incarnation: Incarnation(self.life.into()), generation: self.generation, epoch: self.epoch, digest }
     }
 

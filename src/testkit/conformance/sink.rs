@@ -2,7 +2,7 @@
 //! is new, [`enumeration_conformance!`](crate::enumeration_conformance) for one that demands whole enumerations. Honest doubt and
 //! durability (guarantees 6 and 7) show under faults only: see the crash tests.
 
-use super::destination::{Destination, Shard};
+use super::destination::{Destination, Shard, digest};
 use crate::sink::{CommitOutcome, Demand, Enumeration, EpochContext, Mark, Sink, Writer};
 use futures::future::join;
 
@@ -56,6 +56,7 @@ macro_rules! sink_conformance {
             shards_do_not_touch_each_other
             collection_takes_only_what_nobody_commits
             nothing_written_is_nothing_staged
+            an_epoch_that_must_be_committed_moves_the_mark
             its_configuration_is_stable
         }
     };
@@ -238,12 +239,10 @@ pub async fn g5_a_fork_changes_nothing<D: Destination>(destination: &D) {
     let mut shard = Shard::new(destination, 0);
     shard.load(0..10).await;
     let held = shard.held().await.expect("there is a mark");
-    (shard.epoch, shard.previous) = (1, None);
-    let staged = shard.stage(90..100).await;
-    let mut request = shard.request(&staged);
-    request.mark.digest = "of something else".into();
-    let outcome = shard.sink().commit(&shard.context().env, request).await.expect("commit");
-    assert_eq!(outcome, CommitOutcome::Fork { found: held.clone() });
+    let mut owner = shard.taken_over();
+    (owner.epoch, owner.previous) = (1, None);
+    let staged = owner.stage(90..100).await;
+    assert_eq!(owner.commit(&staged).await, CommitOutcome::Fork { found: held.clone() });
     assert_eq!((shard.rows().await, shard.held().await), (Vec::from_iter(0..10), Some(held)));
 }
 
@@ -283,7 +282,7 @@ pub async fn g7_another_process_commits_what_was_staged<D: Destination>(destinat
     drop(shard);
     owner.generation = 5;
     let mut request = owner.request(&staged);
-    request.mark.digest = "as prepared".into();
+    request.mark.digest = digest("as prepared");
     let outcome = owner.sink().commit(&owner.context().env, request).await.expect("commit");
     assert_eq!(outcome, CommitOutcome::Done);
     assert_eq!(owner.rows().await, Vec::from_iter(0..1_000));
@@ -349,6 +348,20 @@ pub async fn nothing_written_is_nothing_staged<D: Destination>(destination: &D) 
     let shard = Shard::new(destination, 0);
     assert_eq!(shard.stage(0..0).await, None);
     assert_eq!((shard.held().await, shard.rows().await), (None, Vec::new()));
+}
+
+/// An epoch of a set of tables is one of each of them, with rows or without.
+pub async fn an_epoch_that_must_be_committed_moves_the_mark<D: Destination>(destination: &D) {
+    let mut shard = Shard::new(destination, 0);
+    for rows in [0..0, 0..10, 10..10] {
+        let context = EpochContext { must_commit: true, ..shard.context() };
+        let staged = shard.stage_as(context, rows).await;
+        assert!(staged.is_some(), "an epoch that must be committed has nothing to commit");
+        assert_eq!(shard.commit(&staged).await, CommitOutcome::Done);
+        assert_eq!(shard.held().await, Some(shard.mark(&staged)));
+        shard.next();
+    }
+    assert_eq!(shard.rows().await, Vec::from_iter(0..10));
 }
 
 /// Configuration is what a run is compared with the one before by.
