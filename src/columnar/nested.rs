@@ -112,9 +112,9 @@ mod tests {
         for zone in ["UTC", "+00:00", "+02:00", "Europe/Berlin"] {
             let array: ArrayRef = Arc::new(moments.clone().with_timezone(zone));
             let mut out = Vec::new();
-            write(&array, 0, false, &mut out).expect("a moment");
+            write_json(&array, 0, false, &mut out).expect("a moment");
             assert_eq!(String::from_utf8_lossy(&out), "\"1969-12-31T23:59:59.999999Z\"", "{zone}");
-            assert!(write(&array, 1, false, &mut out).is_err(), "{zone}");
+            assert!(write_json(&array, 1, false, &mut out).is_err(), "{zone}");
         }
     }
 }
