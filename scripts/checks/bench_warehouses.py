@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from harness import TARGET
 from postgres_server import postgres
-from torture import crate
+from torture import UPSERT, crate
 
 COLUMNS = "id bigint, number bigint, status text, amount numeric(12,2), price double precision, note text, updated_at timestamptz"
 NAMES = "id, number, status, amount, price, note, updated_at"
@@ -101,7 +101,7 @@ def into_postgres(server, folder, path, rows):
     # A tenth of the rows, every second one of them new.
     part = rows // 10
     upserted = write(folder / "part.parquet", numpy.concatenate([numpy.arange(0, rows, 20), rows + numpy.arange(part - len(range(0, rows, 20)))]), 1)
-    own("postgres:bench.upserted", "--upsert", "id", path, env=env)
+    own("postgres:bench.upserted", *UPSERT, path, env=env)
     own("postgres:bench.part", upserted, env=env)
     binary = folder / "part.bin"
     sets = ", ".join(f"{c} = excluded.{c}" for c in NAMES.split(", ")[1:])
@@ -111,7 +111,7 @@ def into_postgres(server, folder, path, rows):
         f"INSERT INTO bench.by_hand SELECT {NAMES} FROM bench.appended",
         "CHECKPOINT",
     )
-    taken = own("postgres:bench.upserted", "--upsert", "id", upserted, env=env)["seconds"]
+    taken = own("postgres:bench.upserted", *UPSERT, upserted, env=env)["seconds"]
     psql("CHECKPOINT")
     by_hand, _ = psql(
         f"CREATE TABLE bench.staged ({COLUMNS})",
@@ -143,7 +143,7 @@ def merged(folder, table_rows):
         source = write(folder / "source.parquet", ids, 1)
         for copy in ("own", "other"):
             shutil.copytree(table, folder / copy)
-        taken = own(f"delta:{folder / 'own'}", "--upsert", "id", source)
+        taken = own(f"delta:{folder / 'own'}", *UPSERT, source)
         ran = subprocess.run([sys.executable, "-c", MERGE, folder / "other", source], capture_output=True, text=True)
         if ran.returncode:
             sys.exit(f"merge: {ran.stderr}")
