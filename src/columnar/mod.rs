@@ -26,13 +26,15 @@ mod path;
 mod rows;
 mod schema;
 mod strings;
+mod unnest;
 mod validate;
 
 pub use batch::Batch;
-pub use decode::{Decode, UnknownFields};
+pub use decode::{Decode, UnfitValues, UnknownFields};
 pub use dedup::{Dedup, Latest};
 pub use rows::{filter, inspect, map};
 pub use schema::{Coerce, Column, ColumnType, Columns, TimeUnit, Written};
+pub use unnest::{Unnest, UnnestChild};
 pub use validate::{Limit, Validate, Within};
 
 pub use arrow;
