@@ -4,7 +4,7 @@ use super::actions::{Add, DomainMetadata, Line, Metadata, Protocol, Remove, Txn}
 use super::checkpoint;
 use super::features;
 use crate::error::{Error, Result};
-use crate::store::{Created, ObjectPath, Store};
+use crate::store::{Created, ObjectInfo, ObjectPath, Store};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -96,14 +96,21 @@ impl Snapshot {
     fn apply_commit(&mut self, bytes: &[u8]) -> Result<()> {
         // Of one commit the order says nothing: a file that it both removes and adds is there.
         let mut adds = Vec::new();
-        for line in bytes.split(|b| *b == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
-            let line: Line = serde_json::from_slice(line)
-                .map_err(|e| Error::corrupt("read delta log", "a line is no action").with_source(e))?;
+        for line in lines(bytes)? {
             if line.add.is_some() { adds.push(line) } else { self.apply(line) }
         }
         adds.into_iter().for_each(|line| self.apply(line));
         Ok(())
     }
+}
+
+/// The actions of one version.
+fn lines(bytes: &[u8]) -> Result<Vec<Line>> {
+    let lines = bytes.split(|b| *b == b'\n').filter(|line| !line.trim_ascii().is_empty());
+    let read = |line| {
+        serde_json::from_slice(line).map_err(|e| Error::corrupt("read delta log", "a line is no action").with_source(e))
+    };
+    lines.map(read).collect()
 }
 
 impl Log {
@@ -161,6 +168,29 @@ impl Log {
                 .with("version", snapshot.version));
         }
         Ok(Some(Arc::new(snapshot)))
+    }
+
+    /// The actions of a version; `None` if it is not there.
+    pub(super) async fn commit(&self, version: u64) -> Result<Option<Vec<Line>>> {
+        let Some(bytes) = self.store.get(&self.commit_path(version)?, None).await? else { return Ok(None) };
+        lines(&bytes).map(Some).map_err(|e| e.with("version", version))
+    }
+
+    /// The versions of the log that are there, in order.
+    pub(super) async fn versions(&self) -> Result<Vec<(u64, ObjectInfo)>> {
+        let listed = self.store.list(&self.folder.join("_delta_log")?).await?;
+        let version = |object: ObjectInfo| {
+            let name = object.path.file_name().strip_suffix(".json")?;
+            Some((name.parse().ok().filter(|_| name.len() == 20)?, object))
+        };
+        let mut versions: Vec<_> = listed.into_iter().filter_map(version).collect();
+        versions.sort_by_key(|(version, _)| *version);
+        Ok(versions)
+    }
+
+    /// The first version after `version` that is there.
+    pub(super) async fn first_after(&self, version: u64) -> Result<Option<u64>> {
+        Ok(self.versions().await?.into_iter().map(|(number, _)| number).find(|number| *number > version))
     }
 
     async fn read_checkpoint(&self, last: &LastCheckpoint, keep: Keep) -> Result<Option<Arc<Snapshot>>> {

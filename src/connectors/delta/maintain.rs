@@ -63,7 +63,7 @@ impl DeltaTable {
     /// Dropped, it has written a checkpoint or not; both are right.
     pub async fn checkpoint(&self, env: &Env) -> Result<Option<u64>> {
         let Some(held) = self.log.newest(None, Keep::All).await? else { return Ok(None) };
-        self.log.write_checkpoint(&held, millis(env) - TOMBSTONES_MILLIS).await?;
+        self.log.write_checkpoint(&held, forgotten(env, &held)).await?;
         Ok(Some(held.version))
     }
 
@@ -84,7 +84,7 @@ impl DeltaTable {
         let mut done: Vec<(Vec<Add>, Vec<Add>)> = Vec::new();
         for group in self.small(&held) {
             let names = Names::of_compaction(env);
-            let mut adds = write(&options, env, names, &group, &columns, &[], true).await?;
+            let mut adds = write(&options, env, names, &group, &columns, &|_, _, rows| Ok(rows), true).await?;
             adds.iter_mut().for_each(|add| add.data_change = false);
             done.push((group, adds));
         }
@@ -190,6 +190,11 @@ impl DeltaTable {
         }
         Ok(report)
     }
+}
+
+/// Files that were removed before this time, in milliseconds, are forgotten by checkpoints.
+pub(super) fn forgotten(env: &Env, _held: &Snapshot) -> i64 {
+    millis(env) - TOMBSTONES_MILLIS
 }
 
 fn report(done: &[(Vec<Add>, Vec<Add>)]) -> Compacted {

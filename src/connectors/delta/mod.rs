@@ -14,21 +14,28 @@
 //! ```
 
 mod actions;
+mod buckets;
 mod checkpoint;
 mod enumerate;
 mod features;
 mod file;
+mod hash;
 mod keys;
+mod ledger;
 mod log;
 mod maintain;
 mod mark;
 mod merge;
+mod own;
 mod pending;
+mod ranges;
 mod reader;
 mod rewrite;
 mod schema;
 mod stats;
+mod sweep;
 mod table;
+mod versions;
 mod writer;
 
 pub use maintain::{Compacted, Vacuumed};

@@ -7,7 +7,7 @@ use super::log::{Log, Snapshot};
 use super::mark::app_id;
 use super::table::{DeltaFile, DeltaStaged};
 use crate::error::{Error, Result};
-use crate::model::ShardKey;
+use crate::model::{ShardKey, Timestamp};
 use crate::store::ObjectPath;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -115,7 +115,12 @@ pub(super) async fn all(log: &Log, shard: &ShardKey, head: Head) -> Result<Vec<D
             return Err(broken("it is of another enumeration"));
         }
         next = pending.before;
-        staged.push(DeltaStaged { files: pending.files, schema: pending.schema, partition_by: Vec::new() });
+        staged.push(DeltaStaged {
+            files: pending.files,
+            schema: pending.schema,
+            partition_by: Vec::new(),
+            staged_at: Timestamp::default(),
+        });
     }
     staged.reverse();
     Ok(staged)

@@ -244,6 +244,25 @@ pub(super) fn merged(table: Option<&str>, staged: &str) -> Result<SchemaRef> {
     parse(grown(table, &staged)?.as_deref().unwrap_or(table))
 }
 
+/// Columns of a table, each once.
+///
+/// # Errors
+/// `Config` if there is none of a name.
+pub(super) fn pick<'a>(table: &Schema, names: impl IntoIterator<Item = &'a str>) -> Result<SchemaRef> {
+    let mut fields: Vec<Field> = Vec::new();
+    for name in names {
+        if fields.iter().any(|field| field.name() == name) {
+            continue;
+        }
+        fields.push(table.field_with_name(name).cloned().map_err(|e| {
+            Error::config("merge delta", "the table has no column that the disposition names")
+                .with("column", name)
+                .with_source(e)
+        })?);
+    }
+    Ok(Arc::new(Schema::new(fields)))
+}
+
 /// Adds members to a struct in place, so that what others have said of its fields stays.
 fn grow(kind: &mut Value, new: &Fields) -> Result<()> {
     let Some(fields) = kind.get_mut("fields").and_then(Value::as_array_mut) else { return Ok(()) };

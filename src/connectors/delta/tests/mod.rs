@@ -1,9 +1,12 @@
 mod append;
 mod crashes;
 mod formats;
+mod history;
+mod ledger;
 mod maintain;
 mod merge;
 mod replace;
+mod sweep;
 mod torture;
 
 use super::*;
