@@ -7,7 +7,7 @@ use super::actions::{Add, Line, Metadata, Txn};
 use super::log::{Keep, Log, Snapshot};
 use super::own::load_id;
 use super::table::{Counts, DeltaStaged, DeltaTable, millis};
-use super::{features, file, schema, stats};
+use super::{features, file, retention, schema, stats};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::model::EpochLedger;
@@ -286,13 +286,15 @@ async fn append(
         }
     }
     if !batches.is_empty() {
-        lines.push(store(log, env, columns, &batches).await?.into());
+        let up_to = txns.first().map_or(0, |(_, version)| *version);
+        let name = format!("{up_to:020}-{}.parquet", env.nonce());
+        lines.push(store(log, env, name, columns, &batches).await?.into());
     }
     let version = held.map_or(0, |held| held.version + 1);
     let created = log.create(version, &lines).await? == Created::New;
     if created && version > 0 && version % FILES as u64 == 0 {
         if let Some(held) = log.newest(None, Keep::All).await? {
-            log.write_checkpoint(&held, super::maintain::forgotten(env, &held)).await?;
+            log.write_checkpoint(&held, retention::forgotten(env, &held.metadata)).await?;
         }
     }
     Ok(created)
@@ -322,7 +324,7 @@ fn decode(columns: &SchemaRef, rows: &[Value]) -> Result<RecordBatch> {
 }
 
 /// A file with these rows.
-async fn store(log: &Log, env: &Env, columns: &SchemaRef, batches: &[RecordBatch]) -> Result<Add> {
+async fn store(log: &Log, env: &Env, name: String, columns: &SchemaRef, batches: &[RecordBatch]) -> Result<Add> {
     let failed = |e: ParquetError| Error::bug("enter load", "the rows cannot be written as Parquet").with_source(e);
     let mut bytes = Vec::new();
     let mut writer = ArrowWriter::try_new(&mut bytes, Arc::clone(columns), None).map_err(failed)?;
@@ -332,7 +334,6 @@ async fn store(log: &Log, env: &Env, columns: &SchemaRef, batches: &[RecordBatch
     let footer = writer.finish().map_err(failed)?;
     drop(writer);
     let rows = batches.iter().map(RecordBatch::num_rows).sum::<usize>();
-    let name = format!("{}.parquet", env.nonce());
     let size = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
     log.store.put(&log.folder.join(&name)?, bytes.into()).await?;
     Ok(Add {

@@ -50,7 +50,9 @@ pub(super) async fn merge(
     rule: &Rule,
     memo: &mut Memo,
 ) -> Result<Change> {
-    let Some(staged) = &request.staged.schema else { return Ok(Change::default()) };
+    let (Some(staged), false) = (&request.staged.schema, request.staged.files.is_empty()) else {
+        return Ok(Change { schema: request.staged.schema.clone(), ..Change::default() });
+    };
     let columns = schema::merged(held.map(|held| held.metadata.schema_string.as_str()), staged)?;
     let keyed = Keyed::new(rule, &columns)?;
     let now = millis(env);

@@ -30,8 +30,8 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::OnceCell;
+use std::sync::Arc;
+use tokio::sync::{Mutex, OnceCell};
 
 /// Times that a commit is decided anew, when others commit to the table at the same time.
 const ATTEMPTS: usize = 20;
@@ -256,15 +256,16 @@ impl DeltaTable {
 
     /// The newest version of the table.
     pub(super) async fn newest(&self, keep: Keep) -> Result<Option<Arc<Snapshot>>> {
-        let known = self.seen.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let newest = self.log.newest(known, keep).await?;
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&newest);
+        // One after the other: so that the version that is known goes from one to the next, and is not copied.
+        let mut seen = self.seen.lock().await;
+        let newest = self.log.newest(seen.take(), keep).await?;
+        seen.clone_from(&newest);
         Ok(newest)
     }
 
     /// How much of the table a commit must know.
     fn keep(&self) -> Keep {
-        if self.disposition == Disposition::Append { Keep::Head } else { Keep::All }
+        if self.disposition == Disposition::Append { Keep::Head } else { Keep::Files }
     }
 
     /// Compares the table with the configuration.

@@ -84,7 +84,9 @@ pub(super) async fn versions(
     scd2: &Scd2,
     memo: &mut Memo,
 ) -> Result<Change> {
-    let Some(staged) = &request.staged.schema else { return Ok(Change::default()) };
+    let (Some(staged), false) = (&request.staged.schema, request.staged.files.is_empty()) else {
+        return Ok(Change { schema: request.staged.schema.clone(), ..Change::default() });
+    };
     let columns = schema::merged(held.map(|held| held.metadata.schema_string.as_str()), staged)?;
     let keyed = Keyed::by(&scd2.key, &columns)?;
     if memo.incoming.is_none() {

@@ -34,7 +34,8 @@ pub struct DeltaWriter {
     pub(super) rows: u64,
     /// From this many rows on the epoch is full.
     pub(super) most_rows: u64,
-    pub(super) whole: bool,
+    /// Whether there is something to commit without rows too.
+    pub(super) must_commit: bool,
     env: Env,
 }
 
@@ -70,7 +71,7 @@ impl DeltaWriter {
             planned: None,
             rows: 0,
             most_rows: u64::MAX,
-            whole: context.enumeration.is_some_and(|e| e.whole),
+            must_commit: context.must_commit,
             env,
         }
     }
@@ -114,7 +115,7 @@ impl DeltaWriter {
 
     /// Takes out the rows that a Delta table cannot hold.
     fn check(&self, mut batch: Batch, rejects: &mut Vec<Reject>) -> Result<Batch> {
-        if let Some((fine, column)) = schema::too_fine(batch.rows()) {
+        if let Some((fine, column)) = schema::too_fine(batch.rows())? {
             let why = format!("{column}: a time is finer than a microsecond");
             batch = Self::refuse(batch, &fine, rejects, "type", &why)?;
         }
@@ -150,9 +151,7 @@ impl Writer for DeltaWriter {
     type Staged = DeltaStaged;
 
     async fn write(&mut self, item: Batch) -> Result<Vec<Reject>> {
-        if item.num_rows() == 0 {
-            return Ok(Vec::new());
-        }
+        // A batch without rows tells the columns all the same.
         let planned = self.plan(item.rows().schema_ref())?;
         let mut rejects = Vec::new();
         let batch = self.check(item, &mut rejects)?;
@@ -169,10 +168,11 @@ impl Writer for DeltaWriter {
     }
 
     async fn finish(self) -> Result<Option<StagedOutput<DeltaStaged>>> {
-        let Self { whole, planned, partition_by, own, env, .. } = self;
+        let Self { must_commit, planned, partition_by, own, env, .. } = self;
         let Some(Finished { files, .. }) = self.files.finish().await? else {
-            let staged = DeltaStaged { files: Vec::new(), schema: None, partition_by, staged_at: env.now() };
-            return Ok(whole.then_some(StagedOutput { staged, records: 0, bytes: 0 }));
+            let schema = planned.map(|planned| schema::text(&own.table(&planned.files))).transpose()?;
+            let staged = DeltaStaged { files: Vec::new(), schema, partition_by, staged_at: env.now() };
+            return Ok(must_commit.then_some(StagedOutput { staged, records: 0, bytes: 0 }));
         };
         let Some(Planned { files: schema, .. }) = planned else {
             return Err(Error::bug("stage delta", "files without columns"));

@@ -12,15 +12,20 @@ use std::sync::Arc;
 /// Lanes encode side by side, each with files of its own. A batch of a dataset without partitions goes to the first
 /// lane that has room, so that little data makes few files; rows of a partition always go to the same lane.
 #[derive(Debug)]
-pub struct ParquetWriter(FileWriter);
+pub struct ParquetWriter {
+    files: FileWriter,
+    /// Whether there is something to commit without rows too.
+    must_commit: bool,
+}
 
 impl ParquetWriter {
     pub(super) fn new(dataset: ParquetDataset, context: EpochContext) -> Self {
-        let EpochContext { shard, generation, epoch, attempt, env, .. } = context;
+        let EpochContext { shard, generation, epoch, attempt, must_commit, env, .. } = context;
         let layout = Layout { shard, generation, epoch, attempt };
         let (folder, options) = (dataset.folder.clone(), dataset.options.clone());
         let admit = Arc::new(move |columns: &[_], by: &[_]| dataset.admit(columns, by));
-        Self(FileWriter::new(folder.store, folder.prefix, options, Arc::new(layout), env, admit))
+        let files = FileWriter::new(folder.store, folder.prefix, options, Arc::new(layout), env, admit);
+        Self { files, must_commit }
     }
 }
 
@@ -30,16 +35,19 @@ impl Writer for ParquetWriter {
     type Staged = StagedFiles;
 
     async fn write(&mut self, item: Batch) -> Result<Vec<Reject>> {
-        self.0.write(item.rows().clone()).await?;
+        self.files.write(item.rows().clone()).await?;
         Ok(Vec::new())
     }
 
     fn staged_bytes(&self) -> u64 {
-        self.0.staged_bytes()
+        self.files.staged_bytes()
     }
 
     async fn finish(self) -> Result<Option<StagedOutput<StagedFiles>>> {
-        let Some(finished) = self.0.finish().await? else { return Ok(None) };
+        let Some(finished) = self.files.finish().await? else {
+            let staged = StagedFiles { files: Vec::new(), columns: Vec::new(), partition_by: Vec::new() };
+            return Ok(self.must_commit.then_some(StagedOutput { staged, records: 0, bytes: 0 }));
+        };
         let files: Vec<_> = finished.files.into_iter().map(|written| written.file).collect();
         let (records, bytes) = (files.iter().map(|f| f.rows).sum(), files.iter().map(|f| f.bytes).sum());
         let staged = StagedFiles { files, columns: finished.columns, partition_by: finished.partition_by };

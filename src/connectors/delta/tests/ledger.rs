@@ -34,7 +34,8 @@ pub(super) async fn epochs(store: &Store) -> Vec<i64> {
 async fn load(table: &DeltaTable, epochs: std::ops::RangeInclusive<u64>) {
     for epoch in epochs {
         let staged = stage(table, 1, epoch, rows([epoch as i64, 1])).await;
-        commit(table, 1, epoch, (epoch > 1).then_some(epoch - 1), &staged).await.expect("commits");
+        let outcome = commit(table, 1, epoch, (epoch > 1).then_some(epoch - 1), &staged).await.expect("commits");
+        assert_eq!(outcome, CommitOutcome::Done);
     }
 }
 
@@ -42,9 +43,9 @@ async fn load(table: &DeltaTable, epochs: std::ops::RangeInclusive<u64>) {
 async fn a_row_names_its_load_and_the_load_is_entered() {
     let store = Store::memory();
     let table = table(&store).upsert(["id"]);
-    let staged = stage(&table, 3, 7, rows([1, 2])).await;
+    let staged = stage(&table, 1, 7, rows([1, 2])).await;
     let entry = LoadEntry { position: "{\"segment\":4}".into(), ..LoadEntry::default() };
-    let request = CommitRequest { load: entry, ..request(3, 7, None, &staged) };
+    let request = CommitRequest { load: entry, ..request(1, 7, None, &staged) };
     table.commit(&env(), request).await.expect("commits");
     load(&table, 8..=8).await;
     assert_eq!(super::super::ledger::enter(&table, &env()).await.expect("enters"), 2);
@@ -52,7 +53,7 @@ async fn a_row_names_its_load_and_the_load_is_entered() {
     let loads = entries(&store, "loads", "epoch").await;
     assert_eq!(loads.len(), 2);
     let expected = serde_json::json!({
-        "load_id": "orders-0000-00000000000000000007", "pipeline": "orders", "shard": 0, "epoch": 7, "generation": 3,
+        "load_id": "orders-0000-00000000000000000007", "pipeline": "orders", "shard": 0, "epoch": 7, "generation": 1,
         "incarnation": "life", "disposition": "upsert", "schema_version": 1, "rows_staged": 2, "rows_inserted": 2,
         "rows_updated": 0, "rows_deleted": 0, "position": "{\"segment\":4}", "table_version": 0,
     });

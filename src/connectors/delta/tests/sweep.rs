@@ -140,7 +140,7 @@ async fn a_crash_at_every_operation_of_a_sweep_shows_all_rows_or_those_that_came
                 enumerate(&open(&store), 1, &[rows([1, 2])], true).await.expect("loads");
                 enumerate(&open(&store), 2, &[rows([3]), rows([1])], false).await.expect("loads");
                 let enumeration = Some(Enumeration { whole: true, ..Enumeration::begun(2) });
-                let context = EpochContext { enumeration, ..context(1, 5) };
+                let context = EpochContext { enumeration, must_commit: true, ..context(1, 5) };
                 let (staged, _) = try_stage(&open(&store), context, Vec::new()).await.expect("stages");
                 let request = CommitRequest { enumeration, ..request(1, 5, Some(4), &staged) };
                 let faults = Faults::of([Plan { at, mode }]);
@@ -149,7 +149,7 @@ async fn a_crash_at_every_operation_of_a_sweep_shows_all_rows_or_those_that_came
                 assert!(seen == [1, 2, 3] || seen == [1, 3], "{mode:?} at {at}: {seen:?}");
                 open(&store).commit(&env(), request).await.expect("recovers");
                 assert_eq!(current(&open(&store)).await, [1, 3], "{mode:?} at {at}");
-                assert_eq!(super::ledger::epochs(&store).await, [1, 2, 3, 4, 5], "{mode:?} at {at}");
+                assert_eq!(ledger::epochs(&store).await, [1, 2, 3, 4, 5], "{mode:?} at {at}");
                 if ended && faults.count() <= at {
                     assert!(at > 8, "a sweep took {at} operations");
                     break;
