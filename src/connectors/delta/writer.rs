@@ -12,7 +12,7 @@ use crate::sink::{Disposition, EpochContext, Scd2, StagedOutput, Writer};
 use crate::store::{ObjectPath, Store};
 use arrow::array::{Array, AsArray, BooleanArray};
 use arrow::compute::not;
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use async_trait::async_trait;
 use std::sync::Arc;
 
@@ -36,6 +36,8 @@ pub struct DeltaWriter {
     pub(super) most_rows: u64,
     /// Whether there is something to commit without rows too.
     pub(super) must_commit: bool,
+    /// Whether the table may not be made and not be given columns.
+    pub(super) frozen: bool,
     env: Env,
 }
 
@@ -72,6 +74,7 @@ impl DeltaWriter {
             rows: 0,
             most_rows: u64::MAX,
             must_commit: context.must_commit,
+            frozen: false,
             env,
         }
     }
@@ -94,9 +97,24 @@ impl DeltaWriter {
         let stored = schema::plan(rows, self.table.as_deref())?;
         self.own.check(&stored)?;
         let files = self.own.added(&stored)?;
+        if self.frozen {
+            self.check_frozen(&self.own.table(&files))?;
+        }
         let planned = Planned { rows: Arc::clone(rows), stored, files };
         self.planned = Some(planned.clone());
         Ok(planned)
+    }
+
+    fn check_frozen(&self, files: &Schema) -> Result<()> {
+        let refuse =
+            |message| Error::config("stage delta", message).with_hint("change the table first, or do not freeze it");
+        let Some(table) = &self.table else {
+            return Err(refuse("the table is frozen, and it is not there"));
+        };
+        match files.fields().iter().find(|field| table.field_with_name(field.name()).is_err()) {
+            Some(new) => Err(refuse("the table is frozen, and it lacks a column").with("column", new.name())),
+            None => Ok(()),
+        }
     }
 
     /// Takes out the rows for which `bad` is true.
