@@ -20,6 +20,7 @@ pub(crate) async fn load(target: Target, api: &str, state: &str) -> Result<()> {
     let pipeline = match target {
         Target::Delta(table) => pipeline(api, &state, table, StoreCheckpoints::new(&state, "checkpoints")?)?,
         Target::Parquet(dataset) => pipeline(api, &state, dataset, StoreCheckpoints::new(&state, "checkpoints")?)?,
+        Target::Adbc(table) => pipeline(api, &state, table, StoreCheckpoints::new(&state, "checkpoints")?)?,
         Target::Postgres(table, database) => {
             let chains = PostgresCheckpoints::in_schema(&database, "etl")?.with_objects(&state, "stages")?;
             pipeline(api, &state, table, chains)?
