@@ -13,4 +13,5 @@ mod enumerations;
 mod evolution;
 mod faults;
 mod pipeline;
+mod restart;
 mod types;

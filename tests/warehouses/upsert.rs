@@ -4,7 +4,7 @@ use crate::api::{Api, Place};
 use crate::warehouse::Warehouse;
 use landfall::ErrorKind;
 use landfall::columnar::{Columns, Decode};
-use landfall::sink::{Disposition, InsertOnly, Scd2, Upsert};
+use landfall::sink::{Children, Disposition, InsertOnly, Scd2, Upsert};
 
 cases! {
     l01_of_rows_with_one_key_in_a_batch_the_winner_stays,
@@ -123,7 +123,8 @@ async fn l09_what_an_enumeration_did_not_give_goes_and_nothing_of_others<W: Ware
 }
 
 async fn what_a_warehouse_does_not_offer_is_refused_when_a_pipeline_is_built<W: Warehouse>(warehouse: W) {
-    let all: [Disposition; 2] = [Upsert::by(["id"]).sweep(0.5).into(), Scd2::by(["id"]).into()];
+    let all: [Disposition; 3] =
+        [Upsert::by(["id"]).sweep(0.5).into(), Scd2::by(["id"]).into(), Children::of(["id"]).into()];
     for disposition in all {
         let decode = Decode::pages().schema(columns());
         let sink = warehouse.sink("orders", disposition.clone());
