@@ -49,11 +49,26 @@ impl Server {
 
 /// Pages of ten records; at some of them the server dies.
 struct Deadly {
+    url: String,
     pid: PathBuf,
     kills: Arc<AtomicU64>,
 }
 
 const PAGES: u64 = 60;
+
+impl Deadly {
+    async fn until_loaded(&self, rows: u64) {
+        while self.loaded().await.is_none_or(|loaded| loaded < rows) {}
+    }
+
+    /// `None` while there is no server, or no table.
+    async fn loaded(&self) -> Option<u64> {
+        let (client, connection) = tokio_postgres::connect(&self.url, tokio_postgres::NoTls).await.ok()?;
+        tokio::spawn(connection);
+        let row = client.query_one("SELECT count(*) FROM shop.orders", &[]).await.ok()?;
+        u64::try_from(row.get::<_, i64>(0)).ok()
+    }
+}
 
 #[async_trait]
 impl Source for Deadly {
@@ -77,6 +92,7 @@ impl Source for Deadly {
     ) -> Result<StopReason> {
         for page in from.map_or(0, |RowsRead(n)| n)..PAGES {
             if page == 15 || page == 40 {
+                self.until_loaded(page * 10 - 100).await;
                 let pid = tokio::fs::read_to_string(&self.pid).await;
                 let pid = pid.ok().and_then(|text| Some(text.lines().next()?.to_owned())).expect("it runs");
                 let killed = Command::new("kill").args(["-9", &pid]).status().await.expect("kill runs");
@@ -100,12 +116,12 @@ async fn a_server_that_is_killed_and_comes_back_does_not_end_the_run() {
     let kills = Arc::new(AtomicU64::new(0));
     let store = Store::memory();
     let pipeline = Pipeline::named("orders")
-        .source(Deadly { pid: server.pid.clone(), kills: Arc::clone(&kills) })
+        .source(Deadly { url: server.url.clone(), pid: server.pid.clone(), kills: Arc::clone(&kills) })
         .land(Landing::in_store(&store, "raw").expect("a name").segment_bytes(1))
         .stage(Decode::pages().schema(Columns::new().int64("id")))
         .sink(PostgresTable::at(&database, "shop.orders").expect("a name").disposition(Upsert::by(["id"])))
         .checkpoints(PostgresCheckpoints::in_schema(&database, "shop").expect("a name"))
-        .settings(Settings::default().epoch_records(50).memory_bytes(4 << 10))
+        .settings(Settings::default().epoch_records(50))
         .build()
         .expect("complete");
     let report = pipeline.run().await.expect("one run");
@@ -120,11 +136,12 @@ async fn a_server_that_is_killed_and_comes_back_does_not_end_the_run() {
 }
 
 #[tokio::test]
-async fn a_server_that_stays_away_ends_the_run_when_patience_does() {
+async fn a_server_that_never_answered_ends_the_run_soon() {
     let Some(world) = World::new().await else { return };
     let store = Store::memory();
     // Nobody listens on port 1.
-    let nobody = format!("{}127.0.0.1:1/postgres?sslmode=disable", world.url.split_once("127.0.0.1").expect("a host").0);
+    let nobody =
+        format!("{}127.0.0.1:1/postgres?sslmode=disable", world.url.split_once("127.0.0.1").expect("a host").0);
     let env = landfall::testkit::test_env(1);
     let database = Postgres::connect(&nobody).expect("a URL").env(env.clone());
     let before = env.monotonic();
@@ -139,7 +156,9 @@ async fn a_server_that_stays_away_ends_the_run_when_patience_does() {
         .expect("complete");
     let failure = pipeline.run().await.expect_err("nobody is there");
     assert_eq!(failure.error().kind(), landfall::ErrorKind::Unavailable, "{failure}");
-    assert_eq!(failure.error().status(), landfall::Status::Exhausted, "{failure}");
+    assert_eq!(failure.error().status(), landfall::error::Status::Exhausted, "{failure}");
     let took = env.monotonic().saturating_sub(before);
-    assert!(took > std::time::Duration::from_secs(100), "{took:?}");
+    // One that has never answered may not be there at all.
+    let seconds = took.as_secs();
+    assert!((10..=15).contains(&seconds), "{took:?}");
 }
