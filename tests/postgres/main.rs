@@ -8,10 +8,12 @@ mod support;
 
 mod checkpoints;
 mod commits;
+mod conformance;
 mod dispositions;
 mod enumerations;
 mod evolution;
 mod faults;
+mod odd_tables;
 mod pipeline;
 mod restart;
 mod types;
