@@ -41,7 +41,7 @@ pub trait Warehouse: Send + Sync + Sized + 'static {
     /// Parents and children.
     fn set(&self, orders: impl Into<Disposition>, items: impl Into<Disposition>) -> Self::Set;
 
-    /// Whether it has the disposition; one that it has not is refused when a pipeline is built.
+    /// Whether it has the disposition.
     fn offers(&self, disposition: &Disposition) -> bool;
 
     /// The rows of a table as text, sorted: values with `|`, nulls as `-`. Empty if there is no table.
@@ -111,8 +111,7 @@ impl Warehouse for Delta {
     }
 
     fn offers(&self, disposition: &Disposition) -> bool {
-        let sweeps = matches!(disposition, Disposition::Upsert(Upsert { sweep: Some(_), .. }));
-        !sweeps && !matches!(disposition, Disposition::Scd2(_) | Disposition::Children(_))
+        !matches!(disposition, Disposition::Children(_))
     }
 
     async fn rows(&self, table: &str, columns: &str) -> Vec<String> {
