@@ -13,5 +13,7 @@ mod dispositions;
 mod enumerations;
 mod evolution;
 mod faults;
+mod odd_tables;
 mod pipeline;
+mod restart;
 mod types;

@@ -25,6 +25,7 @@ pub(super) struct Apply<'a> {
     pub shard: &'a ShardKey,
     pub epoch: u64,
     pub table: &'a TableName,
+    pub partitioned: bool,
     /// Where rows of an enumeration wait.
     pub aside: &'a TableName,
     /// Where the rows of this epoch are; `None` if it has none.
@@ -101,7 +102,7 @@ impl Apply<'_> {
         }
     }
 
-    async fn execute(&self, statement: &str) -> Result<i64> {
+    pub(super) async fn execute(&self, statement: &str) -> Result<i64> {
         let rows = self.transaction.execute(statement, &[]).await;
         let rows = rows.map_err(|e| fault::statement("commit rows", e).with("into", self.table))?;
         Ok(i64::try_from(rows).unwrap_or(i64::MAX))
@@ -134,9 +135,7 @@ impl Apply<'_> {
             }
             Disposition::Upsert(upsert) => self.upsert(upsert, staging, counts).await,
             Disposition::Scd2(scd2) => self.versions(scd2, staging, counts).await,
-            Disposition::Children(_) => {
-                Err(Error::bug("commit rows", "children are not replaced yet").with("into", self.table))
-            }
+            Disposition::Children(children) => self.children(children, staging, counts).await,
             Disposition::Replace(_) | Disposition::ReplacePartitions(_) => {
                 Err(Error::bug("commit rows", "rows of no enumeration").with("into", self.table))
             }
@@ -171,10 +170,15 @@ impl Apply<'_> {
             none if none.is_empty() => String::new(),
             some => format!(" WHERE{}", some.trim_start_matches(" AND")),
         };
-        // `xmax` tells a row that was updated from one that was inserted.
+        // `xmax` tells a row that was updated from one that was inserted. Of a partition it cannot be had: there the statement asks what
+        // was there before it.
+        let inserted = match self.partitioned {
+            false => "xmax = 0".to_owned(),
+            true => format!("NOT EXISTS (SELECT 1 FROM {table} o WHERE {})", self.same_key("o", "t")),
+        };
         let statement = format!(
             "WITH changed AS (INSERT INTO {table} AS t ({columns}, {load}) SELECT {columns}, {id} FROM {newest} w{kept} ORDER BY {key} \
-             ON CONFLICT ({key}) DO UPDATE SET {set}{condition} RETURNING (xmax = 0) AS inserted) \
+             ON CONFLICT ({key}) DO UPDATE SET {set}{condition} RETURNING {inserted} AS inserted) \
              SELECT count(*) FILTER (WHERE inserted), count(*) FILTER (WHERE NOT inserted) FROM changed",
             load = quoted(LOAD),
             id = literal(self.load),
@@ -377,7 +381,7 @@ impl Apply<'_> {
     }
 
     /// One row of each key of `from`: the first in `order`.
-    fn winners(&self, from: &str, order: &str) -> String {
+    pub(super) fn winners(&self, from: &str, order: &str) -> String {
         format!(
             "(SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY {} ORDER BY {order}) AS _landfall_rank FROM {from}) r \
              WHERE _landfall_rank = 1)",
@@ -385,26 +389,26 @@ impl Apply<'_> {
         )
     }
 
-    fn newest_first(&self, then: &str) -> String {
+    pub(super) fn newest_first(&self, then: &str) -> String {
         match self.staged.disposition.newest() {
             Some(column) => format!("{} DESC NULLS LAST, {then}", quoted(column)),
             None => then.to_owned(),
         }
     }
 
-    fn says_gone(&self, alias: &str, column: &str) -> String {
+    pub(super) fn says_gone(&self, alias: &str, column: &str) -> String {
         let value = format!("{alias}.{}", quoted(column));
         // By its text: the column may be of any type.
         let is_bool = self.staged.bools.iter().any(|b| b == column);
         if is_bool { format!("coalesce({value}, false)") } else { format!("({value} IS NOT NULL)") }
     }
 
-    fn same_key(&self, a: &str, b: &str) -> String {
+    pub(super) fn same_key(&self, a: &str, b: &str) -> String {
         let same = self.key_columns().map(|c| format!("{a}.{c} = {b}.{c}", c = quoted(c)));
         same.collect::<Vec<_>>().join(" AND ")
     }
 
-    fn key(&self) -> String {
+    pub(super) fn key(&self) -> String {
         list(self.key_columns())
     }
 
@@ -412,7 +416,7 @@ impl Apply<'_> {
         self.staged.disposition.key().iter().map(String::as_str)
     }
 
-    fn columns(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn columns(&self) -> impl Iterator<Item = &str> {
         self.staged.columns.iter().map(String::as_str)
     }
 

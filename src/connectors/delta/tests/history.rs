@@ -240,16 +240,16 @@ async fn names_that_the_sink_needs_are_refused_and_so_is_a_time_that_is_none() {
 async fn every_reader_sees_histories_and_sweeps_alike() {
     let load = History::for_readers("lake/history", Scd2::by(["id"]).since("at").deleted_when("gone").sweep(1.0));
     let first = [(1, "a", 1, false), (1, "b", 5, false), (2, "x", 2, false), (3, "n", 1, false)];
-    super::replace::enumerate(&load.table, 1, &[given(&first)], true).await.expect("loads");
+    replace::enumerate(&load.table, 1, &[given(&first)], true).await.expect("loads");
     let second = [(1, "b", 7, false), (2, "y", 6, false), (4, "z", 6, false), (4, "", 8, true)];
-    super::replace::enumerate(&load.table, 2, &[given(&second)], true).await.expect("loads");
+    replace::enumerate(&load.table, 2, &[given(&second)], true).await.expect("loads");
     let swept = env().now().as_micros() / 1_000_000;
     let expected = ["1|a|1|5", "1|b|5|-", "2|x|2|6", "2|y|6|-", &format!("3|n|1|{swept}"), "4|z|6|8"];
     assert_eq!(load.seen().await, expected);
     load.table.checkpoint(&load.env).await.expect("writes");
 
     let load = History::for_readers("lake/swept", Upsert::by(["id"]).sweep(1.0));
-    super::replace::enumerate(&load.table, 1, &[named(&[(1, "a"), (2, "b"), (3, "c")])], true).await.expect("loads");
-    super::replace::enumerate(&load.table, 2, &[named(&[(1, "A"), (3, "c")])], true).await.expect("loads");
+    replace::enumerate(&load.table, 1, &[named(&[(1, "a"), (2, "b"), (3, "c")])], true).await.expect("loads");
+    replace::enumerate(&load.table, 2, &[named(&[(1, "A"), (3, "c")])], true).await.expect("loads");
     assert_eq!(load.table.read_batches().await.expect("reads").iter().map(RecordBatch::num_rows).sum::<usize>(), 2);
 }
