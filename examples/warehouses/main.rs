@@ -28,9 +28,9 @@ use std::process::ExitCode;
 use target::Target;
 
 async fn run(command: Command) -> Result<()> {
-    let Command { what, target, files, api, state } = command;
+    let Command { what, target, appends, files, api, state } = command;
     match what.as_str() {
-        "load" => load::load(target, &api, &state).await,
+        "load" => load::load(target, appends, &api, &state).await,
         "write" => write::write(target, &files).await,
         "compact" | "checkpoint" => {
             let Target::Delta(table) = target else {
