@@ -32,13 +32,7 @@ pub(crate) async fn load(target: Target, appends: bool, api: &str, state: &str) 
 }
 
 /// Where the sink appends, the stage before it knows every key: a record that is loaded twice is in the table twice.
-fn pipeline<S>(
-    api: &str,
-    state: &Store,
-    appends: bool,
-    sink: S,
-    checkpoints: impl CheckpointStore,
-) -> Result<Pipeline>
+fn pipeline<S>(api: &str, state: &Store, appends: bool, sink: S, checkpoints: impl CheckpointStore) -> Result<Pipeline>
 where
     S: Sink<Item = Batch, Promise: ExactlyOnce>,
 {
