@@ -91,8 +91,8 @@ class IntoDelta(Loaded):
         self.upkeep, self.turns = None, itertools.cycle(["compact", "checkpoint", None])
 
     def start(self):
-        self.end()
         if what := next(self.turns):
+            self.end()
             command = [str(TARGET / "warehouses"), what, f"delta:{self.uri}"]
             self.upkeep = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         return super().start()
@@ -134,7 +134,7 @@ class IntoParquet(Loaded):
 
 def kills(number, seed, server, kind):
     """Each sink on each place, one after the other; gives what is to be added to the figures."""
-    sums = dict.fromkeys(("kills", "server_kills", "commits_cut", "failed", "wrong", "lost", "doubled"), 0)
+    sums = dict.fromkeys(("kills", "server_kills", "rivals", "ended", "commits_cut", "failed", "wrong", "lost", "doubled"), 0)
 
     def one(name, make):
         with tempfile.TemporaryDirectory(prefix="landfall-kill-") as folder, kill_loop.api_to_load() as api:
