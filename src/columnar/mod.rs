@@ -18,6 +18,8 @@
 //! ```
 
 mod batch;
+#[cfg(test)]
+mod conformance;
 mod decode;
 mod dedup;
 #[cfg(feature = "parquet")]
