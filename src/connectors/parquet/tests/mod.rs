@@ -1,4 +1,5 @@
 mod commits;
+mod conformance;
 mod crashes;
 mod disk;
 mod files;
