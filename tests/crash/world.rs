@@ -92,7 +92,7 @@ pub const SHAPES: [Shape; 9] = [
     },
     Shape { name: "delta", pages: 2, prune: true, into: Destination::Delta, ..ONE_SHARD },
     Shape { name: "delta, upsert", pages: 2, into: Destination::DeltaUpsert, ..ONE_SHARD },
-    Shape { name: "tables", pages: 2, into: Destination::Tables, ..ONE_SHARD },
+    Shape { name: "tables", partitions: 1, pages: 2, into: Destination::Tables, ..ONE_SHARD },
 ];
 
 /// How far the destination is from what was served.
