@@ -179,7 +179,7 @@ async fn l12_rows_for_a_table_that_is_not_in_the_set_stop_the_run() {
 
 #[tokio::test]
 async fn a_table_cannot_be_added_to_a_set_or_taken_from_it() {
-    let split = Split::new(Script::new(1, 3, 9));
+    let split = Split::new(Script::new(2, 8, 9));
     split.run().await.expect("no faults");
     let more = split.set().table("more", Memory::new(&MemoryTable::new()));
     let fewer = TableSet::new().table("all", MemorySink::new(&split.world.table));
