@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 struct Shop(&'static [&'static str]);
 
 /// Days that were read.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Day(usize);
 
 impl Position for Day {
