@@ -196,7 +196,7 @@ mod tests {
         let at = |path: &Path| {
             Adbc::driver("libduckdb.so")
                 .option("path", path.display().to_string())
-                .config
+                .config()
                 .duckdb_file()
                 .expect("a file")
         };
