@@ -15,5 +15,6 @@ mod evolution;
 mod faults;
 mod odd_tables;
 mod pipeline;
+mod restart;
 mod sessions;
 mod types;

@@ -14,25 +14,39 @@
 //! ```
 
 mod actions;
+mod buckets;
 mod checkpoint;
+mod compact;
 mod enumerate;
+mod expire;
 mod features;
 mod file;
+mod fit;
+mod hash;
 mod keys;
+mod ledger;
 mod log;
 mod maintain;
 mod mark;
 mod merge;
+mod own;
 mod pending;
+mod ranges;
 mod reader;
+mod retention;
 mod rewrite;
 mod schema;
 mod stats;
+mod sweep;
 mod table;
+mod vacuum;
+mod versions;
 mod writer;
 
-pub use maintain::{Compacted, Vacuumed};
+pub use compact::Compacted;
+pub use expire::ExpiredLog;
 pub use table::{DeltaFile, DeltaStaged, DeltaTable};
+pub use vacuum::Vacuumed;
 pub use writer::DeltaWriter;
 
 #[cfg(test)]

@@ -2,9 +2,12 @@ mod append;
 mod conformance;
 mod crashes;
 mod formats;
+mod history;
+mod ledger;
 mod maintain;
 mod merge;
 mod replace;
+mod sweep;
 mod torture;
 
 use super::*;
