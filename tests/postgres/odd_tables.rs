@@ -272,3 +272,24 @@ async fn a_position_may_hold_what_a_text_of_the_database_may_not() {
     assert_eq!(load.sink.commit(&load.clock, request).await.expect("commits"), CommitOutcome::Done);
     assert_eq!(world.ask("SELECT position FROM {loads}").await, [r#"{"after":"a\u0000b"}"#]);
 }
+
+#[tokio::test]
+async fn columns_of_the_sink_hold_what_it_writes() {
+    let Some(world) = made("CREATE TABLE {orders} (id bigint, status text, _landfall_load varchar(20))").await else {
+        return;
+    };
+    let mut load = Load::new(world.table(Disposition::Append), columns());
+    is_refused(&mut load, ErrorKind::Config, "`_landfall_load`").await;
+    for (from, to) in [("date", "timestamptz"), ("timestamptz", "timestamptz NOT NULL")] {
+        world
+            .ask(&format!(
+                "DROP TABLE {{orders}}; CREATE TABLE {{orders}} (id bigint, status text, _landfall_valid_from {from}, _landfall_valid_to {to}); \
+                 CREATE UNIQUE INDEX ON {{orders}} (id) WHERE _landfall_valid_to IS NULL"
+            ))
+            .await;
+        let mut load = Load::new(world.table(Scd2::by(["id"])), columns());
+        is_refused(&mut load, ErrorKind::Config, "`_landfall_valid_").await;
+    }
+    world.ask("DROP TABLE {orders}; CREATE TABLE {orders} (id bigint, status text, _landfall_load varchar)").await;
+    load.load("{\"id\":1}").await.expect("it is wide enough");
+}

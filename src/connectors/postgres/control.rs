@@ -87,7 +87,7 @@ impl Control {
                  epoch bigint NOT NULL, generation bigint NOT NULL, incarnation text NOT NULL, digest text NOT NULL,
                  disposition text NOT NULL, schema_version integer NOT NULL,
                  rows_staged bigint NOT NULL, rows_inserted bigint NOT NULL, rows_updated bigint NOT NULL, rows_deleted bigint NOT NULL,
-                 position json NOT NULL, ledger json NOT NULL, enumeration bigint, whole boolean,
+                 position json NOT NULL, ledger jsonb NOT NULL, enumeration bigint, whole boolean,
                  committed_at timestamptz NOT NULL DEFAULT now(),
                  PRIMARY KEY (table_name, load_id));
              CREATE TABLE IF NOT EXISTS {schema} (
@@ -216,7 +216,7 @@ impl Control {
         // The mark has decided: what is there is of a life before the table was emptied.
         let insert = format!(
             "INSERT INTO {} (load_id, table_name, {}) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15::text::json, $16::text::json, $17, $18) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15::text::json, $16::text::jsonb, $17, $18) \
              ON CONFLICT (table_name, load_id) DO UPDATE SET committed_at = now(), {}",
             self.table("landfall_loads"),
             columns.join(", "),
