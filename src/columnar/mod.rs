@@ -31,6 +31,8 @@ mod validate;
 pub use batch::Batch;
 pub use decode::{Decode, UnknownFields};
 pub use dedup::{Dedup, Latest};
+#[cfg(feature = "parquet")]
+pub use files::Transform;
 pub use rows::{filter, inspect, map};
 pub use schema::{Coerce, Column, ColumnType, Columns, TimeUnit, Written};
 pub use validate::{Limit, Validate, Within};

@@ -10,13 +10,15 @@ use landfall::connectors::delta::DeltaTable;
 use landfall::connectors::parquet::{DatasetReader, ParquetDataset};
 use landfall::env::Env;
 use landfall::landing::{Landing, LandingReader};
-use landfall::model::{PipelineName, Rows, ShardKey};
+use landfall::model::{PipelineName, Rows, ShardKey, Why};
 use landfall::pipeline::{Pipeline, RunFailure, Settings};
 use landfall::sink::{MemorySink, MemoryTable, Quarantine};
 use landfall::store::{ObjectPath, Store};
-use landfall::testkit::{Faults, test_env};
+use landfall::testkit::{Faults, ManualClock, SeededEntropy, test_env};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// What a schedule is run on.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +33,8 @@ pub struct Shape {
     pub parquet: bool,
     /// As `parquet`, in a Delta table.
     pub delta: bool,
+    /// The dataset puts its small files together, while it goes on.
+    pub compact: bool,
 }
 
 impl Shape {
@@ -40,7 +44,7 @@ impl Shape {
     }
 }
 
-pub const SHAPES: [Shape; 7] = [
+pub const SHAPES: [Shape; 8] = [
     Shape {
         name: "one shard",
         partitions: 2,
@@ -50,6 +54,7 @@ pub const SHAPES: [Shape; 7] = [
         prune: false,
         parquet: false,
         delta: false,
+        compact: false,
     },
     Shape {
         name: "three shards",
@@ -60,6 +65,7 @@ pub const SHAPES: [Shape; 7] = [
         prune: false,
         parquet: false,
         delta: false,
+        compact: false,
     },
     Shape {
         name: "a response in parts",
@@ -70,6 +76,7 @@ pub const SHAPES: [Shape; 7] = [
         prune: false,
         parquet: false,
         delta: false,
+        compact: false,
     },
     Shape {
         name: "collection",
@@ -80,6 +87,7 @@ pub const SHAPES: [Shape; 7] = [
         prune: true,
         parquet: false,
         delta: false,
+        compact: false,
     },
     Shape {
         name: "parquet",
@@ -90,6 +98,7 @@ pub const SHAPES: [Shape; 7] = [
         prune: true,
         parquet: true,
         delta: false,
+        compact: false,
     },
     Shape {
         name: "parquet, two shards",
@@ -100,8 +109,30 @@ pub const SHAPES: [Shape; 7] = [
         prune: false,
         parquet: true,
         delta: false,
+        compact: false,
     },
-    Shape { name: "delta", partitions: 2, pages: 2, shards: 1, parts: false, prune: true, parquet: false, delta: true },
+    Shape {
+        name: "delta",
+        partitions: 2,
+        pages: 2,
+        shards: 1,
+        parts: false,
+        prune: true,
+        parquet: false,
+        delta: true,
+        compact: false,
+    },
+    Shape {
+        name: "parquet, put together",
+        partitions: 2,
+        pages: 2,
+        shards: 1,
+        parts: false,
+        prune: true,
+        parquet: true,
+        delta: false,
+        compact: true,
+    },
 ];
 
 /// How far the destination is from what was served.
@@ -184,6 +215,7 @@ impl World {
         let checkpoints = StoreCheckpoints::new(&store, "state").expect("a name");
         let built = if self.shape.parquet {
             let dataset = ParquetDataset::in_store(&store, "numbers").expect("a name").lanes(1);
+            let dataset = dataset.compact_every(if self.shape.compact { 2 } else { 0 });
             builder
                 .stage(Decode::pages().ndjson().schema(Columns::new().int64("n")))
                 .stage(Dedup::by(["n"]))
@@ -286,6 +318,12 @@ impl World {
         }
         let reader = DatasetReader::new(&self.store, "numbers").expect("a name");
         let rows = rows_of(&reader).await;
+        if self.shape.compact {
+            // Those that only list files see what was put together when the others are gone.
+            let vacuumed = ParquetDataset::in_store(&self.store, "numbers").expect("a name").vacuum(&much_later(), HOUR, false);
+            assert_eq!(vacuumed.await.expect("vacuums").kept.get(&Why::Recent), None);
+            assert_eq!(rows_of(&reader).await, rows);
+        }
         // Readers that only list files see the same.
         let files = self.store.list(&ObjectPath::parse("numbers").expect("a name")).await.expect("a list");
         let listed = files.iter().filter(|f| !f.path.as_str().contains("/_")).count();
@@ -354,6 +392,15 @@ fn json(line: &str) -> Line {
 
 fn number(line: &str) -> Option<u64> {
     line.strip_prefix("{\"n\":").map_or(line, |rest| rest.trim_end_matches('}')).parse().ok()
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// So late that nobody reads what was replaced.
+fn much_later() -> Env {
+    let clock = ManualClock::auto();
+    clock.advance(HOUR * 24 * 365 * 60);
+    Env::deterministic(Arc::new(clock), Arc::new(SeededEntropy::new(1)))
 }
 
 async fn rows_of(reader: &DatasetReader) -> Vec<u64> {

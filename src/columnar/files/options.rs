@@ -1,3 +1,5 @@
+use super::partition::check_names;
+use super::transform::Transform;
 use crate::error::{Error, Result};
 use crate::store::ObjectPath;
 use parquet::basic::{Compression as Codec, ZstdLevel};
@@ -39,7 +41,9 @@ impl Compression {
 /// How files are made.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
+    /// The columns that files are split by, some of which `transforms` make.
     pub(crate) partition_by: Vec<String>,
+    pub(crate) transforms: Vec<Transform>,
     pub(crate) target_file_bytes: u64,
     pub(crate) row_group_bytes: u64,
     pub(crate) row_group_rows: usize,
@@ -47,12 +51,16 @@ pub(crate) struct Options {
     pub(crate) lanes: Option<usize>,
     pub(crate) open_files: usize,
     pub(crate) without_dictionary: Vec<String>,
+    pub(crate) sort_by: Vec<String>,
+    /// Memory for rows that are sorted, of one lane.
+    pub(crate) sort_bytes: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
             partition_by: Vec::new(),
+            transforms: Vec::new(),
             target_file_bytes: 128 << 20,
             row_group_bytes: 16 << 20,
             row_group_rows: 128 << 10,
@@ -60,11 +68,21 @@ impl Default for Options {
             lanes: None,
             open_files: 128,
             without_dictionary: Vec::new(),
+            sort_by: Vec::new(),
+            sort_bytes: 64 << 20,
         }
     }
 }
 
 impl Options {
+    /// Splits by the values that `transforms` make.
+    pub(crate) fn split_by(&mut self, transforms: Vec<Transform>) -> Result<()> {
+        transforms.iter().try_for_each(Transform::check)?;
+        self.partition_by = transforms.iter().map(Transform::name).collect();
+        self.transforms = transforms;
+        check_names(&self.partition_by)
+    }
+
     pub(crate) fn writer_properties(&self) -> WriterProperties {
         let mut properties = WriterProperties::builder()
             .set_compression(self.compression.codec().unwrap_or(Codec::UNCOMPRESSED))
@@ -85,6 +103,7 @@ impl Options {
             "row_group_rows": self.row_group_rows,
             "compression": self.compression,
             "without_dictionary": self.without_dictionary,
+            "sort_by": self.sort_by,
         })
     }
 }

@@ -12,7 +12,7 @@ use super::stats;
 use super::table::{DeltaTable, Names, millis};
 use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::model::{PipelineName, ShardKey};
+use crate::model::{Compacted, PipelineName, ShardKey, Vacuumed, Why};
 use crate::store::{Created, ObjectPath};
 use serde_json::json;
 use std::collections::{BTreeMap, HashSet};
@@ -26,32 +26,6 @@ const SHORTEST: Duration = Duration::from_secs(3600);
 
 /// For how long a checkpoint remembers files that were removed, as Delta has it: a week.
 const TOMBSTONES_MILLIS: i64 = 7 * 24 * 3600 * 1000;
-
-/// What a compaction did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Compacted {
-    /// Files that were put together.
-    pub files_before: u64,
-    /// Files that hold their rows now.
-    pub files_after: u64,
-    /// The size of the files before, in bytes.
-    pub bytes_before: u64,
-    /// The size of the files after, in bytes.
-    pub bytes_after: u64,
-    /// Rows that were written again.
-    pub rows: u64,
-}
-
-/// What a vacuum deleted, or would delete.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Vacuumed {
-    /// The files, below the folder of the table.
-    pub files: Vec<String>,
-    /// Their size in bytes.
-    pub bytes: u64,
-}
 
 impl DeltaTable {
     /// Writes a checkpoint of the log, from which readers begin. Gives the version, `None` if there is no table.
@@ -156,37 +130,47 @@ impl DeltaTable {
         }
         // Listed first and read then: what is committed meanwhile is seen.
         let listed = self.log.store.list(&self.log.folder).await?;
-        let Some(held) = self.log.newest(None, Keep::All).await? else { return Ok(Vacuumed::default()) };
+        let Some(held) = self.log.newest(None, Keep::All).await? else { return Ok(Vacuumed::new(dry_run)) };
         let cutoff = env.now().saturating_sub(older_than);
         let removed = held.removed.values();
         let recent =
             removed.filter(|r| r.deletion_timestamp.unwrap_or(i64::MAX) >= cutoff.as_micros() / 1000).map(|r| &r.path);
         // A name that is none here is of no file that was listed.
-        let kept = held.files.keys().chain(recent).filter_map(|path| file::object(&self.log.folder, path).ok());
-        let mut kept: HashSet<ObjectPath> = kept.collect();
+        let object_of = |path: &String| file::object(&self.log.folder, path).ok();
+        let current: HashSet<ObjectPath> = held.files.keys().filter_map(object_of).collect();
+        let recent: HashSet<ObjectPath> = recent.filter_map(object_of).collect();
+        let mut waiting = HashSet::new();
         for (shard, head) in heads(&held) {
             for staged in pending::all(&self.log, &shard, head).await? {
-                kept.extend(
+                waiting.extend(
                     staged.files.iter().map(|file| self.log.folder.join(&file.path)).collect::<Result<Vec<_>>>()?,
                 );
             }
         }
-        let mut report = Vacuumed::default();
+        let mut report = Vacuumed::new(dry_run);
         for object in listed {
             let Some(name) = below(&self.log.folder, &object.path) else { continue };
             let hidden = name.split('/').any(|part| part.starts_with(['_', '.']) && !part.contains('='));
-            if hidden
-                || object.modified >= cutoff
-                || kept.contains(&object.path)
-                || may_be_staged(object.path.file_name(), &held)
-            {
+            if hidden {
+                continue;
+            }
+            let stays = if current.contains(&object.path) {
+                Some(Why::InUse)
+            } else if recent.contains(&object.path) || object.modified >= cutoff {
+                Some(Why::Recent)
+            } else if waiting.contains(&object.path) || may_be_staged(object.path.file_name(), &held) {
+                Some(Why::Uncommitted)
+            } else {
+                None
+            };
+            if let Some(why) = stays {
+                report.keep(object.size, why);
                 continue;
             }
             if !dry_run {
                 self.log.store.delete(&object.path).await?;
             }
-            report.bytes += object.size;
-            report.files.push(name.to_owned());
+            report.delete(name, object.size, Why::Unnamed);
         }
         Ok(report)
     }

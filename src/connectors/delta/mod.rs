@@ -31,7 +31,6 @@ mod stats;
 mod table;
 mod writer;
 
-pub use maintain::{Compacted, Vacuumed};
 pub use table::{DeltaFile, DeltaStaged, DeltaTable};
 pub use writer::DeltaWriter;
 

@@ -1,8 +1,9 @@
 use super::schema;
 use super::stats;
 use super::table::{DeltaFile, DeltaStaged, Names};
-use crate::columnar::Batch;
+use crate::columnar::{Batch, Transform};
 use crate::columnar::files::options::Options;
+use crate::columnar::files::transform::derive;
 use crate::columnar::files::{FileWriter, Finished};
 use crate::error::{Error, Result};
 use crate::model::Reject;
@@ -26,6 +27,7 @@ pub struct DeltaWriter {
     /// Columns that must not be null.
     pub(super) keys: Vec<String>,
     pub(super) partition_by: Vec<String>,
+    transforms: Vec<Transform>,
     /// The columns of the batches and of the files, known with the first batch.
     pub(super) planned: Option<(SchemaRef, SchemaRef)>,
     pub(super) rows: u64,
@@ -36,7 +38,7 @@ pub struct DeltaWriter {
 
 impl DeltaWriter {
     pub(super) fn new(store: Store, folder: ObjectPath, options: Options, context: &EpochContext) -> Self {
-        let partition_by = options.partition_by.clone();
+        let (partition_by, transforms) = (options.partition_by.clone(), options.transforms.clone());
         let names = Arc::new(Names::staged(context));
         let env = context.env.clone();
         Self {
@@ -45,6 +47,7 @@ impl DeltaWriter {
             required: Vec::new(),
             keys: Vec::new(),
             partition_by,
+            transforms,
             planned: None,
             rows: 0,
             most_rows: u64::MAX,
@@ -125,8 +128,9 @@ impl Writer for DeltaWriter {
         if item.num_rows() == 0 {
             return Ok(Vec::new());
         }
-        let files = self.plan(item.rows().schema_ref())?;
         let mut rejects = Vec::new();
+        let item = derive(item, &self.transforms, &mut rejects)?;
+        let files = self.plan(item.rows().schema_ref())?;
         let batch = self.check(item, &mut rejects)?;
         if batch.num_rows() > 0 {
             let rows = schema::convert(batch.rows(), &files)?;

@@ -1,6 +1,8 @@
 use super::dataset::{Layout, ParquetDataset};
-use crate::columnar::Batch;
+use crate::columnar::{Batch, Transform};
+use crate::columnar::files::transform::{derive, refuse_long};
 use crate::columnar::files::{FileWriter, StagedFiles};
+use crate::env::Env;
 use crate::error::Result;
 use crate::model::Reject;
 use crate::sink::{EpochContext, StagedOutput, Writer};
@@ -12,7 +14,12 @@ use std::sync::Arc;
 /// Lanes encode side by side, each with files of its own. A batch of a dataset without partitions goes to the first
 /// lane that has room, so that little data makes few files; rows of a partition always go to the same lane.
 #[derive(Debug)]
-pub struct ParquetWriter(FileWriter);
+pub struct ParquetWriter {
+    files: FileWriter,
+    env: Env,
+    partition_by: Vec<String>,
+    transforms: Arc<[Transform]>,
+}
 
 impl ParquetWriter {
     pub(super) fn new(dataset: ParquetDataset, context: EpochContext) -> Self {
@@ -20,7 +27,9 @@ impl ParquetWriter {
         let layout = Layout { shard, generation, epoch, attempt };
         let (folder, options) = (dataset.folder.clone(), dataset.options.clone());
         let admit = Arc::new(move |columns: &[_], by: &[_]| dataset.admit(columns, by));
-        Self(FileWriter::new(folder.store, folder.prefix, options, Arc::new(layout), env, admit))
+        let (partition_by, transforms) = (options.partition_by.clone(), options.transforms.clone().into());
+        let files = FileWriter::new(folder.store, folder.prefix, options, Arc::new(layout), env.clone(), admit);
+        Self { files, env, partition_by, transforms }
     }
 }
 
@@ -30,16 +39,30 @@ impl Writer for ParquetWriter {
     type Staged = StagedFiles;
 
     async fn write(&mut self, item: Batch) -> Result<Vec<Reject>> {
-        self.0.write(item.rows().clone()).await?;
-        Ok(Vec::new())
+        let mut rejects = Vec::new();
+        let batch = if self.transforms.iter().any(Transform::is_derived) {
+            let transforms = Arc::clone(&self.transforms);
+            let work = move || {
+                let mut rejects = Vec::new();
+                derive(item, &transforms, &mut rejects).map(|batch| (batch, rejects))
+            };
+            let (batch, refused) = self.env.cpu("make partition columns", work).await??;
+            rejects = refused;
+            batch
+        } else {
+            item
+        };
+        let batch = refuse_long(batch, &self.partition_by, &mut rejects)?;
+        self.files.write(batch.rows().clone()).await?;
+        Ok(rejects)
     }
 
     fn staged_bytes(&self) -> u64 {
-        self.0.staged_bytes()
+        self.files.staged_bytes()
     }
 
     async fn finish(self) -> Result<Option<StagedOutput<StagedFiles>>> {
-        let Some(finished) = self.0.finish().await? else { return Ok(None) };
+        let Some(finished) = self.files.finish().await? else { return Ok(None) };
         let files: Vec<_> = finished.files.into_iter().map(|written| written.file).collect();
         let (records, bytes) = (files.iter().map(|f| f.rows).sum(), files.iter().map(|f| f.bytes).sum());
         let staged = StagedFiles { files, columns: finished.columns, partition_by: finished.partition_by };

@@ -1,6 +1,7 @@
 mod append;
 mod crashes;
 mod formats;
+mod layout;
 mod maintain;
 mod merge;
 mod replace;

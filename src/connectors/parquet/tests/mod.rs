@@ -1,7 +1,9 @@
 mod commits;
+mod compactions;
 mod crashes;
 mod disk;
 mod files;
+mod layout;
 mod store;
 
 use super::*;
