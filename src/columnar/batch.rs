@@ -13,15 +13,15 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct Batch {
     rows: RecordBatch,
+    records: Records,
     origin: Option<Provenance>,
 }
 
-/// Which records of which page the rows are.
+/// The page that the rows come from, and where its records lie.
 #[derive(Clone, Debug)]
 struct Provenance {
     page: Arc<Page>,
     spans: Arc<[Span]>,
-    records: Records,
 }
 
 /// The number within the page of the record of each row.
@@ -39,12 +39,17 @@ impl Records {
             Self::Listed(records) => records.values().get(row).copied(),
         }
     }
+
+    fn listed(records: &dyn Array) -> Result<Self> {
+        let records = records.as_any().downcast_ref::<UInt32Array>().cloned();
+        Ok(Self::Listed(records.ok_or_else(|| Error::bug("number rows", "filtering and taking keep the type"))?))
+    }
 }
 
 impl Batch {
-    /// Rows that come from no page. A refused row is then kept as text made of its values.
+    /// Rows that come from no page, each a record of its own. A refused row is kept as text made of its values.
     pub fn new(rows: RecordBatch) -> Self {
-        Self { rows, origin: None }
+        Self { rows, records: Records::From(0), origin: None }
     }
 
     /// Rows that are the records `records` of `page`, which lie at `spans` in its body.
@@ -65,7 +70,7 @@ impl Batch {
             Some(first) if dense(first) => Records::From(*first),
             Some(_) => Records::Listed(records.into()),
         };
-        Ok(Self { rows, origin: Some(Provenance { page, spans, records }) })
+        Ok(Self { rows, records, origin: Some(Provenance { page, spans }) })
     }
 
     /// The rows.
@@ -104,14 +109,8 @@ impl Batch {
                 .with("rows", self.num_rows()));
         }
         let rows = filter_record_batch(&self.rows, keep).map_err(failed)?;
-        let origin = match &self.origin {
-            None => None,
-            Some(origin) => {
-                let records = filter(&self.records()?, keep).map_err(failed)?;
-                Some(origin.with(&records))
-            }
-        };
-        Ok(Self { rows, origin })
+        let records = filter(&self.records()?, keep).map_err(failed)?;
+        Ok(Self { rows, records: Records::listed(&records)?, origin: self.origin.clone() })
     }
 
     /// The rows of the given numbers, in that order, with where they came from. A row may be taken twice.
@@ -127,14 +126,8 @@ impl Batch {
         let failed = |e| Error::bug("take rows", "the rows cannot be taken").with_source(e);
         let numbers = UInt32Array::from(numbers.to_vec());
         let rows = take_record_batch(&self.rows, &numbers).map_err(failed)?;
-        let origin = match &self.origin {
-            None => None,
-            Some(origin) => {
-                let records = arrow::compute::take(&self.records()?, &numbers, None).map_err(failed)?;
-                Some(origin.with(&records))
-            }
-        };
-        Ok(Self { rows, origin })
+        let records = arrow::compute::take(&self.records()?, &numbers, None).map_err(failed)?;
+        Ok(Self { rows, records: Records::listed(&records)?, origin: self.origin.clone() })
     }
 
     /// The same records with other columns.
@@ -148,7 +141,7 @@ impl Batch {
                 .with("after", rows.num_rows())
                 .with_hint("use `Batch::filter` or `Batch::take` to change which rows there are"));
         }
-        Ok(Self { rows, origin: self.origin.clone() })
+        Ok(Self { rows, records: self.records.clone(), origin: self.origin.clone() })
     }
 
     /// The exact bytes of the record of a row: a part of its page, not copied. For rows of no page, a JSON object of
@@ -163,12 +156,12 @@ impl Batch {
     /// Where the record of a row was landed.
     pub fn origin(&self, row: usize) -> Option<LandingPosition> {
         let origin = self.origin.as_ref()?;
-        landed(&origin.page, origin.records.of(row)?)
+        landed(&origin.page, self.records.of(row)?)
     }
 
     /// The refusal of a row, with its exact bytes and where they were landed.
     pub fn reject(&self, row: usize, code: &'static str, reason: impl Into<String>) -> Reject {
-        let origin = self.origin.as_ref().and_then(|o| Some((o, o.records.of(row)?)));
+        let origin = self.origin.as_ref().and_then(|o| Some((o, self.records.of(row)?)));
         match origin {
             Some((origin, record)) => reject_record(&origin.page, &origin.spans, record, code, reason.into()),
             None => Reject::new(code, reason, self.raw(row)),
@@ -177,21 +170,24 @@ impl Batch {
 
     fn span(&self, row: usize) -> Option<(&Page, Span)> {
         let origin = self.origin.as_ref()?;
-        let record = origin.records.of(row)?;
+        let record = self.records.of(row)?;
         Some((&origin.page, *origin.spans.get(record as usize)?))
     }
 
-    /// The number within the page of the record of each row.
-    fn records(&self) -> Result<UInt32Array> {
-        let rows = 0..self.num_rows();
-        match self.origin.as_ref().map(|o| &o.records) {
-            Some(Records::Listed(records)) => Ok(records.clone()),
-            Some(dense @ Records::From(_)) => rows
+    /// The number of the record that each row comes from: within its page or, of rows from no page, within the batch that they
+    /// were first in. Rows of one record have one number, and come in one batch; the same number in another batch is another
+    /// record.
+    ///
+    /// # Errors
+    /// `Bug` if there are more than 2^32 rows.
+    pub fn records(&self) -> Result<UInt32Array> {
+        match &self.records {
+            Records::Listed(records) => Ok(records.clone()),
+            dense @ Records::From(_) => (0..self.num_rows())
                 .map(|row| dense.of(row))
                 .collect::<Option<Vec<u32>>>()
                 .map(UInt32Array::from)
                 .ok_or_else(|| Error::bug("number rows", "more rows than a page has records")),
-            None => Ok(UInt32Array::new_null(0)),
         }
     }
 
@@ -209,17 +205,6 @@ impl Batch {
             format!("{}:{value}", json!(field.name()))
         });
         format!("{{{}}}", values.collect::<Vec<_>>().join(","))
-    }
-}
-
-impl Provenance {
-    fn with(&self, records: &dyn Array) -> Self {
-        let records = records.as_any().downcast_ref::<UInt32Array>().cloned();
-        Self {
-            page: Arc::clone(&self.page),
-            spans: Arc::clone(&self.spans),
-            records: Records::Listed(records.expect("filtering and taking keep the type")),
-        }
     }
 }
 
@@ -256,5 +241,21 @@ pub(super) fn reject_record(page: &Page, spans: &[Span], record: u32, code: &'st
         origin: landed(page, record),
         span,
         received_at: Some(page.received_at),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::Int64Array;
+
+    #[test]
+    fn rows_of_one_record_can_be_told_from_those_of_the_next() {
+        let ids = Arc::new(Int64Array::from(vec![7, 8, 9])) as ArrayRef;
+        let batch = Batch::new(RecordBatch::try_from_iter([("id", ids)]).expect("fits"));
+        let repeated = batch.take(&[0, 0, 2]).expect("takes");
+        let kept = repeated.filter(&BooleanArray::from(vec![false, true, true])).expect("filters");
+        let records = |batch: &Batch| batch.records().expect("few").values().to_vec();
+        assert_eq!((records(&batch), records(&repeated), records(&kept)), (vec![0, 1, 2], vec![0, 0, 2], vec![0, 2]));
     }
 }

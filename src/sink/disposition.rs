@@ -35,6 +35,8 @@ pub enum Disposition {
     Replace(Replace),
     /// Replaces the partitions of which the newest whole enumeration has given rows; leaves others alone.
     ReplacePartitions(ReplacePartitions),
+    /// Holds the rows that come from the newest record of a parent: they come and go together.
+    Children(Children),
 }
 
 /// One row of a key: see [`Disposition::Upsert`].
@@ -212,11 +214,65 @@ impl ReplacePartitions {
     }
 }
 
+/// Rows of a parent: see [`Disposition::Children`].
+///
+/// 1. *Group*: the rows that come from one record of the landing and have one parent key. All of them come in one batch;
+///    `Batch::records` tells the rows of one record from those of the next.
+/// 2. *Winner*: of several groups of a parent key, the one whose greatest value of [`newest`](Self::newest) is the greatest, and of
+///    equal ones the one that was landed last. Without `newest`, the one that was landed last.
+/// 3. *Replacement*: the rows of the winner take the place of all rows that the table has for the parent key. If one of these has a
+///    greater `newest` than the winner, nothing changes.
+/// 4. *Markers*: a row whose [`index`](Self::index) is null says that the parent is there, and is never written into the table. A
+///    group of a marker alone empties the parent. It counts as a record that was staged.
+/// 5. *Deletion*: a group with a row whose [`deleted`](Self::deleted) is `true` (or, if it is no bool, not null) empties the parent.
+/// 6. *No trace*: a parent that was emptied leaves nothing behind: an older group that comes in a later epoch has rows again.
+/// 7. *Refused*: a row whose parent key is null goes to the quarantine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Children {
+    /// The columns that hold the parent's key. None of them may be null.
+    pub parent: Vec<String>,
+    /// The column that says how new the parent is, by which groups are compared; null is before everything.
+    pub newest: Option<String>,
+    /// The column that says that the parent is deleted.
+    pub deleted: Option<String>,
+    /// The column of the row's place among its siblings; null in a marker.
+    pub index: String,
+}
+
+impl Children {
+    /// The name of the column [`index`](Self::index), unless another one is given.
+    pub const INDEX: &str = "_index";
+
+    /// Rows belong to the parent whose key is in these columns.
+    pub fn of<C: Into<String>>(parent: impl IntoIterator<Item = C>) -> Self {
+        Self { parent: names(parent), newest: None, deleted: None, index: Self::INDEX.to_owned() }
+    }
+
+    /// Compares groups by the greatest value of their rows in this column; older ones than the rows in the table change nothing.
+    #[must_use]
+    pub fn newest(self, column: impl Into<String>) -> Self {
+        Self { newest: Some(column.into()), ..self }
+    }
+
+    /// Empties the parent where this column of a row of the winner is `true`, or, if it is no bool, not null.
+    #[must_use]
+    pub fn deleted_when(self, column: impl Into<String>) -> Self {
+        Self { deleted: Some(column.into()), ..self }
+    }
+
+    /// Names the column of the row's place among its siblings, null in a row that only says that the parent is there. `_index` by
+    /// default.
+    #[must_use]
+    pub fn index(self, column: impl Into<String>) -> Self {
+        Self { index: column.into(), ..self }
+    }
+}
+
 impl Disposition {
     /// What a sink that does this must be given.
     pub fn demand(&self) -> Demand {
         match self {
-            Self::Append | Self::InsertOnly(_) => Demand::Increments,
+            Self::Append | Self::InsertOnly(_) | Self::Children(_) => Demand::Increments,
             Self::Upsert(Upsert { sweep, .. }) | Self::Scd2(Scd2 { sweep, .. }) if sweep.is_none() => {
                 Demand::Increments
             }
@@ -260,10 +316,11 @@ impl Disposition {
             Self::Scd2(_) => "scd2",
             Self::Replace(_) => "replace",
             Self::ReplacePartitions(_) => "replace_partitions",
+            Self::Children(_) => "children",
         }
     }
 
-    /// The columns that tell rows apart; empty if none do.
+    /// The columns that tell rows apart, or for [`Children`] their parents; empty if none do.
     pub fn key(&self) -> &[String] {
         match self {
             Self::Append => &[],
@@ -272,6 +329,7 @@ impl Disposition {
             | Self::Scd2(Scd2 { key, .. })
             | Self::Replace(Replace { key, .. })
             | Self::ReplacePartitions(ReplacePartitions { key, .. }) => key,
+            Self::Children(Children { parent, .. }) => parent,
         }
     }
 
@@ -282,14 +340,17 @@ impl Disposition {
             Self::Scd2(Scd2 { since, .. }) => since.as_deref(),
             Self::Upsert(Upsert { newest, .. })
             | Self::Replace(Replace { newest, .. })
-            | Self::ReplacePartitions(ReplacePartitions { newest, .. }) => newest.as_deref(),
+            | Self::ReplacePartitions(ReplacePartitions { newest, .. })
+            | Self::Children(Children { newest, .. }) => newest.as_deref(),
         }
     }
 
     /// The column that says that a row is to be deleted.
     pub fn deleted(&self) -> Option<&str> {
         match self {
-            Self::Upsert(Upsert { deleted, .. }) | Self::Scd2(Scd2 { deleted, .. }) => deleted.as_deref(),
+            Self::Upsert(Upsert { deleted, .. })
+            | Self::Scd2(Scd2 { deleted, .. })
+            | Self::Children(Children { deleted, .. }) => deleted.as_deref(),
             _ => None,
         }
     }
@@ -298,6 +359,7 @@ impl Disposition {
     pub fn columns(&self) -> impl Iterator<Item = &str> {
         let by = match self {
             Self::ReplacePartitions(ReplacePartitions { by, .. }) => by.as_slice(),
+            Self::Children(Children { index, .. }) => std::slice::from_ref(index),
             _ => &[],
         };
         self.key().iter().chain(by).map(String::as_str).chain(self.newest()).chain(self.deleted())
@@ -317,6 +379,9 @@ impl Disposition {
                 Self::Scd2(Scd2 { valid_from, valid_to, .. }) => {
                     fields.insert("valid".to_owned(), json!([valid_from, valid_to]));
                 }
+                Self::Children(Children { index, .. }) => {
+                    fields.insert("index".to_owned(), json!(index));
+                }
                 _ => {}
             }
         }
@@ -331,7 +396,7 @@ impl Disposition {
         let refuse = |message, hint| {
             Err(Error::config("check disposition", message).with("disposition", self.as_str()).with_hint(hint))
         };
-        let needs_key = matches!(self, Self::Upsert(_) | Self::InsertOnly(_) | Self::Scd2(_));
+        let needs_key = matches!(self, Self::Upsert(_) | Self::InsertOnly(_) | Self::Scd2(_) | Self::Children(_));
         if needs_key && self.key().is_empty() {
             return refuse("there is no key", "name the columns that tell rows apart, as in `.by([\"id\"])`");
         }
@@ -349,6 +414,9 @@ impl Disposition {
         }
         if let Self::Scd2(Scd2 { valid_from, valid_to, .. }) = self {
             distinct(self, [valid_from, valid_to].into_iter().chain(self.key()))?;
+        }
+        if let Self::Children(Children { index, newest, deleted, .. }) = self {
+            distinct(self, [index].into_iter().chain(newest).chain(deleted).chain(self.key()))?;
         }
         distinct(self, self.key())
     }
@@ -395,6 +463,12 @@ impl From<Replace> for Disposition {
     }
 }
 
+impl From<Children> for Disposition {
+    fn from(children: Children) -> Self {
+        Self::Children(children)
+    }
+}
+
 impl From<ReplacePartitions> for Disposition {
     fn from(partitions: ReplacePartitions) -> Self {
         Self::ReplacePartitions(partitions)
@@ -408,7 +482,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_carried_out_is_refused() {
-        let refused: [Disposition; 9] = [
+        let refused: [Disposition; 12] = [
+            Children::of::<&str>([]).into(),
+            Children::of(["id"]).index("id").into(),
+            Children::of(["id"]).newest("at").deleted_when("at").into(),
             Upsert::by::<&str>([]).into(),
             InsertOnly::by([""]).into(),
             Upsert::by(["id", "id"]).into(),
@@ -432,6 +509,7 @@ mod tests {
         assert_eq!(demand(Upsert::by(["id"]).deleted_when("gone").into()), Demand::Increments);
         assert_eq!(demand(InsertOnly::by(["id"]).into()), Demand::Increments);
         assert_eq!(demand(Scd2::by(["id"]).into()), Demand::Increments);
+        assert_eq!(demand(Children::of(["id"]).newest("at").into()), Demand::Increments);
         assert_eq!(demand(Upsert::by(["id"]).sweep(0.5).into()), Demand::Enumerations);
         assert_eq!(demand(Scd2::by(["id"]).sweep(0.5).into()), Demand::Enumerations);
         assert_eq!(demand(Replace::table().into()), Demand::Enumerations);

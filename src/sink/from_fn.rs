@@ -36,6 +36,7 @@ pub struct FnWriter<I> {
     deliver: Arc<Deliver<I>>,
     records: u64,
     bytes: u64,
+    must_commit: bool,
 }
 
 impl<I> Debug for FnWriter<I> {
@@ -59,8 +60,8 @@ impl<I: Item> Sink for FnSink<I> {
         Demand::Increments
     }
 
-    async fn open(&self, _epoch: EpochContext) -> Result<FnWriter<I>> {
-        Ok(FnWriter { deliver: Arc::clone(&self.0), records: 0, bytes: 0 })
+    async fn open(&self, epoch: EpochContext) -> Result<FnWriter<I>> {
+        Ok(FnWriter { deliver: Arc::clone(&self.0), records: 0, bytes: 0, must_commit: epoch.must_commit })
     }
 
     async fn commit(&self, _env: &Env, _request: CommitRequest<()>) -> Result<CommitOutcome> {
@@ -94,8 +95,8 @@ impl<I: Item> Writer for FnWriter<I> {
     }
 
     async fn finish(self) -> Result<Option<StagedOutput<()>>> {
-        let Self { records, bytes, .. } = self;
-        Ok((records > 0).then_some(StagedOutput { staged: (), records, bytes }))
+        let Self { records, bytes, must_commit, .. } = self;
+        Ok((must_commit || records > 0).then_some(StagedOutput { staged: (), records, bytes }))
     }
 }
 

@@ -131,7 +131,7 @@ pub struct MemoryWriter<I> {
     key: MemoryStaged,
     items: Vec<I>,
     bytes: u64,
-    whole: bool,
+    must_commit: bool,
 }
 
 #[async_trait]
@@ -150,10 +150,9 @@ impl<I: Item + Clone + Sync> Sink for MemorySink<I> {
     }
 
     async fn open(&self, epoch: EpochContext) -> Result<MemoryWriter<I>> {
-        let EpochContext { shard, generation, epoch, enumeration, .. } = epoch;
-        let whole = enumeration.is_some_and(|e| e.whole);
+        let EpochContext { shard, generation, epoch, must_commit, .. } = epoch;
         let key = MemoryStaged { shard, generation, epoch, records: 0 };
-        Ok(MemoryWriter { table: self.table.clone(), key, items: Vec::new(), bytes: 0, whole })
+        Ok(MemoryWriter { table: self.table.clone(), key, items: Vec::new(), bytes: 0, must_commit })
     }
 
     async fn commit(&self, _env: &Env, request: CommitRequest<MemoryStaged>) -> Result<CommitOutcome> {
@@ -212,8 +211,8 @@ impl<I: Item + Clone + Sync> Writer for MemoryWriter<I> {
     }
 
     async fn finish(self) -> Result<Option<StagedOutput<MemoryStaged>>> {
-        let Self { table, key, items, bytes, whole } = self;
-        if items.is_empty() && !whole {
+        let Self { table, key, items, bytes, must_commit } = self;
+        if items.is_empty() && !must_commit {
             return Ok(None);
         }
         let records = key.records;
@@ -292,6 +291,17 @@ mod tests {
         let fork = stage(&sink, 2, 1, &[9, 9]).await;
         assert!(matches!(commit(&sink, 2, 1, None, &fork).await.expect("answers"), CommitOutcome::Fork { .. }));
         assert_eq!(table.rows(), [1]);
+    }
+
+    #[tokio::test]
+    async fn an_epoch_without_rows_is_committed_only_if_it_must_be() {
+        let sink = Sunk::new(&MemoryTable::new());
+        let context = EpochContext::new(shard(), 1, 1, Env::system());
+        assert_eq!(sink.open(context.clone()).await.expect("opens").finish().await.expect("finishes"), None);
+        let writer = sink.open(EpochContext { must_commit: true, ..context }).await.expect("opens");
+        let output = writer.finish().await.expect("finishes").expect("must be committed");
+        assert_eq!(commit(&sink, 1, 1, None, &output.staged).await.expect("commits"), CommitOutcome::Done);
+        assert_eq!(sink.mark(&shard()).await.expect("reads").map(|m| m.epoch), Some(1));
     }
 
     #[tokio::test]

@@ -19,7 +19,7 @@ mod memory;
 mod promise;
 mod quarantine;
 
-pub use disposition::{Disposition, InsertOnly, Replace, ReplacePartitions, Scd2, Upsert};
+pub use disposition::{Children, Disposition, InsertOnly, Replace, ReplacePartitions, Scd2, Upsert};
 pub use from_fn::{FnSink, FnWriter, from_fn};
 pub use memory::{MemorySink, MemoryStaged, MemoryTable, MemoryWriter};
 pub use promise::{AtLeastOnce, ExactlyOnce, IdempotentApply, Promise, Transactional};
@@ -157,14 +157,18 @@ pub struct EpochContext {
     pub attempt: u32,
     /// The enumeration that its rows belong to, if the pipeline reads in [enumerations](Demand::Enumerations).
     pub enumeration: Option<Enumeration>,
+    /// Whether it is committed in any case: [`finish`](Writer::finish) then gives what to commit also if nothing was written. So
+    /// it is with an epoch that makes an [enumeration whole](Enumeration::whole), and with those of tables that keep one mark.
+    pub must_commit: bool,
     /// Time, randomness, CPU.
     pub env: Env,
 }
 
 impl EpochContext {
-    /// Epoch `epoch` of `shard`, written by the owner of generation `generation`: its first attempt, of no enumeration.
+    /// Epoch `epoch` of `shard`, written by the owner of generation `generation`: its first attempt, of no enumeration, and
+    /// committed only if something is written.
     pub fn new(shard: ShardKey, generation: u64, epoch: u64, env: Env) -> Self {
-        Self { shard, generation, epoch, attempt: 0, enumeration: None, env }
+        Self { shard, generation, epoch, attempt: 0, enumeration: None, must_commit: false, env }
     }
 }
 
@@ -265,8 +269,8 @@ pub trait Writer: Send + 'static {
     /// Bytes staged so far, for cutting epochs; an estimate is enough.
     fn staged_bytes(&self) -> u64;
 
-    /// Makes the staged output durable. `None` if nothing was written, and the epoch does not make an
-    /// [enumeration](Enumeration::whole) whole: that must be committed in any case.
+    /// Makes the staged output durable. `None` if nothing was written; never if the epoch
+    /// [must be committed](EpochContext::must_commit).
     async fn finish(self) -> Result<Option<StagedOutput<Self::Staged>>>;
 }
 

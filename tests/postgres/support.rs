@@ -105,7 +105,12 @@ impl Load {
 
     pub fn context(&self, whole: bool) -> EpochContext {
         let enumeration = self.enumeration.map(|number| Enumeration { whole, ..Enumeration::begun(number) });
-        EpochContext { enumeration, ..EpochContext::new(shard(), self.generation, self.epoch, self.clock.clone()) }
+        let must_commit = enumeration.is_some_and(|e| e.whole);
+        EpochContext {
+            enumeration,
+            must_commit,
+            ..EpochContext::new(shard(), self.generation, self.epoch, self.clock.clone())
+        }
     }
 
     pub async fn open(&mut self, whole: bool) -> Result<PostgresWriter> {

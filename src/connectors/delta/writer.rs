@@ -33,7 +33,8 @@ pub struct DeltaWriter {
     pub(super) rows: u64,
     /// From this many rows on the epoch is full.
     pub(super) most_rows: u64,
-    pub(super) whole: bool,
+    /// Whether there is something to commit without rows too.
+    pub(super) must_commit: bool,
 }
 
 impl DeltaWriter {
@@ -51,7 +52,7 @@ impl DeltaWriter {
             planned: None,
             rows: 0,
             most_rows: u64::MAX,
-            whole: context.enumeration.is_some_and(|e| e.whole),
+            must_commit: context.must_commit,
         }
     }
 
@@ -125,6 +126,8 @@ impl Writer for DeltaWriter {
     type Staged = DeltaStaged;
 
     async fn write(&mut self, item: Batch) -> Result<Vec<Reject>> {
+        // A batch without rows tells the columns all the same.
+        let files = self.plan(item.rows().schema_ref())?;
         if item.num_rows() == 0 {
             return Ok(Vec::new());
         }
@@ -145,11 +148,12 @@ impl Writer for DeltaWriter {
     }
 
     async fn finish(self) -> Result<Option<StagedOutput<DeltaStaged>>> {
-        let (whole, planned) = (self.whole, self.planned);
+        let (must_commit, planned) = (self.must_commit, self.planned);
         let partition_by = self.partition_by;
         let Some(Finished { files, .. }) = self.files.finish().await? else {
-            let staged = DeltaStaged { files: Vec::new(), schema: None, partition_by };
-            return Ok(whole.then_some(StagedOutput { staged, records: 0, bytes: 0 }));
+            let schema = planned.map(|(_, schema)| schema::text(&schema)).transpose()?;
+            let staged = DeltaStaged { files: Vec::new(), schema, partition_by };
+            return Ok(must_commit.then_some(StagedOutput { staged, records: 0, bytes: 0 }));
         };
         let Some((_, schema)) = planned else { return Err(Error::bug("stage delta", "files without columns")) };
         let stored: Vec<_> = files

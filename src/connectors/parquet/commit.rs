@@ -46,6 +46,8 @@ impl DatasetCommit {
         staged: &StagedFiles,
         committed_at: Timestamp,
     ) -> Self {
+        // Without rows nothing is said of columns.
+        let silent = staged.files.is_empty();
         Self {
             shard,
             sequence: held.map_or(0, |h| h.sequence) + 1,
@@ -53,10 +55,14 @@ impl DatasetCommit {
             previous,
             committed_at,
             // A type that changed was refused before the epoch was staged. What is prepared only goes forward.
-            columns: held
-                .and_then(|h| merge_columns(&h.columns, &staged.columns).ok())
-                .unwrap_or_else(|| staged.columns.clone()),
-            partition_by: staged.partition_by.clone(),
+            columns: match held {
+                Some(held) if silent => held.columns.clone(),
+                Some(held) => merge_columns(&held.columns, &staged.columns).unwrap_or_else(|_| staged.columns.clone()),
+                None => staged.columns.clone(),
+            },
+            partition_by: held
+                .filter(|_| silent)
+                .map_or_else(|| staged.partition_by.clone(), |h| h.partition_by.clone()),
             rows: staged.files.iter().map(|f| f.rows).sum(),
             files: staged.files.clone(),
         }

@@ -214,6 +214,10 @@ impl ParquetDataset {
         shards.entry(own.clone()).or_default();
         for (shard, last) in &shards {
             let Some(commit) = self.folder.newest(shard, *last).await? else { continue };
+            if commit.columns.is_empty() && commit.partition_by.is_empty() {
+                // It has no rows yet.
+                continue;
+            }
             let kept: Vec<_> = commit.partition_by.iter().map(|c| c.name.clone()).collect();
             if kept != self.options.partition_by {
                 return Err(Error::config("open dataset", "the dataset is partitioned by other columns")

@@ -19,17 +19,19 @@ pub struct ParquetWriter {
     env: Env,
     partition_by: Vec<String>,
     transforms: Arc<[Transform]>,
+    /// Whether there is something to commit without rows too.
+    must_commit: bool,
 }
 
 impl ParquetWriter {
     pub(super) fn new(dataset: ParquetDataset, context: EpochContext) -> Self {
-        let EpochContext { shard, generation, epoch, attempt, env, .. } = context;
+        let EpochContext { shard, generation, epoch, attempt, must_commit, env, .. } = context;
         let layout = Layout { shard, generation, epoch, attempt };
         let (folder, options) = (dataset.folder.clone(), dataset.options.clone());
         let admit = Arc::new(move |columns: &[_], by: &[_]| dataset.admit(columns, by));
         let (partition_by, transforms) = (options.partition_by.clone(), options.transforms.clone().into());
         let files = FileWriter::new(folder.store, folder.prefix, options, Arc::new(layout), env.clone(), admit);
-        Self { files, env, partition_by, transforms }
+        Self { files, env, partition_by, transforms, must_commit }
     }
 }
 
@@ -62,7 +64,10 @@ impl Writer for ParquetWriter {
     }
 
     async fn finish(self) -> Result<Option<StagedOutput<StagedFiles>>> {
-        let Some(finished) = self.files.finish().await? else { return Ok(None) };
+        let Some(finished) = self.files.finish().await? else {
+            let staged = StagedFiles { files: Vec::new(), columns: Vec::new(), partition_by: Vec::new() };
+            return Ok(self.must_commit.then_some(StagedOutput { staged, records: 0, bytes: 0 }));
+        };
         let files: Vec<_> = finished.files.into_iter().map(|written| written.file).collect();
         let (records, bytes) = (files.iter().map(|f| f.rows).sum(), files.iter().map(|f| f.bytes).sum());
         let staged = StagedFiles { files, columns: finished.columns, partition_by: finished.partition_by };

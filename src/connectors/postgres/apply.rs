@@ -134,6 +134,9 @@ impl Apply<'_> {
             }
             Disposition::Upsert(upsert) => self.upsert(upsert, staging, counts).await,
             Disposition::Scd2(scd2) => self.versions(scd2, staging, counts).await,
+            Disposition::Children(_) => {
+                Err(Error::bug("commit rows", "children are not replaced yet").with("into", self.table))
+            }
             Disposition::Replace(_) | Disposition::ReplacePartitions(_) => {
                 Err(Error::bug("commit rows", "rows of no enumeration").with("into", self.table))
             }
@@ -333,7 +336,7 @@ impl Apply<'_> {
                 let deleted = if expected == 0 { 0 } else { self.execute(&delete).await? };
                 Ok(Counts { deleted, inserted: self.move_in(expected).await?, ..Counts::default() })
             }
-            Disposition::Append | Disposition::InsertOnly(_) => {
+            Disposition::Append | Disposition::InsertOnly(_) | Disposition::Children(_) => {
                 Err(Error::bug("replace rows", "this disposition takes nothing away"))
             }
         }

@@ -36,7 +36,7 @@ pub use writer::{PostgresWriter, StagedRows};
 
 use crate::columnar::Batch;
 use crate::env::Env;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::ShardKey;
 use crate::sink::{
     CommitDecision, CommitOutcome, CommitRequest, Demand, Disposition, EpochContext, Mark, Sink, Transactional,
@@ -162,6 +162,11 @@ impl Sink for PostgresTable {
 
     fn config(&self) -> Result<ComponentConfig> {
         self.disposition.check()?;
+        if let Disposition::Children(_) = self.disposition {
+            return Err(Error::config("configure table", "this disposition is not known to the PostgreSQL sink")
+                .with("table", &self.table)
+                .with("disposition", self.disposition.as_str()));
+        }
         let identity = json!({ "table": self.table.to_string(), "control_schema": self.control_schema, "disposition": self.disposition.identity() });
         Ok(ComponentConfig::none().with_identity(identity).with_settings(json!({
             "database": self.database.place(),

@@ -441,10 +441,10 @@ impl Writer for PostgresWriter {
         }
         self.send().await?;
         self.arrive().await?;
-        let whole = self.epoch.enumeration.is_some_and(|e| e.whole);
-        if whole {
+        if self.epoch.enumeration.is_some_and(|e| e.whole) {
             self.sink.guard(&self.epoch).await?;
-        } else if self.rows == 0 {
+        }
+        if self.rows == 0 && !self.epoch.must_commit {
             return Ok(None);
         }
         let Self { sink, epoch, open, rows, bytes, .. } = self;

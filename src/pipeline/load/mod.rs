@@ -408,6 +408,7 @@ impl Running {
             epoch: self.chain.next_number(),
             attempt: self.attempt,
             enumeration: self.enumeration,
+            must_commit: self.enumeration.is_some_and(|e| e.whole),
             env: self.load.env.clone(),
         }
     }

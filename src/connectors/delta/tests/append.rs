@@ -61,3 +61,21 @@ async fn a_value_that_cannot_name_a_partition_goes_to_the_quarantine() {
     commit(&owner, 1, 1, None, &staged).await.expect("commits");
     assert_eq!(ids(&store).await, [2, 3]);
 }
+
+#[tokio::test]
+async fn an_epoch_that_must_be_committed_is_one_without_rows_too() {
+    let store = Store::memory();
+    let owner = table(&store).partition_by(["country"]).expect("valid");
+    assert_eq!(owner.open(context(1, 1)).await.expect("opens").finish().await.expect("finishes"), None);
+    let mut previous = None;
+    // A batch without rows tells the columns.
+    for (epoch, batch) in (1..).zip([rows([]), rows([1, 2]), rows([])]) {
+        let context = EpochContext { must_commit: true, ..context(1, epoch) };
+        let (staged, _) = try_stage(&owner, context, vec![batch]).await.expect("stages");
+        let outcome = commit(&owner, 1, epoch, previous, &staged).await.expect("commits");
+        assert_eq!(outcome, CommitOutcome::Done);
+        previous = Some(epoch);
+    }
+    assert_eq!(owner.mark(&shard()).await.expect("reads").map(|m| m.epoch), Some(3));
+    assert_eq!(ids(&store).await, [1, 2]);
+}

@@ -8,7 +8,7 @@ async fn enumerate(table: &DeltaTable, number: u64, epochs: &[RecordBatch], whol
     for batch in batches {
         let epoch = previous.unwrap_or(0) + 1;
         let enumeration = Some(Enumeration { whole: batch.is_none(), ..Enumeration::begun(number) });
-        let context = EpochContext { enumeration, ..context(1, epoch) };
+        let context = EpochContext { enumeration, must_commit: batch.is_none(), ..context(1, epoch) };
         let (staged, _) = try_stage(table, context, batch.cloned().into_iter().collect()).await?;
         let request = CommitRequest { enumeration, ..request(1, epoch, previous, &staged) };
         assert_eq!(table.commit(&env(), request.clone()).await?, CommitOutcome::Done);
@@ -88,7 +88,7 @@ async fn a_crash_at_every_operation_of_the_swap_shows_the_old_rows_or_the_new_on
             enumerate(&open(&store), 1, &[rows([1, 2])], true).await.expect("replaces");
             enumerate(&open(&store), 2, &[rows([3]), rows([3, 4])], false).await.expect("waits");
             let enumeration = Some(Enumeration { whole: true, ..Enumeration::begun(2) });
-            let context = EpochContext { enumeration, ..context(1, 5) };
+            let context = EpochContext { enumeration, must_commit: true, ..context(1, 5) };
             let (staged, _) = try_stage(&open(&store), context, Vec::new()).await.expect("stages");
             let request = CommitRequest { enumeration, ..request(1, 5, Some(4), &staged) };
             let faults = Faults::of([Plan { at, mode }]);

@@ -184,3 +184,26 @@ async fn a_store_that_ignores_conditions_is_refused_before_anything_is_staged() 
     let left = inner.list(&ObjectPath::parse(PREFIX).expect("valid")).await.expect("lists");
     assert!(left.is_empty(), "{left:?}");
 }
+
+#[tokio::test]
+async fn an_epoch_that_must_be_committed_is_one_without_rows_too() {
+    let store = Store::memory();
+    let open = || dataset(&store).partition_by(["country"]).expect("valid");
+    assert_eq!(open().open(context(1, 1)).await.expect("opens").finish().await.expect("finishes"), None);
+    let mut previous = None;
+    let epochs = [vec![], vec![rows([1, 2])], vec![], vec![rows([3])]];
+    for (epoch, batches) in (1..).zip(epochs) {
+        // Each by another process.
+        let dataset = open();
+        let context = EpochContext { must_commit: true, ..context(1, epoch) };
+        let mut writer = dataset.open(context).await.expect("opens");
+        for batch in batches {
+            writer.write(Batch::new(batch)).await.expect("writes");
+        }
+        let staged = writer.finish().await.expect("finishes").expect("must be committed").staged;
+        assert_eq!(commit(&dataset, 1, epoch, previous, &staged).await.expect("commits"), CommitOutcome::Done);
+        previous = Some(epoch);
+    }
+    assert_eq!(open().mark(&shard()).await.expect("reads").map(|m| m.epoch), Some(4));
+    assert_eq!(followed(&store).await, [1, 2, 3]);
+}
