@@ -320,8 +320,9 @@ impl World {
         let rows = rows_of(&reader).await;
         if self.shape.compact {
             // Those that only list files see what was put together when the others are gone.
-            let vacuumed = ParquetDataset::in_store(&self.store, "numbers").expect("a name").vacuum(&much_later(), HOUR, false);
-            assert_eq!(vacuumed.await.expect("vacuums").kept.get(&Why::Recent), None);
+            let (dataset, env) = (ParquetDataset::in_store(&self.store, "numbers").expect("a name"), much_later());
+            let vacuumed = dataset.vacuum(&env, HOUR, false).await.expect("vacuums");
+            assert_eq!(vacuumed.kept.get(&Why::Recent), None);
             assert_eq!(rows_of(&reader).await, rows);
         }
         // Readers that only list files see the same.

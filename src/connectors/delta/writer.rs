@@ -126,14 +126,13 @@ impl Writer for DeltaWriter {
     type Staged = DeltaStaged;
 
     async fn write(&mut self, item: Batch) -> Result<Vec<Reject>> {
+        let mut rejects = Vec::new();
+        let item = derive(item, &self.transforms, &mut rejects)?;
         // A batch without rows tells the columns all the same.
         let files = self.plan(item.rows().schema_ref())?;
         if item.num_rows() == 0 {
-            return Ok(Vec::new());
+            return Ok(rejects);
         }
-        let mut rejects = Vec::new();
-        let item = derive(item, &self.transforms, &mut rejects)?;
-        let files = self.plan(item.rows().schema_ref())?;
         let batch = self.check(item, &mut rejects)?;
         if batch.num_rows() > 0 {
             let rows = schema::convert(batch.rows(), &files)?;
