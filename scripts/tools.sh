@@ -17,17 +17,20 @@ need() {
         { "${as[@]}" apt-get update -q >&2 && DEBIAN_FRONTEND=noninteractive "${as[@]}" apt-get install -y -q --no-install-recommends "$@" >&2; }
 }
 
-# A Python with what the checks need, as $python.
+# A Python with what the checks need, as $python; and with what the sets that are named need.
 python_tools() {
     export LANDFALL_CACHE=$cache
     python=$cache/venv/bin/python
-    local wanted=scripts/checks/requirements.txt
-    cmp -s "$wanted" "$cache/venv/requirements.txt" && return
-    need python3 python3 python3-venv
-    python3 -c 'import ensurepip, venv' 2>/dev/null || need no-such-command python3-venv
-    python3 -m venv "$cache/venv"
-    "$python" -m pip install -q --disable-pip-version-check -r "$wanted"
-    cp "$wanted" "$cache/venv/requirements.txt"
+    local set wanted
+    for set in "" "$@"; do
+        wanted=scripts/checks/requirements${set:+-$set}.txt
+        cmp -s "$wanted" "$cache/venv/${wanted##*/}" && continue
+        need python3 python3 python3-venv
+        python3 -c 'import ensurepip, venv' 2>/dev/null || need no-such-command python3-venv
+        python3 -m venv "$cache/venv"
+        "$python" -m pip install -q --disable-pip-version-check -r "$wanted"
+        cp "$wanted" "$cache/venv/"
+    done
 }
 
 # Servers and data from npm, under $cache/node/node_modules; or those of the set that is named, under $cache/node-<set>.

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import random
+import subprocess
 import sys
 import tempfile
 import time
@@ -13,7 +14,7 @@ from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 
-from harness import data_files, demo_api, fetch, ingest, quarantined, rows_by_duckdb, start_ingest
+from harness import data_files, demo_api, fetch, quarantined, rows_by_duckdb, start_ingest
 
 SPEC = '''
 name = "orders"
@@ -48,6 +49,45 @@ to = "{place}/quarantine"
 epoch_records = 400
 '''
 
+COLUMNS = ["id", "number", "status", "quantity", "amount", "customer", "note", "updated_at"]
+
+# Figures that must be 0.
+WRONG = ["failed", "wrong", "lost", "doubled"]
+
+
+class Ingested:
+    """What `ingest` loads as a spec says, into Parquet files in a folder or in a store."""
+
+    # Exit codes of a run whose server died: it may end, if that is not known to have written something.
+    forgiven = (4, 9)
+
+    def __init__(self, spec, folder, store):
+        self.spec, self.folder, self.store = spec, folder, store
+        self.restart = store and store.restart
+
+    def start(self):
+        return start_ingest(self.spec)
+
+    def look(self):
+        """Where files can be read: a copy of what the store holds, or where everything is anyway."""
+        if self.store is None:
+            return self.folder
+        copy = Path(self.folder, "copy")
+        self.store.copy_to(copy)
+        return str(copy)
+
+    def ids(self):
+        return [row[0] for row in self.rows(["id"])]
+
+    def rows(self, columns):
+        return rows_by_duckdb(f"{self.look()}/orders", columns, "id")
+
+    def files(self):
+        return len(data_files(f"{self.look()}/orders"))
+
+    def quarantined(self):
+        return quarantined(f"{self.look()}/quarantine")
+
 
 def main():
     ap = argparse.ArgumentParser()
@@ -55,14 +95,16 @@ def main():
     ap.add_argument("--seed", type=int, default=int(time.time()))
     ap.add_argument("--store", choices=["s3", "azure", "ceph"])
     a = ap.parse_args()
-    rng = random.Random(a.seed)
-    print(f"seed {a.seed}", flush=True)
-    with tempfile.TemporaryDirectory(prefix="landfall-kill-") as folder, demo_api(
-        "--records", 500, "--unavailable", 15, "--cut", 10, "--throttle-every", 29
-    ) as api, store_of(a.store, folder) as store:
+    with tempfile.TemporaryDirectory(prefix="landfall-kill-") as folder, api_to_load() as api, store_of(a.store, folder) as store:
         spec = Path(folder, "orders.toml")
         spec.write_text(SPEC.format(place=store.uri if store else folder, api=api))
-        return loop(a.kills, rng, api, spec, folder, store)
+        figures = loop(a.kills, a.seed, api, Ingested(spec, folder, store))
+    print(" ".join(f"{k}={v}" for k, v in figures.items()))
+    return 1 if sum(figures[k] for k in WRONG) else 0
+
+
+def api_to_load():
+    return demo_api("--records", 500, "--unavailable", 15, "--cut", 10, "--throttle-every", 29)
 
 
 @contextlib.contextmanager
@@ -77,34 +119,26 @@ def store_of(kind, folder):
         yield store
 
 
-def view(folder, store):
-    """The folder in which files can be read: what the store holds, or where everything is anyway."""
-    if store is None:
-        return folder
-    copy = Path(folder, "copy")
-    store.copy_to(copy)
-    return str(copy)
-
-
-def loop(wanted, rng, api, spec, folder, store):
+def loop(wanted, seed, api, target):
+    """Kills what `target` starts, `wanted` times. Gives the figures, of which those in `WRONG` must be 0."""
+    print(f"seed {seed}", flush=True)
+    rng = random.Random(seed)
     began = time.monotonic()
-    code, _, said = ingest(spec)
-    if code:
-        sys.exit(f"the first run failed with {code}: {said}")
+    finish(target, "first")
     typical = time.monotonic() - began
     kills, restarts, runs, seen, problems = 0, 0, 1, 0, Counter()
     while kills < wanted:
         fetch(f"{api}/grow?n={rng.randint(100, 900)}", "POST")
         began = time.monotonic()
-        proc = start_ingest(spec)
+        proc = target.start()
         deadline = began + rng.uniform(0, 1.2 * typical)
         while time.monotonic() < deadline and proc.poll() is None:
             time.sleep(0.001)
         killed = proc.poll() is None
-        # Sometimes the server dies instead, and comes again. It may end the run, if that is not known to have written something.
-        restarted = killed and store and store.restart and rng.random() < 0.3
+        # Sometimes the server dies instead, and comes again.
+        restarted = killed and target.restart and rng.random() < 0.3
         if restarted:
-            store.restart()
+            target.restart()
             killed, restarts = False, restarts + 1
         if killed:
             proc.kill()
@@ -116,52 +150,48 @@ def loop(wanted, rng, api, spec, folder, store):
         if not killed:
             if not restarted:
                 typical = 0.8 * typical + 0.2 * (time.monotonic() - began)
-            if proc.returncode and not (restarted and proc.returncode in (4, 9)):
+            if proc.returncode and not (restarted and proc.returncode in target.forgiven):
                 print(f"run {runs} failed with {proc.returncode}: {said.strip()}", flush=True)
                 problems["failed"] += 1
-        seen_in = view(folder, store)
-        ids = [row[0] for row in rows_by_duckdb(f"{seen_in}/orders", ["id"], "1")]
+        ids = target.ids()
         if len(ids) != len(set(ids)) or len(ids) < seen:
             print(f"after kill {kills}: {len(ids)} rows, {len(set(ids))} ids, {seen} seen before", flush=True)
             problems["doubled"] += len(ids) - len(set(ids))
             problems["lost"] += max(0, seen - len(set(ids)))
         seen = len(ids)
         if kills % 20 == 0 and killed:
-            print(f"{kills} kills, {seen} orders, {len(data_files(f'{seen_in}/orders'))} files", flush=True)
-    code, _, said = ingest(spec)
-    if code:
-        sys.exit(f"the last run failed with {code}: {said}")
-    problems += compare(api, view(folder, store))
+            print(f"{kills} kills, {seen} orders, {target.files()} files", flush=True)
+    finish(target, "last")
+    problems += compare(api, target)
     truth = json.loads(fetch(f"{api}/truth"))
-    figures = {
-        "kills": kills,
-        "server_kills": restarts,
-        "runs": runs + 1,
-        "served": truth["records"],
-        "orders": truth["orders"],
-        "quarantined": truth["bad"],
-        "failed": problems["failed"],
-        "wrong": problems["wrong"],
-        "lost": problems["lost"],
-        "doubled": problems["doubled"],
-    }
-    print(" ".join(f"{k}={v}" for k, v in figures.items()))
-    return 1 if sum(problems.values()) else 0
+    served = {"served": truth["records"], "orders": truth["orders"], "quarantined": truth["bad"]}
+    return {"kills": kills, "server_kills": restarts, "runs": runs + 1, **served, **{k: problems[k] for k in WRONG}}
 
 
-def compare(api, folder):
+def finish(target, which):
+    """A run to its end."""
+    proc = target.start()
+    try:
+        _, said = proc.communicate(timeout=300)
+    except subprocess.TimeoutExpired:
+        proc.kill()
+        said = "it took too long"
+    if proc.wait():
+        sys.exit(f"the {which} run failed with {proc.returncode}: {said}")
+
+
+def compare(api, target):
     """What differs between the API and what was left, record by record."""
     problems = Counter()
     right = {r["id"]: r for r in map(json.loads, fetch(f"{api}/truth/orders").splitlines())}
-    columns = ["id", "number", "status", "quantity", "amount", "customer", "note", "updated_at"]
-    rows = rows_by_duckdb(f"{folder}/orders", columns, "id")
+    rows = target.rows(COLUMNS)
     found = Counter(row[0] for row in rows)
     problems["doubled"] += sum(n - 1 for n in found.values())
     problems["lost"] += len(right.keys() - found.keys())
     problems["wrong"] += len(found.keys() - right.keys())
     for row in rows:
         want = right.get(row[0])
-        got = dict(zip(columns, row))
+        got = dict(zip(COLUMNS, row))
         if want is None:
             continue
         got["updated_at"] = got["updated_at"].strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -169,7 +199,7 @@ def compare(api, folder):
             problems["wrong"] += 1
             print(f"differs: {want} -> {got}")
     bad = set(fetch(f"{api}/truth/bad").decode().splitlines())
-    kept = quarantined(f"{folder}/quarantine")
+    kept = target.quarantined()
     problems["lost"] += len(bad - {r["raw"] for r in kept})
     problems["wrong"] += len({r["raw"] for r in kept} - bad)
     # The overlap serves a bad record again, and then it is landed and refused again. But nothing landed is refused twice.
@@ -178,4 +208,5 @@ def compare(api, folder):
     return problems
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

@@ -26,6 +26,7 @@ mod path;
 mod rows;
 mod schema;
 mod strings;
+mod unnest;
 mod validate;
 
 pub use batch::Batch;
@@ -35,6 +36,7 @@ pub use dedup::{Dedup, Latest};
 pub use files::Transform;
 pub use rows::{filter, inspect, map};
 pub use schema::{Coerce, Column, ColumnType, Columns, TimeUnit, Written};
+pub use unnest::{Unnest, UnnestChild};
 pub use validate::{Limit, Validate, Within};
 
 pub use arrow;

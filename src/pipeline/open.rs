@@ -58,11 +58,14 @@ impl Load {
     /// Checks that the pipeline, its destination and its landing fit the newest checkpoint.
     async fn check(&mut self, newest: Option<&Record>) -> Result<Option<Checkpoint>> {
         let checkpoint = newest.map(|record| Checkpoint::decode(&self.shard, record)).transpose()?;
-        check_mark(self.sink.as_ref(), &self.shard, newest.zip(checkpoint.as_ref())).await?;
         if let Some(checkpoint) = &checkpoint {
+            // Before the mark: that a destination is another one says more than that it does not hold what is expected.
             let begun =
                 checkpoint.marked.is_some() || !checkpoint.state.is_empty() || checkpoint.input != self.beginning();
             checkpoint.config.check_identity(&self.config, begun)?;
+        }
+        check_mark(self.sink.as_ref(), &self.shard, newest.zip(checkpoint.as_ref())).await?;
+        if let Some(checkpoint) = &checkpoint {
             checkpoint.check_quarantine(&self.config)?;
             state::check(self.stages.iter_mut(), &checkpoint.state)?;
         }

@@ -18,12 +18,14 @@ mod from_fn;
 mod memory;
 mod promise;
 mod quarantine;
+mod tables;
 
 pub use disposition::{Children, Disposition, InsertOnly, Replace, ReplacePartitions, Scd2, Upsert};
 pub use from_fn::{FnSink, FnWriter, from_fn};
 pub use memory::{MemorySink, MemoryStaged, MemoryTable, MemoryWriter};
 pub use promise::{AtLeastOnce, ExactlyOnce, IdempotentApply, Promise, Transactional};
 pub use quarantine::{Quarantine, QuarantineRef, QuarantineWriter, QuarantinedRecord};
+pub use tables::{TableSet, TableSetStaged, TableSetWriter, Tables};
 
 use crate::env::Env;
 use crate::error::Result;

@@ -29,110 +29,72 @@ pub struct Shape {
     pub shards: u32,
     pub parts: bool,
     pub prune: bool,
-    /// Decoded, deduplicated and kept in a Parquet dataset, instead of a table in memory.
-    pub parquet: bool,
-    /// As `parquet`, in a Delta table.
-    pub delta: bool,
-    /// The dataset puts its small files together, while it goes on.
-    pub compact: bool,
+    pub into: Destination,
+}
+
+/// Where the numbers go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// A table in memory: records are numbers as text. Everywhere else they are JSON, and decoded.
+    Memory,
+    /// Deduplicated, into a Parquet dataset.
+    Parquet,
+    /// The same; the dataset puts its small files together, between epochs.
+    ParquetCompacted,
+    /// Deduplicated, into a Delta table.
+    Delta,
+    /// Into a Delta table that keeps one row of each: files are written again.
+    DeltaUpsert,
 }
 
 impl Shape {
     /// Whether records are JSON.
     fn decoded(self) -> bool {
-        self.parquet || self.delta
+        self.into != Destination::Memory
+    }
+
+    fn parquet(self) -> bool {
+        matches!(self.into, Destination::Parquet | Destination::ParquetCompacted)
+    }
+
+    fn delta(self) -> bool {
+        matches!(self.into, Destination::Delta | Destination::DeltaUpsert)
+    }
+
+    /// Whether a stage finds repeats; else the sink does.
+    fn deduplicated(self) -> bool {
+        self.into != Destination::DeltaUpsert
     }
 }
 
-pub const SHAPES: [Shape; 8] = [
-    Shape {
-        name: "one shard",
-        partitions: 2,
-        pages: 3,
-        shards: 1,
-        parts: false,
-        prune: false,
-        parquet: false,
-        delta: false,
-        compact: false,
-    },
-    Shape {
-        name: "three shards",
-        partitions: 5,
-        pages: 2,
-        shards: 3,
-        parts: false,
-        prune: false,
-        parquet: false,
-        delta: false,
-        compact: false,
-    },
-    Shape {
-        name: "a response in parts",
-        partitions: 2,
-        pages: 4,
-        shards: 1,
-        parts: true,
-        prune: false,
-        parquet: false,
-        delta: false,
-        compact: false,
-    },
-    Shape {
-        name: "collection",
-        partitions: 2,
-        pages: 4,
-        shards: 1,
-        parts: false,
-        prune: true,
-        parquet: false,
-        delta: false,
-        compact: false,
-    },
-    Shape {
-        name: "parquet",
-        partitions: 2,
-        pages: 2,
-        shards: 1,
-        parts: false,
-        prune: true,
-        parquet: true,
-        delta: false,
-        compact: false,
-    },
+const ONE_SHARD: Shape = Shape {
+    name: "one shard",
+    partitions: 2,
+    pages: 3,
+    shards: 1,
+    parts: false,
+    prune: false,
+    into: Destination::Memory,
+};
+
+pub const SHAPES: [Shape; 9] = [
+    ONE_SHARD,
+    Shape { name: "three shards", partitions: 5, pages: 2, shards: 3, ..ONE_SHARD },
+    Shape { name: "a response in parts", pages: 4, parts: true, ..ONE_SHARD },
+    Shape { name: "collection", pages: 4, prune: true, ..ONE_SHARD },
+    Shape { name: "parquet", pages: 2, prune: true, into: Destination::Parquet, ..ONE_SHARD },
     Shape {
         name: "parquet, two shards",
         partitions: 3,
         pages: 2,
         shards: 2,
         parts: true,
-        prune: false,
-        parquet: true,
-        delta: false,
-        compact: false,
+        into: Destination::Parquet,
+        ..ONE_SHARD
     },
-    Shape {
-        name: "delta",
-        partitions: 2,
-        pages: 2,
-        shards: 1,
-        parts: false,
-        prune: true,
-        parquet: false,
-        delta: true,
-        compact: false,
-    },
-    Shape {
-        name: "parquet, put together",
-        partitions: 2,
-        pages: 2,
-        shards: 1,
-        parts: false,
-        prune: true,
-        parquet: true,
-        delta: false,
-        compact: true,
-    },
+    Shape { name: "delta", pages: 2, prune: true, into: Destination::Delta, ..ONE_SHARD },
+    Shape { name: "delta, upsert", pages: 2, into: Destination::DeltaUpsert, ..ONE_SHARD },
+    Shape { name: "parquet, put together", into: Destination::ParquetCompacted, ..ONE_SHARD },
 ];
 
 /// How far the destination is from what was served.
@@ -213,41 +175,32 @@ impl World {
             .land(Landing::in_store(&store, "raw").expect("a name").segment_bytes(40));
         let quarantine = Quarantine::in_store(&store, "quarantine").expect("a name");
         let checkpoints = StoreCheckpoints::new(&store, "state").expect("a name");
-        let built = if self.shape.parquet {
-            let dataset = ParquetDataset::in_store(&store, "numbers").expect("a name").lanes(1);
-            let dataset = dataset.compact_every(if self.shape.compact { 2 } else { 0 });
-            builder
-                .stage(Decode::pages().ndjson().schema(Columns::new().int64("n")))
-                .stage(Dedup::by(["n"]))
-                .sink(dataset)
-                .quarantine(quarantine)
-                .checkpoints(checkpoints)
-                .settings(settings)
-                .keys_stay_in_partition()
-                .env(self.env())
-                .build()
-        } else if self.shape.delta {
-            builder
-                .stage(Decode::pages().ndjson().schema(Columns::new().int64("n")))
-                .stage(Dedup::by(["n"]))
-                .sink(DeltaTable::in_store(&store, "numbers").expect("a name").lanes(1))
-                .quarantine(quarantine)
-                .checkpoints(checkpoints)
-                .settings(settings)
-                .keys_stay_in_partition()
-                .env(self.env())
-                .build()
-        } else {
-            builder
-                .stage(parse())
-                .stage(Once::default())
-                .sink(FaultySink { sink: MemorySink::new(&self.table), faults: faults.clone() })
-                .quarantine(quarantine)
-                .checkpoints(checkpoints)
-                .settings(settings)
-                .keys_stay_in_partition()
-                .env(self.env())
-                .build()
+        let decode = || Decode::pages().ndjson().schema(Columns::new().int64("n"));
+        let delta = || DeltaTable::in_store(&store, "numbers").expect("a name").lanes(1);
+        macro_rules! built {
+            ($($step:ident($with:expr)),*) => {
+                builder
+                    $(.$step($with))*
+                    .quarantine(quarantine)
+                    .checkpoints(checkpoints)
+                    .settings(settings)
+                    .keys_stay_in_partition()
+                    .env(self.env())
+                    .build()
+            };
+        }
+        let built = match self.shape.into {
+            Destination::Memory => {
+                let sink = FaultySink { sink: MemorySink::new(&self.table), faults: faults.clone() };
+                built!(stage(parse()), stage(Once::default()), sink(sink))
+            }
+            Destination::Parquet | Destination::ParquetCompacted => {
+                let every = if self.shape.into == Destination::Parquet { 0 } else { 2 };
+                let dataset = ParquetDataset::in_store(&store, "numbers").expect("a name").lanes(1).compact_every(every);
+                built!(stage(decode()), stage(Dedup::by(["n"])), sink(dataset))
+            }
+            Destination::Delta => built!(stage(decode()), stage(Dedup::by(["n"])), sink(delta())),
+            Destination::DeltaUpsert => built!(stage(decode()), sink(delta().upsert(["n"]))),
         };
         built.expect("complete")
     }
@@ -288,8 +241,8 @@ impl World {
             let (_, pages) = self.grown.partitions.iter().find(|(id, _)| *id == account.partition.0)?;
             let lines = || pages.iter().flatten();
             let bad = lines().filter(|line| number(line).is_none()).count() as u64;
-            let loaded =
-                lines().filter_map(|line| number(line)).collect::<std::collections::BTreeSet<_>>().len() as u64;
+            let distinct = lines().filter_map(|line| number(line)).collect::<std::collections::BTreeSet<_>>().len();
+            let loaded = if self.shape.deduplicated() { distinct as u64 } else { lines().count() as u64 - bad };
             let (served, load) = (lines().count() as u64, account.load);
             let right = (load.read, load.loaded, load.quarantined, load.deduplicated)
                 == (served, loaded, bad, served - bad - loaded);
@@ -309,22 +262,20 @@ impl World {
     }
 
     async fn rows(&self) -> Vec<u64> {
-        if self.shape.delta {
+        if self.shape.delta() {
             let table = DeltaTable::in_store(&self.store, "numbers").expect("a name");
             return numbers_of(&table.read_batches().await.expect("readable"));
         }
-        if !self.shape.parquet {
+        if !self.shape.parquet() {
             return self.table.rows();
         }
         let reader = DatasetReader::new(&self.store, "numbers").expect("a name");
         let rows = rows_of(&reader).await;
-        if self.shape.compact {
-            // Those that only list files see what was put together when the others are gone.
-            let (dataset, env) = (ParquetDataset::in_store(&self.store, "numbers").expect("a name"), much_later());
-            let vacuumed = dataset.vacuum(&env, HOUR, false).await.expect("vacuums");
-            assert_eq!(vacuumed.kept.get(&Why::Recent), None);
-            assert_eq!(rows_of(&reader).await, rows);
-        }
+        // Those that only list files see what was put together when the others are gone.
+        let (dataset, env) = (ParquetDataset::in_store(&self.store, "numbers").expect("a name"), much_later());
+        let vacuumed = dataset.vacuum(&env, HOUR, false).await.expect("vacuums");
+        assert_eq!(vacuumed.kept.get(&Why::Recent), None);
+        assert_eq!(rows_of(&reader).await, rows);
         // Readers that only list files see the same.
         let files = self.store.list(&ObjectPath::parse("numbers").expect("a name")).await.expect("a list");
         let listed = files.iter().filter(|f| !f.path.as_str().contains("/_")).count();
@@ -335,7 +286,7 @@ impl World {
 
     /// Looks at the dataset while processes run: whoever follows the commits sees whole epochs only. Never ends.
     pub async fn watch(&self) {
-        if !self.shape.parquet {
+        if !self.shape.parquet() {
             std::future::pending::<()>().await;
         }
         let reader = DatasetReader::new(&self.store, "numbers").expect("a name");

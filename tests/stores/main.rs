@@ -2,6 +2,7 @@
 //! the environment names one.
 
 #![allow(clippy::type_complexity, unreachable_pub, reason = "a test binary has no outside")]
+#![allow(clippy::print_stdout, clippy::disallowed_macros, reason = "an enumeration says its figures")]
 
 mod lifecycle;
 mod outcomes;

@@ -3,14 +3,18 @@
 
 use arrow::array::{Array, ArrayRef, AsArray, UInt64Array};
 use arrow::compute::{SortOptions, sort_to_indices};
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::{DataType, Date32Type, Schema};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use parquet::file::metadata::ParquetMetaData;
 use serde_json::{Map, Value, json};
+use std::ops::RangeInclusive;
 
 /// Columns that have statistics, as Delta's own writer has it: they go into the checkpoint.
 const COLUMNS: usize = 32;
+
+/// Days of the years 1 to 9999. Readers in Python cannot open a table at all whose bounds are others.
+const READABLE_DAYS: RangeInclusive<i32> = -719_162..=2_932_896;
 
 /// The statistics of a file with `schema`, as text.
 pub(super) fn of(footer: &ParquetMetaData, schema: &Schema, rows: u64) -> String {
@@ -69,7 +73,28 @@ fn extreme(bounds: &ArrayRef, descending: bool) -> Option<Value> {
     if let Some(text) = bounds.as_string_opt::<i32>() {
         return Some(json!(text.value(row)));
     }
+    if bounds.as_primitive_opt::<Date32Type>().is_some_and(|days| !READABLE_DAYS.contains(&days.value(row))) {
+        return None;
+    }
     let options = FormatOptions::new();
-    let shown = ArrayFormatter::try_new(bounds, &options).ok()?.value(row).to_string();
+    let shown = ArrayFormatter::try_new(bounds, &options).ok()?.value(row).try_to_string().ok()?;
     if bounds.data_type().is_integer() { Some(json!(shown.parse::<i64>().ok()?)) } else { Some(json!(shown)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::Date32Array;
+    use std::sync::Arc;
+
+    #[test]
+    fn bounds_that_few_readers_can_read_are_left_out() {
+        let highest = |days: i32| extreme(&(Arc::new(Date32Array::from(vec![0, days])) as ArrayRef), true);
+        assert_eq!(highest(2_932_896), Some(json!("9999-12-31")));
+        assert_eq!(highest(2_932_897), None);
+        assert_eq!(highest(i32::MAX), None);
+        let lowest = |days: i32| extreme(&(Arc::new(Date32Array::from(vec![0, days])) as ArrayRef), false);
+        assert_eq!(lowest(-719_162), Some(json!("0001-01-01")));
+        assert_eq!(lowest(-719_163), None);
+    }
 }

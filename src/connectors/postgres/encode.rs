@@ -305,7 +305,8 @@ fn written(array: &ArrayRef) -> Option<Encode> {
     Some(Box::new(move |row, out| {
         let options = FormatOptions::new();
         let formatter = ArrayFormatter::try_new(array.as_ref(), &options).map_err(|_| "the value has no text")?;
-        out.extend_from_slice(formatter.value(row).to_string().as_bytes());
+        let text = formatter.value(row).try_to_string().map_err(|_| "the value has no text")?;
+        out.extend_from_slice(text.as_bytes());
         Ok(())
     }))
 }

@@ -3,6 +3,7 @@
 use super::encode::Refused;
 use super::types::is_json;
 use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
@@ -73,12 +74,39 @@ fn between<T>(
 }
 
 fn shown(array: &ArrayRef, row: usize) -> Result<String, Refused> {
+    const REFUSED: &str = "the value cannot be written as JSON";
+    let value = match array.data_type() {
+        // A moment has one text, whichever zone the column names.
+        DataType::Timestamp(unit, Some(_)) => {
+            cast(&array.slice(row, 1), &DataType::Timestamp(*unit, Some("+00:00".into()))).map_err(|_| REFUSED)?
+        }
+        _ => array.slice(row, 1),
+    };
     let options = FormatOptions::new();
-    let formatter =
-        ArrayFormatter::try_new(array.as_ref(), &options).map_err(|_| "the value cannot be written as JSON")?;
-    Ok(formatter.value(row).to_string())
+    let formatter = ArrayFormatter::try_new(value.as_ref(), &options).map_err(|_| REFUSED)?;
+    // Times that no calendar has are not written as the error that they are.
+    formatter.value(0).try_to_string().map_err(|_| REFUSED)
 }
 
 fn text(text: &str, out: &mut Vec<u8>) -> Result<(), Refused> {
     serde_json::to_writer(out, text).map_err(|_| "the text cannot be written as JSON")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::TimestampMicrosecondArray;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_moment_has_one_text_in_every_zone_and_none_that_no_calendar_has() {
+        let moments = TimestampMicrosecondArray::from(vec![-1, i64::MAX]);
+        for zone in ["UTC", "+00:00", "+02:00", "Europe/Berlin"] {
+            let array: ArrayRef = Arc::new(moments.clone().with_timezone(zone));
+            let mut out = Vec::new();
+            write(&array, 0, false, &mut out).expect("a moment");
+            assert_eq!(String::from_utf8_lossy(&out), "\"1969-12-31T23:59:59.999999Z\"", "{zone}");
+            assert!(write(&array, 1, false, &mut out).is_err(), "{zone}");
+        }
+    }
 }

@@ -1,0 +1,65 @@
+"""warehouses.py [KILLS] [--seed S] [--store s3|ceph] [--only tables|kills|others]: sinks on real servers, killed at random, and what
+readers of others find in the tables. The last line has the figures; the exit status is 0 only if nothing is different."""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+
+import stores_servers
+import torture
+import warehouse_kills
+from harness import TARGET
+from postgres_server import postgres
+
+
+def main():
+    ap = argparse.ArgumentParser()
+    ap.add_argument("kills", type=int, nargs="?", default=100)
+    ap.add_argument("--seed", type=int, default=int(time.time()))
+    ap.add_argument("--store", choices=["s3", "ceph"], default="ceph", help="what is spoken to as S3")
+    ap.add_argument("--only", choices=["tables", "kills", "others"])
+    ap.add_argument("--more", action="store_true", help="the script has installed more readers")
+    a = ap.parse_args()
+    figures = Counter(sinks=3, stores=2, tables_compared=0, different=0)
+    with postgres() as server:
+        if a.only in (None, "tables"):
+            with tempfile.TemporaryDirectory(prefix="landfall-store-") as folder, stores_servers.opened(a.store, folder) as store:
+                compared, different = torture.compare_all(server, store)
+                figures["tables_compared"] += compared
+                figures["different"] += different + (not compared)
+        if a.only in (None, "kills") and a.kills:
+            sums = warehouse_kills.kills(a.kills, a.seed, server, a.store)
+            print(" ".join(f"{k}={v}" for k, v in sums.items()), flush=True)
+            figures["different"] += sum(sums[k] for k in ("failed", "wrong", "lost", "doubled"))
+        if a.only in (None, "others"):
+            with tempfile.TemporaryDirectory(prefix="landfall-store-") as folder, stores_servers.opened(a.store, folder) as store:
+                others(server, store, figures)
+    print(" ".join(f"{k}={figures[k]}" for k in ("sinks", "stores", "tables_compared", "different")))
+    return 1 if figures["different"] else 0
+
+
+def others(server, store, figures):
+    """The examples, and the scripts that compare what is theirs."""
+
+    def run(name, command, env=None):
+        ran = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, text=True, env={**os.environ, **(env or {})})
+        last = (ran.stdout.strip().splitlines() or [""])[-1]
+        print(f"{'FAILED ' if ran.returncode else 'ok     '} {name}: {last}", flush=True)
+        figures["different"] += bool(ran.returncode)
+        return dict(re.findall(r"(\w+)=(\d+)", last))
+
+    run("api_to_postgres", [TARGET / "api_to_postgres"], {"WAREHOUSE_URL": server.url()})
+    run("api_to_delta", [TARGET / "api_to_delta"])
+    run("api_to_delta on S3", [TARGET / "api_to_delta", f"{store.uri}/examples"], store.env)
+    found = run("scripts/delta-readers", ["scripts/delta-readers"])
+    figures["tables_compared"] += int(found.get("tables_compared", 0))
+    run("scripts/stores 5 --only s3", ["scripts/stores", 5, "--only", "s3"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
