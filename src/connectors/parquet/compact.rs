@@ -3,7 +3,7 @@
 use super::compaction::{DatasetCompaction, Replacement};
 use super::dataset::ParquetDataset;
 use super::log::Folder;
-use super::state::ShardState;
+use super::state::Files;
 use crate::columnar::files::partition::{Key, Partitioning};
 use crate::columnar::files::schema::column_of;
 use crate::columnar::files::{DataFile, FileNames, FileWriter};
@@ -56,19 +56,21 @@ impl ParquetDataset {
     pub async fn compact(&self, env: &Env) -> Result<Compacted> {
         self.probe(env).await?;
         let mut done = Compacted::default();
-        for (shard, last) in self.folder.shards().await? {
-            done = done.and(self.compact_shard(env, &shard, last).await?);
+        for shard in self.folder.shards().await?.into_keys() {
+            done = done.and(self.compact_shard(env, &shard).await?);
         }
         Ok(done)
     }
 
-    pub(super) async fn compact_shard(&self, env: &Env, shard: &ShardKey, last: u64) -> Result<Compacted> {
+    pub(super) async fn compact_shard(&self, env: &Env, shard: &ShardKey) -> Result<Compacted> {
         let mut done = Compacted::default();
         for _ in 0..ATTEMPTS {
             // What is read now is older than all that is staged below: a barrier shows that comes in between.
-            let state = ShardState::read(&self.folder, shard, last).await?;
-            let groups = small(&state, self.options.target_file_bytes)?;
-            let (more, barred) = self.replace(env, shard, state.newest_compaction(), groups).await?;
+            let mut files = self.remembered(shard);
+            files.advance(&self.folder, shard).await?;
+            let (groups, newest) = (small(&files, self.options.target_file_bytes), files.compaction);
+            self.remember(shard, files);
+            let (more, barred) = self.replace(env, shard, newest, groups).await?;
             done = done.and(more);
             if !barred {
                 return Ok(done);
@@ -211,14 +213,11 @@ fn report(group: &Replacement, sizes: &BTreeMap<String, u64>) -> Compacted {
 }
 
 /// Groups of small files that lie next to each other in their partition, each of about the size of a file.
-fn small(state: &ShardState, target: u64) -> Result<Vec<Vec<DataFile>>> {
+fn small(held: &Files, target: u64) -> Vec<Vec<DataFile>> {
     let mut partitions: BTreeMap<_, Vec<DataFile>> = BTreeMap::new();
     // Those of the newest commit may still have their staged names.
-    let newest = state.commits.len().saturating_sub(1);
-    for (file, commit) in state.files()? {
-        if commit < newest {
-            partitions.entry(file.partition.clone()).or_default().push(file);
-        }
+    for (file, _) in held.files.iter().filter(|(_, commit)| *commit < held.sequence) {
+        partitions.entry(&file.partition).or_default().push(file.clone());
     }
     let mut groups = Vec::new();
     for files in partitions.into_values() {
@@ -237,7 +236,7 @@ fn small(state: &ShardState, target: u64) -> Result<Vec<Vec<DataFile>>> {
         groups.push(group);
     }
     groups.retain(|group| is_worth_it(group));
-    Ok(groups)
+    groups
 }
 
 /// A large file is not written again for the sake of a few small ones: so a row is written again as often as its file can double.

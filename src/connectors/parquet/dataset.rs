@@ -1,5 +1,6 @@
 use super::commit::DatasetCommit;
 use super::log::Folder;
+use super::state::Files;
 use super::writer::ParquetWriter;
 use crate::columnar::{Batch, Transform};
 use crate::columnar::files::options::{Compression, Options};
@@ -70,6 +71,8 @@ struct SeenShard {
     newest: u64,
     /// A commit whose files all have their final names; so have those before it.
     published: u64,
+    /// Its files, if they were looked at.
+    files: Files,
     /// Whether the commits of all shards were compared with the configuration when this one was opened.
     checked: bool,
 }
@@ -182,13 +185,22 @@ impl ParquetDataset {
         self
     }
 
+    /// The files of a shard, as far as this process has read them. They are taken out: whoever fails forgets them.
+    pub(super) fn remembered(&self, shard: &ShardKey) -> Files {
+        self.seen().shards.get_mut(shard).map(|seen| std::mem::take(&mut seen.files)).unwrap_or_default()
+    }
+
+    pub(super) fn remember(&self, shard: &ShardKey, files: Files) {
+        self.seen().shards.entry(shard.clone()).or_default().files = files;
+    }
+
     /// After a commit.
     async fn tend(&self, env: &Env, shard: &ShardKey) {
         let newest = self.seen().shards.get(shard).map_or(0, |s| s.newest);
         if newest.checked_rem(self.compact_every) != Some(0) {
             return;
         }
-        match self.compact_shard(env, shard, newest).await {
+        match self.compact_shard(env, shard).await {
             Ok(done) => tracing::debug!(%shard, %done, "small files were put together"),
             Err(error) => tracing::warn!(%shard, %error, "small files stay as they are"),
         }

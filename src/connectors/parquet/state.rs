@@ -55,8 +55,35 @@ impl ShardState {
     }
 }
 
+/// The files of a shard, by the numbers of their commits, as far as they were read: enough to put them together.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Files {
+    pub(super) files: Vec<(DataFile, u64)>,
+    /// The newest commit that was read, or 0.
+    pub(super) sequence: u64,
+    /// The newest compaction that was read, or 0.
+    pub(super) compaction: u64,
+}
+
+impl Files {
+    /// Reads what has come since; in the same order as [`ShardState::read`]. After an error it is of no use.
+    pub(super) async fn advance(&mut self, folder: &Folder, shard: &ShardKey) -> Result<()> {
+        let compactions = folder.compactions(shard, self.compaction).await?;
+        while let Some(commit) = folder.read(shard, self.sequence + 1).await? {
+            self.sequence = commit.sequence;
+            self.files.extend(commit.files.into_iter().map(|file| (file, commit.sequence)));
+        }
+        for compaction in compactions {
+            let files = std::mem::take(&mut self.files);
+            self.files = apply(files, &compaction.groups).map_err(|e| e.with("number", compaction.number))?;
+            self.compaction = compaction.number;
+        }
+        Ok(())
+    }
+}
+
 /// `files` with some of them in the place of others.
-fn apply(files: Vec<(DataFile, usize)>, groups: &[Replacement]) -> Result<Vec<(DataFile, usize)>> {
+fn apply<N: Copy>(files: Vec<(DataFile, N)>, groups: &[Replacement]) -> Result<Vec<(DataFile, N)>> {
     let broken = |message| Error::corrupt("read dataset", message);
     let mut of = HashMap::new();
     for (number, group) in groups.iter().enumerate() {

@@ -185,7 +185,7 @@ async fn a_crash_at_every_operation_of_a_vacuum_takes_no_row_away() {
 async fn paused_at(at: u64, meanwhile: impl AsyncFn(&Store)) -> bool {
     let store = begun().await;
     let faults = Faults::of([Plan { at, mode: Mode::Pause }]);
-    let (sleeper, env) = (split(&faults.store(&store)), env());
+    let (sleeper, env) = (split(&faults.store(&store)), env_at(env().now(), 42));
     let compacts = pin!(sleeper.compact(&env));
     let reached = match select(compacts, pin!(faults.until_paused())).await {
         Either::Left((done, _)) => {
@@ -308,7 +308,7 @@ async fn a_reader_that_sleeps_at_any_operation_sees_whole_epochs() {
 #[tokio::test]
 async fn large_files_and_what_lies_beyond_them_keep_their_order() {
     let store = Store::memory();
-    let sized = || dataset(&store).target_file_bytes(20_000);
+    let sized = || dataset(&store).target_file_bytes(6_000);
     let counts = [10, 10, 6_000, 10, 10, 10];
     let mut first = 0;
     for (number, count) in counts.into_iter().enumerate() {
