@@ -30,7 +30,7 @@ mod unnest;
 mod validate;
 
 pub use batch::Batch;
-pub use decode::{Decode, UnknownFields};
+pub use decode::{Decode, UnfitValues, UnknownFields};
 pub use dedup::{Dedup, Latest};
 #[cfg(feature = "parquet")]
 pub use files::Transform;

@@ -170,9 +170,20 @@ pub(super) fn check_retained(shard: &ShardKey, boundary: u64, segment: u64) -> R
     if segment > boundary {
         return Ok(());
     }
-    Err(Error::corrupt("read landing", "the segment lies below the retained start: retention has removed it")
+    let (message, hint) = match segment {
+        0 | 1 => (
+            "the beginning of the landing lies below the retained start: retention has removed it",
+            "a load that is new needs all of it, and those that were known had committed it: restore it from a backup, or land anew under another pipeline name and load from \
+             there; make loads that come later known in time with `Retention::announce`",
+        ),
+        _ => (
+            "the segment lies below the retained start: retention has removed it",
+            "restore the landing from a backup, or start the load over as a new pipeline on a new landing",
+        ),
+    };
+    Err(Error::corrupt("read landing", message)
         .with("shard", shard)
         .with("segment", segment)
         .with("retained_from", boundary.saturating_add(1))
-        .with_hint("restore the landing from a backup, or start the load over as a new pipeline on a new landing"))
+        .with_hint(hint))
 }

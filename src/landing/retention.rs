@@ -82,6 +82,17 @@ impl Retention {
         self.write(load, position, false).await
     }
 
+    /// Makes a load known that has not run yet: everything is kept for it from now on. Changes nothing for one that is known.
+    ///
+    /// # Errors
+    /// `Corrupt` if the beginning of the landing is gone: a load that is new needs it.
+    pub async fn announce(&self, load: &PipelineName) -> Result<()> {
+        match self.progress(load).await? {
+            Some(_) => Ok(()),
+            None => self.publish(load, LandingPosition::default()).await,
+        }
+    }
+
     /// Forgets `load`, which will not run again: nothing is kept for it any more. A load that is not known stays so.
     ///
     /// # Errors

@@ -111,6 +111,15 @@ impl Drop for HandoffSender {
 }
 
 impl HandoffReceiver {
+    /// Nothing is handed over, and everything read from the landing: up to segment `newest`, or as far as `tail` says.
+    pub(super) fn reading(env: &Env, newest: u64, tail: Option<watch::Receiver<Tail>>) -> Self {
+        let (_, receiver) = handoff(env, newest, Window { segments: 0, bytes: 0 }, Duration::ZERO);
+        match tail {
+            Some(tail) => Self { tail, ..receiver },
+            None => receiver,
+        }
+    }
+
     /// Tells the extract side which segment the load needs next.
     pub(super) fn want(&self, number: u64) {
         self.wanted.send_if_modified(|w| std::mem::replace(w, number) != number);

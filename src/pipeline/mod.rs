@@ -20,6 +20,7 @@
 //! ```
 
 mod accounts;
+mod beside;
 mod builder;
 mod epoch;
 mod erased;
@@ -30,10 +31,12 @@ mod fences;
 mod forget;
 mod handle;
 mod handoff;
+mod land_only;
 mod landed;
 mod listing;
 mod load;
 mod open;
+mod pipelines;
 mod program;
 mod reads;
 mod report;
@@ -47,7 +50,9 @@ mod tests;
 pub use builder::{FitsSink, FitsStage, Landable, NoSink, NoSource, PipelineBuilder, SinkFor, StageFor};
 pub use events::{Event, Status};
 pub use handle::{RunControl, RunFailure, RunHandle};
+pub use land_only::LandOnly;
 pub use landed::LandedPages;
+pub use pipelines::{Ended, Pipelines, PipelinesHandle};
 pub use report::{Gap, LandedCounts, Missing, PartitionReport, PartitionTotals, RunReport};
 pub use settings::Settings;
 

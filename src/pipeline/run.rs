@@ -1,6 +1,7 @@
 //! One run of a pipeline: opens every shard, extracts and loads at the same time, and reports.
 
 use super::Pipeline;
+use super::beside::Beside;
 use super::epoch::InputPosition;
 use super::erased::ReadContext;
 use super::events::{Event, Events};
@@ -8,7 +9,7 @@ use super::extract::Extract;
 use super::feed::{Feed, LandingFeed};
 use super::fences::Fences;
 use super::handle::{RunControl, RunFailure, RunHandle};
-use super::handoff::{Window, handoff};
+use super::handoff::{HandoffReceiver, Window, handoff};
 use super::listing::{Assigned, Landed, Lister, ShardPositions};
 use super::load::{Load, Loaded, OpenLoad};
 use super::reads::{ReadEnd, Reads};
@@ -24,7 +25,6 @@ use crate::source::{Emission, Gate, PositionLookup};
 use futures::future::{Either, join, select};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::Instrument;
 
@@ -48,10 +48,15 @@ impl Pipeline {
 
     /// Starts a run in the background. Must be called within a tokio runtime.
     pub fn start(&self) -> RunHandle {
+        self.start_beside(Beside::default())
+    }
+
+    pub(super) fn start_beside(&self, beside: Beside) -> RunHandle {
+        let beside = Arc::new(beside);
         let (stop, stopped) = watch::channel(false);
         let events = Events::new(&self.name);
         let (env, started_at, promise) = (self.env.clone(), self.env.now(), self.sink.promise());
-        let run = Run { pipeline: self.clone(), stop: stopped, events: events.clone(), started_at };
+        let run = Run { pipeline: self.clone(), beside, stop: stopped, events: events.clone(), started_at };
         let task = Task::spawn("run pipeline", run.run().instrument(tracing::info_span!("run", pipeline = %self.name)));
         let control = RunControl { stop, events, abort: task.abort_handle(), env, promise, started_at };
         RunHandle { task, control }
@@ -60,6 +65,7 @@ impl Pipeline {
 
 struct Run {
     pipeline: Pipeline,
+    beside: Arc<Beside>,
     stop: watch::Receiver<bool>,
     events: Events,
     started_at: Timestamp,
@@ -96,6 +102,7 @@ impl Run {
             if pipeline.landed_by.is_some() {
                 self.check_shards(landing).await?;
             }
+            self.announce_loads(landing).await?;
         }
         let capacity = pipeline.settings.memory_bytes;
         let budget =
@@ -114,6 +121,7 @@ impl Run {
             let shard = Shard {
                 key: ShardKey { pipeline: pipeline.name.clone(), shard: number },
                 pipeline: pipeline.clone(),
+                beside: Arc::clone(&self.beside),
                 cx,
                 fences: Arc::clone(&fences),
                 events: self.events.clone(),
@@ -159,6 +167,21 @@ impl Run {
         Ok(errors)
     }
 
+    /// What this run lands is kept for those that load it beside, before the first of them has read anything.
+    async fn announce_loads(&self, landing: &Landing) -> Result<()> {
+        for number in 0..self.pipeline.settings.shards {
+            let retention = Retention::new(landing, &self.pipeline.landing_key(number), &self.pipeline.env);
+            for load in &self.beside.loads {
+                match retention.announce(load).await {
+                    // Its beginning is gone: it finds out itself, and nobody else is stopped by that.
+                    Err(e) if e.kind() == ErrorKind::Corrupt => {}
+                    announced => announced?,
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// A landing of another pipeline with more shards than this one would be loaded in part only.
     async fn check_shards(&self, landing: &Landing) -> Result<()> {
         let Pipeline { settings, env, .. } = &self.pipeline;
@@ -185,6 +208,7 @@ impl Run {
 struct Shard {
     key: ShardKey,
     pipeline: Pipeline,
+    beside: Arc<Beside>,
     cx: ReadContext,
     fences: Arc<Fences>,
     events: Events,
@@ -303,6 +327,7 @@ impl Shard {
             bytes: settings.memory_bytes / (2 * u64::from(settings.shards)),
         };
         let (sender, receiver) = handoff(env, newest, window, settings.handoff_patience);
+        self.beside.tell(self.key.shard, &receiver.tail);
         let reader = LandingReader::new(&landing, &self.key, env);
         let feed = Feed::Landing(Box::new(LandingFeed::new(receiver, reader, from, settings)));
         let extract = Extract {
@@ -324,7 +349,7 @@ impl Shard {
         (loaded, writer)
     }
 
-    /// Loads what another pipeline has landed, up to where its landing stands now.
+    /// Loads what another pipeline has landed: up to where its landing stands now, or, if it lands beside, up to where it ends.
     async fn load_landed(&self, landing: &Landing, load: OpenLoad, errors: &mut Vec<Error>) -> Option<Loaded> {
         let env = &self.cx.env;
         let reader = LandingReader::new(landing, &self.pipeline.landing_key(self.key.shard), env);
@@ -332,10 +357,11 @@ impl Shard {
             let InputPosition::Landing(from) = load.position() else {
                 return Err(Error::bug("run shard", "a load without a landing was let through"));
             };
+            // Its writer is open then, so that the landing is known.
+            let tail = self.beside.tail(self.key.shard).await;
             let (incarnation, newest) = (reader.incarnation().await?, reader.newest().await?);
-            let (nothing_more, receiver) = handoff(env, newest, Window { segments: 0, bytes: 0 }, Duration::ZERO);
-            drop(nothing_more);
-            let feed = Feed::Landing(Box::new(LandingFeed::new(receiver, reader, from, &self.pipeline.settings)));
+            let handoff = HandoffReceiver::reading(env, newest, tail);
+            let feed = Feed::Landing(Box::new(LandingFeed::new(handoff, reader, from, &self.pipeline.settings)));
             self.loading(load, feed, incarnation).await?
         };
         let loaded = loaded.await.map_err(|error| errors.push(error)).ok();

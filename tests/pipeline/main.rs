@@ -14,3 +14,5 @@ mod refusals;
 mod resume;
 mod run;
 mod shutdown;
+mod tables;
+mod together;

@@ -60,6 +60,11 @@ impl Core {
         Ok(Self { root: Object::new(columns.iter()), schema, provenance, max_record_bytes, scratch })
     }
 
+    /// Whether a value that its column cannot hold is null, and its record is not refused.
+    pub(super) fn null_unfit(&mut self, null: bool) {
+        self.scratch.null_unfit = null;
+    }
+
     /// Decodes the records of a page that have not been consumed before.
     /// `texts` makes JSON of them, if they are something else.
     pub(super) fn page(
@@ -95,6 +100,10 @@ impl Core {
         let unknown = std::mem::take(&mut self.scratch.unknown);
         if unknown > 0 {
             metrics::counter!("landfall_decode_unknown_fields_total").increment(unknown);
+        }
+        let unfit = std::mem::take(&mut self.scratch.unfit);
+        if unfit > 0 {
+            metrics::counter!("landfall_decode_unfit_values_total").increment(unfit);
         }
         self.finish(&page, spans, rows, out)
     }

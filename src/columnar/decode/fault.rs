@@ -27,6 +27,11 @@ impl Fault {
         Self::new("json", said)
     }
 
+    /// Whether it is about a value that is good JSON, and that the column cannot hold.
+    pub(crate) fn is_unfit(&self) -> bool {
+        matches!(self.code, "type" | "range" | "scale")
+    }
+
     /// Says in which field it happened; called from the inside out.
     #[cold]
     pub(crate) fn within(mut self: Box<Self>, field: &str) -> Box<Self> {

@@ -41,11 +41,23 @@ pub enum UnknownFields {
     Quarantine,
 }
 
+/// What happens to a value that its column cannot hold exactly.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UnfitValues {
+    /// Its record goes to the quarantine.
+    #[default]
+    Quarantine,
+    /// It is null in its row, and counted in the metric `landfall_decode_unfit_values_total`. The landed bytes keep it.
+    Null,
+}
+
 /// Turns pages of JSON, lines, CSV or XML into batches.
 ///
 /// # Guarantees
-/// 1. *Lossless*: a value is held exactly by its column, or its record is refused. Nothing is rounded, cut or replaced;
-///    only a fraction in a column of floats is taken to the nearest float. Where it must be exact, declare a decimal.
+/// 1. *Lossless*: a value is held exactly by its column, or its record is refused; with [`UnfitValues::Null`] the value alone is
+///    left out. Nothing is rounded, cut or replaced; only a fraction in a column of floats is taken to the nearest float. Where it
+///    must be exact, declare a decimal.
 /// 2. *Accounted*: each record of a page becomes one row or one refusal; a page with another number of records than the
 ///    source counted is an error of kind `Data`.
 /// 3. *Bad records only*: a record that cannot be decoded is refused with its exact bytes, its code (`json`, `type`,
@@ -81,6 +93,7 @@ pub struct Decode {
     records: Option<String>,
     plan: Plan,
     unknown: UnknownFields,
+    unfit: UnfitValues,
     provenance: bool,
     max_record_bytes: u32,
     ready: Option<Ready>,
@@ -123,6 +136,7 @@ impl Decode {
             records: None,
             plan: Plan::Unsaid,
             unknown: UnknownFields::Ignore,
+            unfit: UnfitValues::Quarantine,
             provenance: false,
             max_record_bytes: MAX_RECORD_BYTES,
             ready: None,
@@ -175,6 +189,14 @@ impl Decode {
         self
     }
 
+    /// What happens to values that their column cannot hold, of another type or beyond its range; their records are refused unless
+    /// set. Of a nested record the innermost field is left out, of a list the whole list.
+    #[must_use]
+    pub fn unfit_values(mut self, policy: UnfitValues) -> Self {
+        self.unfit = policy;
+        self
+    }
+
     /// Adds the columns `_landfall_segment`, `_landfall_record` (where the record was landed) and
     /// `_landfall_received_at` (when its page was received, in UTC microseconds).
     #[must_use]
@@ -217,7 +239,9 @@ impl Decode {
 
     fn core(&self, columns: &Columns) -> Result<Core> {
         let inferred = !matches!(self.plan, Plan::Declared(_));
-        Core::new(columns, self.unknown, self.provenance, self.max_record_bytes, inferred)
+        let mut core = Core::new(columns, self.unknown, self.provenance, self.max_record_bytes, inferred)?;
+        core.null_unfit(self.unfit == UnfitValues::Null);
+        Ok(core)
     }
 }
 
@@ -235,6 +259,7 @@ impl Clone for Decode {
             records: self.records.clone(),
             plan: self.plan.clone(),
             unknown: self.unknown,
+            unfit: self.unfit,
             provenance: self.provenance,
             max_record_bytes: self.max_record_bytes,
             ready: None,
@@ -261,6 +286,7 @@ impl Stage for Decode {
             "records": self.records,
             "columns": columns,
             "unknown_fields": format!("{:?}", self.unknown).to_lowercase(),
+            "unfit_values": format!("{:?}", self.unfit).to_lowercase(),
             "provenance": self.provenance,
             "max_record_bytes": self.max_record_bytes,
         })))

@@ -120,7 +120,6 @@ impl Node {
         }
     }
 
-    #[cfg(test)]
     pub(super) fn rows(&self) -> usize {
         self.nulls.len()
     }

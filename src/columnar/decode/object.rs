@@ -25,6 +25,9 @@ pub(super) struct Scratch {
     pub(super) unknown: u64,
     /// Whether a field of no column is refused.
     pub(super) refuse_unknown: bool,
+    /// Whether a value that its column cannot hold is taken as null; and how many were.
+    pub(super) null_unfit: bool,
+    pub(super) unfit: u64,
     /// Values that this record lacks, and that were filled in.
     pub(super) filled: usize,
     /// Numbers the objects, so that a key that comes twice in one is seen.
@@ -63,6 +66,24 @@ struct Child {
     seen: u64,
     /// Where its column goes among the columns of the whole; unused for a group.
     place: usize,
+}
+
+impl Child {
+    /// Takes the next value; one that does not fit is null.
+    fn take_fit(&mut self, cursor: &mut Cursor<'_>, scratch: &mut Scratch) -> Checked<()> {
+        let (rows, before) = (self.node.rows(), cursor.clone());
+        let Err(fault) = self.node.take(cursor, scratch) else { return Ok(()) };
+        if !fault.is_unfit() {
+            return Err(fault.within(&self.key));
+        }
+        self.node.truncate(rows);
+        *cursor = before;
+        cursor.value()?;
+        scratch.unfit += 1;
+        scratch.fill(self.node.width())?;
+        self.node.take_null();
+        Ok(())
+    }
 }
 
 /// A key that has been met, or is declared. The first slot is the beginning of the object.
@@ -176,6 +197,9 @@ impl Object {
             }
             child.seen = this;
             found += 1;
+            if scratch.null_unfit {
+                return child.take_fit(cursor, scratch);
+            }
             child.node.take(cursor, scratch).map_err(|fault| fault.within(&child.key))
         })?;
         Ok(found)

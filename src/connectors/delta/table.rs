@@ -60,6 +60,7 @@ pub struct DeltaTable {
     pub(super) log: Log,
     pub(super) options: Options,
     pub(super) disposition: Disposition,
+    frozen: bool,
     /// The newest version that this process knows. It saves reads and decides nothing.
     seen: Arc<Mutex<Option<Arc<Snapshot>>>>,
     /// Whether the store was found to keep conditions: the log rests on them.
@@ -177,6 +178,7 @@ impl DeltaTable {
             log,
             options: Options::default(),
             disposition: Disposition::Append,
+            frozen: false,
             seen: Arc::default(),
             probed: Arc::default(),
         })
@@ -219,6 +221,13 @@ impl DeltaTable {
     #[must_use]
     pub fn upsert<C: Into<String>>(self, key: impl IntoIterator<Item = C>) -> Self {
         self.disposition(Upsert::by(key))
+    }
+
+    /// Leaves the columns as they are: it is an error if the table is not there, or lacks a column of the rows.
+    #[must_use]
+    pub fn frozen(mut self) -> Self {
+        self.frozen = true;
+        self
     }
 
     /// Begins a new file when one has this many bytes. 128 MiB by default. An epoch always begins new files.
@@ -465,12 +474,20 @@ impl Sink for DeltaTable {
         }
         writer.required = self.disposition.columns().map(str::to_owned).collect();
         writer.keys = self.disposition.key().to_vec();
+        writer.frozen = self.frozen;
         let held = self.newest(self.keep()).await?;
         if let Some(held) = &held {
             self.check(held)?;
             writer.table = Some(schema::parse(&held.metadata.schema_string)?);
         }
         if let Some(Enumeration { number, whole: true, .. }) = epoch.enumeration {
+            let mark = held.as_ref().map_or(Ok(None), |held| mark::decode(&epoch.shard, &held.txns))?;
+            if let Some(newer) = mark.map(|mark| mark.generation).filter(|newer| *newer > epoch.generation) {
+                return Err(Error::new(ErrorKind::Fenced, "take rows away", "a newer owner has taken over")
+                    .with("shard", &epoch.shard)
+                    .with("generation", epoch.generation)
+                    .with("newer", newer));
+            }
             guard(self, &epoch.shard, number, held.as_deref()).await?;
         }
         Ok(writer)

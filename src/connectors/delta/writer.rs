@@ -35,6 +35,8 @@ pub struct DeltaWriter {
     pub(super) most_rows: u64,
     /// Whether there is something to commit without rows too.
     pub(super) must_commit: bool,
+    /// Whether the table may not be made and not be given columns.
+    pub(super) frozen: bool,
 }
 
 impl DeltaWriter {
@@ -53,6 +55,7 @@ impl DeltaWriter {
             rows: 0,
             most_rows: u64::MAX,
             must_commit: context.must_commit,
+            frozen: false,
         }
     }
 
@@ -72,8 +75,23 @@ impl DeltaWriter {
             }
         }
         let files = schema::plan(rows, self.table.as_deref())?;
+        if self.frozen {
+            self.check_frozen(&files)?;
+        }
         self.planned = Some((Arc::clone(rows), Arc::clone(&files)));
         Ok(files)
+    }
+
+    fn check_frozen(&self, files: &SchemaRef) -> Result<()> {
+        let refuse =
+            |message| Error::config("stage delta", message).with_hint("change the table first, or do not freeze it");
+        let Some(table) = &self.table else {
+            return Err(refuse("the table is frozen, and it is not there"));
+        };
+        match files.fields().iter().find(|field| table.field_with_name(field.name()).is_err()) {
+            Some(new) => Err(refuse("the table is frozen, and it lacks a column").with("column", new.name())),
+            None => Ok(()),
+        }
     }
 
     /// Takes out the rows for which `bad` is true.

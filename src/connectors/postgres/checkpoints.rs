@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::store::{Created, ObjectPath, Store};
 use async_trait::async_trait;
 use bytes::Bytes;
+use deadpool_postgres::Client;
 use std::sync::Arc;
 use tokio::sync::OnceCell;
 
@@ -63,13 +64,23 @@ impl PostgresCheckpoints {
         self.table("landfall_chain_boundaries")
     }
 
-    async fn client(&self) -> Result<deadpool_postgres::Client> {
+    async fn try_client(&self) -> Result<Client> {
         let mut client = self.database.client().await?;
         self.prepared.get_or_try_init(|| self.prepare(&mut client)).await?;
         Ok(client)
     }
 
-    async fn prepare(&self, client: &mut deadpool_postgres::Client) -> Result<()> {
+    /// Repeats what may be done twice.
+    async fn again<T, R>(&self, attempt: impl Fn(Client) -> R + Send + Sync) -> Result<T>
+    where
+        R: Future<Output = Result<T>> + Send,
+    {
+        let attempt = &attempt;
+        let env = self.database.own_env();
+        self.database.again(env, |_| async move { attempt(self.try_client().await?).await }).await
+    }
+
+    async fn prepare(&self, client: &mut Client) -> Result<()> {
         let failed = |e| fault::statement("prepare checkpoints", e).with("schema", &self.schema);
         let there = client
             .query_opt("SELECT 1 FROM pg_namespace WHERE nspname = $1", &[&self.schema])
@@ -103,7 +114,8 @@ fn signed(number: u64) -> Result<i64> {
 #[async_trait]
 impl CheckpointStore for PostgresCheckpoints {
     async fn create(&self, chain: &ChainId, number: u64, record: Bytes) -> Result<Created> {
-        let client = self.client().await?;
+        // A connection is waited for; the statement is sent once, because a second one would find the record of the first.
+        let client = self.again(|client| async move { Ok(client) }).await?;
         let insert = format!(
             "INSERT INTO {} (chain, number, record) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
             self.records()
@@ -116,45 +128,60 @@ impl CheckpointStore for PostgresCheckpoints {
     }
 
     async fn read(&self, chain: &ChainId, number: u64) -> Result<Option<Bytes>> {
-        let client = self.client().await?;
-        let select = format!("SELECT record FROM {} WHERE chain = $1 AND number = $2", self.records());
-        let row = client.query_opt(&select, &[&chain.as_str(), &signed(number)?]).await;
-        let row = row.map_err(|e| fault::statement("read checkpoint", e).with("chain", chain))?;
-        Ok(row.map(|row| Bytes::from(row.get::<_, Vec<u8>>(0))))
+        let (select, at) =
+            (format!("SELECT record FROM {} WHERE chain = $1 AND number = $2", self.records()), signed(number)?);
+        let (select, at) = (&select, &at);
+        self.again(|client| async move {
+            let row = client.query_opt(select, &[&chain.as_str(), at]).await;
+            let row = row.map_err(|e| fault::statement("read checkpoint", e).with("chain", chain))?;
+            Ok(row.map(|row| Bytes::from(row.get::<_, Vec<u8>>(0))))
+        })
+        .await
     }
 
     async fn numbers(&self, chain: &ChainId) -> Result<Vec<u64>> {
-        let client = self.client().await?;
-        let select = format!("SELECT number FROM {} WHERE chain = $1 ORDER BY number", self.records());
-        let rows = client.query(&select, &[&chain.as_str()]).await;
-        let rows = rows.map_err(|e| fault::statement("list checkpoints", e).with("chain", chain))?;
-        Ok(rows.iter().filter_map(|row| u64::try_from(row.get::<_, i64>(0)).ok()).collect())
+        let select = &format!("SELECT number FROM {} WHERE chain = $1 ORDER BY number", self.records());
+        self.again(|client| async move {
+            let rows = client.query(select, &[&chain.as_str()]).await;
+            let rows = rows.map_err(|e| fault::statement("list checkpoints", e).with("chain", chain))?;
+            Ok(rows.iter().filter_map(|row| u64::try_from(row.get::<_, i64>(0)).ok()).collect())
+        })
+        .await
     }
 
     async fn boundary(&self, chain: &ChainId) -> Result<u64> {
-        let client = self.client().await?;
-        let select = format!("SELECT boundary FROM {} WHERE chain = $1", self.boundaries());
-        let row = client.query_opt(&select, &[&chain.as_str()]).await;
-        let row = row.map_err(|e| fault::statement("read boundary", e).with("chain", chain))?;
-        Ok(row.and_then(|row| u64::try_from(row.get::<_, i64>(0)).ok()).unwrap_or(0))
+        let select = &format!("SELECT boundary FROM {} WHERE chain = $1", self.boundaries());
+        self.again(|client| async move {
+            let row = client.query_opt(select, &[&chain.as_str()]).await;
+            let row = row.map_err(|e| fault::statement("read boundary", e).with("chain", chain))?;
+            Ok(row.and_then(|row| u64::try_from(row.get::<_, i64>(0)).ok()).unwrap_or(0))
+        })
+        .await
     }
 
     async fn advance_boundary(&self, chain: &ChainId, to: u64) -> Result<()> {
-        let client = self.client().await?;
         let table = self.boundaries();
-        let advance = format!(
+        let advance = &format!(
             "INSERT INTO {table} AS b (chain, boundary) VALUES ($1, $2) \
              ON CONFLICT (chain) DO UPDATE SET boundary = greatest(b.boundary, EXCLUDED.boundary)"
         );
-        let advanced = client.execute(&advance, &[&chain.as_str(), &signed(to)?]).await;
-        advanced.map(drop).map_err(|e| fault::commit("advance boundary", e).with("chain", chain))
+        let to = &signed(to)?;
+        // Done twice it is done once.
+        self.again(|client| async move {
+            let advanced = client.execute(advance, &[&chain.as_str(), to]).await;
+            advanced.map(drop).map_err(|e| fault::statement("advance boundary", e).with("chain", chain))
+        })
+        .await
     }
 
     async fn remove(&self, chain: &ChainId, number: u64) -> Result<()> {
-        let client = self.client().await?;
-        let delete = format!("DELETE FROM {} WHERE chain = $1 AND number = $2", self.records());
-        let removed = client.execute(&delete, &[&chain.as_str(), &signed(number)?]).await;
-        removed.map(drop).map_err(|e| fault::statement("remove checkpoint", e).with("chain", chain))
+        let delete = &format!("DELETE FROM {} WHERE chain = $1 AND number = $2", self.records());
+        let number = &signed(number)?;
+        self.again(|client| async move {
+            let removed = client.execute(delete, &[&chain.as_str(), number]).await;
+            removed.map(drop).map_err(|e| fault::statement("remove checkpoint", e).with("chain", chain))
+        })
+        .await
     }
 
     fn objects(&self) -> Option<(Store, ObjectPath)> {

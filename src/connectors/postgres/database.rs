@@ -1,5 +1,6 @@
 use super::fault;
 use super::name::literal;
+use crate::env::Env;
 use crate::error::{Error, Result};
 use deadpool_postgres::{Client, Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use rustls::pki_types::CertificateDer;
@@ -14,9 +15,12 @@ use tokio_postgres::{Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// Set in every session, whatever the role's defaults are: what is committed must survive a power loss, and text must mean
-/// one thing.
+/// one thing. Unless a limit is set already, a process that stands still in the middle of a transaction loses it after a
+/// minute: whoever takes over waits for its locks.
 const SESSION: &str = "SET synchronous_commit = on; SET TimeZone = 'UTC'; SET standard_conforming_strings = on; \
-                       SET DateStyle = 'ISO'; SET client_min_messages = warning";
+                       SET DateStyle = 'ISO'; SET client_min_messages = warning; \
+                       SELECT set_config('idle_in_transaction_session_timeout', '60s', false) \
+                       WHERE current_setting('idle_in_transaction_session_timeout') = '0'";
 
 /// A database, and a pool of connections to it. Cheap to clone: clones share the pool. Connections are opened when they are needed.
 ///
@@ -35,7 +39,12 @@ pub struct Postgres {
     config: Config,
     roots: Option<Arc<RootCertStore>>,
     pool: Pool,
+    patience: Duration,
+    env: Env,
 }
+
+/// How long a server may be away, unless something else is said: a restart takes seconds, a failover up to a minute.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 impl Postgres {
     /// The database at `url`: `postgresql://user:password@host:port/database?parameters`, or `key=value` pairs, as libpq takes
@@ -96,7 +105,30 @@ impl Postgres {
         if connections == 0 {
             return Err(Error::config("connect to database", "a pool without connections"));
         }
-        Self::with(self.config, self.roots, connections)
+        let Self { config, roots, patience, env, .. } = self;
+        Ok(Self { patience, env, ..Self::with(config, roots, connections)? })
+    }
+
+    /// How long the server may be away in the middle of a run: what it fails to answer meanwhile is asked again, the first time
+    /// within 50 ms, where that cannot do anything twice. 2 minutes by default; zero never asks again.
+    #[must_use]
+    pub fn retry_for(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// Time and randomness for waits between tries that belong to no run: for tests.
+    #[must_use]
+    pub fn env(self, env: Env) -> Self {
+        Self { env, ..self }
+    }
+
+    pub(super) fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    /// By which to wait where nobody gives an environment.
+    pub(super) fn own_env(&self) -> &Env {
+        &self.env
     }
 
     fn with(config: Config, roots: Option<Arc<RootCertStore>>, connections: usize) -> Result<Self> {
@@ -120,7 +152,7 @@ impl Postgres {
             .recycle_timeout(Some(Duration::from_secs(15)))
             .build()
             .map_err(|e| Error::config("connect to database", "the pool cannot be made").with_source(e))?;
-        Ok(Self { config, roots, pool })
+        Ok(Self { config, roots, pool, patience: PATIENCE, env: Env::system() })
     }
 
     pub(super) async fn client(&self) -> Result<Client> {

@@ -1,13 +1,16 @@
 //! What an error of the server means: by its SQLSTATE (PostgreSQL manual, appendix A).
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Status};
 use deadpool_postgres::PoolError;
+use tokio_postgres::error::SqlState;
 
 /// The error of a statement that had no effect.
 pub(super) fn statement(operation: &'static str, error: tokio_postgres::Error) -> Error {
     let Some(db) = error.as_db_error() else {
         // The connection broke, or never was. Within a transaction nothing has happened.
-        return Error::unavailable(operation, "the database cannot be reached").with_source(error);
+        let away = Error::unavailable(operation, "the database cannot be reached");
+        let status = if is_settled(&error) { Status::Permanent } else { away.status() };
+        return away.with_status(status).with_source(error);
     };
     let (state, message) = (db.code().code().to_owned(), db.message().to_owned());
     let (kind, hint) = meaning(&state);
@@ -21,6 +24,35 @@ pub(super) fn statement(operation: &'static str, error: tokio_postgres::Error) -
         Some(hint) => mapped.with_hint(hint),
         None => mapped,
     }
+}
+
+/// The error of a statement on a table in which rows are staged: as [`statement`], but that a newer owner may have collected it.
+pub(super) fn staging(operation: &'static str, error: tokio_postgres::Error) -> Error {
+    if error.code() != Some(&SqlState::UNDEFINED_TABLE) {
+        return statement(operation, error);
+    }
+    Error::unavailable(
+        operation,
+        "the rows that were staged are gone: another instance has taken over, or somebody dropped the table",
+    )
+    .with_status(Status::Permanent)
+    .with_hint("run again: nothing was committed")
+    .with_source(error)
+}
+
+/// Whether a connection that cannot be made will not be made the next time either: its certificate or its settings are wrong.
+fn is_settled(error: &tokio_postgres::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(e) = cause {
+        let inner = e.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if inner.is_some_and(|inner| inner.is::<rustls::Error>()) {
+            return true;
+        }
+        cause = e.source();
+    }
+    // The client keeps the kinds of its errors to itself.
+    let said = error.to_string();
+    ["invalid configuration", "authentication error"].iter().any(|kind| said.starts_with(kind))
 }
 
 /// The error of a `COMMIT`: it may have happened, unless the server says that it rolled back.
@@ -50,8 +82,8 @@ fn meaning(state: &str) -> (ErrorKind, Option<&'static str>) {
         "42501" => (ErrorKind::Auth, Some("grant it, or use a role that may do it")),
         "25006" => (ErrorKind::Config, Some("the server takes no writes: is it a replica?")),
         "22021" | "22P05" => (ErrorKind::Data, Some("a text holds a character that the database cannot keep")),
-        // Serialisation failures, deadlocks, locks that were not free.
-        "40001" | "40P01" | "55P03" => (ErrorKind::Unavailable, None),
+        // Serialisation failures, deadlocks, locks that were not free; a transaction that stood still for too long.
+        "40001" | "40P01" | "55P03" | "25P03" => (ErrorKind::Unavailable, None),
         _ => match state.get(..2).unwrap_or_default() {
             // Connections, resources, the operator, the system around.
             "08" | "53" | "57" | "58" => (ErrorKind::Unavailable, None),

@@ -26,6 +26,7 @@ mod fault;
 mod name;
 mod nested;
 mod numeric;
+mod retry;
 mod table;
 mod types;
 mod writer;
@@ -36,7 +37,7 @@ pub use writer::{PostgresWriter, StagedRows};
 
 use crate::columnar::Batch;
 use crate::env::Env;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::ShardKey;
 use crate::sink::{
     CommitDecision, CommitOutcome, CommitRequest, Demand, Disposition, EpochContext, Mark, Sink, Transactional,
@@ -70,6 +71,7 @@ pub struct PostgresTable {
     control: Control,
     disposition: Disposition,
     records: bool,
+    frozen: bool,
     prepared: Arc<OnceCell<()>>,
 }
 
@@ -84,7 +86,7 @@ impl PostgresTable {
         let (control_schema, control) = (table.schema.clone(), Control::new(&table.schema));
         let database = database.clone();
         let (disposition, prepared) = (Disposition::Append, Arc::default());
-        Ok(Self { database, table, control_schema, control, disposition, records: false, prepared })
+        Ok(Self { database, table, control_schema, control, disposition, records: false, frozen: false, prepared })
     }
 
     /// What it does with rows that are there already.
@@ -118,8 +120,17 @@ impl PostgresTable {
         self
     }
 
-    async fn prepare(&self) -> Result<()> {
-        let preparing = async { self.control.prepare(&mut self.database.client().await?).await };
+    /// Leaves the columns as they are: it is an error if the table is not there, or lacks a column of the rows or one that the sink
+    /// adds (`_landfall_load`).
+    #[must_use]
+    pub fn frozen(mut self) -> Self {
+        self.frozen = true;
+        self
+    }
+
+    async fn prepare(&self, env: &Env) -> Result<()> {
+        let preparing =
+            self.database.again(env, |_| async { self.control.prepare(&mut self.database.client().await?).await });
         self.prepared.get_or_try_init(|| preparing).await.map(drop)
     }
 
@@ -129,10 +140,18 @@ impl PostgresTable {
         format!("_lf_{:016x}_{:x}_", xxh3_64(of.as_bytes()), shard.shard)
     }
 
-    fn staging_name(&self, epoch: &EpochContext) -> Result<TableName> {
+    /// The name of the table in which an epoch is staged. One that could not be made for sure is given up: what was asked for it may
+    /// still be on its way.
+    fn staging_name(&self, epoch: &EpochContext, tried: u32) -> Result<TableName> {
         let EpochContext { shard, generation, epoch, attempt, .. } = epoch;
         let name = format!("{}{generation:x}_{epoch:x}_{attempt:x}", self.staging_prefix(shard));
+        let name = if tried == 0 { name } else { format!("{name}_{tried:x}") };
         TableName::new(&self.control_schema, &name)
+    }
+
+    /// The column by which versions of a row are told apart, if they are.
+    fn hash(&self) -> Option<&'static str> {
+        matches!(self.disposition, Disposition::Scd2(_)).then_some(table::HASH)
     }
 
     /// Where rows of an enumeration wait.
@@ -144,12 +163,77 @@ impl PostgresTable {
     async fn guard(&self, epoch: &EpochContext) -> Result<()> {
         let client = self.database.client().await?;
         let held = self.control.held(&client, &self.table, &epoch.shard, false).await?;
+        if let Some(newer) = held.mark.map(|mark| mark.generation).filter(|newer| *newer > epoch.generation) {
+            return Err(Error::new(ErrorKind::Fenced, "take rows away", "a newer owner has taken over")
+                .with("shard", &epoch.shard)
+                .with("generation", epoch.generation)
+                .with("newer", newer));
+        }
         let number = epoch.enumeration.and_then(|e| i64::try_from(e.number).ok());
         // What lies aside may be of another enumeration.
         let begun = held.enumeration.is_some_and(|(known, rows)| Some(known) == number && rows > 0);
         let aside = self.aside(&epoch.shard)?;
         let (before, after) = apply::left(&client, &self.table, &aside, &epoch.shard, &self.disposition, begun).await?;
         self.disposition.guard(before, after).map_err(|e| e.with("table", &self.table))
+    }
+
+    async fn try_commit(&self, request: &CommitRequest<StagedRows>) -> Result<CommitOutcome> {
+        let CommitRequest { shard, mark, previous, staged, enumeration, .. } = request;
+        let failed = |e| fault::statement("commit rows", e).with("table", &self.table);
+        let mut client = self.database.client().await?;
+        let transaction = client.transaction().await.map_err(failed)?;
+        // The row is locked: whoever else commits for this shard waits here, and then finds the mark that we have set.
+        let held = self.control.held(&transaction, &self.table, shard, true).await?;
+        if let CommitDecision::Answer(outcome) = decide_commit(held.mark.as_ref(), mark, *previous) {
+            return Ok(outcome);
+        }
+        let staging = staged.staging.as_deref().map(|name| TableName::new(&self.control_schema, name)).transpose()?;
+        let (aside, load) = (self.aside(shard)?, load_id(shard, mark.epoch));
+        let apply = Apply {
+            transaction: &transaction,
+            shard,
+            epoch: mark.epoch,
+            table: &self.table,
+            aside: &aside,
+            staging: staging.as_ref(),
+            staged,
+            load: &load,
+        };
+        let (counts, enumeration) = apply.run(*enumeration, held.enumeration).await?;
+        let columns = table::columns_in(&transaction, &self.table).await?;
+        let (id, disposition, columns) = (load.as_str(), staged.disposition.as_str(), columns.as_slice());
+        let entry = Entry { id, disposition, columns, counts, enumeration };
+        self.control.enter(&transaction, &self.table, request, &entry).await?;
+        transaction.commit().await.map_err(|e| fault::commit("commit rows", e).with("table", &self.table))?;
+        Ok(CommitOutcome::Done)
+    }
+
+    async fn try_mark(&self, shard: &ShardKey) -> Result<Option<Mark>> {
+        let client = self.database.client().await?;
+        if !self.control.exists(&client).await? {
+            return Ok(None);
+        }
+        Ok(self.control.held(&client, &self.table, shard, false).await?.mark)
+    }
+
+    async fn try_collect(&self, shard: &ShardKey, below_generation: u64, keep: &[StagedRows]) -> Result<u64> {
+        let mut client = self.database.client().await?;
+        let prefix = self.staging_prefix(shard);
+        let kept: HashSet<&str> = keep.iter().filter_map(|staged| staged.staging.as_deref()).collect();
+        let mut dropped = 0;
+        for name in table::tables(&client, &self.control_schema, &prefix).await? {
+            let generation = name.strip_prefix(&prefix).and_then(|rest| rest.split('_').next());
+            let generation = generation.and_then(|digits| u64::from_str_radix(digits, 16).ok());
+            if generation.is_some_and(|g| g < below_generation) && !kept.contains(name.as_str()) {
+                let table = TableName::new(&self.control_schema, &name)?;
+                if !table::discard(&mut client, &table).await? {
+                    tracing::warn!(%table, "staged rows of an older owner are in use, and are left to the next collection");
+                    continue;
+                }
+                dropped += 1;
+            }
+        }
+        Ok(dropped)
     }
 }
 
@@ -181,68 +265,20 @@ impl Sink for PostgresTable {
     }
 
     async fn open(&self, epoch: EpochContext) -> Result<PostgresWriter> {
-        self.prepare().await?;
+        self.prepare(&epoch.env).await?;
         Ok(PostgresWriter::new(self.clone(), epoch))
     }
 
-    async fn commit(&self, _env: &Env, request: CommitRequest<StagedRows>) -> Result<CommitOutcome> {
-        self.prepare().await?;
-        let CommitRequest { shard, mark, previous, staged, enumeration, .. } = &request;
-        let failed = |e| fault::statement("commit rows", e).with("table", &self.table);
-        let mut client = self.database.client().await?;
-        let transaction = client.transaction().await.map_err(failed)?;
-        // The row is locked: whoever else commits for this shard waits here, and then finds the mark that we have set.
-        let held = self.control.held(&transaction, &self.table, shard, true).await?;
-        if let CommitDecision::Answer(outcome) = decide_commit(held.mark.as_ref(), mark, *previous) {
-            return Ok(outcome);
-        }
-        let staging = staged.staging.as_deref().map(|name| TableName::new(&self.control_schema, name)).transpose()?;
-        let (aside, load) = (self.aside(shard)?, load_id(shard, mark.epoch));
-        let apply = Apply {
-            transaction: &transaction,
-            shard,
-            epoch: mark.epoch,
-            table: &self.table,
-            aside: &aside,
-            staging: staging.as_ref(),
-            staged,
-            load: &load,
-        };
-        let (counts, enumeration) = apply.run(*enumeration, held.enumeration).await?;
-        let columns = table::columns_in(&transaction, &self.table).await?;
-        let (id, disposition, columns) = (load.as_str(), staged.disposition.as_str(), columns.as_slice());
-        let entry = Entry { id, disposition, columns, counts, enumeration };
-        self.control.enter(&transaction, &self.table, &request, &entry).await?;
-        transaction.commit().await.map_err(|e| fault::commit("commit rows", e).with("table", &self.table))?;
-        Ok(CommitOutcome::Done)
+    async fn commit(&self, env: &Env, request: CommitRequest<StagedRows>) -> Result<CommitOutcome> {
+        self.prepare(env).await?;
+        self.database.again_in_doubt(env, |_| self.try_commit(&request)).await
     }
 
     async fn mark(&self, shard: &ShardKey) -> Result<Option<Mark>> {
-        let client = self.database.client().await?;
-        if !self.control.exists(&client).await? {
-            return Ok(None);
-        }
-        Ok(self.control.held(&client, &self.table, shard, false).await?.mark)
+        self.database.again(self.database.own_env(), |_| self.try_mark(shard)).await
     }
 
     async fn collect(&self, shard: &ShardKey, below_generation: u64, keep: &[StagedRows]) -> Result<u64> {
-        let client = self.database.client().await?;
-        let prefix = self.staging_prefix(shard);
-        let kept: HashSet<&str> = keep.iter().filter_map(|staged| staged.staging.as_deref()).collect();
-        let mut dropped = 0;
-        for name in table::tables(&client, &self.control_schema, &prefix).await? {
-            let generation = name.strip_prefix(&prefix).and_then(|rest| rest.split('_').next());
-            let generation = generation.and_then(|digits| u64::from_str_radix(digits, 16).ok());
-            if generation.is_some_and(|g| g < below_generation) && !kept.contains(name.as_str()) {
-                let table = TableName::new(&self.control_schema, &name)?;
-                let drop = format!("DROP TABLE IF EXISTS {}", table.sql());
-                client
-                    .batch_execute(&drop)
-                    .await
-                    .map_err(|e| fault::statement("drop staged rows", e).with("table", &table))?;
-                dropped += 1;
-            }
-        }
-        Ok(dropped)
+        self.database.again(self.database.own_env(), |_| self.try_collect(shard, below_generation, keep)).await
     }
 }

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::sink::{Disposition, Scd2};
 use deadpool_postgres::{Client, GenericClient};
 use std::collections::BTreeMap;
+use tokio_postgres::error::SqlState;
 
 /// What the sink adds to each row.
 pub(super) const LOAD: &str = "_landfall_load";
@@ -46,13 +47,25 @@ pub(super) async fn evolve(
     table: &TableName,
     wanted: &[(String, ColumnType)],
     disposition: &Disposition,
+    frozen: bool,
 ) -> Result<BTreeMap<String, Held>> {
     for (column, _) in wanted {
         name::check(column).map_err(|e| e.with("table", table))?;
     }
     let mut there = columns_in(client, table).await?;
     let all = with_own(wanted, disposition);
-    if all.iter().any(|(column, _)| !there.iter().any(|c| c.name == *column)) {
+    if let Some((column, kind)) = all.iter().find(|(column, _)| !there.iter().any(|c| c.name == *column)) {
+        if frozen {
+            let message = match there.as_slice() {
+                [] => "the table is frozen, and it is not there",
+                _ => "the table is frozen, and it lacks a column",
+            };
+            return Err(Error::config("change table", message)
+                .with("table", table)
+                .with("column", column)
+                .with("type", kind)
+                .with_hint("change the table first, or do not freeze it"));
+        }
         change(client, table, &all, disposition).await.map_err(|e| e.with("table", table))?;
         there = columns_in(client, table).await?;
     }
@@ -174,6 +187,18 @@ async fn has_unique_key(client: &impl GenericClient, table: &TableName, disposit
         columns.sort_unstable();
         columns == key
     }))
+}
+
+/// Drops a table of staged rows; gives whether it could be had. A process that stands still may hold it for as long as it does.
+pub(super) async fn discard(client: &mut Client, table: &TableName) -> Result<bool> {
+    let failed = |e| fault::statement("drop staged rows", e).with("table", table);
+    let transaction = client.transaction().await.map_err(failed)?;
+    let drop = format!("SET LOCAL lock_timeout = '2s'; DROP TABLE IF EXISTS {}", table.sql());
+    match transaction.batch_execute(&drop).await {
+        Ok(()) => transaction.commit().await.map(|()| true).map_err(failed),
+        Err(e) if e.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => Ok(false),
+        Err(e) => Err(failed(e)),
+    }
 }
 
 /// The tables of `schema` whose names begin with `prefix`.

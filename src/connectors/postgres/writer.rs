@@ -4,9 +4,9 @@ use super::encode::{HEADER, Rows, TRAILER};
 use super::fault;
 use super::name::{TableName, list, quoted};
 use super::table::{self, HASH, RECORD, SEGMENT};
-use super::types::ColumnType;
+use super::types::{ColumnType, TableColumn};
 use crate::columnar::Batch;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::model::{Reject, Timestamp};
 use crate::sink::{Disposition, EpochContext, Scd2, StagedOutput, Writer};
 use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch};
@@ -19,7 +19,6 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt::{self, Debug};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// Encoded bytes that are copied in one go: while they are sent, the next ones are encoded.
@@ -27,10 +26,6 @@ const CHUNK_BYTES: usize = 4 << 20;
 
 /// A row of a B-tree fits three times into a page of 8 KiB (PostgreSQL: `BTMaxItemSize`); with room for what is around the values.
 const MOST_KEY_BYTES: usize = 2_600;
-
-/// Times that a chunk is tried; the first pause doubles each time.
-const TRIES: u32 = 4;
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// What an epoch staged: the table that holds its rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -76,6 +71,13 @@ struct Staging {
     /// Rows in the buffer.
     waiting: u64,
     sending: JoinSet<Result<()>>,
+}
+
+/// What rows are staged in, and how.
+struct Admitted {
+    name: TableName,
+    columns: Vec<(String, ColumnType)>,
+    required: Vec<String>,
 }
 
 impl PostgresWriter {
@@ -170,83 +172,69 @@ impl PostgresWriter {
                 .with("column", missing)
                 .with_hint("correct the name; if the records have it, declare it in the schema"));
         }
-        let mut client = sink.database.client().await?;
-        let there = table::columns_in(&client, &sink.table).await?;
-        let mut wanted = Vec::new();
-        for field in schema.fields() {
-            if *field.data_type() != DataType::Null {
-                wanted.push((field.name().clone(), ColumnType::for_field(field)?));
-                continue;
-            }
-            // Null in every row: it has the type that the table has, or none yet.
-            let held = there.iter().find(|column| column.name == *field.name());
-            match held.and_then(|column| ColumnType::from_sql(&column.kind)) {
-                Some(kind) => wanted.push((field.name().clone(), kind)),
-                None if sink.disposition.columns().any(|column| column == field.name()) => {
-                    return Err(Error::config("stage rows", "a column that the disposition names has no type yet")
-                        .with("table", &sink.table)
-                        .with("column", field.name())
-                        .with_hint("declare its type in the schema"));
-                }
-                None => {}
-            }
-        }
-        if wanted.is_empty() {
-            return Err(Error::config("stage rows", "the rows have no column with a type").with("table", &sink.table));
-        }
-        let own = [(table::LOAD, ColumnType::Text)].into_iter();
-        let own = own.chain(matches!(sink.disposition, Disposition::Scd2(_)).then_some((HASH, ColumnType::Text)));
-        let own: Vec<(String, ColumnType)> = own.map(|(name, kind)| (name.to_owned(), kind)).collect();
-        let taken = own.iter().map(|(name, _)| name.as_str()).chain([ROW]);
+        let taken = [Some(table::LOAD), sink.hash(), Some(ROW)].into_iter().flatten();
         if let Some(name) = taken.into_iter().find(|name| schema.field_with_name(name).is_ok()) {
             return Err(Error::config("stage rows", "the rows have a column of a name that the sink needs")
                 .with("column", name)
                 .with_hint("rename it in a stage before the sink"));
         }
-        let all: Vec<_> = wanted.iter().cloned().chain(own.iter().cloned()).collect();
-        let held = table::evolve(&mut client, &sink.table, &all, &sink.disposition).await?;
+        let (this, fields) = (&*self, &schema);
+        let admitted = sink.database.again(&self.epoch.env, |tried| this.try_admit(fields, tried)).await?;
+        let Admitted { name, columns, required } = admitted;
+        let bools = columns.iter().filter(|(_, kind)| *kind == ColumnType::Bool).map(|(name, _)| name.clone());
+        let bools: BTreeSet<String> = bools.collect();
+        let all = columns.iter().map(|(name, _)| name.clone());
+        match &mut self.open {
+            None => {
+                let (all, buffer, sending) = (all.collect(), Vec::new(), JoinSet::new());
+                self.open = Some(Staging { name, schema, columns, required, all, bools, buffer, waiting: 0, sending });
+            }
+            Some(open) => {
+                open.all.extend(all);
+                open.bools.extend(bools);
+                (open.schema, open.columns, open.required) = (schema, columns, required);
+            }
+        }
+        Ok(())
+    }
+
+    /// One try. Everything in it may be done twice.
+    async fn try_admit(&self, schema: &SchemaRef, tried: u32) -> Result<Admitted> {
+        let sink = &self.sink;
+        let mut client = sink.database.client().await?;
+        let there = table::columns_in(&client, &sink.table).await?;
+        let wanted = wanted(sink, schema, &there)?;
+        let own = [Some(table::LOAD), sink.hash()].into_iter().flatten();
+        let own: Vec<(String, ColumnType)> = own.map(|name| (name.to_owned(), ColumnType::Text)).collect();
+        let all: Vec<_> = wanted.iter().chain(&own).cloned().collect();
+        let held = table::evolve(&mut client, &sink.table, &all, &sink.disposition, sink.frozen).await?;
         let kind_of = |name: &String| held.get(name).map(|held| held.kind.clone());
         let columns: Vec<_> = wanted
             .into_iter()
             .map(|(name, kind)| (kind_of(&name).unwrap_or(kind), name))
             .map(|(k, n)| (n, k))
             .collect();
-        check_named(&sink.disposition, &schema, &columns)?;
+        check_named(&sink.disposition, schema, &columns)?;
         let required = held.iter().filter(|(_, held)| held.required).map(|(name, _)| name.clone());
         let required: Vec<String> = required.filter(|name| !own.iter().any(|(own, _)| own == name)).collect();
-        let bools = columns.iter().filter(|(_, kind)| *kind == ColumnType::Bool).map(|(name, _)| name.clone());
-        let bools: BTreeSet<String> = bools.collect();
-        let name = sink.staging_name(&self.epoch)?;
         let staged = columns.iter().cloned().chain(own.into_iter().filter(|(name, _)| name == HASH));
         let definitions: Vec<_> = staged.map(|(name, kind)| format!("{} {kind}", quoted(&name))).collect();
-        let failed = |e| fault::statement("stage rows", e).with("table", &name);
-        match &mut self.open {
-            None => {
-                // A replay by the same owner begins anew.
-                let create = format!(
-                    "DROP TABLE IF EXISTS {t}; CREATE TABLE {t} ({} bigint NOT NULL{}{})",
-                    quoted(ROW),
-                    if definitions.is_empty() { "" } else { ", " },
-                    definitions.join(", "),
-                    t = name.sql()
-                );
-                client.batch_execute(&create).await.map_err(failed)?;
-                let all = columns.iter().map(|(name, _)| name.clone()).collect();
-                let (buffer, sending) = (Vec::new(), JoinSet::new());
-                self.open = Some(Staging { name, schema, columns, required, all, bools, buffer, waiting: 0, sending });
-            }
-            Some(open) => {
-                let add: Vec<_> = definitions.iter().map(|d| format!("ADD COLUMN IF NOT EXISTS {d}")).collect();
-                if !add.is_empty() {
-                    let alter = format!("ALTER TABLE {} {}", name.sql(), add.join(", "));
-                    client.batch_execute(&alter).await.map_err(failed)?;
-                }
-                open.all.extend(columns.iter().map(|(name, _)| name.clone()));
-                open.bools.extend(bools);
-                (open.schema, open.columns, open.required) = (schema, columns, required);
-            }
-        }
-        Ok(())
+        let name = match &self.open {
+            Some(open) => open.name.clone(),
+            None => sink.staging_name(&self.epoch, tried)?,
+        };
+        let statement = if self.open.is_none() {
+            // A replay by the same owner begins anew.
+            let definitions = definitions.iter().map(|d| format!(", {d}")).collect::<String>();
+            let (table, row) = (name.sql(), quoted(ROW));
+            format!("DROP TABLE IF EXISTS {table}; CREATE TABLE {table} ({row} bigint NOT NULL{definitions})")
+        } else {
+            let add: Vec<_> = definitions.iter().map(|d| format!("ADD COLUMN IF NOT EXISTS {d}")).collect();
+            format!("ALTER TABLE {} {}", name.sql(), add.join(", "))
+        };
+        let done = client.batch_execute(&statement).await;
+        done.map_err(|e| fault::staging("stage rows", e).with("staging", &name))?;
+        Ok(Admitted { name, columns, required })
     }
 
     /// Sends what is in the buffer, once the chunk before has arrived.
@@ -260,7 +248,7 @@ impl PostgresWriter {
         let count = std::mem::take(&mut open.waiting);
         self.bytes += chunk.len() as u64;
         chunk.extend_from_slice(TRAILER);
-        let hash = matches!(self.sink.disposition, Disposition::Scd2(_)).then_some(HASH);
+        let hash = self.sink.hash();
         let names = [ROW].into_iter().chain(open.columns.iter().map(|(name, _)| name.as_str())).chain(hash);
         let copy = Chunk {
             sink: self.sink.clone(),
@@ -298,23 +286,13 @@ struct Chunk {
 
 impl Chunk {
     async fn send(self) -> Result<()> {
-        let mut tried = 0;
-        loop {
-            tried += 1;
-            match self.try_send(tried > 1).await {
-                Ok(()) => return Ok(()),
-                Err(e) if tried < TRIES && (e.is_transient() || e.kind() == ErrorKind::Ambiguous) => {
-                    tracing::warn!(table = %self.name, error = %e, "rows are sent again");
-                    self.env.sleep(PAUSE * (1 << tried)).await;
-                }
-                // Nothing of it is visible to anybody: what came of it does not matter.
-                Err(e) => return Err(e.with("table", &self.sink.table)),
-            }
-        }
+        // Nothing of it is visible to anybody: what came of a try does not matter.
+        let sent = self.sink.database.again_in_doubt(&self.env, |tried| self.try_send(tried > 0)).await;
+        sent.map_err(|e| e.with("table", &self.sink.table))
     }
 
     async fn try_send(&self, again: bool) -> Result<()> {
-        let failed = |e| fault::statement("stage rows", e).with("staging", &self.name);
+        let failed = |e| fault::staging("stage rows", e).with("staging", &self.name);
         let mut client = self.sink.database.client().await?;
         let transaction = client.transaction().await.map_err(failed)?;
         if again {
@@ -394,6 +372,40 @@ fn encode(
     Ok(Encoded { buffer, rows: number - first, refused })
 }
 
+/// Rows that are staged.
+async fn count(sink: &PostgresTable, staging: &TableName) -> Result<i64> {
+    let client = sink.database.client().await?;
+    let count = client.query_one(&format!("SELECT count(*) FROM {}", staging.sql()), &[]).await;
+    Ok(count.map_err(|e| fault::staging("stage rows", e).with("staging", staging))?.get(0))
+}
+
+/// The columns of rows of `schema`, with the types that they would have in a new table. One that is null in every row has the type
+/// that the table has, or none yet.
+fn wanted(sink: &PostgresTable, schema: &Schema, there: &[TableColumn]) -> Result<Vec<(String, ColumnType)>> {
+    let mut wanted = Vec::new();
+    for field in schema.fields() {
+        if *field.data_type() != DataType::Null {
+            wanted.push((field.name().clone(), ColumnType::for_field(field)?));
+            continue;
+        }
+        let held = there.iter().find(|column| column.name == *field.name());
+        match held.and_then(|column| ColumnType::from_sql(&column.kind)) {
+            Some(kind) => wanted.push((field.name().clone(), kind)),
+            None if sink.disposition.columns().any(|column| column == field.name()) => {
+                return Err(Error::config("stage rows", "a column that the disposition names has no type yet")
+                    .with("table", &sink.table)
+                    .with("column", field.name())
+                    .with_hint("declare its type in the schema"));
+            }
+            None => {}
+        }
+    }
+    if wanted.is_empty() {
+        return Err(Error::config("stage rows", "the rows have no column with a type").with("table", &sink.table));
+    }
+    Ok(wanted)
+}
+
 /// Checks that columns which the disposition names have types that it can use: the commit must not find out.
 fn check_named(disposition: &Disposition, schema: &Schema, columns: &[(String, ColumnType)]) -> Result<()> {
     let kind = |name: &str| columns.iter().find(|(column, _)| column == name).map(|(_, kind)| kind);
@@ -442,7 +454,7 @@ impl Writer for PostgresWriter {
         self.send().await?;
         self.arrive().await?;
         if self.epoch.enumeration.is_some_and(|e| e.whole) {
-            self.sink.guard(&self.epoch).await?;
+            self.sink.database.again(&self.epoch.env, |_| self.sink.guard(&self.epoch)).await?;
         }
         if self.rows == 0 && !self.epoch.must_commit {
             return Ok(None);
@@ -451,9 +463,7 @@ impl Writer for PostgresWriter {
         let open = open.filter(|_| rows > 0);
         if let Some(open) = &open {
             // Once it is prepared, there is no way back.
-            let client = sink.database.client().await?;
-            let count = client.query_one(&format!("SELECT count(*) FROM {}", open.name.sql()), &[]).await;
-            let found: i64 = count.map_err(|e| fault::statement("stage rows", e))?.get(0);
+            let found = sink.database.again(&epoch.env, |_| count(&sink, &open.name)).await?;
             if u64::try_from(found).ok() != Some(rows) {
                 return Err(Error::corrupt("stage rows", "other rows are staged than were sent; nothing is prepared")
                     .with("staging", &open.name)

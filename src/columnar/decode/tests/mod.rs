@@ -290,6 +290,34 @@ fn unknown_fields_are_ignored_or_refused() {
 }
 
 #[test]
+fn an_unfit_value_is_null_where_that_is_wanted_and_its_record_stays() {
+    let declared = columns(&[("id", "int8"), ("o", "struct<a: int64, b: utf8>"), ("l", "list<int64>"), ("d", "date")]);
+    let mut decode = Decode::pages().schema(declared).unfit_values(UnfitValues::Null);
+    let records = [
+        r#"{"id":300,"o":{"a":"x","b":"kept"},"l":[1,"two",3],"d":"1970-01-02"}"#,
+        r#"{"id":2,"o":7,"l":[4],"d":"1970-01-03T"}"#,
+        r#"{"id":3,"o":{"a":1,"b":[{"deep":1}]},"l":[5,6],"d":null}"#,
+        r#"{"id":4,"id":5}"#,
+        "7",
+    ];
+    let (batches, rejects) = apply(&mut decode, page(&records));
+    assert_eq!(
+        rejects.iter().map(|r| r.code).collect::<Vec<_>>(),
+        ["duplicate_key", "type"],
+        "bad records are refused"
+    );
+    let batch = rows(&batches);
+    let text = |row: usize| {
+        let text = |c: &dyn Array| arrow::util::display::array_value_to_string(c, row).expect("text");
+        batch.columns().iter().map(|c| text(c)).collect::<Vec<_>>().join("|")
+    };
+    assert_eq!(
+        (0..3).map(text).collect::<Vec<_>>(),
+        ["|{a: , b: kept}||1970-01-02", "2||[4]|", "3|{a: 1, b: }|[5, 6]|"]
+    );
+}
+
+#[test]
 fn keys_are_found_in_any_order_and_with_escapes() {
     let mut keys = Columns::new().int64("a").int64("b\"c").int64("é").int64("d");
     keys = keys.column(Column::new("deep", ColumnType::Int64).at(["x", "y", "z"]));

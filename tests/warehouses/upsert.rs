@@ -1,0 +1,139 @@
+//! Rows of a key.
+
+use crate::api::{Api, Place};
+use crate::warehouse::Warehouse;
+use landfall::ErrorKind;
+use landfall::columnar::{Columns, Decode};
+use landfall::sink::{Disposition, InsertOnly, Scd2, Upsert};
+
+cases! {
+    l01_of_rows_with_one_key_in_a_batch_the_winner_stays,
+    l01_without_a_key_both_rows_are_kept,
+    l02_a_row_that_says_it_is_deleted_is,
+    l02_what_is_newest_of_a_deletion_and_a_row_of_one_key_counts,
+    l02_insert_only_never_overwrites,
+    l02_a_history_ends_with_the_deletion,
+    l09_what_an_enumeration_did_not_give_goes_and_nothing_of_others,
+    what_a_warehouse_does_not_offer_is_refused_when_a_pipeline_is_built,
+}
+
+fn columns() -> Columns {
+    Columns::new().int64("id").utf8("name").int64("at").bool("deleted")
+}
+
+async fn load<W: Warehouse>(warehouse: &W, place: &Place, pages: &[&str], disposition: impl Into<Disposition>) {
+    let api = Api::pages(pages.iter().copied());
+    let report = place.run(&api, &columns(), warehouse.sink("orders", disposition)).await.expect("runs");
+    assert!(report.is_complete(), "{report}");
+}
+
+async fn l01_of_rows_with_one_key_in_a_batch_the_winner_stays<W: Warehouse>(warehouse: W) {
+    let place = Place::new();
+    let first = r#"{"id":1,"name":"a","at":1},{"id":2,"name":"b","at":1},{"id":1,"name":"A","at":1}"#;
+    load(&warehouse, &place, &[first], Upsert::by(["id"])).await;
+    assert_eq!(warehouse.rows("orders", "id, name").await, ["1|A", "2|b"], "what was landed last");
+    // The same in two pages, and an older one that comes later.
+    let second = [first, r#"{"id":2,"name":"c","at":7},{"id":2,"name":"d","at":9}"#, r#"{"id":2,"name":"e","at":8}"#];
+    let place = Place::new();
+    let api = Api::pages(second);
+    let newest = warehouse.sink("newest", Upsert::by(["id"]).newest("at"));
+    place.run(&api, &columns(), newest).await.expect("runs");
+    assert_eq!(
+        warehouse.rows("newest", "id, name").await,
+        ["1|A", "2|d"],
+        "the greatest value wins, and of equal ones the last"
+    );
+}
+
+async fn l01_without_a_key_both_rows_are_kept<W: Warehouse>(warehouse: W) {
+    let rows = r#"{"id":1,"name":"a"},{"id":1,"name":"a"}"#;
+    load(&warehouse, &Place::new(), &[rows], Disposition::Append).await;
+    assert_eq!(warehouse.rows("orders", "id, name").await, ["1|a", "1|a"]);
+}
+
+async fn l02_a_row_that_says_it_is_deleted_is<W: Warehouse>(warehouse: W) {
+    let place = Place::new();
+    let disposition = Upsert::by(["id"]).deleted_when("deleted");
+    let first = r#"{"id":1,"name":"a"},{"id":2,"name":"b","deleted":false},{"id":3,"name":"c","deleted":true}"#;
+    load(&warehouse, &place, &[first], disposition.clone()).await;
+    assert_eq!(warehouse.rows("orders", "id").await, ["1", "2"], "one that never was is not there either");
+    load(&warehouse, &place, &[first, r#"{"id":1,"deleted":true}"#], disposition).await;
+    assert_eq!(warehouse.rows("orders", "id").await, ["2"]);
+}
+
+async fn l02_what_is_newest_of_a_deletion_and_a_row_of_one_key_counts<W: Warehouse>(warehouse: W) {
+    let page = r#"{"id":1,"name":"a","at":5},{"id":1,"at":4,"deleted":true},{"id":2,"name":"b","at":4},{"id":2,"at":5,"deleted":true}"#;
+    load(&warehouse, &Place::new(), &[page], Upsert::by(["id"]).newest("at").deleted_when("deleted")).await;
+    assert_eq!(warehouse.rows("orders", "id, name").await, ["1|a"]);
+    let api = Api::pages([page]);
+    let last = warehouse.sink("landed", Upsert::by(["id"]).deleted_when("deleted"));
+    Place::new().run(&api, &columns(), last).await.expect("runs");
+    assert!(warehouse.rows("landed", "id, name").await.is_empty(), "without a column, the last one that was landed");
+}
+
+async fn l02_insert_only_never_overwrites<W: Warehouse>(warehouse: W) {
+    let place = Place::new();
+    let first = r#"{"id":1,"name":"a"},{"id":1,"name":"b"}"#;
+    load(&warehouse, &place, &[first], InsertOnly::by(["id"])).await;
+    load(&warehouse, &place, &[first, r#"{"id":1,"name":"c"},{"id":2,"name":"d"}"#], InsertOnly::by(["id"])).await;
+    assert_eq!(warehouse.rows("orders", "id, name").await, ["1|a", "2|d"]);
+}
+
+async fn l02_a_history_ends_with_the_deletion<W: Warehouse>(warehouse: W) {
+    let disposition = Scd2::by(["id"]).deleted_when("deleted");
+    if !warehouse.offers(&disposition.clone().into()) {
+        return;
+    }
+    let place = Place::new();
+    let first = r#"{"id":1,"name":"a"},{"id":2,"name":"b"}"#;
+    let second = r#"{"id":1,"name":"A"},{"id":2,"name":"b"}"#;
+    let third = r#"{"id":1,"deleted":true}"#;
+    load(&warehouse, &place, &[first], disposition.clone()).await;
+    load(&warehouse, &place, &[first, second], disposition.clone()).await;
+    assert_eq!(
+        warehouse.rows("orders", "id, name").await,
+        ["1|A", "1|a", "2|b"],
+        "a row that did not change is no version"
+    );
+    load(&warehouse, &place, &[first, second, third], disposition).await;
+    let versions = warehouse.rows("orders", "id, name, _landfall_valid_to").await;
+    let open: Vec<_> = versions.iter().filter(|row| row.ends_with("|-")).collect();
+    assert_eq!((versions.len(), open), (3, vec![&"2|b|-".to_owned()]));
+}
+
+async fn l09_what_an_enumeration_did_not_give_goes_and_nothing_of_others<W: Warehouse>(warehouse: W) {
+    let disposition = Upsert::by(["id"]).sweep(1.0);
+    if !warehouse.offers(&disposition.clone().into()) {
+        return;
+    }
+    let place = Place::new();
+    // Another source writes the same table, and is never swept by this one.
+    let other = place.builder(
+        "others",
+        &Api::pages([r#"{"id":50,"name":"other"}"#]),
+        Decode::pages().schema(columns()),
+        10,
+        warehouse.sink("orders", disposition.clone()),
+    );
+    other.build().expect("complete").run().await.expect("runs");
+    load(&warehouse, &place, &[r#"{"id":1,"name":"a"},{"id":2,"name":"b"},{"id":3}"#], disposition.clone()).await;
+    load(&warehouse, &place, &[r#"{"id":1,"name":"a"},{"id":3},{"id":4,"name":"d"}"#], disposition).await;
+    let rows = warehouse.rows("orders", "id, name").await;
+    assert_eq!(rows, ["1|a", "3|-", "4|d", "50|other"], "a row that came again and did not change survives");
+}
+
+async fn what_a_warehouse_does_not_offer_is_refused_when_a_pipeline_is_built<W: Warehouse>(warehouse: W) {
+    let all: [Disposition; 2] = [Upsert::by(["id"]).sweep(0.5).into(), Scd2::by(["id"]).into()];
+    for disposition in all {
+        let decode = Decode::pages().schema(columns());
+        let sink = warehouse.sink("orders", disposition.clone());
+        let built = Place::new().builder("orders", &Api::pages::<&str>([]), decode, 10, sink).build();
+        match built {
+            Ok(_) => assert!(warehouse.offers(&disposition), "{}: {disposition:?}", W::NAME),
+            Err(error) => {
+                assert!(!warehouse.offers(&disposition), "{}: {error}", W::NAME);
+                assert_eq!(error.kind(), ErrorKind::Config);
+            }
+        }
+    }
+}

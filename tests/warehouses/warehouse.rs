@@ -1,0 +1,342 @@
+//! The warehouses, as the cases see them.
+
+use crate::proxy;
+use futures::future::BoxFuture;
+use landfall::columnar::Batch;
+use landfall::columnar::arrow::util::display::{ArrayFormatter, FormatOptions};
+use landfall::connectors::delta::DeltaTable;
+use landfall::connectors::postgres::{Postgres, PostgresCheckpoints, PostgresTable};
+use landfall::env::Env;
+use landfall::model::ShardKey;
+use landfall::sink::{
+    CommitOutcome, CommitRequest, Demand, Disposition, EpochContext, Mark, Scd2, Sink, Transactional, Upsert,
+};
+use landfall::source::ComponentConfig;
+use landfall::store::{ObjectPath, Store};
+use landfall::testkit::{Faults, test_env};
+use landfall::{Result, async_trait};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+
+/// Where tables are.
+#[async_trait]
+pub trait Warehouse: Send + Sync + Sized + 'static {
+    type Sink: Sink<Item = Batch, Promise = Transactional>;
+
+    /// Its name, for figures.
+    const NAME: &'static str;
+
+    /// A table, as one process reaches it.
+    fn sink(&self, table: &str, disposition: impl Into<Disposition>) -> Self::Sink;
+
+    /// A table that is not made, and is given no columns.
+    fn frozen(&self, table: &str, disposition: impl Into<Disposition>) -> Self::Sink;
+
+    /// Whether it has the disposition; one that it has not is refused when a pipeline is built.
+    fn offers(&self, disposition: &Disposition) -> bool;
+
+    /// The rows of a table as text, sorted: values with `|`, nulls as `-`. Empty if there is no table.
+    async fn rows(&self, table: &str, columns: &str) -> Vec<String>;
+
+    /// The names of the columns of a table that are not landfall's own, sorted.
+    async fn columns(&self, table: &str) -> Vec<String>;
+
+    /// How many loads the ledger of a table has.
+    async fn loads(&self, table: &str) -> usize;
+
+    /// Takes away a part of what waits to be made visible.
+    async fn lose_what_waits(&self, table: &str);
+
+    /// The same as a process reaches it that has these faults.
+    async fn reached_by(&self, faults: &Faults) -> Self;
+
+    /// Where it keeps checkpoints, if it can.
+    fn checkpoints(&self) -> Option<PostgresCheckpoints>;
+}
+
+/// Tables in the Delta format, in memory.
+pub struct Delta {
+    pub store: Store,
+}
+
+impl Delta {
+    pub fn new() -> Self {
+        Self { store: Store::memory() }
+    }
+
+    fn table(&self, table: &str) -> DeltaTable {
+        DeltaTable::in_store(&self.store, table).expect("a name").lanes(1)
+    }
+
+    async fn log(&self, table: &str) -> Vec<serde_json::Value> {
+        let log = ObjectPath::parse(&format!("{table}/_delta_log")).expect("a name");
+        let mut lines = Vec::new();
+        for object in self.store.list(&log).await.expect("a list") {
+            if object.path.as_str().ends_with(".json") {
+                let body = self.store.get(&object.path, None).await.expect("readable").expect("there");
+                let text = String::from_utf8_lossy(&body).into_owned();
+                lines.extend(text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect::<Vec<_>>());
+            }
+        }
+        lines
+    }
+}
+
+#[async_trait]
+impl Warehouse for Delta {
+    type Sink = DeltaTable;
+
+    const NAME: &'static str = "delta";
+
+    fn sink(&self, table: &str, disposition: impl Into<Disposition>) -> DeltaTable {
+        self.table(table).disposition(disposition)
+    }
+
+    fn frozen(&self, table: &str, disposition: impl Into<Disposition>) -> DeltaTable {
+        self.sink(table, disposition).frozen()
+    }
+
+    fn offers(&self, disposition: &Disposition) -> bool {
+        let sweeps = matches!(disposition, Disposition::Upsert(Upsert { sweep: Some(_), .. }));
+        !sweeps && !matches!(disposition, Disposition::Scd2(Scd2 { .. }))
+    }
+
+    async fn rows(&self, table: &str, columns: &str) -> Vec<String> {
+        let mut rows = Vec::new();
+        let options = FormatOptions::new().with_null("-");
+        for batch in self.table(table).read_batches().await.expect("readable") {
+            let format = |name: &str| {
+                let column = batch.column_by_name(name)?;
+                Some(ArrayFormatter::try_new(column.as_ref(), &options).expect("any type"))
+            };
+            let formats: Vec<_> = columns.split(", ").map(format).collect();
+            rows.extend((0..batch.num_rows()).map(|row| {
+                let value = |format: &Option<ArrayFormatter<'_>>| {
+                    format.as_ref().map_or_else(|| "-".to_owned(), |format| format.value(row).to_string())
+                };
+                formats.iter().map(value).collect::<Vec<_>>().join("|")
+            }));
+        }
+        rows.sort_unstable();
+        rows
+    }
+
+    async fn columns(&self, table: &str) -> Vec<String> {
+        let log = self.log(table).await;
+        let newest = log.iter().rev().find_map(|line| line.pointer("/metaData/schemaString")?.as_str());
+        let schema: serde_json::Value = serde_json::from_str(newest.unwrap_or("{\"fields\":[]}")).expect("JSON");
+        let fields = schema["fields"].as_array().expect("fields").iter();
+        own_aside(fields.map(|field| field["name"].as_str().expect("a name").to_owned()))
+    }
+
+    async fn loads(&self, table: &str) -> usize {
+        self.log(table).await.iter().filter(|line| line.pointer("/commitInfo/landfall").is_some()).count()
+    }
+
+    async fn lose_what_waits(&self, table: &str) {
+        let log = self.log(table).await;
+        let added = log.iter().filter_map(|line| line.pointer("/add/path")?.as_str());
+        let added: HashSet<String> = added.map(|path| format!("{table}/{path}")).collect();
+        let folder = ObjectPath::parse(table).expect("a name");
+        for object in self.store.list(&folder).await.expect("a list") {
+            if object.path.as_str().ends_with(".parquet") && !added.contains(object.path.as_str()) {
+                self.store.delete(&object.path).await.expect("deletes");
+                return;
+            }
+        }
+        panic!("nothing waits");
+    }
+
+    async fn reached_by(&self, faults: &Faults) -> Self {
+        Self { store: faults.store(&self.store) }
+    }
+
+    fn checkpoints(&self) -> Option<PostgresCheckpoints> {
+        None
+    }
+}
+
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+/// Tables in a schema of their own of a PostgreSQL server.
+pub struct Server {
+    pub url: String,
+    pub database: Postgres,
+    pub schema: String,
+    client: Client,
+}
+
+impl Server {
+    /// `None` if there is no server.
+    pub async fn new() -> Option<Self> {
+        let Ok(url) = std::env::var("LANDFALL_TEST_POSTGRES") else {
+            eprintln!("skipped: LANDFALL_TEST_POSTGRES is not set; see scripts/with-postgres");
+            return None;
+        };
+        let schema = format!("w {} {}", std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst));
+        Some(Self::at(url.clone(), schema, &url).await)
+    }
+
+    /// The same tables over another connection string; what the tests themselves ask goes straight to the server.
+    async fn at(url: String, schema: String, straight: &str) -> Self {
+        let (client, connection) = tokio_postgres::connect(straight, NoTls).await.expect("the server answers");
+        tokio::spawn(connection);
+        let database = Postgres::connect(&url).expect("a URL").pool_size(4).expect("a size").env(test_env(5));
+        Self { url, database, schema, client }
+    }
+
+    async fn ask(&self, query: &str) -> Vec<String> {
+        let messages = self.client.simple_query(query).await.unwrap_or_else(|e| panic!("{query}: {e:?}"));
+        let row = |message: &SimpleQueryMessage| match message {
+            SimpleQueryMessage::Row(row) => {
+                Some((0..row.len()).map(|n| row.get(n).unwrap_or("-")).collect::<Vec<_>>().join("|"))
+            }
+            _ => None,
+        };
+        messages.iter().filter_map(row).collect()
+    }
+
+    /// The tables of the schema whose names are like `pattern`.
+    async fn tables(&self, pattern: &str) -> Vec<String> {
+        let query = format!(
+            "SELECT tablename FROM pg_tables WHERE schemaname = '{}' AND tablename LIKE '{pattern}'",
+            self.schema
+        );
+        self.ask(&query).await
+    }
+}
+
+#[async_trait]
+impl Warehouse for Server {
+    type Sink = PostgresTable;
+
+    const NAME: &'static str = "postgres";
+
+    fn sink(&self, table: &str, disposition: impl Into<Disposition>) -> PostgresTable {
+        let table = PostgresTable::at(&self.database, &format!("{}.{table}", self.schema)).expect("a name");
+        table.disposition(disposition)
+    }
+
+    fn frozen(&self, table: &str, disposition: impl Into<Disposition>) -> PostgresTable {
+        self.sink(table, disposition).frozen()
+    }
+
+    fn offers(&self, _disposition: &Disposition) -> bool {
+        true
+    }
+
+    async fn rows(&self, table: &str, columns: &str) -> Vec<String> {
+        if self.tables(table).await.is_empty() {
+            return Vec::new();
+        }
+        let mut rows = self.ask(&format!("SELECT {columns} FROM \"{}\".\"{table}\"", self.schema)).await;
+        rows.sort_unstable();
+        rows
+    }
+
+    async fn columns(&self, table: &str) -> Vec<String> {
+        let query = format!(
+            "SELECT column_name FROM information_schema.columns WHERE table_schema = '{}' AND table_name = '{table}'",
+            self.schema
+        );
+        own_aside(self.ask(&query).await.into_iter())
+    }
+
+    async fn loads(&self, table: &str) -> usize {
+        if self.tables("landfall_loads").await.is_empty() {
+            return 0;
+        }
+        let query = format!("SELECT 1 FROM \"{}\".landfall_loads WHERE table_name LIKE '%{table}%'", self.schema);
+        self.ask(&query).await.len()
+    }
+
+    async fn lose_what_waits(&self, _table: &str) {
+        let waiting = self.tables("\\_lf\\_%").await;
+        let waiting = waiting.first().expect("something waits");
+        let table = format!("\"{}\".\"{waiting}\"", self.schema);
+        self.ask(&format!("DELETE FROM {table} WHERE ctid IN (SELECT ctid FROM {table} LIMIT 1)")).await;
+    }
+
+    async fn reached_by(&self, faults: &Faults) -> Self {
+        let upstream = self.url.split_once('@').and_then(|(_, rest)| rest.split_once('/')).expect("a URL").0;
+        let port = proxy::start(upstream.parse().expect("an address"), faults).await;
+        // Who stands still with a transaction open is not waited for.
+        let url = self.url.replace(upstream, &format!("127.0.0.1:{port}"));
+        let url = format!("{url}&options=-c%20idle_in_transaction_session_timeout%3D200ms");
+        Self::at(url, self.schema.clone(), &self.url).await
+    }
+
+    fn checkpoints(&self) -> Option<PostgresCheckpoints> {
+        Some(PostgresCheckpoints::in_schema(&self.database, &self.schema).expect("a name"))
+    }
+}
+
+/// The columns that are not landfall's own.
+fn own_aside(names: impl Iterator<Item = String>) -> Vec<String> {
+    let mut names: Vec<_> = names.filter(|name| !name.starts_with("_landfall_")).collect();
+    names.sort_unstable();
+    names
+}
+
+/// What is about to be committed.
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    /// How many commits were asked of this process before.
+    pub number: u64,
+    /// Whether it makes an enumeration whole.
+    pub whole: bool,
+}
+
+type Hook = Arc<dyn Fn(Step) -> BoxFuture<'static, Result<()>> + Send + Sync>;
+
+/// A sink of which each commit can be stopped before it happens, or something else done.
+pub struct Hooked<K> {
+    sink: K,
+    hook: Hook,
+    number: AtomicU64,
+}
+
+/// Calls `hook` before each commit of `sink`.
+pub fn before_commit<K, F, R>(sink: K, hook: F) -> Hooked<K>
+where
+    F: Fn(Step) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<()>> + Send + 'static,
+{
+    Hooked { sink, hook: Arc::new(move |step| Box::pin(hook(step))), number: AtomicU64::new(0) }
+}
+
+#[async_trait]
+impl<K: Sink> Sink for Hooked<K> {
+    type Item = K::Item;
+    type Staged = K::Staged;
+    type Promise = K::Promise;
+    type Writer = K::Writer;
+
+    fn config(&self) -> Result<ComponentConfig> {
+        self.sink.config()
+    }
+
+    fn demand(&self) -> Demand {
+        self.sink.demand()
+    }
+
+    async fn open(&self, epoch: EpochContext) -> Result<K::Writer> {
+        self.sink.open(epoch).await
+    }
+
+    async fn commit(&self, env: &Env, request: CommitRequest<K::Staged>) -> Result<CommitOutcome> {
+        let number = self.number.fetch_add(1, Ordering::SeqCst);
+        (self.hook)(Step { number, whole: request.enumeration.is_some_and(|e| e.whole) }).await?;
+        self.sink.commit(env, request).await
+    }
+
+    async fn mark(&self, shard: &ShardKey) -> Result<Option<Mark>> {
+        self.sink.mark(shard).await
+    }
+
+    async fn collect(&self, shard: &ShardKey, below_generation: u64, keep: &[K::Staged]) -> Result<u64> {
+        self.sink.collect(shard, below_generation, keep).await
+    }
+}
