@@ -66,3 +66,8 @@ impl CheckpointStore for MemoryCheckpoints {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    crate::checkpoint_conformance!((std::sync::Arc::new(super::MemoryCheckpoints::default()), ()));
+}

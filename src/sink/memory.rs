@@ -327,4 +327,48 @@ mod tests {
         assert_eq!(commit(&sink, 2, 1, None, &kept).await.expect("commits"), CommitOutcome::Done);
         assert_eq!((table.rows(), table.staged_epochs()), (vec![1, 2], 1));
     }
+
+    mod conformance {
+        use super::*;
+        use crate::testkit::conformance::Destination;
+        use std::ops::Range;
+
+        #[derive(Default)]
+        struct Table {
+            rows: MemoryTable<Rows<u64>>,
+            replace: bool,
+        }
+
+        #[async_trait]
+        impl Destination for Table {
+            type Sink = Sunk;
+
+            fn sink(&self) -> Sunk {
+                let sink = Sunk::new(&self.rows);
+                if self.replace { sink.replace() } else { sink }
+            }
+
+            fn item(&self, numbers: Range<u64>) -> Rows<u64> {
+                Rows(numbers.collect())
+            }
+
+            async fn read(&self) -> Vec<u64> {
+                let mut rows = self.rows.rows();
+                rows.sort_unstable();
+                rows
+            }
+        }
+
+        mod appended {
+            use super::*;
+
+            crate::sink_conformance!(Table::default());
+        }
+
+        mod replaced {
+            use super::*;
+
+            crate::enumeration_conformance!(Table { replace: true, ..Table::default() });
+        }
+    }
 }

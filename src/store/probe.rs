@@ -1,13 +1,15 @@
 use super::{Created, ObjectPath, Store};
 use crate::env::Env;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use bytes::Bytes;
+use futures::future::join;
+use std::time::Duration;
 
 const PROBE: &str = "probe store";
 
 /// Proves that `store` honours the condition of a create-if-absent, which all of the protocol's safety rests on: a store
 /// that ignores it would let two owners of a shard overwrite each other. Writes, reads and deletes two scratch objects of random
-/// names in the folder `_probe` below `prefix`.
+/// names in the folder `_probe` below `prefix`: without the right to delete nothing could be moved to its place.
 ///
 /// # Errors
 /// `Config` if the store ignores the condition or does not answer what was written; whatever the store answers besides.
@@ -17,21 +19,35 @@ const PROBE: &str = "probe store";
 pub async fn probe(store: &Store, prefix: &ObjectPath, env: &Env) -> Result<()> {
     let folder = prefix.join("_probe")?;
     let path = folder.join(&env.nonce())?;
-    let outcome = in_turn(store, &path, env.nonce().into(), env.nonce().into()).await;
-    clean(store, &path).await;
-    outcome?;
+    let outcome = in_turn(store, &path, env).await;
+    let cleaned = clean(store, &path).await;
+    outcome.and(cleaned)?;
 
     let path = folder.join(&env.nonce())?;
-    let outcome = at_once(store, &path, env.nonce().into(), env.nonce().into()).await;
-    clean(store, &path).await;
-    outcome
+    let outcome = at_once(store, &path, env).await;
+    let cleaned = clean(store, &path).await;
+    outcome.and(cleaned)
 }
 
+/// Pauses before another try of a create that was answered with `Exists` although there is nothing: the server was busy with
+/// another write of the name.
+const PAUSES: [Duration; 3] = [Duration::from_millis(25), Duration::from_millis(100), Duration::from_millis(400)];
+
 /// The second of two creates has no effect, and says so.
-async fn in_turn(store: &Store, path: &ObjectPath, first: Bytes, second: Bytes) -> Result<()> {
+async fn in_turn(store: &Store, path: &ObjectPath, env: &Env) -> Result<()> {
+    let (first, second) = (Bytes::from(env.nonce()), Bytes::from(env.nonce()));
     // The name is random: `Exists` can only be an earlier try of this very request, and reading back tells.
-    store.create(path, first.clone()).await?;
-    if read_back(store, path).await? != first {
+    let mut created = store.create(path, first.clone()).await?;
+    let mut held = read_back(store, path).await?;
+    for pause in PAUSES {
+        if created == Created::New || !held.is_empty() {
+            break;
+        }
+        env.sleep(pause).await;
+        created = store.create(path, first.clone()).await?;
+        held = read_back(store, path).await?;
+    }
+    if held != first {
         return Err(Error::config(PROBE, "the store does not answer what was just written").with("name", path).with_hint(
             "reads must see completed writes: turn off caches and read replicas in front of the store, or use another one",
         ));
@@ -44,10 +60,21 @@ async fn in_turn(store: &Store, path: &ObjectPath, first: Bytes, second: Bytes) 
 }
 
 /// Of two creates at the same time one has an effect, and the other says so.
-async fn at_once(store: &Store, path: &ObjectPath, one: Bytes, other: Bytes) -> Result<()> {
-    let (by_one, by_other) =
-        futures::future::join(store.create(path, one.clone()), store.create(path, other.clone())).await;
-    let held = read_back(store, path).await?;
+async fn at_once(store: &Store, path: &ObjectPath, env: &Env) -> Result<()> {
+    let (one, other) = (Bytes::from(env.nonce()), Bytes::from(env.nonce()));
+    let race = async || join(store.create(path, one.clone()), store.create(path, other.clone())).await;
+    let (mut by_one, mut by_other) = race().await;
+    let mut held = read_back(store, path).await?;
+    for pause in PAUSES {
+        // Each may have been in the way of the other.
+        let nobody = matches!((&by_one, &by_other), (Ok(Created::Exists), Ok(Created::Exists)));
+        if !nobody || !held.is_empty() {
+            break;
+        }
+        env.sleep(pause).await;
+        (by_one, by_other) = race().await;
+        held = read_back(store, path).await?;
+    }
     let won = match (by_one?, by_other?) {
         (Created::New, Created::New) => false,
         (Created::New, Created::Exists) => held == one,
@@ -70,20 +97,26 @@ fn ignored(path: &ObjectPath) -> Error {
         )
 }
 
-async fn clean(store: &Store, path: &ObjectPath) {
-    if let Err(error) = store.delete(path).await {
-        tracing::warn!(%path, %error, "the scratch object of the start-up probe stays");
+async fn clean(store: &Store, path: &ObjectPath) -> Result<()> {
+    match store.delete(path).await {
+        // It would refuse later, too, when what is committed is moved to its place.
+        Err(error) if matches!(error.kind(), ErrorKind::Auth | ErrorKind::Config) => Err(error),
+        Err(error) => {
+            tracing::warn!(%path, %error, "the scratch object of the start-up probe stays");
+            Ok(())
+        }
+        Ok(()) => Ok(()),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
     use crate::store::{ObjectAccess, ObjectInfo, Upload};
     use crate::testkit::test_env;
     use async_trait::async_trait;
     use std::ops::Range;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     /// How a store breaks the contract of a create.
     #[derive(Clone, Copy, Debug)]
@@ -96,10 +129,14 @@ mod tests {
         Stale,
         /// It tells everybody that there was one, and keeps the first: this is allowed.
         SaysExists,
+        /// It says at first that there was one, and has written nothing: another write was under way. This is allowed.
+        Busy,
+        /// Nothing may be deleted.
+        Keeps,
     }
 
     #[derive(Debug)]
-    struct Flawed(Store, Flaw);
+    struct Flawed(Store, Flaw, AtomicU64);
 
     #[async_trait]
     impl ObjectAccess for Flawed {
@@ -116,7 +153,8 @@ mod tests {
                     self.0.put(path, bytes).await?;
                     Ok(if there { Created::Exists } else { Created::New })
                 }
-                Flaw::Stale => self.0.create(path, bytes).await,
+                Flaw::Busy if self.2.fetch_add(1, Ordering::SeqCst) % 5 < 2 => Ok(Created::Exists),
+                Flaw::Stale | Flaw::Busy | Flaw::Keeps => self.0.create(path, bytes).await,
                 Flaw::SaysExists => self.0.create(path, bytes).await.map(|_| Created::Exists),
             }
         }
@@ -136,8 +174,15 @@ mod tests {
             self.0.rename(from, to).await
         }
         async fn delete(&self, path: &ObjectPath) -> Result<()> {
-            self.0.delete(path).await
+            match self.1 {
+                Flaw::Keeps => Err(Error::new(ErrorKind::Auth, "delete object", "no permission")),
+                _ => self.0.delete(path).await,
+            }
         }
+    }
+
+    fn flawed(flaw: Flaw) -> Store {
+        Store::new(Flawed(Store::memory(), flaw, AtomicU64::new(0)))
     }
 
     #[tokio::test]
@@ -147,7 +192,7 @@ mod tests {
             (Flaw::Overwrites, "ignores the condition"),
             (Flaw::Stale, "what was just written"),
         ] {
-            let store = Store::new(Flawed(Store::memory(), flaw));
+            let store = flawed(flaw);
             let prefix = ObjectPath::parse("state").expect("a valid name");
             let error = probe(&store, &prefix, &test_env(1)).await.expect_err("refused");
             assert_eq!(error.kind(), ErrorKind::Config, "{flaw:?}: {error}");
@@ -158,8 +203,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn forgives_a_store_that_meets_its_own_tries() {
-        let store = Store::new(Flawed(Store::memory(), Flaw::SaysExists));
-        probe(&store, &ObjectPath::root(), &test_env(1)).await.expect("accepted");
+    async fn forgives_a_store_that_meets_its_own_tries_or_is_busy() {
+        for flaw in [Flaw::SaysExists, Flaw::Busy] {
+            probe(&flawed(flaw), &ObjectPath::root(), &test_env(1)).await.expect("accepted");
+        }
+    }
+
+    #[tokio::test]
+    async fn refuses_a_store_that_will_not_move_what_is_committed() {
+        let error =
+            probe(&flawed(Flaw::Keeps), &ObjectPath::root(), &test_env(1)).await.expect_err("nothing is deleted");
+        assert_eq!(error.kind(), ErrorKind::Auth, "{error}");
     }
 }

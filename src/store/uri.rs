@@ -29,9 +29,17 @@ pub(crate) enum Cloud {
 impl Place {
     pub(super) fn parse(uri: &str) -> Result<Self> {
         let Some((scheme, rest)) = uri.split_once("://") else {
-            return match uri {
-                "" => Err(refused("the place is empty", None)),
-                path => Ok(Self::Folder(path.into())),
+            return match uri.split_once(':') {
+                _ if uri.is_empty() => Err(refused("the place is empty", None)),
+                // RFC 8089 allows one slash, and some tools write it so.
+                Some((scheme, path)) if scheme.eq_ignore_ascii_case("file") && path.starts_with('/') => {
+                    Self::parse(&format!("file://{path}"))
+                }
+                // One letter may be a drive; a path with such a beginning can be given as `./x:y`.
+                Some((scheme, _)) if is_scheme(scheme) => {
+                    Err(refused("an address has `//` after its scheme", Some(scheme)))
+                }
+                _ => Ok(Self::Folder(uri.into())),
             };
         };
         match scheme.to_ascii_lowercase().as_str() {
@@ -51,6 +59,13 @@ impl Place {
             _ => Err(refused("no store for this scheme", Some(scheme))),
         }
     }
+}
+
+/// Whether it may be the scheme of a URI (RFC 3986, section 3.1).
+fn is_scheme(text: &str) -> bool {
+    text.len() > 1
+        && text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
 }
 
 impl Bucket {
@@ -126,6 +141,10 @@ mod tests {
             ("/srv/a b%20c", "/srv/a b%20c"),
             ("file:///srv/a%20b/c%3D1", "/srv/a b/c=1"),
             ("FILE://localhost/srv", "/srv"),
+            ("file:/srv/a%20b", "/srv/a b"),
+            ("./x:y", "./x:y"),
+            ("data/10:30", "data/10:30"),
+            ("c:/data", "c:/data"),
         ];
         for (uri, folder) in cases {
             assert_eq!(Place::parse(uri).expect(uri), Place::Folder(folder.into()), "{uri}");
@@ -155,6 +174,9 @@ mod tests {
             "",
             "s3://",
             "s3:///x",
+            "s3:/lake",
+            "gs:lake",
+            "file:relative",
             "s3://key:secret@bucket/x",
             "s3://secret@bucket/x",
             "gs://secret@bucket/x",

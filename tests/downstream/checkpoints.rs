@@ -74,3 +74,15 @@ impl CheckpointStore for Folder {
         None
     }
 }
+
+/// What the contract of a checkpoint store says, proven with one line.
+#[cfg(feature = "testkit")]
+mod conformance {
+    use super::Folder;
+    use std::sync::Arc;
+
+    landfall::checkpoint_conformance!({
+        let folder = tempfile::tempdir().expect("a folder");
+        (Arc::new(Folder::new(folder.path())), folder)
+    });
+}

@@ -8,6 +8,7 @@ mod support;
 
 mod checkpoints;
 mod commits;
+mod conformance;
 mod dispositions;
 mod enumerations;
 mod evolution;

@@ -228,6 +228,10 @@ async fn a_rename_deletes_nothing_that_was_not_copied() {
     let error = store.rename(&path("from"), &path("to")).await.expect_err("nothing was copied");
     is(&error, ErrorKind::Unavailable, true, "copy");
     assert_eq!((server.object("from"), server.object("to")), (Some(b"new".to_vec()), Some(b"old".to_vec())));
+    server.will(Operation::Copy, [Fault::Refused(200, "<Error><Code>AccessDenied</Code></Error>")]);
+    let error = store.rename(&path("from"), &path("fresh")).await.expect_err("nothing was copied");
+    is(&error, ErrorKind::Unavailable, true, "copy to a new name");
+    assert_eq!((server.object("from"), server.object("fresh")), (Some(b"new".to_vec()), None));
 
     server.will(Operation::Copy, [Fault::Refused(200, "<Error><Code>InternalError</Code></Error>"), LOST]);
     assert!(store.rename(&path("from"), &path("to")).await.expect("the third try"));

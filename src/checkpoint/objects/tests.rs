@@ -307,3 +307,28 @@ async fn rule_8_a_damaged_boundary_halts_and_names_the_object() {
         assert_eq!(store.steps().await, [1]);
     }
 }
+
+mod conformance {
+    use super::super::StoreCheckpoints;
+    use crate::store::Store;
+    use std::sync::Arc;
+
+    mod in_memory {
+        use super::*;
+
+        crate::checkpoint_conformance!((
+            Arc::new(StoreCheckpoints::new(&Store::memory(), "state").expect("a name")),
+            ()
+        ));
+    }
+
+    mod on_disk {
+        use super::*;
+
+        crate::checkpoint_conformance!({
+            let folder = tempfile::tempdir().expect("a folder");
+            let store = Store::local(folder.path()).expect("a folder");
+            (Arc::new(StoreCheckpoints::new(&store, "state").expect("a name")), folder)
+        });
+    }
+}

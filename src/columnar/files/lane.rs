@@ -15,6 +15,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
 
+/// Bytes of the longest name of an object. Stores take 1,024, less the prefix of the bucket that is in use.
+const LONGEST_NAME: usize = 900;
 /// Files of one epoch: each is named in the checkpoint, which is bounded.
 const MAX_FILES: u64 = 4096;
 /// Files from which on the epoch is to be cut.
@@ -135,11 +137,25 @@ impl Lane {
         let number = self.started * self.shared.lanes + self.number;
         self.started += 1;
         let path = self.shared.folder.join(&self.shared.names.staged(&self.shared.by, key, number)?)?;
+        self.check_name(key, number)?;
         let upload = self.shared.store.upload(&path).await?;
         let properties = dictionary::choose(&self.shared.properties, first);
         let run = self.shared.order.as_ref().map(|(order, most)| (Run::new(order), *most));
         let file = OpenFile::new(upload, &self.shared.by.rest, properties, run)?;
         Ok(Open { number, used: self.turn, file })
+    }
+
+    /// What is committed can only be moved to its place: so its name must be one that every store takes.
+    fn check_name(&self, key: &Key, number: u64) -> Result<()> {
+        let published = self.shared.names.published(&self.shared.by, key, number)?;
+        let path = self.shared.folder.join(&published)?;
+        if path.as_str().len() <= LONGEST_NAME {
+            return Ok(());
+        }
+        Err(Error::data("stage parquet", "the values of a partition are too long for the name of a file")
+            .with("bytes", path.as_str().len())
+            .with("limit", LONGEST_NAME)
+            .with_hint("refuse long values in a stage (`Validate::pattern`), or partition by other columns"))
     }
 
     async fn finish(&mut self, key: Key, open: Open) -> Result<()> {

@@ -83,6 +83,18 @@ impl Options {
         check_names(&self.partition_by)
     }
 
+    /// # Errors
+    /// `Config` if a store could not move a file of this size.
+    pub(crate) fn check(&self) -> Result<()> {
+        // S3 copies an object of up to 5 GiB in one request.
+        const LARGEST: u64 = 4 << 30;
+        if (1..=LARGEST).contains(&self.target_file_bytes) {
+            return Ok(());
+        }
+        Err(Error::config("configure files", "files must have from 1 byte to 4 GiB")
+            .with("target_file_bytes", self.target_file_bytes))
+    }
+
     pub(crate) fn writer_properties(&self) -> WriterProperties {
         let mut properties = WriterProperties::builder()
             .set_compression(self.compression.codec().unwrap_or(Codec::UNCOMPRESSED))

@@ -425,6 +425,7 @@ impl Sink for DeltaTable {
     type Writer = DeltaWriter;
 
     fn config(&self) -> Result<ComponentConfig> {
+        self.options.check()?;
         self.disposition.check()?;
         let known = match &self.disposition {
             Disposition::Append | Disposition::InsertOnly(_) | Disposition::Replace(_) => true,

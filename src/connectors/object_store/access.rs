@@ -77,8 +77,9 @@ impl ObjectAccess for ObjectStoreAccess {
         match (answer, range) {
             (Ok(bytes), _) => Ok(Some(bytes)),
             (Err(e), _) if is_missing(&e) => Ok(None),
-            (Err(e), Some(range)) if !empty => match self.0.head(&name).await {
-                // Stores refuse a range that begins behind the end, each in its own words.
+            // Stores refuse a range that begins behind the end, each in its own words.
+            (Err(e), Some(range)) if !empty && !matches!(e, Refusal::NotFound { .. }) => match self.0.head(&name).await
+            {
                 Ok(found) if range.start >= found.size => Ok(Some(Bytes::new())),
                 Err(gone) if is_missing(&gone) => Ok(None),
                 _ => Err(failed_read(GET, path, e)),
@@ -111,11 +112,15 @@ impl ObjectAccess for ObjectStoreAccess {
     async fn rename(&self, from: &ObjectPath, to: &ObjectPath) -> Result<bool> {
         const RENAME: &str = "rename object";
         let (old, new) = (name(RENAME, from)?, name(RENAME, to)?);
-        // Deleting what was copied onto itself would lose it; and only this answer tells a missing object from a missing bucket.
+        // Deleting what was copied onto itself would lose it.
         let source = match self.0.head(&old).await {
             Ok(_) if from == to => return Ok(true),
             Ok(found) => found,
-            Err(e) if is_missing(&e) => return Ok(false),
+            // This answer has no body: whether the object is missing, or the bucket, is said by one that has.
+            Err(e) if is_missing(&e) => match self.get(from, Some(0..1)).await? {
+                None => return Ok(false),
+                Some(_) => return Err(failed_read(RENAME, from, e)),
+            },
             Err(e) => return Err(failed_read(RENAME, from, e)),
         };
         let replaced = match self.0.head(&new).await {
@@ -128,19 +133,28 @@ impl ObjectAccess for ObjectStoreAccess {
             Err(e) if is_missing(&e) => return Ok(false),
             Err(e) => return Err(failed_write(RENAME, to, e)),
         }
-        let copied = self.0.head(&new).await.map_err(|e| failed_write(RENAME, to, e))?;
-        if !is_copy(&source, replaced.as_ref(), &copied) {
+        let copied = match self.0.head(&new).await {
+            Ok(copied) => Some(copied),
+            Err(e) if is_missing(&e) => None,
+            Err(e) => return Err(failed_write(RENAME, to, e)),
+        };
+        if !copied.as_ref().is_some_and(|copied| is_copy(&source, replaced.as_ref(), copied)) {
             return Err(Error::unavailable(RENAME, "the store answered, and did not copy; the old name stays")
                 .with("name", to)
                 .with("size", source.size)
-                .with("copied", copied.size));
+                .with("copied", copied.map_or(0, |copied| copied.size)));
         }
         match self.0.delete(&old).await {
             Ok(()) => Ok(true),
             Err(e) if is_missing(&e) => Ok(true),
-            // The object has both names now.
-            Err(e) => Err(Error::new(ErrorKind::Ambiguous, RENAME, "copied, and the old name may be left")
-                .with_source(failed_write("delete object", from, e))),
+            // The object has both names now, for sure or perhaps.
+            Err(e) => {
+                match failed_write("delete object", from, e) {
+                    refused if matches!(refused.kind(), ErrorKind::Auth | ErrorKind::Config) => Err(refused),
+                    doubt => Err(Error::new(ErrorKind::Ambiguous, RENAME, "copied, and the old name may be left")
+                        .with_source(doubt)),
+                }
+            }
         }
     }
 

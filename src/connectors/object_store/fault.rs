@@ -59,8 +59,9 @@ impl Said {
             let rest = text.split_once(start)?.1;
             Some(rest.split(end).next().unwrap_or_default())
         };
-        let status = between("status code: ", ' ').and_then(|status| status.parse().ok());
         let code = between("<Code>", '<').or_else(|| between("(code: ", ')')).unwrap_or_default().to_owned();
+        // Azure answers for each object of a batch, with the status in the place of a code.
+        let status = between("status code: ", ' ').and_then(|status| status.parse().ok()).or_else(|| code.parse().ok());
         Self { status, code, tried_again: text.contains(" retries, max_retries: "), text }
     }
 
@@ -174,18 +175,34 @@ const NO_SUCH_STORE: Verdict = Verdict::new(
 );
 const UNABLE: Verdict = Verdict::new(ErrorKind::Config, "the store cannot do this", "use another store");
 
+/// A text in which every XML element of this name is empty; one that does not end is cut off.
+fn without_content(text: &str, element: &str) -> String {
+    let (start, end) = (format!("<{element}>"), format!("</{element}>"));
+    let mut parts = text.split(&start);
+    let mut kept = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let after = part.split_once(&end).map(|(_, after)| after).unwrap_or_default();
+        kept.extend([&start, "…", &end, after]);
+    }
+    kept
+}
+
 /// A text with every URL cut after its host: what follows may be signed. What a token was refused with may be said in full by the
 /// server, so that is left out.
 fn scrubbed(text: &str) -> String {
-    const TOLD: [&str; 5] =
-        ["StringToSign", "CanonicalRequest", "SignatureProvided", "Token-0", "AuthenticationErrorDetail"];
+    // The same in hexadecimal bytes, too.
+    const TOLD: [&str; 7] = [
+        "StringToSign",
+        "StringToSignBytes",
+        "CanonicalRequest",
+        "CanonicalRequestBytes",
+        "SignatureProvided",
+        "Token-0",
+        "AuthenticationErrorDetail",
+    ];
     let mut text = text.to_owned();
     for element in TOLD {
-        let (start, end) = (format!("<{element}>"), format!("</{element}>"));
-        if let Some((before, rest)) = text.split_once(&start) {
-            let after = rest.split_once(&end).map(|(_, after)| after).unwrap_or_default();
-            text = format!("{before}{start}…{end}{after}");
-        }
+        text = without_content(&text, element);
     }
     text.split(' ').map(without_path).collect::<Vec<_>>().join(" ")
 }
@@ -254,8 +271,8 @@ mod tests {
 
     #[test]
     fn an_error_holds_nothing_that_was_signed() {
-        let text =
-            "403: <Code>ExpiredToken</Code><Token-0>SECRET</Token-0><StringToSign>a SECRET\nb</StringToSign><a>b</a>";
+        let text = "403: <Code>ExpiredToken</Code><Token-0>SECRET</Token-0><StringToSign>a SECRET\nb</StringToSign><a>b</a>\
+                    <CanonicalRequestBytes>SECRET</CanonicalRequestBytes><CanonicalRequestBytes>SECRET";
         let error = failed_read("get", &path(), Refusal::Generic { store: "S3", source: text.into() });
         assert_eq!(error.kind(), ErrorKind::Auth);
         assert!(!error.to_string().contains("SECRET") && error.to_string().contains("<a>b</a>"), "{error}");

@@ -328,6 +328,7 @@ impl Sink for ParquetDataset {
     type Writer = ParquetWriter;
 
     fn config(&self) -> Result<ComponentConfig> {
+        self.options.check()?;
         Ok(ComponentConfig::none()
             .with_identity(json!({ "partition_by": self.options.partition_by }))
             .with_settings(self.options.settings(&self.folder.prefix)))

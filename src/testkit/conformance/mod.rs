@@ -1,4 +1,11 @@
 //! The contracts as checks: each names the guarantee that it holds an implementation to, and panics where it is broken.
 
+#[cfg(test)]
+mod broken;
+pub mod checkpoints;
+mod destination;
 pub mod rates;
+pub mod sink;
 pub mod store;
+
+pub use destination::Destination;

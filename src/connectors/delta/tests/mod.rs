@@ -1,4 +1,5 @@
 mod append;
+mod conformance;
 mod crashes;
 mod formats;
 mod layout;

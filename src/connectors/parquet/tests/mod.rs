@@ -1,5 +1,6 @@
 mod commits;
 mod compactions;
+mod conformance;
 mod crashes;
 mod disk;
 mod files;

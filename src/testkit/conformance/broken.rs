@@ -1,0 +1,280 @@
+//! Sinks that break one guarantee each: a check that lets its defect pass would prove nothing.
+
+use super::{Destination, sink};
+use crate::env::Env;
+use crate::error::{Error, Result};
+use crate::model::{Reject, Rows, ShardKey};
+use crate::sink::{
+    CommitDecision, CommitOutcome, CommitRequest, Demand, EpochContext, Mark, Sink, StagedOutput, Transactional,
+    Writer, decide_commit,
+};
+use crate::source::ComponentConfig;
+use async_trait::async_trait;
+use futures::FutureExt;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// What a sink does wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Defect {
+    None,
+    ShowsWhatIsStaged,
+    ShowsAtFinish,
+    CommitsWithoutMark,
+    CommitsRowByRow,
+    AppliesAgain,
+    LooksThenCommits,
+    LetsZombiesCommit,
+    NamesWithoutGeneration,
+    TakesGaps,
+    TakesForks,
+    TakesOtherLives,
+    CountsEpochs,
+    StagesInTheProcess,
+    NamesWithoutAttempt,
+    OneMarkForAllShards,
+    CollectsNothing,
+    CollectsWhatIsKept,
+    CollectsNewerOwners,
+    CollectsOtherShards,
+    CommitsNothing,
+    SkipsEmptyEpochs,
+    CountsWrongly,
+    ConfiguresByChance,
+}
+
+type Name = (ShardKey, u64, u64, u32);
+
+#[derive(Debug, Default)]
+struct Content {
+    rows: Vec<u64>,
+    marks: BTreeMap<ShardKey, Mark>,
+    staged: BTreeMap<Name, Vec<u64>>,
+}
+
+#[derive(Clone, Debug)]
+struct Table {
+    defect: Defect,
+    content: Arc<Mutex<Content>>,
+    processes: Arc<AtomicU64>,
+}
+
+impl Table {
+    fn with(defect: Defect) -> Self {
+        Self { defect, content: Arc::default(), processes: Arc::default() }
+    }
+
+    fn content(&self) -> MutexGuard<'_, Content> {
+        self.content.lock().expect("no panic under the lock")
+    }
+}
+
+#[async_trait]
+impl Destination for Table {
+    type Sink = Broken;
+
+    fn sink(&self) -> Broken {
+        Broken { table: self.clone(), process: self.processes.fetch_add(1, Ordering::SeqCst) }
+    }
+
+    fn item(&self, numbers: Range<u64>) -> Rows<u64> {
+        Rows(numbers.collect())
+    }
+
+    async fn read(&self) -> Vec<u64> {
+        let mut rows = self.content().rows.clone();
+        rows.sort_unstable();
+        rows
+    }
+}
+
+struct Broken {
+    table: Table,
+    process: u64,
+}
+
+/// What is staged: its name, and the process that knows it.
+type Staged = (Name, u64);
+
+#[async_trait]
+impl Sink for Broken {
+    type Item = Rows<u64>;
+    type Staged = Staged;
+    type Promise = Transactional;
+    type Writer = Staging;
+
+    fn config(&self) -> Result<ComponentConfig> {
+        let by_chance = if self.table.defect == Defect::ConfiguresByChance { self.process } else { 0 };
+        Ok(ComponentConfig::none().with_identity(json!({ "by_chance": by_chance })))
+    }
+
+    fn demand(&self) -> Demand {
+        Demand::Increments
+    }
+
+    async fn open(&self, epoch: EpochContext) -> Result<Staging> {
+        let EpochContext { shard, mut generation, epoch, mut attempt, must_commit, .. } = epoch;
+        match self.table.defect {
+            Defect::NamesWithoutGeneration => generation = 0,
+            Defect::NamesWithoutAttempt => attempt = 0,
+            _ => {}
+        }
+        let name = (shard, generation, epoch, attempt);
+        if self.table.defect != Defect::NamesWithoutAttempt {
+            self.table.content().staged.remove(&name);
+        }
+        Ok(Staging { table: self.table.clone(), name, process: self.process, records: 0, must_commit })
+    }
+
+    async fn commit(&self, _env: &Env, request: CommitRequest<Staged>) -> Result<CommitOutcome> {
+        let defect = self.table.defect;
+        let CommitRequest { shard, mark, previous, staged: (name, process), .. } = request;
+        let key = if defect == Defect::OneMarkForAllShards { ShardKey { shard: 0, ..shard } } else { shard };
+        let held = self.table.content().marks.get(&key).cloned();
+        if defect == Defect::LooksThenCommits {
+            tokio::task::yield_now().await;
+        }
+        let decision = match (decide_commit(held.as_ref(), &mark, previous), defect) {
+            (CommitDecision::Answer(CommitOutcome::AlreadyCommitted), Defect::AppliesAgain)
+            | (CommitDecision::Answer(CommitOutcome::Fenced { .. }), Defect::LetsZombiesCommit)
+            | (CommitDecision::Answer(CommitOutcome::Gap { .. }), Defect::TakesGaps) => CommitDecision::Apply,
+            (CommitDecision::Answer(CommitOutcome::Fork { found }), Defect::TakesForks)
+                if found.incarnation == mark.incarnation =>
+            {
+                CommitDecision::Apply
+            }
+            (CommitDecision::Answer(CommitOutcome::Fork { found }), Defect::TakesOtherLives)
+                if found.incarnation != mark.incarnation =>
+            {
+                CommitDecision::Apply
+            }
+            (CommitDecision::Apply, Defect::CountsEpochs) if mark.epoch != held.as_ref().map_or(0, |m| m.epoch) + 1 => {
+                CommitDecision::Answer(CommitOutcome::Gap { found: held })
+            }
+            (decision, _) => decision,
+        };
+        if let CommitDecision::Answer(outcome) = decision {
+            return Ok(outcome);
+        }
+        if defect == Defect::StagesInTheProcess && process != self.process {
+            return Err(Error::corrupt("commit", "nothing is staged here"));
+        }
+        let rows = self.table.content().staged.get(&name).cloned();
+        let rows = rows.ok_or_else(|| Error::corrupt("commit", "the staged rows are gone"))?;
+        let shown = matches!(defect, Defect::ShowsWhatIsStaged | Defect::ShowsAtFinish | Defect::CommitsNothing);
+        for row in rows.into_iter().filter(|_| !shown) {
+            self.table.content().rows.push(row);
+            if defect == Defect::CommitsRowByRow {
+                tokio::task::yield_now().await;
+            }
+        }
+        let mut content = self.table.content();
+        if defect != Defect::AppliesAgain {
+            content.staged.remove(&name);
+        }
+        if defect != Defect::CommitsWithoutMark {
+            content.marks.insert(key, mark);
+        }
+        Ok(CommitOutcome::Done)
+    }
+
+    async fn mark(&self, shard: &ShardKey) -> Result<Option<Mark>> {
+        Ok(self.table.content().marks.get(shard).cloned())
+    }
+
+    async fn collect(&self, shard: &ShardKey, below_generation: u64, keep: &[Staged]) -> Result<u64> {
+        let defect = self.table.defect;
+        let mut content = self.table.content();
+        let before = content.staged.len();
+        content.staged.retain(|name, _| {
+            defect == Defect::CollectsNothing
+                || (name.0 != *shard && defect != Defect::CollectsOtherShards)
+                || (name.1 >= below_generation && defect != Defect::CollectsNewerOwners)
+                || (keep.iter().any(|(kept, _)| kept == name) && defect != Defect::CollectsWhatIsKept)
+        });
+        Ok((before - content.staged.len()) as u64)
+    }
+}
+
+struct Staging {
+    table: Table,
+    name: Name,
+    process: u64,
+    records: u64,
+    must_commit: bool,
+}
+
+#[async_trait]
+impl Writer for Staging {
+    type Item = Rows<u64>;
+    type Staged = Staged;
+
+    async fn write(&mut self, item: Rows<u64>) -> Result<Vec<Reject>> {
+        let mut content = self.table.content();
+        self.records += item.0.len() as u64;
+        if self.table.defect == Defect::ShowsWhatIsStaged {
+            content.rows.extend(&item.0);
+        }
+        content.staged.entry(self.name.clone()).or_default().extend(item.0);
+        Ok(Vec::new())
+    }
+
+    fn staged_bytes(&self) -> u64 {
+        8 * self.records
+    }
+
+    async fn finish(self) -> Result<Option<StagedOutput<Staged>>> {
+        let Self { table, name, process, records, must_commit } = self;
+        if records == 0
+            && (!must_commit || table.defect == Defect::SkipsEmptyEpochs)
+            && table.defect != Defect::CommitsNothing
+        {
+            return Ok(None);
+        }
+        let mut content = table.content();
+        let rows = content.staged.entry(name.clone()).or_default().clone();
+        if table.defect == Defect::ShowsAtFinish {
+            content.rows.extend(rows);
+        }
+        let records = if table.defect == Defect::CountsWrongly { records + 1 } else { records };
+        Ok(Some(StagedOutput { staged: (name, process), records, bytes: 8 * records }))
+    }
+}
+
+macro_rules! caught {
+    ($($check:ident by $($defect:ident),+;)+) => {$(
+        #[tokio::test]
+        async fn $check() {
+            sink::$check(&Table::with(Defect::None)).await;
+            for defect in [$(Defect::$defect),+] {
+                let passed = AssertUnwindSafe(sink::$check(&Table::with(defect))).catch_unwind().await.is_ok();
+                assert!(!passed, "a sink passes that {defect:?}");
+            }
+        }
+    )+};
+}
+
+caught! {
+    g1_what_is_staged_is_not_seen by ShowsWhatIsStaged, ShowsAtFinish;
+    g2_an_epoch_is_seen_with_its_mark by CommitsWithoutMark, CommitsNothing;
+    g2_a_reader_sees_whole_epochs_in_order by CommitsRowByRow;
+    g3_the_same_commit_again_changes_nothing by AppliesAgain;
+    g3_one_epoch_committed_twice_at_once_is_there_once by LooksThenCommits;
+    g4_an_older_owner_changes_nothing by LetsZombiesCommit;
+    g4_staged_output_of_two_owners_does_not_mix by NamesWithoutGeneration;
+    g5_a_gap_changes_nothing by TakesGaps;
+    g5_a_fork_changes_nothing by TakesForks;
+    g5_another_life_changes_nothing by TakesOtherLives;
+    g5_numbers_of_epochs_may_skip by CountsEpochs;
+    g7_another_process_commits_what_was_staged by StagesInTheProcess, CountsWrongly;
+    attempts_do_not_mix by NamesWithoutAttempt;
+    shards_do_not_touch_each_other by OneMarkForAllShards;
+    collection_takes_only_what_nobody_commits by CollectsNothing, CollectsWhatIsKept, CollectsNewerOwners, CollectsOtherShards;
+    nothing_written_is_nothing_staged by CommitsNothing;
+    an_epoch_that_must_be_committed_moves_the_mark by SkipsEmptyEpochs;
+    its_configuration_is_stable by ConfiguresByChance;
+}

@@ -1,0 +1,202 @@
+//! What [`CheckpointStore`] promises. [`checkpoint_conformance!`](crate::checkpoint_conformance) makes a test of each check. Durability
+//! (guarantee 2) does not show in a living process and is left to tests of the implementation.
+
+use crate::checkpoint::chain::{Chain, Opened, probe};
+use crate::checkpoint::{ChainId, CheckpointStore};
+use crate::env::Env;
+use crate::error::ErrorKind;
+use crate::store::Created;
+use bytes::Bytes;
+use futures::future::join_all;
+use std::sync::Arc;
+
+/// Makes a `#[tokio::test]` of every check of a checkpoint store. The expression gives an empty store as `Arc<dyn CheckpointStore>` and
+/// whatever must live as long as it; it may await, and it may `return` to skip the check.
+///
+/// ```
+/// # use landfall::checkpoint::MemoryCheckpoints;
+/// # use std::sync::Arc;
+/// landfall::checkpoint_conformance!((Arc::new(MemoryCheckpoints::default()), ()));
+/// ```
+#[macro_export]
+macro_rules! checkpoint_conformance {
+    ($open:expr) => {
+        $crate::checkpoint_conformance! { $open;
+            g1_one_of_sixteen_concurrent_creates_wins
+            g1_a_record_is_never_replaced
+            g1_chains_do_not_touch_each_other
+            g3_a_completed_write_is_seen
+            g3_every_byte_comes_back
+            g4_the_boundary_never_goes_back
+            g4_the_boundary_outlives_the_records
+            g5_numbers_name_what_there_is_in_ascending_order
+            what_is_removed_is_gone_and_may_be_removed_again
+            a_new_owner_shuts_the_old_one_out
+            the_probe_accepts_it
+        }
+    };
+    ($open:expr; $($check:ident)+) => {
+        $(
+            #[tokio::test]
+            async fn $check() {
+                let (store, _keep) = $open;
+                $crate::testkit::conformance::checkpoints::$check(store).await;
+            }
+        )+
+    };
+}
+
+fn chain(name: &str) -> ChainId {
+    ChainId::named(name).expect("a valid name")
+}
+
+async fn create(store: &dyn CheckpointStore, chain: &ChainId, number: u64, record: impl Into<Bytes>) -> Created {
+    store.create(chain, number, record.into()).await.expect("create")
+}
+
+async fn read(store: &dyn CheckpointStore, chain: &ChainId, number: u64) -> Option<Bytes> {
+    store.read(chain, number).await.expect("read")
+}
+
+/// Guarantee 1, create if absent.
+pub async fn g1_one_of_sixteen_concurrent_creates_wins(store: Arc<dyn CheckpointStore>) {
+    let chain = chain("race/checkpoints/0000");
+    for number in 1..=6 {
+        let creates = (0..16_u8).map(|writer| store.create(&chain, number, vec![writer; 1_000].into()));
+        let answers = join_all(creates).await.into_iter().collect::<Result<Vec<_>, _>>().expect("every create answers");
+        let winners: Vec<usize> = (0..16).filter(|w| answers.get(*w) == Some(&Created::New)).collect();
+        assert_eq!(winners.len(), 1, "number {number}: {winners:?} were all told that they had won");
+        let held = read(&*store, &chain, number).await.expect("there is a winner");
+        let winner = u8::try_from(winners.iter().sum::<usize>()).expect("below 16");
+        assert_eq!(held, vec![winner; 1_000], "number {number}: another one's record is there");
+    }
+}
+
+/// Guarantee 1, create if absent.
+pub async fn g1_a_record_is_never_replaced(store: Arc<dyn CheckpointStore>) {
+    let chain = chain("orders/checkpoints/0000");
+    assert_eq!(create(&*store, &chain, 1, "first").await, Created::New);
+    assert_eq!(create(&*store, &chain, 1, "second").await, Created::Exists);
+    assert_eq!(create(&*store, &chain, 1, "first").await, Created::Exists);
+    assert_eq!(read(&*store, &chain, 1).await, Some("first".into()));
+}
+
+/// Guarantee 1: a number is one of its chain.
+pub async fn g1_chains_do_not_touch_each_other(store: Arc<dyn CheckpointStore>) {
+    let names = [
+        "a/checkpoints/0000",
+        "a/checkpoints/0001",
+        "a/segments/0000",
+        "b/checkpoints/0000",
+        "a=b/c",
+        "a%3Db/c",
+        "A/c",
+        "a/c",
+    ];
+    for name in names {
+        assert_eq!(create(&*store, &chain(name), 1, name).await, Created::New, "{name}");
+        store.advance_boundary(&chain(name), 1).await.expect("advance");
+        assert_eq!(create(&*store, &chain(name), 2, name).await, Created::New, "{name}");
+    }
+    store.remove(&chain("a/checkpoints/0000"), 1).await.expect("remove");
+    for name in names.into_iter().skip(1) {
+        assert_eq!(read(&*store, &chain(name), 1).await, Some(name.into()), "{name}");
+    }
+    assert_eq!(store.boundary(&chain("never/was")).await.expect("boundary"), 0);
+    assert_eq!(store.numbers(&chain("never/was")).await.expect("numbers"), [0; 0]);
+}
+
+/// Guarantee 3, strong reads.
+pub async fn g3_a_completed_write_is_seen(store: Arc<dyn CheckpointStore>) {
+    let chain = chain("orders/checkpoints/0000");
+    assert_eq!(store.boundary(&chain).await.expect("boundary"), 0);
+    for number in 1..=20 {
+        assert_eq!(read(&*store, &chain, number).await, None);
+        assert_eq!(create(&*store, &chain, number, format!("{number}")).await, Created::New);
+        assert_eq!(read(&*store, &chain, number).await, Some(format!("{number}").into()));
+        store.advance_boundary(&chain, number - 1).await.expect("advance");
+        assert_eq!(store.boundary(&chain).await.expect("boundary"), number - 1);
+    }
+}
+
+/// Guarantee 3, strong reads.
+pub async fn g3_every_byte_comes_back(store: Arc<dyn CheckpointStore>) {
+    let chain = chain("orders/checkpoints/0000");
+    let all: Vec<u8> = (0..=u8::MAX).collect();
+    let records = [all.clone(), vec![0], vec![0xff; 70_000], all.repeat(8_192)];
+    for (number, record) in (1..).zip(records) {
+        assert_eq!(create(&*store, &chain, number, record.clone()).await, Created::New);
+        assert!(read(&*store, &chain, number).await == Some(record.into()), "record {number} came back changed");
+    }
+}
+
+/// Guarantee 4, monotone boundary.
+pub async fn g4_the_boundary_never_goes_back(store: Arc<dyn CheckpointStore>) {
+    let chain = chain("orders/checkpoints/0000");
+    for (to, expected) in [(3, 3), (1, 3), (0, 3), (3, 3), (7, 7), (5, 7)] {
+        store.advance_boundary(&chain, to).await.expect("advance");
+        assert_eq!(store.boundary(&chain).await.expect("boundary"), expected, "after {to}");
+    }
+    for answer in join_all((8..24).rev().map(|to| store.advance_boundary(&chain, to))).await {
+        answer.expect("advance");
+    }
+    assert_eq!(store.boundary(&chain).await.expect("boundary"), 23, "the highest of many at once");
+}
+
+/// Guarantee 4, monotone boundary.
+pub async fn g4_the_boundary_outlives_the_records(store: Arc<dyn CheckpointStore>) {
+    let chain = chain("orders/checkpoints/0000");
+    for number in 1..=3 {
+        create(&*store, &chain, number, "x").await;
+    }
+    store.advance_boundary(&chain, 3).await.expect("advance");
+    for number in 1..=3 {
+        store.remove(&chain, number).await.expect("remove");
+    }
+    assert_eq!(store.boundary(&chain).await.expect("boundary"), 3);
+}
+
+/// Guarantee 5, hint.
+pub async fn g5_numbers_name_what_there_is_in_ascending_order(store: Arc<dyn CheckpointStore>) {
+    let chain = chain("orders/checkpoints/0000");
+    let there = [1, 2, 9, 10, 11, 100, 4_294_967_297];
+    for number in there {
+        create(&*store, &chain, number, "x").await;
+    }
+    let named = store.numbers(&chain).await.expect("numbers");
+    assert!(named.is_sorted(), "{named:?}");
+    assert!(named.iter().all(|n| there.contains(n)), "{named:?} names what never was");
+}
+
+/// Removing.
+pub async fn what_is_removed_is_gone_and_may_be_removed_again(store: Arc<dyn CheckpointStore>) {
+    let chain = chain("orders/checkpoints/0000");
+    for number in 1..=3 {
+        create(&*store, &chain, number, "x").await;
+    }
+    store.advance_boundary(&chain, 2).await.expect("advance");
+    for _ in 0..2 {
+        store.remove(&chain, 1).await.expect("remove");
+        assert_eq!(read(&*store, &chain, 1).await, None);
+    }
+    assert_eq!(read(&*store, &chain, 2).await, Some("x".into()));
+    assert!(!store.numbers(&chain).await.expect("numbers").contains(&1));
+}
+
+/// The protocol above it.
+pub async fn a_new_owner_shuts_the_old_one_out(store: Arc<dyn CheckpointStore>) {
+    let chain = chain("orders/checkpoints/0000");
+    let opened = Chain::open(Arc::clone(&store), chain.clone(), Env::system()).await.expect("open");
+    let mut first = opened.chain;
+    let number = first.append("one".into()).await.expect("append");
+    let Opened { newest_data, chain: mut second, .. } =
+        Chain::open(Arc::clone(&store), chain.clone(), Env::system()).await.expect("open again");
+    assert_eq!(newest_data.map(|record| record.number), Some(number));
+    assert_eq!(first.append("two".into()).await.expect_err("it is shut out").kind(), ErrorKind::Fenced);
+    second.append("two".into()).await.expect("the new owner appends");
+}
+
+/// What every start asks of a store.
+pub async fn the_probe_accepts_it(store: Arc<dyn CheckpointStore>) {
+    probe(&*store, &Env::system()).await.expect("a store that keeps the contract is accepted");
+}

@@ -1,0 +1,156 @@
+use crate::env::Env;
+use crate::error::{ErrorKind, Result};
+use crate::model::{Incarnation, PipelineName, ShardKey};
+use crate::sink::{CommitOutcome, CommitRequest, Enumeration, EpochContext, Mark, Sink, Writer};
+use crate::testkit::test_env;
+use async_trait::async_trait;
+use sha2::{Digest, Sha256};
+use std::ops::Range;
+
+/// A destination that a sink is checked on, and a reader of it that is independent of the sink.
+#[async_trait]
+pub trait Destination: Send + Sync {
+    /// The sink that is checked.
+    type Sink: Sink;
+
+    /// The sink as another process makes it: nothing but the destination is shared with the ones before.
+    fn sink(&self) -> Self::Sink;
+
+    /// An item of as many rows as there are `numbers`, each with one of them. No two rows have the same key.
+    fn item(&self, numbers: Range<u64>) -> <Self::Sink as Sink>::Item;
+
+    /// The numbers of the rows that a reader sees now, in ascending order: one for each row.
+    async fn read(&self) -> Vec<u64>;
+}
+
+/// The load of one shard, as the runtime drives a sink: epoch after epoch, what is staged goes through a checkpoint.
+pub(super) struct Shard<'a, D: Destination> {
+    destination: &'a D,
+    sink: D::Sink,
+    key: ShardKey,
+    pub(super) life: &'static str,
+    pub(super) generation: u64,
+    pub(super) epoch: u64,
+    pub(super) previous: Option<u64>,
+    pub(super) enumeration: Option<Enumeration>,
+    env: Env,
+}
+
+/// As the digest of a mark.
+pub(super) fn digest(text: &str) -> String {
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What is staged, as a checkpoint holds it.
+pub(super) type Held = Option<serde_json::Value>;
+
+impl<'a, D: Destination> Shard<'a, D> {
+    pub(super) fn new(destination: &'a D, shard: u32) -> Self {
+        let key = ShardKey { pipeline: PipelineName::new("conformance").expect("a valid name"), shard };
+        let (life, env) = ("first", test_env(1));
+        let sink = destination.sink();
+        Self { destination, sink, key, life, generation: 1, epoch: 1, previous: None, enumeration: None, env }
+    }
+
+    /// The same shard in a new process, at the same place.
+    pub(super) fn restarted(&self) -> Self {
+        Self {
+            sink: self.destination.sink(),
+            key: self.key.clone(),
+            env: test_env(self.generation + 1),
+            enumeration: self.enumeration,
+            ..*self
+        }
+    }
+
+    /// The same shard in the hands of its next owner.
+    pub(super) fn taken_over(&self) -> Self {
+        Self { generation: self.generation + 1, ..self.restarted() }
+    }
+
+    pub(super) fn context(&self) -> EpochContext {
+        let context = EpochContext::new(self.key.clone(), self.generation, self.epoch, self.env.clone());
+        let must_commit = self.enumeration.is_some_and(|e| e.whole);
+        EpochContext { enumeration: self.enumeration, must_commit, ..context }
+    }
+
+    /// Stages rows; checks that as many are counted.
+    pub(super) async fn stage(&self, numbers: Range<u64>) -> Held {
+        self.stage_as(self.context(), numbers).await
+    }
+
+    pub(super) async fn stage_as(&self, context: EpochContext, numbers: Range<u64>) -> Held {
+        let rows = numbers.end.saturating_sub(numbers.start);
+        let mut writer = self.sink.open(context).await.expect("open");
+        // In two items: an epoch is more than one.
+        let middle = numbers.start + rows / 2;
+        for part in [numbers.start..middle, middle..numbers.end] {
+            if !part.is_empty() {
+                let rejects = writer.write(self.destination.item(part)).await.expect("write");
+                assert!(rejects.is_empty(), "rows of the check are refused");
+            }
+        }
+        let output = writer.finish().await.expect("finish")?;
+        assert_eq!(output.records, rows, "the sink counts other rows than it was given");
+        Some(serde_json::to_value(&output.staged).expect("what is staged goes into a checkpoint"))
+    }
+
+    pub(super) fn mark(&self, staged: &Held) -> Mark {
+        let digest = digest(&format!("{staged:?}"));
+        Mark { incarnation: Incarnation(self.life.into()), generation: self.generation, epoch: self.epoch, digest }
+    }
+
+    pub(super) fn request(&self, staged: &Held) -> CommitRequest<<D::Sink as Sink>::Staged> {
+        let held = staged.clone().expect("something is staged");
+        let held = serde_json::from_value(held).expect("what a checkpoint holds is read again");
+        let request = CommitRequest::new(self.key.clone(), self.mark(staged), self.previous, held);
+        CommitRequest { enumeration: self.enumeration, ..request }
+    }
+
+    /// Asks for a commit once.
+    pub(super) async fn try_commit(&self, staged: &Held) -> Result<CommitOutcome> {
+        self.sink.commit(&self.env, self.request(staged)).await
+    }
+
+    /// Asks for a commit as the runtime does: again after an error that is transient or leaves doubt.
+    pub(super) async fn commit(&self, staged: &Held) -> CommitOutcome {
+        let mut tries = 1;
+        loop {
+            match self.try_commit(staged).await {
+                Ok(outcome) => return outcome,
+                Err(e) if tries < 5 && (e.is_transient() || e.kind() == ErrorKind::Ambiguous) => tries += 1,
+                Err(e) => panic!("commit: {e}"),
+            }
+        }
+    }
+
+    /// Goes on to the next epoch.
+    pub(super) fn next(&mut self) {
+        self.previous = Some(self.epoch);
+        self.epoch += 1;
+    }
+
+    /// Loads rows as one epoch.
+    pub(super) async fn load(&mut self, numbers: Range<u64>) {
+        let staged = self.stage(numbers).await;
+        assert_eq!(self.commit(&staged).await, CommitOutcome::Done);
+        self.next();
+    }
+
+    pub(super) async fn held(&self) -> Option<Mark> {
+        self.sink.mark(&self.key).await.expect("mark")
+    }
+
+    pub(super) async fn collect(&self, below: u64, keep: &[&Held]) -> u64 {
+        let keep: Vec<_> = keep.iter().map(|staged| self.request(staged).staged).collect();
+        self.sink.collect(&self.key, below, &keep).await.expect("collect")
+    }
+
+    pub(super) async fn rows(&self) -> Vec<u64> {
+        self.destination.read().await
+    }
+
+    pub(super) fn sink(&self) -> &D::Sink {
+        &self.sink
+    }
+}
