@@ -26,9 +26,10 @@ impl Command {
             match argument.as_str() {
                 "--api" => api = value()?,
                 "--state" => state = value()?,
-                "--upsert" => settings.upsert = columns(&value()?),
-                "--newest" => settings.newest = Some(value()?),
-                "--insert-only" => settings.insert_only = columns(&value()?),
+                "--disposition" => {
+                    settings.disposition = serde_json::from_str(&value()?)
+                        .map_err(|e| wrong("this is no disposition as JSON").with_source(e))?;
+                }
                 "--partition-by" => settings.partition_by = columns(&value()?),
                 "--lanes" => {
                     settings.lanes = Some(value()?.parse().map_err(|_| wrong("`--lanes` takes a number"))?);

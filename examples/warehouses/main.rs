@@ -8,7 +8,8 @@
 //! ```
 //!
 //! `SINK` is `delta:PLACE`, `parquet:PLACE`, or `postgres:schema.table` of the database in `WAREHOUSE_URL`; behind it
-//! `--upsert COLUMNS`, `--newest COLUMN`, `--insert-only COLUMNS`, `--partition-by COLUMNS`, `--lanes N`. Columns have commas between them.
+//! `--disposition JSON` (as `Disposition` is serialised), `--partition-by COLUMN,COLUMN`, `--lanes N`. With a disposition that takes rows away
+//! that did not come, each file is an enumeration.
 //!
 //! The exit code is 0, or 4 if trying again may help, or 1.
 

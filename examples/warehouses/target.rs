@@ -3,7 +3,7 @@
 use landfall::connectors::delta::DeltaTable;
 use landfall::connectors::parquet::ParquetDataset;
 use landfall::connectors::postgres::{Postgres, PostgresTable};
-use landfall::sink::{Disposition, InsertOnly, Upsert};
+use landfall::sink::Disposition;
 use landfall::store::Store;
 use landfall::{Error, Result};
 
@@ -17,31 +17,19 @@ pub(crate) enum Target {
 /// What is said of a sink besides where it is.
 #[derive(Default)]
 pub(crate) struct Settings {
-    pub(crate) upsert: Vec<String>,
-    pub(crate) newest: Option<String>,
-    pub(crate) insert_only: Vec<String>,
+    pub(crate) disposition: Disposition,
     pub(crate) partition_by: Vec<String>,
     pub(crate) lanes: Option<usize>,
 }
 
 impl Settings {
-    fn disposition(&self) -> Disposition {
-        if !self.insert_only.is_empty() {
-            return InsertOnly::by(&self.insert_only).into();
-        }
-        if self.upsert.is_empty() {
-            return Disposition::Append;
-        }
-        let upsert = Upsert::by(&self.upsert);
-        self.newest.iter().fold(upsert, |upsert, column| upsert.newest(column)).into()
-    }
-
     pub(crate) fn target(&self, sink: &str) -> Result<Target> {
         let wrong = |message| Error::config("open sink", message).with("sink", sink);
         let (kind, place) = sink.split_once(':').ok_or_else(|| wrong("not `kind:place`"))?;
         Ok(match kind {
             "delta" => {
-                let table = DeltaTable::at(place)?.partition_by(&self.partition_by)?.disposition(self.disposition());
+                let table =
+                    DeltaTable::at(place)?.partition_by(&self.partition_by)?.disposition(self.disposition.clone());
                 Target::Delta(self.lanes.iter().fold(table, |table, lanes| table.lanes(*lanes)))
             }
             "parquet" => {
@@ -51,7 +39,7 @@ impl Settings {
             }
             "postgres" => {
                 let database = Postgres::from_env("WAREHOUSE_URL")?;
-                Target::Postgres(PostgresTable::at(&database, place)?.disposition(self.disposition()), database)
+                Target::Postgres(PostgresTable::at(&database, place)?.disposition(self.disposition.clone()), database)
             }
             _ => return Err(wrong("unknown kind")),
         })

@@ -4,7 +4,7 @@ use crate::target::Target;
 use landfall::columnar::Batch;
 use landfall::env::Env;
 use landfall::model::{Incarnation, PipelineName, ShardKey};
-use landfall::sink::{CommitOutcome, CommitRequest, EpochContext, Mark, Sink, Writer};
+use landfall::sink::{CommitOutcome, CommitRequest, Demand, Enumeration, EpochContext, Mark, Sink, Writer};
 use landfall::{Error, Result};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::json;
@@ -22,44 +22,80 @@ pub(crate) async fn write(target: Target, files: &[PathBuf]) -> Result<()> {
     }
 }
 
+/// What came of all epochs.
+#[derive(Default)]
+struct Sums {
+    rows: u64,
+    refused: usize,
+    bytes: u64,
+    stage_seconds: f64,
+    commit_seconds: f64,
+}
+
 async fn epochs<S: Sink<Item = Batch>>(sink: S, files: &[PathBuf]) -> Result<()> {
     sink.config()?;
     let env = Env::system();
-    let shard = ShardKey { pipeline: PipelineName::new("warehouses")?, shard: 0 };
-    let (mut rows, mut refused, mut bytes, mut stage_seconds, mut commit_seconds) = (0, 0, 0, 0.0, 0.0);
-    for file in files {
+    let mut sums = Sums::default();
+    for (number, file) in (1..).zip(files) {
         // Rows are in memory before time counts.
         let batches = batches(file)?;
-        let began = Instant::now();
-        let previous = sink.mark(&shard).await?.map(|mark| mark.epoch);
-        let epoch = previous.map_or(1, |epoch| epoch + 1);
-        let mut writer = sink.open(EpochContext::new(shard.clone(), 1, epoch, env.clone())).await?;
-        for batch in batches {
-            let rejects = writer.write(batch).await?;
-            for reject in &rejects {
-                eprintln!("refused: {} {}", reject.code, reject.reason);
-            }
-            refused += rejects.len();
+        if sink.demand() == Demand::Increments {
+            epoch(&sink, &env, batches, None, &mut sums).await?;
+            continue;
         }
-        let staged = writer.finish().await?.ok_or_else(|| Error::data("write rows", "there are none"))?;
-        rows += staged.records;
-        bytes += staged.bytes;
-        stage_seconds += began.elapsed().as_secs_f64();
-        let began = Instant::now();
-        let digest = format!("of epoch {epoch}");
-        let mark = Mark { incarnation: Incarnation("one".into()), generation: 1, epoch, digest };
-        let outcome = sink.commit(&env, CommitRequest::new(shard.clone(), mark, previous, staged.staged)).await?;
-        commit_seconds += began.elapsed().as_secs_f64();
-        if outcome != CommitOutcome::Done {
-            return Err(Error::bug("write rows", "not committed").with("outcome", format!("{outcome:?}")));
-        }
+        // The file is all that there is: an enumeration, and then its end.
+        let begun = Enumeration::begun(number);
+        epoch(&sink, &env, batches, Some(begun), &mut sums).await?;
+        epoch(&sink, &env, Vec::new(), Some(Enumeration { whole: true, ..begun }), &mut sums).await?;
     }
+    let Sums { rows, refused, bytes, stage_seconds, commit_seconds } = sums;
     let seconds = stage_seconds + commit_seconds;
     println!(
         "{}",
         json!({ "rows": rows, "refused": refused, "bytes": bytes, "seconds": seconds, "stage_seconds": stage_seconds,
                 "commit_seconds": commit_seconds, "peak_mb": peak_mb() })
     );
+    Ok(())
+}
+
+/// One epoch, after the one that the sink holds.
+async fn epoch<S: Sink<Item = Batch>>(
+    sink: &S,
+    env: &Env,
+    batches: Vec<Batch>,
+    enumeration: Option<Enumeration>,
+    sums: &mut Sums,
+) -> Result<()> {
+    let began = Instant::now();
+    let shard = ShardKey { pipeline: PipelineName::new("warehouses")?, shard: 0 };
+    let previous = sink.mark(&shard).await?.map(|mark| mark.epoch);
+    let epoch = previous.map_or(1, |epoch| epoch + 1);
+    let mut context = EpochContext::new(shard.clone(), 1, epoch, env.clone());
+    (context.enumeration, context.must_commit) = (enumeration, enumeration.is_some_and(|e| e.whole));
+    let mut writer = sink.open(context).await?;
+    for batch in batches {
+        let rejects = writer.write(batch).await?;
+        for reject in &rejects {
+            eprintln!("refused: {} {}", reject.code, reject.reason);
+        }
+        sums.refused += rejects.len();
+    }
+    let staged = writer.finish().await?;
+    sums.stage_seconds += began.elapsed().as_secs_f64();
+    // All of its rows were refused.
+    let Some(staged) = staged else { return Ok(()) };
+    sums.rows += staged.records;
+    sums.bytes += staged.bytes;
+    let began = Instant::now();
+    let mark =
+        Mark { incarnation: Incarnation("one".into()), generation: 1, epoch, digest: format!("of epoch {epoch}") };
+    let mut request = CommitRequest::new(shard, mark, previous, staged.staged);
+    request.enumeration = enumeration;
+    let outcome = sink.commit(env, request).await?;
+    sums.commit_seconds += began.elapsed().as_secs_f64();
+    if outcome != CommitOutcome::Done {
+        return Err(Error::bug("write rows", "not committed").with("outcome", format!("{outcome:?}")));
+    }
     Ok(())
 }
 

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from decimal import Decimal
 from pathlib import Path
 
 import numpy
@@ -16,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from harness import TARGET
 from postgres_server import postgres
-from torture import crate
+from torture import UPSERT, crate
 
 COLUMNS = "id bigint, number bigint, status text, amount numeric(12,2), price double precision, note text, updated_at timestamptz"
 NAMES = "id, number, status, amount, price, note, updated_at"
@@ -36,8 +35,10 @@ print(time.monotonic() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxr
 
 
 def main():
-    rows, table_rows = (int(a) for a in [*sys.argv[1:], "500000", "2000000"][:2]) if len(sys.argv) < 3 else map(int, sys.argv[1:3])
+    given = list(map(int, sys.argv[1:]))
+    rows, table_rows = given + [500_000, 2_000_000][len(given) :]
     print(f"{rows} rows; {table_rows} rows in the Delta table that is merged into; {TARGET.parent.name} build")
+    print("ratio: the time, or the size, of landfall for 1 of the other's")
     print(f"{'':44} {'landfall':>12} {'other':>12} {'ratio':>7}")
     with tempfile.TemporaryDirectory(prefix="landfall-bench-") as folder:
         folder = Path(folder)
@@ -52,14 +53,16 @@ def write(path, ids, changed=0):
     rng = numpy.random.default_rng(len(ids) + changed)
     word = lambda choices: pa.array(numpy.array(choices)[rng.integers(0, len(choices), len(ids))])
     cents = rng.integers(0, 10**9, len(ids))
-    amounts = pc.divide(pa.array(cents).cast(pa.decimal128(12, 0)), pa.scalar(Decimal(100))).cast(pa.decimal128(12, 2), safe=False)
+    # 128 bits each, the lower half first.
+    halves = numpy.stack([cents, numpy.zeros_like(cents)], axis=1)
+    amounts = pa.Array.from_buffers(pa.decimal128(12, 2), len(ids), [None, pa.py_buffer(halves.tobytes())])
     table = pa.table({
         "id": pa.array(ids, pa.int64()),
         "number": pa.array(rng.integers(0, 2**62, len(ids))),
         "status": word(["placed", "paid", "shipped", "returned"]),
         "amount": amounts,
         "price": pa.array(rng.random(len(ids))),
-        "note": pc.binary_join_element_wise("note", pa.array(cents).cast(pa.utf8()), " "),
+        "note": pc.binary_join_element_wise("the order of", pa.array(cents).cast(pa.utf8()), " "),
         "updated_at": pa.array(1_700_000_000_000_000 + ids + changed, pa.int64()).cast(pa.timestamp("us", "UTC")),
     })
     pq.write_table(table, path)
@@ -98,7 +101,7 @@ def into_postgres(server, folder, path, rows):
     # A tenth of the rows, every second one of them new.
     part = rows // 10
     upserted = write(folder / "part.parquet", numpy.concatenate([numpy.arange(0, rows, 20), rows + numpy.arange(part - len(range(0, rows, 20)))]), 1)
-    own("postgres:bench.upserted", "--upsert", "id", path, env=env)
+    own("postgres:bench.upserted", *UPSERT, path, env=env)
     own("postgres:bench.part", upserted, env=env)
     binary = folder / "part.bin"
     sets = ", ".join(f"{c} = excluded.{c}" for c in NAMES.split(", ")[1:])
@@ -108,7 +111,7 @@ def into_postgres(server, folder, path, rows):
         f"INSERT INTO bench.by_hand SELECT {NAMES} FROM bench.appended",
         "CHECKPOINT",
     )
-    taken = own("postgres:bench.upserted", "--upsert", "id", upserted, env=env)["seconds"]
+    taken = own("postgres:bench.upserted", *UPSERT, upserted, env=env)["seconds"]
     psql("CHECKPOINT")
     by_hand, _ = psql(
         f"CREATE TABLE bench.staged ({COLUMNS})",
@@ -140,7 +143,7 @@ def merged(folder, table_rows):
         source = write(folder / "source.parquet", ids, 1)
         for copy in ("own", "other"):
             shutil.copytree(table, folder / copy)
-        taken = own(f"delta:{folder / 'own'}", "--upsert", "id", source)
+        taken = own(f"delta:{folder / 'own'}", *UPSERT, source)
         ran = subprocess.run([sys.executable, "-c", MERGE, folder / "other", source], capture_output=True, text=True)
         if ran.returncode:
             sys.exit(f"merge: {ran.stderr}")

@@ -15,6 +15,9 @@ from harness import TARGET
 from torture_values import EARLY, EVOLVED, NOT_IN_DELTA, ROWS, build, expected
 
 
+UPSERT = ["--disposition", '{"upsert": {"key": ["id"]}}']
+
+
 class Comparison:
     """Counts tables, and what is different in them."""
 
@@ -38,9 +41,13 @@ class Comparison:
                 for column, value in want.get(row["id"], {}).items():
                     if row.get(column) != value and column not in readers.NOT_ASKED.get(reader, ()):
                         wrong.append(f"row {row['id']}, {column}: {short(row.get(column))} instead of {short(value)}")
+        self.add(f"{name}, {reader}", len(want), wrong)
+
+    def add(self, name, rows, wrong, quiet=False):
         self.compared += 1
         self.different += len(wrong)
-        print(f"{'FAILED ' if wrong else 'ok     '} {name}, {reader}: {len(want)} rows", flush=True)
+        if wrong or not quiet:
+            print(f"{'FAILED ' if wrong else 'ok     '} {name}: {rows} rows", flush=True)
         for line in wrong[:20]:
             print(f"        {line}", flush=True)
 
@@ -49,21 +56,20 @@ def short(value):
     return repr(value)[:100]
 
 
-def crate(*arguments, env=None):
+def crate(*arguments, env=None, quiet=False):
     """Runs a command of the crate; gives what it prints."""
     command = [str(TARGET / "warehouses"), *map(str, arguments)]
     ran = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **(env or {})})
     if ran.returncode:
         raise RuntimeError(f"{' '.join(command)}: {ran.stderr.strip()}")
-    if ran.stderr:
+    if ran.stderr and not quiet:
         # Rows that the sink has refused: they will be missed.
         print(ran.stderr.strip(), flush=True)
     return ran.stdout
 
 
-def compare_all(server, store):
-    """Every sink; gives how many tables were compared, and how many values were different."""
-    comparison = Comparison()
+def compare_all(comparison, server, store):
+    """Every sink."""
     with tempfile.TemporaryDirectory(prefix="landfall-torture-") as folder:
         folder = Path(folder)
         for place, env in ((str(folder / "lake"), {}), (f"{store.uri}/lake", store.env)):
@@ -75,7 +81,6 @@ def compare_all(server, store):
     for absent, times in comparison.absent.items():
         print(f"skipped {absent} ({times} tables)")
     print("skipped Spark's own reader of Delta: its classes come from Maven, not from a registry that is reached here")
-    return comparison.compared, comparison.different
 
 
 def steps(folder, without):
@@ -85,9 +90,9 @@ def steps(folder, without):
         (first, [0, 1, 2, 3, 4, 5], []),
         (second, [10, 11, 12, 13, 14], []),
         # Rows of both, and a new one.
-        (second, [1, 3, 11, 20], ["--upsert", "id"]),
+        (second, [1, 3, 11, 20], UPSERT),
         # Two that are there, and a new one.
-        (second, [0, 20, 30], ["--insert-only", "id"]),
+        (second, [0, 20, 30], ["--disposition", '{"insert_only": {"key": ["id"]}}']),
     ]
     table, made = {}, []
     for number, (make, ids, options) in enumerate(given):
@@ -95,7 +100,7 @@ def steps(folder, without):
         path = Path(folder, f"step-{number}-{len(without)}.parquet")
         pq.write_table(make(rows), path)
         for id, row in rows.items():
-            if id not in table or "--upsert" in options:
+            if id not in table or options is UPSERT:
                 table[id] = expected(row, id, EARLY if number == 0 else EVOLVED, without)
         made.append((path, options, dict(table)))
     return made
@@ -138,6 +143,6 @@ def postgres(comparison, folder, server):
         comparison.table("postgres appended", reader, rows, partial(read, server, "torture.appended"))
     for path, options, rows in made:
         # The table is made with its key.
-        crate("write", "postgres:torture.upserted", *(options or ["--upsert", "id"]), path, env=env)
+        crate("write", "postgres:torture.upserted", *(options or UPSERT), path, env=env)
     for reader, read in readers.POSTGRES.items():
         comparison.table("postgres upserted", reader, rows, partial(read, server, "torture.upserted"))

@@ -96,7 +96,9 @@ def delta_by_spark(place, version, env):
         raise Absent("not asked for there")
     builder = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").config("spark.driver.host", "127.0.0.1")
     builder = builder.config("spark.driver.bindAddress", "127.0.0.1").config("spark.sql.session.timeZone", "UTC")
-    return rows_of(builder.getOrCreate().read.option("mergeSchema", "true").parquet(*files).toArrow())
+    session = builder.config("spark.ui.showConsoleProgress", "false").getOrCreate()
+    session.sparkContext.setLogLevel("ERROR")
+    return rows_of(session.read.option("mergeSchema", "true").parquet(*files).toArrow())
 
 
 def parquet_by_duckdb(place):
@@ -144,10 +146,12 @@ def select(name):
             columns.append(f"{quoted} - date '1970-01-01' AS {quoted}")
         elif pa.types.is_time64(field.type):
             columns.append(f"(extract(epoch FROM {quoted}) * 1000000)::bigint AS {quoted}")
+        elif field.metadata:
+            # A `null` of JSON is not the same as none.
+            columns.append(f"{quoted}::text AS {quoted}")
         else:
             columns.append(quoted)
-    there = f"SELECT {', '.join(columns)} FROM (SELECT * FROM {name}) t"
-    return there
+    return f"SELECT {', '.join(columns)} FROM {name}"
 
 
 def plain_row(row):

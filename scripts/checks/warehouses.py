@@ -1,5 +1,5 @@
-"""warehouses.py [KILLS] [--seed S] [--store s3|ceph] [--only tables|kills|others]: sinks on real servers, killed at random, and what
-readers of others find in the tables. The last line has the figures; the exit status is 0 only if nothing is different."""
+"""warehouses.py [KILLS] [--seed S] [--store s3|ceph] [--histories N] [--only tables,kills,others]: sinks on real servers, killed at random,
+and what readers of others find in the tables. The last line has the figures; the exit status is 0 only if nothing is different."""
 
 import argparse
 import os
@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections import Counter
 
+import histories
 import stores_servers
 import torture
 import warehouse_kills
@@ -22,21 +23,23 @@ def main():
     ap.add_argument("kills", type=int, nargs="?", default=100)
     ap.add_argument("--seed", type=int, default=int(time.time()))
     ap.add_argument("--store", choices=["s3", "ceph"], default="ceph", help="what is spoken to as S3")
-    ap.add_argument("--only", choices=["tables", "kills", "others"])
+    ap.add_argument("--histories", type=int, default=20, help="of each disposition")
+    ap.add_argument("--only", default="tables,kills,others", help="some of these")
     ap.add_argument("--more", action="store_true", help="the script has installed more readers")
     a = ap.parse_args()
-    figures = Counter(sinks=3, stores=2, tables_compared=0, different=0)
+    figures, comparison = Counter(sinks=3, stores=2), torture.Comparison()
     with postgres() as server:
-        if a.only in (None, "tables"):
+        if "tables" in a.only:
             with tempfile.TemporaryDirectory(prefix="landfall-store-") as folder, stores_servers.opened(a.store, folder) as store:
-                compared, different = torture.compare_all(server, store)
-                figures["tables_compared"] += compared
-                figures["different"] += different + (not compared)
-        if a.only in (None, "kills") and a.kills:
+                torture.compare_all(comparison, server, store)
+            histories.compare_all(comparison, server, a.histories, a.seed)
+            figures["tables_compared"] += comparison.compared
+            figures["different"] += comparison.different
+        if "kills" in a.only and a.kills:
             sums = warehouse_kills.kills(a.kills, a.seed, server, a.store)
             print(" ".join(f"{k}={v}" for k, v in sums.items()), flush=True)
             figures["different"] += sum(sums[k] for k in ("failed", "wrong", "lost", "doubled"))
-        if a.only in (None, "others"):
+        if "others" in a.only:
             with tempfile.TemporaryDirectory(prefix="landfall-store-") as folder, stores_servers.opened(a.store, folder) as store:
                 others(server, store, figures)
     print(" ".join(f"{k}={figures[k]}" for k in ("sinks", "stores", "tables_compared", "different")))
