@@ -137,7 +137,8 @@ async fn main() -> Result<()> {
     assert_eq!(rows, expected);
 
     // What every load has committed may go from the landing too, if nobody wants to load it again.
-    let (landing, shard) = (Landing::in_store(&store, "raw")?, ShardKey { pipeline: PipelineName::new("orders")?, shard: 0 });
+    let (landing, shard) =
+        (Landing::in_store(&store, "raw")?, ShardKey { pipeline: PipelineName::new("orders")?, shard: 0 });
     println!("landing:    {}", landing.vacuum(&shard, &now, true).await?);
     Ok(())
 }

@@ -196,7 +196,8 @@ impl World {
             }
             Destination::Parquet | Destination::ParquetCompacted => {
                 let every = if self.shape.into == Destination::Parquet { 0 } else { 2 };
-                let dataset = ParquetDataset::in_store(&store, "numbers").expect("a name").lanes(1).compact_every(every);
+                let dataset =
+                    ParquetDataset::in_store(&store, "numbers").expect("a name").lanes(1).compact_every(every);
                 built!(stage(decode()), stage(Dedup::by(["n"])), sink(dataset))
             }
             Destination::Delta => built!(stage(decode()), stage(Dedup::by(["n"])), sink(delta())),

@@ -25,8 +25,7 @@ impl Order {
     /// # Errors
     /// `Config` if there is no such column in the files, or it is of a type whose order readers do not agree upon.
     pub(crate) fn new(files: &Schema, names: &[String]) -> Result<Self> {
-        let refuse =
-            |message: &'static str, name: &str| Err(Error::config("sort rows", message).with("column", name));
+        let refuse = |message: &'static str, name: &str| Err(Error::config("sort rows", message).with("column", name));
         let stored = ArrowSchemaConverter::new()
             .convert(files)
             .map_err(|e| Error::data("sort rows", "the columns have no place in Parquet").with_source(e))?;
@@ -84,7 +83,10 @@ impl Run {
     }
 
     /// The rows in their order, a part at a time; equal ones as they came.
-    pub(crate) fn sorted(&mut self, mut write: impl FnMut(RecordBatch) -> Result<(), ArrowError>) -> Result<(), ArrowError> {
+    pub(crate) fn sorted(
+        &mut self,
+        mut write: impl FnMut(RecordBatch) -> Result<(), ArrowError>,
+    ) -> Result<(), ArrowError> {
         let batches = std::mem::take(&mut self.batches);
         self.held = 0;
         let Some(first) = batches.first() else { return Ok(()) };

@@ -7,8 +7,7 @@ use crate::error::{Error, Result};
 use crate::model::Reject;
 use crate::store::ObjectPath;
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, Date32Array, Int32Array, RecordBatch,
-    StringArray,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, Date32Array, Int32Array, RecordBatch, StringArray,
 };
 use arrow::compute::{cast, not};
 use arrow::datatypes::{
@@ -342,7 +341,9 @@ fn hashes(values: &ArrayRef) -> Result<Option<Int32Array>> {
             let (divisor, factor) = by_unit(unit);
             longs(&cast(values, &DataType::Int32).map_err(failed)?, divisor, factor)
         }
-        DataType::Decimal32(digits, scale) | DataType::Decimal64(digits, scale) | DataType::Decimal128(digits, scale) => {
+        DataType::Decimal32(digits, scale)
+        | DataType::Decimal64(digits, scale)
+        | DataType::Decimal128(digits, scale) => {
             let values = cast(values, &DataType::Decimal128(*digits, *scale)).map_err(failed)?;
             let hash = |value: i128| murmur3(shortest(&value.to_be_bytes()));
             Ok(Some(values.as_primitive::<Decimal128Type>().iter().map(|value| Some(hash(value?))).collect()))
@@ -412,7 +413,8 @@ fn truncated(values: &ArrayRef, width: u32) -> Result<Option<ArrayRef>> {
             let values = cast(values, &DataType::Utf8).map_err(failed)?;
             let width = usize::try_from(width).unwrap_or(usize::MAX);
             let cut = |text: &str| text.char_indices().nth(width).map_or(text.len(), |(at, _)| at);
-            let texts = values.as_string::<i32>().iter().map(|text| text.map(|text| text.get(..cut(text)).unwrap_or(text)));
+            let texts =
+                values.as_string::<i32>().iter().map(|text| text.map(|text| text.get(..cut(text)).unwrap_or(text)));
             Some(Arc::new(texts.collect::<StringArray>()))
         }
         _ => None,

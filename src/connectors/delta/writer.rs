@@ -1,10 +1,10 @@
 use super::schema;
 use super::stats;
 use super::table::{DeltaFile, DeltaStaged, Names};
-use crate::columnar::{Batch, Transform};
 use crate::columnar::files::options::Options;
 use crate::columnar::files::transform::derive;
 use crate::columnar::files::{FileWriter, Finished};
+use crate::columnar::{Batch, Transform};
 use crate::error::{Error, Result};
 use crate::model::Reject;
 use crate::sink::{EpochContext, StagedOutput, Writer};

@@ -97,7 +97,9 @@ impl ParquetDataset {
                 let made = match self.merge(env, shard, &format!("{writer}-{number:06}"), &group).await {
                     Ok(made) => made,
                     // Others may have replaced them, and a vacuum deleted them.
-                    Err(e) if e.kind() == ErrorKind::Corrupt && self.is_replaced(shard, newest, &group).await? => continue,
+                    Err(e) if e.kind() == ErrorKind::Corrupt && self.is_replaced(shard, newest, &group).await? => {
+                        continue;
+                    }
                     Err(e) => return Err(e),
                 };
                 sizes.extend(group.into_iter().map(|file| (file.path, file.bytes)));
@@ -259,7 +261,9 @@ fn together(one: &SchemaRef, other: &SchemaRef) -> Option<SchemaRef> {
                     (DataType::Null, _) => now.clone(),
                     (_, DataType::Null) => field.as_ref().clone(),
                     // Other ways to keep the same values.
-                    (was, _) if !was.is_nested() && column_of(field).kind == column_of(now).kind => field.as_ref().clone(),
+                    (was, _) if !was.is_nested() && column_of(field).kind == column_of(now).kind => {
+                        field.as_ref().clone()
+                    }
                     _ => return None,
                 };
                 kept.with_nullable(nullable)

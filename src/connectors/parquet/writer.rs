@@ -1,7 +1,7 @@
 use super::dataset::{Layout, ParquetDataset};
-use crate::columnar::{Batch, Transform};
 use crate::columnar::files::transform::{derive, refuse_long};
 use crate::columnar::files::{FileWriter, StagedFiles};
+use crate::columnar::{Batch, Transform};
 use crate::env::Env;
 use crate::error::Result;
 use crate::model::Reject;

@@ -5,8 +5,9 @@ use crate::columnar::files::transform::{Transform, derive, refuse_long};
 use crate::error::ErrorKind;
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Date32Array, Decimal128Array, DictionaryArray,
-    FixedSizeBinaryArray, Float64Array, Int8Array, Int32Array, Int64Array, RecordBatch, StringArray, Time64MicrosecondArray,
-    TimestampMicrosecondArray, TimestampMillisecondArray, TimestampNanosecondArray, TimestampSecondArray, UInt64Array,
+    FixedSizeBinaryArray, Float64Array, Int8Array, Int32Array, Int64Array, RecordBatch, StringArray,
+    Time64MicrosecondArray, TimestampMicrosecondArray, TimestampMillisecondArray, TimestampNanosecondArray,
+    TimestampSecondArray, UInt64Array,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int32Type};
@@ -99,7 +100,10 @@ fn truncates_as_the_specification_says() {
     let texts = |list: &[&str]| list.iter().map(|t| Some((*t).to_owned())).collect::<Vec<_>>();
     assert_eq!(numbers(vec![1, 10, 37, -1, -10, -11]), texts(&["0", "10", "30", "-10", "-10", "-20"]));
     assert_eq!(made(&Transform::truncate(10, "x"), Int8Array::from(vec![-1, 127])), texts(&["-10", "120"]));
-    assert_eq!(one(&Transform::truncate(7, "x"), UInt64Array::from(vec![u64::MAX])), (u64::MAX - u64::MAX % 7).to_string());
+    assert_eq!(
+        one(&Transform::truncate(7, "x"), UInt64Array::from(vec![u64::MAX])),
+        (u64::MAX - u64::MAX % 7).to_string()
+    );
     // Characters, not bytes.
     let zips = StringArray::from(vec![Some("iceberg"), Some("ice"), Some("äöüß"), Some(""), None]);
     let cut = [Some("ice"), Some("ice"), Some("äöü"), Some(""), None].map(|t| t.map(str::to_owned));
@@ -138,6 +142,7 @@ fn a_row_whose_value_is_too_long_for_a_folder_is_refused_and_the_others_stay() {
     let longest = "x".repeat(253);
     let values = [longest.clone(), format!("{longest}x"), "ä".repeat(43), "ok".to_owned()];
     let mut rejects = Vec::new();
-    let kept = refuse_long(batch(StringArray::from_iter_values(values)), &["x".to_owned()], &mut rejects).expect("filters");
+    let kept =
+        refuse_long(batch(StringArray::from_iter_values(values)), &["x".to_owned()], &mut rejects).expect("filters");
     assert_eq!((kept.num_rows(), rejects.len()), (2, 2));
 }

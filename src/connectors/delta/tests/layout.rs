@@ -25,7 +25,11 @@ async fn a_transform_is_a_column_of_the_table_that_files_are_split_by() {
     }
     let held = table(&store).log.newest(None, log::Keep::All).await.expect("reads").expect("there");
     assert_eq!(held.metadata.partition_columns, ["at_day"]);
-    assert!(held.metadata.schema_string.contains(r#""name":"at_day","nullable":true,"type":"date""#), "{}", held.metadata.schema_string);
+    assert!(
+        held.metadata.schema_string.contains(r#""name":"at_day","nullable":true,"type":"date""#),
+        "{}",
+        held.metadata.schema_string
+    );
     let mut days: Vec<_> = held.files.values().map(|f| f.partition_values["at_day"].clone().expect("a day")).collect();
     days.sort();
     assert_eq!(days, ["1970-01-01", "1970-01-02", "1970-01-02", "1970-01-03"]);

@@ -98,7 +98,10 @@ async fn a_vacuum_leaves_what_readers_and_epochs_need() {
     assert!(owner.vacuum(&later(WEEK / 2), WEEK, false).await.expect("vacuums").deleted.is_empty());
     let would = owner.vacuum(&later(WEEK * 3000), WEEK, true).await.expect("looks");
     assert_eq!(would.deleted.len(), 5, "{would:?}");
-    assert!(would.dry_run && would.kept.contains_key(&Why::InUse) && would.kept.contains_key(&Why::Uncommitted), "{would}");
+    assert!(
+        would.dry_run && would.kept.contains_key(&Why::InUse) && would.kept.contains_key(&Why::Uncommitted),
+        "{would}"
+    );
     assert!(store.get(&stray, None).await.expect("reads").is_some(), "a dry run deletes nothing");
     let done = owner.vacuum(&later(WEEK * 3000), WEEK, false).await.expect("vacuums");
     assert_eq!((&done.deleted, &done.kept), (&would.deleted, &would.kept));

@@ -84,7 +84,10 @@ async fn small_files_become_one_for_each_partition_and_rows_order_and_marks_stay
     let after = snapshot(&store).await;
     assert_eq!(after.files().count(), 3 + 3, "the newest epoch is left alone");
     assert_eq!((after.commits(), after.rows()), (before.commits(), before.rows()));
-    assert_eq!((in_order(&store).await, split(&store).mark(&shard()).await.expect("reads")), (order, marks.expect("reads")));
+    assert_eq!(
+        (in_order(&store).await, split(&store).mark(&shard()).await.expect("reads")),
+        (order, marks.expect("reads"))
+    );
     // Those that list the folder go on with the old ones; a snapshot of before too.
     assert_eq!((listed(&store).await, followed_in(&before).await), (all(5), all(5)));
     assert_eq!(split(&store).compact(&env()).await.expect("nothing is small").files_before, 0);
@@ -126,13 +129,19 @@ async fn a_dry_run_says_what_would_go_and_why_and_deletes_nothing() {
     let early = split(&store).vacuum(&env(), WEEK, false).await.expect("vacuums");
     assert!(early.deleted.is_empty(), "{early}");
     assert_eq!(early.kept[&Why::Recent].objects, 13);
-    assert_eq!(split(&store).vacuum(&env(), WEEK / 10_000, true).await.expect_err("too short").kind(), ErrorKind::Config);
+    assert_eq!(
+        split(&store).vacuum(&env(), WEEK / 10_000, true).await.expect_err("too short").kind(),
+        ErrorKind::Config
+    );
 
     let done = vacuum(&store).await;
     assert_eq!((&done.deleted, &done.kept), (&would.deleted, &would.kept));
     assert!(store.get(&foreign, None).await.expect("reads").is_some());
     drop(lost);
-    assert_eq!(commit(&split(&store), 1, 6, Some(5), &waiting).await.expect("its files are there"), CommitOutcome::Done);
+    assert_eq!(
+        commit(&split(&store), 1, 6, Some(5), &waiting).await.expect("its files are there"),
+        CommitOutcome::Done
+    );
 }
 
 #[tokio::test]
@@ -269,7 +278,10 @@ async fn an_owner_that_sleeps_in_a_commit_while_its_files_are_put_together_and_d
                 vacuum(&store).await;
                 faults.resume();
                 let outcome = sleeping.await.expect("answers");
-                assert!(!matches!(outcome, CommitOutcome::Gap { .. } | CommitOutcome::Fork { .. }), "{outcome:?} at {at}");
+                assert!(
+                    !matches!(outcome, CommitOutcome::Gap { .. } | CommitOutcome::Fork { .. }),
+                    "{outcome:?} at {at}"
+                );
                 assert_eq!((followed(&store).await, listed(&store).await), (all(8), all(8)), "{at}");
             }
         }
@@ -330,7 +342,8 @@ async fn columns_that_came_later_are_null_in_rows_from_before_and_sorted_dataset
     let sorted = || dataset(&store).sort_by(["id"]);
     let wide = |ids: Vec<i64>| {
         let extra: ArrayRef = Arc::new(StringArray::from_iter_values(ids.iter().map(|id| format!("x{id}"))));
-        RecordBatch::try_from_iter([("id", Arc::new(Int64Array::from(ids)) as ArrayRef), ("extra", extra)]).expect("fits")
+        RecordBatch::try_from_iter([("id", Arc::new(Int64Array::from(ids)) as ArrayRef), ("extra", extra)])
+            .expect("fits")
     };
     let narrow = rows([5, 1]).project(&[0]).expect("projects");
     for (epoch, batch) in [(1, narrow), (2, wide(vec![3, 2])), (3, wide(vec![9]))] {
@@ -399,7 +412,10 @@ async fn a_record_that_cannot_be_true_is_damage() {
         store.put(&path(1), bytes.clone()).await.expect("puts");
         store.delete(&path(2)).await.expect("deletes");
     }
-    assert_eq!(DatasetCompaction::decode(&shard(), 2, &bytes).expect_err("of another number").kind(), ErrorKind::Corrupt);
+    assert_eq!(
+        DatasetCompaction::decode(&shard(), 2, &bytes).expect_err("of another number").kind(),
+        ErrorKind::Corrupt
+    );
     assert_eq!(followed(&store).await, all(5));
 }
 

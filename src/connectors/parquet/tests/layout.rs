@@ -28,12 +28,16 @@ async fn folders_are_named_by_what_transforms_make_of_columns_that_stay_in_the_f
     let owner = dataset(&store).partition_by([Transform::day("at"), Transform::truncate(10, "id")]).expect("valid");
     load(&owner, vec![hourly([1, 25, 2, 26])]).await;
     let names: Vec<_> = visible(&store).await.iter().map(|p| p.as_str().replacen(PREFIX, "", 1)).collect();
-    let name = |day, cut, k| format!("/at_day={day}/id_trunc_10={cut}/orders-0000-{:020}-g0000000001-{k:04}.parquet", 1);
+    let name =
+        |day, cut, k| format!("/at_day={day}/id_trunc_10={cut}/orders-0000-{:020}-g0000000001-{k:04}.parquet", 1);
     assert_eq!(names, [name("1970-01-01", 0, 0), name("1970-01-02", 20, 1)]);
     let read = snapshot(&store).await.read_batches().await.expect("reads");
     let columns: Vec<_> = read[0].schema().fields().iter().map(|f| f.name().clone()).collect();
     assert_eq!(columns, ["id", "at", "at_day", "id_trunc_10"]);
-    assert_eq!(read[1].column_by_name("at_day").expect("there").as_ref(), &Date32Array::from(vec![1, 1]) as &dyn arrow::array::Array);
+    assert_eq!(
+        read[1].column_by_name("at_day").expect("there").as_ref(),
+        &Date32Array::from(vec![1, 1]) as &dyn arrow::array::Array
+    );
     assert_eq!(ids(&read), [1, 2, 25, 26]);
 }
 
@@ -71,7 +75,9 @@ async fn order_of(store: &Store, path: &ObjectPath) -> (Vec<i64>, Vec<(i64, i64)
     let bytes = store.get(path, None).await.expect("reads").expect("is there");
     let file = ParquetRecordBatchReaderBuilder::try_new(bytes).expect("Parquet");
     let groups = file.metadata().row_groups();
-    let says = groups.iter().all(|g| g.sorting_columns().is_some_and(|c| c.len() == 2 && !c[0].descending && c[0].nulls_first));
+    let says = groups
+        .iter()
+        .all(|g| g.sorting_columns().is_some_and(|c| c.len() == 2 && !c[0].descending && c[0].nulls_first));
     let ranges = groups.iter().map(|g| match g.column(0).statistics() {
         Some(Statistics::Int64(s)) => (*s.min_opt().expect("known"), *s.max_opt().expect("known")),
         other => panic!("{other:?}"),
@@ -122,8 +128,11 @@ async fn equal_rows_stay_in_their_order_nulls_come_first_and_partitions_are_sort
         ];
         RecordBatch::try_from_iter_with_nullable(columns.map(|(name, array)| (name, array, true))).expect("fits")
     };
-    load(&owner, vec![batch(vec![1, 2, 3], vec![Some(2), Some(1), None]), batch(vec![4, 5, 6], vec![Some(1), None, Some(2)])])
-        .await;
+    load(
+        &owner,
+        vec![batch(vec![1, 2, 3], vec![Some(2), Some(1), None]), batch(vec![4, 5, 6], vec![Some(1), None, Some(2)])],
+    )
+    .await;
     let read = read(&store, &visible(&store).await[0]).await;
     assert_eq!(read[0].column(0).as_primitive::<Int64Type>().values().to_vec(), [3, 5, 2, 4, 1, 6]);
 }
