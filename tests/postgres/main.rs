@@ -13,5 +13,6 @@ mod dispositions;
 mod enumerations;
 mod evolution;
 mod faults;
+mod odd_tables;
 mod pipeline;
 mod types;

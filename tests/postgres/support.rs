@@ -41,14 +41,24 @@ impl World {
         PostgresTable::at(&self.database, &format!("{}.orders", self.schema)).expect("a name").disposition(disposition)
     }
 
-    /// The name of a table, for statements.
-    pub fn name(&self, table: &str) -> String {
-        format!("\"{}\".\"{table}\"", self.schema.replace('"', "\"\""))
+    /// The name of the schema, for statements.
+    pub fn schema_name(&self) -> String {
+        format!("\"{}\"", self.schema.replace('"', "\"\""))
     }
 
-    /// What a query gives, as text: columns with `|`, nulls as `-`.
+    /// The name of a table, for statements.
+    pub fn name(&self, table: &str) -> String {
+        format!("{}.\"{table}\"", self.schema_name())
+    }
+
+    /// What a query gives, as text: columns with `|`, nulls as `-`. A word in braces is a table of the schema.
     pub async fn ask(&self, query: &str) -> Vec<String> {
-        let query = query.replace("{orders}", &self.name("orders")).replace("{loads}", &self.name("landfall_loads"));
+        let query = query.replace("{loads}", "{landfall_loads}");
+        let parts = query.split('{').enumerate().map(|(n, part)| match part.split_once('}') {
+            Some((table, rest)) if n > 0 => format!("{}{rest}", self.name(table)),
+            _ => part.to_owned(),
+        });
+        let query = parts.collect::<String>();
         let messages = self.client.simple_query(&query).await.unwrap_or_else(|e| panic!("{query}: {e:?}"));
         let row = |message: &SimpleQueryMessage| match message {
             SimpleQueryMessage::Row(row) => {

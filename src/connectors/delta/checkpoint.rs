@@ -25,7 +25,8 @@ pub(super) fn read(bytes: Bytes, keep: Keep, mut take: impl FnMut(Line)) -> Resu
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(damaged)?;
     let wanted = |name: &str| {
         matches!(name, "protocol" | "metaData" | "txn" | "domainMetadata")
-            || keep == Keep::All && matches!(name, "add" | "remove")
+            || keep >= Keep::Files && name == "add"
+            || keep == Keep::All && name == "remove"
     };
     // Statistics and partition values that are parsed again beside their text are left out.
     let leaves = builder.parquet_schema().columns().iter().enumerate().filter_map(|(i, column)| {

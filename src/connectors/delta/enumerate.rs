@@ -2,48 +2,104 @@
 //! them in one version of the table, which takes the others out.
 
 use super::actions::{Add, Line};
-use super::keys::{EpochKeys, Keyed, Rule};
+use super::buckets::{self, Buckets, Filling};
+use super::file;
+use super::keys::{Keyed, Rule};
 use super::log::Snapshot;
-use super::merge::collect;
 use super::pending::{self, Head};
-use super::rewrite::rewrite;
+use super::rewrite::{kept, rewrite};
 use super::schema;
 use super::stats;
-use super::table::{Change, DeltaFile, DeltaStaged, DeltaTable, millis};
+use super::sweep;
+use super::table::{Change, DeltaStaged, DeltaTable, millis};
 use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::model::ShardKey;
+use crate::model::{ShardKey, Timestamp};
 use crate::sink::{CommitRequest, Disposition, Enumeration};
+use arrow::datatypes::SchemaRef;
+use futures::TryStreamExt;
 use std::collections::HashSet;
 
-/// The change of an epoch of an enumeration.
+/// What was found out while a commit was tried.
+#[derive(Debug, Default)]
+pub(super) struct Memo {
+    adds: Option<Vec<Add>>,
+    sweep: sweep::Memo,
+}
+
+impl Memo {
+    /// Deletes what was written to be read while the commit was tried.
+    pub(super) async fn clean_up(&self) -> Result<()> {
+        self.sweep.clean_up().await
+    }
+}
+
+/// The change of an epoch of an enumeration. `visible` is what its rows change at once.
 pub(super) async fn enumerate(
     table: &DeltaTable,
     env: &Env,
     request: &CommitRequest<DeltaStaged>,
     held: Option<&Snapshot>,
+    visible: Option<Change>,
+    memo: &mut Memo,
 ) -> Result<Change> {
     let Some(Enumeration { number, whole, .. }) = request.enumeration else {
         return Err(Error::bug("commit delta", "an epoch of no enumeration, for a disposition that needs whole ones"));
     };
     let shard = &request.shard;
-    let begun = Head::of(shard, held).filter(|head| head.enumeration == number);
     // What an earlier one has left never became whole.
-    let head = begun.unwrap_or(Head { enumeration: number, newest: None });
+    let head = begun(shard, number, held).unwrap_or(Head { enumeration: number, newest: None });
     let now = millis(env);
     if !whole {
         let head = pending::keep(&table.log, shard, head, &request.staged).await?;
-        let lines = head.txns(shard, now).into_iter().map(Line::from).collect();
-        return Ok(Change { lines, rewrites: false, schema: request.staged.schema.clone().filter(|_| held.is_none()) });
+        let mut change = visible.unwrap_or_else(|| {
+            let schema = request.staged.schema.clone().filter(|_| held.is_none());
+            Change { schema, ..Change::default() }
+        });
+        change.lines.extend(head.txns(shard, now).into_iter().map(Line::from));
+        return Ok(change);
     }
     let gathered = gather(pending::all(&table.log, shard, head).await?)?;
     table.verify(&gathered.files).await?;
-    let adds = winners(table, env, request, held, &gathered).await?;
-    let mut lines: Vec<Line> = Head { newest: None, ..head }.txns(shard, now).into_iter().map(Line::from).collect();
-    let replaced = replaced(&table.disposition, held, &adds);
-    lines.extend(replaced.map(|file| file.removed(now, true).into()));
-    lines.extend(adds.iter().cloned().map(Line::from));
-    Ok(Change { lines, rewrites: true, schema: gathered.schema })
+    let mut change = match (&table.disposition, held) {
+        (Disposition::Upsert(_) | Disposition::Scd2(_), None) => Change::default(),
+        (Disposition::Upsert(_) | Disposition::Scd2(_), Some(held)) => {
+            sweep::sweep(table, env, request, held, &gathered, &mut memo.sweep).await?
+        }
+        _ => replace(table, env, request, held, gathered, &mut memo.adds).await?,
+    };
+    change.lines.extend(Head { newest: None, ..head }.txns(shard, now).into_iter().map(Line::from));
+    Ok(change)
+}
+
+/// Where an enumeration stands, if it has begun.
+fn begun(shard: &ShardKey, number: u64, held: Option<&Snapshot>) -> Option<Head> {
+    Head::of(shard, held).filter(|head| head.enumeration == number)
+}
+
+/// What an enumeration has given takes the place of what was there.
+async fn replace(
+    table: &DeltaTable,
+    env: &Env,
+    request: &CommitRequest<DeltaStaged>,
+    held: Option<&Snapshot>,
+    gathered: DeltaStaged,
+    memo: &mut Option<Vec<Add>>,
+) -> Result<Change> {
+    if memo.is_none() {
+        *memo = Some(winners(table, env, request, held, &gathered).await?);
+    }
+    let adds = memo.as_deref().unwrap_or_default();
+    let now = millis(env);
+    let mut change = Change { rewrites: true, schema: gathered.schema, ..Change::default() };
+    let rows = |file: &Add| stats::rows(file.stats.as_deref()).unwrap_or_default();
+    for file in replaced(&table.disposition, held, adds) {
+        change.counts.deleted += rows(file);
+        change.lines.push(file.removed(now, true).into());
+    }
+    change.counts.inserted = adds.iter().map(rows).sum();
+    change.lines.extend(adds.iter().cloned().map(Line::from));
+    Ok(change)
 }
 
 /// The files of the table that go.
@@ -67,7 +123,8 @@ fn replaced<'a>(
 
 /// All that an enumeration has staged as if it were one epoch.
 fn gather(epochs: Vec<DeltaStaged>) -> Result<DeltaStaged> {
-    let mut all = DeltaStaged { files: Vec::new(), schema: None, partition_by: Vec::new() };
+    let mut all =
+        DeltaStaged { files: Vec::new(), schema: None, partition_by: Vec::new(), staged_at: Timestamp::default() };
     for epoch in epochs {
         all.files.extend(epoch.files);
         all.schema = match (all.schema, epoch.schema) {
@@ -92,20 +149,57 @@ async fn winners(
         return Ok(gathered.files.iter().map(|file| file.add(now)).collect());
     };
     let columns = schema::merged(held.map(|held| held.metadata.schema_string.as_str()), schema)?;
-    let newest = table.disposition.newest().map(str::to_owned);
-    let rule = Rule { key: key.to_vec(), newest, deleted: None, first_stays: false };
-    let keyed = Keyed::new(&rule, &columns)?;
-    let keys: EpochKeys = collect(table, gathered, &keyed, now).await?;
-    let masks = keys.winners(&gathered.files.iter().map(|f| f.rows).collect::<Vec<_>>(), &HashSet::new());
+    let buckets = part(table, env, gathered, &columns).await?;
+    let masks = buckets.newest(&rows_of(gathered)).await?.finish();
+    buckets.delete().await?;
     let files: Vec<Add> = gathered.files.iter().map(|file| file.add(now)).collect();
-    rewrite(table, env, request, &files, &columns, &masks, false).await
+    rewrite(table, env, request, &files, &columns, &kept(&masks), false).await
+}
+
+fn rows_of(staged: &DeltaStaged) -> Vec<u64> {
+    staged.files.iter().map(|file| file.rows).collect()
+}
+
+/// The keys of what is staged, in buckets.
+async fn part(table: &DeltaTable, env: &Env, staged: &DeltaStaged, columns: &SchemaRef) -> Result<Buckets> {
+    let newest = table.disposition.newest().map(str::to_owned);
+    let rule = Rule { key: table.disposition.key().to_vec(), newest, deleted: None, first_stays: false };
+    let keyed = Keyed::new(&rule, columns)?;
+    let mut filling = Filling::new(table, env, buckets::count(rows_of(staged).iter().sum()));
+    for (number, file) in staged.files.iter().enumerate() {
+        let mut rows = file::rows(&table.log, &file.add(0), &keyed.columns).await?;
+        let mut first = 0;
+        while let Some(batch) = rows.try_next().await? {
+            filling.add(&keyed, number, first, &batch, |_| true).await?;
+            first += batch.num_rows();
+        }
+    }
+    filling.finish().await
 }
 
 /// Refuses an enumeration that would take too many rows away, while nothing has changed yet.
-pub(super) async fn guard(table: &DeltaTable, shard: &ShardKey, number: u64, held: Option<&Snapshot>) -> Result<()> {
-    if !matches!(table.disposition, Disposition::Replace(_)) {
-        return Ok(());
-    }
+pub(super) async fn guard(
+    table: &DeltaTable,
+    env: &Env,
+    shard: &ShardKey,
+    number: u64,
+    held: Option<&Snapshot>,
+) -> Result<()> {
+    let Some(held) = held else { return Ok(()) };
+    let given = match begun(shard, number, Some(held)) {
+        Some(head) => gather(pending::all(&table.log, shard, head).await?)?,
+        None => gather(Vec::new())?,
+    };
+    let (before, after) = match &table.disposition {
+        Disposition::Replace(_) => replaced_rows(table, env, held, &given).await?,
+        Disposition::Upsert(_) | Disposition::Scd2(_) => sweep::left(table, env, shard, held, &given).await?,
+        _ => return Ok(()),
+    };
+    table.disposition.guard(before, after)
+}
+
+/// The rows of the table, and those that would be in their place.
+async fn replaced_rows(table: &DeltaTable, env: &Env, held: &Snapshot, given: &DeltaStaged) -> Result<(u64, u64)> {
     let rows = |stats: Option<&str>| {
         stats::rows(stats).ok_or_else(|| {
             Error::config("replace table", "it is not known how many rows the table has: files have no statistics")
@@ -113,14 +207,19 @@ pub(super) async fn guard(table: &DeltaTable, shard: &ShardKey, number: u64, hel
         })
     };
     let mut before = 0;
-    for file in held.iter().flat_map(|held| held.files.values()) {
+    for file in held.files.values() {
         before += rows(file.stats.as_deref())?;
     }
-    let head = Head::of(shard, held).filter(|head| head.enumeration == number);
-    let staged = match head {
-        Some(head) => pending::all(&table.log, shard, head).await?,
-        None => Vec::new(),
-    };
-    let count = |files: &[DeltaFile]| files.iter().map(|f| f.rows).sum::<u64>();
-    table.disposition.guard(before, staged.iter().map(|epoch| count(&epoch.files)).sum())
+    let rows = rows_of(given);
+    let after = rows.iter().sum();
+    let (false, Some(schema)) = (table.disposition.key().is_empty(), &given.schema) else { return Ok((before, after)) };
+    if table.disposition.guard(before, after).is_err() {
+        return Ok((before, after));
+    }
+    // Keys that come several times are rows of the table once.
+    let columns = schema::merged(Some(&held.metadata.schema_string), schema)?;
+    let buckets = part(table, env, given, &columns).await?;
+    let distinct = buckets.newest(&rows).await?.count;
+    buckets.delete().await?;
+    Ok((before, distinct))
 }

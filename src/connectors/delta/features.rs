@@ -7,15 +7,15 @@ use crate::error::{Error, Result};
 
 const NTZ: &str = "timestampNtz";
 
-/// Features that the versions of the protocol stand for, up to each writer version.
-const LEGACY: [(i32, &str); 7] = [
-    (2, "appendOnly"),
-    (2, "invariants"),
-    (3, "checkConstraints"),
-    (4, "changeDataFeed"),
-    (4, "generatedColumns"),
-    (5, "columnMapping"),
-    (6, "identityColumns"),
+/// Features that the versions of the protocol stand for, from each reader and writer version on.
+const LEGACY: [(i32, i32, &str); 7] = [
+    (1, 2, "appendOnly"),
+    (1, 2, "invariants"),
+    (1, 3, "checkConstraints"),
+    (1, 4, "changeDataFeed"),
+    (1, 4, "generatedColumns"),
+    (2, 5, "columnMapping"),
+    (1, 6, "identityColumns"),
 ];
 
 /// Whether the table can be read and written here at all.
@@ -45,8 +45,7 @@ pub(super) fn check_known(snapshot: &Snapshot) -> Result<()> {
                 on("delta.enableDeletionVectors") || snapshot.files.values().any(|file| file.deletion_vector.is_some())
             }
             "inCommitTimestamp" | "inCommitTimestamp-preview" => on("delta.enableInCommitTimestamps"),
-            "rowTracking" => on("delta.enableRowTracking"),
-            // Also any that is not known yet.
+            // Also any that is not known yet, and `rowTracking`, which demands something of each file as soon as it is listed.
             _ => true,
         };
         if used {
@@ -86,7 +85,8 @@ pub(super) fn with_ntz(protocol: &Protocol) -> Option<Protocol> {
     }
     let mut reader = protocol.reader_features.clone().unwrap_or_default();
     let mut writer = features(protocol);
-    if protocol.min_reader_version == 2 {
+    // What readers must know too is listed twice.
+    if writer.iter().any(|feature| feature == "columnMapping") && !reader.iter().any(|f| f == "columnMapping") {
         reader.push("columnMapping".to_owned());
     }
     for features in [&mut reader, &mut writer] {
@@ -109,10 +109,10 @@ pub(super) fn oldest() -> Protocol {
 
 /// All features of a table.
 fn features(protocol: &Protocol) -> Vec<String> {
-    let legacy =
-        LEGACY.iter().filter(|(version, _)| *version <= protocol.min_writer_version && protocol.min_writer_version < 7);
+    let Protocol { min_reader_version: reads, min_writer_version: writes, .. } = *protocol;
+    let legacy = LEGACY.iter().filter(|(reader, writer, _)| *writer <= writes && writes < 7 && *reader <= reads);
     let named = protocol.reader_features.iter().chain(&protocol.writer_features).flatten();
-    let mut features: Vec<String> = legacy.map(|(_, name)| (*name).to_owned()).chain(named.cloned()).collect();
+    let mut features: Vec<String> = legacy.map(|(_, _, name)| (*name).to_owned()).chain(named.cloned()).collect();
     features.sort();
     features.dedup();
     features

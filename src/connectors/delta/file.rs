@@ -1,20 +1,21 @@
 //! A data file of a table, read row group by row group.
 
 use super::actions::Add;
+use super::fit::{fit, member_of};
 use super::log::Log;
 use crate::error::{Error, Result};
 use crate::store::{ObjectPath, Store};
 use arrow::array::{ArrayRef, RecordBatch, StringArray, new_null_array};
-use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use parquet::arrow::ParquetRecordBatchStreamBuilder;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ArrowReaderOptions;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::async_reader::AsyncFileReader;
+use parquet::basic::Type;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use std::ops::Range;
@@ -60,10 +61,12 @@ pub(super) async fn rows(log: &Log, file: &Add, wanted: &SchemaRef) -> Result<Bo
         let path = path.clone();
         move |e: ParquetError| unreadable(e).with("file", &path)
     };
-    let builder = ParquetRecordBatchStreamBuilder::new(reader).await.map_err(&failed)?;
+    let mut reader = reader;
+    let footer = ArrowReaderMetadata::load_async(&mut reader, ArrowReaderOptions::new()).await.map_err(&failed)?;
+    let footer = with_wide_times(footer).map_err(&failed)?;
+    let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, footer);
     let names = wanted.fields().iter().map(|f| f.name()).filter(|name| !file.partition_values.contains_key(*name));
-    let names: Vec<_> = names.cloned().collect();
-    let roots = builder.schema().fields().iter().enumerate().filter(|(_, f)| names.contains(f.name())).map(|(i, _)| i);
+    let roots = names.filter_map(|name| member_of(builder.schema().fields(), name));
     let mask = ProjectionMask::roots(builder.parquet_schema(), roots.collect::<Vec<_>>());
     let stream = builder.with_projection(mask).with_batch_size(AT_ONCE).build().map_err(&failed)?;
     let (wanted, file) = (Arc::clone(wanted), file.clone());
@@ -71,51 +74,52 @@ pub(super) async fn rows(log: &Log, file: &Add, wanted: &SchemaRef) -> Result<Bo
     Ok(stream.map_err(failed).map(move |batch| batch.and_then(&fit)).boxed())
 }
 
+/// Times that are kept as 96 bits, as Spark does, are read as microseconds: nanoseconds would reach from 1677 to 2262 only, and wrap
+/// around beyond without a word.
+fn with_wide_times(footer: ArrowReaderMetadata) -> Result<ArrowReaderMetadata, ParquetError> {
+    let leaves = footer.parquet_schema().columns();
+    if !leaves.iter().any(|leaf| leaf.physical_type() == Type::INT96) {
+        return Ok(footer);
+    }
+    let mut leaf = leaves.iter().map(|leaf| leaf.physical_type() == Type::INT96);
+    let fields: Vec<_> = footer.schema().fields().iter().map(|field| wide(field, &mut leaf)).collect();
+    let options = ArrowReaderOptions::new().with_schema(Arc::new(Schema::new(fields)));
+    ArrowReaderMetadata::try_new(Arc::clone(footer.metadata()), options)
+}
+
+/// A field in which the leaves that `is_96` says are microseconds. It tells of all leaves in their order.
+fn wide(field: &FieldRef, is_96: &mut impl Iterator<Item = bool>) -> FieldRef {
+    let data_type = match field.data_type() {
+        DataType::Struct(members) => DataType::Struct(members.iter().map(|member| wide(member, is_96)).collect()),
+        DataType::List(element) => DataType::List(wide(element, is_96)),
+        DataType::LargeList(element) => DataType::LargeList(wide(element, is_96)),
+        DataType::FixedSizeList(element, count) => DataType::FixedSizeList(wide(element, is_96), *count),
+        DataType::Map(entry, sorted) => DataType::Map(wide(entry, is_96), *sorted),
+        other => match is_96.next() {
+            Some(true) => DataType::Timestamp(TimeUnit::Microsecond, None),
+            _ => other.clone(),
+        },
+    };
+    Arc::new(field.as_ref().clone().with_data_type(data_type))
+}
+
 /// The columns of `wanted` that a file of `file` has, and those that the log tells.
 fn complete(batch: &RecordBatch, wanted: &SchemaRef, file: &Add) -> Result<RecordBatch> {
     let broken = |e| Error::corrupt("read delta table", "a file does not fit the table").with_source(e);
-    let exact = CastOptions { safe: false, ..CastOptions::default() };
     let rows = batch.num_rows();
     let columns = wanted.fields().iter().map(|field| {
-        let column: ArrayRef = match (file.partition_values.get(field.name()), batch.column_by_name(field.name())) {
+        let held = member_of(batch.schema_ref().fields(), field.name()).map(|number| batch.column(number));
+        let column: ArrayRef = match (file.partition_values.get(field.name()), held) {
             (Some(Some(text)), _) => Arc::new(StringArray::from_iter_values(std::iter::repeat_n(text, rows))),
             (Some(None), _) | (None, None) => return Ok(new_null_array(field.data_type(), rows)),
             (None, Some(column)) => Arc::clone(column),
         };
-        if column.data_type() == field.data_type() {
-            return Ok(column);
-        }
-        fit(&column, field.data_type(), &exact).map_err(|e| e.with("column", field.name()))
+        fit(&column, field.data_type()).map_err(|e| broken(e).with("column", field.name()))
     });
     let columns: Vec<ArrayRef> = columns.collect::<Result<_>>()?;
     let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
     let nullable: Vec<Field> = wanted.fields().iter().map(|f| f.as_ref().clone().with_nullable(true)).collect();
     RecordBatch::try_new_with_options(Arc::new(Schema::new(nullable)), columns, &options).map_err(broken)
-}
-
-/// A column in the type of the table; nested ones may have fewer members in older files.
-fn fit(column: &ArrayRef, wanted: &DataType, exact: &CastOptions<'_>) -> Result<ArrayRef> {
-    use arrow::array::{Array, AsArray, ListArray, StructArray};
-    let broken = |e| Error::corrupt("read delta table", "a file does not fit the table").with_source(e);
-    match (column.data_type(), wanted) {
-        (have, wanted) if have == wanted => Ok(Arc::clone(column)),
-        (DataType::Struct(_), DataType::Struct(members)) => {
-            let held = column.as_struct();
-            let arrays = members.iter().map(|member| match held.column_by_name(member.name()) {
-                Some(column) => fit(column, member.data_type(), exact),
-                None => Ok(new_null_array(member.data_type(), held.len())),
-            });
-            let arrays = arrays.collect::<Result<Vec<_>>>()?;
-            Ok(Arc::new(StructArray::try_new(members.clone(), arrays, held.nulls().cloned()).map_err(broken)?))
-        }
-        (DataType::List(_), DataType::List(element)) => {
-            let held = column.as_list::<i32>();
-            let values = fit(held.values(), element.data_type(), exact)?;
-            let list = ListArray::try_new(Arc::clone(element), held.offsets().clone(), values, held.nulls().cloned());
-            Ok(Arc::new(list.map_err(broken)?))
-        }
-        _ => cast_with_options(column, wanted, exact).map_err(broken),
-    }
 }
 
 fn unreadable(error: ParquetError) -> Error {

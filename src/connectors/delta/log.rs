@@ -4,7 +4,7 @@ use super::actions::{Add, DomainMetadata, Line, Metadata, Protocol, Remove, Txn}
 use super::checkpoint;
 use super::features;
 use crate::error::{Error, Result};
-use crate::store::{Created, ObjectPath, Store};
+use crate::store::{Created, ObjectInfo, ObjectPath, Store};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -22,7 +22,9 @@ pub(super) struct Log {
 pub(super) enum Keep {
     /// Its schema and its marks. A table of many files needs little memory then.
     Head,
-    /// All, with the files that are in it, and those that were.
+    /// With the files that are in it.
+    Files,
+    /// All, also the files that were in it.
     All,
 }
 
@@ -46,8 +48,9 @@ pub(super) struct Snapshot {
 #[serde(rename_all = "camelCase")]
 pub(super) struct LastCheckpoint {
     pub(super) version: u64,
+    /// Actions in it; negative if that is not known.
     #[serde(default)]
-    pub(super) size: u64,
+    pub(super) size: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) parts: Option<u32>,
 }
@@ -79,31 +82,69 @@ impl Snapshot {
         if let Some(domain) = line.domain_metadata {
             self.domains.insert(domain.domain.clone(), domain);
         }
-        if self.keep < Keep::All {
+        if self.keep < Keep::Files {
             return;
         }
-        if let Some(add) = line.add {
+        if let Some(mut add) = line.add {
+            nullify(&mut add.partition_values);
             self.removed.remove(&add.path);
             self.files.insert(add.path.clone(), add);
         }
-        if let Some(remove) = line.remove {
+        if let Some(mut remove) = line.remove {
+            remove.partition_values.iter_mut().for_each(nullify);
             self.files.remove(&remove.path);
-            self.removed.insert(remove.path.clone(), remove);
+            if self.keep == Keep::All {
+                self.removed.insert(remove.path.clone(), remove);
+            }
         }
+    }
+
+    /// Applies a row of a checkpoint, in which the order says nothing: a file that it also tells to be removed was so with other
+    /// deletion vectors than it has.
+    fn apply_row(&mut self, line: Line) {
+        if line.remove.as_ref().is_none_or(|remove| !self.files.contains_key(&remove.path)) {
+            self.apply(line);
+        }
+    }
+
+    /// Gives files that a checkpoint told of the partition values that are null, and were left out there.
+    fn complete_partitions(&mut self) {
+        let columns = &self.metadata.partition_columns;
+        let complete = |values: &mut BTreeMap<String, Option<String>>| {
+            if values.len() < columns.len() {
+                columns.iter().for_each(|column| {
+                    values.entry(column.clone()).or_default();
+                });
+            }
+        };
+        self.files.values_mut().for_each(|add| complete(&mut add.partition_values));
+        self.removed.values_mut().filter_map(|remove| remove.partition_values.as_mut()).for_each(complete);
     }
 
     /// Applies the actions of version `self.version`.
     fn apply_commit(&mut self, bytes: &[u8]) -> Result<()> {
         // Of one commit the order says nothing: a file that it both removes and adds is there.
         let mut adds = Vec::new();
-        for line in bytes.split(|b| *b == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
-            let line: Line = serde_json::from_slice(line)
-                .map_err(|e| Error::corrupt("read delta log", "a line is no action").with_source(e))?;
+        for line in lines(bytes)? {
             if line.add.is_some() { adds.push(line) } else { self.apply(line) }
         }
         adds.into_iter().for_each(|line| self.apply(line));
         Ok(())
     }
+}
+
+/// The actions of one version.
+fn lines(bytes: &[u8]) -> Result<Vec<Line>> {
+    let lines = bytes.split(|b| *b == b'\n').filter(|line| !line.trim_ascii().is_empty());
+    let read = |line| {
+        serde_json::from_slice(line).map_err(|e| Error::corrupt("read delta log", "a line is no action").with_source(e))
+    };
+    lines.map(read).collect()
+}
+
+/// An empty partition value is a null, by the protocol.
+fn nullify(values: &mut BTreeMap<String, Option<String>>) {
+    values.values_mut().filter(|value| value.as_deref() == Some("")).for_each(|value| *value = None);
 }
 
 impl Log {
@@ -122,23 +163,33 @@ impl Log {
     pub(super) async fn newest(&self, known: Option<Arc<Snapshot>>, keep: Keep) -> Result<Option<Arc<Snapshot>>> {
         let known = known.filter(|k| k.keep >= keep);
         let keep = known.as_ref().map_or(keep, |k| k.keep);
-        let mut snapshot = self.follow(known, keep).await?;
+        let mut snapshot = match (known, self.last_checkpoint().await?) {
+            (None, Some(last)) => self.read_checkpoint(&last, keep).await?,
+            (known, _) => self.follow(known, keep).await?,
+        };
         // The versions that follow may have been cleaned up: a checkpoint stands for them.
         let last = self.last_checkpoint().await?;
-        match (&snapshot, last) {
-            (Some(now), Some(last)) if last.version <= now.version => {}
-            (_, Some(last)) => snapshot = self.read_checkpoint(&last, keep).await?,
-            (Some(_), None) => {}
-            (None, None) => {
-                if let Some(last) = self.listed().await? {
-                    snapshot = self.read_checkpoint(&last, keep).await?;
-                }
-            }
+        let behind = |now: &Arc<Snapshot>| last.as_ref().is_some_and(|last| last.version > now.version);
+        if snapshot.as_ref().is_none_or(behind) {
+            let newest = match &last {
+                Some(last) => self.read_checkpoint(last, keep).await?,
+                None => None,
+            };
+            snapshot = match (newest, self.listed().await?) {
+                (Some(newest), _) => Some(newest),
+                (None, Some(listed)) => self.read_checkpoint(&listed, keep).await?,
+                (None, None) => self.follow(None, keep).await?,
+            };
         }
         if let Some(snapshot) = &snapshot {
             features::check_known(snapshot)?;
         }
         Ok(snapshot)
+    }
+
+    /// The newest version, read from the first one on: it tells of all files that were ever removed. `None` if the first one is gone.
+    pub(super) async fn from_the_beginning(&self) -> Result<Option<Arc<Snapshot>>> {
+        self.follow(None, Keep::All).await
     }
 
     /// Reads the versions after `known`, until one is absent.
@@ -163,6 +214,30 @@ impl Log {
         Ok(Some(Arc::new(snapshot)))
     }
 
+    /// The actions of a version; `None` if it is not there.
+    pub(super) async fn commit(&self, version: u64) -> Result<Option<Vec<Line>>> {
+        let Some(bytes) = self.store.get(&self.commit_path(version)?, None).await? else { return Ok(None) };
+        lines(&bytes).map(Some).map_err(|e| e.with("version", version))
+    }
+
+    /// The versions of the log that are there, in order.
+    pub(super) async fn versions(&self) -> Result<Vec<(u64, ObjectInfo)>> {
+        let listed = self.store.list(&self.folder.join("_delta_log")?).await?;
+        let version = |object: ObjectInfo| {
+            let name = object.path.file_name().strip_suffix(".json")?;
+            Some((name.parse().ok().filter(|_| name.len() == 20)?, object))
+        };
+        let mut versions: Vec<_> = listed.into_iter().filter_map(version).collect();
+        versions.sort_by_key(|(version, _)| *version);
+        Ok(versions)
+    }
+
+    /// The first version after `version` that is there.
+    pub(super) async fn first_after(&self, version: u64) -> Result<Option<u64>> {
+        Ok(self.versions().await?.into_iter().map(|(number, _)| number).find(|number| *number > version))
+    }
+
+    /// The version of a checkpoint, and those that follow; `None` if it is not there.
     async fn read_checkpoint(&self, last: &LastCheckpoint, keep: Keep) -> Result<Option<Arc<Snapshot>>> {
         let version = last.version;
         let mut snapshot = Snapshot::empty(keep, version);
@@ -173,13 +248,10 @@ impl Log {
                 Some(_) => format!("{version:020}.checkpoint.{part:010}.{parts:010}.parquet"),
             };
             let path = self.path(&name)?;
-            let bytes = self.store.get(&path, None).await?.ok_or_else(|| {
-                Error::corrupt("read delta log", "a checkpoint of the table is gone")
-                    .with("object", &path)
-                    .with_hint("restore it, or delete `_last_checkpoint` if all versions of the log are there")
-            })?;
-            checkpoint::read(bytes, keep, |line| snapshot.apply(line)).map_err(|e| e.with("object", &path))?;
+            let Some(bytes) = self.store.get(&path, None).await? else { return Ok(None) };
+            checkpoint::read(bytes, keep, |line| snapshot.apply_row(line)).map_err(|e| e.with("object", &path))?;
         }
+        snapshot.complete_partitions();
         self.follow(Some(Arc::new(snapshot)), keep).await
     }
 
@@ -190,17 +262,16 @@ impl Log {
         Ok(serde_json::from_slice(&bytes).ok())
     }
 
-    /// A log without its first version and without a hint: the newest checkpoint that is listed.
+    /// The newest checkpoint that is listed with all of its parts.
+    ///
+    /// # Errors
+    /// `Config` if it is of a kind that is not known here; `Corrupt` if there is none, and the first version is gone.
     async fn listed(&self) -> Result<Option<LastCheckpoint>> {
         let listed = self.store.list(&self.folder.join("_delta_log")?).await?;
         let names: Vec<_> = listed.iter().map(|o| o.path.file_name()).collect();
-        let checkpoints = names.iter().filter_map(|name| {
-            let (version, rest) = name.strip_suffix(".parquet")?.split_once(".checkpoint")?;
-            let parts = if rest.is_empty() { None } else { Some(rest.rsplit_once('.')?.1.parse().ok()?) };
-            Some(LastCheckpoint { version: version.parse().ok()?, size: 0, parts })
-        });
-        let newest = checkpoints.max_by_key(|c| c.version);
-        if newest.is_none() && names.iter().any(|name| name.ends_with(".json")) {
+        let newest = self.checkpoints(&names)?.pop();
+        let first = self.commit_path(0)?;
+        if newest.is_none() && names.iter().any(|name| name.ends_with(".json")) && !names.contains(&first.file_name()) {
             return Err(Error::corrupt(
                 "read delta log",
                 "the first version of the log is gone, and there is no checkpoint",
@@ -209,6 +280,38 @@ impl Log {
             .with_hint("restore the folder _delta_log"));
         }
         Ok(newest)
+    }
+
+    /// The newest version of at most `limit` that has a checkpoint.
+    pub(super) async fn whole_checkpoint(&self, limit: u64) -> Result<Option<u64>> {
+        let listed = self.store.list(&self.folder.join("_delta_log")?).await?;
+        let names: Vec<_> = listed.iter().map(|o| o.path.file_name()).collect();
+        Ok(self.checkpoints(&names)?.into_iter().map(|c| c.version).filter(|version| *version <= limit).max())
+    }
+
+    /// The checkpoints with all of their parts, in order of their versions.
+    fn checkpoints(&self, names: &[&str]) -> Result<Vec<LastCheckpoint>> {
+        let mut parts: BTreeMap<(u64, Option<u32>), u32> = BTreeMap::new();
+        for (version, rest) in names.iter().filter_map(|name| name.split_once(".checkpoint.")) {
+            let Ok(version) = version.parse() else { continue };
+            match rest.split('.').collect::<Vec<_>>()[..] {
+                ["parquet"] => *parts.entry((version, None)).or_default() += 1,
+                [part, of, "parquet"] if part.len() == 10 => {
+                    *parts.entry((version, of.parse().ok())).or_default() += 1;
+                }
+                _ => {
+                    return Err(Error::config(
+                        "open delta table",
+                        "the table uses a feature that this sink does not write",
+                    )
+                    .with("feature", "v2Checkpoint")
+                    .with("table", &self.folder)
+                    .with_hint("turn the feature off in the table, or write to a table of its own"));
+                }
+            }
+        }
+        let whole = parts.into_iter().filter(|((_, of), found)| of.unwrap_or(1) == *found);
+        Ok(whole.map(|((version, parts), _)| LastCheckpoint { version, size: 0, parts }).collect())
     }
 
     /// Writes a version.
@@ -235,6 +338,7 @@ impl Log {
         self.store.put(&self.path(&format!("{version:020}.checkpoint.parquet"))?, bytes).await?;
         // The hint never goes back.
         if self.last_checkpoint().await?.is_none_or(|last| last.version < version) {
+            let size = i64::try_from(size).unwrap_or(-1);
             let hint = LastCheckpoint { version, size, parts: None };
             let hint = serde_json::to_vec(&hint)
                 .map_err(|e| Error::bug("write delta checkpoint", "the hint does not serialise").with_source(e))?;

@@ -3,12 +3,15 @@
 //! file is kept for the next attempt, as files never change.
 
 use super::actions::{Add, Line};
+use super::enumerate;
 use super::file;
 use super::keys::{EpochKeys, Keyed, Rule};
 use super::log::Snapshot;
-use super::rewrite::rewrite;
+use super::rewrite::{kept, rewrite};
 use super::schema;
+use super::stats;
 use super::table::{Change, DeltaStaged, DeltaTable, millis};
+use super::versions;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::sink::CommitRequest;
@@ -22,6 +25,8 @@ use std::collections::{HashMap, HashSet};
 pub(super) struct Memo {
     keys: Option<EpochKeys>,
     files: HashMap<String, Verdict>,
+    pub(super) versions: versions::Memo,
+    pub(super) enumeration: enumerate::Memo,
 }
 
 /// What becomes of a file.
@@ -31,6 +36,9 @@ struct Verdict {
     lost: Vec<Box<[u8]>>,
     /// What takes its place, if rows of it go.
     replaced: Option<Vec<Add>>,
+    /// Rows in the place of which another one comes, and rows that go.
+    updated: u64,
+    deleted: u64,
 }
 
 /// The change of an epoch that is merged by `rule` into the table at `held`.
@@ -42,15 +50,17 @@ pub(super) async fn merge(
     rule: &Rule,
     memo: &mut Memo,
 ) -> Result<Change> {
-    let Some(staged) = &request.staged.schema else { return Ok(Change::default()) };
+    let (Some(staged), false) = (&request.staged.schema, request.staged.files.is_empty()) else {
+        return Ok(Change { schema: request.staged.schema.clone(), ..Change::default() });
+    };
     let columns = schema::merged(held.map(|held| held.metadata.schema_string.as_str()), staged)?;
     let keyed = Keyed::new(rule, &columns)?;
     let now = millis(env);
     if memo.keys.is_none() {
         memo.keys = Some(collect(table, &request.staged, &keyed, now).await?);
     }
-    let Memo { keys: Some(keys), files } = memo else { return Err(Error::bug("merge delta", "no keys")) };
-    let mut change = Change { lines: Vec::new(), rewrites: true, schema: Some(staged.clone()) };
+    let Memo { keys: Some(keys), files, .. } = memo else { return Err(Error::bug("merge delta", "no keys")) };
+    let mut change = Change { rewrites: true, schema: Some(staged.clone()), ..Change::default() };
     let mut lost: HashSet<&[u8]> = HashSet::new();
     let candidates = held.iter().flat_map(|held| held.files.values()).filter(|file| keys.may_be_in(file, &keyed));
     let candidates: Vec<&Add> = candidates.collect();
@@ -63,18 +73,22 @@ pub(super) async fn merge(
     for file in candidates {
         let Some(verdict) = files.get(&file.path) else { continue };
         lost.extend(verdict.lost.iter().map(AsRef::as_ref));
+        change.counts.updated += verdict.updated;
+        change.counts.deleted += verdict.deleted;
         if let Some(replaced) = &verdict.replaced {
             change.lines.push(file.removed(now, true).into());
             change.lines.extend(replaced.iter().cloned().map(Line::from));
         }
     }
     let winners = write_winners(table, env, request, &columns, keys, &lost).await?;
+    let rows: u64 = winners.iter().filter_map(|add| stats::rows(add.stats.as_deref())).sum();
+    change.counts.inserted = rows.saturating_sub(change.counts.updated);
     change.lines.extend(winners.into_iter().map(Line::from));
     Ok(change)
 }
 
 /// The keys of an epoch, each with the row that wins within it.
-pub(super) async fn collect(table: &DeltaTable, staged: &DeltaStaged, keyed: &Keyed, now: i64) -> Result<EpochKeys> {
+async fn collect(table: &DeltaTable, staged: &DeltaStaged, keyed: &Keyed, now: i64) -> Result<EpochKeys> {
     let mut keys = EpochKeys::default();
     for (number, file) in staged.files.iter().enumerate() {
         let mut rows = file::rows(&table.log, &file.add(now), &keyed.columns).await?;
@@ -102,12 +116,15 @@ async fn judge(
     let mut stay: Vec<bool> = Vec::new();
     let mut rows = file::rows(&table.log, file, &keyed.columns).await?;
     while let Some(batch) = rows.try_next().await? {
-        keys.meet(keyed, &batch, &mut stay, &mut verdict.lost)?;
+        let (updated, deleted) = keys.meet(keyed, &batch, &mut stay, &mut verdict.lost)?;
+        verdict.updated += updated;
+        verdict.deleted += deleted;
     }
     if stay.iter().any(|stay| !stay) {
         let stay = BooleanArray::from(stay);
-        verdict.replaced =
-            Some(rewrite(table, env, request, std::slice::from_ref(file), columns, &[stay], true).await?);
+        let stay = [stay];
+        let (file, stay) = (std::slice::from_ref(file), kept(&stay));
+        verdict.replaced = Some(rewrite(table, env, request, file, columns, &stay, true).await?);
     }
     Ok(verdict)
 }
@@ -137,7 +154,7 @@ async fn write_winners(
         }
     }
     if !some.is_empty() {
-        adds.extend(rewrite(table, env, request, &some, columns, &some_masks, false).await?);
+        adds.extend(rewrite(table, env, request, &some, columns, &kept(&some_masks), false).await?);
     }
     Ok(adds)
 }

@@ -14,23 +14,36 @@
 //! ```
 
 mod actions;
+mod buckets;
 mod checkpoint;
+mod compact;
 mod enumerate;
+mod expire;
 mod features;
 mod file;
+mod fit;
+mod hash;
 mod keys;
+mod ledger;
 mod log;
 mod maintain;
 mod mark;
 mod merge;
+mod own;
 mod pending;
+mod ranges;
 mod reader;
+mod retention;
 mod rewrite;
 mod schema;
 mod stats;
+mod sweep;
 mod table;
+mod vacuum;
+mod versions;
 mod writer;
 
+pub use expire::ExpiredLog;
 pub use table::{DeltaFile, DeltaStaged, DeltaTable};
 pub use writer::DeltaWriter;
 

@@ -7,8 +7,8 @@ use super::log::{Log, Snapshot};
 use super::mark::app_id;
 use super::table::{DeltaFile, DeltaStaged};
 use crate::error::{Error, Result};
-use crate::model::ShardKey;
-use crate::store::ObjectPath;
+use crate::model::{PipelineName, ShardKey, Timestamp};
+use crate::store::{Created, ObjectPath};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -83,9 +83,26 @@ pub(super) async fn keep(log: &Log, shard: &ShardKey, head: Head, staged: &Delta
     let bytes = serde_json::to_vec(&pending)
         .map_err(|e| Error::bug("write delta pending", "it does not serialise").with_source(e))?;
     let newest = hash(&bytes);
-    // Its name says its content: one that exists is this one.
-    log.store.create(&path(log, shard, newest)?, bytes.into()).await?;
+    // Its name says its content: one that exists is this one. But that it exists may be the answer for one that failed.
+    let path = path(log, shard, newest)?;
+    if log.store.create(&path, bytes.into()).await? == Created::Exists && log.store.get(&path, None).await?.is_none() {
+        return Err(Error::unavailable("write delta pending", "another writes it, and it is not there yet")
+            .with("object", path));
+    }
     Ok(Head { newest: Some(newest), ..head })
+}
+
+/// Whether no epoch can need a list any more: its enumeration is over, or a later one has begun. Only an epoch that others have
+/// followed could name it.
+pub(super) async fn is_over(log: &Log, object: &ObjectPath, held: &Snapshot) -> Result<bool> {
+    let mut parts = object.as_str().rsplit('/').skip(1);
+    let shard = parts.next().and_then(|shard| shard.parse().ok());
+    let pipeline = parts.next().and_then(|pipeline| PipelineName::new(pipeline).ok());
+    let (Some(shard), Some(pipeline)) = (shard, pipeline) else { return Ok(false) };
+    let Some(head) = Head::of(&ShardKey { pipeline, shard }, Some(held)) else { return Ok(false) };
+    let Some(bytes) = log.store.get(object, None).await? else { return Ok(false) };
+    let Ok(pending) = serde_json::from_slice::<Pending>(&bytes) else { return Ok(false) };
+    Ok(pending.enumeration < head.enumeration || pending.enumeration == head.enumeration && head.newest.is_none())
 }
 
 /// What the epochs of an enumeration have staged, in their order.
@@ -115,7 +132,12 @@ pub(super) async fn all(log: &Log, shard: &ShardKey, head: Head) -> Result<Vec<D
             return Err(broken("it is of another enumeration"));
         }
         next = pending.before;
-        staged.push(DeltaStaged { files: pending.files, schema: pending.schema, partition_by: Vec::new() });
+        staged.push(DeltaStaged {
+            files: pending.files,
+            schema: pending.schema,
+            partition_by: Vec::new(),
+            staged_at: Timestamp::default(),
+        });
     }
     staged.reverse();
     Ok(staged)

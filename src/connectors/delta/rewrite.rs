@@ -8,35 +8,60 @@ use crate::columnar::files::{FileWriter, Finished};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::sink::CommitRequest;
-use arrow::array::BooleanArray;
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Schema, SchemaRef};
+use arrow::error::ArrowError;
 use futures::TryStreamExt;
 use std::sync::Arc;
 
-/// Writes the rows of `files` for which the masks are true, with the columns of `columns`, split by partition. `one` says that all
-/// of them are of one partition.
+/// What becomes of rows, given the number of their file and the number of the first of them in it.
+pub(super) type Edit<'a> = &'a (dyn Fn(usize, usize, RecordBatch) -> Result<RecordBatch> + Send + Sync);
+
+/// Keeps the rows for which the mask of their file is true.
+pub(super) fn kept(masks: &[BooleanArray]) -> impl Fn(usize, usize, RecordBatch) -> Result<RecordBatch> + Send + Sync {
+    move |file, first, rows| {
+        let mask = masks.get(file).filter(|mask| first + rows.num_rows() <= mask.len());
+        let mask = mask.ok_or_else(|| Error::corrupt("rewrite delta", "a file has more rows than it had"))?;
+        filter_record_batch(&rows, &mask.slice(first, rows.num_rows())).map_err(failed)
+    }
+}
+
+/// The rows with another column of this name.
+pub(super) fn with_column(rows: &RecordBatch, name: &str, column: ArrayRef) -> Result<RecordBatch> {
+    let mut columns = rows.columns().to_vec();
+    let number = rows.schema_ref().index_of(name).map_err(failed)?;
+    columns.get_mut(number).into_iter().for_each(|held| *held = Arc::clone(&column));
+    RecordBatch::try_new(rows.schema(), columns).map_err(failed)
+}
+
+pub(super) fn failed(error: ArrowError) -> Error {
+    Error::bug("rewrite delta", "rows cannot be taken").with_source(error)
+}
+
+/// Writes rows of `files` again, as `edit` gives them, with the columns of `columns`, split by partition. `one` says that all of
+/// them are of one partition.
 pub(super) async fn rewrite(
     table: &DeltaTable,
     env: &Env,
     request: &CommitRequest<DeltaStaged>,
     files: &[Add],
     columns: &SchemaRef,
-    masks: &[BooleanArray],
+    edit: Edit<'_>,
     one: bool,
 ) -> Result<Vec<Add>> {
     let names = Names::rewritten(&request.shard, &request.mark, env);
-    write(table, env, names, files, columns, masks, one).await
+    write(table, env, names, files, columns, edit, one).await
 }
 
-/// As [`rewrite`], under names that are given. No masks: all rows.
+/// As [`rewrite`], under names that are given.
 pub(super) async fn write(
     table: &DeltaTable,
     env: &Env,
     names: Names,
     files: &[Add],
     columns: &SchemaRef,
-    masks: &[BooleanArray],
+    edit: Edit<'_>,
     one: bool,
 ) -> Result<Vec<Add>> {
     let mut options = table.options.clone();
@@ -48,25 +73,13 @@ pub(super) async fn write(
     let (store, folder) = (table.log.store.clone(), table.log.folder.clone());
     let mut writer =
         FileWriter::new(store, folder, options, Arc::new(names), env.clone(), Arc::new(|_: &[_], _: &[_]| Ok(())));
-    let failed = |e| Error::bug("rewrite delta", "rows cannot be taken").with_source(e);
     for (number, file) in files.iter().enumerate() {
         let mut rows = file::rows(&table.log, file, &columns).await?;
         let mut first = 0;
         while let Some(batch) = rows.try_next().await? {
             let count = batch.num_rows();
-            let kept = match masks.get(number) {
-                Some(mask) if first + count <= mask.len() => {
-                    filter_record_batch(&batch, &mask.slice(first, count)).map_err(failed)?
-                }
-                Some(_) => {
-                    return Err(
-                        Error::corrupt("rewrite delta", "a file has more rows than it had").with("file", &file.path)
-                    );
-                }
-                None => batch,
-            };
+            writer.write(edit(number, first, batch).map_err(|e| e.with("file", &file.path))?).await?;
             first += count;
-            writer.write(kept).await?;
         }
     }
     let Some(Finished { files, .. }) = writer.finish().await? else { return Ok(Vec::new()) };

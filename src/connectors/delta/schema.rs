@@ -1,20 +1,17 @@
 //! Types: what of Arrow is what in Delta, and how a table's columns grow. The table of types is in docs/delta.md.
 
+use super::fit::{self, element, fit, member_of};
 use crate::error::{Error, Result};
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
-use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{
-    DataType, Date64Type, Field, FieldRef, Fields, Schema, SchemaRef, TimeUnit, TimestampNanosecondType,
-};
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
 const MICROS: TimeUnit = TimeUnit::Microsecond;
 
-/// The Arrow type of the files for a column of `data_type`: the narrowest of Delta that holds all its values.
+/// The Arrow type of the files for a plain column of `data_type`: the narrowest of Delta that holds all its values.
 fn stored(data_type: &DataType) -> Option<DataType> {
-    let nested = |field: &FieldRef| Some(Arc::new(Field::new(field.name(), exact(field.data_type())?, true)));
     Some(match data_type {
         DataType::Boolean
         | DataType::Int8
@@ -33,6 +30,7 @@ fn stored(data_type: &DataType) -> Option<DataType> {
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
             DataType::Binary
         }
+        // Of those that are finer, only values that fit are staged.
         DataType::Date64 => DataType::Date32,
         DataType::Timestamp(_, None) => DataType::Timestamp(MICROS, None),
         DataType::Timestamp(_, Some(_)) => DataType::Timestamp(MICROS, Some("UTC".into())),
@@ -44,37 +42,57 @@ fn stored(data_type: &DataType) -> Option<DataType> {
         {
             DataType::Decimal128(*digits, *scale)
         }
-        DataType::List(element)
-        | DataType::LargeList(element)
-        | DataType::ListView(element)
-        | DataType::LargeListView(element)
-        | DataType::FixedSizeList(element, _) => {
-            DataType::List(Arc::new(Field::new("element", exact(element.data_type())?, true)))
-        }
-        DataType::Struct(members) if !members.is_empty() => {
-            DataType::Struct(members.iter().map(nested).collect::<Option<_>>()?)
-        }
-        DataType::Map(entry, sorted) => {
-            let DataType::Struct(pair) = entry.data_type() else { return None };
-            let [key, value] = pair.as_ref() else { return None };
-            let pair = vec![
-                Field::new("key", exact(key.data_type())?, false),
-                Field::new("value", exact(value.data_type())?, true),
-            ];
-            DataType::Map(Arc::new(Field::new("key_value", DataType::Struct(pair.into()), false)), *sorted)
-        }
-        DataType::Dictionary(_, values) => stored(values)?,
-        DataType::RunEndEncoded(_, values) => stored(values.data_type())?,
         _ => return None,
     })
 }
 
-/// As [`stored`], where values cannot be looked at one by one: no type of which only some values fit.
-fn exact(data_type: &DataType) -> Option<DataType> {
-    match data_type {
-        DataType::Timestamp(TimeUnit::Nanosecond, _) | DataType::Date64 => None,
-        other => stored(other),
-    }
+/// The Arrow type of the files for a column, which the table may have as `held`. What is null in every row, and so has no type, has
+/// that of the table, or is left out: as a column, as a member, or with the list that it is the element of. `Ok(None)`: it is all
+/// without a type. `Err`: Delta has no type for it.
+fn settled(data_type: &DataType, held: Option<&DataType>) -> Result<Option<DataType>, ()> {
+    Ok(match data_type {
+        DataType::Null => held.cloned(),
+        DataType::Struct(members) if !members.is_empty() => {
+            let held = match held {
+                Some(DataType::Struct(held)) => Some(held),
+                _ => None,
+            };
+            let mut settled_members: Vec<Field> = Vec::new();
+            for member in members {
+                let known = held.and_then(|held| held.get(member_of(held, member.name())?));
+                if let Some(kind) = settled(member.data_type(), known.map(|known| known.data_type()))? {
+                    settled_members.push(Field::new(member.name(), kind, true));
+                }
+            }
+            (!settled_members.is_empty()).then(|| DataType::Struct(settled_members.into()))
+        }
+        DataType::Map(entry, sorted) => {
+            let DataType::Struct(pair) = entry.data_type() else { return Err(()) };
+            let [key, value] = pair.as_ref() else { return Err(()) };
+            let (held_key, held_value) = match held {
+                Some(DataType::Map(entry, _)) => match entry.data_type() {
+                    DataType::Struct(pair) => (pair.first().map(|f| f.data_type()), pair.get(1).map(|f| f.data_type())),
+                    _ => (None, None),
+                },
+                _ => (None, None),
+            };
+            let (Some(key), Some(value)) =
+                (settled(key.data_type(), held_key)?, settled(value.data_type(), held_value)?)
+            else {
+                return Ok(None);
+            };
+            let pair = vec![Field::new("key", key, false), Field::new("value", value, true)];
+            Some(DataType::Map(Arc::new(Field::new("key_value", DataType::Struct(pair.into()), false)), *sorted))
+        }
+        DataType::Dictionary(_, values) => settled(values, held)?,
+        DataType::RunEndEncoded(_, values) => settled(values.data_type(), held)?,
+        list if element(list).is_some() => {
+            let held = held.and_then(element).map(Field::data_type);
+            let of = element(list).map(Field::data_type).unwrap_or(&DataType::Null);
+            settled(of, held)?.map(|of| DataType::List(Arc::new(Field::new("element", of, true))))
+        }
+        plain => Some(stored(plain).ok_or(())?),
+    })
 }
 
 /// The name of a type in the schema of a Delta table.
@@ -178,7 +196,15 @@ pub(super) fn text(schema: &Schema) -> Result<String> {
 
 /// Whether some column, at any depth, is a time without a zone: old readers do not know those.
 pub(super) fn has_ntz(schema: &str) -> bool {
-    schema.contains("\"timestamp_ntz\"")
+    fn within(data_type: &DataType) -> bool {
+        match data_type {
+            DataType::Timestamp(_, None) => true,
+            DataType::Struct(members) => members.iter().any(|member| within(member.data_type())),
+            DataType::Map(entry, _) => within(entry.data_type()),
+            list => element(list).is_some_and(|element| within(element.data_type())),
+        }
+    }
+    parse(schema).is_ok_and(|schema| schema.fields().iter().any(|field| within(field.data_type())))
 }
 
 /// The columns of files with rows of `rows`, for a table that has the columns `table`.
@@ -188,27 +214,15 @@ pub(super) fn has_ntz(schema: &str) -> bool {
 /// # Errors
 /// `Data`, naming the column, if Delta has no type for it, or the table has another.
 pub(super) fn plan(rows: &Schema, table: Option<&Schema>) -> Result<SchemaRef> {
+    check_names(rows.fields(), table.map(Schema::fields))?;
     let mut fields: Vec<Field> = Vec::new();
     for field in rows.fields().iter().filter(|f| *f.data_type() != DataType::Null) {
         let name = field.name();
-        if name.is_empty() || name.contains([' ', ',', ';', '{', '}', '(', ')', '\n', '\t', '=']) {
-            return Err(Error::data("stage delta", "the name of a column cannot be one in a Delta table")
-                .with("column", name.escape_debug())
-                .with_hint("rename it in the schema, without any of ` ,;{}()=` and line breaks"));
-        }
-        let natural = stored(field.data_type()).ok_or_else(|| unknown(field))?;
-        let held = table.and_then(|t| t.fields().iter().find(|f| f.name().eq_ignore_ascii_case(name)));
-        let twin = fields.iter().map(Field::name).find(|other| other.eq_ignore_ascii_case(name));
-        if let Some(other) = held.map(|f| f.name()).filter(|other| *other != name).or(twin) {
-            return Err(Error::data("stage delta", "two columns differ by case only, which Delta does not tell apart")
-                .with("column", name)
-                .with("other", other));
-        }
+        let held = table.and_then(|t| t.field_with_name(name).ok()).map(Field::data_type);
+        let Some(natural) = settled(field.data_type(), held).map_err(|()| unknown(field))? else { continue };
         let data_type = match held {
             None => natural,
-            Some(held) if compatible(&natural, held.data_type()) => natural,
-            Some(held) if widens(&natural, held.data_type()) => held.data_type().clone(),
-            Some(held) => return Err(changed(name, held.data_type(), &natural)),
+            Some(held) => joined(&natural, held).ok_or_else(|| changed(name, held, &natural))?,
         };
         fields.push(Field::new(name, data_type, true));
     }
@@ -225,6 +239,41 @@ pub(super) fn plan(rows: &Schema, table: Option<&Schema>) -> Result<SchemaRef> {
     Ok(Arc::new(Schema::new(fields)))
 }
 
+/// Names at every depth must be names in Delta, and told apart by more than case: among themselves, and from those of the table.
+fn check_names(fields: &Fields, held: Option<&Fields>) -> Result<()> {
+    for (number, field) in fields.iter().enumerate() {
+        let name = field.name();
+        if name.is_empty() || name.contains([' ', ',', ';', '{', '}', '(', ')', '\n', '\t', '=']) {
+            return Err(Error::data("stage delta", "the name of a column cannot be one in a Delta table")
+                .with("column", name.escape_debug())
+                .with_hint("rename it in the schema, without any of ` ,;{}()=` and line breaks"));
+        }
+        let before = fields.iter().take(number).find(|other| other.name().eq_ignore_ascii_case(name));
+        let held = held.and_then(|held| held.get(member_of(held, name)?));
+        if let Some(other) = held.filter(|held| held.name() != name).or(before) {
+            return Err(Error::data("stage delta", "two columns differ by case only, which Delta does not tell apart")
+                .with("column", name)
+                .with("other", other.name()));
+        }
+        if let Some(within) = members(field.data_type()) {
+            check_names(within, held.and_then(|held| members(held.data_type()))).map_err(|e| e.with("within", name))?;
+        }
+    }
+    Ok(())
+}
+
+/// The members of a struct, also of one that is in a list or the value of a map.
+fn members(data_type: &DataType) -> Option<&Fields> {
+    match data_type {
+        DataType::Struct(members) => Some(members),
+        DataType::Map(entry, _) => match entry.data_type() {
+            DataType::Struct(pair) => members(pair.get(1)?.data_type()),
+            _ => None,
+        },
+        list => members(element(list)?.data_type()),
+    }
+}
+
 /// The columns of a table with files of `new` columns besides those it has: it has all of both.
 ///
 /// # Errors
@@ -233,8 +282,25 @@ pub(super) fn grown(table: &str, new: &Schema) -> Result<Option<String>> {
     let broken = |e| Error::corrupt("read delta table", "the schema of the table is not understood").with_source(e);
     let mut schema: Value = serde_json::from_str(table).map_err(broken)?;
     let before = schema.clone();
-    grow(&mut schema, new.fields()).map_err(|e| e.with("table", "changed by another writer"))?;
+    grow(&mut schema, adapted(table, new)?.fields()).map_err(|e| e.with("table", "changed by another writer"))?;
     Ok((schema != before).then(|| schema.to_string()))
+}
+
+/// The columns of `staged` in the types that a table of schema `table` has them in: wider ones, if others came first.
+///
+/// # Errors
+/// `Data`, naming the column, if one does not fit.
+pub(super) fn adapted(table: &str, staged: &Schema) -> Result<SchemaRef> {
+    let table = parse(table)?;
+    let fields = staged.fields().iter().map(|field| {
+        let Ok(held) = table.field_with_name(field.name()) else { return Ok(Arc::clone(field)) };
+        let kind = joined(field.data_type(), held.data_type());
+        let kind = kind.ok_or_else(|| {
+            changed(field.name(), held.data_type(), field.data_type()).with("table", "changed by another writer")
+        })?;
+        Ok(Arc::new(field.as_ref().clone().with_data_type(kind)))
+    });
+    Ok(Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?)))
 }
 
 /// The columns of a table of schema `table`, if there is one, once it has those of `staged` too.
@@ -244,13 +310,39 @@ pub(super) fn merged(table: Option<&str>, staged: &str) -> Result<SchemaRef> {
     parse(grown(table, &staged)?.as_deref().unwrap_or(table))
 }
 
+/// Columns of a table, each once.
+///
+/// # Errors
+/// `Config` if there is none of a name.
+pub(super) fn pick<'a>(table: &Schema, names: impl IntoIterator<Item = &'a str>) -> Result<SchemaRef> {
+    let mut fields: Vec<Field> = Vec::new();
+    for name in names {
+        if fields.iter().any(|field| field.name() == name) {
+            continue;
+        }
+        fields.push(table.field_with_name(name).cloned().map_err(|e| {
+            Error::config("merge delta", "the table has no column that the disposition names")
+                .with("column", name)
+                .with_source(e)
+        })?);
+    }
+    Ok(Arc::new(Schema::new(fields)))
+}
+
 /// Adds members to a struct in place, so that what others have said of its fields stays.
 fn grow(kind: &mut Value, new: &Fields) -> Result<()> {
     let Some(fields) = kind.get_mut("fields").and_then(Value::as_array_mut) else { return Ok(()) };
     for field in new {
         let wanted = named(field.data_type()).ok_or_else(|| unknown(field))?;
         match fields.iter_mut().find(|f| f.get("name").and_then(Value::as_str) == Some(field.name())) {
-            None => fields.push(json!({ "name": field.name(), "type": wanted, "nullable": true, "metadata": {} })),
+            None => {
+                let named = fields.iter().filter_map(|f| f.get("name").and_then(Value::as_str));
+                if let Some(other) = named.into_iter().find(|other| other.eq_ignore_ascii_case(field.name())) {
+                    let message = "two columns differ by case only, which Delta does not tell apart";
+                    return Err(Error::data("commit delta", message).with("column", field.name()).with("other", other));
+                }
+                fields.push(json!({ "name": field.name(), "type": wanted, "nullable": true, "metadata": {} }));
+            }
             Some(held) => {
                 let Some(held) = held.get_mut("type") else { continue };
                 grow_type(held, field.data_type(), field.name())?;
@@ -286,17 +378,25 @@ fn grow_type(held: &mut Value, new: &DataType, column: &str) -> Result<()> {
     }
 }
 
-/// Whether a column of `new` files goes with one of the table: the same, or with other members of nested structs.
-fn compatible(new: &DataType, held: &DataType) -> bool {
-    match (new, held) {
-        (DataType::Struct(new), DataType::Struct(held)) => new.iter().all(|field| {
-            let (_, held) = held.find(field.name()).unzip();
-            held.is_none_or(|held| compatible(field.data_type(), held.data_type()))
-        }),
-        (DataType::List(new), DataType::List(held)) => compatible(new.data_type(), held.data_type()),
-        (DataType::Map(new, _), DataType::Map(held, _)) => compatible(new.data_type(), held.data_type()),
-        (new, held) => new == held,
-    }
+/// The type in which a column of `new` is kept in a table that has it as `held`: the same, or a wider one, with other members of
+/// nested structs.
+fn joined(new: &DataType, held: &DataType) -> Option<DataType> {
+    let element_as = |field: &FieldRef, held: &FieldRef| {
+        Some(Arc::new(field.as_ref().clone().with_data_type(joined(field.data_type(), held.data_type())?)))
+    };
+    Some(match (new, held) {
+        (new, held) if new == held => new.clone(),
+        (DataType::Struct(new), DataType::Struct(held)) => {
+            let members = new.iter().map(|field| match held.find(field.name()) {
+                Some((_, held)) => element_as(field, held),
+                None => Some(Arc::clone(field)),
+            });
+            DataType::Struct(members.collect::<Option<_>>()?)
+        }
+        (DataType::List(new), DataType::List(held)) => DataType::List(element_as(new, held)?),
+        (DataType::Map(new, sorted), DataType::Map(held, _)) => DataType::Map(element_as(new, held)?, *sorted),
+        (new, held) => return widens(new, held).then(|| held.clone()),
+    })
 }
 
 /// Whether every value of `narrow` is one of `wide`.
@@ -326,45 +426,29 @@ fn widens(narrow: &DataType, wide: &DataType) -> bool {
 pub(super) fn convert(rows: &RecordBatch, files: &SchemaRef) -> Result<RecordBatch> {
     let failed =
         |e: ArrowError| Error::data("stage delta", "a value does not fit the type of its column").with_source(e);
-    let exact = CastOptions { safe: false, ..CastOptions::default() };
     let columns = files.fields().iter().map(|field| {
         let column = rows.column_by_name(field.name()).ok_or_else(|| {
             Error::data("stage delta", "the columns changed within an epoch")
                 .with("column", field.name())
                 .with_hint("declare the schema, so that every batch has the same columns")
         })?;
-        if column.data_type() == field.data_type() {
-            return Ok(Arc::clone(column));
-        }
-        cast_with_options(column, field.data_type(), &exact).map_err(|e| failed(e).with("column", field.name()))
+        fit(column, field.data_type()).map_err(|e| failed(e).with("column", field.name()))
     });
     let columns: Vec<ArrayRef> = columns.collect::<Result<_>>()?;
     RecordBatch::try_new(Arc::clone(files), columns).map_err(failed)
 }
 
 /// The rows of which a time is finer than Delta can hold, and the column: they would lose something.
-pub(super) fn too_fine(rows: &RecordBatch) -> Option<(BooleanArray, String)> {
+pub(super) fn too_fine(rows: &RecordBatch) -> Result<Option<(BooleanArray, String)>> {
     let mut found: Option<(BooleanArray, String)> = None;
     for (field, column) in rows.schema_ref().fields().iter().zip(rows.columns()) {
-        let fine: BooleanArray = match field.data_type() {
-            DataType::Timestamp(TimeUnit::Nanosecond, _) => {
-                let column = column.as_primitive::<TimestampNanosecondType>();
-                column.iter().map(|v| Some(v.is_some_and(|v| v % 1000 != 0))).collect()
-            }
-            DataType::Date64 => {
-                let column = column.as_primitive::<Date64Type>();
-                column.iter().map(|v| Some(v.is_some_and(|v| v % 86_400_000 != 0))).collect()
-            }
-            _ => continue,
-        };
-        if fine.true_count() > 0 {
-            found = Some(match found.take() {
-                Some((other, name)) => (arrow::compute::or(&other, &fine).unwrap_or(other), name),
-                None => (fine, field.name().clone()),
-            });
-        }
+        let Some(fine) = fit::too_fine(column)?.filter(|fine| fine.true_count() > 0) else { continue };
+        found = Some(match found.take() {
+            Some((other, name)) => (arrow::compute::or(&other, &fine).unwrap_or(other), name),
+            None => (fine, field.name().clone()),
+        });
     }
-    found
+    Ok(found)
 }
 
 fn unknown(field: &Field) -> Error {

@@ -19,12 +19,12 @@ const READABLE_DAYS: RangeInclusive<i32> = -719_162..=2_932_896;
 /// The statistics of a file with `schema`, as text.
 pub(super) fn of(footer: &ParquetMetaData, schema: &Schema, rows: u64) -> String {
     let (mut mins, mut maxes, mut nulls) = (Map::new(), Map::new(), Map::new());
+    let parquet = footer.file_metadata().schema_descr();
     for field in schema.fields().iter().take(COLUMNS) {
-        if field.data_type().is_nested() {
-            continue;
-        }
-        let parquet = footer.file_metadata().schema_descr();
-        let Ok(converter) = StatisticsConverter::try_new(field.name(), schema, parquet) else { continue };
+        // By its name: partition columns are not in the file, so those behind them have other places there.
+        let leaf = parquet.columns().iter().position(|leaf| *leaf.path().parts() == [field.name().as_str()]);
+        let (false, Some(leaf)) = (field.data_type().is_nested(), leaf) else { continue };
+        let Ok(converter) = StatisticsConverter::from_column_index(leaf, field, parquet) else { continue };
         let groups = footer.row_groups();
         if let Ok(counts) = converter.row_group_null_counts(groups) {
             if counts.null_count() == 0 {

@@ -1,13 +1,16 @@
 use super::actions::{Add, Line, Metadata};
+use super::buckets::MOST_KEYS;
 use super::enumerate::{enumerate, guard};
 use super::features;
 use super::file;
 use super::keys::Rule;
+use super::ledger::{self, Known, Load};
 use super::log::{Keep, Log, Snapshot};
 use super::mark;
 use super::merge::{Memo, merge};
 use super::pending::{self, Head};
 use super::schema;
+use super::versions::versions;
 use super::writer::DeltaWriter;
 use crate::columnar::files::options::Options;
 use crate::columnar::files::partition::{Key, Partitioning};
@@ -15,7 +18,7 @@ use crate::columnar::files::{FileNames, TAIL, checksum};
 use crate::columnar::{Batch, Transform};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{PipelineName, ShardKey};
+use crate::model::{PipelineName, ShardKey, Timestamp};
 use crate::sink::{
     CommitDecision, CommitOutcome, CommitRequest, Demand, Disposition, Enumeration, EpochContext, Mark, Sink,
     Transactional, Upsert, decide_commit,
@@ -27,14 +30,11 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::OnceCell;
+use std::sync::Arc;
+use tokio::sync::{Mutex, OnceCell};
 
 /// Times that a commit is decided anew, when others commit to the table at the same time.
 const ATTEMPTS: usize = 20;
-
-/// Rows of an epoch that is merged by key: the keys are held in memory while it is committed.
-const MOST_KEYS: u64 = 1 << 20;
 
 /// Files that are looked at at the same time.
 const AT_ONCE: usize = 8;
@@ -63,6 +63,7 @@ pub struct DeltaTable {
     frozen: bool,
     /// The newest version that this process knows. It saves reads and decides nothing.
     seen: Arc<Mutex<Option<Arc<Snapshot>>>>,
+    pub(super) ledger: Arc<Known>,
     /// Whether the store was found to keep conditions: the log rests on them.
     probed: Arc<OnceCell<()>>,
 }
@@ -77,6 +78,8 @@ pub struct DeltaStaged {
     pub schema: Option<String>,
     /// The columns that the files are split by.
     pub partition_by: Vec<String>,
+    /// When they were complete.
+    pub staged_at: Timestamp,
 }
 
 /// A Parquet file that was staged for a Delta table.
@@ -165,6 +168,15 @@ pub(super) struct Change {
     pub(super) rewrites: bool,
     /// The columns that the table must have, as Delta writes a schema.
     pub(super) schema: Option<String>,
+    pub(super) counts: Counts,
+}
+
+/// Rows, by what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) inserted: u64,
+    pub(super) updated: u64,
+    pub(super) deleted: u64,
 }
 
 impl DeltaTable {
@@ -180,6 +192,7 @@ impl DeltaTable {
             disposition: Disposition::Append,
             frozen: false,
             seen: Arc::default(),
+            ledger: Arc::default(),
             probed: Arc::default(),
         })
     }
@@ -263,15 +276,16 @@ impl DeltaTable {
 
     /// The newest version of the table.
     pub(super) async fn newest(&self, keep: Keep) -> Result<Option<Arc<Snapshot>>> {
-        let known = self.seen.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let newest = self.log.newest(known, keep).await?;
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&newest);
+        // One after the other: so that the version that is known goes from one to the next, and is not copied.
+        let mut seen = self.seen.lock().await;
+        let newest = self.log.newest(seen.take(), keep).await?;
+        seen.clone_from(&newest);
         Ok(newest)
     }
 
     /// How much of the table a commit must know.
     fn keep(&self) -> Keep {
-        if self.disposition == Disposition::Append { Keep::Head } else { Keep::All }
+        if self.disposition == Disposition::Append { Keep::Head } else { Keep::Files }
     }
 
     /// Compares the table with the configuration.
@@ -350,14 +364,24 @@ impl DeltaTable {
         held: Option<&Snapshot>,
         memo: &mut Memo,
     ) -> Result<Change> {
-        if let Some(rule) = rule(&self.disposition) {
-            return merge(self, env, request, held, &rule, memo).await;
-        }
-        if self.disposition != Disposition::Append {
-            return enumerate(self, env, request, held).await;
+        let whole = request.enumeration.is_some_and(|e| e.whole);
+        let visible = match (rule(&self.disposition), &self.disposition) {
+            (Some(rule), _) if !whole => Some(merge(self, env, request, held, &rule, memo).await?),
+            (_, Disposition::Scd2(scd2)) if !whole => {
+                Some(versions(self, env, request, held, scd2, &mut memo.versions).await?)
+            }
+            _ => None,
+        };
+        match (self.demand(), visible) {
+            (Demand::Enumerations, visible) => {
+                return enumerate(self, env, request, held, visible, &mut memo.enumeration).await;
+            }
+            (_, Some(change)) => return Ok(change),
+            _ => {}
         }
         let adds = request.staged.files.iter().map(|file| file.add(millis(env)).into());
-        Ok(Change { lines: adds.collect(), rewrites: false, schema: request.staged.schema.clone() })
+        let counts = Counts { inserted: request.staged.files.iter().map(|f| f.rows).sum(), ..Counts::default() };
+        Ok(Change { lines: adds.collect(), rewrites: false, schema: request.staged.schema.clone(), counts })
     }
 
     async fn try_commit(
@@ -377,7 +401,7 @@ impl DeltaTable {
         held.map_or(Ok(()), |held| self.check(held))?;
         self.verify(&staged.files).await?;
         let change = self.change(env, request, held, memo).await?;
-        let mut lines = vec![self.info(env, request, &change)];
+        let mut lines = vec![self.info(env, request, &change)?];
         lines.extend(self.columns(env, change.schema.as_ref(), held)?);
         lines.extend(mark::encode(shard, mark, millis(env))?.into_iter().map(Line::from));
         lines.extend(change.lines);
@@ -396,24 +420,49 @@ impl DeltaTable {
         Ok(self.log.is_current(version).await?.then_some(CommitOutcome::Done))
     }
 
-    /// What the history of the table tells of the commit: for people.
-    fn info(&self, env: &Env, request: &CommitRequest<DeltaStaged>, change: &Change) -> Line {
+    /// Tries to commit until it is known what has come of it.
+    async fn commit_until(
+        &self,
+        env: &Env,
+        request: &CommitRequest<DeltaStaged>,
+        memo: &mut Memo,
+    ) -> Result<CommitOutcome> {
+        let mut doubt = false;
+        for _ in 0..ATTEMPTS {
+            match self.try_commit(env, request, &mut doubt, memo).await {
+                Ok(Some(outcome)) => return Ok(outcome),
+                Ok(None) => {}
+                Err(e) if doubt && e.kind() == ErrorKind::Unavailable => {
+                    return Err(in_doubt(&request.shard).with_source(e));
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        if doubt {
+            return Err(in_doubt(&request.shard));
+        }
+        Err(Error::unavailable("commit delta", "others commit to the table all the time").with("shard", &request.shard))
+    }
+
+    /// What the history of the table tells of the commit: for people, and for the ledger of loads.
+    fn info(&self, env: &Env, request: &CommitRequest<DeltaStaged>, change: &Change) -> Result<Line> {
         let operation = if self.disposition == Disposition::Append { "WRITE" } else { "MERGE" };
+        let Counts { inserted, updated, deleted } = change.counts;
         let info = json!({
             "timestamp": millis(env),
             "operation": operation,
             "operationParameters": { "mode": "Append", "disposition": self.disposition.as_str() },
+            "operationMetrics": {
+                "numOutputRows": (inserted + updated).to_string(),
+                "numTargetRowsInserted": inserted.to_string(),
+                "numTargetRowsUpdated": updated.to_string(),
+                "numTargetRowsDeleted": deleted.to_string(),
+            },
             "isBlindAppend": !change.rewrites,
             "engineInfo": concat!("landfall/", env!("CARGO_PKG_VERSION")),
-            "landfall": {
-                "shard": request.shard.to_string(),
-                "epoch": request.mark.epoch,
-                "generation": request.mark.generation,
-                "digest": request.mark.digest,
-                "position": request.load.position,
-            },
+            "landfall": Load::of(request, &self.disposition, change.counts),
         });
-        Line { commit_info: Some(info), ..Line::default() }
+        Ok(Line { commit_info: Some(info), ..Line::default() })
     }
 }
 
@@ -427,25 +476,15 @@ impl Sink for DeltaTable {
     fn config(&self) -> Result<ComponentConfig> {
         self.options.check()?;
         self.disposition.check()?;
-        let known = match &self.disposition {
-            Disposition::Append | Disposition::InsertOnly(_) | Disposition::Replace(_) => true,
-            Disposition::Upsert(upsert) => upsert.sweep.is_none(),
-            Disposition::ReplacePartitions(replace) => {
-                if let Some(column) = replace.by.iter().find(|column| !self.options.partition_by.contains(column)) {
-                    return Err(Error::config(
-                        "configure delta table",
-                        "partitions are replaced by another column than there is",
-                    )
-                    .with("column", column)
-                    .with_hint("partition the table by this column too, with `partition_by`"));
-                }
-                true
+        if let Disposition::ReplacePartitions(replace) = &self.disposition {
+            if let Some(column) = replace.by.iter().find(|column| !self.options.partition_by.contains(column)) {
+                return Err(Error::config(
+                    "configure delta table",
+                    "partitions are replaced by another column than there is",
+                )
+                .with("column", column)
+                .with_hint("partition the table by this column too, with `partition_by`"));
             }
-            _ => false,
-        };
-        if !known {
-            return Err(Error::config("configure delta table", "this disposition is not known to the Delta sink")
-                .with("disposition", self.disposition.as_str()));
         }
         let mut identity = self.disposition.identity();
         if let Value::Object(fields) = &mut identity {
@@ -468,13 +507,11 @@ impl Sink for DeltaTable {
             options.partition_by.clear();
             options.sort_by.clear();
         }
-        let mut writer = DeltaWriter::new(store.clone(), folder.clone(), options, &epoch);
+        let mut writer = DeltaWriter::new(store.clone(), folder.clone(), options, &self.disposition, &epoch);
         writer.partition_by.clone_from(&self.options.partition_by);
-        if rule(&self.disposition).is_some() {
+        if rule(&self.disposition).is_some() || matches!(self.disposition, Disposition::Scd2(_)) {
             writer.most_rows = MOST_KEYS;
         }
-        writer.required = self.disposition.columns().map(str::to_owned).collect();
-        writer.keys = self.disposition.key().to_vec();
         writer.frozen = self.frozen;
         let held = self.newest(self.keep()).await?;
         if let Some(held) = &held {
@@ -489,27 +526,26 @@ impl Sink for DeltaTable {
                     .with("generation", epoch.generation)
                     .with("newer", newer));
             }
-            guard(self, &epoch.shard, number, held.as_deref()).await?;
+            guard(self, &epoch.env, &epoch.shard, number, held.as_deref()).await?;
         }
         Ok(writer)
     }
 
     async fn commit(&self, env: &Env, request: CommitRequest<DeltaStaged>) -> Result<CommitOutcome> {
-        let (mut doubt, mut memo) = (false, Memo::default());
-        for _ in 0..ATTEMPTS {
-            match self.try_commit(env, &request, &mut doubt, &mut memo).await {
-                Ok(Some(outcome)) => return Ok(outcome),
-                Ok(None) => {}
-                Err(e) if doubt && e.kind() == ErrorKind::Unavailable => {
-                    return Err(in_doubt(&request.shard).with_source(e));
-                }
-                Err(e) => return Err(e),
+        let mut memo = Memo::default();
+        let outcome = self.commit_until(env, &request, &mut memo).await;
+        // What is left goes with a vacuum.
+        if let Err(error) = memo.enumeration.clean_up().await {
+            tracing::debug!(%error, table = %self.log.folder, "keys of an enumeration stay for now");
+        }
+        let outcome = outcome?;
+        if matches!(outcome, CommitOutcome::Done | CommitOutcome::AlreadyCommitted) {
+            // The epoch is committed, whatever comes of its entry: the next commit enters what is missing.
+            if let Err(error) = ledger::enter(self, env).await {
+                tracing::warn!(%error, table = %self.log.folder, "the ledger of loads is behind for now");
             }
         }
-        if doubt {
-            return Err(in_doubt(&request.shard));
-        }
-        Err(Error::unavailable("commit delta", "others commit to the table all the time").with("shard", &request.shard))
+        Ok(outcome)
     }
 
     async fn mark(&self, shard: &ShardKey) -> Result<Option<Mark>> {
@@ -566,7 +602,7 @@ fn rule(disposition: &Disposition) -> Option<Rule> {
 }
 
 /// A random id of the usual form.
-fn uuid(env: &Env) -> String {
+pub(super) fn uuid(env: &Env) -> String {
     let hex = env.nonce();
     let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
     format!("{}-{}-4{}-8{}-{}", part(0, 8), part(8, 12), part(13, 16), part(17, 20), part(20, 32))

@@ -1,3 +1,4 @@
+use super::own::Own;
 use super::schema;
 use super::stats;
 use super::table::{DeltaFile, DeltaStaged, Names};
@@ -5,13 +6,14 @@ use crate::columnar::files::options::Options;
 use crate::columnar::files::transform::derive;
 use crate::columnar::files::{FileWriter, Finished};
 use crate::columnar::{Batch, Transform};
+use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::model::Reject;
-use crate::sink::{EpochContext, StagedOutput, Writer};
+use crate::sink::{Disposition, EpochContext, Scd2, StagedOutput, Writer};
 use crate::store::{ObjectPath, Store};
 use arrow::array::{Array, AsArray, BooleanArray};
 use arrow::compute::not;
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use async_trait::async_trait;
 use std::sync::Arc;
 
@@ -23,13 +25,14 @@ pub struct DeltaWriter {
     /// The columns that the table has, if there is one.
     pub(super) table: Option<SchemaRef>,
     /// Columns that rows must have.
-    pub(super) required: Vec<String>,
-    /// Columns that must not be null.
-    pub(super) keys: Vec<String>,
+    required: Vec<String>,
+    /// Columns that must not be null, each with the word for the quarantine.
+    not_null: Vec<(String, &'static str)>,
     pub(super) partition_by: Vec<String>,
     transforms: Vec<Transform>,
-    /// The columns of the batches and of the files, known with the first batch.
-    pub(super) planned: Option<(SchemaRef, SchemaRef)>,
+    own: Own,
+    /// Known with the first batch.
+    planned: Option<Planned>,
     pub(super) rows: u64,
     /// From this many rows on the epoch is full.
     pub(super) most_rows: u64,
@@ -37,33 +40,53 @@ pub struct DeltaWriter {
     pub(super) must_commit: bool,
     /// Whether the table may not be made and not be given columns.
     pub(super) frozen: bool,
+    env: Env,
+}
+
+/// The columns of an epoch.
+#[derive(Clone, Debug)]
+struct Planned {
+    /// Those of the batches.
+    rows: SchemaRef,
+    /// Those of the batches as Delta has them.
+    stored: SchemaRef,
+    /// Those of the files.
+    files: SchemaRef,
 }
 
 impl DeltaWriter {
-    pub(super) fn new(store: Store, folder: ObjectPath, options: Options, context: &EpochContext) -> Self {
+    pub(super) fn new(
+        store: Store,
+        folder: ObjectPath,
+        options: Options,
+        disposition: &Disposition,
+        context: &EpochContext,
+    ) -> Self {
         let (partition_by, transforms) = (options.partition_by.clone(), options.transforms.clone());
         let names = Arc::new(Names::staged(context));
         let env = context.env.clone();
         Self {
-            files: FileWriter::new(store, folder, options, names, env, Arc::new(|_: &[_], _: &[_]| Ok(()))),
+            files: FileWriter::new(store, folder, options, names, env.clone(), Arc::new(|_: &[_], _: &[_]| Ok(()))),
             table: None,
-            required: Vec::new(),
-            keys: Vec::new(),
+            required: disposition.columns().map(str::to_owned).collect(),
+            not_null: not_null(disposition),
             partition_by,
             transforms,
+            own: Own::of(context, disposition),
             planned: None,
             rows: 0,
             most_rows: u64::MAX,
             must_commit: context.must_commit,
             frozen: false,
+            env,
         }
     }
 
     /// The columns of the files for a batch.
-    fn plan(&mut self, rows: &SchemaRef) -> Result<SchemaRef> {
-        if let Some((known, files)) = &self.planned {
-            if Arc::ptr_eq(known, rows) || known.fields() == rows.fields() {
-                return Ok(Arc::clone(files));
+    fn plan(&mut self, rows: &SchemaRef) -> Result<Planned> {
+        if let Some(planned) = &self.planned {
+            if Arc::ptr_eq(&planned.rows, rows) || planned.rows.fields() == rows.fields() {
+                return Ok(planned.clone());
             }
             return Err(Error::data("stage delta", "the columns changed within an epoch")
                 .with_hint("declare the schema, so that every batch has the same columns"));
@@ -74,15 +97,18 @@ impl DeltaWriter {
                     .with("column", column));
             }
         }
-        let files = schema::plan(rows, self.table.as_deref())?;
+        let stored = schema::plan(rows, self.table.as_deref())?;
+        self.own.check(&stored)?;
+        let files = self.own.added(&stored)?;
         if self.frozen {
-            self.check_frozen(&files)?;
+            self.check_frozen(&self.own.table(&files))?;
         }
-        self.planned = Some((Arc::clone(rows), Arc::clone(&files)));
-        Ok(files)
+        let planned = Planned { rows: Arc::clone(rows), stored, files };
+        self.planned = Some(planned.clone());
+        Ok(planned)
     }
 
-    fn check_frozen(&self, files: &SchemaRef) -> Result<()> {
+    fn check_frozen(&self, files: &Schema) -> Result<()> {
         let refuse =
             |message| Error::config("stage delta", message).with_hint("change the table first, or do not freeze it");
         let Some(table) = &self.table else {
@@ -110,15 +136,17 @@ impl DeltaWriter {
 
     /// Takes out the rows that a Delta table cannot hold.
     fn check(&self, mut batch: Batch, rejects: &mut Vec<Reject>) -> Result<Batch> {
-        if let Some((fine, column)) = schema::too_fine(batch.rows()) {
+        if let Some((fine, column)) = schema::too_fine(batch.rows())? {
             let why = format!("{column}: a time is finer than a microsecond");
             batch = Self::refuse(batch, &fine, rejects, "type", &why)?;
         }
-        for column in &self.keys {
+        for (column, code) in &self.not_null {
             let Some(values) = batch.rows().column_by_name(column) else { continue };
-            if values.null_count() > 0 {
-                let bad: BooleanArray = (0..values.len()).map(|row| Some(values.is_null(row))).collect();
-                batch = Self::refuse(batch, &bad, rejects, "key", &format!("{column}: the key is null"))?;
+            if values.logical_null_count() > 0 {
+                let nulls = values.logical_nulls();
+                let null = |row| Some(nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)));
+                let bad: BooleanArray = (0..values.len()).map(null).collect();
+                batch = Self::refuse(batch, &bad, rejects, code, &format!("`{column}` is null"))?;
             }
         }
         for column in &self.partition_by {
@@ -147,13 +175,10 @@ impl Writer for DeltaWriter {
         let mut rejects = Vec::new();
         let item = derive(item, &self.transforms, &mut rejects)?;
         // A batch without rows tells the columns all the same.
-        let files = self.plan(item.rows().schema_ref())?;
-        if item.num_rows() == 0 {
-            return Ok(rejects);
-        }
+        let planned = self.plan(item.rows().schema_ref())?;
         let batch = self.check(item, &mut rejects)?;
         if batch.num_rows() > 0 {
-            let rows = schema::convert(batch.rows(), &files)?;
+            let rows = self.own.add(&schema::convert(batch.rows(), &planned.stored)?, &planned.files)?;
             self.rows += rows.num_rows() as u64;
             self.files.write(rows).await?;
         }
@@ -165,14 +190,15 @@ impl Writer for DeltaWriter {
     }
 
     async fn finish(self) -> Result<Option<StagedOutput<DeltaStaged>>> {
-        let (must_commit, planned) = (self.must_commit, self.planned);
-        let partition_by = self.partition_by;
+        let Self { must_commit, planned, partition_by, own, env, .. } = self;
         let Some(Finished { files, .. }) = self.files.finish().await? else {
-            let schema = planned.map(|(_, schema)| schema::text(&schema)).transpose()?;
-            let staged = DeltaStaged { files: Vec::new(), schema, partition_by };
+            let schema = planned.map(|planned| schema::text(&own.table(&planned.files))).transpose()?;
+            let staged = DeltaStaged { files: Vec::new(), schema, partition_by, staged_at: env.now() };
             return Ok(must_commit.then_some(StagedOutput { staged, records: 0, bytes: 0 }));
         };
-        let Some((_, schema)) = planned else { return Err(Error::bug("stage delta", "files without columns")) };
+        let Some(Planned { files: schema, .. }) = planned else {
+            return Err(Error::bug("stage delta", "files without columns"));
+        };
         let stored: Vec<_> = files
             .into_iter()
             .map(|written| {
@@ -189,7 +215,18 @@ impl Writer for DeltaWriter {
             })
             .collect();
         let (records, bytes) = (stored.iter().map(|f| f.rows).sum(), stored.iter().map(|f| f.bytes).sum());
-        let staged = DeltaStaged { files: stored, schema: Some(schema::text(&schema)?), partition_by };
+        let schema = Some(schema::text(&own.table(&schema))?);
+        let staged = DeltaStaged { files: stored, schema, partition_by, staged_at: env.now() };
         Ok(Some(StagedOutput { staged, records, bytes }))
     }
+}
+
+/// Columns that must not be null, each with the word for the quarantine.
+fn not_null(disposition: &Disposition) -> Vec<(String, &'static str)> {
+    let key = disposition.key().iter().map(|column| (column.clone(), "null_key"));
+    let since = match disposition {
+        Disposition::Scd2(Scd2 { since, .. }) => since.clone(),
+        _ => None,
+    };
+    key.chain(since.map(|column| (column, "null_since"))).collect()
 }

@@ -25,6 +25,7 @@ pub(super) struct Apply<'a> {
     pub shard: &'a ShardKey,
     pub epoch: u64,
     pub table: &'a TableName,
+    pub partitioned: bool,
     /// Where rows of an enumeration wait.
     pub aside: &'a TableName,
     /// Where the rows of this epoch are; `None` if it has none.
@@ -171,10 +172,15 @@ impl Apply<'_> {
             none if none.is_empty() => String::new(),
             some => format!(" WHERE{}", some.trim_start_matches(" AND")),
         };
-        // `xmax` tells a row that was updated from one that was inserted.
+        // `xmax` tells a row that was updated from one that was inserted. Of a partition it cannot be had: there the statement asks what
+        // was there before it.
+        let inserted = match self.partitioned {
+            false => "xmax = 0".to_owned(),
+            true => format!("NOT EXISTS (SELECT 1 FROM {table} o WHERE {})", self.same_key("o", "t")),
+        };
         let statement = format!(
             "WITH changed AS (INSERT INTO {table} AS t ({columns}, {load}) SELECT {columns}, {id} FROM {newest} w{kept} ORDER BY {key} \
-             ON CONFLICT ({key}) DO UPDATE SET {set}{condition} RETURNING (xmax = 0) AS inserted) \
+             ON CONFLICT ({key}) DO UPDATE SET {set}{condition} RETURNING {inserted} AS inserted) \
              SELECT count(*) FILTER (WHERE inserted), count(*) FILTER (WHERE NOT inserted) FROM changed",
             load = quoted(LOAD),
             id = literal(self.load),

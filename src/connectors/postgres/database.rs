@@ -14,11 +14,11 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres::{Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// Set in every session, whatever the role's defaults are: what is committed must survive a power loss, and text must mean
-/// one thing. Unless a limit is set already, a process that stands still in the middle of a transaction loses it after a
-/// minute: whoever takes over waits for its locks.
+/// Set in every session, whatever the role's defaults are: what is committed must survive a power loss, text must mean one thing, and a
+/// statement from which a policy would hide rows must fail. Unless a limit is set already, a process that stands still in the middle of a
+/// transaction loses it after a minute: whoever takes over waits for its locks.
 const SESSION: &str = "SET synchronous_commit = on; SET TimeZone = 'UTC'; SET standard_conforming_strings = on; \
-                       SET DateStyle = 'ISO'; SET client_min_messages = warning; \
+                       SET DateStyle = 'ISO'; SET client_min_messages = warning; SET row_security = off; \
                        SELECT set_config('idle_in_transaction_session_timeout', '60s', false) \
                        WHERE current_setting('idle_in_transaction_session_timeout') = '0'";
 

@@ -23,6 +23,7 @@ mod control;
 mod database;
 mod encode;
 mod fault;
+mod fit;
 mod name;
 mod nested;
 mod numeric;
@@ -189,8 +190,10 @@ impl PostgresTable {
         }
         let staging = staged.staging.as_deref().map(|name| TableName::new(&self.control_schema, name)).transpose()?;
         let (aside, load) = (self.aside(shard)?, load_id(shard, mark.epoch));
+        let relation = table::relation(&transaction, &self.table).await?;
         let apply = Apply {
             transaction: &transaction,
+            partitioned: relation.as_ref().is_some_and(|relation| relation.partitioned),
             shard,
             epoch: mark.epoch,
             table: &self.table,
@@ -200,7 +203,7 @@ impl PostgresTable {
             load: &load,
         };
         let (counts, enumeration) = apply.run(*enumeration, held.enumeration).await?;
-        let columns = table::columns_in(&transaction, &self.table).await?;
+        let columns = relation.map(|relation| relation.columns).unwrap_or_default();
         let (id, disposition, columns) = (load.as_str(), staged.disposition.as_str(), columns.as_slice());
         let entry = Entry { id, disposition, columns, counts, enumeration };
         self.control.enter(&transaction, &self.table, request, &entry).await?;

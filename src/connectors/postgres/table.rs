@@ -2,12 +2,14 @@
 
 use super::database::schema_lock;
 use super::fault;
+use super::fit;
 use super::name::{self, TableName, literal, quoted};
 use super::types::{ColumnType, TableColumn};
 use crate::error::{Error, Result};
 use crate::sink::{Disposition, Scd2};
 use deadpool_postgres::{Client, GenericClient};
 use std::collections::BTreeMap;
+use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 
 /// What the sink adds to each row.
@@ -17,24 +19,78 @@ pub(super) const RECORD: &str = "_landfall_record";
 /// What tells versions of a row apart, for a history of versions.
 pub(super) const HASH: &str = "_landfall_hash";
 
-/// The columns of `table`, in order; empty if there is no such table.
-pub(super) async fn columns_in(client: &impl GenericClient, table: &TableName) -> Result<Vec<TableColumn>> {
-    let statement = "SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' FROM pg_attribute a \
-                     JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
-                     WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
+/// What the catalogue says of a table.
+#[derive(Debug)]
+pub(super) struct Relation {
+    /// Rows are kept in it, or in its partitions.
+    pub is_table: bool,
+    /// Its rows are kept in partitions.
+    pub partitioned: bool,
+    /// What of it does not keep its rows: it, or a partition, is unlogged or elsewhere.
+    pub unkept: Option<String>,
+    /// A policy hides rows from us.
+    pub hidden: bool,
+    /// In order.
+    pub columns: Vec<TableColumn>,
+}
+
+/// Whether the database gives a column a value of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Given {
+    #[default]
+    Never,
+    /// Where a row does not say it.
+    Absent,
+    Always,
+}
+
+/// What the catalogue says of `table`; `None` if there is no such relation.
+pub(super) async fn relation(client: &impl GenericClient, table: &TableName) -> Result<Option<Relation>> {
+    let statement = "WITH of AS MATERIALIZED (SELECT c.oid, c.relkind::text AS kind, pg_catalog.row_security_active(c.oid) AS hidden, \
+                         CASE WHEN c.relpersistence <> 'p' THEN c.relname::text WHEN c.relkind = 'p' THEN \
+                             (SELECT pg_catalog.min(k.relname::text) FROM pg_catalog.pg_partition_tree(c.oid::regclass) p \
+                              JOIN pg_catalog.pg_class k ON k.oid = p.relid::oid WHERE k.relkind = 'f' OR k.relpersistence <> 'p') END AS unkept \
+                         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2) \
+                     SELECT of.kind, of.hidden, of.unkept, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), \
+                         a.attnotnull OR y.typnotnull, a.attidentity = 'a' OR a.attgenerated <> '', \
+                         a.atthasdef OR a.attidentity <> '' OR y.typdefault IS NOT NULL, coalesce(NOT l.collisdeterministic, false) \
+                     FROM of LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = of.oid AND a.attnum > 0 AND NOT a.attisdropped \
+                     LEFT JOIN pg_catalog.pg_type y ON y.oid = a.atttypid LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation ORDER BY a.attnum";
     let rows = client
         .query(statement, &[&table.schema, &table.table])
         .await
         .map_err(|e| fault::statement("read columns of table", e).with("table", table))?;
-    Ok(rows.iter().map(|row| TableColumn { name: row.get(0), kind: row.get(1), required: row.get(2) }).collect())
+    let Some(first) = rows.first() else { return Ok(None) };
+    let kind: String = first.get(0);
+    let column = |row: &Row| {
+        // A table may have no column at all.
+        let name = row.get::<_, Option<String>>(3)?;
+        let given = match (row.get(6), row.get(7)) {
+            (true, _) => Given::Always,
+            (false, true) => Given::Absent,
+            (false, false) => Given::Never,
+        };
+        Some(TableColumn { name, kind: row.get(4), not_null: row.get(5), given, folds: row.get(8) })
+    };
+    Ok(Some(Relation {
+        is_table: ["r", "p"].contains(&kind.as_str()),
+        partitioned: kind == "p",
+        hidden: first.get(1),
+        unkept: first.get(2),
+        columns: rows.iter().filter_map(column).collect(),
+    }))
+}
+
+/// The columns of `table`, in order; empty if there is no such table.
+pub(super) async fn columns_in(client: &impl GenericClient, table: &TableName) -> Result<Vec<TableColumn>> {
+    Ok(relation(client, table).await?.map(|relation| relation.columns).unwrap_or_default())
 }
 
 /// What the table holds of a column.
 #[derive(Clone, Debug)]
 pub(super) struct Held {
     pub kind: ColumnType,
-    /// Whether it must not be null.
-    pub required: bool,
+    pub not_null: bool,
 }
 
 /// Gives `table` the columns that it lacks, or makes it; gives what it holds of each of `wanted`. Types that
@@ -52,8 +108,12 @@ pub(super) async fn evolve(
     for (column, _) in wanted {
         name::check(column).map_err(|e| e.with("table", table))?;
     }
-    let mut there = columns_in(client, table).await?;
     let all = with_own(wanted, disposition);
+    let relation = relation(client, table).await?;
+    if let Some(relation) = &relation {
+        fit::check(table, relation, &all, disposition)?;
+    }
+    let mut there = relation.map(|relation| relation.columns).unwrap_or_default();
     if let Some((column, kind)) = all.iter().find(|(column, _)| !there.iter().any(|c| c.name == *column)) {
         if frozen {
             let message = match there.as_slice() {
@@ -72,7 +132,7 @@ pub(super) async fn evolve(
     check_key(client, table, disposition).await?;
     let kinds: BTreeMap<_, _> = there.iter().map(|c| (c.name.as_str(), c)).collect();
     let known = wanted.iter().map(|(column, _)| {
-        let (kind, required) = kinds.get(column.as_str()).map_or(("", false), |c| (c.kind.as_str(), c.required));
+        let (kind, not_null) = kinds.get(column.as_str()).map_or(("", false), |c| (c.kind.as_str(), c.not_null));
         let known = ColumnType::from_sql(kind).ok_or_else(|| {
             Error::config("read columns of table", "values of this type cannot be written")
                 .with("table", table)
@@ -80,7 +140,7 @@ pub(super) async fn evolve(
                 .with("type", kind)
                 .with_hint("give the column another type, or leave it out in a stage before the sink")
         })?;
-        Ok((column.clone(), Held { kind: known, required }))
+        Ok((column.clone(), Held { kind: known, not_null }))
     });
     known.collect()
 }

@@ -1,5 +1,6 @@
 //! Column types of the database, and which of them hold which Arrow type without loss.
 
+use super::table::Given;
 use crate::error::{Error, Result};
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use serde::{Deserialize, Serialize};
@@ -194,9 +195,13 @@ pub(super) struct TableColumn {
     /// Its type, as `format_type` names it.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Whether a row must say it: it may not be null, and has no value of its own.
     #[serde(skip)]
-    pub required: bool,
+    pub not_null: bool,
+    #[serde(skip)]
+    pub given: Given,
+    /// Whether texts that differ may be equal to it: its collation is not deterministic.
+    #[serde(skip)]
+    pub folds: bool,
 }
 
 #[cfg(test)]

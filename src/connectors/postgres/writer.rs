@@ -9,8 +9,8 @@ use crate::columnar::Batch;
 use crate::error::{Error, Result};
 use crate::model::{Reject, Timestamp};
 use crate::sink::{Disposition, EpochContext, Scd2, StagedOutput, Writer};
-use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch};
-use arrow::buffer::NullBuffer;
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -62,7 +62,7 @@ struct Staging {
     schema: SchemaRef,
     /// The columns of the batches, with their types in the table.
     columns: Vec<(String, ColumnType)>,
-    /// Those that the table wants in each row.
+    /// Those that must not be null.
     required: Vec<String>,
     /// All columns that the epoch has had so far; and those of them that are `true` or `false`.
     all: BTreeSet<String>,
@@ -147,7 +147,14 @@ impl PostgresWriter {
             Disposition::Scd2(scd2) => scd2.since.as_deref().and_then(|name| of(name, "null_since")),
             _ => None,
         };
+        // Of a row that is gone, nothing goes into the table.
+        let gone = disposition.deleted().and_then(|column| gone(rows, column));
+        let unless_gone = |nulls: NullBuffer| match &gone {
+            Some(gone) => NullBuffer::new(nulls.inner() | gone),
+            None => nulls,
+        };
         let table = self.open.iter().flat_map(|open| &open.required).filter_map(|name| of(name, "null"));
+        let table = table.map(|of| Required { nulls: of.nulls.map(unless_gone), ..of });
         key.chain(since).chain(table).collect()
     }
 
@@ -215,8 +222,17 @@ impl PostgresWriter {
             .map(|(k, n)| (n, k))
             .collect();
         check_named(&sink.disposition, schema, &columns)?;
-        let required = held.iter().filter(|(_, held)| held.required).map(|(name, _)| name.clone());
+        let required = held.iter().filter(|(_, held)| held.not_null).map(|(name, _)| name.clone());
         let required: Vec<String> = required.filter(|name| !own.iter().any(|(own, _)| own == name)).collect();
+        if let Some(open) = self.open.as_ref().filter(|open| open.required != required) {
+            // Rows that do not have it would have a null.
+            let of = |some: &[String], others: &[String]| some.iter().find(|name| !others.contains(name)).cloned();
+            let column = of(&required, &open.required).or_else(|| of(&open.required, &required)).unwrap_or_default();
+            return Err(Error::config("stage rows", "some rows of the epoch lack a column that must not be null")
+                .with("table", &sink.table)
+                .with("column", column)
+                .with_hint("declare the column in the schema"));
+        }
         let staged = columns.iter().cloned().chain(own.into_iter().filter(|(name, _)| name == HASH));
         let definitions: Vec<_> = staged.map(|(name, kind)| format!("{} {kind}", quoted(&name))).collect();
         let name = match &self.open {
@@ -317,6 +333,16 @@ impl Chunk {
         }
         transaction.commit().await.map_err(failed)
     }
+}
+
+/// The rows that say that they are deleted.
+fn gone(rows: &RecordBatch, column: &str) -> Option<BooleanBuffer> {
+    let column = rows.column_by_name(column)?;
+    let there = column.logical_nulls().map_or_else(|| BooleanBuffer::new_set(rows.num_rows()), NullBuffer::into_inner);
+    Some(match column.as_boolean_opt() {
+        Some(flags) => flags.values() & &there,
+        None => there,
+    })
 }
 
 /// A column that must not be null.

@@ -1,4 +1,5 @@
 use super::*;
+use arrow::array::ArrayRef;
 
 #[tokio::test]
 async fn an_epoch_is_seen_with_its_commit_and_once() {
@@ -78,4 +79,33 @@ async fn an_epoch_that_must_be_committed_is_one_without_rows_too() {
     }
     assert_eq!(owner.mark(&shard()).await.expect("reads").map(|m| m.epoch), Some(3));
     assert_eq!(ids(&store).await, [1, 2]);
+}
+
+#[tokio::test]
+async fn statistics_are_those_of_their_column_also_behind_a_partition_column() {
+    let store = Store::memory();
+    let country: ArrayRef = Arc::new(StringArray::from(vec!["x", "y"]));
+    let numbers = |values: [Option<i64>; 2]| Arc::new(Int64Array::from(values.to_vec())) as ArrayRef;
+    let batch = RecordBatch::try_from_iter_with_nullable([
+        ("country", country, true),
+        ("id", numbers([Some(7), Some(8)]), true),
+        ("amount", numbers([Some(100), Some(200)]), true),
+        ("none", numbers([None, None]), true),
+    ])
+    .expect("fits");
+    let owner = table(&store).partition_by(["country"]).expect("valid").upsert(["id"]);
+    for epoch in [1, 2] {
+        let staged = stage(&owner, 1, epoch, batch.clone()).await;
+        commit(&owner, 1, epoch, (epoch > 1).then_some(1), &staged).await.expect("commits");
+    }
+    assert_eq!(ids(&store).await, [7, 8], "the file of a key is found");
+    for file in files(&store).await {
+        let stats: serde_json::Value = serde_json::from_str(&file.stats.expect("is there")).expect("JSON");
+        let (id, amount) = if file.partition_values["country"].as_deref() == Some("x") { (7, 100) } else { (8, 200) };
+        for bound in ["minValues", "maxValues"] {
+            assert_eq!((&stats[bound]["id"], &stats[bound]["amount"]), (&id.into(), &amount.into()), "{stats}");
+        }
+        let nulls = &stats["nullCount"];
+        assert_eq!((&nulls["id"], &nulls["amount"], &nulls["none"]), (&0.into(), &0.into(), &1.into()), "{stats}");
+    }
 }

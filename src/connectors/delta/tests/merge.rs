@@ -120,7 +120,7 @@ async fn a_row_without_a_key_goes_to_the_quarantine() {
     let batch =
         RecordBatch::try_from_iter([("id", Arc::new(Int64Array::from(vec![Some(1), None])) as _)]).expect("fits");
     let (staged, rejects) = try_stage(&table, context(1, 1), vec![batch]).await.expect("stages");
-    assert_eq!((staged.files[0].rows, rejects.len(), rejects[0].code), (1, 1, "key"));
+    assert_eq!((staged.files[0].rows, rejects.len(), rejects[0].code), (1, 1, "null_key"));
 }
 
 #[tokio::test]

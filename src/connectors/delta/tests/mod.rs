@@ -2,10 +2,13 @@ mod append;
 mod conformance;
 mod crashes;
 mod formats;
+mod history;
 mod layout;
+mod ledger;
 mod maintain;
 mod merge;
 mod replace;
+mod sweep;
 mod torture;
 
 use super::*;

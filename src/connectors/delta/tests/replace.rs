@@ -2,7 +2,7 @@ use super::*;
 use crate::sink::{Demand, Enumeration, Replace, ReplacePartitions};
 
 /// One run: epochs of an enumeration, and the one that makes it whole if `whole`.
-async fn enumerate(table: &DeltaTable, number: u64, epochs: &[RecordBatch], whole: bool) -> Result<()> {
+pub(super) async fn enumerate(table: &DeltaTable, number: u64, epochs: &[RecordBatch], whole: bool) -> Result<()> {
     let mut previous = table.mark(&shard()).await?.map(|m| m.epoch);
     let batches = epochs.iter().map(Some).chain(whole.then_some(None));
     for batch in batches {

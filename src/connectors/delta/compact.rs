@@ -1,0 +1,113 @@
+//! Small files put together. Rows do not change.
+
+use super::actions::{Add, Line};
+use super::log::{Keep, Snapshot};
+use super::rewrite::write;
+use super::table::{DeltaTable, Names, millis};
+use super::vacuum::SHORTEST;
+use super::{schema, stats};
+use crate::env::Env;
+use crate::error::{Error, Result};
+use crate::model::Compacted;
+use crate::store::Created;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Times that a commit is tried, when others commit at the same time.
+const ATTEMPTS: usize = 10;
+
+impl DeltaTable {
+    /// Puts small files of a partition together, about one large file in each version; they change no rows. Files of less than half of
+    /// [`target_file_bytes`](Self::target_file_bytes) are small. What was read by others before stays until a [`vacuum`](Self::vacuum).
+    ///
+    /// # Errors
+    /// As [`checkpoint`](Self::checkpoint); `Unavailable` if others commit all the time; `Ambiguous` if it is not known whether it was
+    /// committed: trying again is safe.
+    ///
+    /// # Cancellation
+    /// Dropped, a part is compacted. Files that are left over go with a vacuum.
+    pub async fn compact(&self, env: &Env) -> Result<Compacted> {
+        let mut report = Compacted::default();
+        let Some(mut held) = self.log.newest(None, Keep::Files).await? else { return Ok(report) };
+        let mut table = self.clone();
+        table.options.partition_by.clone_from(&held.metadata.partition_columns);
+        for group in table.small(&held) {
+            let began = env.monotonic();
+            let columns = schema::parse(&held.metadata.schema_string)?;
+            let names = Names::of_compaction(env);
+            let mut adds = write(&table, env, names, &group, &columns, &|_, _, rows| Ok(rows), true).await?;
+            adds.iter_mut().for_each(|add| add.data_change = false);
+            // A vacuum leaves files alone for so long that nothing names yet.
+            let in_time = || env.monotonic().saturating_sub(began) < SHORTEST / 2;
+            if table.put_together(env, &mut held, &group, &adds, &in_time).await? {
+                report.add(&group, &adds);
+            }
+        }
+        Ok(report)
+    }
+
+    /// Commits one group; `false` if others have rewritten a part of it meanwhile: it is left to the next compaction.
+    async fn put_together(
+        &self,
+        env: &Env,
+        held: &mut Arc<Snapshot>,
+        group: &[Add],
+        adds: &[Add],
+        in_time: &(dyn Fn() -> bool + Send + Sync),
+    ) -> Result<bool> {
+        for _ in 0..ATTEMPTS {
+            if !in_time() || !group.iter().all(|file| held.files.get(&file.path) == Some(file)) {
+                return Ok(false);
+            }
+            let now = millis(env);
+            let info = json!({ "timestamp": now, "operation": "OPTIMIZE", "operationParameters": {} });
+            let mut lines = vec![Line { commit_info: Some(info), ..Line::default() }];
+            lines.extend(group.iter().map(|file| file.removed(now, false).into()));
+            lines.extend(adds.iter().cloned().map(Line::from));
+            let created = self.log.create(held.version + 1, &lines).await? == Created::New;
+            let newest = self.log.newest(Some(Arc::clone(held)), Keep::Files).await?;
+            *held = newest
+                .ok_or_else(|| Error::corrupt("compact delta", "the table is gone").with("table", &self.log.folder))?;
+            if created {
+                return Ok(true);
+            }
+        }
+        Err(Error::unavailable("compact delta", "others commit to the table all the time"))
+    }
+
+    /// Groups of small files of one partition, each of about the size of a file.
+    fn small(&self, held: &Snapshot) -> Vec<Vec<Add>> {
+        let target = i64::try_from(self.options.target_file_bytes).unwrap_or(i64::MAX);
+        let mut partitions: BTreeMap<_, Vec<Add>> = BTreeMap::new();
+        for file in held.files.values().filter(|file| file.size < target / 2) {
+            partitions.entry(file.partition_values.clone()).or_default().push(file.clone());
+        }
+        let mut groups = Vec::new();
+        for files in partitions.into_values() {
+            let (mut group, mut size): (Vec<Add>, i64) = (Vec::new(), 0);
+            for file in files {
+                if size + file.size > target {
+                    groups.push(std::mem::take(&mut group));
+                    size = 0;
+                }
+                size += file.size;
+                group.push(file);
+            }
+            groups.push(group);
+        }
+        groups.retain(|group| group.len() > 1);
+        groups
+    }
+}
+
+impl Compacted {
+    fn add(&mut self, before: &[Add], after: &[Add]) {
+        let size = |files: &[Add]| files.iter().map(|f| u64::try_from(f.size).unwrap_or_default()).sum::<u64>();
+        self.files_before += before.len() as u64;
+        self.files_after += after.len() as u64;
+        self.bytes_before += size(before);
+        self.bytes_after += size(after);
+        self.rows += after.iter().filter_map(|f| stats::rows(f.stats.as_deref())).sum::<u64>();
+    }
+}

@@ -1,0 +1,140 @@
+//! Columns in the types of a table: of files that are older than it, and of rows that come.
+
+use crate::error::{Error, Result};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListArray, MapArray, StructArray, new_null_array};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{DataType, Date64Type, Field, Fields, TimeUnit, TimestampNanosecondType};
+use arrow::error::ArrowError;
+use std::sync::Arc;
+
+/// A column in the type `wanted`, value by value the same; nested ones may have fewer members than are wanted, or more.
+///
+/// # Errors
+/// If a value does not fit.
+pub(super) fn fit(column: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, ArrowError> {
+    Ok(match (column.data_type(), wanted) {
+        (have, wanted) if have == wanted => Arc::clone(column),
+        (DataType::Null, wanted) => new_null_array(wanted, column.len()),
+        (DataType::Struct(_), DataType::Struct(members)) => {
+            let held = column.as_struct();
+            let arrays = members.iter().map(|member| match member_of(held.fields(), member.name()) {
+                Some(number) => fit(held.column(number), member.data_type()),
+                None => Ok(new_null_array(member.data_type(), held.len())),
+            });
+            let arrays = arrays.collect::<Result<Vec<_>, _>>()?;
+            Arc::new(StructArray::try_new(members.clone(), arrays, held.nulls().cloned())?)
+        }
+        (DataType::List(_), DataType::List(element)) => {
+            let held = column.as_list::<i32>();
+            let values = fit(held.values(), element.data_type())?;
+            Arc::new(ListArray::try_new(Arc::clone(element), held.offsets().clone(), values, held.nulls().cloned())?)
+        }
+        (have, DataType::List(_)) if element(have).is_some() => {
+            // First a list of the same elements, then other elements.
+            let same = DataType::List(Arc::new(
+                element(have).cloned().unwrap_or_else(|| Field::new("", DataType::Null, true)),
+            ));
+            fit(&exactly(column, &same)?, wanted)?
+        }
+        (DataType::Map(..), DataType::Map(entry, sorted)) => {
+            let held = column.as_map();
+            let DataType::Struct(pair) = entry.data_type() else { return exactly(column, wanted) };
+            let [key, value] = pair.as_ref() else { return exactly(column, wanted) };
+            let columns = vec![fit(held.keys(), key.data_type())?, fit(held.values(), value.data_type())?];
+            let entries = StructArray::try_new(pair.clone(), columns, None)?;
+            Arc::new(MapArray::try_new(
+                Arc::clone(entry),
+                held.offsets().clone(),
+                entries,
+                held.nulls().cloned(),
+                *sorted,
+            )?)
+        }
+        _ => exactly(column, wanted)?,
+    })
+}
+
+fn exactly(column: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, ArrowError> {
+    cast_with_options(column, wanted, &CastOptions { safe: false, ..CastOptions::default() })
+}
+
+/// The elements of lists of any kind.
+pub(super) fn element(data_type: &DataType) -> Option<&Field> {
+    match data_type {
+        DataType::List(element)
+        | DataType::LargeList(element)
+        | DataType::ListView(element)
+        | DataType::LargeListView(element)
+        | DataType::FixedSizeList(element, _) => Some(element),
+        _ => None,
+    }
+}
+
+/// The number of the member of a name; Delta does not tell names apart by case.
+pub(super) fn member_of(fields: &Fields, name: &str) -> Option<usize> {
+    let find = |same: &dyn Fn(&str) -> bool| fields.iter().position(|field| same(field.name()));
+    find(&|other| other == name).or_else(|| find(&|other| other.eq_ignore_ascii_case(name)))
+}
+
+/// Rows with a time that is finer than Delta can hold: they would lose something. `None` if the column has no such times at all.
+pub(super) fn too_fine(column: &ArrayRef) -> Result<Option<BooleanArray>> {
+    if !may_be_too_fine(column.data_type()) {
+        return Ok(None);
+    }
+    let fine = fine(column).map_err(|e| Error::data("stage delta", "times cannot be looked at").with_source(e))?;
+    Ok(Some(fine.into_iter().map(Some).collect()))
+}
+
+fn may_be_too_fine(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Timestamp(TimeUnit::Nanosecond, _) | DataType::Date64 => true,
+        DataType::Dictionary(_, values) => may_be_too_fine(values),
+        DataType::RunEndEncoded(_, values) => may_be_too_fine(values.data_type()),
+        DataType::Struct(members) => members.iter().any(|member| may_be_too_fine(member.data_type())),
+        DataType::Map(entry, _) => may_be_too_fine(entry.data_type()),
+        list => element(list).is_some_and(|element| may_be_too_fine(element.data_type())),
+    }
+}
+
+fn fine(column: &ArrayRef) -> Result<Vec<bool>, ArrowError> {
+    let of_lists = |offsets: &[i32], values: &[bool]| {
+        let any = |row: usize| {
+            let at = |n: usize| offsets.get(n).and_then(|offset| usize::try_from(*offset).ok()).unwrap_or_default();
+            column.is_valid(row) && values.get(at(row)..at(row + 1)).is_some_and(|values| values.contains(&true))
+        };
+        (0..column.len()).map(any).collect::<Vec<_>>()
+    };
+    Ok(match column.data_type() {
+        data_type if !may_be_too_fine(data_type) => vec![false; column.len()],
+        DataType::Timestamp(..) => {
+            column.as_primitive::<TimestampNanosecondType>().iter().map(|v| v.is_some_and(|v| v % 1000 != 0)).collect()
+        }
+        DataType::Date64 => {
+            column.as_primitive::<Date64Type>().iter().map(|v| v.is_some_and(|v| v % 86_400_000 != 0)).collect()
+        }
+        DataType::Dictionary(_, values) => fine(&exactly(column, values)?)?,
+        DataType::RunEndEncoded(_, values) => fine(&exactly(column, values.data_type())?)?,
+        DataType::Struct(_) => {
+            let mut all = vec![false; column.len()];
+            for member in column.as_struct().columns() {
+                all.iter_mut().zip(fine(member)?).for_each(|(all, one)| *all |= one);
+            }
+            all.iter_mut().enumerate().for_each(|(row, fine)| *fine &= column.is_valid(row));
+            all
+        }
+        DataType::Map(..) => {
+            let map = column.as_map();
+            let (keys, values) = (fine(map.keys())?, fine(map.values())?);
+            let entries: Vec<_> = keys.into_iter().zip(values).map(|(key, value)| key | value).collect();
+            of_lists(map.value_offsets(), &entries)
+        }
+        DataType::List(_) => {
+            let list = column.as_list::<i32>();
+            of_lists(list.value_offsets(), &fine(list.values())?)
+        }
+        list => {
+            let same = element(list).cloned().unwrap_or_else(|| Field::new("", DataType::Null, true));
+            fine(&exactly(column, &DataType::List(Arc::new(same)))?)?
+        }
+    })
+}

@@ -1,0 +1,136 @@
+//! The ledger of loads, which says what has brought a row.
+
+use super::*;
+use crate::sink::LoadEntry;
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
+use serde_json::Value;
+
+/// The rows of a table of the ledger, as JSON, in order of `by`.
+async fn entries(store: &Store, name: &str, by: &str) -> Vec<Value> {
+    let table = DeltaTable::in_store(store, &format!("{PREFIX}/_landfall/{name}")).expect("valid");
+    let mut text = arrow::json::LineDelimitedWriter::new(Vec::new());
+    for batch in table.read_batches().await.expect("reads") {
+        let schema = batch.schema();
+        let columns = schema.fields().iter().zip(batch.columns()).map(|(field, column)| {
+            let is_time = matches!(field.data_type(), DataType::Timestamp(..));
+            let column = if is_time { cast(column, &DataType::Int64).expect("a time") } else { Arc::clone(column) };
+            (field.name(), column, true)
+        });
+        text.write(&RecordBatch::try_from_iter_with_nullable(columns).expect("fits")).expect("JSON");
+    }
+    text.finish().expect("JSON");
+    let text = String::from_utf8(text.into_inner()).expect("UTF-8");
+    let mut rows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    rows.sort_by_key(|row| row[by].as_i64());
+    rows
+}
+
+/// The epochs that are entered.
+pub(super) async fn epochs(store: &Store) -> Vec<i64> {
+    entries(store, "loads", "epoch").await.iter().filter_map(|row| row["epoch"].as_i64()).collect()
+}
+
+async fn load(table: &DeltaTable, epochs: std::ops::RangeInclusive<u64>) {
+    for epoch in epochs {
+        let staged = stage(table, 1, epoch, rows([epoch as i64, 1])).await;
+        let outcome = commit(table, 1, epoch, (epoch > 1).then_some(epoch - 1), &staged).await.expect("commits");
+        assert_eq!(outcome, CommitOutcome::Done);
+    }
+}
+
+#[tokio::test]
+async fn a_row_names_its_load_and_the_load_is_entered() {
+    let store = Store::memory();
+    let table = table(&store).upsert(["id"]);
+    let staged = stage(&table, 1, 7, rows([1, 2])).await;
+    let entry = LoadEntry { position: "{\"segment\":4}".into(), ..LoadEntry::default() };
+    let request = CommitRequest { load: entry, ..request(1, 7, None, &staged) };
+    table.commit(&env(), request).await.expect("commits");
+    load(&table, 8..=8).await;
+    assert_eq!(super::super::ledger::enter(&table, &env()).await.expect("enters"), 2);
+
+    let loads = entries(&store, "loads", "epoch").await;
+    assert_eq!(loads.len(), 2);
+    let expected = serde_json::json!({
+        "load_id": "orders-0000-00000000000000000007", "pipeline": "orders", "shard": 0, "epoch": 7, "generation": 1,
+        "incarnation": "life", "disposition": "upsert", "schema_version": 1, "rows_staged": 2, "rows_inserted": 2,
+        "rows_updated": 0, "rows_deleted": 0, "position": "{\"segment\":4}", "table_version": 0,
+    });
+    for (name, value) in expected.as_object().expect("an object") {
+        assert_eq!(&loads[0][name], value, "{name}");
+    }
+    assert!(loads[0]["committed_at"].as_i64().is_some() && loads[0]["digest"].as_str().is_some());
+    assert_eq!((&loads[1]["rows_inserted"], &loads[1]["rows_updated"]), (&1.into(), &1.into()));
+    let mut of_rows = Vec::new();
+    for batch in table.read_batches().await.expect("reads") {
+        let loads = batch.column_by_name("_landfall_load").expect("there").as_string::<i32>().clone();
+        of_rows.extend(loads.iter().flatten().map(str::to_owned));
+    }
+    of_rows.sort();
+    let id = |row: usize| loads[row]["load_id"].as_str().expect("a text").to_owned();
+    assert_eq!(of_rows, [id(0), id(1), id(1)]);
+}
+
+#[tokio::test]
+async fn columns_are_entered_when_they_change_and_only_then() {
+    let store = Store::memory();
+    let table = table(&store);
+    load(&table, 1..=2).await;
+    let more = rows([3]);
+    let more = RecordBatch::try_from_iter([
+        ("id", Arc::clone(more.column(0))),
+        ("country", Arc::clone(more.column(1))),
+        ("more", Arc::new(Int64Array::from(vec![1])) as _),
+    ])
+    .expect("fits");
+    let staged = stage(&table, 1, 3, more).await;
+    commit(&table, 1, 3, Some(2), &staged).await.expect("commits");
+    load(&table, 4..=4).await;
+    let schemas = entries(&store, "schema", "version").await;
+    let told: Vec<_> = schemas.iter().map(|row| (row["version"].as_i64(), row["load_id"].as_str())).collect();
+    assert_eq!(
+        told,
+        [(Some(1), Some("orders-0000-00000000000000000001")), (Some(2), Some("orders-0000-00000000000000000003"))]
+    );
+    assert!(schemas[1]["columns"].as_str().expect("a text").contains("{\"name\":\"more\",\"type\":\"long\"}"));
+    let loads = entries(&store, "loads", "epoch").await;
+    assert_eq!(
+        loads.iter().map(|row| row["schema_version"].as_i64()).collect::<Vec<_>>(),
+        [Some(1), Some(1), Some(2), Some(2)]
+    );
+}
+
+#[tokio::test]
+async fn a_ledger_that_cannot_be_written_fails_no_commit_and_is_entered_later() {
+    let store = Store::memory();
+    load(&table(&store), 1..=1).await;
+    let count = {
+        let faults = Faults::none();
+        let scratch = Store::memory();
+        load(&table(&scratch), 1..=1).await;
+        let table = table(&faults.store(&scratch));
+        load(&table, 2..=2).await;
+        faults.count()
+    };
+    // The last operation of a commit is that of its entry.
+    let faults = Faults::of([Plan { at: count - 1, mode: Mode::Fail }]);
+    load(&table(&faults.store(&store)), 2..=2).await;
+    assert_eq!(epochs(&store).await, [1], "the entry failed, the commit did not");
+    // Another process, and the version in between is another's.
+    let log = table(&store).log;
+    log.create(2, &[]).await.expect("creates");
+    load(&table(&store), 3..=3).await;
+    assert_eq!(epochs(&store).await, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn a_long_ledger_stays_small() {
+    let store = Store::memory();
+    load(&table(&store), 1..=70).await;
+    assert_eq!(epochs(&store).await, (1..=70).collect::<Vec<_>>());
+    let [loads, _] = super::super::ledger::tables(&table(&store)).expect("valid");
+    let held = loads.newest(None, log::Keep::All).await.expect("reads").expect("there");
+    assert!(held.files.len() <= 32, "{}", held.files.len());
+    assert!(loads.last_checkpoint().await.expect("reads").is_some());
+}
