@@ -34,9 +34,9 @@ class Comparison:
         except Exception as error:  # A reader that cannot read it is a finding like any other.
             have, wrong = None, [f"{type(error).__name__}: {str(error)[:300]}"]
         if have is not None:
-            ids = sorted(row["id"] for row in have)
-            if ids != sorted(want):
-                wrong.append(f"ids {ids} instead of {sorted(want)}")
+            ids = sorted((row["id"] for row in have), key=str)
+            if ids != sorted(want, key=str):
+                wrong.append(f"ids {ids} instead of {sorted(want, key=str)}")
             for row in have:
                 for column, value in want.get(row["id"], {}).items():
                     if row.get(column) != value and column not in readers.NOT_ASKED.get(reader, ()):
@@ -118,6 +118,7 @@ def delta(comparison, folder, place, partition_by, env):
             crate("checkpoint", *sink, env=env)
     for reader, read in readers.DELTA.items():
         comparison.table(f"{name}upserted", reader, versions[-1], partial(read, place, None, env))
+    comparison.add(f"{name}upserted, each value looked for", len(versions[-1]), list(readers.by_value(place, env, versions[-1])))
     crate("compact", *sink, env=env)
     crate("checkpoint", *sink, env=env)
     for reader, read in readers.DELTA.items():

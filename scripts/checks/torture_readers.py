@@ -180,6 +180,34 @@ def postgres_by_psql(server, name):
     return [plain_row(row) for row in rows]
 
 
+def by_value(place, env, rows):
+    """Looks for each value of each row, as readers do that skip files by what the log tells of them. Gives what was not found."""
+    import polars
+    from deltalake import QueryBuilder
+
+    columns = [f for f in EVOLVED if f.name in BY_VALUE]
+    sql = QueryBuilder().register("t", table(place, None, env))
+    lazy = polars.scan_delta(str(place), storage_options=env or None)
+    for id, row in rows.items():
+        for field in columns:
+            value = row[field.name]
+            if value is None:
+                literal, condition = None, polars.col(field.name).is_null()
+            elif pa.types.is_date32(field.type):
+                literal, condition = f"arrow_cast({value}, 'Date32')", polars.col(field.name) == polars.lit(value).cast(polars.Date)
+            else:
+                literal = str(value) if isinstance(value, int) else "'" + value.replace("'", "''") + "'"
+                condition = polars.col(field.name) == value
+            where = f'"{field.name}" = {literal}' if literal else f'"{field.name}" IS NULL'
+            found = {
+                "DataFusion": pa.table(sql.execute(f"SELECT id FROM t WHERE {where}").read_all())["id"].to_pylist(),
+                "polars": lazy.filter(condition).select("id").collect()["id"].to_list(),
+            }
+            for reader, ids in found.items():
+                if id not in ids:
+                    yield f"row {id} is not found by {reader} where {where[:100]}"
+
+
 DELTA = {
     "deltalake": delta_by_deltalake,
     "deltalake by DataFusion": delta_by_datafusion,
@@ -190,6 +218,8 @@ DELTA = {
     "clickhouse by delta-kernel": partial(delta_by_clickhouse, "allow_experimental_delta_kernel_rs=1"),
     "spark, files of the table": delta_by_spark,
 }
+# Columns whose values are looked for.
+BY_VALUE = ["id", "i8", "i32", "i64", "u32", "text", "day", "more", *PARTITIONS[:3]]
 # Columns that a reader is not asked for.
 NOT_ASKED = {"clickhouse": NOT_IN_CLICKHOUSE, "clickhouse by delta-kernel": NOT_IN_CLICKHOUSE}
 PARQUET = {"duckdb": parquet_by_duckdb, "polars": parquet_by_polars, "pyarrow": parquet_by_pyarrow}
