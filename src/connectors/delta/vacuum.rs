@@ -75,7 +75,9 @@ impl DeltaTable {
         let current: HashSet<_> = held.files.keys().filter_map(object_of).collect();
         let removed: HashSet<_> = held.removed.keys().filter_map(object_of).collect();
         for object in listed.iter().filter(|object| !deleted.contains(&object.path)) {
-            let Some(name) = below(&self.log.folder, &object.path).filter(|name| !name.starts_with('_')) else { continue };
+            if below(&self.log.folder, &object.path).is_none_or(|name| name.starts_with('_')) {
+                continue;
+            }
             let why = if current.contains(&object.path) {
                 Why::InUse
             } else if staged.contains(&object.path) || may_be_staged(object.path.file_name(), &held) {
