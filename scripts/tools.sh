@@ -44,5 +44,14 @@ node_tools() {
     cp "$wanted" "$folder/installed.json"
 }
 
+# ADBC drivers, as $duckdb, $sqlite and $postgres: libraries, of which the packages are only the way here.
+adbc_drivers() {
+    python_tools adbc
+    node_tools adbc
+    duckdb=$(find "$cache/node-adbc/node_modules/@duckdb" -name 'libduckdb.*' | head -1)
+    sqlite=$(find "$cache/venv" -name 'libadbc_driver_sqlite.*' | head -1)
+    postgres=$(find "$cache/venv" -name 'libadbc_driver_postgresql.*' | head -1)
+}
+
 # Whatever builds here links with it, and compiles zstd.
 need cc gcc libc6-dev

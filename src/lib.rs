@@ -126,4 +126,7 @@ mod documents {
     #[cfg(feature = "delta")]
     #[doc = include_str!("../docs/delta.md")]
     struct Delta;
+    #[cfg(feature = "adbc")]
+    #[doc = include_str!("../docs/adbc.md")]
+    struct Adbc;
 }

@@ -18,10 +18,13 @@
 //! ```
 
 mod batch;
+#[cfg(test)]
+mod conformance;
 mod decode;
 mod dedup;
 #[cfg(feature = "parquet")]
 pub(crate) mod files;
+mod nested;
 mod path;
 mod rows;
 mod schema;
@@ -34,6 +37,7 @@ pub use decode::{Decode, UnfitValues, UnknownFields};
 pub use dedup::{Dedup, Latest};
 #[cfg(feature = "parquet")]
 pub use files::Transform;
+pub use nested::{is_json, write_json};
 pub use rows::{filter, inspect, map};
 pub use schema::{Coerce, Column, ColumnType, Columns, TimeUnit, Written};
 pub use unnest::{Unnest, UnnestChild};

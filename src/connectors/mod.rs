@@ -1,5 +1,7 @@
 //! Connectors: one room for each foreign system.
 
+#[cfg(feature = "adbc")]
+pub mod adbc;
 #[cfg(feature = "delta")]
 pub mod delta;
 #[cfg(feature = "http")]

@@ -76,3 +76,33 @@ where
         Ok(StopReason::Exhausted(Proof::EndOfInput))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testkit::conformance::SourceTrial;
+    use std::collections::BTreeMap;
+
+    struct Numbers;
+
+    #[async_trait]
+    impl SourceTrial for Numbers {
+        type Source = IterSource<u64>;
+
+        fn source(&self) -> IterSource<u64> {
+            IterSource::new(1..=10).with_partition("more", 11..=12).with_partition("none", []).with_batch(3)
+        }
+
+        fn records(&self, item: &Rows<u64>) -> Vec<String> {
+            item.0.iter().map(u64::to_string).collect()
+        }
+
+        async fn all(&self) -> BTreeMap<String, Vec<String>> {
+            let texts =
+                |id: &str, numbers: std::ops::Range<u64>| (id.to_owned(), numbers.map(|n| n.to_string()).collect());
+            BTreeMap::from([texts("all", 1..11), texts("more", 11..13), texts("none", 0..0)])
+        }
+    }
+
+    crate::source_conformance!(Numbers);
+}

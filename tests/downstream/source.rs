@@ -56,3 +56,33 @@ impl Source for Log {
         Ok(StopReason::Exhausted(Proof::EndOfInput))
     }
 }
+
+#[cfg(feature = "testkit")]
+mod conformance {
+    use super::*;
+    use landfall::testkit::conformance::SourceTrial;
+    use std::collections::BTreeMap;
+
+    const LINES: [&str; 4] = ["3", "1", "x", "2"];
+
+    struct Trial;
+
+    #[async_trait]
+    impl SourceTrial for Trial {
+        type Source = Log;
+
+        fn source(&self) -> Log {
+            Log::new(&LINES)
+        }
+
+        fn records(&self, item: &Rows<String>) -> Vec<String> {
+            item.0.clone()
+        }
+
+        async fn all(&self) -> BTreeMap<String, Vec<String>> {
+            BTreeMap::from([("log".to_owned(), LINES.map(str::to_owned).to_vec())])
+        }
+    }
+
+    landfall::source_conformance!(Trial);
+}

@@ -35,3 +35,30 @@ impl Stage for Parse {
         Ok(())
     }
 }
+
+#[cfg(feature = "testkit")]
+mod conformance {
+    use super::*;
+    use landfall::testkit::conformance::StageTrial;
+
+    struct Trial;
+
+    impl StageTrial for Trial {
+        type Stage = Parse;
+
+        fn stage(&self) -> Parse {
+            Parse
+        }
+
+        fn cuts(&self) -> Vec<Vec<Rows<String>>> {
+            let lines = |lines: &[&str]| Rows(lines.iter().map(|l| (*l).to_owned()).collect());
+            vec![vec![lines(&["1", "x", "2"])], vec![lines(&["1"]), lines(&[]), lines(&["x", "2"])]]
+        }
+
+        fn records(&self, item: &Rows<u64>) -> Vec<String> {
+            item.0.iter().map(u64::to_string).collect()
+        }
+    }
+
+    landfall::stage_conformance!(Trial);
+}

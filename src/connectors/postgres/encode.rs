@@ -327,7 +327,7 @@ fn json(array: &ArrayRef, versioned: bool) -> Option<Encode> {
         let array = Arc::clone(array);
         Box::new(move |row, out| {
             let start = out.len();
-            super::nested::write(&array, row, false, out)?;
+            crate::columnar::write_json(&array, row, false, out)?;
             let text = out.get(start..).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default();
             check_json(text, versioned)
         })

@@ -25,7 +25,6 @@ mod encode;
 mod fault;
 mod fit;
 mod name;
-mod nested;
 mod numeric;
 mod retry;
 mod table;

@@ -1,6 +1,7 @@
 //! Column types of the database, and which of them hold which Arrow type without loss.
 
 use super::table::Given;
+use crate::columnar::is_json;
 use crate::error::{Error, Result};
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use serde::{Deserialize, Serialize};
@@ -30,11 +31,6 @@ pub(super) enum ColumnType {
     Jsonb,
     /// One dimension.
     Array(Box<Self>),
-}
-
-/// Whether a field of strings holds JSON, by Arrow's own mark.
-pub(super) fn is_json(field: &Field) -> bool {
-    field.metadata().get("ARROW:extension:name").is_some_and(|name| name == "arrow.json")
 }
 
 impl ColumnType {

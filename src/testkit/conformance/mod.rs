@@ -6,6 +6,10 @@ pub mod checkpoints;
 mod destination;
 pub mod rates;
 pub mod sink;
+pub mod source;
+pub mod stage;
 pub mod store;
 
 pub use destination::Destination;
+pub use source::SourceTrial;
+pub use stage::StageTrial;

@@ -1,6 +1,3 @@
-//! Sinks that break one guarantee each: a check that lets its defect pass would prove nothing.
-
-use super::{Destination, sink};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::model::{Reject, Rows, ShardKey};
@@ -9,6 +6,7 @@ use crate::sink::{
     Writer, decide_commit,
 };
 use crate::source::ComponentConfig;
+use crate::testkit::conformance::{Destination, sink};
 use async_trait::async_trait;
 use futures::FutureExt;
 use serde_json::json;

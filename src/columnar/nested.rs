@@ -1,14 +1,22 @@
-//! Nested values as JSON text, for columns of type `json` and `jsonb`. No digit is lost: numbers are written as they are.
-
-use super::encode::Refused;
-use super::types::is_json;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
-/// Writes value number `row` of `array`; `json` is whether its text is JSON already.
-pub(super) fn write(array: &ArrayRef, row: usize, json: bool, out: &mut Vec<u8>) -> Result<(), Refused> {
+/// Why a value cannot be written.
+type Refused = &'static str;
+
+/// Whether a field of strings holds JSON, by Arrow's own mark.
+pub fn is_json(field: &Field) -> bool {
+    field.metadata().get("ARROW:extension:name").is_some_and(|name| name == "arrow.json")
+}
+
+/// Writes value number `row` of `array` as JSON text: of nested values too, for destinations that have no such type. No digit is
+/// lost: numbers are written as they are. `json` is whether its text is JSON already.
+///
+/// # Errors
+/// Why the value cannot be written as JSON.
+pub fn write_json(array: &ArrayRef, row: usize, json: bool, out: &mut Vec<u8>) -> Result<(), Refused> {
     if *array.data_type() == DataType::Null || array.logical_nulls().is_some_and(|nulls| nulls.is_null(row)) {
         out.extend_from_slice(b"null");
         return Ok(());
@@ -19,7 +27,7 @@ pub(super) fn write(array: &ArrayRef, row: usize, json: bool, out: &mut Vec<u8>)
             between(out, b"{}", members, |(field, column), out| {
                 text(field.name(), out)?;
                 out.push(b':');
-                write(column, row, is_json(field), out)
+                write_json(column, row, is_json(field), out)
             })
         }
         DataType::List(field) => items(&array.as_list::<i32>().value(row), is_json(field), out),
@@ -31,7 +39,7 @@ pub(super) fn write(array: &ArrayRef, row: usize, json: bool, out: &mut Vec<u8>)
             between(out, b"{}", 0..entries.len(), |n, out| {
                 text(&shown(keys, n)?, out)?;
                 out.push(b':');
-                write(values, n, false, out)
+                write_json(values, n, false, out)
             })
         }
         DataType::Boolean => {
@@ -52,7 +60,7 @@ pub(super) fn write(array: &ArrayRef, row: usize, json: bool, out: &mut Vec<u8>)
 }
 
 fn items(array: &ArrayRef, json: bool, out: &mut Vec<u8>) -> Result<(), Refused> {
-    between(out, b"[]", 0..array.len(), |n, out| write(array, n, json, out))
+    between(out, b"[]", 0..array.len(), |n, out| write_json(array, n, json, out))
 }
 
 /// Writes each of `items`, with commas between them and `ends` around them.
@@ -104,9 +112,9 @@ mod tests {
         for zone in ["UTC", "+00:00", "+02:00", "Europe/Berlin"] {
             let array: ArrayRef = Arc::new(moments.clone().with_timezone(zone));
             let mut out = Vec::new();
-            write(&array, 0, false, &mut out).expect("a moment");
+            write_json(&array, 0, false, &mut out).expect("a moment");
             assert_eq!(String::from_utf8_lossy(&out), "\"1969-12-31T23:59:59.999999Z\"", "{zone}");
-            assert!(write(&array, 1, false, &mut out).is_err(), "{zone}");
+            assert!(write_json(&array, 1, false, &mut out).is_err(), "{zone}");
         }
     }
 }

@@ -1,0 +1,442 @@
+use super::dialect::AdbcDialect;
+use super::session::Session;
+use crate::env::Env;
+use crate::error::{Error, Result};
+use adbc_core::error::Status;
+use adbc_core::options::{AdbcVersion, OptionConnection, OptionDatabase, OptionValue};
+use adbc_core::{Driver, LOAD_FLAG_DEFAULT};
+use adbc_driver_manager::{ManagedDatabase, ManagedDriver};
+use arrow::array::RecordBatch;
+use std::collections::{HashMap, HashSet};
+use std::fmt::{self, Debug};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+
+/// Times that work is tried while the database is busy, or two transactions are in each other's way. The pause doubles from the first
+/// to the longest one: ten seconds in all.
+const TRIES: u32 = 12;
+const PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// A database, by an ADBC driver. Cheap to clone; all that are configured alike share one connection, which does one thing at a time.
+///
+/// The driver is loaded when it is needed, into this process: load only what you trust. It is a file, or the name of a library or of a
+/// driver manifest that is installed. It stays loaded until the process ends.
+///
+/// ```
+/// use landfall::connectors::adbc::Adbc;
+///
+/// let warehouse = Adbc::driver("/usr/lib/libduckdb.so").entrypoint("duckdb_adbc_init").option("path", "warehouse.duckdb");
+/// let other = Adbc::driver("adbc_driver_snowflake")
+///     .option("adbc.snowflake.sql.account", "acme")
+///     .secret("password", "not in a log");
+/// assert!(!format!("{other:?}").contains("not in a log"));
+/// # drop(warehouse);
+/// ```
+#[derive(Clone)]
+pub struct Adbc {
+    config: Config,
+    owner: OnceLock<Arc<Owner>>,
+}
+
+/// How a database is reached.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) struct Config {
+    pub driver: String,
+    entrypoint: Option<String>,
+    options: Vec<(String, String)>,
+    /// What must never be shown.
+    secrets: Vec<String>,
+    pub dialect: Option<AdbcDialect>,
+}
+
+impl Adbc {
+    /// The driver `driver`: the path of a library, or the name of one or of a driver manifest where the system looks for them.
+    pub fn driver(driver: impl Into<String>) -> Self {
+        let driver = driver.into();
+        let config = Config { driver, entrypoint: None, options: Vec::new(), secrets: Vec::new(), dialect: None };
+        Self { config, owner: OnceLock::new() }
+    }
+
+    /// The function of the library that begins the driver. By default what its name suggests, or `AdbcDriverInit`.
+    #[must_use]
+    pub fn entrypoint(self, name: impl Into<String>) -> Self {
+        self.with(|config| config.entrypoint = Some(name.into()))
+    }
+
+    /// An option of the driver, such as `uri` or `path`; those that begin with `adbc.connection.` are of the connection. A password in a
+    /// URI, and the value of an option whose name says that it is secret, are never shown.
+    #[must_use]
+    pub fn option(self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        let (key, value) = (key.into(), value.into());
+        self.with(|config| {
+            config.secrets.extend(secrets_in(&key, &value));
+            config.options.push((key, value));
+        })
+    }
+
+    /// An option whose value is never shown.
+    #[must_use]
+    pub fn secret(self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        let (key, value) = (key.into(), value.into());
+        self.with(|config| {
+            config.secrets.push(value.clone());
+            config.options.push((key, value));
+        })
+    }
+
+    /// An option whose value is in the environment variable `variable`, and is never shown.
+    ///
+    /// # Errors
+    /// `Config` if it is not set.
+    pub fn secret_from_env(self, key: impl Into<String>, variable: &str) -> Result<Self> {
+        let value = std::env::var(variable).map_err(|_| {
+            Error::config("connect to database", "the environment variable is not set").with("variable", variable)
+        })?;
+        Ok(self.secret(key, value))
+    }
+
+    /// The SQL that the database speaks, where the name that it gives itself does not tell.
+    #[must_use]
+    pub fn dialect(self, dialect: AdbcDialect) -> Self {
+        self.with(|config| config.dialect = Some(dialect))
+    }
+
+    fn with(self, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = self.config;
+        change(&mut config);
+        Self { config, owner: OnceLock::new() }
+    }
+
+    /// What tells this database from others, without a secret.
+    pub(super) fn place(&self) -> String {
+        let Config { driver, options, .. } = &self.config;
+        let name = Path::new(driver).file_stem().map_or(driver.as_str().into(), |stem| stem.to_string_lossy());
+        let options = options.iter().map(|(key, value)| format!("{key}={value}"));
+        self.config.without_secrets(&std::iter::once(name.into_owned()).chain(options).collect::<Vec<_>>().join(" "))
+    }
+
+    /// What is wrong with it and can be known without connecting.
+    pub(super) fn check(&self) -> Result<()> {
+        let refuse = |message: &'static str| Err(Error::config("connect to database", message));
+        let Config { driver, options, entrypoint, .. } = &self.config;
+        if driver.is_empty() {
+            return refuse("the driver has no name");
+        }
+        let texts = options.iter().flat_map(|(key, value)| [key, value]).chain([driver]).chain(entrypoint);
+        if texts.into_iter().any(|text| text.contains('\0')) {
+            return refuse("a name or an option has a zero byte");
+        }
+        let mut seen = HashSet::new();
+        match options.iter().find(|(key, _)| !seen.insert(key)) {
+            Some((key, _)) => refuse("an option is given twice").map_err(|e: Error| e.with("option", key)),
+            None => Ok(()),
+        }
+    }
+
+    /// Runs a query, and gives its answer: to look at what was loaded, also where no second process may open the database meanwhile.
+    /// It is held in memory as a whole.
+    ///
+    /// # Errors
+    /// What the database says. A query that fails for a reason that passes is asked again.
+    pub async fn query(&self, query: &str) -> Result<Vec<RecordBatch>> {
+        let query = query.to_owned();
+        self.run(&Env::system(), "query database", move |session| session.batches("query database", &query)).await
+    }
+
+    /// Does `work` on the connection, on a thread that may block. It is done again, on a new connection, if it fails for a reason that
+    /// passes; what it has begun in a transaction is undone then.
+    ///
+    /// Cancellation: if the future is dropped, work that has begun still runs to its end.
+    pub(super) async fn run<T, W>(&self, env: &Env, operation: &'static str, mut work: W) -> Result<T>
+    where
+        T: Send + 'static,
+        W: FnMut(&mut Session) -> Result<T> + Send + 'static,
+    {
+        let owner = Arc::clone(self.owner.get_or_init(|| Owner::of(&self.config)));
+        let (mut tried, mut pause) = (0, PAUSE);
+        loop {
+            let mut open = Arc::clone(&owner.open).lock_owned().await;
+            let config = Arc::clone(&owner.config);
+            let running = env.blocking(operation, move || {
+                let result = open.work(&config, &mut work);
+                (work, result)
+            });
+            let (again, result) = running.await?;
+            (work, tried) = (again, tried + 1);
+            match result {
+                Err(e) if e.is_transient() && tried < TRIES => {
+                    tracing::debug!(operation, error = %e, tried, "the database is asked again");
+                    env.sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                result => return result,
+            }
+        }
+    }
+}
+
+impl Debug for Adbc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Adbc").field("place", &self.place()).finish_non_exhaustive()
+    }
+}
+
+impl Config {
+    /// A text without anything that is secret.
+    pub(super) fn without_secrets(&self, text: &str) -> String {
+        let mut secrets: Vec<&String> = self.secrets.iter().filter(|secret| !secret.is_empty()).collect();
+        // A secret may be a part of another one.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "***"))
+    }
+
+    fn database_options(&self) -> impl Iterator<Item = (OptionDatabase, OptionValue)> + '_ {
+        self.options.iter().filter(|(key, _)| !is_of_connection(key)).map(|(key, value)| {
+            let key = match key.as_str() {
+                "uri" => OptionDatabase::Uri,
+                "username" => OptionDatabase::Username,
+                "password" => OptionDatabase::Password,
+                other => OptionDatabase::Other(other.to_owned()),
+            };
+            (key, value.as_str().into())
+        })
+    }
+
+    pub(super) fn connection_options(&self) -> impl Iterator<Item = (OptionConnection, OptionValue)> + '_ {
+        let of_connection = self.options.iter().filter(|(key, _)| is_of_connection(key));
+        of_connection.map(|(key, value)| (OptionConnection::Other(key.clone()), value.as_str().into()))
+    }
+
+    /// The file of a DuckDB database: opened twice in one process, it would lose what one of the two writes.
+    fn duckdb_file(&self) -> Option<PathBuf> {
+        let is_duckdb = |name: &String| name.to_ascii_lowercase().contains("duckdb");
+        let duckdb = self.dialect == Some(AdbcDialect::DuckDb) || is_duckdb(&self.driver);
+        if !duckdb && !self.entrypoint.as_ref().is_some_and(is_duckdb) {
+            return None;
+        }
+        let (_, path) = self.options.iter().find(|(key, _)| key == "path" || key == "uri")?;
+        let path = Path::new(path.strip_prefix("file:").unwrap_or(path));
+        let whole = |path: &Path| path.canonicalize().ok();
+        whole(path).or_else(|| {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            Some(whole(folder)?.join(path.file_name()?))
+        })
+    }
+}
+
+fn is_of_connection(key: &str) -> bool {
+    key.starts_with("adbc.connection.")
+}
+
+/// What is secret in an option.
+fn secrets_in(key: &str, value: &str) -> Vec<String> {
+    let key = key.to_ascii_lowercase();
+    if ["password", "passphrase", "secret", "token", "credential", "private_key", "auth_"]
+        .iter()
+        .any(|w| key.contains(w))
+    {
+        return vec![value.to_owned()];
+    }
+    let mut found = Vec::new();
+    if let Some((_, rest)) = value.split_once("://") {
+        let authority = rest.split(['/', '?']).next().unwrap_or_default();
+        // A password may hold what ends an authority: the last `@` of all counts, too.
+        for part in [authority, rest] {
+            if let Some((_, password)) = part.rsplit_once('@').and_then(|(user, _)| user.split_once(':')) {
+                found.push(password.to_owned());
+            }
+        }
+    }
+    for word in ["password=", "pwd=", "token=", "secret="] {
+        let mut rest = value;
+        while let Some(at) = rest.to_ascii_lowercase().find(word) {
+            rest = rest.get(at + word.len()..).unwrap_or_default();
+            let quoted = rest.strip_prefix('\'').and_then(|rest| rest.split_once('\''));
+            let plain = || rest.split(['&', ' ', ';']).next().unwrap_or_default();
+            found.push(quoted.map_or_else(plain, |(secret, _)| secret).to_owned());
+        }
+    }
+    found
+}
+
+/// Who has the connection to a database.
+struct Owner {
+    config: Arc<Config>,
+    open: Arc<tokio::sync::Mutex<Open>>,
+}
+
+/// One owner for each configuration, while somebody uses it.
+static OWNERS: LazyLock<Mutex<HashMap<Config, Weak<Owner>>>> = LazyLock::new(Mutex::default);
+/// Drivers are never unloaded: few of them can be.
+static DRIVERS: LazyLock<Mutex<HashMap<(String, Option<String>), ManagedDriver>>> = LazyLock::new(Mutex::default);
+/// Files of DuckDB that are open.
+static FILES: LazyLock<Mutex<HashSet<PathBuf>>> = LazyLock::new(Mutex::default);
+
+impl Owner {
+    fn of(config: &Config) -> Arc<Self> {
+        let mut owners = OWNERS.lock().unwrap_or_else(PoisonError::into_inner);
+        owners.retain(|_, owner| owner.strong_count() > 0);
+        if let Some(owner) = owners.get(config).and_then(Weak::upgrade) {
+            return owner;
+        }
+        let owner = Arc::new(Self { config: Arc::new(config.clone()), open: Arc::default() });
+        owners.insert(config.clone(), Arc::downgrade(&owner));
+        owner
+    }
+}
+
+/// What is open. Dropped from top to bottom.
+#[derive(Default)]
+struct Open {
+    session: Option<Session>,
+    database: Option<ManagedDatabase>,
+    file: Option<OpenFile>,
+}
+
+impl Open {
+    fn work<T>(&mut self, config: &Arc<Config>, work: impl FnOnce(&mut Session) -> Result<T>) -> Result<T> {
+        let mut session = match self.session.take() {
+            Some(session) => session,
+            None => self.connect(config)?,
+        };
+        let result = work(&mut session);
+        match &result {
+            Ok(_) => self.session = Some(session).filter(|session| !session.spent),
+            // What a connection does after an error differs from driver to driver: another one takes its place.
+            Err(e) => {
+                drop(session);
+                if e.to_string().contains("database has been invalidated") {
+                    self.database = None;
+                }
+            }
+        }
+        result
+    }
+
+    fn connect(&mut self, config: &Arc<Config>) -> Result<Session> {
+        let database = match &self.database {
+            Some(database) => database,
+            None => {
+                if self.file.is_none() {
+                    self.file = config.duckdb_file().map(OpenFile::claim).transpose()?;
+                }
+                let mut driver = driver(config)?;
+                let database = driver.new_database_with_opts(config.database_options());
+                let database = database
+                    .map_err(|e| config.failed("open database", config.dialect, e).with("driver", &config.driver));
+                match database {
+                    Ok(database) => self.database.insert(database),
+                    Err(e) => {
+                        self.file = None;
+                        return Err(e);
+                    }
+                }
+            }
+        };
+        let session = Session::connect(config, database)?;
+        if session.dialect == AdbcDialect::DuckDb && self.file.is_none() {
+            return Err(Error::config("open database", "it is not known which file this is")
+                .with("driver", &config.driver)
+                .with_hint("name the file with the option `path`, and the entry point `duckdb_adbc_init`"));
+        }
+        Ok(session)
+    }
+}
+
+/// A file that is open.
+struct OpenFile(PathBuf);
+
+impl OpenFile {
+    fn claim(file: PathBuf) -> Result<Self> {
+        if FILES.lock().unwrap_or_else(PoisonError::into_inner).insert(file.clone()) {
+            return Ok(Self(file));
+        }
+        Err(Error::unavailable("open database", "this process has the file open with other options")
+            .with("file", file.display())
+            .with_hint("DuckDB would lose what one of the two writes: clone one `Adbc`, or configure both alike"))
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        FILES.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
+    }
+}
+
+fn driver(config: &Config) -> Result<ManagedDriver> {
+    let Config { driver, entrypoint, .. } = config;
+    let mut drivers = DRIVERS.lock().unwrap_or_else(PoisonError::into_inner);
+    let key = (driver.clone(), entrypoint.clone());
+    if let Some(driver) = drivers.get(&key) {
+        return Ok(driver.clone());
+    }
+    let load = |version| {
+        let entrypoint = entrypoint.as_deref().map(str::as_bytes);
+        ManagedDriver::load_from_name(driver, entrypoint, version, LOAD_FLAG_DEFAULT, None)
+    };
+    let loaded = match load(AdbcVersion::V110) {
+        Err(e) if e.status == Status::NotImplemented => load(AdbcVersion::V100),
+        loaded => loaded,
+    };
+    let loaded = loaded.map_err(|e| {
+        Error::config("load driver", "the ADBC driver cannot be loaded")
+            .with("driver", driver)
+            .with_hint("name the library by its whole path; some need `entrypoint`, as DuckDB's `duckdb_adbc_init`")
+            .with_source(config.failed("load driver", None, e))
+    })?;
+    drivers.insert(key, loaded.clone());
+    Ok(loaded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_is_secret_is_shown() {
+        let databases = [
+            Adbc::driver("x").option("uri", "postgresql://etl:hunter2@db.example.com/w?sslmode=require"),
+            Adbc::driver("x").option("uri", "postgresql://etl:hun/ter2@db/w").option("a", "b"),
+            Adbc::driver("x").option("uri", "host=db password=hunter2 user=etl"),
+            Adbc::driver("x").option("uri", "host=db password='hun ter2' user=etl"),
+            Adbc::driver("x").option("uri", "grpc://h:1?TOKEN=hunter2&x=1"),
+            Adbc::driver("x").option("adbc.some.auth_token", "hunter2"),
+            Adbc::driver("x").secret("anything", "hunter2"),
+        ];
+        for database in databases {
+            let shown = format!("{database:?} {}", database.place());
+            assert!(!shown.contains("ter2"), "{shown}");
+            assert!(shown.contains("***"), "{shown}");
+            let said = database.config.without_secrets("no such: hunter2, hun/ter2, hun ter2");
+            assert!(said.contains("***"), "{said}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_known_before_anything_is_loaded() {
+        Adbc::driver("").check().expect_err("no name");
+        Adbc::driver("x").option("a", "1").option("a", "2").check().expect_err("twice");
+        Adbc::driver("x").option("a", "1\0").check().expect_err("a zero byte");
+    }
+
+    #[test]
+    fn one_file_is_one_file_however_it_is_written() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |path: &Path| {
+            Adbc::driver("libduckdb.so")
+                .option("path", path.display().to_string())
+                .config
+                .duckdb_file()
+                .expect("a file")
+        };
+        let plain = folder.path().join("a.duckdb");
+        let roundabout = folder.path().join("..").join(folder.path().file_name().expect("a name")).join("a.duckdb");
+        assert_eq!(at(&plain), at(&roundabout));
+        let claim = OpenFile::claim(at(&plain)).expect("free");
+        assert!(OpenFile::claim(at(&roundabout)).err().expect("taken").is_transient());
+        drop(claim);
+        OpenFile::claim(at(&plain)).map(drop).expect("free again");
+    }
+}

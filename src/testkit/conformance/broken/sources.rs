@@ -1,0 +1,142 @@
+use crate::env::Env;
+use crate::error::Result;
+use crate::model::{Partition, Proof, Rows, StopReason};
+use crate::source::{ComponentConfig, Emitter, Listing, RowsRead, Source};
+use crate::testkit::conformance::{SourceTrial, source};
+use async_trait::async_trait;
+use futures::FutureExt;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What a source of numbers does wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Defect {
+    None,
+    NamesByChance,
+    ListsTwice,
+    LeavesOneOut,
+    PositionsAhead,
+    BeginsAgainAtTheEnd,
+    EndsWithoutProof,
+    SharesItsPlace,
+    FailsWhenCancelled,
+    ConfiguresByChance,
+}
+
+static MADE: AtomicU64 = AtomicU64::new(0);
+
+struct Numbers {
+    defect: Defect,
+    made: u64,
+    place: AtomicU64,
+}
+
+const PARTITIONS: [(&str, std::ops::Range<u64>); 2] = [("a", 0..7), ("b", 10..14)];
+
+#[async_trait]
+impl Source for Numbers {
+    type Item = Rows<u64>;
+    type Position = RowsRead;
+
+    fn config(&self) -> Result<ComponentConfig> {
+        let by_chance = if self.defect == Defect::ConfiguresByChance { self.made } else { 0 };
+        Ok(ComponentConfig::none().with_identity(json!(by_chance)))
+    }
+
+    async fn partitions(&self, _env: &Env, out: &mut Listing<RowsRead>) -> Result<()> {
+        for (id, _) in PARTITIONS {
+            let id = if self.defect == Defect::NamesByChance { format!("{id}{}", self.made) } else { id.to_owned() };
+            out.add(Partition::new(id.clone())).await?;
+            if self.defect == Defect::ListsTwice {
+                out.add(Partition::new(id)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn read(
+        &self,
+        _env: &Env,
+        partition: &Partition,
+        from: Option<RowsRead>,
+        out: &mut Emitter<Rows<u64>, RowsRead>,
+    ) -> Result<StopReason> {
+        let numbers = PARTITIONS.into_iter().find(|(id, _)| *id == partition.id.0).map_or(0..0, |(_, numbers)| numbers);
+        let mut numbers: Vec<u64> = numbers.collect();
+        if self.defect == Defect::LeavesOneOut {
+            numbers.pop();
+        }
+        let all = numbers.len() as u64;
+        let mut at = from.map_or(0, |from| from.0);
+        if self.defect == Defect::BeginsAgainAtTheEnd && at == all {
+            // As an API does that takes a spent cursor for none, and invents a record for good measure.
+            out.emit(Rows(vec![99; 20]), &RowsRead(all)).await?;
+        }
+        self.place.store(at, Ordering::SeqCst);
+        while at < all {
+            if self.defect == Defect::SharesItsPlace {
+                at = self.place.load(Ordering::SeqCst);
+            }
+            let Some(number) = numbers.get(usize::try_from(at).unwrap_or(usize::MAX)) else { break };
+            at += 1;
+            self.place.store(at, Ordering::SeqCst);
+            let after = if self.defect == Defect::PositionsAhead { at + 1 } else { at };
+            match out.emit(Rows(vec![*number]), &RowsRead(after)).await {
+                Err(_) if self.defect == Defect::FailsWhenCancelled => panic!("nobody takes the item"),
+                emitted => emitted?,
+            }
+            if out.is_cancelled() && self.defect == Defect::FailsWhenCancelled {
+                panic!("cancelled");
+            }
+        }
+        match self.defect {
+            Defect::EndsWithoutProof => Ok(StopReason::LimitReached("enough".to_owned())),
+            _ => Ok(StopReason::Exhausted(Proof::EndOfInput)),
+        }
+    }
+}
+
+struct Trial(Defect);
+
+#[async_trait]
+impl SourceTrial for Trial {
+    type Source = Numbers;
+
+    fn source(&self) -> Numbers {
+        Numbers { defect: self.0, made: MADE.fetch_add(1, Ordering::SeqCst), place: AtomicU64::new(0) }
+    }
+
+    fn records(&self, item: &Rows<u64>) -> Vec<String> {
+        item.0.iter().map(u64::to_string).collect()
+    }
+
+    async fn all(&self) -> BTreeMap<String, Vec<String>> {
+        PARTITIONS.into_iter().map(|(id, numbers)| (id.to_owned(), numbers.map(|n| n.to_string()).collect())).collect()
+    }
+}
+
+macro_rules! caught {
+    ($($check:ident by $($defect:ident),+;)+) => {$(
+        #[tokio::test]
+        async fn $check() {
+            source::$check(&Trial(Defect::None)).await;
+            for defect in [$(Defect::$defect),+] {
+                let passed = AssertUnwindSafe(source::$check(&Trial(defect))).catch_unwind().await.is_ok();
+                assert!(!passed, "a source passes that {defect:?}");
+            }
+        }
+    )+};
+}
+
+caught! {
+    g1_a_partition_has_one_id_in_every_run by NamesByChance, ListsTwice;
+    g2_all_records_are_read by LeavesOneOut;
+    g2_reading_from_a_position_gives_the_rest by PositionsAhead;
+    g2_the_end_is_a_position_too by BeginsAgainAtTheEnd;
+    g3_the_end_is_proven by EndsWithoutProof;
+    g5_reads_at_the_same_time_do_not_share by SharesItsPlace;
+    a_read_that_is_cancelled_ends_and_can_be_gone_on_with by FailsWhenCancelled, PositionsAhead;
+    its_configuration_is_stable by ConfiguresByChance;
+}

@@ -1,0 +1,253 @@
+//! What [`Source`] promises. [`source_conformance!`](crate::source_conformance) makes a test of each check. What a source says of an API that
+//! breaks off, lies or repeats itself (the second half of guarantee 3) needs a script of that API, and is left to tests of the implementation.
+
+use crate::env::Env;
+use crate::model::{Item, Partition, PartitionId, StopReason};
+use crate::source::{Emission, Emitter, Source, list_partitions};
+use async_trait::async_trait;
+use futures::future::{join, join_all};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::{Semaphore, mpsc, watch};
+
+/// A source that is checked, over data that do not change meanwhile.
+#[async_trait]
+pub trait SourceTrial: Send + Sync {
+    /// The source.
+    type Source: Source;
+
+    /// The source as another process makes it.
+    fn source(&self) -> Self::Source;
+
+    /// The records of an item, each as text: two are the same if their texts are.
+    fn records(&self, item: &<Self::Source as Source>::Item) -> Vec<String>;
+
+    /// All records that there are, by partition. One of them gives more than one item; with two or more, reads side by side
+    /// are checked too.
+    async fn all(&self) -> BTreeMap<String, Vec<String>>;
+}
+
+/// Makes a `#[tokio::test]` of every check of a source. The expression gives a
+/// [`SourceTrial`](crate::testkit::conformance::SourceTrial); it may await, and it may `return` to skip the check.
+///
+/// ```
+/// use landfall::async_trait;
+/// use landfall::model::Rows;
+/// use landfall::source::IterSource;
+/// use landfall::testkit::conformance::SourceTrial;
+/// use std::collections::BTreeMap;
+///
+/// struct Numbers;
+///
+/// #[async_trait]
+/// impl SourceTrial for Numbers {
+///     type Source = IterSource<u64>;
+///     fn source(&self) -> IterSource<u64> {
+///         IterSource::new(1..=10).with_partition("more", 11..=12).with_batch(3)
+///     }
+///     fn records(&self, item: &Rows<u64>) -> Vec<String> {
+///         item.0.iter().map(u64::to_string).collect()
+///     }
+///     async fn all(&self) -> BTreeMap<String, Vec<String>> {
+///         let texts = |numbers: std::ops::RangeInclusive<u64>| numbers.map(|n| n.to_string()).collect();
+///         BTreeMap::from([("all".into(), texts(1..=10)), ("more".into(), texts(11..=12))])
+///     }
+/// }
+///
+/// landfall::source_conformance!(Numbers);
+/// ```
+#[macro_export]
+macro_rules! source_conformance {
+    ($open:expr) => {
+        $crate::source_conformance! { $open;
+            g1_a_partition_has_one_id_in_every_run
+            g2_all_records_are_read
+            g2_reading_from_a_position_gives_the_rest
+            g2_the_end_is_a_position_too
+            g3_the_end_is_proven
+            g5_reads_at_the_same_time_do_not_share
+            a_read_that_is_cancelled_ends_and_can_be_gone_on_with
+            its_configuration_is_stable
+        }
+    };
+    ($open:expr; $($check:ident)+) => {
+        $(
+            #[tokio::test]
+            async fn $check() {
+                let trial = $open;
+                $crate::testkit::conformance::source::$check(&trial).await;
+            }
+        )+
+    };
+}
+
+/// An item's records and the position after it, as a checkpoint holds it.
+type Step = (Vec<String>, Option<serde_json::Value>);
+
+/// Memory for a read of a check: more than any needs.
+const BYTES: u64 = 64 << 20;
+
+/// What a read gives from a position on; it is cancelled after so many items.
+async fn read<T: SourceTrial>(
+    trial: &T,
+    source: &T::Source,
+    partition: &Partition,
+    from: Option<serde_json::Value>,
+    items: usize,
+) -> (Vec<Step>, crate::error::Result<StopReason>) {
+    let from = from.map(|value| serde_json::from_value(value).expect("a position is read again from a checkpoint"));
+    let (queue, mut emitted) = mpsc::channel::<Emission<<T::Source as Source>::Item>>(1);
+    let (cancel, stop) = watch::channel(false);
+    let budget = Arc::new(Semaphore::new(BYTES as usize));
+    let reading = async {
+        let mut out = Emitter::new(partition.clone(), budget, BYTES, queue, stop);
+        source.read(&Env::system(), partition, from, &mut out).await
+    };
+    let taking = async {
+        let mut steps = Vec::new();
+        while let Some(emission) = emitted.recv().await {
+            let records = emission.item.as_ref().map(|item| {
+                let records = trial.records(item);
+                assert_eq!(records.len() as u64, item.records(), "an item counts other records than it has");
+                records
+            });
+            steps.push((records.unwrap_or_default(), emission.position.map(|position| position.value)));
+            if steps.len() >= items {
+                cancel.send_replace(true);
+            }
+        }
+        steps
+    };
+    let (ended, steps) = join(reading, taking).await;
+    (steps, ended)
+}
+
+async fn read_all<T: SourceTrial>(trial: &T, source: &T::Source, partition: &Partition) -> Vec<Step> {
+    let (steps, ended) = read(trial, source, partition, None, usize::MAX).await;
+    let ended = ended.unwrap_or_else(|e| panic!("read {}: {e}", partition.id));
+    assert!(matches!(ended, StopReason::Exhausted(_)), "{}: ended by {ended:?}", partition.id);
+    steps
+}
+
+fn records(steps: &[Step]) -> Vec<String> {
+    steps.iter().flat_map(|(records, _)| records).cloned().collect()
+}
+
+fn sorted(mut records: Vec<String>) -> Vec<String> {
+    records.sort_unstable();
+    records
+}
+
+async fn partitions<T: SourceTrial>(source: &T::Source) -> Vec<Partition> {
+    list_partitions(source, &Env::system()).await.expect("partitions")
+}
+
+/// Guarantee 1, stable ids.
+pub async fn g1_a_partition_has_one_id_in_every_run<T: SourceTrial>(trial: &T) {
+    let ids = async || -> Vec<PartitionId> {
+        let mut ids: Vec<_> = partitions::<T>(&trial.source()).await.into_iter().map(|p| p.id).collect();
+        ids.sort_unstable();
+        ids
+    };
+    let first = ids().await;
+    assert!(first.windows(2).all(|pair| pair.first() != pair.last()), "an id is given twice: {first:?}");
+    assert_eq!(first, ids().await, "another run has other ids");
+    assert_eq!(first.into_iter().map(|id| id.0).collect::<Vec<_>>(), Vec::from_iter(trial.all().await.into_keys()));
+}
+
+/// Guarantee 2, position after.
+pub async fn g2_all_records_are_read<T: SourceTrial>(trial: &T) {
+    let source = trial.source();
+    let all = trial.all().await;
+    for partition in partitions::<T>(&source).await {
+        let read = records(&read_all(trial, &source, &partition).await);
+        assert_eq!(Some(sorted(read)), all.get(&partition.id.0).cloned().map(sorted), "{}", partition.id);
+    }
+}
+
+/// Guarantee 2, position after.
+pub async fn g2_reading_from_a_position_gives_the_rest<T: SourceTrial>(trial: &T) {
+    let source = trial.source();
+    let mut places = 0;
+    for partition in partitions::<T>(&source).await {
+        let steps = read_all(trial, &source, &partition).await;
+        for (number, (_, position)) in steps.iter().enumerate() {
+            let Some(position) = position else { continue };
+            places += 1;
+            let (again, ended) = read(trial, &trial.source(), &partition, Some(position.clone()), usize::MAX).await;
+            let ended = ended.unwrap_or_else(|e| panic!("read {} from {position}: {e}", partition.id));
+            assert!(matches!(ended, StopReason::Exhausted(_)), "{} from {position}: {ended:?}", partition.id);
+            let again = records(&again);
+            let (before, rest) = steps.split_at_checked(number + 1).unwrap_or_default();
+            let rest = records(rest);
+            let skipped: Vec<_> = rest.iter().filter(|record| !again.contains(record)).collect();
+            assert!(skipped.is_empty(), "{} from {position}: skipped {skipped:?}", partition.id);
+            let known = [records(before), rest].concat();
+            let invented: Vec<_> = again.iter().filter(|record| !known.contains(record)).collect();
+            assert!(invented.is_empty(), "{} from {position}: invented {invented:?}", partition.id);
+        }
+    }
+    assert!(places > 1, "no partition gives more than one item");
+}
+
+/// Guarantee 2: the next run has nothing to read, and says so.
+pub async fn g2_the_end_is_a_position_too<T: SourceTrial>(trial: &T) {
+    let source = trial.source();
+    for partition in partitions::<T>(&source).await {
+        let steps = read_all(trial, &source, &partition).await;
+        let Some(end) = steps.iter().rev().find_map(|(_, position)| position.clone()) else { continue };
+        let (again, ended) = read(trial, &trial.source(), &partition, Some(end), usize::MAX).await;
+        let ended = ended.unwrap_or_else(|e| panic!("read {} from its end: {e}", partition.id));
+        assert!(matches!(ended, StopReason::Exhausted(_)), "{}: {ended:?}", partition.id);
+        let known = records(&steps);
+        let invented: Vec<_> = records(&again).into_iter().filter(|record| !known.contains(record)).collect();
+        assert!(invented.is_empty(), "{}: invented {invented:?} at its end", partition.id);
+    }
+}
+
+/// Guarantee 3, proof of the end.
+pub async fn g3_the_end_is_proven<T: SourceTrial>(trial: &T) {
+    let source = trial.source();
+    for partition in partitions::<T>(&source).await {
+        let (_, ended) = read(trial, &source, &partition, None, usize::MAX).await;
+        let ended = ended.unwrap_or_else(|e| panic!("read {}: {e}", partition.id));
+        assert!(matches!(ended, StopReason::Exhausted(_)), "{}: {ended:?} proves nothing", partition.id);
+    }
+}
+
+/// Guarantee 5, no sharing.
+pub async fn g5_reads_at_the_same_time_do_not_share<T: SourceTrial>(trial: &T) {
+    let source = trial.source();
+    let partitions = partitions::<T>(&source).await;
+    let together = join_all(partitions.iter().map(|partition| read_all(trial, &source, partition))).await;
+    for (partition, together) in partitions.iter().zip(together) {
+        let alone = read_all(trial, &trial.source(), partition).await;
+        assert_eq!(records(&together), records(&alone), "{}: other records beside other reads", partition.id);
+    }
+}
+
+/// Cancellation.
+pub async fn a_read_that_is_cancelled_ends_and_can_be_gone_on_with<T: SourceTrial>(trial: &T) {
+    let source = trial.source();
+    for partition in partitions::<T>(&source).await {
+        let (steps, ended) = read(trial, &source, &partition, None, 1).await;
+        match ended {
+            Ok(StopReason::Cancelled | StopReason::Exhausted(_)) => {}
+            Err(e) if e.kind() == crate::error::ErrorKind::Cancelled => {}
+            other => panic!("{}: cancelled, and ended by {other:?}", partition.id),
+        }
+        let from = steps.iter().rev().find_map(|(_, position)| position.clone());
+        let (rest, ended) = read(trial, &trial.source(), &partition, from, usize::MAX).await;
+        ended.unwrap_or_else(|e| panic!("read the rest of {}: {e}", partition.id));
+        let read = [records(&steps), records(&rest)].concat();
+        let all = trial.all().await.remove(&partition.id.0).unwrap_or_default();
+        let lost: Vec<_> = all.iter().filter(|record| !read.contains(record)).collect();
+        assert!(lost.is_empty(), "{}: lost {lost:?}", partition.id);
+    }
+}
+
+/// Configuration is what a run is compared with the one before by.
+pub async fn its_configuration_is_stable<T: SourceTrial>(trial: &T) {
+    let config = || trial.source().config().expect("the configuration is valid");
+    assert_eq!(config(), config());
+}

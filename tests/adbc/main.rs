@@ -1,0 +1,16 @@
+//! The ADBC sink against real drivers: `scripts/with-adbc cargo test … --test adbc`. Drivers that are not there are skipped, which is said.
+
+#![allow(unreachable_pub, reason = "a test binary has no outside")]
+#![allow(clippy::print_stderr, clippy::disallowed_macros, reason = "a test that is skipped, or that measures, says so")]
+
+mod support;
+
+mod commits;
+mod crash;
+mod dispositions;
+mod enumerations;
+mod evolution;
+mod faults;
+mod pipeline;
+mod types;
+mod writers;

@@ -1,0 +1,168 @@
+//! Whole pipelines.
+
+use crate::support::World;
+use landfall::checkpoint::MemoryCheckpoints;
+use landfall::columnar::{Columns, Decode};
+use landfall::connectors::adbc::{Adbc, AdbcTable};
+use landfall::env::Env;
+use landfall::landing::Landing;
+use landfall::model::{Page, Partition, Proof, StopReason, Timestamp};
+use landfall::pipeline::{Pipeline, RunReport, Settings};
+use landfall::sink::{Disposition, Quarantine, Replace, Upsert};
+use landfall::source::{ComponentConfig, Emitter, Listing, RowsRead, Source};
+use landfall::store::Store;
+use landfall::{ErrorKind, Result, async_trait};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Pages of JSON; page numbers are positions.
+#[derive(Clone, Debug)]
+pub struct Pages(pub Vec<String>);
+
+#[async_trait]
+impl Source for Pages {
+    type Item = Page;
+    type Position = RowsRead;
+
+    fn config(&self) -> Result<ComponentConfig> {
+        Ok(ComponentConfig::none())
+    }
+
+    async fn partitions(&self, _env: &Env, out: &mut Listing<RowsRead>) -> Result<()> {
+        out.add(Partition::new("all")).await
+    }
+
+    async fn read(
+        &self,
+        _env: &Env,
+        partition: &Partition,
+        from: Option<RowsRead>,
+        out: &mut Emitter<Page, RowsRead>,
+    ) -> Result<StopReason> {
+        let from = from.map_or(0, |RowsRead(n)| n);
+        for (number, body) in (1_u64..).zip(&self.0).skip(usize::try_from(from).expect("few")) {
+            let records = body.matches("\"id\"").count() as u64;
+            out.emit(
+                Page::new(partition.id.clone(), body.clone(), records, Timestamp::from_micros(1)),
+                &RowsRead(number),
+            )
+            .await?;
+        }
+        Ok(StopReason::Exhausted(Proof::EndOfInput))
+    }
+}
+
+pub fn pages(of: std::ops::Range<u64>, name: &str) -> Pages {
+    let page = |n: u64| format!("[{{\"id\":{n},\"name\":\"{name}\"}}]");
+    Pages(of.map(page).collect())
+}
+
+async fn run(
+    world: &World,
+    (store, checkpoints): &(Store, MemoryCheckpoints),
+    name: &str,
+    source: Pages,
+    disposition: impl Into<Disposition>,
+    epoch: u64,
+) -> RunReport {
+    let columns = Columns::new().int64("id").utf8("name");
+    let table = world.table(disposition);
+    Pipeline::named(name)
+        .source(source)
+        .land(Landing::in_store(store, "raw").expect("a name").segment_bytes(64))
+        .stage(Decode::pages().schema(columns))
+        .sink(table)
+        .quarantine(Quarantine::in_store(store, "quarantine").expect("a name"))
+        .checkpoints(checkpoints.clone())
+        .accept_quarantined()
+        .settings(Settings::default().epoch_records(epoch))
+        .build()
+        .expect("complete")
+        .run()
+        .await
+        .expect("runs")
+}
+
+#[tokio::test]
+async fn a_pipeline_goes_on_where_it_was_and_its_books_balance() {
+    for world in World::all() {
+        let store = (Store::memory(), MemoryCheckpoints::default());
+        let report = run(&world, &store, "orders", pages(0..20, "a"), Upsert::by(["id"]), 7).await;
+        assert!(report.is_complete() && report.promise == "transactional", "{report}");
+        report.ledger.check().expect("balances");
+        assert_eq!(report.ledger.staged, 20, "{report}");
+        let report = run(&world, &store, "orders", pages(0..25, "a"), Upsert::by(["id"]), 7).await;
+        assert_eq!(report.ledger.staged, 5);
+        assert_eq!(world.ask("SELECT count(*), count(DISTINCT id) FROM {orders}").await, ["25|25"]);
+        let sums = world
+            .ask("SELECT CAST(sum(rows_inserted) AS bigint), count(DISTINCT position) - count(*) FROM {loads}")
+            .await;
+        assert_eq!(sums, ["25|0"]);
+        assert!(world.staged().await.is_empty(), "{:?}", world.staged().await);
+    }
+}
+
+#[tokio::test]
+async fn a_pipeline_replaces_its_table_run_by_run() {
+    for world in World::all() {
+        let store = (Store::memory(), MemoryCheckpoints::default());
+        let report = run(&world, &store, "snapshot", pages(0..20, "a"), Replace::table(), 7).await;
+        assert_eq!(report.enumerated, Some(true), "{report}");
+        run(&world, &store, "snapshot", pages(5..18, "b"), Replace::table(), 7).await;
+        let rows = world.ask("SELECT count(*), min(id), max(id), min(name) FROM {orders}").await;
+        assert_eq!(rows, ["13|5|17|b"]);
+        // The guard waits for the rows before it.
+        run(&world, &store, "snapshot", pages(5..19, "c"), Replace::table().may_shrink_by(0.0), 1_000).await;
+        assert_eq!(world.ask("SELECT count(*), min(name) FROM {orders}").await, ["14|c"]);
+        assert!(world.staged().await.is_empty(), "{:?}", world.staged().await);
+    }
+}
+
+/// Counts how often it is asked for something.
+#[derive(Clone, Debug)]
+struct Asked(Arc<AtomicU64>);
+
+#[async_trait]
+impl Source for Asked {
+    type Item = Page;
+    type Position = RowsRead;
+
+    fn config(&self) -> Result<ComponentConfig> {
+        Ok(ComponentConfig::none())
+    }
+
+    async fn partitions(&self, _env: &Env, _out: &mut Listing<RowsRead>) -> Result<()> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    async fn read(
+        &self,
+        _env: &Env,
+        _partition: &Partition,
+        _from: Option<RowsRead>,
+        _out: &mut Emitter<Page, RowsRead>,
+    ) -> Result<StopReason> {
+        Ok(StopReason::Exhausted(Proof::EndOfInput))
+    }
+}
+
+#[tokio::test]
+async fn what_the_database_cannot_do_is_refused_before_anything_is_fetched() {
+    let Ok(driver) = std::env::var("LANDFALL_TEST_ADBC_SQLITE") else { return };
+    let store = Store::memory();
+    let (forgets, asked) = (Adbc::driver(driver), Arc::<AtomicU64>::default());
+    let error = Pipeline::named("orders")
+        .source(Asked(Arc::clone(&asked)))
+        .land(Landing::in_store(&store, "raw").expect("a name"))
+        .stage(Decode::pages().schema(Columns::new().int64("id")))
+        .sink(AdbcTable::at(&forgets, "orders").expect("a name"))
+        .checkpoints(MemoryCheckpoints::default())
+        .build()
+        .expect("complete")
+        .run()
+        .await
+        .expect_err("it is in memory");
+    assert_eq!(error.error().kind(), ErrorKind::Config, "{error}");
+    assert_eq!(asked.load(Ordering::SeqCst), 0, "the source was asked");
+}

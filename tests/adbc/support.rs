@@ -1,0 +1,248 @@
+//! A database of its own for each test, and short ways to load rows and to look at tables.
+
+use landfall::columnar::arrow::array::Array;
+use landfall::columnar::arrow::record_batch::RecordBatch;
+use landfall::columnar::arrow::util::display::array_value_to_string;
+use landfall::columnar::{Batch, Columns, Decode};
+use landfall::connectors::adbc::{Adbc, AdbcDialect, AdbcStaged, AdbcTable, AdbcWriter};
+use landfall::env::Env;
+use landfall::model::{Incarnation, Page, PartitionId, PipelineName, Reject, ShardKey, Timestamp};
+use landfall::sink::{
+    CommitOutcome, CommitRequest, Disposition, Enumeration, EpochContext, Mark, Sink, StagedOutput, Writer,
+};
+use landfall::stage::{Output, Stage};
+use landfall::{Error, Result};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tempfile::TempDir;
+
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    DuckDb,
+    Postgres,
+    Sqlite,
+    /// PostgreSQL, as one that nothing is known of.
+    Unknown,
+}
+
+/// Where a driver is, and the options that reach a database of its own.
+pub fn reach(kind: Kind, folder: &str) -> Option<Adbc> {
+    let variable = match kind {
+        Kind::DuckDb => "LANDFALL_TEST_ADBC_DUCKDB",
+        Kind::Postgres | Kind::Unknown => "LANDFALL_TEST_ADBC_POSTGRES",
+        Kind::Sqlite => "LANDFALL_TEST_ADBC_SQLITE",
+    };
+    let server = std::env::var("LANDFALL_TEST_POSTGRES");
+    let (Ok(driver), true) = (std::env::var(variable), server.is_ok() || matches!(kind, Kind::DuckDb | Kind::Sqlite))
+    else {
+        eprintln!("skipped for {kind:?}: {variable} or its server is not there; see scripts/with-adbc");
+        return None;
+    };
+    let driver = Adbc::driver(driver);
+    Some(match kind {
+        Kind::DuckDb => driver.entrypoint("duckdb_adbc_init").option("path", format!("{folder}/x.duckdb")),
+        Kind::Sqlite => driver.option("uri", format!("{folder}/x.sqlite")),
+        Kind::Postgres => driver.option("uri", server.expect("is there")),
+        Kind::Unknown => driver.option("uri", server.expect("is there")).dialect(AdbcDialect::Standard),
+    })
+}
+
+pub struct World {
+    pub kind: Kind,
+    pub database: Adbc,
+    pub schema: Option<String>,
+    pub folder: TempDir,
+}
+
+impl World {
+    pub fn new(kind: Kind) -> Option<Self> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let database = reach(kind, folder.path().to_str().expect("text"))?;
+        let number = NEXT.fetch_add(1, Ordering::SeqCst);
+        let schema = (kind != Kind::Sqlite).then(|| format!("t \"{}\" {number}", std::process::id()));
+        Some(Self { kind, database, schema, folder })
+    }
+
+    /// One for each driver that is there.
+    pub fn all() -> impl Iterator<Item = Self> {
+        [Kind::DuckDb, Kind::Sqlite, Kind::Postgres, Kind::Unknown].into_iter().filter_map(Self::new)
+    }
+
+    /// A way to the same database that shares nothing with the first.
+    pub fn apart(&self) -> Adbc {
+        let folder = self.folder.path().to_str().expect("text");
+        let uri = |database: Adbc, key: &str| database.option(key, "");
+        match self.kind {
+            Kind::Sqlite => Adbc::driver(std::env::var("LANDFALL_TEST_ADBC_SQLITE").expect("is there"))
+                .option("uri", format!("file:{folder}/x.sqlite")),
+            Kind::DuckDb => uri(self.database.clone(), "threads"),
+            Kind::Postgres | Kind::Unknown => {
+                let server = std::env::var("LANDFALL_TEST_POSTGRES").expect("is there");
+                let other = Adbc::driver(std::env::var("LANDFALL_TEST_ADBC_POSTGRES").expect("is there"))
+                    .option("uri", format!("{server}&application_name=apart"));
+                if self.kind == Kind::Unknown { other.dialect(AdbcDialect::Standard) } else { other }
+            }
+        }
+    }
+
+    pub fn table_in(&self, database: &Adbc, disposition: impl Into<Disposition>) -> AdbcTable {
+        let name = match &self.schema {
+            Some(schema) => format!("{schema}.orders"),
+            None => "orders".to_owned(),
+        };
+        AdbcTable::at(database, &name).expect("a name").disposition(disposition)
+    }
+
+    pub fn table(&self, disposition: impl Into<Disposition>) -> AdbcTable {
+        self.table_in(&self.database, disposition)
+    }
+
+    /// The name of a table, for statements.
+    pub fn name(&self, table: &str) -> String {
+        match &self.schema {
+            Some(schema) => format!("\"{}\".\"{table}\"", schema.replace('"', "\"\"")),
+            None => format!("\"{table}\""),
+        }
+    }
+
+    pub async fn batches(&self, query: &str) -> Vec<RecordBatch> {
+        let query = query
+            .replace("{orders}", &self.name("orders"))
+            .replace("{loads}", &self.name("landfall_loads"))
+            .replace("{schema}", &self.name("landfall_schema"));
+        self.database.query(&query).await.unwrap_or_else(|e| panic!("{:?}: {query}: {e}", self.kind))
+    }
+
+    /// What a query gives, as text: columns with `|`, nulls as `-`.
+    pub async fn ask(&self, query: &str) -> Vec<String> {
+        let mut rows = Vec::new();
+        for batch in self.batches(query).await {
+            for row in 0..batch.num_rows() {
+                let text = |column: &Arc<dyn Array>| match column.is_null(row) {
+                    true => "-".to_owned(),
+                    false => array_value_to_string(column, row).expect("shows"),
+                };
+                rows.push(batch.columns().iter().map(text).collect::<Vec<_>>().join("|"));
+            }
+        }
+        rows
+    }
+
+    /// The tables that hold rows which are not visible yet.
+    pub async fn staged(&self) -> Vec<String> {
+        let names = match (self.kind, &self.schema) {
+            (Kind::Sqlite, _) | (_, None) => {
+                self.ask(
+                    "SELECT name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, 4) = '_lf_' ORDER BY 1",
+                )
+                .await
+            }
+            (_, Some(schema)) => {
+                let query = format!(
+                    "SELECT table_name FROM information_schema.tables WHERE table_schema = '{schema}' AND substr(table_name, 1, 4) = '_lf_' ORDER BY 1"
+                );
+                self.ask(&query).await
+            }
+        };
+        let mut with_rows = Vec::new();
+        for name in names {
+            // What lay aside is emptied and stays.
+            let rows = self.ask(&format!("SELECT count(*) FROM {}", self.name(&name))).await;
+            if rows != ["0"] {
+                with_rows.push(name);
+            }
+        }
+        with_rows
+    }
+}
+
+pub fn shard() -> ShardKey {
+    ShardKey { pipeline: PipelineName::new("orders").expect("a name"), shard: 0 }
+}
+
+/// JSON lines as a batch.
+pub fn batch(columns: &Columns, lines: &str) -> Batch {
+    let records = lines.lines().filter(|l| !l.trim().is_empty()).collect::<Vec<_>>().join(",");
+    let count = lines.lines().filter(|l| !l.trim().is_empty()).count() as u64;
+    let page = Page::new(PartitionId("all".into()), format!("[{records}]"), count, Timestamp::from_micros(1));
+    let mut decode = Decode::pages().schema(columns.clone());
+    let mut out = Output::new();
+    decode.apply(page, &mut out).expect("decodes");
+    let (mut batches, rejects, _) = out.into_parts();
+    assert!(rejects.is_empty(), "{rejects:?}");
+    batches.remove(0)
+}
+
+/// A load that goes on from epoch to epoch.
+pub struct Load {
+    pub sink: Arc<AdbcTable>,
+    pub columns: Columns,
+    pub generation: u64,
+    pub epoch: u64,
+    pub previous: Option<u64>,
+    pub enumeration: Option<u64>,
+    pub clock: Env,
+}
+
+impl Load {
+    pub fn new(sink: AdbcTable, columns: Columns) -> Self {
+        // Databases are waited for in earnest.
+        let (sink, clock) = (Arc::new(sink), Env::system());
+        Self { sink, columns, generation: 1, epoch: 0, previous: None, enumeration: None, clock }
+    }
+
+    pub fn context(&self, whole: bool) -> EpochContext {
+        let enumeration = self.enumeration.map(|number| Enumeration { whole, ..Enumeration::begun(number) });
+        EpochContext {
+            enumeration,
+            must_commit: whole,
+            ..EpochContext::new(shard(), self.generation, self.epoch, self.clock.clone())
+        }
+    }
+
+    pub async fn open(&mut self, whole: bool) -> Result<AdbcWriter> {
+        self.epoch += 1;
+        self.sink.open(self.context(whole)).await
+    }
+
+    /// Stages lines of JSON; gives what was refused.
+    pub async fn stage(&mut self, lines: &str) -> Result<(Option<StagedOutput<AdbcStaged>>, Vec<Reject>)> {
+        let batch = batch(&self.columns, lines);
+        let mut writer = self.open(false).await?;
+        let rejects = writer.write(batch).await?;
+        Ok((writer.finish().await?, rejects))
+    }
+
+    pub fn request(&self, staged: &AdbcStaged, whole: bool) -> CommitRequest<AdbcStaged> {
+        let digest = format!("{:?}", serde_json::to_string(staged));
+        let mark =
+            Mark { incarnation: Incarnation("life".into()), generation: self.generation, epoch: self.epoch, digest };
+        let enumeration = self.enumeration.map(|number| Enumeration { whole, ..Enumeration::begun(number) });
+        CommitRequest { enumeration, ..CommitRequest::new(shard(), mark, self.previous, staged.clone()) }
+    }
+
+    pub async fn commit(&mut self, staged: &AdbcStaged, whole: bool) -> Result<CommitOutcome> {
+        let outcome = self.sink.commit(&self.clock, self.request(staged, whole)).await?;
+        self.previous = Some(self.epoch);
+        Ok(outcome)
+    }
+
+    /// Loads lines of JSON as one epoch.
+    pub async fn load(&mut self, lines: &str) -> Result<()> {
+        let (output, rejects) = self.stage(lines).await?;
+        assert!(rejects.is_empty(), "{rejects:?}");
+        let output = output.ok_or_else(|| Error::bug("load", "nothing staged"))?;
+        assert_eq!(self.commit(&output.staged, false).await?, CommitOutcome::Done);
+        Ok(())
+    }
+
+    /// Makes the enumeration whole.
+    pub async fn whole(&mut self) -> Result<()> {
+        let writer = self.open(true).await?;
+        let output = writer.finish().await?.expect("a whole enumeration is something");
+        assert_eq!(self.commit(&output.staged, true).await?, CommitOutcome::Done);
+        Ok(())
+    }
+}
