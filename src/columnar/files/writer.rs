@@ -144,6 +144,7 @@ impl FileWriter {
             target_file_bytes: options.target_file_bytes,
             lane_memory,
             open_files: (options.open_files / lanes).max(1),
+            most_files: options.most_files,
             lanes: lanes as u64,
             files: AtomicU64::new(0),
         });
