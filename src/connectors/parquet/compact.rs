@@ -227,7 +227,7 @@ fn small(held: &Files, target: u64) -> Vec<Vec<DataFile>> {
         for file in files {
             let is_small = file.bytes < target / 2;
             if !is_small || size + file.bytes > target {
-                groups.push(std::mem::take(&mut group));
+                divide(std::mem::take(&mut group), &mut groups);
                 size = 0;
             }
             if is_small {
@@ -235,17 +235,25 @@ fn small(held: &Files, target: u64) -> Vec<Vec<DataFile>> {
                 group.push(file);
             }
         }
-        groups.push(group);
+        divide(group, &mut groups);
     }
-    groups.retain(|group| is_worth_it(group));
     groups
 }
 
-/// A large file is not written again for the sake of a few small ones: so a row is written again as often as its file can double.
-fn is_worth_it(group: &[DataFile]) -> bool {
+/// A large file is not written again for the sake of a few small ones: those before it and those behind it are groups of their own.
+/// So a row is written again as often as its file can grow by a third.
+fn divide(mut group: Vec<DataFile>, groups: &mut Vec<Vec<DataFile>>) {
     let total: u64 = group.iter().map(|file| file.bytes).sum();
-    let largest = group.iter().map(|file| file.bytes).max().unwrap_or(0);
-    group.len() > 1 && largest <= total / 4 * 3
+    let Some((at, largest)) = group.iter().map(|file| file.bytes).enumerate().max_by_key(|(_, bytes)| *bytes) else { return };
+    if largest.saturating_mul(4) <= total.saturating_mul(3) {
+        groups.push(group);
+        return;
+    }
+    // What is left is less than a quarter: this ends soon.
+    let mut behind = group.split_off(at);
+    behind.remove(0);
+    divide(group, groups);
+    divide(behind, groups);
 }
 
 /// The columns of files of both schemas; `None` if rows of one would not be the same with those of the other.
@@ -373,5 +381,58 @@ impl Folder {
         }
         Err(Error::new(ErrorKind::Ambiguous, "compact dataset", "it is not known whether the compaction was recorded")
             .with("shard", shard))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The sizes of the files in each group, of a dataset of one file in each epoch; the newest is not among `sizes`.
+    fn grouped(sizes: &[u64], target: u64) -> Vec<Vec<u64>> {
+        let file = |bytes: u64, number: usize| DataFile {
+            path: number.to_string(),
+            staged: String::new(),
+            rows: 1,
+            bytes,
+            sha256: String::new(),
+            tail_crc32c: String::new(),
+            partition: BTreeMap::new(),
+        };
+        let files = sizes.iter().chain([&1]).zip(1..).map(|(bytes, number)| (file(*bytes, number as usize), number));
+        let held = Files { files: files.collect(), sequence: sizes.len() as u64 + 1, compaction: 0 };
+        small(&held, target).into_iter().map(|group| group.into_iter().map(|file| file.bytes).collect()).collect()
+    }
+
+    #[test]
+    fn neighbours_go_together_up_to_the_size_of_a_file() {
+        assert_eq!(grouped(&[10, 10, 10, 10, 10], 30), [vec![10, 10, 10], vec![10, 10]]);
+        assert_eq!(grouped(&[10, 10, 500, 10, 10], 100), [vec![10, 10], vec![10, 10]]);
+        assert!(grouped(&[10, 500, 10], 100).is_empty());
+        assert!(grouped(&[], 100).is_empty());
+    }
+
+    #[test]
+    fn a_large_file_waits_until_there_are_enough_small_ones_which_go_together_meanwhile() {
+        assert_eq!(grouped(&[40, 1, 1, 1, 1], 100), [vec![1, 1, 1, 1]]);
+        assert_eq!(grouped(&[1, 1, 40, 1, 1], 100), [vec![1, 1], vec![1, 1]]);
+        assert_eq!(grouped(&[40, 10, 1, 1], 100), [vec![1, 1]]);
+        assert_eq!(grouped(&[40, 10, 10], 100), [vec![40, 10, 10]]);
+    }
+
+    #[test]
+    fn a_row_is_written_again_a_few_times_however_many_epochs_there_are() {
+        let (mut sizes, mut written) = (Vec::new(), 0);
+        for _ in 0..2_000 {
+            sizes.push(1);
+            for group in grouped(&sizes, 1 << 20) {
+                let total: u64 = group.iter().sum();
+                written += total;
+                let at = sizes.windows(group.len()).position(|window| *window == *group).expect("its files");
+                sizes.splice(at..at + group.len(), [total]);
+            }
+        }
+        assert!(sizes.len() < 20, "{} files are left", sizes.len());
+        assert!(written < 2_000 * 24, "{written} bytes were written for 2,000");
     }
 }
