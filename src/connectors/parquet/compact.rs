@@ -244,7 +244,9 @@ fn small(held: &Files, target: u64) -> Vec<Vec<DataFile>> {
 /// So a row is written again as often as its file can grow by a third.
 fn divide(mut group: Vec<DataFile>, groups: &mut Vec<Vec<DataFile>>) {
     let total: u64 = group.iter().map(|file| file.bytes).sum();
-    let Some((at, largest)) = group.iter().map(|file| file.bytes).enumerate().max_by_key(|(_, bytes)| *bytes) else { return };
+    let Some((at, largest)) = group.iter().map(|file| file.bytes).enumerate().max_by_key(|(_, bytes)| *bytes) else {
+        return;
+    };
     if largest.saturating_mul(4) <= total.saturating_mul(3) {
         groups.push(group);
         return;
