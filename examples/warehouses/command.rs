@@ -1,12 +1,15 @@
 //! The command line.
 
 use crate::target::{Settings, Target};
+use landfall::sink::Disposition;
 use landfall::{Error, Result};
 use std::path::PathBuf;
 
 pub(crate) struct Command {
     pub(crate) what: String,
     pub(crate) target: Target,
+    /// Whether the sink looks at no row that is there.
+    pub(crate) appends: bool,
     pub(crate) files: Vec<PathBuf>,
     pub(crate) api: String,
     pub(crate) state: String,
@@ -38,7 +41,8 @@ impl Command {
                 _ => files.push(argument.into()),
             }
         }
-        Ok(Self { what, target: settings.target(&sink)?, files, api, state })
+        let appends = settings.disposition == Disposition::Append;
+        Ok(Self { what, target: settings.target(&sink)?, appends, files, api, state })
     }
 }
 

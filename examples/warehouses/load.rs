@@ -15,14 +15,15 @@ use std::time::Duration;
 /// Epochs are small, so that a kill meets all steps of one.
 const EPOCH_RECORDS: u64 = 400;
 
-pub(crate) async fn load(target: Target, api: &str, state: &str) -> Result<()> {
+pub(crate) async fn load(target: Target, appends: bool, api: &str, state: &str) -> Result<()> {
     let state = Store::from_uri(state)?;
+    let beside = || StoreCheckpoints::new(&state, "checkpoints");
     let pipeline = match target {
-        Target::Delta(table) => pipeline(api, &state, table, StoreCheckpoints::new(&state, "checkpoints")?)?,
-        Target::Parquet(dataset) => pipeline(api, &state, dataset, StoreCheckpoints::new(&state, "checkpoints")?)?,
+        Target::Delta(table) => pipeline(api, &state, appends, table, beside()?)?,
+        Target::Parquet(dataset) => pipeline(api, &state, appends, dataset, beside()?)?,
         Target::Postgres(table, database) => {
             let chains = PostgresCheckpoints::in_schema(&database, "etl")?.with_objects(&state, "stages")?;
-            pipeline(api, &state, table, chains)?
+            pipeline(api, &state, appends, table, chains)?
         }
     };
     let report = pipeline.run().await?;
@@ -30,8 +31,8 @@ pub(crate) async fn load(target: Target, api: &str, state: &str) -> Result<()> {
     Ok(())
 }
 
-/// The sink appends, and the stage before it knows every key: a record that is loaded twice is in the table twice.
-fn pipeline<S>(api: &str, state: &Store, sink: S, checkpoints: impl CheckpointStore) -> Result<Pipeline>
+/// Where the sink appends, the stage before it knows every key: a record that is loaded twice is in the table twice.
+fn pipeline<S>(api: &str, state: &Store, appends: bool, sink: S, checkpoints: impl CheckpointStore) -> Result<Pipeline>
 where
     S: Sink<Item = Batch, Promise: ExactlyOnce>,
 {
@@ -44,7 +45,7 @@ where
         .typed("customer", "struct<id: utf8, country: utf8>".parse()?)
         .utf8("note")
         .timestamp("updated_at");
-    Pipeline::named("orders")
+    let mut builder = Pipeline::named("orders")
         .source(
             Rest::get(format!("{api}/orders"))
                 .query("limit", "40")
@@ -62,8 +63,11 @@ where
                 .required("updated_at")
                 .range("quantity", 1..)
                 .one_of("status", ["placed", "paid", "shipped", "returned"]),
-        )
-        .stage(Dedup::by(["id"]))
+        );
+    if appends {
+        builder = builder.stage(Dedup::by(["id"]));
+    }
+    builder
         .sink(sink)
         .quarantine(Quarantine::in_store(state, "quarantine")?)
         .checkpoints(checkpoints)

@@ -11,7 +11,7 @@
 //! `--disposition JSON` (as `Disposition` is serialised), `--partition-by COLUMN,COLUMN`, `--lanes N`. With a disposition that takes rows away
 //! that did not come, each file is an enumeration.
 //!
-//! The exit code is 0, or 4 if trying again may help, or 1.
+//! The exit code is 0; 4 if trying again may help, 7 if another process has taken over, else 1.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_macros, reason = "it is a program")]
 #![allow(clippy::disallowed_methods, reason = "it runs on the machine's clock")]
@@ -28,9 +28,9 @@ use std::process::ExitCode;
 use target::Target;
 
 async fn run(command: Command) -> Result<()> {
-    let Command { what, target, files, api, state } = command;
+    let Command { what, target, appends, files, api, state } = command;
     match what.as_str() {
-        "load" => load::load(target, &api, &state).await,
+        "load" => load::load(target, appends, &api, &state).await,
         "write" => write::write(target, &files).await,
         "compact" | "checkpoint" => {
             let Target::Delta(table) = target else {
@@ -55,8 +55,11 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
-            let again = error.is_transient() || matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Ambiguous);
-            ExitCode::from(if again { 4 } else { 1 })
+            ExitCode::from(match error.kind() {
+                ErrorKind::Unavailable | ErrorKind::Ambiguous => 4,
+                ErrorKind::Fenced => 7,
+                _ => 1,
+            })
         }
     }
 }

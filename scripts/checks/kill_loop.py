@@ -51,6 +51,9 @@ epoch_records = 400
 
 COLUMNS = ["id", "number", "status", "quantity", "amount", "customer", "note", "updated_at"]
 
+# The exit code of one from whom another has taken over.
+FENCED = 7
+
 # Figures that must be 0.
 WRONG = ["failed", "wrong", "lost", "doubled"]
 
@@ -120,17 +123,20 @@ def store_of(kind, folder):
 
 
 def loop(wanted, seed, api, target):
-    """Kills what `target` starts, `wanted` times. Gives the figures, of which those in `WRONG` must be 0."""
+    """Kills what `target` starts, `wanted` times. Gives the figures, of which those in `WRONG` must be 0; `ended` are runs that ended, in
+    good order, as the server died."""
     print(f"seed {seed}", flush=True)
     rng = random.Random(seed)
     began = time.monotonic()
     finish(target, "first")
     typical = time.monotonic() - began
-    kills, restarts, runs, seen, problems = 0, 0, 1, 0, Counter()
+    kills, restarts, rivals, ended, runs, seen, problems = 0, 0, 0, 0, 1, 0, Counter()
     while kills < wanted:
         fetch(f"{api}/grow?n={rng.randint(100, 900)}", "POST")
         began = time.monotonic()
         proc = target.start()
+        # Sometimes two are started at once: one takes over from the other, which must notice.
+        rival = target.start() if rng.random() < 0.15 else None
         deadline = began + rng.uniform(0, 1.2 * typical)
         while time.monotonic() < deadline and proc.poll() is None:
             time.sleep(0.001)
@@ -146,11 +152,17 @@ def loop(wanted, seed, api, target):
             # What it did not do is left to the next one: kills must not all come before anything is committed.
             typical *= 1.15
         _, said = proc.communicate()
+        if rival:
+            rival.kill()
+            rival.communicate()
+            rivals += 1
         runs += 1
         if not killed:
             if not restarted:
                 typical = 0.8 * typical + 0.2 * (time.monotonic() - began)
-            if proc.returncode and not (restarted and proc.returncode in target.forgiven):
+            if restarted and proc.returncode in target.forgiven:
+                ended += 1
+            elif proc.returncode and not (rival and proc.returncode == FENCED):
                 print(f"run {runs} failed with {proc.returncode}: {said.strip()}", flush=True)
                 problems["failed"] += 1
         ids = target.ids()
@@ -165,7 +177,7 @@ def loop(wanted, seed, api, target):
     problems += compare(api, target)
     truth = json.loads(fetch(f"{api}/truth"))
     served = {"served": truth["records"], "orders": truth["orders"], "quarantined": truth["bad"]}
-    return {"kills": kills, "server_kills": restarts, "runs": runs + 1, **served, **{k: problems[k] for k in WRONG}}
+    return {"kills": kills, "server_kills": restarts, "rivals": rivals, "ended": ended, "runs": runs + 1, **served, **{k: problems[k] for k in WRONG}}
 
 
 def finish(target, which):

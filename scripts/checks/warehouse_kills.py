@@ -1,6 +1,7 @@
 """Kills a process that loads the demo API into a warehouse, and the database or the store under it, and looks with readers of others at
 what is there after each kill. The table is appended to: a record that was loaded twice would be there twice."""
 
+import itertools
 import os
 import subprocess
 import tempfile
@@ -10,6 +11,8 @@ import kill_loop
 import stores_servers
 from harness import TARGET, data_files, quarantined, rows_by_duckdb
 from postgres_server import LosesAnswers
+
+UPSERT = ["--disposition", '{"upsert": {"key": ["id"], "newest": "updated_at"}}']
 
 # Commits in a hundred whose answer is lost.
 LOST_ANSWERS = 0.1
@@ -48,6 +51,10 @@ class Loaded:
     def ids(self):
         return [row[0] for row in self.rows(["id"])]
 
+    def end(self):
+        """Figures of its own, when all is over."""
+        return {}
+
 
 class IntoPostgres(Loaded):
     """Through a proxy that loses answers to `COMMIT`, with checkpoints in the database. It is killed at times."""
@@ -69,13 +76,33 @@ class IntoPostgres(Loaded):
     def files(self):
         return 0
 
+    def end(self):
+        self.proxy.close()
+        return {"commits_cut": self.proxy.cuts}
+
 
 class IntoDelta(Loaded):
-    """Read by the Python package `deltalake`."""
+    """Read by the Python package `deltalake`. Beside the load another process compacts the table and writes checkpoints; it is killed too."""
 
-    def __init__(self, folder, store=None):
+    def __init__(self, folder, store=None, options=()):
         self.uri = f"{store.uri}/orders" if store else str(Path(folder, "orders"))
         super().__init__(f"delta:{self.uri}", folder, store)
+        self.command += options
+        self.upkeep, self.turns = None, itertools.cycle(["compact", "checkpoint", None])
+
+    def start(self):
+        if what := next(self.turns):
+            self.end()
+            command = [str(TARGET / "warehouses"), what, f"delta:{self.uri}"]
+            self.upkeep = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return super().start()
+
+    def end(self):
+        """If it is not done yet, it never will be."""
+        if self.upkeep:
+            self.upkeep.kill()
+            self.upkeep.wait()
+        return {}
 
     def table(self):
         import deltalake
@@ -107,22 +134,20 @@ class IntoParquet(Loaded):
 
 def kills(number, seed, server, kind):
     """Each sink on each place, one after the other; gives what is to be added to the figures."""
-    sums = dict.fromkeys(("kills", "server_kills", "commits_cut", "failed", "wrong", "lost", "doubled"), 0)
+    sums = dict.fromkeys(("kills", "server_kills", "rivals", "ended", "commits_cut", "failed", "wrong", "lost", "doubled"), 0)
 
     def one(name, make):
         with tempfile.TemporaryDirectory(prefix="landfall-kill-") as folder, kill_loop.api_to_load() as api:
             target = make(folder).serve(api)
             figures = kill_loop.loop(number, seed, api, target)
-            proxy = getattr(target, "proxy", None)
-            if proxy:
-                figures["commits_cut"] = proxy.cuts
-                proxy.close()
+            figures |= target.end()
         print(f"{name}: " + " ".join(f"{k}={v}" for k, v in figures.items()), flush=True)
         for figure in sums:
             sums[figure] += figures.get(figure, 0)
 
     one("postgres", lambda folder: IntoPostgres(server, folder, seed))
     one("delta, local files", IntoDelta)
+    one("delta, local files, upsert", lambda folder: IntoDelta(folder, options=UPSERT))
     for name, target in (("delta", IntoDelta), ("parquet", IntoParquet)):
         with tempfile.TemporaryDirectory(prefix="landfall-store-") as place, stores_servers.opened(kind, place) as store:
             with stores_servers.environment(store.env):

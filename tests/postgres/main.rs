@@ -15,4 +15,5 @@ mod evolution;
 mod faults;
 mod odd_tables;
 mod pipeline;
+mod restart;
 mod types;

@@ -1,12 +1,12 @@
 //! A scripted API of JSON pages, and the pipelines that read it.
 
 use landfall::checkpoint::StoreCheckpoints;
-use landfall::columnar::{Batch, Columns, Decode};
+use landfall::columnar::{Batch, Columns, Decode, Unnest};
 use landfall::env::Env;
 use landfall::landing::Landing;
 use landfall::model::{Page, Partition, Proof, StopReason, Timestamp};
 use landfall::pipeline::{Pipeline, PipelineBuilder, RunFailure, RunReport, Settings};
-use landfall::sink::{Quarantine, Sink, Transactional};
+use landfall::sink::{Quarantine, Sink, Tables, Transactional};
 use landfall::source::{ComponentConfig, Emitter, Listing, RowsRead, Source};
 use landfall::store::Store;
 use landfall::testkit::{Faults, test_env};
@@ -180,6 +180,27 @@ impl Place {
             .sink(sink)
             .checkpoints(StoreCheckpoints::new(&store, &format!("state-{name}")).expect("a name"))
             .settings(settings(records))
+            .env(self.env())
+    }
+
+    /// A process that loads `api` into several tables.
+    pub fn builder_of<K: Sink<Item = Tables<Batch>>>(
+        &self,
+        name: &str,
+        api: &Api,
+        columns: &Columns,
+        unnest: Unnest,
+        sink: K,
+    ) -> PipelineBuilder<Api, Tables<Batch>, K> {
+        let store = api.faults.store(&self.store);
+        Pipeline::named(name)
+            .source(api.clone())
+            .land(Landing::in_store(&store, &format!("raw-{name}")).expect("a name").segment_bytes(1))
+            .stage(Decode::pages().schema(columns.clone()))
+            .stage(unnest)
+            .sink(sink)
+            .checkpoints(StoreCheckpoints::new(&store, &format!("state-{name}")).expect("a name"))
+            .settings(settings(3))
             .env(self.env())
     }
 

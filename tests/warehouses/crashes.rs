@@ -1,12 +1,12 @@
 //! Every operation in turn goes wrong: each request to the API, each access to an object, each message to the database. Then another
 //! process goes on, and the table must hold what was served, each row once. Some operations only, unless there is `LANDFALL_EVERY_CUT`.
 
-use crate::api::{Api, Place};
+use crate::api::{Answer, Api, Place};
 use crate::warehouse::{Delta, Server, Warehouse};
 use landfall::ErrorKind;
-use landfall::columnar::{Columns, Decode};
+use landfall::columnar::{ColumnType, Columns, Decode, Unnest, UnnestChild};
 use landfall::pipeline::RunFailure;
-use landfall::sink::{Disposition, Replace, Upsert};
+use landfall::sink::{Children, Disposition, Replace, Upsert};
 use landfall::testkit::{Faults, Mode, Plan};
 use std::collections::BTreeMap;
 
@@ -17,9 +17,23 @@ const MODES: [Mode; 6] =
 struct World<W> {
     warehouse: W,
     place: Place,
+    shape: Shape,
+}
+
+/// What is loaded, and how.
+#[derive(Clone, Debug)]
+struct Shape {
     disposition: Disposition,
     /// Whether the checkpoints are in the warehouse.
     checkpoints: bool,
+    /// Whether each row has a child, in a table of its own.
+    children: bool,
+}
+
+impl From<Disposition> for Shape {
+    fn from(disposition: Disposition) -> Self {
+        Self { disposition, checkpoints: false, children: false }
+    }
 }
 
 #[derive(Default)]
@@ -32,20 +46,30 @@ struct Tally {
 
 impl<W: Warehouse> World<W> {
     async fn process(&self, faults: &Faults) -> Result<(), RunFailure> {
-        let mut api = Api::of([
-            ("a", vec![r#"{"id":1},{"id":2}"#, r#"{"id":3}"#, r#"{"id":4},{"id":5}"#]),
-            ("b", vec![r#"{"id":6}"#, r#"{"id":7},{"id":8},{"id":9}"#]),
-        ]);
+        let page = |ids: &[u64]| {
+            let record = |id: &u64| format!("{{\"id\":{id},\"items\":[{{\"sku\":\"of {id}\"}}]}}");
+            Answer::Records(ids.iter().map(record).collect::<Vec<_>>().join(","))
+        };
+        let mut api =
+            Api::of([("a", vec![page(&[1, 2]), page(&[3]), page(&[4, 5])]), ("b", vec![page(&[6]), page(&[7, 8, 9])])]);
         api.faults = faults.clone();
         let reached = self.warehouse.reached_by(faults).await;
-        let decode = Decode::pages().schema(Columns::new().int64("id"));
-        let sink = reached.sink("orders", self.disposition.clone());
-        let builder = self.place.builder("orders", &api, decode, 3, sink);
-        let builder = match reached.checkpoints().filter(|_| self.checkpoints) {
-            Some(checkpoints) => builder.checkpoints(checkpoints),
-            None => builder,
+        let columns = Columns::new().int64("id");
+        let built = if self.shape.children {
+            let columns = columns.list("items", ColumnType::Struct(Columns::new().utf8("sku")));
+            let unnest = Unnest::new("orders").child("items", UnnestChild::at("items").copy("id", "order_id"));
+            let set = reached.set(self.shape.disposition.clone(), Children::of(["order_id"]));
+            self.place.builder_of("orders", &api, &columns, unnest, set).build()
+        } else {
+            let decode = Decode::pages().schema(columns);
+            let sink = reached.sink("orders", self.shape.disposition.clone());
+            let builder = self.place.builder("orders", &api, decode, 3, sink);
+            match reached.checkpoints().filter(|_| self.shape.checkpoints) {
+                Some(checkpoints) => builder.checkpoints(checkpoints).build(),
+                None => builder.build(),
+            }
         };
-        builder.build().expect("complete").run().await.map(drop)
+        built.expect("complete").run().await.map(drop)
     }
 
     async fn recover(&self, what: &str, tally: &mut Tally) {
@@ -55,22 +79,26 @@ impl<W: Warehouse> World<W> {
     }
 
     async fn judge(&self, what: &str, tally: &mut Tally) {
-        let mut found = BTreeMap::<String, u64>::new();
-        for row in self.warehouse.rows("orders", "id").await {
-            *found.entry(row).or_default() += 1;
+        let tables: &[_] =
+            if self.shape.children { &[("orders", "id"), ("items", "order_id")] } else { &[("orders", "id")] };
+        for (table, column) in tables {
+            let mut found = BTreeMap::<String, u64>::new();
+            for row in self.warehouse.rows(table, column).await {
+                *found.entry(row).or_default() += 1;
+            }
+            let lost = (1..=9).filter(|id| !found.contains_key(&id.to_string())).count() as u64;
+            let doubled = found.values().filter(|count| **count > 1).count() as u64;
+            if (lost, doubled, found.len()) != (0, 0, 9) {
+                tally.wrong.push(format!("{what}: lost={lost} doubled={doubled} in {table}: {found:?}"));
+            }
+            tally.lost += lost;
+            tally.doubled += doubled;
         }
-        let lost = (1..=9).filter(|id| !found.contains_key(&id.to_string())).count() as u64;
-        let doubled = found.values().filter(|count| **count > 1).count() as u64;
-        if (lost, doubled, found.len()) != (0, 0, 9) {
-            tally.wrong.push(format!("{what}: lost={lost} doubled={doubled} {found:?}"));
-        }
-        tally.lost += lost;
-        tally.doubled += doubled;
         tally.schedules += 1;
     }
 
     async fn schedule(&self, plan: Plan, tally: &mut Tally) {
-        let what = format!("{} {}, {plan:?}", W::NAME, self.disposition.as_str());
+        let what = format!("{} {:?}, {plan:?}", W::NAME, self.shape);
         let faults = Faults::of([plan]);
         if plan.mode == Mode::Pause {
             let mut zombie = std::pin::pin!(self.process(&faults));
@@ -98,16 +126,8 @@ impl<W: Warehouse> World<W> {
 }
 
 /// Enumerates the schedules of one shape: `world` makes it anew for each.
-async fn enumerate<W: Warehouse>(
-    disposition: impl Into<Disposition>,
-    checkpoints: bool,
-    warehouse: impl AsyncFn() -> Option<W>,
-) {
-    let disposition = disposition.into();
-    let world = async || {
-        let disposition = disposition.clone();
-        Some(World { warehouse: warehouse().await?, place: Place::new(), disposition, checkpoints })
-    };
+async fn enumerate<W: Warehouse>(shape: Shape, warehouse: impl AsyncFn() -> Option<W>) {
+    let world = async || Some(World { warehouse: warehouse().await?, place: Place::new(), shape: shape.clone() });
     let Some(dry) = world().await else { return };
     let faults = Faults::none();
     dry.process(&faults).await.expect("no faults");
@@ -123,40 +143,48 @@ async fn enumerate<W: Warehouse>(
     }
     let Tally { schedules, lost, doubled, wrong } = &tally;
     println!(
-        "{} {}{}: points={points} schedules={schedules} lost={lost} doubled={doubled}",
+        "{} {}{}{}: points={points} schedules={schedules} lost={lost} doubled={doubled}",
         W::NAME,
-        disposition.as_str(),
-        if checkpoints { ", checkpoints too" } else { "" }
+        shape.disposition.as_str(),
+        if shape.checkpoints { ", checkpoints too" } else { "" },
+        if shape.children { ", with children" } else { "" },
     );
     assert!(wrong.is_empty(), "{} went wrong:\n{}", wrong.len(), wrong[..wrong.len().min(20)].join("\n"));
 }
 
 #[tokio::test]
 async fn l16_delta_append_survives_a_fault_at_every_operation() {
-    enumerate(Disposition::Append, false, async || Some(Delta::new())).await;
+    enumerate(Disposition::Append.into(), async || Some(Delta::new())).await;
 }
 
 #[tokio::test]
 async fn l16_delta_upsert_survives_a_fault_at_every_operation() {
-    enumerate(Upsert::by(["id"]), false, async || Some(Delta::new())).await;
+    enumerate(Disposition::from(Upsert::by(["id"])).into(), async || Some(Delta::new())).await;
 }
 
 #[tokio::test]
 async fn l16_delta_replace_survives_a_fault_at_every_operation() {
-    enumerate(Replace::table(), false, async || Some(Delta::new())).await;
+    enumerate(Disposition::from(Replace::table()).into(), async || Some(Delta::new())).await;
 }
 
 #[tokio::test]
 async fn l16_postgres_append_survives_a_fault_at_every_operation() {
-    enumerate(Disposition::Append, false, Server::new).await;
+    enumerate(Disposition::Append.into(), Server::new).await;
 }
 
 #[tokio::test]
 async fn l16_postgres_upsert_survives_a_fault_at_every_operation_with_its_checkpoints_there_too() {
-    enumerate(Upsert::by(["id"]), true, Server::new).await;
+    let upsert = Disposition::from(Upsert::by(["id"]));
+    enumerate(Shape { checkpoints: true, ..upsert.into() }, Server::new).await;
 }
 
 #[tokio::test]
 async fn l16_postgres_replace_survives_a_fault_at_every_operation() {
-    enumerate(Replace::table(), false, Server::new).await;
+    enumerate(Disposition::from(Replace::table()).into(), Server::new).await;
+}
+
+#[tokio::test]
+async fn l16_postgres_parents_and_children_survive_a_fault_at_every_operation() {
+    let upsert = Disposition::from(Upsert::by(["id"]));
+    enumerate(Shape { children: true, ..upsert.into() }, Server::new).await;
 }

@@ -44,4 +44,5 @@ mod crashes;
 mod ownership;
 mod replace;
 mod state;
+mod tables;
 mod upsert;

@@ -2,7 +2,6 @@
 
 use crate::api::{Api, Place};
 use crate::warehouse::Warehouse;
-use landfall::ErrorKind;
 use landfall::columnar::{Columns, Decode};
 use landfall::sink::{Disposition, InsertOnly, Scd2, Upsert};
 
@@ -14,7 +13,6 @@ cases! {
     l02_insert_only_never_overwrites,
     l02_a_history_ends_with_the_deletion,
     l09_what_an_enumeration_did_not_give_goes_and_nothing_of_others,
-    what_a_warehouse_does_not_offer_is_refused_when_a_pipeline_is_built,
 }
 
 fn columns() -> Columns {
@@ -81,9 +79,6 @@ async fn l02_insert_only_never_overwrites<W: Warehouse>(warehouse: W) {
 
 async fn l02_a_history_ends_with_the_deletion<W: Warehouse>(warehouse: W) {
     let disposition = Scd2::by(["id"]).deleted_when("deleted");
-    if !warehouse.offers(&disposition.clone().into()) {
-        return;
-    }
     let place = Place::new();
     let first = r#"{"id":1,"name":"a"},{"id":2,"name":"b"}"#;
     let second = r#"{"id":1,"name":"A"},{"id":2,"name":"b"}"#;
@@ -103,9 +98,6 @@ async fn l02_a_history_ends_with_the_deletion<W: Warehouse>(warehouse: W) {
 
 async fn l09_what_an_enumeration_did_not_give_goes_and_nothing_of_others<W: Warehouse>(warehouse: W) {
     let disposition = Upsert::by(["id"]).sweep(1.0);
-    if !warehouse.offers(&disposition.clone().into()) {
-        return;
-    }
     let place = Place::new();
     // Another source writes the same table, and is never swept by this one.
     let other = place.builder(
@@ -120,20 +112,4 @@ async fn l09_what_an_enumeration_did_not_give_goes_and_nothing_of_others<W: Ware
     load(&warehouse, &place, &[r#"{"id":1,"name":"a"},{"id":3},{"id":4,"name":"d"}"#], disposition).await;
     let rows = warehouse.rows("orders", "id, name").await;
     assert_eq!(rows, ["1|a", "3|-", "4|d", "50|other"], "a row that came again and did not change survives");
-}
-
-async fn what_a_warehouse_does_not_offer_is_refused_when_a_pipeline_is_built<W: Warehouse>(warehouse: W) {
-    let all: [Disposition; 2] = [Upsert::by(["id"]).sweep(0.5).into(), Scd2::by(["id"]).into()];
-    for disposition in all {
-        let decode = Decode::pages().schema(columns());
-        let sink = warehouse.sink("orders", disposition.clone());
-        let built = Place::new().builder("orders", &Api::pages::<&str>([]), decode, 10, sink).build();
-        match built {
-            Ok(_) => assert!(warehouse.offers(&disposition), "{}: {disposition:?}", W::NAME),
-            Err(error) => {
-                assert!(!warehouse.offers(&disposition), "{}: {error}", W::NAME);
-                assert_eq!(error.kind(), ErrorKind::Config);
-            }
-        }
-    }
 }

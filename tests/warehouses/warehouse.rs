@@ -5,11 +5,12 @@ use futures::future::BoxFuture;
 use landfall::columnar::Batch;
 use landfall::columnar::arrow::util::display::{ArrayFormatter, FormatOptions};
 use landfall::connectors::delta::DeltaTable;
-use landfall::connectors::postgres::{Postgres, PostgresCheckpoints, PostgresTable};
+use landfall::connectors::postgres::{Postgres, PostgresCheckpoints, PostgresTable, PostgresTables};
 use landfall::env::Env;
 use landfall::model::ShardKey;
 use landfall::sink::{
-    CommitOutcome, CommitRequest, Demand, Disposition, EpochContext, Mark, Scd2, Sink, Transactional, Upsert,
+    CommitOutcome, CommitRequest, Demand, Disposition, EpochContext, ExactlyOnce, Mark, Sink, TableSet, Tables,
+    Transactional, Upsert,
 };
 use landfall::source::ComponentConfig;
 use landfall::store::{ObjectPath, Store};
@@ -25,6 +26,9 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 pub trait Warehouse: Send + Sync + Sized + 'static {
     type Sink: Sink<Item = Batch, Promise = Transactional>;
 
+    /// Tables `orders` and `items` as one sink.
+    type Set: Sink<Item = Tables<Batch>, Promise: ExactlyOnce>;
+
     /// Its name, for figures.
     const NAME: &'static str;
 
@@ -34,7 +38,10 @@ pub trait Warehouse: Send + Sync + Sized + 'static {
     /// A table that is not made, and is given no columns.
     fn frozen(&self, table: &str, disposition: impl Into<Disposition>) -> Self::Sink;
 
-    /// Whether it has the disposition; one that it has not is refused when a pipeline is built.
+    /// Parents and children.
+    fn set(&self, orders: impl Into<Disposition>, items: impl Into<Disposition>) -> Self::Set;
+
+    /// Whether it has the disposition.
     fn offers(&self, disposition: &Disposition) -> bool;
 
     /// The rows of a table as text, sorted: values with `|`, nulls as `-`. Empty if there is no table.
@@ -87,6 +94,7 @@ impl Delta {
 #[async_trait]
 impl Warehouse for Delta {
     type Sink = DeltaTable;
+    type Set = TableSet<Batch>;
 
     const NAME: &'static str = "delta";
 
@@ -98,9 +106,12 @@ impl Warehouse for Delta {
         self.sink(table, disposition).frozen()
     }
 
+    fn set(&self, orders: impl Into<Disposition>, items: impl Into<Disposition>) -> TableSet<Batch> {
+        TableSet::new().table("orders", self.sink("orders", orders)).table("items", self.sink("items", items))
+    }
+
     fn offers(&self, disposition: &Disposition) -> bool {
-        let sweeps = matches!(disposition, Disposition::Upsert(Upsert { sweep: Some(_), .. }));
-        !sweeps && !matches!(disposition, Disposition::Scd2(Scd2 { .. }))
+        !matches!(disposition, Disposition::Children(_))
     }
 
     async fn rows(&self, table: &str, columns: &str) -> Vec<String> {
@@ -187,7 +198,8 @@ impl Server {
         Self { url, database, schema, client }
     }
 
-    async fn ask(&self, query: &str) -> Vec<String> {
+    pub async fn ask(&self, query: &str) -> Vec<String> {
+        let query = &query.replace("{schema}", &format!("\"{}\"", self.schema));
         let messages = self.client.simple_query(query).await.unwrap_or_else(|e| panic!("{query}: {e:?}"));
         let row = |message: &SimpleQueryMessage| match message {
             SimpleQueryMessage::Row(row) => {
@@ -211,6 +223,7 @@ impl Server {
 #[async_trait]
 impl Warehouse for Server {
     type Sink = PostgresTable;
+    type Set = PostgresTables;
 
     const NAME: &'static str = "postgres";
 
@@ -221,6 +234,10 @@ impl Warehouse for Server {
 
     fn frozen(&self, table: &str, disposition: impl Into<Disposition>) -> PostgresTable {
         self.sink(table, disposition).frozen()
+    }
+
+    fn set(&self, orders: impl Into<Disposition>, items: impl Into<Disposition>) -> PostgresTables {
+        PostgresTables::new().table("orders", self.sink("orders", orders)).table("items", self.sink("items", items))
     }
 
     fn offers(&self, _disposition: &Disposition) -> bool {

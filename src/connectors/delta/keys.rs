@@ -5,10 +5,11 @@ use super::ranges::Ranges;
 use super::schema;
 use crate::error::{Error, Result};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Float32Type, Float64Type, Schema, SchemaRef};
 use arrow::row::{RowConverter, Rows, SortField};
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// How rows of one key are told apart.
 #[derive(Clone, Debug)]
@@ -65,8 +66,9 @@ impl Keyed {
     }
 
     fn convert(converter: &RowConverter, columns: &[ArrayRef]) -> Result<Rows> {
+        let columns: Vec<_> = columns.iter().map(as_sql_compares).collect();
         converter
-            .convert_columns(columns)
+            .convert_columns(&columns)
             .map_err(|e| Error::bug("merge delta", "keys cannot be compared").with_source(e))
     }
 
@@ -83,6 +85,21 @@ impl Keyed {
             }
             _ => Ok(None),
         }
+    }
+}
+
+/// SQL has one zero, and one value that is no number; in bytes there are two, and many.
+fn as_sql_compares(column: &ArrayRef) -> ArrayRef {
+    match column.data_type() {
+        DataType::Float32 => {
+            let one = |v: f32| if v.is_nan() { f32::NAN } else { v + 0.0 };
+            Arc::new(column.as_primitive::<Float32Type>().unary::<_, Float32Type>(one))
+        }
+        DataType::Float64 => {
+            let one = |v: f64| if v.is_nan() { f64::NAN } else { v + 0.0 };
+            Arc::new(column.as_primitive::<Float64Type>().unary::<_, Float64Type>(one))
+        }
+        _ => Arc::clone(column),
     }
 }
 

@@ -102,7 +102,7 @@ impl Apply<'_> {
         }
     }
 
-    async fn execute(&self, statement: &str) -> Result<i64> {
+    pub(super) async fn execute(&self, statement: &str) -> Result<i64> {
         let rows = self.transaction.execute(statement, &[]).await;
         let rows = rows.map_err(|e| fault::statement("commit rows", e).with("into", self.table))?;
         Ok(i64::try_from(rows).unwrap_or(i64::MAX))
@@ -135,9 +135,7 @@ impl Apply<'_> {
             }
             Disposition::Upsert(upsert) => self.upsert(upsert, staging, counts).await,
             Disposition::Scd2(scd2) => self.versions(scd2, staging, counts).await,
-            Disposition::Children(_) => {
-                Err(Error::bug("commit rows", "children are not replaced yet").with("into", self.table))
-            }
+            Disposition::Children(children) => self.children(children, staging, counts).await,
             Disposition::Replace(_) | Disposition::ReplacePartitions(_) => {
                 Err(Error::bug("commit rows", "rows of no enumeration").with("into", self.table))
             }
@@ -383,7 +381,7 @@ impl Apply<'_> {
     }
 
     /// One row of each key of `from`: the first in `order`.
-    fn winners(&self, from: &str, order: &str) -> String {
+    pub(super) fn winners(&self, from: &str, order: &str) -> String {
         format!(
             "(SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY {} ORDER BY {order}) AS _landfall_rank FROM {from}) r \
              WHERE _landfall_rank = 1)",
@@ -391,26 +389,26 @@ impl Apply<'_> {
         )
     }
 
-    fn newest_first(&self, then: &str) -> String {
+    pub(super) fn newest_first(&self, then: &str) -> String {
         match self.staged.disposition.newest() {
             Some(column) => format!("{} DESC NULLS LAST, {then}", quoted(column)),
             None => then.to_owned(),
         }
     }
 
-    fn says_gone(&self, alias: &str, column: &str) -> String {
+    pub(super) fn says_gone(&self, alias: &str, column: &str) -> String {
         let value = format!("{alias}.{}", quoted(column));
         // By its text: the column may be of any type.
         let is_bool = self.staged.bools.iter().any(|b| b == column);
         if is_bool { format!("coalesce({value}, false)") } else { format!("({value} IS NOT NULL)") }
     }
 
-    fn same_key(&self, a: &str, b: &str) -> String {
+    pub(super) fn same_key(&self, a: &str, b: &str) -> String {
         let same = self.key_columns().map(|c| format!("{a}.{c} = {b}.{c}", c = quoted(c)));
         same.collect::<Vec<_>>().join(" AND ")
     }
 
-    fn key(&self) -> String {
+    pub(super) fn key(&self) -> String {
         list(self.key_columns())
     }
 
@@ -418,7 +416,7 @@ impl Apply<'_> {
         self.staged.disposition.key().iter().map(String::as_str)
     }
 
-    fn columns(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn columns(&self) -> impl Iterator<Item = &str> {
         self.staged.columns.iter().map(String::as_str)
     }
 

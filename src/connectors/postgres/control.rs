@@ -99,7 +99,8 @@ impl Control {
         transaction.commit().await.map_err(failed)
     }
 
-    /// What is held for a shard; locked until the end of the transaction if `lock`.
+    /// What is held for a shard. If `lock`, whoever else commits for it waits until the transaction has ended, and then finds the
+    /// mark that it has set.
     pub(super) async fn held(
         &self,
         client: &impl GenericClient,

@@ -9,6 +9,7 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt;
 use std::fmt::{self, Debug};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::{Config, NoTls};
@@ -40,11 +41,15 @@ pub struct Postgres {
     roots: Option<Arc<RootCertStore>>,
     pool: Pool,
     patience: Duration,
+    /// Whether it has ever answered.
+    answered: Arc<AtomicBool>,
     env: Env,
 }
 
 /// How long a server may be away, unless something else is said: a restart takes seconds, a failover up to a minute.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// The same for one that has not answered yet: perhaps it is not there at all.
+const FIRST_PATIENCE: Duration = Duration::from_secs(15);
 
 impl Postgres {
     /// The database at `url`: `postgresql://user:password@host:port/database?parameters`, or `key=value` pairs, as libpq takes
@@ -110,7 +115,8 @@ impl Postgres {
     }
 
     /// How long the server may be away in the middle of a run: what it fails to answer meanwhile is asked again, the first time
-    /// within 50 ms, where that cannot do anything twice. 2 minutes by default; zero never asks again.
+    /// within 50 ms, where that cannot do anything twice. 2 minutes by default; zero never asks again. One that has not answered yet is given 15 s at
+    /// most: perhaps its address is wrong.
     #[must_use]
     pub fn retry_for(self, patience: Duration) -> Self {
         Self { patience, ..self }
@@ -123,7 +129,12 @@ impl Postgres {
     }
 
     pub(super) fn patience(&self) -> Duration {
-        self.patience
+        if self.answered.load(Ordering::Relaxed) { self.patience } else { self.patience.min(FIRST_PATIENCE) }
+    }
+
+    /// Notes that there is a server.
+    pub(super) fn has_answered(&self) {
+        self.answered.store(true, Ordering::Relaxed);
     }
 
     /// By which to wait where nobody gives an environment.
@@ -152,11 +163,13 @@ impl Postgres {
             .recycle_timeout(Some(Duration::from_secs(15)))
             .build()
             .map_err(|e| Error::config("connect to database", "the pool cannot be made").with_source(e))?;
-        Ok(Self { config, roots, pool, patience: PATIENCE, env: Env::system() })
+        Ok(Self { config, roots, pool, patience: PATIENCE, answered: Arc::default(), env: Env::system() })
     }
 
     pub(super) async fn client(&self) -> Result<Client> {
-        self.pool.get().await.map_err(|e| fault::pool(e).with("host", self.place()))
+        let client = self.pool.get().await.map_err(|e| fault::pool(e).with("host", self.place()))?;
+        self.has_answered();
+        Ok(client)
     }
 
     /// What tells this database from others, without a secret.

@@ -43,11 +43,13 @@ pub(super) struct Rows<'a> {
     columns: Vec<Column<'a>>,
     /// The numbers of those that go into a hash of the row, in the order of their names, if there is one.
     hashed: Option<Vec<usize>>,
+    /// The number of the record of each row, if it is wanted.
+    groups: Option<Vec<i64>>,
 }
 
 impl<'a> Rows<'a> {
     /// The columns `columns` of `batch`, as values of these types; and behind them, if it is wanted, a hash of those that are
-    /// marked in `hashed`.
+    /// marked in `hashed`, and the number of the record, as in `groups`.
     ///
     /// # Errors
     /// `Data` if a type cannot hold the values of its column.
@@ -55,6 +57,7 @@ impl<'a> Rows<'a> {
         batch: &RecordBatch,
         columns: &'a [(String, ColumnType)],
         hashed: Option<&'a [bool]>,
+        groups: Option<Vec<i64>>,
     ) -> Result<Self> {
         let encoders = columns.iter().map(|(name, kind)| {
             let array = batch
@@ -75,13 +78,13 @@ impl<'a> Rows<'a> {
             numbers.sort_by_key(|n| columns.get(*n).map(|column| column.name));
             numbers
         });
-        Ok(Self { columns, hashed })
+        Ok(Self { columns, hashed, groups })
     }
 
     /// Adds row `row` to `out`, its number first; adds nothing if a value is refused.
     pub(super) fn encode(&self, row: usize, number: i64, out: &mut Vec<u8>) -> Result<(), (usize, Refused)> {
         let start = out.len();
-        let fields = self.columns.len() + 1 + usize::from(self.hashed.is_some());
+        let fields = self.columns.len() + 1 + usize::from(self.hashed.is_some()) + usize::from(self.groups.is_some());
         out.extend_from_slice(&i16::try_from(fields).unwrap_or(i16::MAX).to_be_bytes());
         out.extend_from_slice(&8_i32.to_be_bytes());
         out.extend_from_slice(&number.to_be_bytes());
@@ -111,6 +114,10 @@ impl<'a> Rows<'a> {
             }
             out.extend_from_slice(&32_i32.to_be_bytes());
             out.extend_from_slice(format!("{:032x}", hash.digest128()).as_bytes());
+        }
+        if let Some(groups) = &self.groups {
+            out.extend_from_slice(&8_i32.to_be_bytes());
+            out.extend_from_slice(&groups.get(row).copied().unwrap_or_default().to_be_bytes());
         }
         Ok(())
     }

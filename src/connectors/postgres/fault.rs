@@ -45,7 +45,7 @@ fn is_settled(error: &tokio_postgres::Error) -> bool {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(e) = cause {
         let inner = e.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if inner.is_some_and(|inner| inner.is::<rustls::Error>()) {
+        if inner.is_some_and(|inner| inner.is::<rustls::Error>()) || e.to_string() == "server does not support TLS" {
             return true;
         }
         cause = e.source();

@@ -19,6 +19,8 @@
 
 mod apply;
 mod checkpoints;
+mod children;
+mod chunk;
 mod control;
 mod database;
 mod encode;
@@ -28,11 +30,13 @@ mod name;
 mod numeric;
 mod retry;
 mod table;
+mod tables;
 mod types;
 mod writer;
 
 pub use checkpoints::PostgresCheckpoints;
 pub use database::Postgres;
+pub use tables::{PostgresTables, PostgresTablesWriter, StagedTables};
 pub use writer::{PostgresWriter, StagedRows};
 
 use crate::columnar::Batch;
@@ -46,7 +50,8 @@ use crate::sink::{
 use crate::source::ComponentConfig;
 use apply::{Apply, load_id};
 use async_trait::async_trait;
-use control::{Control, Entry};
+use control::{Control, Entry, Held};
+use deadpool_postgres::Transaction;
 use name::TableName;
 use serde_json::json;
 use std::collections::HashSet;
@@ -154,6 +159,11 @@ impl PostgresTable {
         matches!(self.disposition, Disposition::Scd2(_)).then_some(table::HASH)
     }
 
+    /// The column by which the rows of one record are told from those of the next, if they are.
+    fn group(&self) -> Option<&'static str> {
+        matches!(self.disposition, Disposition::Children(_)).then_some(children::GROUP)
+    }
+
     /// Where rows of an enumeration wait.
     fn aside(&self, shard: &ShardKey) -> Result<TableName> {
         TableName::new(&self.control_schema, &format!("{}aside", self.staging_prefix(shard)))
@@ -178,20 +188,31 @@ impl PostgresTable {
     }
 
     async fn try_commit(&self, request: &CommitRequest<StagedRows>) -> Result<CommitOutcome> {
-        let CommitRequest { shard, mark, previous, staged, enumeration, .. } = request;
         let failed = |e| fault::statement("commit rows", e).with("table", &self.table);
         let mut client = self.database.client().await?;
         let transaction = client.transaction().await.map_err(failed)?;
-        // The row is locked: whoever else commits for this shard waits here, and then finds the mark that we have set.
-        let held = self.control.held(&transaction, &self.table, shard, true).await?;
-        if let CommitDecision::Answer(outcome) = decide_commit(held.mark.as_ref(), mark, *previous) {
+        let held = self.control.held(&transaction, &self.table, &request.shard, true).await?;
+        if let CommitDecision::Answer(outcome) = decide_commit(held.mark.as_ref(), &request.mark, request.previous) {
             return Ok(outcome);
         }
+        self.apply(&transaction, request, &held).await?;
+        transaction.commit().await.map_err(|e| fault::commit("commit rows", e).with("table", &self.table))?;
+        Ok(CommitOutcome::Done)
+    }
+
+    /// Changes the rows and sets the mark, of which `held` is what there was: its row is locked.
+    async fn apply(
+        &self,
+        transaction: &Transaction<'_>,
+        request: &CommitRequest<StagedRows>,
+        held: &Held,
+    ) -> Result<()> {
+        let CommitRequest { shard, mark, staged, enumeration, .. } = request;
         let staging = staged.staging.as_deref().map(|name| TableName::new(&self.control_schema, name)).transpose()?;
         let (aside, load) = (self.aside(shard)?, load_id(shard, mark.epoch));
-        let relation = table::relation(&transaction, &self.table).await?;
+        let relation = table::relation(transaction, &self.table).await?;
         let apply = Apply {
-            transaction: &transaction,
+            transaction,
             partitioned: relation.as_ref().is_some_and(|relation| relation.partitioned),
             shard,
             epoch: mark.epoch,
@@ -205,9 +226,7 @@ impl PostgresTable {
         let columns = relation.map(|relation| relation.columns).unwrap_or_default();
         let (id, disposition, columns) = (load.as_str(), staged.disposition.as_str(), columns.as_slice());
         let entry = Entry { id, disposition, columns, counts, enumeration };
-        self.control.enter(&transaction, &self.table, request, &entry).await?;
-        transaction.commit().await.map_err(|e| fault::commit("commit rows", e).with("table", &self.table))?;
-        Ok(CommitOutcome::Done)
+        self.control.enter(transaction, &self.table, request, &entry).await
     }
 
     async fn try_mark(&self, shard: &ShardKey) -> Result<Option<Mark>> {
@@ -248,11 +267,6 @@ impl Sink for PostgresTable {
 
     fn config(&self) -> Result<ComponentConfig> {
         self.disposition.check()?;
-        if let Disposition::Children(_) = self.disposition {
-            return Err(Error::config("configure table", "this disposition is not known to the PostgreSQL sink")
-                .with("table", &self.table)
-                .with("disposition", self.disposition.as_str()));
-        }
         let identity = json!({ "table": self.table.to_string(), "control_schema": self.control_schema, "disposition": self.disposition.identity() });
         Ok(ComponentConfig::none().with_identity(identity).with_settings(json!({
             "database": self.database.place(),

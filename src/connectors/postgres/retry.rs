@@ -73,6 +73,7 @@ mod tests {
     /// Tries of an attempt that always fails in this way, and how long they took.
     async fn tries(patience: Duration, error: impl Fn() -> Error + Send + Sync) -> (Error, u32, Duration) {
         let database = Postgres::connect("postgresql://db/x?sslmode=disable").expect("a URL").retry_for(patience);
+        database.has_answered();
         let (env, mut tried) = (test_env(3), 0);
         let failed = database.again(&env, |n| {
             tried = n + 1;

@@ -166,7 +166,7 @@ async fn change(
     let key = disposition.key();
     // A key needs values to compare; everything else may be absent.
     let not_null = match disposition {
-        Disposition::Upsert(_) | Disposition::InsertOnly(_) | Disposition::Scd2(_) => key,
+        Disposition::Upsert(_) | Disposition::InsertOnly(_) | Disposition::Scd2(_) | Disposition::Children(_) => key,
         _ => &[],
     };
     let mut made: Vec<String> = columns.iter().map(definition).collect();
@@ -198,6 +198,15 @@ async fn change(
             if transaction.query_one(&empty, &[]).await.map_err(failed)?.get::<_, bool>(0) {
                 transaction.batch_execute(&index).await.map_err(failed)?;
             }
+        }
+    }
+    if let Disposition::Children(_) = disposition {
+        // Rows of a parent are looked for; there may be an index already.
+        let bare = "SELECT NOT EXISTS (SELECT 1 FROM pg_index WHERE indrelid = to_regclass($1))";
+        if transaction.query_one(bare, &[&table.sql()]).await.map_err(failed)?.get::<_, bool>(0) {
+            let columns = name::list(key.iter().map(String::as_str));
+            let index = format!("CREATE INDEX ON {} ({columns})", table.sql());
+            transaction.batch_execute(&index).await.map_err(failed)?;
         }
     }
     transaction.commit().await.map_err(failed)

@@ -1,6 +1,7 @@
 use super::PostgresTable;
 use super::apply::ROW;
-use super::encode::{HEADER, Rows, TRAILER};
+use super::chunk::Chunk;
+use super::encode::{Rows, TRAILER};
 use super::fault;
 use super::name::{TableName, list, quoted};
 use super::table::{self, HASH, RECORD, SEGMENT};
@@ -13,8 +14,6 @@ use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
-use bytes::Bytes;
-use futures::SinkExt;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt::{self, Debug};
@@ -52,6 +51,8 @@ pub struct PostgresWriter {
     open: Option<Staging>,
     rows: u64,
     bytes: u64,
+    /// Records that rows came from.
+    groups: i64,
     /// A write that failed halfway leaves rows that nobody counted.
     failed: bool,
 }
@@ -82,7 +83,7 @@ struct Admitted {
 
 impl PostgresWriter {
     pub(super) fn new(sink: PostgresTable, epoch: EpochContext) -> Self {
-        Self { sink, epoch, open: None, rows: 0, bytes: 0, failed: false }
+        Self { sink, epoch, open: None, rows: 0, bytes: 0, groups: 0, failed: false }
     }
 
     async fn write_batch(&mut self, batch: &Batch) -> Result<Vec<Reject>> {
@@ -94,16 +95,17 @@ impl PostgresWriter {
         let (columns, first, buffer) = (open.columns.clone(), self.rows, std::mem::take(&mut open.buffer));
         let required = self.required(&rows);
         let hashed = self.hashed(&columns);
+        let groups = self.groups(batch)?;
         let key = match &self.sink.disposition {
-            Disposition::Upsert(_) | Disposition::InsertOnly(_) | Disposition::Scd2(_) => {
+            Disposition::Upsert(_) | Disposition::InsertOnly(_) | Disposition::Scd2(_) | Disposition::Children(_) => {
                 self.sink.disposition.key().to_vec()
             }
             _ => Vec::new(),
         };
-        let encoding = self
-            .epoch
-            .env
-            .cpu("encode rows", move || encode(&rows, &columns, &required, hashed.as_deref(), &key, first, buffer));
+        let encoding = self.epoch.env.cpu("encode rows", move || {
+            let encoder = Rows::new(&rows, &columns, hashed.as_deref(), groups)?;
+            encode(&encoder, &rows, &columns, &required, &key, first, buffer)
+        });
         let Encoded { buffer, rows, refused } = encoding.await??;
         let Some(open) = &mut self.open else { return Err(Error::bug("stage rows", "no table to stage in")) };
         open.buffer = buffer;
@@ -168,6 +170,22 @@ impl PostgresWriter {
         Some(columns.iter().map(|(name, _)| other(name)).collect())
     }
 
+    /// The number of the record of each row, if it matters: it is another one in each batch.
+    fn groups(&mut self, batch: &Batch) -> Result<Option<Vec<i64>>> {
+        if !matches!(self.sink.disposition, Disposition::Children(_)) {
+            return Ok(None);
+        }
+        let mut before = None;
+        let records = batch.records()?;
+        let numbers = records.values().iter().map(|record| {
+            if before.replace(*record) != Some(*record) {
+                self.groups += 1;
+            }
+            self.groups
+        });
+        Ok(Some(numbers.collect()))
+    }
+
     /// Makes the table fit for rows of `schema`, and a table to stage them in.
     async fn admit(&mut self, schema: SchemaRef) -> Result<()> {
         self.send().await?;
@@ -179,7 +197,7 @@ impl PostgresWriter {
                 .with("column", missing)
                 .with_hint("correct the name; if the records have it, declare it in the schema"));
         }
-        let taken = [Some(table::LOAD), sink.hash(), Some(ROW)].into_iter().flatten();
+        let taken = [Some(table::LOAD), sink.hash(), Some(ROW), sink.group()].into_iter().flatten();
         if let Some(name) = taken.into_iter().find(|name| schema.field_with_name(name).is_ok()) {
             return Err(Error::config("stage rows", "the rows have a column of a name that the sink needs")
                 .with("column", name)
@@ -241,7 +259,8 @@ impl PostgresWriter {
         };
         let statement = if self.open.is_none() {
             // A replay by the same owner begins anew.
-            let definitions = definitions.iter().map(|d| format!(", {d}")).collect::<String>();
+            let group = sink.group().map(|group| format!("{} bigint NOT NULL", quoted(group)));
+            let definitions = definitions.iter().chain(&group).map(|d| format!(", {d}")).collect::<String>();
             let (table, row) = (name.sql(), quoted(ROW));
             format!("DROP TABLE IF EXISTS {table}; CREATE TABLE {table} ({row} bigint NOT NULL{definitions})")
         } else {
@@ -265,7 +284,8 @@ impl PostgresWriter {
         self.bytes += chunk.len() as u64;
         chunk.extend_from_slice(TRAILER);
         let hash = self.sink.hash();
-        let names = [ROW].into_iter().chain(open.columns.iter().map(|(name, _)| name.as_str())).chain(hash);
+        let names = [ROW].into_iter().chain(open.columns.iter().map(|(name, _)| name.as_str()));
+        let names = names.chain(hash).chain(self.sink.group());
         let copy = Chunk {
             sink: self.sink.clone(),
             name: open.name.clone(),
@@ -285,53 +305,6 @@ impl PostgresWriter {
             sent.map_err(|e| Error::bug("stage rows", "the task that sends them panicked").with_source(e))??;
         }
         Ok(())
-    }
-}
-
-/// Rows on their way into the staging table.
-struct Chunk {
-    sink: PostgresTable,
-    name: TableName,
-    names: String,
-    /// The number of the first row.
-    first: u64,
-    count: u64,
-    bytes: Bytes,
-    env: crate::env::Env,
-}
-
-impl Chunk {
-    async fn send(self) -> Result<()> {
-        // Nothing of it is visible to anybody: what came of a try does not matter.
-        let sent = self.sink.database.again_in_doubt(&self.env, |tried| self.try_send(tried > 0)).await;
-        sent.map_err(|e| e.with("table", &self.sink.table))
-    }
-
-    async fn try_send(&self, again: bool) -> Result<()> {
-        let failed = |e| fault::staging("stage rows", e).with("staging", &self.name);
-        let mut client = self.sink.database.client().await?;
-        let transaction = client.transaction().await.map_err(failed)?;
-        if again {
-            // An earlier try may have come through, and only its answer was lost; or may still be under way: it is waited for.
-            let (table, row) = (self.name.sql(), quoted(ROW));
-            let delete = format!(
-                "LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE; DELETE FROM {table} WHERE {row} >= {}",
-                self.first
-            );
-            transaction.batch_execute(&delete).await.map_err(failed)?;
-        }
-        let copy = format!("COPY {} ({}) FROM STDIN (FORMAT binary)", self.name.sql(), self.names);
-        let sink = transaction.copy_in::<_, Bytes>(&copy).await.map_err(failed)?;
-        let mut sink = std::pin::pin!(sink);
-        sink.send(Bytes::from_static(HEADER)).await.map_err(failed)?;
-        sink.send(self.bytes.clone()).await.map_err(failed)?;
-        let rows = sink.finish().await.map_err(failed)?;
-        if rows != self.count {
-            return Err(Error::corrupt("stage rows", "other rows arrived than were sent")
-                .with("sent", self.count)
-                .with("arrived", rows));
-        }
-        transaction.commit().await.map_err(failed)
     }
 }
 
@@ -359,15 +332,14 @@ struct Encoded {
 }
 
 fn encode(
+    encoder: &Rows<'_>,
     rows: &RecordBatch,
     columns: &[(String, ColumnType)],
     required: &[Required],
-    hashed: Option<&[bool]>,
     key: &[String],
     first: u64,
     mut buffer: Vec<u8>,
 ) -> Result<Encoded> {
-    let encoder = Rows::new(rows, columns, hashed)?;
     let mut refused = Vec::new();
     let mut number = first;
     for row in 0..rows.num_rows() {

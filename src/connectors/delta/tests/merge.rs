@@ -1,4 +1,5 @@
 use super::*;
+use arrow::array::{ArrayRef, Float64Array};
 
 /// Rows of id, version, text; and whether they are deleted.
 fn versions(given: &[(i64, i64, &str, bool)]) -> RecordBatch {
@@ -135,4 +136,19 @@ async fn a_table_that_only_grows_is_refused_before_anything_is_staged() {
     let error = table(&store).upsert(["id"]).open(context(1, 2)).await.expect_err("refused");
     assert_eq!(error.kind(), ErrorKind::Config);
     table(&store).open(context(1, 2)).await.expect("appends are welcome");
+}
+
+#[tokio::test]
+async fn keys_are_equal_as_sql_has_it() {
+    let rows = |first: i64, keys: [f64; 3]| {
+        RecordBatch::try_from_iter([
+            ("key", Arc::new(Float64Array::from(keys.to_vec())) as ArrayRef),
+            ("id", Arc::new(Int64Array::from_iter_values(first..first + 3)) as _),
+            ("text", Arc::new(StringArray::from(vec!["zero", "no number", "one"])) as _),
+        ])
+        .expect("fits")
+    };
+    let epochs = [rows(10, [0.0, f64::NAN, 1.0]), rows(20, [-0.0, -f64::NAN, -1.0])];
+    let seen = load(&Store::memory(), Upsert::by(["key"]), &epochs).await;
+    assert_eq!(seen, pairs(&[(12, "one"), (20, "zero"), (21, "no number"), (22, "one")]));
 }

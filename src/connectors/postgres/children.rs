@@ -1,0 +1,58 @@
+//! What a commit does to the rows of children: those that came from the newest record of a parent take the place of all that it has.
+
+use super::apply::{Apply, ROW};
+use super::control::Counts;
+use super::name::{TableName, literal, quoted};
+use super::table::LOAD;
+use crate::error::Result;
+use crate::sink::Children;
+
+/// The record, within its epoch, that a staged row comes from: the rows of a record that have one parent are a group.
+pub(super) const GROUP: &str = "_landfall_group";
+
+impl Apply<'_> {
+    pub(super) async fn children(&self, children: &Children, staging: &TableName, counts: Counts) -> Result<Counts> {
+        let (table, from, group, index) = (self.table.sql(), staging.sql(), quoted(GROUP), quoted(&children.index));
+        // The row that is the newest of its parent says which group is.
+        let newest = self.winners(&from, &self.newest_first(&format!("{group} DESC, {} DESC", quoted(ROW))));
+        let newer_held = children.newest.as_ref().map(|column| {
+            let column = quoted(column);
+            format!(
+                " WHERE NOT EXISTS (SELECT 1 FROM {table} t WHERE {} AND (t.{column} > w.{column} OR (w.{column} IS NULL AND t.{column} IS NOT NULL)))",
+                self.same_key("t", "w")
+            )
+        });
+        let gone = children.deleted.as_ref().map_or_else(
+            || "false".to_owned(),
+            |column| {
+                format!(
+                    "EXISTS (SELECT 1 FROM {from} g WHERE g.{group} = w.{group} AND {} AND {})",
+                    self.same_key("g", "w"),
+                    self.says_gone("g", column)
+                )
+            },
+        );
+        let parents = format!(
+            "CREATE TEMP TABLE _landfall_parents ON COMMIT DROP AS SELECT {key}, {group}, {gone} AS _lf_gone FROM {newest} w{}",
+            newer_held.unwrap_or_default(),
+            key = self.key(),
+        );
+        self.execute(&parents).await?;
+        let delete = format!("DELETE FROM {table} t USING _landfall_parents p WHERE {}", self.same_key("t", "p"));
+        let deleted = self.execute(&delete).await?;
+        let columns: Vec<String> = self.columns().map(quoted).collect();
+        let insert = format!(
+            "INSERT INTO {table} ({}, {}) SELECT {}, {} FROM {from} s JOIN _landfall_parents p ON p.{group} = s.{group} AND {} \
+             WHERE NOT p._lf_gone AND s.{index} IS NOT NULL ORDER BY s.{}",
+            columns.join(", "),
+            quoted(LOAD),
+            columns.iter().map(|column| format!("s.{column}")).collect::<Vec<_>>().join(", "),
+            literal(self.load),
+            self.same_key("s", "p"),
+            quoted(ROW),
+        );
+        let inserted = self.execute(&insert).await?;
+        self.execute("DROP TABLE _landfall_parents").await?;
+        Ok(Counts { inserted, deleted, ..counts })
+    }
+}
