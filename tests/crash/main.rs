@@ -45,4 +45,6 @@ shapes! {
     parquet_in_two_shards_survives_a_fault_at_every_operation: 5,
     delta_survives_a_fault_at_every_operation: 6,
     delta_upsert_survives_a_fault_at_every_operation: 7,
+    tables_survive_a_fault_at_every_operation: 8,
+    parquet_put_together_survives_a_fault_at_every_operation: 9,
 }

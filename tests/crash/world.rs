@@ -5,18 +5,20 @@ use crate::support::{Line, Once, Script, parse};
 use landfall::checkpoint::StoreCheckpoints;
 use landfall::columnar::arrow::array::{AsArray, RecordBatch};
 use landfall::columnar::arrow::datatypes::Int64Type;
-use landfall::columnar::{Columns, Decode, Dedup};
+use landfall::columnar::{ColumnType, Columns, Decode, Dedup, Unnest, UnnestChild};
 use landfall::connectors::delta::DeltaTable;
 use landfall::connectors::parquet::{DatasetReader, ParquetDataset};
 use landfall::env::Env;
 use landfall::landing::{Landing, LandingReader};
-use landfall::model::{PipelineName, Rows, ShardKey};
+use landfall::model::{PipelineName, Rows, ShardKey, Why};
 use landfall::pipeline::{Pipeline, Settings};
-use landfall::sink::{MemorySink, MemoryTable, Quarantine};
+use landfall::sink::{MemorySink, MemoryTable, Quarantine, TableSet};
 use landfall::store::{ObjectPath, Store};
-use landfall::testkit::{FaultSink, Faults, Verdict, test_env};
+use landfall::testkit::{FaultSink, Faults, ManualClock, SeededEntropy, Verdict, test_env};
 use landfall::{Result, async_trait, testkit};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// What a schedule is run on.
 #[derive(Clone, Copy, Debug)]
@@ -37,16 +39,24 @@ pub enum Destination {
     Memory,
     /// Deduplicated, into a Parquet dataset.
     Parquet,
+    /// The same; the dataset puts its small files together, between epochs.
+    ParquetCompacted,
     /// Deduplicated, into a Delta table.
     Delta,
     /// Into a Delta table that keeps one row of each: files are written again.
     DeltaUpsert,
+    /// Deduplicated, into a set of a Parquet dataset and of a Delta table of their children: even numbers have one.
+    Tables,
 }
 
 impl Shape {
     /// Whether records are JSON.
     fn decoded(self) -> bool {
         self.into != Destination::Memory
+    }
+
+    fn parquet(self) -> bool {
+        matches!(self.into, Destination::Parquet | Destination::ParquetCompacted | Destination::Tables)
     }
 
     fn delta(self) -> bool {
@@ -69,7 +79,7 @@ const ONE_SHARD: Shape = Shape {
     into: Destination::Memory,
 };
 
-pub const SHAPES: [Shape; 8] = [
+pub const SHAPES: [Shape; 10] = [
     ONE_SHARD,
     Shape { name: "three shards", partitions: 5, pages: 2, shards: 3, ..ONE_SHARD },
     Shape { name: "a response in parts", pages: 4, parts: true, ..ONE_SHARD },
@@ -86,6 +96,8 @@ pub const SHAPES: [Shape; 8] = [
     },
     Shape { name: "delta", pages: 2, prune: true, into: Destination::Delta, ..ONE_SHARD },
     Shape { name: "delta, upsert", pages: 2, into: Destination::DeltaUpsert, ..ONE_SHARD },
+    Shape { name: "tables", partitions: 1, pages: 2, into: Destination::Tables, ..ONE_SHARD },
+    Shape { name: "parquet, put together", into: Destination::ParquetCompacted, ..ONE_SHARD },
 ];
 
 pub struct World {
@@ -150,12 +162,28 @@ impl World {
                 let sink = FaultSink::new(MemorySink::new(&self.table), faults);
                 built!(stage(parse()), stage(Once::default()), sink(sink))
             }
-            Destination::Parquet => {
-                let dataset = ParquetDataset::in_store(&store, "numbers").expect("a name").lanes(1);
+            Destination::Parquet | Destination::ParquetCompacted => {
+                let every = if self.shape.into == Destination::Parquet { 0 } else { 2 };
+                let dataset =
+                    ParquetDataset::in_store(&store, "numbers").expect("a name").lanes(1).compact_every(every);
                 built!(stage(decode()), stage(Dedup::by(["n"])), sink(dataset))
             }
             Destination::Delta => built!(stage(decode()), stage(Dedup::by(["n"])), sink(delta())),
             Destination::DeltaUpsert => built!(stage(decode()), sink(delta().upsert(["n"]))),
+            Destination::Tables => {
+                let columns = Columns::new().int64("n").list("children", ColumnType::Int64);
+                let children = UnnestChild::at("children").copy("n", "parent").value("n").without_markers();
+                let numbers = ParquetDataset::in_store(&store, "numbers").expect("a name").lanes(1);
+                let set = TableSet::new()
+                    .table("numbers", numbers)
+                    .table("children", DeltaTable::in_store(&store, "children").expect("a name").lanes(1));
+                built!(
+                    stage(Decode::pages().ndjson().schema(columns)),
+                    stage(Dedup::by(["n"])),
+                    stage(Unnest::new("numbers").child("children", children)),
+                    sink(set)
+                )
+            }
         };
         built.expect("complete")
     }
@@ -171,11 +199,16 @@ impl World {
             let (_, pages) = self.grown.partitions.iter().find(|(id, _)| *id == account.partition.0)?;
             let lines = || pages.iter().flatten();
             let bad = lines().filter(|line| number(line).is_none()).count() as u64;
-            let distinct = lines().filter_map(|line| number(line)).collect::<std::collections::BTreeSet<_>>().len();
-            let loaded = if self.shape.deduplicated() { distinct as u64 } else { lines().count() as u64 - bad };
+            let numbers = lines().filter_map(|line| number(line)).collect::<std::collections::BTreeSet<_>>();
+            let children = match self.shape.into {
+                Destination::Tables => numbers.iter().filter(|n| *n % 2 == 0).count() as u64,
+                _ => 0,
+            };
+            let distinct = numbers.len() as u64;
+            let parents = if self.shape.deduplicated() { distinct } else { lines().count() as u64 - bad };
             let (served, load) = (lines().count() as u64, account.load);
-            let right = (load.read, load.loaded, load.quarantined, load.deduplicated)
-                == (served, loaded, bad, served - bad - loaded);
+            let right = (load.read, load.loaded, load.fanned_out, load.quarantined, load.deduplicated)
+                == (served, parents + children, children, bad, served - bad - parents);
             (!right || account.missing().is_some()).then(|| format!("of {served} records: {account}"))
         })
     }
@@ -196,11 +229,16 @@ impl World {
             let table = DeltaTable::in_store(&self.store, "numbers").expect("a name");
             return numbers_of(&table.read_batches().await.expect("readable"));
         }
-        if self.shape.into != Destination::Parquet {
+        if !self.shape.parquet() {
             return self.table.rows();
         }
         let reader = DatasetReader::new(&self.store, "numbers").expect("a name");
         let rows = rows_of(&reader).await;
+        // Those that only list files see what was put together when the others are gone.
+        let (dataset, env) = (ParquetDataset::in_store(&self.store, "numbers").expect("a name"), much_later());
+        let vacuumed = dataset.vacuum(&env, HOUR, false).await.expect("vacuums");
+        assert_eq!(vacuumed.kept.get(&Why::Recent), None);
+        assert_eq!(rows_of(&reader).await, rows);
         // Readers that only list files see the same.
         let files = self.store.list(&ObjectPath::parse("numbers").expect("a name")).await.expect("a list");
         let listed = files.iter().filter(|f| !f.path.as_str().contains("/_")).count();
@@ -211,7 +249,7 @@ impl World {
 
     /// Whoever follows the commits of the dataset sees whole epochs only. Never ends.
     async fn follow(&self) {
-        if self.shape.into != Destination::Parquet {
+        if !self.shape.parquet() {
             std::future::pending::<()>().await;
         }
         let reader = DatasetReader::new(&self.store, "numbers").expect("a name");
@@ -274,6 +312,11 @@ impl testkit::World for World {
         let quarantined = quarantine.read_all().await.expect("readable").into_iter();
         let bad = quarantined.map(|r| String::from_utf8_lossy(&r.raw).into_owned());
         let mut verdict = Verdict::of(self.expected(), self.rows().await).and(Verdict::of(self.bad(), bad));
+        if self.shape.into == Destination::Tables {
+            let table = DeltaTable::in_store(&self.store, "children").expect("a name");
+            let children = numbers_of(&table.read_batches().await.expect("readable"));
+            verdict = verdict.and(Verdict::of(self.expected().into_iter().filter(|n| n % 2 == 0), children));
+        }
         if !self.shape.prune {
             verdict = verdict.and(Verdict::of(self.served(), self.landed().await));
         }
@@ -289,13 +332,23 @@ impl testkit::World for World {
 /// A line of the script as a record: a number, or something in its place.
 fn json(line: &str) -> Line {
     match line.parse::<u64>() {
+        Ok(number) if number % 2 == 0 => format!("{{\"n\":{number},\"children\":[{number}]}}"),
         Ok(number) => format!("{{\"n\":{number}}}"),
         Err(_) => format!("{{\"n\":\"{line}\"}}"),
     }
 }
 
 fn number(line: &str) -> Option<u64> {
-    line.strip_prefix("{\"n\":").map_or(line, |rest| rest.trim_end_matches('}')).parse().ok()
+    line.strip_prefix("{\"n\":").map_or(line, |rest| rest.split([',', '}']).next().unwrap_or_default()).parse().ok()
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// So late that nobody reads what was replaced.
+fn much_later() -> Env {
+    let clock = ManualClock::auto();
+    clock.advance(HOUR * 24 * 365 * 60);
+    Env::deterministic(Arc::new(clock), Arc::new(SeededEntropy::new(1)))
 }
 
 async fn rows_of(reader: &DatasetReader) -> Vec<u64> {
