@@ -236,7 +236,8 @@ async fn check_key(client: &Client, table: &TableName, disposition: &Disposition
         .with_hint(format!("make the index once: {index}")))
 }
 
-/// Whether a unique index is over exactly the key; for a history of versions, over those that are current.
+/// Whether a unique index is over exactly the key; for a history of versions, over those that are current. One to which texts that differ
+/// are equal is none: rows are told apart as the columns do.
 async fn has_unique_key(client: &impl GenericClient, table: &TableName, disposition: &Disposition) -> Result<bool> {
     if key_index(table, disposition).is_none() {
         return Ok(true);
@@ -248,7 +249,8 @@ async fn has_unique_key(client: &impl GenericClient, table: &TableName, disposit
                      JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k) FROM pg_catalog.pg_index i \
                      JOIN pg_catalog.pg_class c ON c.oid = i.indrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
                      WHERE n.nspname = $1 AND c.relname = $2 AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indexprs IS NULL \
-                     AND (i.indpred IS NOT NULL) = $3";
+                     AND (i.indpred IS NOT NULL) = $3 \
+                     AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_collation l WHERE l.oid = ANY (i.indcollation) AND NOT l.collisdeterministic)";
     let rows = client
         .query(statement, &[&table.schema, &table.table, &partial])
         .await
