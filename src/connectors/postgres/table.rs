@@ -53,7 +53,9 @@ pub(super) async fn relation(client: &impl GenericClient, table: &TableName) -> 
                          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2) \
                      SELECT of.kind, of.hidden, of.unkept, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), \
                          a.attnotnull OR y.typnotnull, a.attidentity = 'a' OR a.attgenerated <> '', \
-                         a.atthasdef OR a.attidentity <> '' OR y.typdefault IS NOT NULL, coalesce(NOT l.collisdeterministic, false) \
+                         a.atthasdef OR a.attidentity <> '' OR y.typdefault IS NOT NULL, coalesce(NOT l.collisdeterministic, false) OR EXISTS (SELECT 1 FROM pg_catalog.pg_index i \
+                             JOIN pg_catalog.pg_collation u ON u.oid = ANY (i.indcollation) AND NOT u.collisdeterministic \
+                             WHERE i.indrelid = of.oid AND i.indisunique AND a.attnum = ANY (i.indkey)) \
                      FROM of LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = of.oid AND a.attnum > 0 AND NOT a.attisdropped \
                      LEFT JOIN pg_catalog.pg_type y ON y.oid = a.atttypid LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation ORDER BY a.attnum";
     let rows = client
@@ -236,8 +238,7 @@ async fn check_key(client: &Client, table: &TableName, disposition: &Disposition
         .with_hint(format!("make the index once: {index}")))
 }
 
-/// Whether a unique index is over exactly the key; for a history of versions, over those that are current. One to which texts that differ
-/// are equal is none: rows are told apart as the columns do.
+/// Whether a unique index is over exactly the key; for a history of versions, over those that are current.
 async fn has_unique_key(client: &impl GenericClient, table: &TableName, disposition: &Disposition) -> Result<bool> {
     if key_index(table, disposition).is_none() {
         return Ok(true);
@@ -249,8 +250,7 @@ async fn has_unique_key(client: &impl GenericClient, table: &TableName, disposit
                      JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k) FROM pg_catalog.pg_index i \
                      JOIN pg_catalog.pg_class c ON c.oid = i.indrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
                      WHERE n.nspname = $1 AND c.relname = $2 AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indexprs IS NULL \
-                     AND (i.indpred IS NOT NULL) = $3 \
-                     AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_collation l WHERE l.oid = ANY (i.indcollation) AND NOT l.collisdeterministic)";
+                     AND (i.indpred IS NOT NULL) = $3";
     let rows = client
         .query(statement, &[&table.schema, &table.table, &partial])
         .await
