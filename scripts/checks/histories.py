@@ -237,11 +237,15 @@ def by_psycopg(server, table, columns):
         return connection.execute(f"SELECT {', '.join(columns)} FROM {table}").fetchall()
 
 
+def quoted(columns):
+    return ", ".join(f'"{c}"' for c in columns)
+
+
 def by_duckdb(path, columns):
     import duckdb
 
     with duckdb.connect(str(path), read_only=True) as connection:
-        return connection.sql(f"SELECT {', '.join(columns)} FROM orders").to_arrow_table().to_pylist()
+        return connection.sql(f"SELECT {quoted(columns)} FROM orders").to_arrow_table().to_pylist()
 
 
 def by_sqlite(path, columns):
@@ -255,5 +259,5 @@ def by_sqlite(path, columns):
         return dt.date.fromisoformat(value) if pa.types.is_date32(kind) else value
 
     with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
-        rows = connection.execute(f"SELECT {', '.join(columns)} FROM orders").fetchall()
+        rows = connection.execute(f"SELECT {quoted(columns)} FROM orders").fetchall()
     return [{c: typed(v, columns[c]) for c, v in zip(columns, row)} for row in rows]
