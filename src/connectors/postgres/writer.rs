@@ -149,8 +149,8 @@ impl PostgresWriter {
             Disposition::Scd2(scd2) => scd2.since.as_deref().and_then(|name| of(name, "null_since")),
             _ => None,
         };
-        // Of a row that is gone, nothing goes into the table.
-        let gone = disposition.deleted().and_then(|column| gone(rows, column));
+        // Of a row that is gone, nothing goes into the table, unless it is kept.
+        let gone = disposition.deleted().filter(|_| !disposition.keeps_deleted()).and_then(|column| gone(rows, column));
         let unless_gone = |nulls: NullBuffer| match &gone {
             Some(gone) => NullBuffer::new(nulls.inner() | gone),
             None => nulls,
