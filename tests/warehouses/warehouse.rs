@@ -114,7 +114,7 @@ impl Warehouse for Delta {
     }
 
     fn offers(&self, disposition: &Disposition) -> bool {
-        !matches!(disposition, Disposition::Children(_)) && !disposition.keeps_deleted()
+        !disposition.keeps_deleted()
     }
 
     async fn rows(&self, table: &str, columns: &str) -> Vec<String> {
