@@ -62,6 +62,7 @@ impl DeltaWriter {
         folder: ObjectPath,
         options: Options,
         disposition: &Disposition,
+        records: bool,
         context: &EpochContext,
     ) -> Self {
         let partition_by = options.partition_by.clone();
@@ -73,7 +74,7 @@ impl DeltaWriter {
             required: disposition.columns().map(str::to_owned).collect(),
             not_null: not_null(disposition),
             partition_by,
-            own: Own::of(context, disposition),
+            own: Own::of(context, disposition, records),
             planned: None,
             rows: 0,
             most_rows: u64::MAX,
