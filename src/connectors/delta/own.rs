@@ -44,16 +44,18 @@ pub(super) struct Own {
     /// The number of the next group of children, if rows are children.
     groups: Option<i64>,
     records: bool,
+    /// Columns that are made of others, and tell nothing of their own.
+    derived: Vec<String>,
 }
 
 impl Own {
-    pub(super) fn of(context: &EpochContext, disposition: &Disposition, records: bool) -> Self {
+    pub(super) fn of(context: &EpochContext, disposition: &Disposition, records: bool, derived: Vec<String>) -> Self {
         let scd2 = match disposition {
             Disposition::Scd2(scd2) => Some(scd2.clone()),
             _ => None,
         };
         let groups = matches!(disposition, Disposition::Children(_)).then_some(0);
-        Self { load: load_id(&context.shard, context.epoch), scd2, groups, records }
+        Self { load: load_id(&context.shard, context.epoch), scd2, groups, records, derived }
     }
 
     /// Refuses columns that versions cannot be told by.
@@ -102,7 +104,8 @@ impl Own {
         let mut columns: Vec<ArrayRef> = rows.columns().to_vec();
         if let Some(scd2) = &self.scd2 {
             let named = rows.schema_ref().fields().iter().map(|field| field.name());
-            let hashed = named.filter(|name| !scd2.key.contains(name) && scd2.since.as_ref() != Some(name));
+            let own = |name: &String| scd2.key.contains(name) || self.derived.contains(name);
+            let hashed = named.filter(|name| !own(name) && scd2.since.as_ref() != Some(name));
             columns.push(Arc::new(hash::of(rows, &hashed.cloned().collect::<Vec<_>>())?));
         }
         if let Some(next) = &mut self.groups {
