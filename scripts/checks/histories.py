@@ -116,8 +116,7 @@ def replace(history):
 
 def replace_by_key(history):
     disposition = {"replace": {"key": history.key, "newest": history.newest, "may_shrink_by": 1.0}}
-    nulls = [row for row in history.epochs[-1] if history.of(row) is None]
-    return disposition, [*history.winners(history.epochs[-1]).values(), *nulls]
+    return disposition, history.winners(history.epochs[-1]).values()
 
 
 def replace_partitions(history):
