@@ -120,6 +120,9 @@ mod documents {
     struct ConnectorGuide;
     #[doc = include_str!("../docs/http.md")]
     struct Http;
+    #[cfg(feature = "delta")]
+    #[doc = include_str!("../docs/semantics.md")]
+    struct Semantics;
     #[cfg(feature = "postgres")]
     #[doc = include_str!("../docs/warehouses.md")]
     struct Warehouses;

@@ -21,6 +21,7 @@ pub(crate) async fn load(target: Target, appends: bool, api: &str, state: &str) 
     let pipeline = match target {
         Target::Delta(table) => pipeline(api, &state, appends, table, beside()?)?,
         Target::Parquet(dataset) => pipeline(api, &state, appends, dataset, beside()?)?,
+        Target::Adbc(table) => pipeline(api, &state, appends, table, beside()?)?,
         Target::Postgres(table, database) => {
             let chains = PostgresCheckpoints::in_schema(&database, "etl")?.with_objects(&state, "stages")?;
             pipeline(api, &state, appends, table, chains)?

@@ -7,7 +7,7 @@
 //! warehouses checkpoint SINK                     writes a checkpoint of its log
 //! ```
 //!
-//! `SINK` is `delta:PLACE`, `parquet:PLACE`, or `postgres:schema.table` of the database in `WAREHOUSE_URL`; behind it
+//! `SINK` is `delta:PLACE`, `parquet:PLACE`, `postgres:schema.table` of the database in `WAREHOUSE_URL`, `duckdb:FILE` or `sqlite:FILE`; behind it
 //! `--disposition JSON` (as `Disposition` is serialised), `--partition-by COLUMN,COLUMN`, `--lanes N`. With a disposition that takes rows away
 //! that did not come, each file is an enumeration.
 //!

@@ -1,5 +1,6 @@
 //! Where rows go.
 
+use landfall::connectors::adbc::{Adbc, AdbcTable};
 use landfall::connectors::delta::DeltaTable;
 use landfall::connectors::parquet::ParquetDataset;
 use landfall::connectors::postgres::{Postgres, PostgresTable};
@@ -12,6 +13,7 @@ pub(crate) enum Target {
     Delta(DeltaTable),
     Parquet(ParquetDataset),
     Postgres(PostgresTable, Postgres),
+    Adbc(AdbcTable),
 }
 
 /// What is said of a sink besides where it is.
@@ -41,7 +43,22 @@ impl Settings {
                 let database = Postgres::from_env("WAREHOUSE_URL")?;
                 Target::Postgres(PostgresTable::at(&database, place)?.disposition(self.disposition.clone()), database)
             }
+            // A file, and a table `orders` in it.
+            "duckdb" => {
+                let database = Adbc::driver(driver("LANDFALL_TEST_ADBC_DUCKDB")?).entrypoint("duckdb_adbc_init");
+                let table = AdbcTable::at(&database.option("path", place), "orders")?;
+                Target::Adbc(table.disposition(self.disposition.clone()))
+            }
+            "sqlite" => {
+                let database = Adbc::driver(driver("LANDFALL_TEST_ADBC_SQLITE")?).option("uri", place);
+                Target::Adbc(AdbcTable::at(&database, "orders")?.disposition(self.disposition.clone()))
+            }
             _ => return Err(wrong("unknown kind")),
         })
     }
+}
+
+fn driver(variable: &'static str) -> Result<String> {
+    let unset = |_| Error::config("open sink", "run it with scripts/with-adbc").with("variable", variable);
+    std::env::var(variable).map_err(unset)
 }

@@ -19,6 +19,7 @@ pub(crate) async fn write(target: Target, files: &[PathBuf]) -> Result<()> {
         Target::Delta(table) => epochs(table, files).await,
         Target::Parquet(dataset) => epochs(dataset, files).await,
         Target::Postgres(table, _) => epochs(table, files).await,
+        Target::Adbc(table) => epochs(table, files).await,
     }
 }
 

@@ -1,9 +1,10 @@
-"""Random histories of epochs under every disposition, into Delta and PostgreSQL alike, compared with a model of what each must leave. Keys are
+"""Random histories of epochs under every disposition, into Delta, PostgreSQL, DuckDB and SQLite alike, compared with a model of what each must leave. Keys are
 of many types, rows come twice, late, deleted, with nulls; the same seed makes the same histories."""
 
 import datetime as dt
 import json
 import random
+import sqlite3
 import tempfile
 from decimal import Decimal
 from pathlib import Path
@@ -172,7 +173,8 @@ def compare_all(comparison, server, number, seed):
             for n in range(number):
                 one(comparison, server, Path(folder, f"{model.__name__}-{n}"), model, seed + n)
             word = "ok     " if comparison.different == before else "FAILED "
-            print(f"{word} {number} histories, {model.__name__}: delta and postgres", flush=True)
+            others = "" if model is scd2 else ", duckdb and sqlite"
+            print(f"{word} {number} histories, {model.__name__}: delta and postgres{others}", flush=True)
 
 
 def one(comparison, server, folder, model, seed):
@@ -189,10 +191,16 @@ def one(comparison, server, folder, model, seed):
     options = ["--disposition", json.dumps(disposition)]
     delta = options + (["--partition-by", "p"] if history.by_partition else [])
     table = f"histories.{folder.name.replace('-', '_')}"
-    for sink, options, env, read in (
+    targets = [
         (f"delta:{folder / 'table'}", delta, {}, lambda: by_deltalake(folder / "table")),
         (f"postgres:{table}", options, {"WAREHOUSE_URL": server.url()}, lambda: by_psycopg(server, table, columns)),
-    ):
+    ]
+    if model is not scd2:
+        targets.append((f"duckdb:{folder / 'duckdb'}", options, {}, lambda: by_duckdb(folder / "duckdb", columns)))
+        # It has no NaN, and keeps decimals as text, which are equal only if they have the same digits.
+        if history.kind != "float":
+            targets.append((f"sqlite:{folder / 'sqlite'}", options, {}, lambda: by_sqlite(folder / "sqlite", columns)))
+    for sink, options, env, read in targets:
         name = f"{sink.split(':')[0]}, {what}"
         try:
             crate("write", sink, *options, *files, env=env, quiet=True)
@@ -226,3 +234,25 @@ def by_psycopg(server, table, columns):
 
     with psycopg.connect(server.url(), row_factory=dict_row) as connection:
         return connection.execute(f"SELECT {', '.join(columns)} FROM {table}").fetchall()
+
+
+def by_duckdb(path, columns):
+    import duckdb
+
+    with duckdb.connect(str(path), read_only=True) as connection:
+        return connection.sql(f"SELECT {', '.join(columns)} FROM orders").to_arrow_table().to_pylist()
+
+
+def by_sqlite(path, columns):
+    """Without types: a bool is a number, and what is a time or a decimal is its text."""
+
+    def typed(value, kind):
+        if value is None:
+            return None
+        if pa.types.is_boolean(kind):
+            return {0: False, 1: True}[value]
+        return dt.date.fromisoformat(value) if pa.types.is_date32(kind) else value
+
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
+        rows = connection.execute(f"SELECT {', '.join(columns)} FROM orders").fetchall()
+    return [{c: typed(v, columns[c]) for c, v in zip(columns, row)} for row in rows]

@@ -27,7 +27,7 @@ def main():
     ap.add_argument("--only", default="tables,kills,others", help="some of these")
     ap.add_argument("--more", action="store_true", help="the script has installed more readers")
     a = ap.parse_args()
-    figures, comparison = Counter(sinks=3, stores=2), torture.Comparison()
+    figures, comparison = Counter(sinks=5, stores=2), torture.Comparison()
     with postgres() as server:
         if "tables" in a.only:
             with tempfile.TemporaryDirectory(prefix="landfall-store-") as folder, stores_servers.opened(a.store, folder) as store:
@@ -58,6 +58,7 @@ def others(server, store, figures):
 
     run("api_to_postgres", [TARGET / "api_to_postgres"], {"WAREHOUSE_URL": server.url()})
     run("api_to_delta", [TARGET / "api_to_delta"])
+    run("api_to_duckdb", [TARGET / "api_to_duckdb"])
     run("api_to_delta on S3", [TARGET / "api_to_delta", f"{store.uri}/examples"], store.env)
     found = run("scripts/delta-readers", ["scripts/delta-readers"])
     figures["tables_compared"] += int(found.get("tables_compared", 0))

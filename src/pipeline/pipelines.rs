@@ -22,34 +22,39 @@ use std::collections::BTreeMap;
 /// ```
 /// use landfall::checkpoint::StoreCheckpoints;
 /// use landfall::landing::Landing;
-/// use landfall::model::{Page, Rows};
+/// use landfall::model::{Item, Page, Rows};
 /// use landfall::pipeline::{Pipeline, Pipelines};
 /// use landfall::sink::{MemorySink, MemoryTable};
-/// use landfall::source::IterSource;
-/// use landfall::stage::from_fn;
+/// use landfall::source::Source;
+/// use landfall::stage::{Output, from_fn};
 /// use landfall::store::Store;
 ///
-/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-/// # let pages = IterSource::new(Vec::<Page>::new());
-/// let store = Store::memory();
-/// let landing = Landing::in_store(&store, "raw")?;
-/// let checkpoints = || StoreCheckpoints::new(&store, "state");
-/// let extract = Pipeline::named("orders").source(pages).land(landing.clone()).land_only().checkpoints(checkpoints()?);
-/// let (all, sizes) = (MemoryTable::new(), MemoryTable::<Rows<usize>>::new());
-/// let history = Pipeline::named("history").landing_of("orders", landing.clone()).sink(MemorySink::new(&all));
-/// let measured = Pipeline::named("sizes")
-///     .landing_of("orders", landing)
-///     .stage(from_fn("size", |page: Page, out| { out.filtered(page.records); out.emit(Rows::<usize>(vec![])); Ok(()) }))
-///     .sink(MemorySink::new(&sizes));
-/// let group = Pipelines::of([
-///     extract.build()?,
-///     history.checkpoints(checkpoints()?).build()?,
-///     measured.checkpoints(checkpoints()?).build()?,
-/// ])?;
-/// for (name, ended) in group.run().await {
-///     println!("{name}: {}", ended?);
+/// async fn load<S: Source<Item = Page>>(api: S, store: &Store) -> landfall::Result<()> {
+///     let landing = Landing::in_store(store, "raw")?;
+///     let checkpoints = || StoreCheckpoints::new(store, "state");
+///     let extract = Pipeline::named("orders").source(api).land(landing.clone()).land_only().checkpoints(checkpoints()?);
+///     let pages = MemoryTable::new();
+///     let history = Pipeline::named("history")
+///         .landing_of("orders", landing.clone())
+///         .sink(MemorySink::new(&pages))
+///         .checkpoints(checkpoints()?);
+///     let counts = MemoryTable::new();
+///     let counted = Pipeline::named("counts")
+///         .landing_of("orders", landing)
+///         .stage(from_fn("count", |page: Page, out: &mut Output<Rows<u64>>| {
+///             out.filtered(page.records());
+///             out.fanned_out(1);
+///             out.emit(Rows(vec![page.records()]));
+///             Ok(())
+///         }))
+///         .sink(MemorySink::new(&counts))
+///         .checkpoints(checkpoints()?);
+///     let group = Pipelines::of([extract.build()?, history.build()?, counted.build()?])?;
+///     for (name, ended) in group.run().await {
+///         println!("{name}: {}", ended?);
+///     }
+///     Ok(())
 /// }
-/// # Ok::<(), landfall::Error>(()) }).unwrap();
 /// ```
 ///
 /// [`landing_of`]: crate::pipeline::PipelineBuilder::landing_of

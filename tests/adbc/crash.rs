@@ -13,6 +13,9 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+/// The calls by which a file of a database changes.
+const WRITES: &str = "pwrite64,write,fsync,fdatasync,ftruncate,unlink";
+
 /// What a process of its own does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Child {
@@ -45,12 +48,16 @@ pub fn child(world: &World, what: Child, at: Option<u32>) -> Option<Process> {
     let mut command = match at {
         None => Command::new(this),
         Some(at) => {
-            let calls = match world.kind {
-                Kind::Postgres | Kind::Unknown => "sendto",
-                Kind::DuckDb | Kind::Sqlite => "pwrite64,fsync,fdatasync,ftruncate,unlink",
+            let (calls, files): (_, &[&str]) = match world.kind {
+                Kind::Postgres | Kind::Unknown => ("sendto", &[]),
+                Kind::DuckDb => (WRITES, &["x.duckdb", "x.duckdb.wal"]),
+                Kind::Sqlite => (WRITES, &["x.sqlite", "x.sqlite-journal"]),
             };
             let mut strace = Command::new("strace");
             strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
+            for file in files {
+                strace.arg("-P").arg(world.folder.path().join(file));
+            }
             strace.args(["-e", &format!("inject={calls}:signal=SIGKILL:when={at}")]).arg(this);
             strace
         }
@@ -84,7 +91,13 @@ fn as_a_process_of_its_own() {
         "Replace" => Replace::table().into(),
         _ => Disposition::Append,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("starts");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        // Calls are counted thread by thread: all that the database does, it does on this one.
+        .max_blocking_threads(1)
+        .enable_all()
+        .build()
+        .expect("starts");
     runtime.block_on(async {
         if what == "Hold" {
             database.query("SELECT 1").await.expect("opens");
@@ -113,7 +126,12 @@ fn as_a_process_of_its_own() {
 /// Kills at each write, until a process needs fewer; at some of them if there is no `LANDFALL_EVERY_CUT`, because all of them take
 /// minutes.
 async fn at_every_write(kind: Kind, what: Child) {
-    let step = if std::env::var_os("LANDFALL_EVERY_CUT").is_some() { 1 } else { 4 };
+    let step = match kind {
+        _ if std::env::var_os("LANDFALL_EVERY_CUT").is_some() => 1,
+        // It makes few writes, of which most are the commits.
+        Kind::DuckDb => 3,
+        _ => 19,
+    };
     let mut kills = 0;
     for at in (1..).step_by(step) {
         let Some(world) = World::new(kind) else { return };

@@ -174,4 +174,5 @@ shapes! {
     parquet_in_two_shards_survives_a_fault_at_every_operation: 5,
     delta_survives_a_fault_at_every_operation: 6,
     delta_upsert_survives_a_fault_at_every_operation: 7,
+    tables_survive_a_fault_at_every_operation: 8,
 }

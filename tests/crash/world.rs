@@ -5,14 +5,14 @@ use crate::support::{Line, Once, Script, parse};
 use landfall::checkpoint::StoreCheckpoints;
 use landfall::columnar::arrow::array::{AsArray, RecordBatch};
 use landfall::columnar::arrow::datatypes::Int64Type;
-use landfall::columnar::{Columns, Decode, Dedup};
+use landfall::columnar::{ColumnType, Columns, Decode, Dedup, Unnest, UnnestChild};
 use landfall::connectors::delta::DeltaTable;
 use landfall::connectors::parquet::{DatasetReader, ParquetDataset};
 use landfall::env::Env;
 use landfall::landing::{Landing, LandingReader};
 use landfall::model::{PipelineName, Rows, ShardKey};
 use landfall::pipeline::{Pipeline, RunFailure, Settings};
-use landfall::sink::{MemorySink, MemoryTable, Quarantine};
+use landfall::sink::{MemorySink, MemoryTable, Quarantine, TableSet};
 use landfall::store::{ObjectPath, Store};
 use landfall::testkit::{Faults, test_env};
 use std::collections::BTreeMap;
@@ -41,12 +41,18 @@ pub enum Destination {
     Delta,
     /// Into a Delta table that keeps one row of each: files are written again.
     DeltaUpsert,
+    /// Deduplicated, into a set of a Parquet dataset and of a Delta table of their children: even numbers have one.
+    Tables,
 }
 
 impl Shape {
     /// Whether records are JSON.
     fn decoded(self) -> bool {
         self.into != Destination::Memory
+    }
+
+    fn parquet(self) -> bool {
+        matches!(self.into, Destination::Parquet | Destination::Tables)
     }
 
     fn delta(self) -> bool {
@@ -69,7 +75,7 @@ const ONE_SHARD: Shape = Shape {
     into: Destination::Memory,
 };
 
-pub const SHAPES: [Shape; 8] = [
+pub const SHAPES: [Shape; 9] = [
     ONE_SHARD,
     Shape { name: "three shards", partitions: 5, pages: 2, shards: 3, ..ONE_SHARD },
     Shape { name: "a response in parts", pages: 4, parts: true, ..ONE_SHARD },
@@ -86,6 +92,7 @@ pub const SHAPES: [Shape; 8] = [
     },
     Shape { name: "delta", pages: 2, prune: true, into: Destination::Delta, ..ONE_SHARD },
     Shape { name: "delta, upsert", pages: 2, into: Destination::DeltaUpsert, ..ONE_SHARD },
+    Shape { name: "tables", partitions: 1, pages: 2, into: Destination::Tables, ..ONE_SHARD },
 ];
 
 /// How far the destination is from what was served.
@@ -191,6 +198,20 @@ impl World {
             }
             Destination::Delta => built!(stage(decode()), stage(Dedup::by(["n"])), sink(delta())),
             Destination::DeltaUpsert => built!(stage(decode()), sink(delta().upsert(["n"]))),
+            Destination::Tables => {
+                let columns = Columns::new().int64("n").list("children", ColumnType::Int64);
+                let children = UnnestChild::at("children").copy("n", "parent").value("n").without_markers();
+                let numbers = ParquetDataset::in_store(&store, "numbers").expect("a name").lanes(1);
+                let set = TableSet::new()
+                    .table("numbers", numbers)
+                    .table("children", DeltaTable::in_store(&store, "children").expect("a name").lanes(1));
+                built!(
+                    stage(Decode::pages().ndjson().schema(columns)),
+                    stage(Dedup::by(["n"])),
+                    stage(Unnest::new("numbers").child("children", children)),
+                    sink(set)
+                )
+            }
         };
         built.expect("complete")
     }
@@ -205,6 +226,12 @@ impl World {
     /// Compares destination, quarantine and landing with what was served.
     pub async fn verdict(&self) -> Verdict {
         let mut verdict = Verdict::of(&self.expected(), &self.rows().await);
+        if self.shape.into == Destination::Tables {
+            let table = DeltaTable::in_store(&self.store, "children").expect("a name");
+            let children = numbers_of(&table.read_batches().await.expect("readable"));
+            let parents: Vec<u64> = self.expected().into_iter().filter(|n| n % 2 == 0).collect();
+            verdict.add(Verdict::of(&parents, &children));
+        }
         let quarantine = Quarantine::in_store(&self.store, "quarantine").expect("a name");
         let bad: Vec<String> = quarantine
             .read_all()
@@ -231,11 +258,16 @@ impl World {
             let (_, pages) = self.grown.partitions.iter().find(|(id, _)| *id == account.partition.0)?;
             let lines = || pages.iter().flatten();
             let bad = lines().filter(|line| number(line).is_none()).count() as u64;
-            let distinct = lines().filter_map(|line| number(line)).collect::<std::collections::BTreeSet<_>>().len();
-            let loaded = if self.shape.deduplicated() { distinct as u64 } else { lines().count() as u64 - bad };
+            let numbers = lines().filter_map(|line| number(line)).collect::<std::collections::BTreeSet<_>>();
+            let children = match self.shape.into {
+                Destination::Tables => numbers.iter().filter(|n| *n % 2 == 0).count() as u64,
+                _ => 0,
+            };
+            let distinct = numbers.len() as u64;
+            let parents = if self.shape.deduplicated() { distinct } else { lines().count() as u64 - bad };
             let (served, load) = (lines().count() as u64, account.load);
-            let right = (load.read, load.loaded, load.quarantined, load.deduplicated)
-                == (served, loaded, bad, served - bad - loaded);
+            let right = (load.read, load.loaded, load.fanned_out, load.quarantined, load.deduplicated)
+                == (served, parents + children, children, bad, served - bad - parents);
             (!right || account.missing().is_some()).then(|| format!("of {served} records: {account}"))
         })
     }
@@ -256,7 +288,7 @@ impl World {
             let table = DeltaTable::in_store(&self.store, "numbers").expect("a name");
             return numbers_of(&table.read_batches().await.expect("readable"));
         }
-        if self.shape.into != Destination::Parquet {
+        if !self.shape.parquet() {
             return self.table.rows();
         }
         let reader = DatasetReader::new(&self.store, "numbers").expect("a name");
@@ -271,7 +303,7 @@ impl World {
 
     /// Looks at the dataset while processes run: whoever follows the commits sees whole epochs only. Never ends.
     pub async fn watch(&self) {
-        if self.shape.into != Destination::Parquet {
+        if !self.shape.parquet() {
             std::future::pending::<()>().await;
         }
         let reader = DatasetReader::new(&self.store, "numbers").expect("a name");
@@ -322,13 +354,14 @@ impl World {
 /// A line of the script as a record: a number, or something in its place.
 fn json(line: &str) -> Line {
     match line.parse::<u64>() {
+        Ok(number) if number % 2 == 0 => format!("{{\"n\":{number},\"children\":[{number}]}}"),
         Ok(number) => format!("{{\"n\":{number}}}"),
         Err(_) => format!("{{\"n\":\"{line}\"}}"),
     }
 }
 
 fn number(line: &str) -> Option<u64> {
-    line.strip_prefix("{\"n\":").map_or(line, |rest| rest.trim_end_matches('}')).parse().ok()
+    line.strip_prefix("{\"n\":").map_or(line, |rest| rest.split([',', '}']).next().unwrap_or_default()).parse().ok()
 }
 
 async fn rows_of(reader: &DatasetReader) -> Vec<u64> {

@@ -129,7 +129,7 @@ async fn a_sink_that_is_down_stops_neither_the_others_nor_what_is_landed() {
     let world = World::new(Script::new(2, 12, 9));
     let (table, other, down) = (MemoryTable::new(), MemoryTable::new(), Arc::new(AtomicBool::new(true)));
     let group = || {
-        let sink = Down(MemorySink::new(&table), Arc::clone(&down));
+        let sink = Down { sink: MemorySink::new(&table), down: Arc::clone(&down), wholly: false };
         Pipelines::of([lands(&world), copy(&world, "down", sink), copy(&world, "other", MemorySink::new(&other))])
             .expect("fits")
     };
@@ -152,10 +152,13 @@ async fn what_the_slowest_load_needs_is_kept() {
     let mut world = World::new(Script::new(2, 12, 9));
     world.settings.prune_landing = true;
     let (table, down) = (MemoryTable::new(), Arc::new(AtomicBool::new(true)));
-    let slow = || copy(&world, "slow", Down(MemorySink::new(&table), Arc::clone(&down)));
+    let slow = || {
+        let sink = Down { sink: MemorySink::new(&table), down: Arc::clone(&down), wholly: true };
+        copy(&world, "slow", sink)
+    };
     let group = || Pipelines::of([world.pipeline(), slow()]).expect("fits");
     of(&group().run().await, "numbers").as_ref().expect("no faults");
-    // It was known before anything was landed, and has committed nothing.
+    // It could not even begin, and yet was known before anything was landed.
     assert_eq!(retention(&world).retained().await.expect("readable").map(|p| p.segment), Some(1));
     down.store(false, Ordering::SeqCst);
     for _ in 0..2 {

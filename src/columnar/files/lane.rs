@@ -16,11 +16,6 @@ use tokio::sync::mpsc;
 
 /// Bytes of the longest name of an object. Stores take 1,024, less the prefix of the bucket that is in use.
 const LONGEST_NAME: usize = 900;
-/// Files of one epoch: each is named in the checkpoint, which is bounded.
-const MAX_FILES: u64 = 4096;
-/// Files from which on the epoch is to be cut.
-const MANY_FILES: u64 = MAX_FILES / 2;
-
 /// Batches that are encoded in one go.
 const MOST_TOGETHER: usize = 8;
 
@@ -37,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) target_file_bytes: u64,
     /// Memory for row groups in progress, of one lane.
     pub(crate) lane_memory: u64,
+    /// Files of one epoch; from half of them on it is to be cut.
+    pub(crate) most_files: u64,
     /// Files open at the same time, in one lane.
     pub(crate) open_files: usize,
     pub(crate) lanes: u64,
@@ -46,7 +43,7 @@ pub(crate) struct Shared {
 impl Shared {
     /// Whether the epoch should end soon, because it has many files.
     pub(crate) fn is_full(&self) -> bool {
-        self.files.load(Ordering::Relaxed) >= MANY_FILES
+        self.files.load(Ordering::Relaxed) >= self.most_files / 2
     }
 }
 
@@ -122,9 +119,9 @@ impl Lane {
                 self.finish(key, open).await?;
             }
         }
-        if self.shared.files.fetch_add(1, Ordering::Relaxed) >= MAX_FILES {
+        if self.shared.files.fetch_add(1, Ordering::Relaxed) >= self.shared.most_files {
             return Err(Error::data("stage parquet", "an epoch would have too many files")
-                .with("limit", MAX_FILES)
+                .with("limit", self.shared.most_files)
                 .with("open_files", self.shared.open_files as u64 * self.shared.lanes)
                 .with_hint(
                     "partition by columns with fewer values, or keep open as many files as there are partitions \

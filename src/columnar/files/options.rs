@@ -46,6 +46,8 @@ pub(crate) struct Options {
     pub(crate) compression: Compression,
     pub(crate) lanes: Option<usize>,
     pub(crate) open_files: usize,
+    /// Files of one epoch: each is named in the checkpoint, which is bounded.
+    pub(crate) most_files: u64,
     pub(crate) without_dictionary: Vec<String>,
 }
 
@@ -59,6 +61,7 @@ impl Default for Options {
             compression: Compression::Zstd(1),
             lanes: None,
             open_files: 128,
+            most_files: 4096,
             without_dictionary: Vec::new(),
         }
     }

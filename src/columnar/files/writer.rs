@@ -134,6 +134,7 @@ impl FileWriter {
             target_file_bytes: options.target_file_bytes,
             lane_memory: options.row_group_bytes.saturating_mul(2),
             open_files: (options.open_files / lanes).max(1),
+            most_files: options.most_files,
             lanes: lanes as u64,
             files: AtomicU64::new(0),
         });

@@ -216,14 +216,23 @@ impl Config {
         if !duckdb && !self.entrypoint.as_ref().is_some_and(is_duckdb) {
             return None;
         }
-        let (_, path) = self.options.iter().find(|(key, _)| key == "path" || key == "uri")?;
-        let path = Path::new(path.strip_prefix("file:").unwrap_or(path));
+        let (_, path) = self.options.iter().find(|(key, _)| is_path(key))?;
+        let path = path.strip_prefix("file:").unwrap_or(path);
+        if path.is_empty() || path == ":memory:" || path.contains("://") {
+            return None;
+        }
+        let path = Path::new(path);
         let whole = |path: &Path| path.canonicalize().ok();
         whole(path).or_else(|| {
             let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
             Some(whole(folder)?.join(path.file_name()?))
         })
     }
+}
+
+/// Whether an option names the file of a database.
+fn is_path(key: &str) -> bool {
+    key == "path" || key == "uri"
 }
 
 fn is_of_connection(key: &str) -> bool {
@@ -323,6 +332,9 @@ impl Open {
                     self.file = config.duckdb_file().map(OpenFile::claim).transpose()?;
                 }
                 let mut driver = driver(config)?;
+                if let Some(OpenFile(file)) = self.file.as_ref().filter(|OpenFile(file)| !file.exists()) {
+                    make(config, &mut driver, file)?;
+                }
                 let database = driver.new_database_with_opts(config.database_options());
                 let database = database
                     .map_err(|e| config.failed("open database", config.dialect, e).with("driver", &config.driver));
@@ -362,6 +374,41 @@ impl OpenFile {
 impl Drop for OpenFile {
     fn drop(&mut self) {
         FILES.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
+    }
+}
+
+/// Makes a file of DuckDB that is not there. DuckDB writes it piece by piece, and a process that is killed meanwhile leaves a file that
+/// cannot be opened any more: so it is made beside its place, and gets its name when it is whole.
+fn make(config: &Config, driver: &mut ManagedDriver, file: &Path) -> Result<()> {
+    const OPERATION: &str = "create database";
+    let failed = |e: std::io::Error| {
+        Error::unavailable(OPERATION, "the file cannot be made").with("file", file.display()).with_source(e)
+    };
+    let mut beside = file.to_path_buf().into_os_string();
+    beside.push(format!(".new-{}", std::process::id()));
+    let beside = PathBuf::from(beside);
+    let mut made = config.clone();
+    for (_, value) in made.options.iter_mut().filter(|(key, _)| is_path(key)) {
+        *value = beside.display().to_string();
+    }
+    if beside.exists() {
+        // Of a process that had our number.
+        std::fs::remove_file(&beside).map_err(failed)?;
+    }
+    let database = driver.new_database_with_opts(made.database_options());
+    drop(database.map_err(|e| config.failed(OPERATION, config.dialect, e).with("file", file.display()))?);
+    let linked = std::fs::hard_link(&beside, file);
+    std::fs::remove_file(&beside).map_err(failed)?;
+    match linked {
+        Ok(()) => {
+            let folder = file.parent().unwrap_or(Path::new("."));
+            std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
+        }
+        // Somebody else was faster; or the file system has no links, and DuckDB makes the file in its own way.
+        Err(e) => {
+            tracing::debug!(file = %file.display(), error = %e, "the file was not linked");
+            Ok(())
+        }
     }
 }
 

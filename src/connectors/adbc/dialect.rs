@@ -96,8 +96,7 @@ impl AdbcDialect {
         }
     }
 
-    /// Whether rows of a key are found by an index that is made with the table. DuckDB needs none, and its indexes refuse changes that
-    /// are allowed.
+    /// Whether rows of a key are found by an index that is made with the table. DuckDB joins by hash, and an index would only be kept up.
     pub(super) fn has_key_index(self) -> bool {
         matches!(self, Self::Postgres | Self::Sqlite)
     }

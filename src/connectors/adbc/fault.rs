@@ -71,6 +71,12 @@ fn meaning(dialect: Option<AdbcDialect>, error: &AdbcError) -> (ErrorKind, Optio
     if says("No space left") || says("disk I/O error") || says("database or disk is full") {
         return (ErrorKind::Unavailable, Some("look at the disk"));
     }
+    if says("not a valid DuckDB database file") || says("Could not read enough bytes") {
+        return (
+            ErrorKind::Corrupt,
+            Some("if it was never whole, because its process was killed while it was made, delete the file"),
+        );
+    }
     if says("read-only") || says("readonly") {
         return (ErrorKind::Config, Some("the database takes no writes"));
     }

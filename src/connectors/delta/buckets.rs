@@ -73,6 +73,7 @@ impl Filling {
             partition_by: vec![BUCKET.to_owned()],
             lanes: Some(1),
             open_files: table.options.open_files,
+            most_files: u64::MAX,
             ..Options::default()
         };
         let (log, names) = (table.log.clone(), Arc::new(Names(env.nonce())));

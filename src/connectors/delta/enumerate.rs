@@ -52,10 +52,9 @@ pub(super) async fn enumerate(
     let now = millis(env);
     if !whole {
         let head = pending::keep(&table.log, shard, head, &request.staged).await?;
-        let mut change = visible.unwrap_or_else(|| {
-            let schema = request.staged.schema.clone().filter(|_| held.is_none());
-            Change { schema, ..Change::default() }
-        });
+        // The next epoch is planned by the columns of this one.
+        let waiting = || Change { schema: request.staged.schema.clone(), ..Change::default() };
+        let mut change = visible.unwrap_or_else(waiting);
         change.lines.extend(head.txns(shard, now).into_iter().map(Line::from));
         return Ok(change);
     }

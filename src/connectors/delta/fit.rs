@@ -3,7 +3,9 @@
 use crate::error::{Error, Result};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListArray, MapArray, StructArray, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Date64Type, Field, Fields, TimeUnit, TimestampNanosecondType};
+use arrow::datatypes::{
+    DataType, Date64Type, Field, Fields, TimeUnit, TimestampMicrosecondType, TimestampNanosecondType,
+};
 use arrow::error::ArrowError;
 use std::sync::Arc;
 
@@ -14,6 +16,11 @@ use std::sync::Arc;
 pub(super) fn fit(column: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, ArrowError> {
     Ok(match (column.data_type(), wanted) {
         (have, wanted) if have == wanted => Arc::clone(column),
+        // Times of 96 bits are of UTC and do not say so.
+        (DataType::Timestamp(_, None), DataType::Timestamp(TimeUnit::Microsecond, Some(zone))) => {
+            let micros = exactly(column, &DataType::Timestamp(TimeUnit::Microsecond, None))?;
+            Arc::new(micros.as_primitive::<TimestampMicrosecondType>().clone().with_timezone(Arc::clone(zone)))
+        }
         (DataType::Null, wanted) => new_null_array(wanted, column.len()),
         (DataType::Struct(_), DataType::Struct(members)) => {
             let held = column.as_struct();

@@ -56,7 +56,7 @@ pub(super) struct LastCheckpoint {
 }
 
 impl Snapshot {
-    fn empty(keep: Keep, version: u64) -> Self {
+    pub(super) fn empty(keep: Keep, version: u64) -> Self {
         Self {
             keep,
             version,
@@ -101,7 +101,7 @@ impl Snapshot {
 
     /// Applies a row of a checkpoint, in which the order says nothing: a file that it also tells to be removed was so with other
     /// deletion vectors than it has.
-    fn apply_row(&mut self, line: Line) {
+    pub(super) fn apply_row(&mut self, line: Line) {
         if line.remove.as_ref().is_none_or(|remove| !self.files.contains_key(&remove.path)) {
             self.apply(line);
         }

@@ -3,6 +3,7 @@
 //! file is kept for the next attempt, as files never change.
 
 use super::actions::{Add, Line};
+use super::children;
 use super::enumerate;
 use super::file;
 use super::keys::{EpochKeys, Keyed, Rule};
@@ -26,7 +27,10 @@ pub(super) struct Memo {
     keys: Option<EpochKeys>,
     files: HashMap<String, Verdict>,
     pub(super) versions: versions::Memo,
+    pub(super) children: children::Memo,
     pub(super) enumeration: enumerate::Memo,
+    /// The files of an append with the columns of the table.
+    pub(super) widened: Option<(SchemaRef, Vec<Add>)>,
 }
 
 /// What becomes of a file.
@@ -80,7 +84,8 @@ pub(super) async fn merge(
             change.lines.extend(replaced.iter().cloned().map(Line::from));
         }
     }
-    let winners = write_winners(table, env, request, &columns, keys, &lost).await?;
+    let fits = held.map_or(Ok(true), |held| schema::fits(&held.metadata.schema_string, staged))?;
+    let winners = write_winners(table, env, request, &columns, keys, &lost, fits).await?;
     let rows: u64 = winners.iter().filter_map(|add| stats::rows(add.stats.as_deref())).sum();
     change.counts.inserted = rows.saturating_sub(change.counts.updated);
     change.lines.extend(winners.into_iter().map(Line::from));
@@ -137,12 +142,14 @@ async fn write_winners(
     columns: &SchemaRef,
     keys: &EpochKeys,
     lost: &HashSet<&[u8]>,
+    fits: bool,
 ) -> Result<Vec<Add>> {
     let staged = &request.staged.files;
     let masks = keys.winners(&staged.iter().map(|f| f.rows).collect::<Vec<_>>(), lost);
     let now = millis(env);
     // A file of which every row wins is there already, in the right place if there are no partitions.
-    let whole = |mask: &BooleanArray| table.options.partition_by.is_empty() && mask.true_count() == mask.len();
+    let in_place = fits && table.options.partition_by.is_empty();
+    let whole = |mask: &BooleanArray| in_place && mask.true_count() == mask.len();
     let mut adds = Vec::new();
     let (mut some, mut some_masks) = (Vec::new(), Vec::new());
     for (file, mask) in staged.iter().zip(masks) {

@@ -16,6 +16,7 @@
 mod actions;
 mod buckets;
 mod checkpoint;
+mod children;
 mod compact;
 mod enumerate;
 mod expire;

@@ -4,16 +4,19 @@
 use super::actions::Add;
 use super::hash;
 use super::versions::time;
+use crate::columnar::Batch;
 use crate::error::{Error, Result};
 use crate::model::ShardKey;
 use crate::sink::{Disposition, EpochContext, Scd2};
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde_json::Value;
 use std::sync::Arc;
 
 pub(super) const LOAD: &str = "_landfall_load";
 pub(super) const HASH: &str = "_landfall_hash";
+/// In staged files of children only: the rows of one record have one number.
+pub(super) const GROUP: &str = "_landfall_group";
 
 /// What a row says of the load that brought it. The text orders loads of a shard as they came.
 pub(super) fn load_id(shard: &ShardKey, epoch: u64) -> String {
@@ -35,6 +38,8 @@ pub(super) fn is_of(shard: &ShardKey, load: &str) -> bool {
 pub(super) struct Own {
     load: String,
     scd2: Option<Scd2>,
+    /// The number of the next group of children, if rows are children.
+    groups: Option<i64>,
 }
 
 impl Own {
@@ -43,7 +48,8 @@ impl Own {
             Disposition::Scd2(scd2) => Some(scd2.clone()),
             _ => None,
         };
-        Self { load: load_id(&context.shard, context.epoch), scd2 }
+        let groups = matches!(disposition, Disposition::Children(_)).then_some(0);
+        Self { load: load_id(&context.shard, context.epoch), scd2, groups }
     }
 
     /// Refuses columns that versions cannot be told by.
@@ -71,9 +77,10 @@ impl Own {
     pub(super) fn added(&self, rows: &SchemaRef) -> Result<SchemaRef> {
         let mut fields: Vec<Field> = rows.fields().iter().map(|field| field.as_ref().clone()).collect();
         fields.extend(self.scd2.as_ref().map(|_| Field::new(HASH, DataType::Utf8, true)));
+        fields.extend(self.groups.map(|_| Field::new(GROUP, DataType::Int64, true)));
         fields.push(Field::new(LOAD, DataType::Utf8, true));
         let times = self.scd2.iter().flat_map(|scd2| [scd2.valid_from.as_str(), &scd2.valid_to]);
-        for name in times.chain([HASH, LOAD]) {
+        for name in times.chain([HASH, GROUP, LOAD]) {
             if rows.fields().iter().any(|field| field.name().eq_ignore_ascii_case(name)) {
                 return Err(Error::config("stage delta", "the rows have a column of a name that the sink needs")
                     .with("column", name)
@@ -83,13 +90,20 @@ impl Own {
         Ok(Arc::new(Schema::new(fields)))
     }
 
-    /// Rows with these columns too.
-    pub(super) fn add(&self, rows: &RecordBatch, files: &SchemaRef) -> Result<RecordBatch> {
+    /// Rows with these columns too. `batch` says which of them come from one record.
+    pub(super) fn add(&mut self, rows: &RecordBatch, files: &SchemaRef, batch: &Batch) -> Result<RecordBatch> {
         let mut columns: Vec<ArrayRef> = rows.columns().to_vec();
         if let Some(scd2) = &self.scd2 {
             let named = rows.schema_ref().fields().iter().map(|field| field.name());
             let hashed = named.filter(|name| !scd2.key.contains(name) && scd2.since.as_ref() != Some(name));
             columns.push(Arc::new(hash::of(rows, &hashed.cloned().collect::<Vec<_>>())?));
+        }
+        if let Some(next) = &mut self.groups {
+            let (records, first) = (batch.records()?, *next);
+            // The same number in another batch is another record.
+            *next += records.values().iter().max().map_or(0, |last| i64::from(*last) + 1);
+            let groups: Int64Array = records.values().iter().map(|record| Some(first + i64::from(*record))).collect();
+            columns.push(Arc::new(groups));
         }
         columns.push(Arc::new(StringArray::from_iter_values(std::iter::repeat_n(&self.load, rows.num_rows()))));
         RecordBatch::try_new(Arc::clone(files), columns)
@@ -98,7 +112,8 @@ impl Own {
 
     /// The columns that the table must have for files with the columns `files`.
     pub(super) fn table(&self, files: &Schema) -> Schema {
-        let mut fields: Vec<Field> = files.fields().iter().map(|field| field.as_ref().clone()).collect();
+        let kept = files.fields().iter().filter(|field| field.name() != GROUP);
+        let mut fields: Vec<Field> = kept.map(|field| field.as_ref().clone()).collect();
         if let Some(scd2) = &self.scd2 {
             fields.extend([&scd2.valid_from, &scd2.valid_to].map(|name| Field::new(name, time(), true)));
         }

@@ -4,6 +4,7 @@ use super::actions::Add;
 use super::file;
 use super::stats;
 use super::table::{DeltaStaged, DeltaTable, Names, millis};
+use crate::columnar::files::options::Options;
 use crate::columnar::files::{FileWriter, Finished};
 use crate::env::Env;
 use crate::error::{Error, Result};
@@ -64,7 +65,8 @@ pub(super) async fn write(
     edit: Edit<'_>,
     one: bool,
 ) -> Result<Vec<Add>> {
-    let mut options = table.options.clone();
+    // They are named in the log only.
+    let mut options = Options { most_files: u64::MAX, ..table.options.clone() };
     if one {
         options.lanes = Some(1);
     }

@@ -303,6 +303,17 @@ pub(super) fn adapted(table: &str, staged: &Schema) -> Result<SchemaRef> {
     Ok(Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?)))
 }
 
+/// Whether files with the columns `staged` are files of a table of schema `table` as they are.
+pub(super) fn fits(table: &str, staged: &str) -> Result<bool> {
+    let staged = parse(staged)?;
+    Ok(adapted(table, &staged)? == staged)
+}
+
+/// Whether a table has no columns yet.
+pub(super) fn is_empty(schema: &str) -> bool {
+    parse(schema).is_ok_and(|schema| schema.fields().is_empty())
+}
+
 /// The columns of a table of schema `table`, if there is one, once it has those of `staged` too.
 pub(super) fn merged(table: Option<&str>, staged: &str) -> Result<SchemaRef> {
     let staged = parse(staged)?;

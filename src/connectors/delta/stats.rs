@@ -45,6 +45,11 @@ pub(super) fn of(footer: &ParquetMetaData, schema: &Schema, rows: u64) -> String
     json!({ "numRecords": rows, "minValues": mins, "maxValues": maxes, "nullCount": nulls }).to_string()
 }
 
+/// Statistics that tell the number of rows, and nothing more.
+pub(super) fn rows_only(rows: u64) -> String {
+    json!({ "numRecords": rows }).to_string()
+}
+
 /// The number of rows that statistics tell of.
 pub(super) fn rows(stats: Option<&str>) -> Option<u64> {
     serde_json::from_str::<Value>(stats?).ok()?.get("numRecords")?.as_u64()

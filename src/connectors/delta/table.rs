@@ -1,5 +1,6 @@
 use super::actions::{Add, Line, Metadata};
 use super::buckets::MOST_KEYS;
+use super::children::children;
 use super::enumerate::{enumerate, guard};
 use super::features;
 use super::file;
@@ -9,6 +10,8 @@ use super::log::{Keep, Log, Snapshot};
 use super::mark;
 use super::merge::{Memo, merge};
 use super::pending::{self, Head};
+use super::retention;
+use super::rewrite::rewrite;
 use super::schema;
 use super::versions::versions;
 use super::writer::DeltaWriter;
@@ -24,7 +27,7 @@ use crate::sink::{
     Transactional, Upsert, decide_commit,
 };
 use crate::source::ComponentConfig;
-use crate::store::{Created, ObjectPath, Store, probe};
+use crate::store::{Created, ObjectInfo, ObjectPath, Store, probe};
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
@@ -280,7 +283,7 @@ impl DeltaTable {
     /// Compares the table with the configuration.
     fn check(&self, snapshot: &Snapshot) -> Result<()> {
         let (has, wanted) = (&snapshot.metadata.partition_columns, &self.options.partition_by);
-        if has != wanted {
+        if has != wanted && !schema::is_empty(&snapshot.metadata.schema_string) {
             return Err(Error::config("open delta table", "the table is partitioned by other columns")
                 .with("has", has.join(", "))
                 .with("wanted", wanted.join(", "))
@@ -288,6 +291,10 @@ impl DeltaTable {
         }
         if self.disposition != Disposition::Append && !matches!(self.disposition, Disposition::InsertOnly(_)) {
             features::check_rewritable(snapshot)?;
+        }
+        // Not only when a file is to be read: then the epoch is prepared.
+        for path in snapshot.files.keys() {
+            file::object(&self.log.folder, path)?;
         }
         Ok(())
     }
@@ -322,13 +329,16 @@ impl DeltaTable {
                 Some(schema) => schema.clone(),
                 None => json!({ "type": "struct", "fields": [] }).to_string(),
             };
+            // They come with the columns.
+            let partition_columns =
+                if schema::is_empty(&schema) { Vec::new() } else { self.options.partition_by.clone() };
             let oldest = features::oldest();
             let protocol = if schema::has_ntz(&schema) { features::with_ntz(&oldest) } else { None };
             lines.push(protocol.unwrap_or(oldest).into());
             let metadata = Metadata {
                 id: uuid(env),
                 schema_string: schema,
-                partition_columns: self.options.partition_by.clone(),
+                partition_columns,
                 created_time: Some(millis(env)),
                 ..Metadata::default()
             };
@@ -340,7 +350,11 @@ impl DeltaTable {
             if let Some(protocol) = schema::has_ntz(&grown).then(|| features::with_ntz(&held.protocol)).flatten() {
                 lines.push(protocol.into());
             }
-            lines.push(Metadata { schema_string: grown, ..held.metadata.clone() }.into());
+            let mut metadata = Metadata { schema_string: grown, ..held.metadata.clone() };
+            if schema::is_empty(&held.metadata.schema_string) {
+                metadata.partition_columns.clone_from(&self.options.partition_by);
+            }
+            lines.push(metadata.into());
         }
         Ok(lines)
     }
@@ -359,6 +373,7 @@ impl DeltaTable {
             (_, Disposition::Scd2(scd2)) if !whole => {
                 Some(versions(self, env, request, held, scd2, &mut memo.versions).await?)
             }
+            (_, Disposition::Children(of)) => Some(children(self, env, request, held, of, &mut memo.children).await?),
             _ => None,
         };
         match (self.demand(), visible) {
@@ -368,9 +383,32 @@ impl DeltaTable {
             (_, Some(change)) => return Ok(change),
             _ => {}
         }
-        let adds = request.staged.files.iter().map(|file| file.add(millis(env)).into());
+        let adds = self.appended(env, request, held, memo).await?.into_iter().map(Line::from);
         let counts = Counts { inserted: request.staged.files.iter().map(|f| f.rows).sum(), ..Counts::default() };
         Ok(Change { lines: adds.collect(), rewrites: false, schema: request.staged.schema.clone(), counts })
+    }
+
+    /// The files of an append: those that were staged, or, if the table has got wider columns meanwhile, such with these.
+    async fn appended(
+        &self,
+        env: &Env,
+        request: &CommitRequest<DeltaStaged>,
+        held: Option<&Snapshot>,
+        memo: &mut Memo,
+    ) -> Result<Vec<Add>> {
+        let files: Vec<Add> = request.staged.files.iter().map(|file| file.add(millis(env))).collect();
+        let (Some(held), Some(staged)) = (held, &request.staged.schema) else { return Ok(files) };
+        if files.is_empty() || schema::fits(&held.metadata.schema_string, staged)? {
+            return Ok(files);
+        }
+        let columns = schema::adapted(&held.metadata.schema_string, &*schema::parse(staged)?)?;
+        let known = memo.widened.take().filter(|(known, _)| *known == columns);
+        let adds = match known {
+            Some((_, adds)) => adds,
+            None => rewrite(self, env, request, &files, &columns, &|_, _, rows| Ok(rows), false).await?,
+        };
+        memo.widened = Some((columns, adds.clone()));
+        Ok(adds)
     }
 
     async fn try_commit(
@@ -497,7 +535,9 @@ impl Sink for DeltaTable {
         }
         let mut writer = DeltaWriter::new(store.clone(), folder.clone(), options, &self.disposition, &epoch);
         writer.partition_by.clone_from(&self.options.partition_by);
-        if rule(&self.disposition).is_some() || matches!(self.disposition, Disposition::Scd2(_)) {
+        if rule(&self.disposition).is_some()
+            || matches!(self.disposition, Disposition::Scd2(_) | Disposition::Children(_))
+        {
             writer.most_rows = MOST_KEYS;
         }
         writer.frozen = self.frozen;
@@ -542,9 +582,10 @@ impl Sink for DeltaTable {
 
     async fn collect(&self, shard: &ShardKey, below_generation: u64, keep: &[DeltaStaged]) -> Result<u64> {
         let Log { store, folder } = &self.log;
-        let mut old: Vec<_> = store.list(folder).await?.into_iter().map(|object| object.path).collect();
-        old.retain(|path| {
-            let of = Names::parse(path.file_name());
+        let mut old = store.list(folder).await?;
+        let newest = old.iter().map(|object| object.modified).max().unwrap_or_default();
+        old.retain(|object| {
+            let of = Names::parse(object.path.file_name());
             of.is_some_and(|(owner, generation, _)| owner == *shard && generation < below_generation)
         });
         if old.is_empty() {
@@ -565,9 +606,18 @@ impl Sink for DeltaTable {
         for file in keep.iter().chain(&pending).flat_map(|staged| &staged.files) {
             kept.insert(folder.join(&file.path)?);
         }
+        // An older file may have been in the table, and the log not tell it any more: it is left to `vacuum` too.
+        let mark = held.as_ref().map_or(Ok(None), |held| mark::decode(shard, &held.txns))?;
+        let remembered = held
+            .as_ref()
+            .map_or(Timestamp::default(), |held| newest.saturating_sub(retention::of_files(&held.metadata)));
+        let never_committed = |object: &ObjectInfo| {
+            let epoch = Names::parse(object.path.file_name()).map_or(0, |(.., epoch)| epoch);
+            mark.as_ref().is_none_or(|mark| epoch > mark.epoch) || object.modified > remembered
+        };
         let mut deleted = 0;
-        for path in old.into_iter().filter(|path| !kept.contains(path)) {
-            store.delete(&path).await?;
+        for object in old.iter().filter(|object| !kept.contains(&object.path) && never_committed(object)) {
+            store.delete(&object.path).await?;
             deleted += 1;
         }
         Ok(deleted)

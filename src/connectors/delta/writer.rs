@@ -4,6 +4,7 @@ use super::stats;
 use super::table::{DeltaFile, DeltaStaged, Names};
 use crate::columnar::Batch;
 use crate::columnar::files::options::Options;
+use crate::columnar::files::partition::Partitioning;
 use crate::columnar::files::{FileWriter, Finished};
 use crate::env::Env;
 use crate::error::{Error, Result};
@@ -15,6 +16,9 @@ use arrow::compute::not;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use async_trait::async_trait;
 use std::sync::Arc;
+
+/// Bytes of statistics of the files of one epoch.
+const MOST_STATS: usize = 2 << 20;
 
 /// Stages one epoch of a [`DeltaTable`](super::DeltaTable): Parquet files in the folder of the table, which nobody sees
 /// before its log names them.
@@ -97,12 +101,26 @@ impl DeltaWriter {
         let stored = schema::plan(rows, self.table.as_deref())?;
         self.own.check(&stored)?;
         let files = self.own.added(&stored)?;
+        self.check_named(&files)?;
         if self.frozen {
             self.check_frozen(&self.own.table(&files))?;
         }
         let planned = Planned { rows: Arc::clone(rows), stored, files };
         self.planned = Some(planned.clone());
         Ok(planned)
+    }
+
+    /// What the commit needs of the columns is looked at before anything is staged.
+    fn check_named(&self, files: &Schema) -> Result<()> {
+        let of_table = self.table.iter().flat_map(|table| table.fields());
+        let more = of_table.filter(|field| files.field_with_name(field.name()).is_err());
+        let all: Schema = Schema::new(files.fields().iter().chain(more).cloned().collect::<Vec<_>>());
+        if let Some(column) = self.required.iter().find(|column| all.field_with_name(column).is_err()) {
+            return Err(Error::config("stage delta", "a column that the disposition names has no type yet")
+                .with("column", column)
+                .with_hint("declare its type in the schema"));
+        }
+        Partitioning::new(&Arc::new(all), &self.partition_by).map(drop)
     }
 
     fn check_frozen(&self, files: &Schema) -> Result<()> {
@@ -150,7 +168,7 @@ impl DeltaWriter {
             let Some(values) = batch.rows().column_by_name(column) else { continue };
             let text = arrow::compute::cast(values, &DataType::Utf8)
                 .map_err(|e| Error::data("stage delta", "a partition value has no text").with_source(e))?;
-            let folder = column.len() + 1;
+            let folder = ObjectPath::escape(column).len() + 1;
             let fits = |text: &str| !text.is_empty() && folder + ObjectPath::escape(text).len() <= 255;
             let bad: BooleanArray = text.as_string::<i32>().iter().map(|v| Some(v.is_some_and(|v| !fits(v)))).collect();
             if bad.true_count() > 0 {
@@ -174,7 +192,7 @@ impl Writer for DeltaWriter {
         let mut rejects = Vec::new();
         let batch = self.check(item, &mut rejects)?;
         if batch.num_rows() > 0 {
-            let rows = self.own.add(&schema::convert(batch.rows(), &planned.stored)?, &planned.files)?;
+            let rows = self.own.add(&schema::convert(batch.rows(), &planned.stored)?, &planned.files, &batch)?;
             self.rows += rows.num_rows() as u64;
             self.files.write(rows).await?;
         }
@@ -210,6 +228,11 @@ impl Writer for DeltaWriter {
                 }
             })
             .collect();
+        let mut stored = stored;
+        // The checkpoint that names the files is bounded: of very many of them it holds no bounds of columns.
+        if stored.iter().map(|file| file.stats.len()).sum::<usize>() > MOST_STATS {
+            stored.iter_mut().for_each(|file| file.stats = stats::rows_only(file.rows));
+        }
         let (records, bytes) = (stored.iter().map(|f| f.rows).sum(), stored.iter().map(|f| f.bytes).sum());
         let schema = Some(schema::text(&own.table(&schema))?);
         let staged = DeltaStaged { files: stored, schema, partition_by, staged_at: env.now() };

@@ -20,7 +20,7 @@ use std::sync::Arc;
 ///
 /// # Guarantees
 /// 1. *One mark*: each committed epoch is in every table, also in those that it has no rows for. After each commit, all tables
-///    hold the mark of the same epoch; its digest tells the table too.
+///    hold the mark of the same epoch, and a digest that tells the table too.
 /// 2. *Looked at first*: before anything is applied, the marks of all tables are compared with the request. If one of them fits
 ///    neither before nor after the epoch, nothing changes anywhere, and the answer is `Fork`, `Gap` or `Fenced`, in this order.
 /// 3. *In order*: tables are committed one after the other, in the order in which they were given. Each is atomic. In between a
@@ -86,7 +86,7 @@ impl<I: Item> TableSet<I> {
             })?;
             Ok(CommitRequest {
                 shard: request.shard.clone(),
-                mark: mark_of(&request.mark, &table.name),
+                mark: masked(&request.mark, &table.name),
                 previous: request.previous,
                 staged,
                 enumeration: request.enumeration,
@@ -121,10 +121,11 @@ impl<I: Item> TableSet<I> {
                     continue;
                 }
                 CommitDecision::Answer(CommitOutcome::AlreadyCommitted) => {
-                    ahead = ahead.or(held.filter(|held| held.epoch > mark.epoch));
+                    ahead =
+                        ahead.or(held.filter(|held| held.epoch > mark.epoch).map(|held| masked(&held, &table.name)));
                     continue;
                 }
-                CommitDecision::Answer(outcome) => outcome,
+                CommitDecision::Answer(outcome) => unmasked(outcome, &table.name),
             };
             tracing::error!(table = %table.name, %shard, epoch = mark.epoch, ?outcome, "a table does not take the epoch");
             if worst.as_ref().is_none_or(|worst| severity(worst) < severity(&outcome)) {
@@ -145,10 +146,26 @@ fn severity(outcome: &CommitOutcome) -> u8 {
     }
 }
 
-/// The mark that a table holds for an epoch of the set. Two entries that write one table would else take each other's for theirs.
-fn mark_of(mark: &Mark, table: &str) -> Mark {
-    let digest = format!("{:x}", Sha256::digest(format!("{} {table}", mark.digest)));
+/// The mark that a table holds for one of the set, and the other way round: its digest has that of the table's name laid over it.
+/// Two entries that write one table would else take each other's mark for theirs.
+fn masked(mark: &Mark, table: &str) -> Mark {
+    let byte = |at: usize| u8::from_str_radix(mark.digest.get(at..at + 2)?, 16).ok();
+    let digest: Option<Vec<u8>> = (0..mark.digest.len()).step_by(2).map(byte).collect();
+    let digest = match digest.filter(|digest| digest.len() == 32) {
+        Some(digest) => digest.iter().zip(Sha256::digest(table)).map(|(a, b)| format!("{:02x}", a ^ b)).collect(),
+        // Not of the runtime.
+        None => mark.digest.clone(),
+    };
     Mark { digest, ..mark.clone() }
+}
+
+/// What a table answers, as the set does.
+fn unmasked(outcome: CommitOutcome, table: &str) -> CommitOutcome {
+    match outcome {
+        CommitOutcome::Gap { found: Some(found) } => CommitOutcome::Gap { found: Some(masked(&found, table)) },
+        CommitOutcome::Fork { found } => CommitOutcome::Fork { found: masked(&found, table) },
+        other => other,
+    }
 }
 
 #[async_trait]
@@ -206,7 +223,7 @@ impl<I: Item> Sink for TableSet<I> {
                 CommitOutcome::AlreadyCommitted => {}
                 outcome => {
                     tracing::error!(table = %table.name, ?outcome, "a table does not take the epoch");
-                    return Ok(outcome);
+                    return Ok(unmasked(outcome, &table.name));
                 }
             }
         }
@@ -217,7 +234,8 @@ impl<I: Item> Sink for TableSet<I> {
     async fn mark(&self, shard: &ShardKey) -> Result<Option<Mark>> {
         let mut marks = Vec::new();
         for table in &self.tables {
-            marks.push(table.sink.mark(shard).await.map_err(|e| e.with("table", &table.name))?);
+            let mark = table.sink.mark(shard).await.map_err(|e| e.with("table", &table.name))?;
+            marks.push(mark.map(|mark| masked(&mark, &table.name)));
         }
         let epochs = || marks.iter().map(|mark| mark.as_ref().map(|mark| mark.epoch));
         if epochs().min() != epochs().max() {

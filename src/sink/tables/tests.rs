@@ -79,7 +79,7 @@ fn shard() -> ShardKey {
 }
 
 fn request(epoch: u64, previous: Option<u64>, staged: TableSetStaged) -> CommitRequest<TableSetStaged> {
-    let digest = format!("digest of {epoch}");
+    let digest = format!("{epoch:064x}");
     CommitRequest::new(
         shard(),
         Mark { incarnation: Incarnation("a".into()), generation: 1, epoch, digest },
@@ -237,4 +237,47 @@ async fn collection_goes_through_all_tables_and_keeps_what_is_prepared() {
     let deleted = world.set().collect(&shard(), 2, std::slice::from_ref(&kept)).await.expect("collects");
     assert_eq!((deleted, world.items.staged_epochs(), world.orders.staged_epochs()), (2, 1, 1));
     assert_eq!(commit(&world.set(), 1, None, &kept).await.expect("commits"), CommitOutcome::Done);
+}
+
+/// Numbers by threes: the tables of an epoch differ in their rows.
+struct Sorts {
+    tables: [MemoryTable<Rows<u64>>; 2],
+    replaces: bool,
+}
+
+impl Sorts {
+    fn new(replaces: bool) -> Self {
+        Self { tables: Default::default(), replaces }
+    }
+}
+
+#[async_trait]
+impl crate::testkit::conformance::Destination for Sorts {
+    type Sink = TableSet<Rows<u64>>;
+
+    fn sink(&self) -> Self::Sink {
+        let sink = |table| if self.replaces { MemorySink::new(table).replace() } else { MemorySink::new(table) };
+        TableSet::new().table("threes", sink(&self.tables[0])).table("others", sink(&self.tables[1]))
+    }
+
+    fn item(&self, numbers: std::ops::Range<u64>) -> Tables<Rows<u64>> {
+        let (threes, others) = numbers.partition(|n| n % 3 == 0);
+        Tables::new().with("others", Rows(others)).with("threes", Rows(threes))
+    }
+
+    async fn read(&self) -> Vec<u64> {
+        let mut rows: Vec<u64> = self.tables.iter().flat_map(MemoryTable::rows).collect();
+        rows.sort_unstable();
+        rows
+    }
+}
+
+mod conforms {
+    use super::Sorts;
+    crate::sink_conformance!(Sorts::new(false));
+}
+
+mod conforms_where_it_replaces {
+    use super::Sorts;
+    crate::enumeration_conformance!(Sorts::new(true));
 }

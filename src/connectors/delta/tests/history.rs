@@ -43,6 +43,16 @@ impl History {
         Self { store: store.clone(), table: table(store).disposition(scd2), env, clock }
     }
 
+    /// In a folder that `scripts/delta-readers` looks at, or in memory.
+    fn for_readers(folder: &str, disposition: impl Into<Disposition>) -> Self {
+        let place = std::env::var_os("LANDFALL_DELTA_TABLE").map(std::path::PathBuf::from);
+        let store = place.map_or_else(Store::memory, |place| Store::local(place).expect("a folder"));
+        let clock = ManualClock::auto();
+        let env = Env::deterministic(Arc::new(clock.clone()), Arc::new(SeededEntropy::new(3)));
+        let table = DeltaTable::in_store(&store, folder).expect("valid").lanes(1).disposition(disposition);
+        Self { store, table, env, clock }
+    }
+
     async fn try_stage(&self, epoch: u64, batch: RecordBatch) -> Result<(DeltaStaged, Vec<Reject>)> {
         let context = EpochContext::new(shard(), 1, epoch, self.env.clone());
         try_stage(&self.table, context, vec![batch]).await
@@ -57,7 +67,7 @@ impl History {
         let outcome = self.table.commit(&self.env, request(1, epoch, previous, &staged)).await.expect("commits");
         assert_eq!(outcome, CommitOutcome::Done);
         let version = self.table.log.newest(None, log::Keep::Head).await.expect("reads").expect("there").version;
-        counts(&self.store, version).await
+        counts(&self.table, version).await
     }
 
     /// `id|name|from|to`, in seconds.
@@ -89,11 +99,9 @@ impl History {
 }
 
 /// What the history of the table tells of a version.
-pub(super) async fn counts(store: &Store, version: u64) -> table::Counts {
-    let path = ObjectPath::parse(&format!("{PREFIX}/_delta_log/{version:020}.json")).expect("valid");
-    let bytes = store.get(&path, None).await.expect("reads").expect("there");
-    let info =
-        bytes.split(|b| *b == b'\n').find_map(|line| serde_json::from_slice::<actions::Line>(line).ok()?.commit_info);
+async fn counts(table: &DeltaTable, version: u64) -> table::Counts {
+    let lines = table.log.commit(version).await.expect("reads").expect("there");
+    let info = lines.into_iter().find_map(|line| line.commit_info);
     let metrics = info.expect("it is told")["operationMetrics"].clone();
     let number = |name: &str| metrics[name].as_str().and_then(|n| n.parse().ok()).unwrap_or_default();
     table::Counts {
@@ -224,4 +232,24 @@ async fn names_that_the_sink_needs_are_refused_and_so_is_a_time_that_is_none() {
     let error =
         try_stage(&table(&Store::memory()), context(1, 1), vec![taken.expect("fits")]).await.expect_err("is taken");
     assert_eq!(error.kind(), ErrorKind::Config);
+}
+
+/// Tables for other readers, which `scripts/delta-readers` compares with what it knows itself: a history with a sweep, and rows of
+/// which some were swept.
+#[tokio::test]
+async fn every_reader_sees_histories_and_sweeps_alike() {
+    let load = History::for_readers("lake/history", Scd2::by(["id"]).since("at").deleted_when("gone").sweep(1.0));
+    let first = [(1, "a", 1, false), (1, "b", 5, false), (2, "x", 2, false), (3, "n", 1, false)];
+    replace::enumerate(&load.table, 1, &[given(&first)], true).await.expect("loads");
+    let second = [(1, "b", 7, false), (2, "y", 6, false), (4, "z", 6, false), (4, "", 8, true)];
+    replace::enumerate(&load.table, 2, &[given(&second)], true).await.expect("loads");
+    let swept = env().now().as_micros() / 1_000_000;
+    let expected = ["1|a|1|5", "1|b|5|-", "2|x|2|6", "2|y|6|-", &format!("3|n|1|{swept}"), "4|z|6|8"];
+    assert_eq!(load.seen().await, expected);
+    load.table.checkpoint(&load.env).await.expect("writes");
+
+    let load = History::for_readers("lake/swept", Upsert::by(["id"]).sweep(1.0));
+    replace::enumerate(&load.table, 1, &[named(&[(1, "a"), (2, "b"), (3, "c")])], true).await.expect("loads");
+    replace::enumerate(&load.table, 2, &[named(&[(1, "A"), (3, "c")])], true).await.expect("loads");
+    assert_eq!(load.table.read_batches().await.expect("reads").iter().map(RecordBatch::num_rows).sum::<usize>(), 2);
 }

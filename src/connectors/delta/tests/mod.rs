@@ -1,6 +1,9 @@
 mod append;
+mod children;
 mod conformance;
 mod crashes;
+mod expiry;
+mod foreign;
 mod formats;
 mod history;
 mod ledger;

@@ -104,6 +104,103 @@ async fn a_time_that_is_too_fine_goes_to_the_quarantine() {
 }
 
 #[tokio::test]
+async fn times_of_nanoseconds_within_lists_structs_and_maps_are_kept_if_they_are_exact() {
+    let store = Store::memory();
+    let times = |values: Vec<Option<i64>>| Arc::new(TimestampNanosecondArray::from(values)) as ArrayRef;
+    let unit = DataType::Timestamp(arrow::datatypes::TimeUnit::Nanosecond, None);
+    let field = Arc::new(Field::new("item", unit.clone(), true));
+    let offsets = arrow::buffer::OffsetBuffer::from_lengths([2, 1, 0]);
+    let values = times(vec![Some(1_000), None, Some(1_001)]);
+    let list = Arc::new(ListArray::try_new(field, offsets, values, None).expect("fits")) as ArrayRef;
+    let member = times(vec![Some(2_000), Some(3_000), Some(4_001)]);
+    let group = Arc::new(StructArray::from(vec![(Arc::new(Field::new("at", unit.clone(), true)), member)])) as ArrayRef;
+    let dictionary = arrow::compute::cast(
+        &times(vec![Some(5_000), Some(6_000), Some(7_000)]),
+        &DataType::Dictionary(Box::new(DataType::Int32), Box::new(unit)),
+    )
+    .expect("casts");
+    let ids: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
+    let columns = [("id", ids), ("list", list), ("group", group), ("dictionary", dictionary)];
+    let batch = RecordBatch::try_from_iter_with_nullable(columns.map(|(n, c)| (n, c, true))).expect("fits");
+    let (staged, rejects) = try_stage(&table(&store), context(1, 1), vec![batch]).await.expect("stages");
+    assert_eq!(rejects.iter().map(|reject| reject.code).collect::<Vec<_>>(), ["type", "type"]);
+    commit(&table(&store), 1, 1, None, &staged).await.expect("commits");
+    let [row] = &table(&store).read_batches().await.expect("reads")[..] else { panic!("one batch") };
+    let micros = |column: &ArrayRef| {
+        column.as_primitive::<arrow::datatypes::TimestampMicrosecondType>().iter().collect::<Vec<_>>()
+    };
+    assert_eq!(micros(row.column_by_name("list").expect("there").as_list::<i32>().values()), [Some(1), None]);
+    assert_eq!(micros(row.column_by_name("group").expect("there").as_struct().column(0)), [Some(2)]);
+    assert_eq!(micros(row.column_by_name("dictionary").expect("there")), [Some(5)]);
+}
+
+#[tokio::test]
+async fn what_has_no_type_yet_is_left_out_within_lists_and_structs_too_and_has_that_of_the_table() {
+    let store = Store::memory();
+    let nothing = |n: usize| Arc::new(arrow::array::NullArray::new(n)) as ArrayRef;
+    let empty_list = || {
+        let field = Arc::new(Field::new("item", DataType::Null, true));
+        let offsets = arrow::buffer::OffsetBuffer::from_lengths([0, 2]);
+        Arc::new(ListArray::try_new(field, offsets, nothing(2), None).expect("fits")) as ArrayRef
+    };
+    let group = |known: ArrayRef, unknown: ArrayRef| {
+        let field = |name: &str, column: &ArrayRef| Arc::new(Field::new(name, column.data_type().clone(), true));
+        Arc::new(StructArray::from(vec![(field("a", &known), known), (field("b", &unknown), unknown)])) as ArrayRef
+    };
+    let ids = || Arc::new(Int64Array::from(vec![1, 2])) as ArrayRef;
+    let batch = |list: ArrayRef, group: ArrayRef| {
+        RecordBatch::try_from_iter_with_nullable([("id", ids(), true), ("list", list, true), ("group", group, true)])
+            .expect("fits")
+    };
+    let owner = table(&store);
+    let typed = Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>([Some(vec![Some(7)]), None])) as ArrayRef;
+    let epochs = [
+        batch(empty_list(), group(ids(), nothing(2))),
+        batch(typed, group(nothing(2), ids())),
+        batch(empty_list(), group(nothing(2), nothing(2))),
+    ];
+    for (epoch, batch) in (1..).zip(epochs) {
+        let staged = stage(&owner, 1, epoch, batch).await;
+        commit(&owner, 1, epoch, (epoch > 1).then(|| epoch - 1), &staged).await.expect("commits");
+    }
+    let all = owner.read_batches().await.expect("reads");
+    let lengths: Vec<Vec<Option<usize>>> = all
+        .iter()
+        .map(|rows| {
+            rows.column_by_name("list").expect("there").as_list::<i32>().iter().map(|l| l.map(|l| l.len())).collect()
+        })
+        .collect();
+    assert_eq!(
+        lengths,
+        [vec![None, None], vec![Some(1), None], vec![Some(0), Some(2)]],
+        "empty lists are so once there is a type"
+    );
+    assert!(all.iter().all(|rows| rows.column_by_name("group").expect("there").as_struct().num_columns() == 2));
+}
+
+#[tokio::test]
+async fn names_that_differ_by_case_are_refused_within_structs_too() {
+    let group = |names: [&str; 2]| {
+        let members = names.map(|name| {
+            (Arc::new(Field::new(name, DataType::Int64, true)), Arc::new(Int64Array::from(vec![1])) as ArrayRef)
+        });
+        let group: ArrayRef = Arc::new(StructArray::from(members.to_vec()));
+        RecordBatch::try_from_iter([("group", group)]).expect("fits")
+    };
+    let store = Store::memory();
+    for names in [["ID", "id"], ["id", "a b"]] {
+        assert_eq!(
+            try_stage(&table(&store), context(1, 1), vec![group(names)]).await.expect_err("refused").kind(),
+            ErrorKind::Data
+        );
+    }
+    let staged = stage(&table(&store), 1, 1, group(["id", "n"])).await;
+    commit(&table(&store), 1, 1, None, &staged).await.expect("commits");
+    let error = try_stage(&table(&store), context(1, 2), vec![group(["Id", "n"])]).await.expect_err("refused");
+    assert_eq!(error.kind(), ErrorKind::Data);
+}
+
+#[tokio::test]
 async fn a_type_that_changed_is_refused_before_anything_is_prepared() {
     let store = Store::memory();
     let owner = table(&store);
