@@ -35,6 +35,8 @@ mod validate;
 pub use batch::Batch;
 pub use decode::{Decode, UnfitValues, UnknownFields};
 pub use dedup::{Dedup, Latest};
+#[cfg(feature = "parquet")]
+pub use files::Transform;
 pub use nested::{is_json, write_json};
 pub use rows::{filter, inspect, map};
 pub use schema::{Coerce, Column, ColumnType, Columns, TimeUnit, Written};

@@ -1,10 +1,11 @@
 //! Rows of a landing's table: what is covered.
 
 use super::Landing;
-use super::table::{History, Scan, Table, View};
+use super::table::{Scan, View};
+use super::vacuum::recover;
 use crate::checkpoint::chain::ChainReader;
 use crate::env::Env;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::model::{Coverage, PartitionId, ShardKey, Window};
 use serde::Deserialize;
 
@@ -54,29 +55,11 @@ pub struct CoverageReader {
     scan: Scan,
 }
 
-/// Times that a landing is looked at which moves on meanwhile.
-const LOOKS: usize = 8;
-
 impl CoverageReader {
     pub(super) async fn open(landing: &Landing, shard: &ShardKey, env: &Env) -> Result<Self> {
         let (checkpoints, id) = landing.chain(shard);
         let chain = ChainReader::new(checkpoints, id).with_env(env);
-        let mut looks = 0;
-        let table = loop {
-            let newest = chain.newest_data().await?;
-            let number = newest.as_ref().map(|record| record.number);
-            match Table::recover(landing, shard, History::Read(&chain), newest).await {
-                Ok(table) => break table,
-                // Its owner may have moved on, and deleted what it does not need any more.
-                Err(e) if e.kind() == ErrorKind::Corrupt && looks < LOOKS => {
-                    looks += 1;
-                    if chain.newest_data().await?.map(|record| record.number) == number {
-                        return Err(e);
-                    }
-                }
-                Err(e) => return Err(e),
-            }
-        };
+        let table = recover(landing, shard, &chain).await?;
         let view = table.view();
         Ok(Self { scan: view.scan(PREFIX), view })
     }

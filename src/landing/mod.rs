@@ -33,6 +33,7 @@ mod segment;
 mod table;
 #[cfg(test)]
 mod tests;
+mod vacuum;
 mod writer;
 
 pub use accounts::AccountReader;

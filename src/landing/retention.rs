@@ -89,7 +89,7 @@ impl Retention {
     pub async fn announce(&self, load: &PipelineName) -> Result<()> {
         match self.progress(load).await? {
             Some(_) => Ok(()),
-            None => self.publish(load, LandingPosition::default()).await,
+            None => self.publish(load, LandingPosition { segment: 1, record: 0 }).await,
         }
     }
 

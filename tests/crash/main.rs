@@ -175,4 +175,5 @@ shapes! {
     delta_survives_a_fault_at_every_operation: 6,
     delta_upsert_survives_a_fault_at_every_operation: 7,
     tables_survive_a_fault_at_every_operation: 8,
+    parquet_put_together_survives_a_fault_at_every_operation: 9,
 }

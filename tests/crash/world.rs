@@ -10,13 +10,15 @@ use landfall::connectors::delta::DeltaTable;
 use landfall::connectors::parquet::{DatasetReader, ParquetDataset};
 use landfall::env::Env;
 use landfall::landing::{Landing, LandingReader};
-use landfall::model::{PipelineName, Rows, ShardKey};
+use landfall::model::{PipelineName, Rows, ShardKey, Why};
 use landfall::pipeline::{Pipeline, RunFailure, Settings};
 use landfall::sink::{MemorySink, MemoryTable, Quarantine, TableSet};
 use landfall::store::{ObjectPath, Store};
-use landfall::testkit::{Faults, test_env};
+use landfall::testkit::{Faults, ManualClock, SeededEntropy, test_env};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// What a schedule is run on.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +39,8 @@ pub enum Destination {
     Memory,
     /// Deduplicated, into a Parquet dataset.
     Parquet,
+    /// The same; the dataset puts its small files together, between epochs.
+    ParquetCompacted,
     /// Deduplicated, into a Delta table.
     Delta,
     /// Into a Delta table that keeps one row of each: files are written again.
@@ -52,7 +56,7 @@ impl Shape {
     }
 
     fn parquet(self) -> bool {
-        matches!(self.into, Destination::Parquet | Destination::Tables)
+        matches!(self.into, Destination::Parquet | Destination::ParquetCompacted | Destination::Tables)
     }
 
     fn delta(self) -> bool {
@@ -75,7 +79,7 @@ const ONE_SHARD: Shape = Shape {
     into: Destination::Memory,
 };
 
-pub const SHAPES: [Shape; 9] = [
+pub const SHAPES: [Shape; 10] = [
     ONE_SHARD,
     Shape { name: "three shards", partitions: 5, pages: 2, shards: 3, ..ONE_SHARD },
     Shape { name: "a response in parts", pages: 4, parts: true, ..ONE_SHARD },
@@ -93,6 +97,7 @@ pub const SHAPES: [Shape; 9] = [
     Shape { name: "delta", pages: 2, prune: true, into: Destination::Delta, ..ONE_SHARD },
     Shape { name: "delta, upsert", pages: 2, into: Destination::DeltaUpsert, ..ONE_SHARD },
     Shape { name: "tables", partitions: 1, pages: 2, into: Destination::Tables, ..ONE_SHARD },
+    Shape { name: "parquet, put together", into: Destination::ParquetCompacted, ..ONE_SHARD },
 ];
 
 /// How far the destination is from what was served.
@@ -192,8 +197,10 @@ impl World {
                 let sink = FaultySink { sink: MemorySink::new(&self.table), faults: faults.clone() };
                 built!(stage(parse()), stage(Once::default()), sink(sink))
             }
-            Destination::Parquet => {
-                let dataset = ParquetDataset::in_store(&store, "numbers").expect("a name").lanes(1);
+            Destination::Parquet | Destination::ParquetCompacted => {
+                let every = if self.shape.into == Destination::Parquet { 0 } else { 2 };
+                let dataset =
+                    ParquetDataset::in_store(&store, "numbers").expect("a name").lanes(1).compact_every(every);
                 built!(stage(decode()), stage(Dedup::by(["n"])), sink(dataset))
             }
             Destination::Delta => built!(stage(decode()), stage(Dedup::by(["n"])), sink(delta())),
@@ -293,6 +300,11 @@ impl World {
         }
         let reader = DatasetReader::new(&self.store, "numbers").expect("a name");
         let rows = rows_of(&reader).await;
+        // Those that only list files see what was put together when the others are gone.
+        let (dataset, env) = (ParquetDataset::in_store(&self.store, "numbers").expect("a name"), much_later());
+        let vacuumed = dataset.vacuum(&env, HOUR, false).await.expect("vacuums");
+        assert_eq!(vacuumed.kept.get(&Why::Recent), None);
+        assert_eq!(rows_of(&reader).await, rows);
         // Readers that only list files see the same.
         let files = self.store.list(&ObjectPath::parse("numbers").expect("a name")).await.expect("a list");
         let listed = files.iter().filter(|f| !f.path.as_str().contains("/_")).count();
@@ -362,6 +374,15 @@ fn json(line: &str) -> Line {
 
 fn number(line: &str) -> Option<u64> {
     line.strip_prefix("{\"n\":").map_or(line, |rest| rest.split([',', '}']).next().unwrap_or_default()).parse().ok()
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// So late that nobody reads what was replaced.
+fn much_later() -> Env {
+    let clock = ManualClock::auto();
+    clock.advance(HOUR * 24 * 365 * 60);
+    Env::deterministic(Arc::new(clock), Arc::new(SeededEntropy::new(1)))
 }
 
 async fn rows_of(reader: &DatasetReader) -> Vec<u64> {

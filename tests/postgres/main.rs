@@ -16,4 +16,5 @@ mod faults;
 mod odd_tables;
 mod pipeline;
 mod restart;
+mod sessions;
 mod types;

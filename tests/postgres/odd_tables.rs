@@ -214,6 +214,15 @@ async fn a_key_whose_texts_are_equal_and_differ_is_refused() {
         load.stage("{\"id\":\"A\"}\n{\"id\":\"a\"}").await.map(drop).expect_err("they are one key to the index alone");
     assert_eq!(error.kind(), ErrorKind::Config, "{error}");
     assert!(error.to_string().contains("`id`"), "{error}");
+    world
+        .ask(&format!(
+            "CREATE TABLE {{other}} (id text, status text); CREATE UNIQUE INDEX ON {{other}} (id COLLATE {collation})"
+        ))
+        .await;
+    let other = PostgresTable::at(&world.database, &format!("{}.other", world.schema)).expect("a name");
+    let mut load = Load::new(other.disposition(Upsert::by(["id"])), Columns::new().utf8("id").utf8("status"));
+    let error = load.stage("{\"id\":\"A\"}").await.map(drop).expect_err("an index may fold them, too");
+    assert!(error.to_string().contains("may be equal"), "{error}");
     let mut load = Load::new(world.table(Disposition::Append), Columns::new().utf8("id").utf8("status"));
     load.load("{\"id\":\"A\",\"status\":\"x\"}").await.expect("other columns may, and where there is no key all may");
 }
@@ -245,4 +254,51 @@ async fn rows_that_a_policy_hides_are_never_taken_for_rows_that_are_not_there() 
     world.ask("ALTER TABLE {orders} DISABLE ROW LEVEL SECURITY").await;
     assert_eq!(load.commit(&staged, false).await.expect("commits"), CommitOutcome::Done);
     world.ask(&format!("DROP OWNED BY \"{role}\"; DROP ROLE \"{role}\"")).await;
+}
+
+#[tokio::test]
+async fn a_table_that_was_emptied_is_loaded_again_under_the_same_name() {
+    let Some(world) = World::new().await else { return };
+    let mut load = Load::new(world.table(Disposition::Append), columns());
+    for lines in ["{\"id\":1}", "{\"id\":2}"] {
+        load.load(lines).await.expect("loads");
+    }
+    world.ask("TRUNCATE {orders}; DELETE FROM {landfall_marks}").await;
+    let mut again = Load::new(world.table(Disposition::Append), columns());
+    again.load("{\"id\":1}\n{\"id\":2}\n{\"id\":3}").await.expect("loads");
+    assert_eq!(world.ask("SELECT epoch, rows_inserted FROM {loads} ORDER BY epoch").await, ["1|3", "2|1"]);
+    again.load("{\"id\":4}").await.expect("loads");
+    assert_eq!(world.ask("SELECT id FROM {orders} ORDER BY id").await, ["1", "2", "3", "4"]);
+}
+
+#[tokio::test]
+async fn a_position_may_hold_what_a_text_of_the_database_may_not() {
+    let Some(world) = World::new().await else { return };
+    let mut load = Load::new(world.table(Disposition::Append), columns());
+    let staged = load.stage("{\"id\":1}").await.expect("stages").0.expect("a row").staged;
+    let mut request = load.request(&staged, false);
+    request.load.position = r#"{"after":"a\u0000b"}"#.to_owned();
+    assert_eq!(load.sink.commit(&load.clock, request).await.expect("commits"), CommitOutcome::Done);
+    assert_eq!(world.ask("SELECT position FROM {loads}").await, [r#"{"after":"a\u0000b"}"#]);
+}
+
+#[tokio::test]
+async fn columns_of_the_sink_hold_what_it_writes() {
+    let Some(world) = made("CREATE TABLE {orders} (id bigint, status text, _landfall_load varchar(20))").await else {
+        return;
+    };
+    let mut load = Load::new(world.table(Disposition::Append), columns());
+    is_refused(&mut load, ErrorKind::Config, "`_landfall_load`").await;
+    for (from, to) in [("date", "timestamptz"), ("timestamptz", "timestamptz NOT NULL")] {
+        world
+            .ask(&format!(
+                "DROP TABLE {{orders}}; CREATE TABLE {{orders}} (id bigint, status text, _landfall_valid_from {from}, _landfall_valid_to {to}); \
+                 CREATE UNIQUE INDEX ON {{orders}} (id) WHERE _landfall_valid_to IS NULL"
+            ))
+            .await;
+        let mut load = Load::new(world.table(Scd2::by(["id"])), columns());
+        is_refused(&mut load, ErrorKind::Config, "`_landfall_valid_").await;
+    }
+    world.ask("DROP TABLE {orders}; CREATE TABLE {orders} (id bigint, status text, _landfall_load varchar)").await;
+    load.load("{\"id\":1}").await.expect("it is wide enough");
 }

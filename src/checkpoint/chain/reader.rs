@@ -1,4 +1,5 @@
 use super::access::Access;
+use super::decide::collection_limit;
 use crate::checkpoint::{ChainId, CheckpointStore, Record};
 use crate::env::Env;
 use crate::error::Result;
@@ -38,6 +39,28 @@ impl ChainReader {
     /// `Corrupt` if the chain is damaged.
     pub async fn newest(&self) -> Result<Option<Record>> {
         Ok(self.access.find_head().await?.map(|head| head.record))
+    }
+
+    /// Deletes records up to `through`, as [`Chain::collect`](super::Chain::collect) does: safe beside the owner, as the boundary is
+    /// advanced first, and the newest data record that was found, with all that follow it, stays.
+    ///
+    /// # Errors
+    /// The store's; `Corrupt` if the chain is damaged.
+    ///
+    /// # Cancellation
+    /// May be dropped at any await: call it again.
+    pub async fn collect(&self, through: u64) -> Result<u64> {
+        let newest = self.newest_data().await?.map(|record| record.number);
+        self.access.collect(through, newest, true).await
+    }
+
+    /// The number of the last record that [`collect`](Self::collect) would delete; 0 if there is none.
+    ///
+    /// # Errors
+    /// As `collect`.
+    pub async fn collectable(&self, through: u64) -> Result<u64> {
+        let newest = self.newest_data().await?.map(|record| record.number);
+        Ok(collection_limit(through, newest, self.access.boundary().await?))
     }
 
     /// The newest data record; `None` if there is none.

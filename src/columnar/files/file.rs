@@ -1,11 +1,13 @@
 //! One Parquet file that is being written: encoded on a CPU thread, uploaded as its row groups are complete.
 
+use super::sort::Run;
 use super::{DataFile, TAIL, checksum};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::store::Upload;
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
+use arrow::error::ArrowError;
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::errors::ParquetError;
@@ -21,11 +23,39 @@ struct Encoder {
     digest: Sha256,
     tail: Vec<u8>,
     bytes: u64,
+    /// Rows to be sorted, and the memory that they may take in bytes.
+    run: Option<(Run, u64)>,
 }
+
+/// How much smaller rows are in a file than in memory: a guess, for those that were not encoded yet.
+const SMALLER: usize = 4;
 
 impl Encoder {
     fn size(&self) -> u64 {
-        (self.writer.bytes_written() + self.writer.in_progress_size()) as u64
+        let waiting = self.run.as_ref().map_or(0, |(run, _)| run.held / SMALLER);
+        (self.writer.bytes_written() + self.writer.in_progress_size() + waiting) as u64
+    }
+
+    fn memory(&self) -> u64 {
+        let waiting = self.run.as_ref().map_or(0, |(run, _)| run.held);
+        (self.writer.memory_size() + waiting) as u64
+    }
+
+    fn write(&mut self, batch: RecordBatch) -> parquet::errors::Result<()> {
+        let Some((run, most)) = &mut self.run else { return self.writer.write(&batch) };
+        run.push(batch);
+        if run.held as u64 >= *most { self.end_run() } else { Ok(()) }
+    }
+
+    /// Encodes the rows that wait, in their order. What is sorted by itself has row groups of its own.
+    fn end_run(&mut self) -> parquet::errors::Result<()> {
+        let Some((run, _)) = &mut self.run else { return Ok(()) };
+        if run.is_empty() {
+            return Ok(());
+        }
+        let writer = &mut self.writer;
+        run.sorted(|batch| writer.write(&batch).map_err(|e| ArrowError::ExternalError(Box::new(e))))?;
+        self.writer.flush()
     }
 
     /// What was encoded since the last call.
@@ -47,9 +77,14 @@ pub(crate) struct OpenFile {
 }
 
 impl OpenFile {
-    pub(crate) fn new(upload: Box<dyn Upload>, schema: &Arc<Schema>, properties: WriterProperties) -> Result<Self> {
+    pub(crate) fn new(
+        upload: Box<dyn Upload>,
+        schema: &Arc<Schema>,
+        properties: WriterProperties,
+        run: Option<(Run, u64)>,
+    ) -> Result<Self> {
         let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(properties)).map_err(failed)?;
-        let encoder = Encoder { writer, digest: Sha256::new(), tail: Vec::new(), bytes: 0 };
+        let encoder = Encoder { writer, digest: Sha256::new(), tail: Vec::new(), bytes: 0, run };
         Ok(Self { encoder: Box::new(encoder), upload, rows: 0 })
     }
 
@@ -66,7 +101,7 @@ impl OpenFile {
             let mut batches = batches.into_iter();
             for batch in batches.by_ref() {
                 rows += batch.num_rows() as u64;
-                encoder.writer.write(&batch)?;
+                encoder.write(batch)?;
                 if encoder.size() >= target {
                     break;
                 }
@@ -80,7 +115,10 @@ impl OpenFile {
     /// Ends the row group, so that its memory is free.
     pub(crate) async fn flush(self, env: &Env) -> Result<Self> {
         let Self { mut encoder, upload, rows } = self;
-        let work = move || encoder.writer.flush().map(|()| (encoder.drain(), encoder));
+        let work = move || {
+            encoder.end_run()?;
+            encoder.writer.flush().map(|()| (encoder.drain(), encoder))
+        };
         let (encoded, encoder) = env.cpu("encode parquet", work).await?.map_err(failed)?;
         Self { encoder, upload, rows }.upload(encoded).await
     }
@@ -92,9 +130,9 @@ impl OpenFile {
         Ok(self)
     }
 
-    /// Memory held by the row group in progress, in bytes.
+    /// Memory held by the row group in progress and by rows that wait, in bytes.
     pub(crate) fn memory(&self) -> u64 {
-        self.encoder.writer.memory_size() as u64
+        self.encoder.memory()
     }
 
     /// The size that the file has so far, in bytes; an estimate for the row group in progress.
@@ -111,7 +149,10 @@ impl OpenFile {
         partition: BTreeMap<String, Option<String>>,
     ) -> Result<(DataFile, ParquetMetaData)> {
         let Self { mut encoder, mut upload, rows } = self;
-        let work = move || encoder.writer.finish().map(|footer| (footer, encoder.drain(), encoder));
+        let work = move || {
+            encoder.end_run()?;
+            encoder.writer.finish().map(|footer| (footer, encoder.drain(), encoder))
+        };
         let (footer, encoded, encoder) = env.cpu("encode parquet", work).await?.map_err(failed)?;
         upload.write(encoded).await?;
         let size = upload.finish().await?;

@@ -3,6 +3,7 @@
 use super::dictionary;
 use super::file::OpenFile;
 use super::partition::{Key, Partitioning};
+use super::sort::{Order, Run};
 use super::{FileNames, Written};
 use crate::env::Env;
 use crate::error::{Error, Result};
@@ -29,8 +30,10 @@ pub(crate) struct Shared {
     pub(crate) names: Arc<dyn FileNames>,
     pub(crate) by: Partitioning,
     pub(crate) properties: WriterProperties,
+    /// By what the rows of a file are sorted, and in how many bytes of memory at a time.
+    pub(crate) order: Option<(Arc<Order>, u64)>,
     pub(crate) target_file_bytes: u64,
-    /// Memory for row groups in progress, of one lane.
+    /// Memory for row groups in progress and rows to be sorted, of one lane.
     pub(crate) lane_memory: u64,
     /// Files of one epoch; from half of them on it is to be cut.
     pub(crate) most_files: u64,
@@ -134,7 +137,8 @@ impl Lane {
         self.check_name(key, number)?;
         let upload = self.shared.store.upload(&path).await?;
         let properties = dictionary::choose(&self.shared.properties, first);
-        let file = OpenFile::new(upload, &self.shared.by.rest, properties)?;
+        let run = self.shared.order.as_ref().map(|(order, most)| (Run::new(order), *most));
+        let file = OpenFile::new(upload, &self.shared.by.rest, properties, run)?;
         Ok(Open { number, used: self.turn, file })
     }
 

@@ -7,8 +7,11 @@ mod lane;
 pub(crate) mod options;
 pub(crate) mod partition;
 pub(crate) mod schema;
+mod sort;
+pub(crate) mod transform;
 mod writer;
 
+pub use transform::Transform;
 pub(crate) use writer::FileWriter;
 #[cfg(feature = "delta")]
 pub(crate) use writer::Finished;
@@ -72,6 +75,9 @@ pub(crate) struct Written {
     #[cfg_attr(not(feature = "delta"), expect(dead_code, reason = "only the log of a table tells of it"))]
     pub(crate) footer: ParquetMetaData,
 }
+
+#[cfg(test)]
+mod tests;
 
 pub(crate) fn checksum(bytes: &[u8]) -> String {
     format!("{:08x}", crc32c::crc32c(bytes))

@@ -1,3 +1,5 @@
+use super::partition::check_names;
+use super::transform::Transform;
 use crate::error::{Error, Result};
 use crate::store::ObjectPath;
 use parquet::basic::{Compression as Codec, ZstdLevel};
@@ -39,7 +41,9 @@ impl Compression {
 /// How files are made.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
+    /// The columns that files are split by, some of which `transforms` make.
     pub(crate) partition_by: Vec<String>,
+    pub(crate) transforms: Vec<Transform>,
     pub(crate) target_file_bytes: u64,
     pub(crate) row_group_bytes: u64,
     pub(crate) row_group_rows: usize,
@@ -49,12 +53,16 @@ pub(crate) struct Options {
     /// Files of one epoch: each is named in the checkpoint, which is bounded.
     pub(crate) most_files: u64,
     pub(crate) without_dictionary: Vec<String>,
+    pub(crate) sort_by: Vec<String>,
+    /// Memory for rows that are sorted, of one lane.
+    pub(crate) sort_bytes: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
             partition_by: Vec::new(),
+            transforms: Vec::new(),
             target_file_bytes: 128 << 20,
             row_group_bytes: 16 << 20,
             row_group_rows: 128 << 10,
@@ -63,11 +71,21 @@ impl Default for Options {
             open_files: 128,
             most_files: 4096,
             without_dictionary: Vec::new(),
+            sort_by: Vec::new(),
+            sort_bytes: 64 << 20,
         }
     }
 }
 
 impl Options {
+    /// Splits by the values that `transforms` make.
+    pub(crate) fn split_by(&mut self, transforms: Vec<Transform>) -> Result<()> {
+        transforms.iter().try_for_each(Transform::check)?;
+        self.partition_by = transforms.iter().map(Transform::name).collect();
+        self.transforms = transforms;
+        check_names(&self.partition_by)
+    }
+
     /// # Errors
     /// `Config` if a store could not move a file of this size.
     pub(crate) fn check(&self) -> Result<()> {
@@ -100,6 +118,7 @@ impl Options {
             "row_group_rows": self.row_group_rows,
             "compression": self.compression,
             "without_dictionary": self.without_dictionary,
+            "sort_by": self.sort_by,
         })
     }
 }

@@ -2,6 +2,7 @@ use super::lane::{Lane, Shared};
 use super::options::Options;
 use super::partition::{Key, Partitioning};
 use super::schema::{StoredColumn, columns_of, file_rows, file_schema};
+use super::sort::Order;
 use super::{FileNames, Written};
 use crate::env::Env;
 use crate::error::{Error, Result};
@@ -123,6 +124,14 @@ impl FileWriter {
         let files = file_schema(&schema);
         let by = Partitioning::new(&files, &options.partition_by)?;
         (self.admit)(&columns_of(by.rest.fields()), &by.columns)?;
+        let (mut properties, mut lane_memory, mut order) =
+            (options.writer_properties(), options.row_group_bytes.saturating_mul(2), None);
+        if !options.sort_by.is_empty() {
+            let by = Order::new(&by.rest, &options.sort_by)?;
+            properties = properties.into_builder().set_sorting_columns(Some(by.footer.clone())).build();
+            lane_memory = lane_memory.saturating_add(options.sort_bytes);
+            order = Some((Arc::new(by), options.sort_bytes));
+        }
         let lanes = options.lanes.unwrap_or_else(|| self.env.cores()).max(1);
         let shared = Arc::new(Shared {
             env: self.env.clone(),
@@ -130,9 +139,10 @@ impl FileWriter {
             folder: self.folder.clone(),
             names: Arc::clone(&self.names),
             by,
-            properties: options.writer_properties(),
+            properties,
+            order,
             target_file_bytes: options.target_file_bytes,
-            lane_memory: options.row_group_bytes.saturating_mul(2),
+            lane_memory,
             open_files: (options.open_files / lanes).max(1),
             most_files: options.most_files,
             lanes: lanes as u64,

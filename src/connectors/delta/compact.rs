@@ -8,6 +8,7 @@ use super::vacuum::SHORTEST;
 use super::{schema, stats};
 use crate::env::Env;
 use crate::error::{Error, Result};
+use crate::model::Compacted;
 use crate::store::Created;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -15,22 +16,6 @@ use std::sync::Arc;
 
 /// Times that a commit is tried, when others commit at the same time.
 const ATTEMPTS: usize = 10;
-
-/// What a compaction did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Compacted {
-    /// Files that were put together.
-    pub files_before: u64,
-    /// Files that hold their rows now.
-    pub files_after: u64,
-    /// The size of the files before, in bytes.
-    pub bytes_before: u64,
-    /// The size of the files after, in bytes.
-    pub bytes_after: u64,
-    /// Rows that were written again.
-    pub rows: u64,
-}
 
 impl DeltaTable {
     /// Puts small files of a partition together, about one large file in each version; they change no rows. Files of less than half of

@@ -44,10 +44,8 @@ mod vacuum;
 mod versions;
 mod writer;
 
-pub use compact::Compacted;
 pub use expire::ExpiredLog;
 pub use table::{DeltaFile, DeltaStaged, DeltaTable};
-pub use vacuum::Vacuumed;
 pub use writer::DeltaWriter;
 
 #[cfg(test)]

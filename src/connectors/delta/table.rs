@@ -15,10 +15,10 @@ use super::rewrite::rewrite;
 use super::schema;
 use super::versions::versions;
 use super::writer::DeltaWriter;
-use crate::columnar::Batch;
 use crate::columnar::files::options::Options;
-use crate::columnar::files::partition::{Key, Partitioning, check_names};
+use crate::columnar::files::partition::{Key, Partitioning};
 use crate::columnar::files::{FileNames, TAIL, checksum};
+use crate::columnar::{Batch, Transform};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{PipelineName, ShardKey, Timestamp};
@@ -208,14 +208,15 @@ impl DeltaTable {
         Self::in_store(&Store::from_uri(uri)?, "")
     }
 
-    /// Splits files by the values of these columns, which readers use to skip files. Text, whole numbers, booleans and dates can do
-    /// that. None by default. Part of the table's identity: it cannot change later.
+    /// Splits files by the values of these columns, or by what a [`Transform`] makes of them, which readers use to skip files. None by
+    /// default. Part of the table's identity: it cannot change later.
+    ///
+    /// A transform makes a column of the table, such as `created_at_day`: readers filter by it.
     ///
     /// # Errors
     /// `Config` if a name is empty or given twice.
-    pub fn partition_by<C: Into<String>>(mut self, columns: impl IntoIterator<Item = C>) -> Result<Self> {
-        self.options.partition_by = columns.into_iter().map(Into::into).collect();
-        check_names(&self.options.partition_by)?;
+    pub fn partition_by<T: Into<Transform>>(mut self, by: impl IntoIterator<Item = T>) -> Result<Self> {
+        self.options.split_by(by.into_iter().map(Into::into).collect())?;
         Ok(self)
     }
 
@@ -249,6 +250,16 @@ impl DeltaTable {
     #[must_use]
     pub fn target_file_bytes(mut self, bytes: u64) -> Self {
         self.options.target_file_bytes = bytes.max(1);
+        self
+    }
+
+    /// Sorts the rows of a file by these columns, ascending and nulls first, so that readers that look for some of their values skip
+    /// row groups: in runs of 64 MiB, each in row groups of its own. Not sorted by default; it may change at any time.
+    ///
+    /// Writing fails with `Config` if there is no such column, it is that of a partition, it is nested or a floating-point number.
+    #[must_use]
+    pub fn sort_by<C: Into<String>>(mut self, columns: impl IntoIterator<Item = C>) -> Self {
+        self.options.sort_by = columns.into_iter().map(Into::into).collect();
         self
     }
 
@@ -532,6 +543,7 @@ impl Sink for DeltaTable {
             // One file after the other keeps the order in which rows were landed. They are split when they are merged.
             options.lanes = Some(1);
             options.partition_by.clear();
+            options.sort_by.clear();
         }
         let mut writer = DeltaWriter::new(store.clone(), folder.clone(), options, &self.disposition, &epoch);
         writer.partition_by.clone_from(&self.options.partition_by);

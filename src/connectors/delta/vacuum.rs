@@ -9,7 +9,7 @@ use super::retention;
 use super::table::{DeltaTable, Names};
 use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::model::{PipelineName, ShardKey, Timestamp};
+use crate::model::{PipelineName, ShardKey, Timestamp, Vacuumed, Why};
 use crate::store::{ObjectInfo, ObjectPath};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -17,16 +17,6 @@ use std::time::Duration;
 
 /// The shortest time for which `vacuum` keeps what is no longer in the table: readers and writers are under way.
 pub(super) const SHORTEST: Duration = Duration::from_secs(3600);
-
-/// What a vacuum deleted, or would delete.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Vacuumed {
-    /// The files, below the folder of the table.
-    pub files: Vec<String>,
-    /// Their size in bytes.
-    pub bytes: u64,
-}
 
 impl DeltaTable {
     /// Deletes files of the table that are not in it, and have not been for `older_than`, at least an hour: readers of older versions
@@ -52,7 +42,7 @@ impl DeltaTable {
         let cutoff = env.now().saturating_sub(older_than);
         // Listed first and read then: what is committed meanwhile is seen.
         let listed = self.log.store.list(&self.log.folder).await?;
-        let Some(held) = remembering(&self.log, older_than).await? else { return Ok(Vacuumed::default()) };
+        let Some(held) = remembering(&self.log, older_than).await? else { return Ok(Vacuumed::new(dry_run)) };
         let mut old = unneeded(&self.log, &listed, &held, cutoff)?;
         let mut staged = HashSet::new();
         for (shard, head) in heads(&held) {
@@ -79,13 +69,33 @@ impl DeltaTable {
             let kept = older_than.min(retention::of_files(&held.metadata));
             old.extend(unneeded(&log, &within, &held, env.now().saturating_sub(kept))?);
         }
-        let mut report = Vacuumed::default();
-        for object in old {
+        let mut report = Vacuumed::new(dry_run);
+        let deleted: HashSet<_> = old.iter().map(|object| &object.path).collect();
+        let object_of = |path: &String| file::object(&self.log.folder, path).ok();
+        let current: HashSet<_> = held.files.keys().filter_map(object_of).collect();
+        let removed: HashSet<_> = held.removed.keys().filter_map(object_of).collect();
+        for object in listed.iter().filter(|object| !deleted.contains(&object.path)) {
+            if below(&self.log.folder, &object.path).is_none_or(|name| name.starts_with('_')) {
+                continue;
+            }
+            let why = if current.contains(&object.path) {
+                Why::InUse
+            } else if staged.contains(&object.path) || may_be_staged(object.path.file_name(), &held) {
+                Why::Uncommitted
+            } else if object.modified >= cutoff || removed.contains(&object.path) {
+                Why::Recent
+            } else {
+                Why::Foreign
+            };
+            report.keep(object.size, why);
+        }
+        for object in &old {
             if !dry_run {
                 self.log.store.delete(&object.path).await?;
             }
-            report.bytes += object.size;
-            report.files.extend(below(&self.log.folder, &object.path).map(str::to_owned));
+            if let Some(name) = below(&self.log.folder, &object.path) {
+                report.delete(name, object.size, Why::Unnamed);
+            }
         }
         Ok(report)
     }

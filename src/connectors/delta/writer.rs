@@ -2,10 +2,11 @@ use super::own::Own;
 use super::schema;
 use super::stats;
 use super::table::{DeltaFile, DeltaStaged, Names};
-use crate::columnar::Batch;
 use crate::columnar::files::options::Options;
 use crate::columnar::files::partition::Partitioning;
+use crate::columnar::files::transform::derive;
 use crate::columnar::files::{FileWriter, Finished};
+use crate::columnar::{Batch, Transform};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::model::Reject;
@@ -32,6 +33,7 @@ pub struct DeltaWriter {
     /// Columns that must not be null, each with the word for the quarantine.
     not_null: Vec<(String, &'static str)>,
     pub(super) partition_by: Vec<String>,
+    transforms: Vec<Transform>,
     own: Own,
     /// Known with the first batch.
     planned: Option<Planned>,
@@ -64,7 +66,7 @@ impl DeltaWriter {
         disposition: &Disposition,
         context: &EpochContext,
     ) -> Self {
-        let partition_by = options.partition_by.clone();
+        let (partition_by, transforms) = (options.partition_by.clone(), options.transforms.clone());
         let names = Arc::new(Names::staged(context));
         let env = context.env.clone();
         Self {
@@ -73,6 +75,7 @@ impl DeltaWriter {
             required: disposition.columns().map(str::to_owned).collect(),
             not_null: not_null(disposition),
             partition_by,
+            transforms,
             own: Own::of(context, disposition),
             planned: None,
             rows: 0,
@@ -187,9 +190,10 @@ impl Writer for DeltaWriter {
     type Staged = DeltaStaged;
 
     async fn write(&mut self, item: Batch) -> Result<Vec<Reject>> {
+        let mut rejects = Vec::new();
+        let item = derive(item, &self.transforms, &mut rejects)?;
         // A batch without rows tells the columns all the same.
         let planned = self.plan(item.rows().schema_ref())?;
-        let mut rejects = Vec::new();
         let batch = self.check(item, &mut rejects)?;
         if batch.num_rows() > 0 {
             let rows = self.own.add(&schema::convert(batch.rows(), &planned.stored)?, &planned.files, &batch)?;

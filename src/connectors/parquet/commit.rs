@@ -1,17 +1,15 @@
 //! The commit object of a dataset: what an epoch put into it. Format: docs/formats.md, "Dataset commit".
 
+use super::envelope;
 use crate::columnar::files::schema::{StoredColumn, merge_columns};
-use crate::columnar::files::{DataFile, StagedFiles, checksum};
+use crate::columnar::files::{DataFile, StagedFiles};
 use crate::error::{Error, Result};
 use crate::model::{ShardKey, Timestamp};
 use crate::sink::Mark;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
-use std::borrow::Cow;
 
 const FORMAT: &str = "landfall dataset commit";
-const VERSION: u32 = 1;
 
 /// A commit object, verified.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,21 +34,6 @@ pub struct DatasetCommit {
     pub rows: u64,
     /// The files of this commit.
     pub files: Vec<DataFile>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Envelope<'a> {
-    format: Cow<'a, str>,
-    version: u32,
-    crc32c: Cow<'a, str>,
-    #[serde(borrow)]
-    commit: &'a RawValue,
-}
-
-#[derive(Deserialize)]
-struct Version {
-    format: String,
-    version: u32,
 }
 
 impl DatasetCommit {
@@ -87,33 +70,14 @@ impl DatasetCommit {
 
     /// The bytes to store.
     pub(super) fn encode(&self) -> Result<Bytes> {
-        let failed = |e| Error::bug("write dataset commit", "the commit does not serialise").with_source(e);
-        let commit = serde_json::value::to_raw_value(self).map_err(failed)?;
-        let crc32c = Cow::Owned(checksum(commit.get().as_bytes()));
-        let envelope = Envelope { format: Cow::Borrowed(FORMAT), version: VERSION, crc32c, commit: &commit };
-        Ok(serde_json::to_vec(&envelope).map_err(failed)?.into())
+        envelope::encode(FORMAT, "commit", self)
     }
 
     /// Reads the stored commit `sequence` of `shard`, and verifies it.
     pub(super) fn decode(shard: &ShardKey, sequence: u64, bytes: &[u8]) -> Result<Self> {
-        let damaged = |message| Error::corrupt("read dataset commit", message);
-        let unreadable = |e| damaged("not a commit object").with_source(e);
-        let known: Version = serde_json::from_slice(bytes).map_err(unreadable)?;
-        if known.format != FORMAT {
-            return Err(damaged("not a commit object").with("format", known.format.escape_debug()));
-        }
-        if known.version != VERSION {
-            return Err(Error::config("read dataset commit", "written in a format that this version does not know")
-                .with("version", known.version)
-                .with_hint("use a newer version of landfall"));
-        }
-        let envelope: Envelope<'_> = serde_json::from_slice(bytes).map_err(unreadable)?;
-        if checksum(envelope.commit.get().as_bytes()) != envelope.crc32c {
-            return Err(damaged("the checksum does not fit"));
-        }
-        let commit: Self = serde_json::from_str(envelope.commit.get()).map_err(unreadable)?;
+        let commit: Self = envelope::decode(FORMAT, "commit", bytes)?;
         if commit.shard != *shard || commit.sequence != sequence {
-            return Err(damaged("it is the commit of another place")
+            return Err(Error::corrupt("read dataset", "a commit object is that of another place")
                 .with("names_shard", &commit.shard)
                 .with("names_sequence", commit.sequence));
         }

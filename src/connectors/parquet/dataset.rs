@@ -1,14 +1,15 @@
 use super::commit::DatasetCommit;
 use super::log::Folder;
+use super::state::Files;
 use super::writer::ParquetWriter;
-use crate::columnar::Batch;
 use crate::columnar::files::options::{Compression, Options};
-use crate::columnar::files::partition::{Key, Partitioning, check_names};
+use crate::columnar::files::partition::{Key, Partitioning};
 use crate::columnar::files::schema::{StoredColumn, merge_columns};
 use crate::columnar::files::{FileNames, StagedFiles};
+use crate::columnar::{Batch, Transform};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::ShardKey;
+use crate::model::{PipelineName, ShardKey};
 use crate::sink::{
     CommitDecision, CommitOutcome, CommitRequest, Demand, EpochContext, IdempotentApply, Mark, Sink, decide_commit,
 };
@@ -47,6 +48,8 @@ const ATTEMPTS: usize = 5;
 pub struct ParquetDataset {
     pub(super) folder: Folder,
     pub(super) options: Options,
+    /// After how many commits of a shard its small files are put together; 0 for never.
+    compact_every: u64,
     seen: Arc<Mutex<Seen>>,
     /// Whether the store was found to keep conditions: the commit objects rest on them.
     probed: Arc<OnceCell<()>>,
@@ -68,6 +71,8 @@ struct SeenShard {
     newest: u64,
     /// A commit whose files all have their final names; so have those before it.
     published: u64,
+    /// Its files, if they were looked at.
+    files: Files,
     /// Whether the commits of all shards were compared with the configuration when this one was opened.
     checked: bool,
 }
@@ -80,19 +85,20 @@ impl ParquetDataset {
     pub fn in_store(store: &Store, prefix: &str) -> Result<Self> {
         let prefix = ObjectPath::parse(prefix)?;
         let folder = Folder { store: store.clone(), prefix };
-        Ok(Self { folder, options: Options::default(), seen: Arc::default(), probed: Arc::default() })
+        let options = Options::default();
+        Ok(Self { folder, options, compact_every: 0, seen: Arc::default(), probed: Arc::default() })
     }
 
-    /// Splits rows by the values of these columns, which then are not in the files but in the names of their folders
-    /// (`country=NL/`). Text, whole numbers, booleans and dates can do that. None by default.
+    /// Splits rows by the values of these columns, or by what a [`Transform`] makes of them. The values are in the names of folders
+    /// (`country=NL/created_at_day=2026-01-31/`); a column that is taken as it is, is not in the files then. None by default.
+    /// A row whose value does not fit into the name of a folder is refused.
     ///
     /// Part of the dataset's identity: it cannot change later.
     ///
     /// # Errors
     /// `Config` if a name cannot be that of a folder, or is given twice.
-    pub fn partition_by<C: Into<String>>(mut self, columns: impl IntoIterator<Item = C>) -> Result<Self> {
-        self.options.partition_by = columns.into_iter().map(Into::into).collect();
-        check_names(&self.options.partition_by)?;
+    pub fn partition_by<T: Into<Transform>>(mut self, by: impl IntoIterator<Item = T>) -> Result<Self> {
+        self.options.split_by(by.into_iter().map(Into::into).collect())?;
         Ok(self)
     }
 
@@ -142,12 +148,62 @@ impl ParquetDataset {
         self
     }
 
+    /// Sorts the rows of a file by these columns, ascending and nulls first, so that readers that look for some of their values skip
+    /// row groups and pages. Rows that are equal stay in the order in which they were landed. Not sorted by default.
+    ///
+    /// A file is sorted in runs: what fits into [`sort_bytes`](Self::sort_bytes) at a time, in row groups of its own, which say so in
+    /// the file (`sorting_columns`). It may change at any time: files that are there stay as they are.
+    ///
+    /// Writing fails with `Config` if there is no such column, it is that of a partition, it is nested or a floating-point number.
+    #[must_use]
+    pub fn sort_by<C: Into<String>>(mut self, columns: impl IntoIterator<Item = C>) -> Self {
+        self.options.sort_by = columns.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sorts at most this many bytes of rows at a time. 64 MiB by default. A lane holds as much more in memory.
+    #[must_use]
+    pub fn sort_bytes(mut self, bytes: u64) -> Self {
+        self.options.sort_bytes = bytes.max(1);
+        self
+    }
+
     /// Does not try a dictionary for a column whose values hardly repeat, such as a key. Names of nested columns have dots
     /// between them. Columns whose first rows in a file show it need not be named.
     #[must_use]
     pub fn column_without_dictionary(mut self, column: impl Into<String>) -> Self {
         self.options.without_dictionary.push(column.into());
         self
+    }
+
+    /// Puts small files [together](Self::compact) after every so many commits of a shard, between that epoch and the next one; 0, the
+    /// default, for never. The next epoch is read and staged meanwhile, its commit waits. If it fails, the run goes on, and
+    /// it is tried again the next time. Nothing is deleted: that is up to a [`vacuum`](Self::vacuum).
+    #[must_use]
+    pub fn compact_every(mut self, commits: u64) -> Self {
+        self.compact_every = commits;
+        self
+    }
+
+    /// The files of a shard, as far as this process has read them. They are taken out: whoever fails forgets them.
+    pub(super) fn remembered(&self, shard: &ShardKey) -> Files {
+        self.seen().shards.get_mut(shard).map(|seen| std::mem::take(&mut seen.files)).unwrap_or_default()
+    }
+
+    pub(super) fn remember(&self, shard: &ShardKey, files: Files) {
+        self.seen().shards.entry(shard.clone()).or_default().files = files;
+    }
+
+    /// After a commit.
+    async fn tend(&self, env: &Env, shard: &ShardKey) {
+        let newest = self.seen().shards.get(shard).map_or(0, |s| s.newest);
+        if newest.checked_rem(self.compact_every) != Some(0) {
+            return;
+        }
+        match self.compact_shard(env, shard).await {
+            Ok(done) => tracing::debug!(%shard, %done, "small files were put together"),
+            Err(error) => tracing::warn!(%shard, %error, "small files stay as they are"),
+        }
     }
 
     /// Checks the columns of a new epoch against those that any shard has written before, and remembers them.
@@ -187,6 +243,12 @@ impl ParquetDataset {
         Ok(())
     }
 
+    /// Fails if the store does not keep conditions.
+    pub(super) async fn probe(&self, env: &Env) -> Result<()> {
+        let Folder { store, prefix } = &self.folder;
+        self.probed.get_or_try_init(|| probe(store, prefix, env)).await.map(drop)
+    }
+
     async fn newest(&self, shard: &ShardKey) -> Result<Option<DatasetCommit>> {
         let hint = self.seen().shards.get(shard).map_or(0, |s| s.newest);
         let newest = self.folder.newest(shard, hint).await?;
@@ -201,7 +263,12 @@ impl ParquetDataset {
         if self.seen().shards.get(&commit.shard).is_some_and(|s| s.published >= commit.sequence) {
             return Ok(());
         }
-        self.folder.publish(commit).await?;
+        if let Err(error) = self.folder.publish(commit).await {
+            // Whoever committed after it has done this before; a compaction and a vacuum may have come since.
+            if self.folder.read(&commit.shard, commit.sequence + 1).await?.is_none() {
+                return Err(error);
+            }
+        }
         let mut seen = self.seen();
         let seen = seen.shards.entry(commit.shard.clone()).or_default();
         seen.published = seen.published.max(commit.sequence);
@@ -272,8 +339,7 @@ impl Sink for ParquetDataset {
     }
 
     async fn open(&self, epoch: EpochContext) -> Result<ParquetWriter> {
-        let Folder { store, prefix } = &self.folder;
-        self.probed.get_or_try_init(|| probe(store, prefix, &epoch.env)).await?;
+        self.probe(&epoch.env).await?;
         if !self.seen().shards.get(&epoch.shard).is_some_and(|s| s.checked) {
             self.check_commits(&epoch.shard).await?;
             self.seen().shards.entry(epoch.shard.clone()).or_default().checked = true;
@@ -285,7 +351,12 @@ impl Sink for ParquetDataset {
         let mut doubt = false;
         for _ in 0..ATTEMPTS {
             match self.try_commit(env, &request, &mut doubt).await {
-                Ok(Some(outcome)) => return Ok(outcome),
+                Ok(Some(outcome)) => {
+                    if outcome == CommitOutcome::Done {
+                        self.tend(env, &request.shard).await;
+                    }
+                    return Ok(outcome);
+                }
                 Ok(None) => {}
                 Err(e) if doubt && e.kind() == ErrorKind::Unavailable => {
                     return Err(in_doubt(&request.shard).with_source(e));
@@ -334,6 +405,14 @@ pub(super) struct Layout {
 impl Layout {
     fn staged_folder(shard: &ShardKey) -> String {
         format!("_staged/{}/{:04}", shard.pipeline, shard.shard)
+    }
+
+    /// The shard and the epoch in the name of a staged file, below the folder of the dataset.
+    pub(super) fn staged_for(name: &str) -> Option<(ShardKey, u64)> {
+        let mut parts = name.strip_prefix("_staged/")?.split('/');
+        let (pipeline, shard, _, file) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let shard = ShardKey { pipeline: PipelineName::new(pipeline).ok()?, shard: shard.parse().ok()? };
+        Some((shard, file.split('-').next()?.parse().ok()?))
     }
 
     /// The generation in the name of a staged file: `<folder>/g<generation>/…`.

@@ -1,12 +1,15 @@
 //! The commit objects of a shard: found, read, and the files that they name checked and moved into view.
 
 use super::commit::DatasetCommit;
+use super::compaction::DatasetCompaction;
 use crate::columnar::files::{DataFile, TAIL, checksum};
 use crate::error::{Error, Result};
 use crate::model::{PipelineName, ShardKey};
 use crate::store::{ObjectPath, Store};
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
 /// Files that are looked at or moved at the same time.
@@ -26,6 +29,37 @@ impl Folder {
 
     pub(super) fn commit_path(&self, shard: &ShardKey, sequence: u64) -> Result<ObjectPath> {
         self.commits()?.join(&format!("{}-{:04}/{sequence:020}.json", shard.pipeline, shard.shard))
+    }
+
+    pub(super) fn compaction_path(&self, shard: &ShardKey, number: u64) -> Result<ObjectPath> {
+        self.prefix.join(&format!("_compactions/{}-{:04}/{number:020}.json", shard.pipeline, shard.shard))
+    }
+
+    /// The compactions of a shard after number `after`.
+    pub(super) async fn compactions(&self, shard: &ShardKey, after: u64) -> Result<Vec<DatasetCompaction>> {
+        let mut compactions = Vec::new();
+        for number in after + 1.. {
+            let path = self.compaction_path(shard, number)?;
+            let Some(bytes) = self.store.get(&path, None).await? else { break };
+            compactions.push(DatasetCompaction::decode(shard, number, &bytes).map_err(|e| e.with("object", path))?);
+        }
+        Ok(compactions)
+    }
+
+    /// The bytes of a committed file, verified. It may be moved from its staged to its final name while it is looked for.
+    pub(super) async fn bytes(&self, file: &DataFile) -> Result<Bytes> {
+        let damaged = |message| Error::corrupt("read dataset", message).with("file", &file.path);
+        for name in [&file.path, &file.staged, &file.path] {
+            if let Some(bytes) = self.store.get(&self.prefix.join(name)?, None).await? {
+                if format!("{:x}", Sha256::digest(&bytes)) != file.sha256 {
+                    return Err(damaged("the file is not the one that was committed"));
+                }
+                return Ok(bytes);
+            }
+        }
+        Err(damaged("a committed file is gone").with_hint(
+            "take a new snapshot, if this one is older than what the last vacuum has kept; otherwise restore the file from a copy",
+        ))
     }
 
     /// The shards that have commits, and the highest number of each, as the store lists them.
@@ -105,7 +139,7 @@ impl Folder {
         all(commit.files.iter().map(|file| self.publish_one(file).boxed()).collect()).await
     }
 
-    async fn publish_one(&self, file: &DataFile) -> Result<()> {
+    pub(super) async fn publish_one(&self, file: &DataFile) -> Result<()> {
         let (staged, path) = (self.prefix.join(&file.staged)?, self.prefix.join(&file.path)?);
         if self.is_there(&path, file).await? {
             return Ok(());
@@ -120,7 +154,7 @@ impl Folder {
             .with_hint("restore the file from a copy; the commit that names it stays"))
     }
 
-    async fn is_there(&self, path: &ObjectPath, file: &DataFile) -> Result<bool> {
+    pub(super) async fn is_there(&self, path: &ObjectPath, file: &DataFile) -> Result<bool> {
         // One byte more is asked for than there should be: it shows a file that is too long.
         let range = file.bytes.saturating_sub(TAIL)..file.bytes + 1;
         let expected = range.end - range.start - 1;

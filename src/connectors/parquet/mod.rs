@@ -17,15 +17,21 @@
 //! ```
 
 mod commit;
+mod compact;
+mod compaction;
 mod dataset;
+mod envelope;
 mod log;
 mod reader;
+mod state;
+mod vacuum;
 mod writer;
 
 pub use crate::columnar::files::options::Compression;
 pub use crate::columnar::files::schema::{StoredColumn, StoredType};
 pub use crate::columnar::files::{DataFile, StagedFiles};
 pub use commit::DatasetCommit;
+pub use compaction::{DatasetCompaction, Replacement};
 pub use dataset::ParquetDataset;
 pub use reader::{DatasetReader, Snapshot};
 pub use writer::ParquetWriter;

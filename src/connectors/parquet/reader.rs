@@ -1,5 +1,6 @@
 use super::commit::DatasetCommit;
 use super::log::Folder;
+use super::state::ShardState;
 use crate::columnar::files::DataFile;
 use crate::columnar::files::partition::add_columns;
 use crate::columnar::files::schema::StoredColumn;
@@ -8,9 +9,7 @@ use crate::model::ShardKey;
 use crate::sink::Mark;
 use crate::store::{ObjectPath, Store};
 use arrow::array::RecordBatch;
-use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use sha2::{Digest, Sha256};
 
 /// Reads a Parquet dataset by its commit objects: whole epochs only, also while writers commit.
 #[derive(Clone, Debug)]
@@ -23,6 +22,8 @@ pub struct DatasetReader {
 pub struct Snapshot {
     folder: Folder,
     commits: Vec<DatasetCommit>,
+    /// Each with the number of a commit that split its rows.
+    files: Vec<(DataFile, usize)>,
 }
 
 impl DatasetReader {
@@ -41,17 +42,14 @@ impl DatasetReader {
     /// # Errors
     /// `Corrupt` if a commit object is damaged or gone, `Config` if it is of a newer format; errors of the store.
     pub async fn snapshot(&self) -> Result<Snapshot> {
-        let mut commits = Vec::new();
+        let (mut commits, mut files) = (Vec::new(), Vec::new());
         for (shard, last) in self.folder.shards().await? {
-            for sequence in 1.. {
-                match self.folder.read(&shard, sequence).await? {
-                    Some(commit) => commits.push(commit),
-                    None if sequence <= last => return Err(self.folder.gone(&shard, sequence)),
-                    None => break,
-                }
-            }
+            let state = ShardState::read(&self.folder, &shard, last).await?;
+            let of_shard = state.files().map_err(|e| e.with("shard", &shard))?;
+            files.extend(of_shard.into_iter().map(|(file, commit)| (file, commits.len() + commit)));
+            commits.extend(state.commits);
         }
-        Ok(Snapshot { folder: self.folder.clone(), commits })
+        Ok(Snapshot { folder: self.folder.clone(), commits, files })
     }
 }
 
@@ -66,9 +64,11 @@ impl Snapshot {
         self.commits.iter().map(|c| (&c.shard, &c.mark))
     }
 
-    /// The files, with the partition columns that their rows have.
+    /// The files, in the order of their rows, with the partition columns that these have: those of the commits, or others that stand
+    /// for them since a [compaction](super::ParquetDataset::compact).
     pub fn files(&self) -> impl Iterator<Item = (&DataFile, &[StoredColumn])> {
-        self.commits.iter().flat_map(|c| c.files.iter().map(|f| (f, c.partition_by.as_slice())))
+        let split_by = |commit: &usize| self.commits.get(*commit).map_or(&[][..], |c| c.partition_by.as_slice());
+        self.files.iter().map(move |(file, commit)| (file, split_by(commit)))
     }
 
     /// The number of rows, as the commits tell it.
@@ -94,11 +94,8 @@ impl Snapshot {
     /// # Errors
     /// `Corrupt` if the file is gone or damaged; errors of the store.
     pub async fn read_file(&self, file: &DataFile, partition_by: &[StoredColumn]) -> Result<Vec<RecordBatch>> {
-        let bytes = self.bytes(file).await?;
+        let bytes = self.folder.bytes(file).await?;
         let damaged = |message| Error::corrupt("read dataset", message).with("file", &file.path);
-        if format!("{:x}", Sha256::digest(&bytes)) != file.sha256 {
-            return Err(damaged("the file is not the one that was committed"));
-        }
         let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
             .and_then(|builder| builder.build())
             .map_err(|e| damaged("the file is not Parquet").with_source(e))?;
@@ -108,15 +105,5 @@ impl Snapshot {
                 add_columns(&rows, partition_by, &file.partition).map_err(|e| e.with("file", &file.path))
             })
             .collect()
-    }
-
-    /// A file may be moved from its staged to its final name while it is looked for.
-    async fn bytes(&self, file: &DataFile) -> Result<Bytes> {
-        for name in [&file.path, &file.staged, &file.path] {
-            if let Some(bytes) = self.folder.store.get(&self.folder.prefix.join(name)?, None).await? {
-                return Ok(bytes);
-            }
-        }
-        Err(Error::corrupt("read dataset", "a committed file is gone").with("file", &file.path))
     }
 }

@@ -1,6 +1,8 @@
 use super::dataset::{Layout, ParquetDataset};
-use crate::columnar::Batch;
+use crate::columnar::files::transform::{derive, refuse_long};
 use crate::columnar::files::{FileWriter, StagedFiles};
+use crate::columnar::{Batch, Transform};
+use crate::env::Env;
 use crate::error::Result;
 use crate::model::Reject;
 use crate::sink::{EpochContext, StagedOutput, Writer};
@@ -14,6 +16,9 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct ParquetWriter {
     files: FileWriter,
+    env: Env,
+    partition_by: Vec<String>,
+    transforms: Arc<[Transform]>,
     /// Whether there is something to commit without rows too.
     must_commit: bool,
 }
@@ -24,8 +29,9 @@ impl ParquetWriter {
         let layout = Layout { shard, generation, epoch, attempt };
         let (folder, options) = (dataset.folder.clone(), dataset.options.clone());
         let admit = Arc::new(move |columns: &[_], by: &[_]| dataset.admit(columns, by));
-        let files = FileWriter::new(folder.store, folder.prefix, options, Arc::new(layout), env, admit);
-        Self { files, must_commit }
+        let (partition_by, transforms) = (options.partition_by.clone(), options.transforms.clone().into());
+        let files = FileWriter::new(folder.store, folder.prefix, options, Arc::new(layout), env.clone(), admit);
+        Self { files, env, partition_by, transforms, must_commit }
     }
 }
 
@@ -35,8 +41,22 @@ impl Writer for ParquetWriter {
     type Staged = StagedFiles;
 
     async fn write(&mut self, item: Batch) -> Result<Vec<Reject>> {
-        self.files.write(item.rows().clone()).await?;
-        Ok(Vec::new())
+        let mut rejects = Vec::new();
+        let batch = if self.transforms.iter().any(Transform::is_derived) {
+            let transforms = Arc::clone(&self.transforms);
+            let work = move || {
+                let mut rejects = Vec::new();
+                derive(item, &transforms, &mut rejects).map(|batch| (batch, rejects))
+            };
+            let (batch, refused) = self.env.cpu("make partition columns", work).await??;
+            rejects = refused;
+            batch
+        } else {
+            item
+        };
+        let batch = refuse_long(batch, &self.partition_by, &mut rejects)?;
+        self.files.write(batch.rows().clone()).await?;
+        Ok(rejects)
     }
 
     fn staged_bytes(&self) -> u64 {

@@ -6,7 +6,8 @@
 use super::control::Counts;
 use super::fault;
 use super::name::{TableName, list, literal, quoted};
-use super::table::{HASH, LOAD};
+use super::table::{self, HASH, LOAD};
+use super::types::TableColumn;
 use super::writer::StagedRows;
 use crate::error::{Error, Result};
 use crate::model::ShardKey;
@@ -43,14 +44,12 @@ impl Apply<'_> {
     ) -> Result<(Counts, Option<(i64, i64)>)> {
         let staged = self.check_staged().await?;
         let Some(Enumeration { number, whole, .. }) = enumeration else {
-            let counts = self.rows(staged).await?;
-            self.drop_staging().await?;
-            return Ok((counts, None));
+            return Ok((self.rows(staged).await?, None));
         };
         let number = i64::try_from(number).map_err(|_| Error::bug("commit rows", "a number is beyond 63 bits"))?;
         let mut aside = match held {
             Some((known, rows)) if known == number => rows,
-            // What an enumeration has left that never became whole.
+            // What an enumeration of this number has left, of a life before.
             _ => {
                 self.execute(&format!("DROP TABLE IF EXISTS {}", self.aside.sql())).await?;
                 0
@@ -63,12 +62,9 @@ impl Apply<'_> {
             if visible {
                 counts = self.rows(staged).await?;
             }
-            self.drop_staging().await?;
         }
         if whole {
-            counts = self.whole(number, aside).await?;
-            self.execute(&format!("DROP TABLE IF EXISTS {}", self.aside.sql())).await?;
-            return Ok((counts, None));
+            return Ok((self.whole(number, aside).await?, None));
         }
         Ok((counts, Some((number, aside))))
     }
@@ -76,7 +72,7 @@ impl Apply<'_> {
     /// The rows that were staged must be those that are there.
     async fn check_staged(&self) -> Result<i64> {
         let Some(staging) = self.staging else { return Ok(0) };
-        let count = format!("SELECT count(*) FROM {}", staging.sql());
+        let count = format!("SELECT pg_catalog.count(*) FROM {}", staging.sql());
         let gone = |message: &'static str| {
             Error::corrupt("commit rows", message).with("table", staging).with("staged", self.staged.rows).with_hint(
                 "restore the database; or load the landing again under a new pipeline name, into an empty table",
@@ -93,13 +89,6 @@ impl Apply<'_> {
             return Err(gone("other rows are staged than were; nothing was committed").with("found", found));
         }
         Ok(found)
-    }
-
-    async fn drop_staging(&self) -> Result<()> {
-        match self.staging {
-            Some(staging) => self.execute(&format!("DROP TABLE {}", staging.sql())).await.map(drop),
-            None => Ok(()),
-        }
     }
 
     pub(super) async fn execute(&self, statement: &str) -> Result<i64> {
@@ -179,7 +168,7 @@ impl Apply<'_> {
         let statement = format!(
             "WITH changed AS (INSERT INTO {table} AS t ({columns}, {load}) SELECT {columns}, {id} FROM {newest} w{kept} ORDER BY {key} \
              ON CONFLICT ({key}) DO UPDATE SET {set}{condition} RETURNING {inserted} AS inserted) \
-             SELECT count(*) FILTER (WHERE inserted), count(*) FILTER (WHERE NOT inserted) FROM changed",
+             SELECT pg_catalog.count(*) FILTER (WHERE inserted), pg_catalog.count(*) FILTER (WHERE NOT inserted) FROM changed",
             load = quoted(LOAD),
             id = literal(self.load),
         );
@@ -209,39 +198,39 @@ impl Apply<'_> {
         };
         let gone = scd2.deleted.as_ref().map_or_else(|| "false".to_owned(), |column| self.says_gone("s", column));
         let columns = list(self.columns());
+        let versions = scratch(staging)?;
         let changes = format!(
-            "CREATE TEMP TABLE _landfall_versions ON COMMIT DROP AS \
+            "CREATE UNLOGGED TABLE {versions} AS \
              WITH incoming AS (SELECT * FROM (SELECT s.*, {at} AS _lf_at, {gone} AS _lf_gone, \
-                 row_number() OVER (PARTITION BY {key}, {at} ORDER BY s.{row} DESC) AS _lf_rank FROM {staging} s) r WHERE _lf_rank = 1), \
-             held AS (SELECT {key}, max(coalesce(t.{to}, t.{from})) AS _lf_floor, \
-                 max(t.{hash}) FILTER (WHERE t.{to} IS NULL) AS _lf_hash FROM {table} t \
+                 pg_catalog.row_number() OVER (PARTITION BY {key}, {at} ORDER BY s.{row} DESC) AS _lf_rank FROM {staging} s) r WHERE _lf_rank = 1), \
+             held AS (SELECT {key}, pg_catalog.max(coalesce(t.{to}, t.{from})) AS _lf_floor, \
+                 pg_catalog.max(t.{hash}) FILTER (WHERE t.{to} IS NULL) AS _lf_hash FROM {table} t \
                  WHERE EXISTS (SELECT 1 FROM incoming i WHERE {same_ti}) GROUP BY {key}), \
              later AS (SELECT i.*, h._lf_hash, {held_from} AS _lf_from FROM incoming i LEFT JOIN held h ON {same_ih} \
                  WHERE h._lf_floor IS NULL OR {held_from} >= h._lf_floor), \
-             told AS (SELECT *, coalesce(lag(CASE WHEN _lf_gone THEN '' ELSE {hash} END) OVER w, _lf_hash, '') AS _lf_before FROM later \
+             told AS (SELECT *, coalesce(pg_catalog.lag(CASE WHEN _lf_gone THEN '' ELSE {hash} END) OVER w, _lf_hash, '') AS _lf_before FROM later \
                  WINDOW w AS (PARTITION BY {key} ORDER BY _lf_from)), \
              changed AS (SELECT * FROM told WHERE (CASE WHEN _lf_gone THEN '' ELSE {hash} END) <> _lf_before) \
-             SELECT *, lead(_lf_from) OVER (PARTITION BY {key} ORDER BY _lf_from) AS _lf_until, \
-                 row_number() OVER (PARTITION BY {key} ORDER BY _lf_from) AS _lf_number FROM changed",
+             SELECT *, pg_catalog.lead(_lf_from) OVER (PARTITION BY {key} ORDER BY _lf_from) AS _lf_until, \
+                 pg_catalog.row_number() OVER (PARTITION BY {key} ORDER BY _lf_from) AS _lf_number FROM changed",
             row = quoted(ROW),
             staging = staging.sql(),
             same_ti = self.same_key("t", "i"),
             same_ih = self.same_key("i", "h"),
         );
         self.execute(&changes).await?;
-        let first =
-            format!("_landfall_versions v WHERE v._lf_number = 1 AND t.{to} IS NULL AND {}", self.same_key("t", "v"));
+        let first = format!("{versions} v WHERE v._lf_number = 1 AND t.{to} IS NULL AND {}", self.same_key("t", "v"));
         // A version that held for no time at all was a mistake of the same moment.
         let deleted = self.execute(&format!("DELETE FROM {table} t USING {first} AND t.{from} >= v._lf_from")).await?;
         let updated = self.execute(&format!("UPDATE {table} t SET {to} = v._lf_from FROM {first}")).await?;
         let insert = format!(
             "INSERT INTO {table} ({columns}, {hash}, {load}, {from}, {to}) \
-             SELECT {columns}, {hash}, {id}, _lf_from, _lf_until FROM _landfall_versions WHERE NOT _lf_gone ORDER BY {key}, _lf_from",
+             SELECT {columns}, {hash}, {id}, _lf_from, _lf_until FROM {versions} WHERE NOT _lf_gone ORDER BY {key}, _lf_from",
             load = quoted(LOAD),
             id = literal(self.load),
         );
         let inserted = self.execute(&insert).await?;
-        self.execute("DROP TABLE _landfall_versions").await?;
+        self.execute(&format!("DROP TABLE {versions}")).await?;
         Ok(Counts { inserted, updated, deleted, ..counts })
     }
 
@@ -258,14 +247,11 @@ impl Apply<'_> {
             table = self.table.sql(),
         );
         self.execute(&create).await?;
-        let kinds = "SELECT a.attname, format_type(a.atttypid, a.atttypmod) FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid \
-                     JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped";
-        let found = self.transaction.query(kinds, &[&self.table.schema, &self.table.table]).await;
-        let found = found.map_err(|e| fault::statement("commit rows", e))?;
-        for row in found {
-            let (name, kind) = (row.get::<_, String>(0), row.get::<_, String>(1));
-            if columns.contains(&name.as_str()) {
-                self.execute(&format!("ALTER TABLE {aside} ADD COLUMN IF NOT EXISTS {} {kind}", quoted(&name))).await?;
+        // One that is there already is locked only if it lacks a column.
+        let there = table::columns_in(self.transaction, self.aside).await?;
+        for TableColumn { name, kind, .. } in table::columns_in(self.transaction, self.table).await? {
+            if columns.contains(&name.as_str()) && !there.iter().any(|column| column.name == name) {
+                self.execute(&format!("ALTER TABLE {aside} ADD COLUMN {} {kind}", quoted(&name))).await?;
             }
         }
         let insert = format!(
@@ -280,7 +266,8 @@ impl Apply<'_> {
 
     /// Takes away what a whole enumeration has not given.
     async fn whole(&self, number: i64, expected: i64) -> Result<Counts> {
-        let there = self.transaction.query_one("SELECT to_regclass($1) IS NOT NULL", &[&self.table.sql()]).await;
+        let there =
+            self.transaction.query_one("SELECT pg_catalog.to_regclass($1) IS NOT NULL", &[&self.table.sql()]).await;
         if !there.map_err(|e| fault::statement("commit rows", e))?.get::<_, bool>(0) {
             // No row ever came.
             return Ok(Counts::default());
@@ -295,7 +282,7 @@ impl Apply<'_> {
             );
             self.execute(&create).await?;
         }
-        let count = self.transaction.query_one(&format!("SELECT count(*) FROM {aside}"), &[]).await;
+        let count = self.transaction.query_one(&format!("SELECT pg_catalog.count(*) FROM {aside}"), &[]).await;
         let found: i64 = count.map_err(|e| fault::statement("commit rows", e))?.get(0);
         if found != expected {
             return Err(Error::corrupt("replace rows", "other rows wait than were put aside; nothing was changed")
@@ -351,25 +338,17 @@ impl Apply<'_> {
         if expected == 0 {
             return Ok(0);
         }
-        let found = self
-            .transaction
-            .query(
-                "SELECT a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
-                 WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
-                &[&self.aside.schema, &self.aside.table],
-            )
-            .await
-            .map_err(|e| fault::statement("replace rows", e))?;
-        let names: Vec<String> = found.iter().map(|row| row.get(0)).collect();
+        let there = table::columns_in(self.transaction, self.aside).await?;
         let own = [EPOCH, ROW, LOAD];
-        let columns = list(names.iter().map(String::as_str).filter(|name| !own.contains(name)));
+        let columns = list(there.iter().map(|column| column.name.as_str()).filter(|name| !own.contains(name)));
         let order = format!("{} DESC, {} DESC", quoted(EPOCH), quoted(ROW));
         let from = if self.staged.disposition.key().is_empty() {
             format!("{} w", self.aside.sql())
         } else {
             format!("{} w", self.winners(&self.aside.sql(), &self.newest_first(&order)))
         };
-        let load = format!("{} || lpad({}::text, 20, '0')", literal(&load_prefix(self.shard)), quoted(EPOCH));
+        let load =
+            format!("{} || pg_catalog.lpad({}::text, 20, '0')", literal(&load_prefix(self.shard)), quoted(EPOCH));
         let insert = format!(
             "INSERT INTO {} ({columns}, {}) SELECT {columns}, {load} FROM {from} ORDER BY {}, {}",
             self.table.sql(),
@@ -383,7 +362,7 @@ impl Apply<'_> {
     /// One row of each key of `from`: the first in `order`.
     pub(super) fn winners(&self, from: &str, order: &str) -> String {
         format!(
-            "(SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY {} ORDER BY {order}) AS _landfall_rank FROM {from}) r \
+            "(SELECT * FROM (SELECT *, pg_catalog.row_number() OVER (PARTITION BY {} ORDER BY {order}) AS _landfall_rank FROM {from}) r \
              WHERE _landfall_rank = 1)",
             self.key()
         )
@@ -421,8 +400,13 @@ impl Apply<'_> {
     }
 
     fn staged_at(&self) -> String {
-        format!("to_timestamp({}::double precision / 1000000)", self.staged.staged_at.as_micros())
+        format!("pg_catalog.to_timestamp({}::double precision / 1000000)", self.staged.staged_at.as_micros())
     }
+}
+
+/// A table of this transaction, which nobody else ever sees. A temporary one would need a right of its own.
+pub(super) fn scratch(staging: &TableName) -> Result<String> {
+    Ok(TableName::new(&staging.schema, &format!("{}_s", staging.table))?.sql())
 }
 
 /// Rows that a whole enumeration can take away, and how many of them would be left, or be there in their place.
@@ -435,7 +419,8 @@ pub(super) async fn left(
     begun: bool,
 ) -> Result<(u64, u64)> {
     let failed = |e| fault::statement("count rows", e).with("table", table);
-    let there = client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table.sql()]).await.map_err(failed)?;
+    let there =
+        client.query_one("SELECT pg_catalog.to_regclass($1) IS NOT NULL", &[&table.sql()]).await.map_err(failed)?;
     if !there.get::<_, bool>(0) {
         return Ok((0, 0));
     }
@@ -449,8 +434,9 @@ pub(super) async fn left(
                 [] => "*".to_owned(),
                 key => format!("DISTINCT ({})", list(key.iter().map(String::as_str))),
             };
-            let before = count(format!("SELECT count(*) FROM {}", table.sql())).await?;
-            let after = if begun { count(format!("SELECT count({what}) FROM {}", aside.sql())).await? } else { 0 };
+            let before = count(format!("SELECT pg_catalog.count(*) FROM {}", table.sql())).await?;
+            let after =
+                if begun { count(format!("SELECT pg_catalog.count({what}) FROM {}", aside.sql())).await? } else { 0 };
             return Ok((before, after));
         }
         Disposition::Scd2(scd2) => format!(" AND t.{} IS NULL", quoted(&scd2.valid_to)),
@@ -458,14 +444,15 @@ pub(super) async fn left(
         _ => return Ok((0, 0)),
     };
     let own = format!("FROM {} t WHERE {}{current}", table.sql(), own(shard, "t"));
-    let before = count(format!("SELECT count(*) {own}")).await?;
+    let before = count(format!("SELECT pg_catalog.count(*) {own}")).await?;
     if !begun {
         return Ok((before, 0));
     }
     let same =
         disposition.key().iter().map(|c| format!("t.{c} = a.{c}", c = quoted(c))).collect::<Vec<_>>().join(" AND ");
     let after =
-        count(format!("SELECT count(*) {own} AND EXISTS (SELECT 1 FROM {} a WHERE {same})", aside.sql())).await?;
+        count(format!("SELECT pg_catalog.count(*) {own} AND EXISTS (SELECT 1 FROM {} a WHERE {same})", aside.sql()))
+            .await?;
     Ok((before, after))
 }
 
@@ -474,7 +461,11 @@ fn own(shard: &ShardKey, alias: &str) -> String {
     // The names of pipelines may begin alike; a number of twenty digits follows.
     let prefix = load_prefix(shard);
     let (load, length) = (quoted(LOAD), prefix.chars().count());
-    format!("left({alias}.{load}, {length}) = {} AND length({alias}.{load}) = {}", literal(&prefix), length + 20)
+    format!(
+        "pg_catalog.left({alias}.{load}, {length}) = {} AND pg_catalog.length({alias}.{load}) = {}",
+        literal(&prefix),
+        length + 20
+    )
 }
 
 fn load_prefix(shard: &ShardKey) -> String {

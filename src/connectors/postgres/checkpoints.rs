@@ -80,16 +80,20 @@ impl PostgresCheckpoints {
         self.database.again(env, |_| async move { attempt(self.try_client().await?).await }).await
     }
 
+    /// What is there needs no right to make it.
     async fn prepare(&self, client: &mut Client) -> Result<()> {
         let failed = |e| fault::statement("prepare checkpoints", e).with("schema", &self.schema);
-        let there = client
-            .query_opt("SELECT 1 FROM pg_namespace WHERE nspname = $1", &[&self.schema])
-            .await
-            .map_err(failed)?
-            .is_some();
+        let look = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1), \
+                    (SELECT pg_catalog.count(*) = 2 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+                     WHERE n.nspname = $1 AND c.relname IN ('landfall_chain_records', 'landfall_chain_boundaries'))";
+        let found = client.query_one(look, &[&self.schema]).await.map_err(failed)?;
+        let (schema, tables) = (found.get::<_, bool>(0), found.get::<_, bool>(1));
+        if tables {
+            return Ok(());
+        }
         let transaction = client.transaction().await.map_err(failed)?;
         let mut statements = vec![schema_lock("chains")];
-        if !there {
+        if !schema {
             statements.push(format!("CREATE SCHEMA IF NOT EXISTS {}", quoted(&self.schema)));
         }
         statements.push(format!(
@@ -106,6 +110,9 @@ impl PostgresCheckpoints {
     }
 }
 
+/// The condition that a statement which is a transaction of its own survives a power loss: of the session, a pooler may have made another.
+const DURABLE: &str = "pg_catalog.set_config('synchronous_commit', 'on', true) = 'on'";
+
 fn signed(number: u64) -> Result<i64> {
     i64::try_from(number)
         .map_err(|_| Error::bug("keep checkpoints", "a number is beyond 63 bits").with("number", number))
@@ -117,7 +124,7 @@ impl CheckpointStore for PostgresCheckpoints {
         // A connection is waited for; the statement is sent once, because a second one would find the record of the first.
         let client = self.again(|client| async move { Ok(client) }).await?;
         let insert = format!(
-            "INSERT INTO {} (chain, number, record) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+            "INSERT INTO {} (chain, number, record) SELECT $1::text, $2::bigint, $3::bytea WHERE {DURABLE} ON CONFLICT DO NOTHING",
             self.records()
         );
         // One statement is its own transaction: without an answer it may have happened.
@@ -162,7 +169,7 @@ impl CheckpointStore for PostgresCheckpoints {
     async fn advance_boundary(&self, chain: &ChainId, to: u64) -> Result<()> {
         let table = self.boundaries();
         let advance = &format!(
-            "INSERT INTO {table} AS b (chain, boundary) VALUES ($1, $2) \
+            "INSERT INTO {table} AS b (chain, boundary) SELECT $1::text, $2::bigint WHERE {DURABLE} \
              ON CONFLICT (chain) DO UPDATE SET boundary = greatest(b.boundary, EXCLUDED.boundary)"
         );
         let to = &signed(to)?;

@@ -1,6 +1,6 @@
 //! What a commit does to the rows of children: those that came from the newest record of a parent take the place of all that it has.
 
-use super::apply::{Apply, ROW};
+use super::apply::{Apply, ROW, scratch};
 use super::control::Counts;
 use super::name::{TableName, literal, quoted};
 use super::table::LOAD;
@@ -32,17 +32,18 @@ impl Apply<'_> {
                 )
             },
         );
+        let chosen = scratch(staging)?;
         let parents = format!(
-            "CREATE TEMP TABLE _landfall_parents ON COMMIT DROP AS SELECT {key}, {group}, {gone} AS _lf_gone FROM {newest} w{}",
+            "CREATE UNLOGGED TABLE {chosen} AS SELECT {key}, {group}, {gone} AS _lf_gone FROM {newest} w{}",
             newer_held.unwrap_or_default(),
             key = self.key(),
         );
         self.execute(&parents).await?;
-        let delete = format!("DELETE FROM {table} t USING _landfall_parents p WHERE {}", self.same_key("t", "p"));
+        let delete = format!("DELETE FROM {table} t USING {chosen} p WHERE {}", self.same_key("t", "p"));
         let deleted = self.execute(&delete).await?;
         let columns: Vec<String> = self.columns().map(quoted).collect();
         let insert = format!(
-            "INSERT INTO {table} ({}, {}) SELECT {}, {} FROM {from} s JOIN _landfall_parents p ON p.{group} = s.{group} AND {} \
+            "INSERT INTO {table} ({}, {}) SELECT {}, {} FROM {from} s JOIN {chosen} p ON p.{group} = s.{group} AND {} \
              WHERE NOT p._lf_gone AND s.{index} IS NOT NULL ORDER BY s.{}",
             columns.join(", "),
             quoted(LOAD),
@@ -52,7 +53,7 @@ impl Apply<'_> {
             quoted(ROW),
         );
         let inserted = self.execute(&insert).await?;
-        self.execute("DROP TABLE _landfall_parents").await?;
+        self.execute(&format!("DROP TABLE {chosen}")).await?;
         Ok(Counts { inserted, deleted, ..counts })
     }
 }

@@ -1,8 +1,7 @@
-use super::PostgresTable;
 use super::apply::ROW;
 use super::encode::HEADER;
-use super::fault;
 use super::name::{TableName, quoted};
+use super::{PostgresTable, database, fault};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use bytes::Bytes;
@@ -31,7 +30,7 @@ impl Chunk {
     async fn try_send(&self, again: bool) -> Result<()> {
         let failed = |e| fault::staging("stage rows", e).with("staging", &self.name);
         let mut client = self.sink.database.client().await?;
-        let transaction = client.transaction().await.map_err(failed)?;
+        let transaction = database::begin(&mut client).await.map_err(failed)?;
         if again {
             // An earlier try may have come through, and only its answer was lost; or may still be under way: it is waited for.
             let (table, row) = (self.name.sql(), quoted(ROW));

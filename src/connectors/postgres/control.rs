@@ -45,7 +45,7 @@ impl Control {
         let failed = |e| fault::statement("prepare control tables", e).with("schema", &self.schema);
         let found = client
             .query_opt(
-                "SELECT obj_description(c.oid, 'pg_class') FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+                "SELECT pg_catalog.obj_description(c.oid, 'pg_class'::name) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
                  WHERE n.nspname = $1 AND c.relname = 'landfall_marks'",
                 &[&self.schema],
             )
@@ -66,7 +66,7 @@ impl Control {
         let transaction = client.transaction().await.map_err(failed)?;
         transaction.batch_execute(&schema_lock("control")).await.map_err(failed)?;
         let there = transaction
-            .query_opt("SELECT 1 FROM pg_namespace WHERE nspname = $1", &[&self.schema])
+            .query_opt("SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1", &[&self.schema])
             .await
             .map_err(failed)?;
         if there.is_none() {
@@ -87,7 +87,7 @@ impl Control {
                  epoch bigint NOT NULL, generation bigint NOT NULL, incarnation text NOT NULL, digest text NOT NULL,
                  disposition text NOT NULL, schema_version integer NOT NULL,
                  rows_staged bigint NOT NULL, rows_inserted bigint NOT NULL, rows_updated bigint NOT NULL, rows_deleted bigint NOT NULL,
-                 position jsonb NOT NULL, ledger jsonb NOT NULL, enumeration bigint, whole boolean,
+                 position json NOT NULL, ledger jsonb NOT NULL, enumeration bigint, whole boolean,
                  committed_at timestamptz NOT NULL DEFAULT now(),
                  PRIMARY KEY (table_name, load_id));
              CREATE TABLE IF NOT EXISTS {schema} (
@@ -143,7 +143,7 @@ impl Control {
 
     /// Whether the control tables are there.
     pub(super) async fn exists(&self, client: &Client) -> Result<bool> {
-        let statement = "SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+        let statement = "SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
                          WHERE n.nspname = $1 AND c.relname = 'landfall_marks'";
         let found = client.query_opt(statement, &[&self.schema]).await;
         Ok(found.map_err(|e| fault::statement("read mark", e))?.is_some())
@@ -195,11 +195,32 @@ impl Control {
             .map_err(|e| Error::bug("enter load", "the ledger does not serialise").with_source(e))?;
         let position = if entry.position.is_empty() { "null" } else { entry.position.as_str() };
         let (number_of, whole) = (enumeration.map(|e| signed(e.number)).transpose()?, enumeration.map(|e| e.whole));
+        let columns = [
+            "pipeline",
+            "shard",
+            "epoch",
+            "generation",
+            "incarnation",
+            "digest",
+            "disposition",
+            "schema_version",
+            "rows_staged",
+            "rows_inserted",
+            "rows_updated",
+            "rows_deleted",
+            "position",
+            "ledger",
+            "enumeration",
+            "whole",
+        ];
+        // The mark has decided: what is there is of a life before the table was emptied.
         let insert = format!(
-            "INSERT INTO {} (load_id, table_name, pipeline, shard, epoch, generation, incarnation, digest, disposition, \
-             schema_version, rows_staged, rows_inserted, rows_updated, rows_deleted, position, ledger, enumeration, whole) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15::text::jsonb, $16::text::jsonb, $17, $18)",
-            self.table("landfall_loads")
+            "INSERT INTO {} (load_id, table_name, {}) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15::text::json, $16::text::jsonb, $17, $18) \
+             ON CONFLICT (table_name, load_id) DO UPDATE SET committed_at = now(), {}",
+            self.table("landfall_loads"),
+            columns.join(", "),
+            columns.map(|column| format!("{column} = EXCLUDED.{column}")).join(", ")
         );
         let Counts { staged, inserted, updated, deleted } = load.counts;
         transaction

@@ -2,7 +2,7 @@ use super::fault;
 use super::name::literal;
 use crate::env::Env;
 use crate::error::{Error, Result};
-use deadpool_postgres::{Client, Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{Client, Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Transaction};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -11,22 +11,44 @@ use std::fmt::{self, Debug};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio_postgres::config::SslMode;
-use tokio_postgres::{Config, NoTls};
+use tokio_postgres::config::{SslMode, TargetSessionAttrs};
+use tokio_postgres::{Config, IsolationLevel, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// Set in every session, whatever the role's defaults are: what is committed must survive a power loss, text must mean one thing, and a
-/// statement from which a policy would hide rows must fail. Unless a limit is set already, a process that stands still in the middle of a
-/// transaction loses it after a minute: whoever takes over waits for its locks.
-const SESSION: &str = "SET synchronous_commit = on; SET TimeZone = 'UTC'; SET standard_conforming_strings = on; \
-                       SET DateStyle = 'ISO'; SET client_min_messages = warning; SET row_security = off; \
-                       SELECT set_config('idle_in_transaction_session_timeout', '60s', false) \
-                       WHERE current_setting('idle_in_transaction_session_timeout') = '0'";
+/// Set in every session, whatever the defaults of the role are: what is committed survives a power loss; an epoch takes as long as it
+/// takes; a policy that would hide rows is an error; text means one thing. Nobody waits for ever for a process that is gone, or that stands
+/// still: the server notices the first, and after a minute takes the transaction of the second, unless it has a limit already.
+const SESSION: &str = "\
+    SET synchronous_commit = on; \
+    SET default_transaction_isolation = 'read committed'; \
+    SET statement_timeout = 0; \
+    SET row_security = off; \
+    SET TimeZone = 'UTC'; \
+    SET DateStyle = 'ISO'; \
+    SET standard_conforming_strings = on; \
+    SET client_min_messages = warning; \
+    SET lock_timeout = '30s'; \
+    SET tcp_keepalives_idle = 30; \
+    SET tcp_keepalives_interval = 10; \
+    SET tcp_keepalives_count = 3; \
+    SET tcp_user_timeout = '60s'; \
+    SELECT pg_catalog.set_config('idle_in_transaction_session_timeout', '60s', false) \
+    WHERE pg_catalog.current_setting('idle_in_transaction_session_timeout') = '0'";
+
+/// Begins a transaction whose commit must survive a power loss, also where a pooler gives each transaction another session.
+pub(super) async fn begin(client: &mut Client) -> Result<Transaction<'_>, tokio_postgres::Error> {
+    let transaction = client.build_transaction().isolation_level(IsolationLevel::ReadCommitted).start().await?;
+    transaction.batch_execute("SET LOCAL synchronous_commit = on").await?;
+    Ok(transaction)
+}
 
 /// A database, and a pool of connections to it. Cheap to clone: clones share the pool. Connections are opened when they are needed.
 ///
 /// TLS is spoken as `sslmode` in the URL says: `disable`, `prefer` (the default) or `require`. Where it is spoken, the certificate is
 /// verified, also with `prefer`: by the certificates that the platform trusts, or by those in the file that `sslrootcert` names.
+///
+/// Of several hosts, the first that takes writes is used, unless `target_session_attrs` says otherwise: a standby may not know yet what
+/// was committed. What a session is told, whatever the defaults of the role are: `docs/warehouses.md`, "PostgreSQL".
 ///
 /// ```
 /// use landfall::connectors::postgres::Postgres;
@@ -84,6 +106,10 @@ impl Postgres {
         }
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(Duration::from_secs(10));
+        }
+        // Of several servers, the one that takes writes: another one may not know yet what was committed.
+        if config.get_target_session_attrs() == TargetSessionAttrs::Any {
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         }
         // A server that is gone without a word is noticed.
         config.keepalives(true).keepalives_idle(Duration::from_secs(30)).keepalives_interval(Duration::from_secs(10));
@@ -154,12 +180,16 @@ impl Postgres {
                 Ok(())
             })
         });
+        // Each address is given its time.
+        let addresses = config.get_hosts().len().max(config.get_hostaddrs().len()).max(1);
+        let address = config.get_connect_timeout().copied().unwrap_or_default() + Duration::from_secs(5);
+        let create = address * u32::try_from(addresses).unwrap_or(u32::MAX);
         let pool = Pool::builder(manager)
             .max_size(connections)
             .post_create(prepare)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(Duration::from_secs(30)))
-            .create_timeout(Some(Duration::from_secs(15)))
+            .create_timeout(Some(create))
             .recycle_timeout(Some(Duration::from_secs(15)))
             .build()
             .map_err(|e| Error::config("connect to database", "the pool cannot be made").with_source(e))?;
@@ -242,12 +272,22 @@ fn tls(roots: Option<&RootCertStore>) -> Result<ClientConfig> {
 /// A statement that holds an advisory lock until the end of its transaction: for changes of the schema, which several writers
 /// may make at the same time.
 pub(super) fn schema_lock(of: &str) -> String {
-    format!("SELECT pg_advisory_xact_lock(hashtextextended({}, 0))", literal(&format!("landfall {of}")))
+    let of = literal(&format!("landfall {of}"));
+    format!("SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended({of}::text, 0::bigint))")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_several_servers_one_that_takes_writes_is_used_and_each_has_its_time() {
+        let database = Postgres::connect("host=a,b,c connect_timeout=20 sslmode=disable").expect("pairs");
+        assert_eq!(database.config.get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
+        assert_eq!(database.pool.timeouts().create, Some(Duration::from_secs(75)));
+        let any = Postgres::connect("host=a target_session_attrs=read-only sslmode=disable").expect("pairs");
+        assert_eq!(any.config.get_target_session_attrs(), TargetSessionAttrs::ReadOnly, "what is asked for is kept to");
+    }
 
     #[test]
     fn connection_strings_never_show_their_password() {

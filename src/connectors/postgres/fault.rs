@@ -10,7 +10,12 @@ pub(super) fn statement(operation: &'static str, error: tokio_postgres::Error) -
         // The connection broke, or never was. Within a transaction nothing has happened.
         let away = Error::unavailable(operation, "the database cannot be reached");
         let status = if is_settled(&error) { Status::Permanent } else { away.status() };
-        return away.with_status(status).with_source(error);
+        let mut away = away.with_status(status);
+        let cause = std::error::Error::source(&error).and_then(|e| e.downcast_ref::<std::io::Error>());
+        if cause.is_some_and(|e| e.kind() == std::io::ErrorKind::PermissionDenied) {
+            away = away.with_hint("the server takes no writes: is it a replica, or the role read-only?");
+        }
+        return away.with_source(error);
     };
     let (state, message) = (db.code().code().to_owned(), db.message().to_owned());
     let (kind, hint) = meaning(&state);
@@ -55,17 +60,20 @@ fn is_settled(error: &tokio_postgres::Error) -> bool {
     ["invalid configuration", "authentication error"].iter().any(|kind| said.starts_with(kind))
 }
 
-/// The error of a `COMMIT`: it may have happened, unless the server says that it rolled back.
+/// The error of a `COMMIT`, or of a statement that is a transaction of its own: it may have happened, unless the server says that it
+/// did not.
 pub(super) fn commit(operation: &'static str, error: tokio_postgres::Error) -> Error {
-    let rolled_back = error.code().is_some_and(|state| {
-        let state = state.code();
-        (state.starts_with("40") && state != "40003") || state.starts_with("23")
-    });
-    if rolled_back {
+    if error.code().is_some_and(|state| rolled_back(state.code())) {
         return statement(operation, error);
     }
     Error::new(ErrorKind::Ambiguous, operation, "it is not known whether the transaction was committed")
         .with_source(error)
+}
+
+/// Whether an answer says that nothing has happened. A server that stops, or that fails, may have committed before.
+fn rolled_back(state: &str) -> bool {
+    let open = ["08", "57P", "58", "XX", "40003"];
+    !open.iter().any(|class| state.starts_with(class))
 }
 
 /// The error of the pool.
@@ -82,8 +90,11 @@ fn meaning(state: &str) -> (ErrorKind, Option<&'static str>) {
         "42501" => (ErrorKind::Auth, Some("grant it, or use a role that may do it")),
         "25006" => (ErrorKind::Config, Some("the server takes no writes: is it a replica?")),
         "22021" | "22P05" => (ErrorKind::Data, Some("a text holds a character that the database cannot keep")),
-        // Serialisation failures, deadlocks, locks that were not free; a transaction that stood still for too long.
-        "40001" | "40P01" | "55P03" | "25P03" => (ErrorKind::Unavailable, None),
+        "55P03" => {
+            (ErrorKind::Unavailable, Some("another session holds a lock: see `pg_locks` and `pg_stat_activity`"))
+        }
+        // Serialisation failures, deadlocks; a transaction that stood still, or went on, for too long.
+        "40001" | "40P01" | "25P03" | "25P04" => (ErrorKind::Unavailable, None),
         _ => match state.get(..2).unwrap_or_default() {
             // Connections, resources, the operator, the system around.
             "08" | "53" | "57" | "58" => (ErrorKind::Unavailable, None),
@@ -100,11 +111,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_commit_that_was_refused_is_not_in_doubt() {
+        for state in ["23505", "42501", "25006", "42P01", "22P02", "53100", "40001", "40P01", "57014", "55P03"] {
+            assert!(rolled_back(state), "{state}");
+        }
+        for state in ["08006", "40003", "57P01", "57P02", "58030", "XX000"] {
+            assert!(!rolled_back(state), "{state}");
+        }
+    }
+
+    #[test]
     fn the_sqlstate_tells_what_to_do() {
         let cases = [
             ("57P01", ErrorKind::Unavailable),
             ("53300", ErrorKind::Unavailable),
             ("40P01", ErrorKind::Unavailable),
+            ("55P03", ErrorKind::Unavailable),
+            ("25P03", ErrorKind::Unavailable),
             ("28P01", ErrorKind::Auth),
             ("42501", ErrorKind::Auth),
             ("42P01", ErrorKind::Config),

@@ -2,7 +2,7 @@
 //! prepared epoch has no way back.
 
 use super::name::TableName;
-use super::table::{Given, Relation};
+use super::table::{Given, HASH, LOAD, Relation};
 use super::types::{ColumnType, TableColumn};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sink::{Disposition, Scd2};
@@ -48,8 +48,13 @@ pub(super) fn check(
             _ => {}
         }
         if column.folds && disposition.key().contains(&column.name) {
-            let hint = "give the column of the key a deterministic collation";
+            let hint = "give the column of the key, and its unique indexes, a deterministic collation";
             return of(column, config("texts of this key may be equal though they differ", hint));
+        }
+        let kinds = own_kinds(&column.name, disposition);
+        if is_wanted && kinds.is_some_and(|kinds| !kinds.contains(&column.kind.as_str())) {
+            let hint = "give the column the type that it has in a table that the sink makes";
+            return of(column, config("a column of the sink's own has another type", hint).with("type", &column.kind));
         }
         if matches!(disposition, Disposition::Scd2(Scd2 { valid_to, .. }) if column.not_null && *valid_to == column.name)
         {
@@ -57,4 +62,15 @@ pub(super) fn check(
         }
     }
     Ok(())
+}
+
+/// The types that a column which the sink fills itself may have.
+fn own_kinds(column: &str, disposition: &Disposition) -> Option<&'static [&'static str]> {
+    match disposition {
+        _ if column == LOAD || column == HASH => Some(&["text", "character varying"]),
+        Disposition::Scd2(Scd2 { valid_from, valid_to, .. }) if column == valid_from || column == valid_to => {
+            Some(&["timestamp with time zone", "timestamp without time zone"])
+        }
+        _ => None,
+    }
 }

@@ -44,8 +44,8 @@ use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::ShardKey;
 use crate::sink::{
-    CommitDecision, CommitOutcome, CommitRequest, Demand, Disposition, EpochContext, Mark, Sink, Transactional,
-    decide_commit,
+    CommitDecision, CommitOutcome, CommitRequest, Demand, Disposition, Enumeration, EpochContext, Mark, Sink,
+    Transactional, decide_commit,
 };
 use crate::source::ComponentConfig;
 use apply::{Apply, load_id};
@@ -58,6 +58,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::sync::OnceCell;
 use xxhash_rust::xxh3::xxh3_64;
+
+/// Begins the name of the table in which rows of an enumeration wait, after the prefix.
+const ASIDE: &str = "aside_";
 
 /// A table of a PostgreSQL database.
 ///
@@ -165,8 +168,9 @@ impl PostgresTable {
     }
 
     /// Where rows of an enumeration wait.
-    fn aside(&self, shard: &ShardKey) -> Result<TableName> {
-        TableName::new(&self.control_schema, &format!("{}aside", self.staging_prefix(shard)))
+    fn aside(&self, shard: &ShardKey, enumeration: Option<Enumeration>) -> Result<TableName> {
+        let number = enumeration.map_or(0, |enumeration| enumeration.number);
+        TableName::new(&self.control_schema, &format!("{}{ASIDE}{number:x}", self.staging_prefix(shard)))
     }
 
     /// Refuses an enumeration that would take too many rows away, before anything is prepared.
@@ -182,7 +186,7 @@ impl PostgresTable {
         let number = epoch.enumeration.and_then(|e| i64::try_from(e.number).ok());
         // What lies aside may be of another enumeration.
         let begun = held.enumeration.is_some_and(|(known, rows)| Some(known) == number && rows > 0);
-        let aside = self.aside(&epoch.shard)?;
+        let aside = self.aside(&epoch.shard, epoch.enumeration)?;
         let (before, after) = apply::left(&client, &self.table, &aside, &epoch.shard, &self.disposition, begun).await?;
         self.disposition.guard(before, after).map_err(|e| e.with("table", &self.table))
     }
@@ -190,7 +194,7 @@ impl PostgresTable {
     async fn try_commit(&self, request: &CommitRequest<StagedRows>) -> Result<CommitOutcome> {
         let failed = |e| fault::statement("commit rows", e).with("table", &self.table);
         let mut client = self.database.client().await?;
-        let transaction = client.transaction().await.map_err(failed)?;
+        let transaction = database::begin(&mut client).await.map_err(failed)?;
         let held = self.control.held(&transaction, &self.table, &request.shard, true).await?;
         if let CommitDecision::Answer(outcome) = decide_commit(held.mark.as_ref(), &request.mark, request.previous) {
             return Ok(outcome);
@@ -209,7 +213,7 @@ impl PostgresTable {
     ) -> Result<()> {
         let CommitRequest { shard, mark, staged, enumeration, .. } = request;
         let staging = staged.staging.as_deref().map(|name| TableName::new(&self.control_schema, name)).transpose()?;
-        let (aside, load) = (self.aside(shard)?, load_id(shard, mark.epoch));
+        let (aside, load) = (self.aside(shard, *enumeration)?, load_id(shard, mark.epoch));
         let relation = table::relation(transaction, &self.table).await?;
         let apply = Apply {
             transaction,
@@ -227,6 +231,35 @@ impl PostgresTable {
         let (id, disposition, columns) = (load.as_str(), staged.disposition.as_str(), columns.as_slice());
         let entry = Entry { id, disposition, columns, counts, enumeration };
         self.control.enter(transaction, &self.table, request, &entry).await
+    }
+
+    /// Drops what is committed, and what enumerations before have left, if nobody reads it: a backup holds each table for as long as it
+    /// takes. What stays, a later commit or a later owner drops.
+    async fn release(&self, request: &CommitRequest<StagedRows>) {
+        if let Err(error) = self.try_release(request).await {
+            tracing::warn!(%error, table = %self.table, "rows that are committed could not be dropped where they waited");
+        }
+    }
+
+    async fn try_release(
+        &self,
+        CommitRequest { shard, staged, enumeration, .. }: &CommitRequest<StagedRows>,
+    ) -> Result<()> {
+        let mut client = self.database.client().await?;
+        let mut done: Vec<_> = staged.staging.iter().cloned().collect();
+        if let Some(Enumeration { whole, .. }) = enumeration {
+            let current = self.aside(shard, *enumeration)?;
+            let prefix = format!("{}{ASIDE}", self.staging_prefix(shard));
+            let left = table::tables(&client, &self.control_schema, &prefix).await?;
+            done.extend(left.into_iter().filter(|name| *whole || *name != current.table));
+        }
+        for name in done {
+            let table = TableName::new(&self.control_schema, &name)?;
+            if !table::discard(&mut client, &table).await? {
+                tracing::info!(%table, "rows that are committed are in use where they waited, and are dropped later");
+            }
+        }
+        Ok(())
     }
 
     async fn try_mark(&self, shard: &ShardKey) -> Result<Option<Mark>> {
@@ -287,7 +320,11 @@ impl Sink for PostgresTable {
 
     async fn commit(&self, env: &Env, request: CommitRequest<StagedRows>) -> Result<CommitOutcome> {
         self.prepare(env).await?;
-        self.database.again_in_doubt(env, |_| self.try_commit(&request)).await
+        let outcome = self.database.again_in_doubt(env, |_| self.try_commit(&request)).await?;
+        if matches!(outcome, CommitOutcome::Done | CommitOutcome::AlreadyCommitted) {
+            self.release(&request).await;
+        }
+        Ok(outcome)
     }
 
     async fn mark(&self, shard: &ShardKey) -> Result<Option<Mark>> {

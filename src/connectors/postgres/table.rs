@@ -53,7 +53,9 @@ pub(super) async fn relation(client: &impl GenericClient, table: &TableName) -> 
                          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2) \
                      SELECT of.kind, of.hidden, of.unkept, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), \
                          a.attnotnull OR y.typnotnull, a.attidentity = 'a' OR a.attgenerated <> '', \
-                         a.atthasdef OR a.attidentity <> '' OR y.typdefault IS NOT NULL, coalesce(NOT l.collisdeterministic, false) \
+                         a.atthasdef OR a.attidentity <> '' OR y.typdefault IS NOT NULL, coalesce(NOT l.collisdeterministic, false) OR EXISTS (SELECT 1 FROM pg_catalog.pg_index i \
+                             JOIN pg_catalog.pg_collation u ON u.oid = ANY (i.indcollation) AND NOT u.collisdeterministic \
+                             WHERE i.indrelid = of.oid AND i.indisunique AND a.attnum = ANY (i.indkey)) \
                      FROM of LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = of.oid AND a.attnum > 0 AND NOT a.attisdropped \
                      LEFT JOIN pg_catalog.pg_type y ON y.oid = a.atttypid LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation ORDER BY a.attnum";
     let rows = client
@@ -177,6 +179,8 @@ async fn change(
     }
     let mut statements = vec![
         schema_lock(&table.to_string()),
+        // Whoever reads the table waits behind a change that waits.
+        "SET LOCAL lock_timeout = '3s'".to_owned(),
         format!("CREATE SCHEMA IF NOT EXISTS {}", quoted(&table.schema)),
         format!("CREATE TABLE IF NOT EXISTS {} ({})", table.sql(), made.join(", ")),
     ];
@@ -184,12 +188,12 @@ async fn change(
     statements.push(format!("ALTER TABLE {} {}", table.sql(), added.join(", ")));
     // One statement that fails for a right that is missing must not stop those that need none.
     if transaction
-        .query_opt("SELECT 1 FROM pg_namespace WHERE nspname = $1", &[&table.schema])
+        .query_opt("SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1", &[&table.schema])
         .await
         .map_err(failed)?
         .is_some()
     {
-        statements.remove(1);
+        statements.remove(2);
     }
     transaction.batch_execute(&statements.join(";\n")).await.map_err(failed)?;
     if !has_unique_key(&transaction, table, disposition).await? {
@@ -202,7 +206,7 @@ async fn change(
     }
     if let Disposition::Children(_) = disposition {
         // Rows of a parent are looked for; there may be an index already.
-        let bare = "SELECT NOT EXISTS (SELECT 1 FROM pg_index WHERE indrelid = to_regclass($1))";
+        let bare = "SELECT NOT EXISTS (SELECT 1 FROM pg_catalog.pg_index WHERE indrelid = pg_catalog.to_regclass($1))";
         if transaction.query_one(bare, &[&table.sql()]).await.map_err(failed)?.get::<_, bool>(0) {
             let columns = name::list(key.iter().map(String::as_str));
             let index = format!("CREATE INDEX ON {} ({columns})", table.sql());
@@ -242,9 +246,9 @@ async fn has_unique_key(client: &impl GenericClient, table: &TableName, disposit
     let mut key: Vec<String> = disposition.key().to_vec();
     key.sort_unstable();
     let partial = matches!(disposition, Disposition::Scd2(_));
-    let statement = "SELECT (SELECT array_agg(a.attname::text ORDER BY a.attname::text) FROM unnest(i.indkey[0:i.indnkeyatts - 1]) k \
-                     JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k) FROM pg_index i \
-                     JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
+    let statement = "SELECT (SELECT pg_catalog.array_agg(a.attname::text ORDER BY a.attname::text) FROM pg_catalog.unnest(i.indkey[0:i.indnkeyatts - 1]) k \
+                     JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k) FROM pg_catalog.pg_index i \
+                     JOIN pg_catalog.pg_class c ON c.oid = i.indrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
                      WHERE n.nspname = $1 AND c.relname = $2 AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indexprs IS NULL \
                      AND (i.indpred IS NOT NULL) = $3";
     let rows = client
@@ -273,8 +277,8 @@ pub(super) async fn discard(client: &mut Client, table: &TableName) -> Result<bo
 /// The tables of `schema` whose names begin with `prefix`.
 pub(super) async fn tables(client: &Client, schema: &str, prefix: &str) -> Result<Vec<String>> {
     let statement = format!(
-        "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-         WHERE n.nspname = {} AND c.relkind = 'r' AND left(c.relname, {}) = {} ORDER BY 1",
+        "SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE n.nspname = {} AND c.relkind = 'r' AND pg_catalog.left(c.relname::text, {}) = {} ORDER BY 1",
         literal(schema),
         prefix.chars().count(),
         literal(prefix)

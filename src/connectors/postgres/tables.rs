@@ -1,5 +1,5 @@
 use super::writer::{PostgresWriter, StagedRows};
-use super::{PostgresTable, fault};
+use super::{PostgresTable, database, fault};
 use crate::columnar::Batch;
 use crate::env::Env;
 use crate::error::{Error, Result};
@@ -110,7 +110,7 @@ impl PostgresTables {
     async fn try_commit(&self, request: &CommitRequest<StagedTables>) -> Result<CommitOutcome> {
         let requests = self.requests(request)?;
         let mut client = self.first()?.database.client().await?;
-        let transaction = client.transaction().await.map_err(|e| fault::statement("commit tables", e))?;
+        let transaction = database::begin(&mut client).await.map_err(|e| fault::statement("commit tables", e))?;
         let (mut all, mut answers) = (Vec::new(), Vec::new());
         for (table, CommitRequest { shard, mark, previous, .. }) in &requests {
             let held = table.control.held(&transaction, &table.table, shard, true).await?;
@@ -201,7 +201,13 @@ impl Sink for PostgresTables {
         for (_, table) in &self.tables {
             table.prepare(env).await?;
         }
-        self.first()?.database.again_in_doubt(env, |_| self.try_commit(&request)).await
+        let outcome = self.first()?.database.again_in_doubt(env, |_| self.try_commit(&request)).await?;
+        if matches!(outcome, CommitOutcome::Done | CommitOutcome::AlreadyCommitted) {
+            for (table, request) in self.requests(&request)? {
+                table.release(&request).await;
+            }
+        }
+        Ok(outcome)
     }
 
     async fn mark(&self, shard: &ShardKey) -> Result<Option<Mark>> {

@@ -9,7 +9,7 @@ use super::types::{ColumnType, TableColumn};
 use crate::columnar::Batch;
 use crate::error::{Error, Result};
 use crate::model::{Reject, Timestamp};
-use crate::sink::{Disposition, EpochContext, Scd2, StagedOutput, Writer};
+use crate::sink::{Children, Disposition, EpochContext, Scd2, StagedOutput, Writer};
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -149,14 +149,13 @@ impl PostgresWriter {
             Disposition::Scd2(scd2) => scd2.since.as_deref().and_then(|name| of(name, "null_since")),
             _ => None,
         };
-        // Of a row that is gone, nothing goes into the table.
-        let gone = disposition.deleted().and_then(|column| gone(rows, column));
-        let unless_gone = |nulls: NullBuffer| match &gone {
-            Some(gone) => NullBuffer::new(nulls.inner() | gone),
+        let unwritten = unwritten(rows, disposition);
+        let if_written = |nulls: NullBuffer| match &unwritten {
+            Some(unwritten) => NullBuffer::new(nulls.inner() | unwritten),
             None => nulls,
         };
         let table = self.open.iter().flat_map(|open| &open.required).filter_map(|name| of(name, "null"));
-        let table = table.map(|of| Required { nulls: of.nulls.map(unless_gone), ..of });
+        let table = table.map(|of| Required { nulls: of.nulls.map(if_written), ..of });
         key.chain(since).chain(table).collect()
     }
 
@@ -262,7 +261,11 @@ impl PostgresWriter {
             let group = sink.group().map(|group| format!("{} bigint NOT NULL", quoted(group)));
             let definitions = definitions.iter().chain(&group).map(|d| format!(", {d}")).collect::<String>();
             let (table, row) = (name.sql(), quoted(ROW));
-            format!("DROP TABLE IF EXISTS {table}; CREATE TABLE {table} ({row} bigint NOT NULL{definitions})")
+            // A publication of all tables lets nobody delete from one in which rows have no identity; a chunk that is sent again does.
+            format!(
+                "DROP TABLE IF EXISTS {table}; CREATE TABLE {table} ({row} bigint NOT NULL{definitions}); \
+                 ALTER TABLE {table} REPLICA IDENTITY FULL"
+            )
         } else {
             let add: Vec<_> = definitions.iter().map(|d| format!("ADD COLUMN IF NOT EXISTS {d}")).collect();
             format!("ALTER TABLE {} {}", name.sql(), add.join(", "))
@@ -308,14 +311,24 @@ impl PostgresWriter {
     }
 }
 
-/// The rows that say that they are deleted.
-fn gone(rows: &RecordBatch, column: &str) -> Option<BooleanBuffer> {
-    let column = rows.column_by_name(column)?;
-    let there = column.logical_nulls().map_or_else(|| BooleanBuffer::new_set(rows.num_rows()), NullBuffer::into_inner);
-    Some(match column.as_boolean_opt() {
-        Some(flags) => flags.values() & &there,
-        None => there,
-    })
+/// The rows of which nothing goes into the table: they say that they are deleted, or that a parent has no children.
+fn unwritten(rows: &RecordBatch, disposition: &Disposition) -> Option<BooleanBuffer> {
+    let there = |column: &dyn Array| {
+        column.logical_nulls().map_or_else(|| BooleanBuffer::new_set(rows.num_rows()), NullBuffer::into_inner)
+    };
+    let gone =
+        disposition.deleted().and_then(|name| rows.column_by_name(name)).map(|column| match column.as_boolean_opt() {
+            Some(flags) => flags.values() & &there(column),
+            None => there(column),
+        });
+    let none = match disposition {
+        Disposition::Children(Children { index, .. }) => rows.column_by_name(index).map(|column| !&there(column)),
+        _ => None,
+    };
+    match (gone, none) {
+        (Some(gone), Some(none)) => Some(&gone | &none),
+        (gone, none) => gone.or(none),
+    }
 }
 
 /// A column that must not be null.
@@ -373,7 +386,7 @@ fn encode(
 /// Rows that are staged.
 async fn count(sink: &PostgresTable, staging: &TableName) -> Result<i64> {
     let client = sink.database.client().await?;
-    let count = client.query_one(&format!("SELECT count(*) FROM {}", staging.sql()), &[]).await;
+    let count = client.query_one(&format!("SELECT pg_catalog.count(*) FROM {}", staging.sql()), &[]).await;
     Ok(count.map_err(|e| fault::staging("stage rows", e).with("staging", staging))?.get(0))
 }
 

@@ -1,6 +1,7 @@
 use super::*;
 use crate::ErrorKind;
-use crate::model::LandingPosition;
+use crate::model::{LandingPosition, Why};
+use crate::testkit::{Faults, Mode, Plan};
 
 fn at(segment: u64, record: u64) -> LandingPosition {
     LandingPosition { segment, record }
@@ -201,6 +202,56 @@ async fn collection_that_crashes_anywhere_loses_nothing_and_is_taken_up_again() 
             writer.collect().await.expect("collects");
             assert_eq!(oldest(&store).await, 13, "{:?}", fault(step));
             if !dying.died() {
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_vacuum_says_what_it_would_delete_and_what_holds_the_rest_up_and_needs_not_own_the_landing() {
+    let store = Store::memory();
+    let mut writer = landed(&store, 80).await;
+    let vacuum = async |dry_run| landing(&store).vacuum(&shard(), &env(), dry_run).await.expect("vacuums");
+    let none = vacuum(false).await;
+    assert_eq!((none.deleted.len(), none.kept[&Why::Unloaded].objects), (0, 81), "no load is known");
+    let retention = retention(&store);
+    for (name, position) in [("fast", at(80, 0)), ("slow", at(30, 1))] {
+        retention.publish(&load(name), position).await.expect("publishes");
+    }
+    let would = vacuum(true).await;
+    assert_eq!((would.deleted.len(), would.kept[&Why::Unloaded].objects), (29, 52));
+    assert!(would.deleted.iter().all(|d| d.why == Why::Loaded && d.bytes > 0), "{would:?}");
+    assert_eq!(oldest(&store).await, 1, "a dry run deletes nothing");
+    let done = vacuum(false).await;
+    assert_eq!((&done.deleted, &done.kept), (&would.deleted, &would.kept));
+    assert_eq!(oldest(&store).await, 30);
+    // What recovery needs stays, whatever loads have done; the owner goes on.
+    retention.publish(&load("slow"), at(80, 1)).await.expect("publishes");
+    let rest = vacuum(false).await;
+    assert_eq!((rest.deleted.len(), rest.kept[&Why::InUse].objects), (36, 14));
+    assert_eq!(oldest(&store).await, 66);
+    writer.append(moves("a", 81)).await.expect("still the owner");
+    assert_eq!(all(&open(&store).await.expect("recovers").1).await.len(), 501);
+}
+
+#[tokio::test]
+async fn a_vacuum_that_crashes_anywhere_loses_nothing_and_is_taken_up_again() {
+    for mode in [Mode::Before, Mode::AfterLostResponse, Mode::Torn] {
+        for at_point in 0.. {
+            let store = Store::memory();
+            landed(&store, 80).await;
+            retention(&store).publish(&load("orders"), at(70, 0)).await.expect("publishes");
+            let faults = Faults::of([Plan { at: at_point, mode }]);
+            let ended = landing(&faults.store(&store)).vacuum(&shard(), &env(), false).await.is_ok();
+            reader(&store).check(at(70, 0), None).await.expect("what the load needs is there");
+            landing(&store).vacuum(&shard(), &env(), false).await.expect("goes on");
+            assert_eq!(oldest(&store).await, 66);
+            let left = landing(&store).vacuum(&shard(), &env(), true).await.expect("looks");
+            assert!(left.deleted.is_empty(), "{mode:?} at {at_point}: {left}");
+            assert_eq!(all(&open(&store).await.expect("recovers").1).await.len(), 501);
+            if ended {
+                assert!(at_point > 60, "a vacuum took {at_point} operations");
                 break;
             }
         }

@@ -6,6 +6,7 @@ mod expiry;
 mod foreign;
 mod formats;
 mod history;
+mod layout;
 mod ledger;
 mod maintain;
 mod merge;

@@ -1,8 +1,10 @@
 mod commits;
+mod compactions;
 mod conformance;
 mod crashes;
 mod disk;
 mod files;
+mod layout;
 mod store;
 
 use super::*;
