@@ -245,6 +245,11 @@ def flat(row, columns):
     return tuple("0.0" if value == "-0.0" else value for value in values)
 
 
+def quoted(columns):
+    """`at` is a word of its own in DuckDB."""
+    return ", ".join(f'"{c}"' for c in columns)
+
+
 def by_deltalake(path):
     import deltalake
 
@@ -256,14 +261,14 @@ def by_psycopg(server, table, columns):
     from psycopg.rows import dict_row
 
     with psycopg.connect(server.url(), row_factory=dict_row) as connection:
-        return connection.execute(f"SELECT {', '.join(columns)} FROM {table}").fetchall()
+        return connection.execute(f"SELECT {quoted(columns)} FROM {table}").fetchall()
 
 
 def by_duckdb(path, columns):
     import duckdb
 
     with duckdb.connect(str(path), read_only=True) as connection:
-        return connection.sql(f"SELECT {', '.join(columns)} FROM orders").to_arrow_table().to_pylist()
+        return connection.sql(f"SELECT {quoted(columns)} FROM orders").to_arrow_table().to_pylist()
 
 
 def by_sqlite(path, columns):
@@ -277,5 +282,5 @@ def by_sqlite(path, columns):
         return dt.date.fromisoformat(value) if pa.types.is_date32(kind) else value
 
     with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
-        rows = connection.execute(f"SELECT {', '.join(columns)} FROM orders").fetchall()
+        rows = connection.execute(f"SELECT {quoted(columns)} FROM orders").fetchall()
     return [{c: typed(v, columns[c]) for c, v in zip(columns, row)} for row in rows]
