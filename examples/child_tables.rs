@@ -105,13 +105,16 @@ fn pipelines(shop: Shop, store: &Store) -> Result<Pipelines> {
     Pipelines::of([extract.build()?, history.build()?, current.build()?])
 }
 
-/// The rows, sorted.
+/// The rows, sorted, without what the sink adds.
 fn text(batches: &[RecordBatch]) -> Result<Vec<String>> {
     let mut rows = Vec::new();
     for batch in batches {
         let options = FormatOptions::new();
         let failed = |e| Error::bug("show rows", "they have no text").with_source(e);
-        let columns = batch.columns().iter().map(|c| ArrayFormatter::try_new(c, &options).map_err(failed));
+        let schema = batch.schema();
+        let own = schema.fields().iter().map(|field| !field.name().starts_with("_landfall"));
+        let columns = batch.columns().iter().zip(own).filter(|(_, own)| *own);
+        let columns = columns.map(|(column, _)| ArrayFormatter::try_new(column, &options).map_err(failed));
         let columns = columns.collect::<Result<Vec<_>>>()?;
         let row = |row| columns.iter().map(|c| c.value(row).to_string()).collect::<Vec<_>>().join("  ");
         rows.extend((0..batch.num_rows()).map(row));

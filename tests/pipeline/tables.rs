@@ -126,7 +126,8 @@ impl Split {
         self.world.assert_exact().await;
         let mut expected: Vec<u64> = self.world.script.expected().into_iter().flat_map(digits_of).collect();
         let mut digits = self.digits.rows();
-        (expected.sort_unstable(), digits.sort_unstable());
+        expected.sort_unstable();
+        digits.sort_unstable();
         assert_eq!(digits, expected);
         let epochs =
             |table: &MemoryTable<Rows<u64>>| table.epochs().into_iter().map(|(_, m)| m.epoch).collect::<Vec<_>>();
@@ -221,7 +222,8 @@ async fn a_set_replaces_all_of_its_tables_when_the_enumeration_is_whole() {
         expected.sort_unstable();
         let mut digits: Vec<u64> = expected.iter().flat_map(|n| digits_of(*n)).collect();
         let mut found = split.digits.rows();
-        (digits.sort_unstable(), found.sort_unstable());
+        digits.sort_unstable();
+        found.sort_unstable();
         assert_eq!((split.world.rows(), found), (expected, digits));
     }
 }

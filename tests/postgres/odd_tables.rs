@@ -214,6 +214,15 @@ async fn a_key_whose_texts_are_equal_and_differ_is_refused() {
         load.stage("{\"id\":\"A\"}\n{\"id\":\"a\"}").await.map(drop).expect_err("they are one key to the index alone");
     assert_eq!(error.kind(), ErrorKind::Config, "{error}");
     assert!(error.to_string().contains("`id`"), "{error}");
+    world
+        .ask(&format!(
+            "CREATE TABLE {{other}} (id text, status text); CREATE UNIQUE INDEX ON {{other}} (id COLLATE {collation})"
+        ))
+        .await;
+    let other = PostgresTable::at(&world.database, &format!("{}.other", world.schema)).expect("a name");
+    let mut load = Load::new(other.disposition(Upsert::by(["id"])), Columns::new().utf8("id").utf8("status"));
+    let error = load.stage("{\"id\":\"A\"}").await.map(drop).expect_err("an index may fold them, too");
+    assert!(error.to_string().contains("may be equal"), "{error}");
     let mut load = Load::new(world.table(Disposition::Append), Columns::new().utf8("id").utf8("status"));
     load.load("{\"id\":\"A\",\"status\":\"x\"}").await.expect("other columns may, and where there is no key all may");
 }

@@ -273,3 +273,23 @@ async fn a_checkpoint_that_was_refused_is_not_in_doubt() -> Result<()> {
     forget(&world, &role).await;
     Ok(())
 }
+
+/// Change data capture publishes all tables, unless it is told otherwise.
+#[tokio::test]
+async fn a_publication_of_all_tables_does_not_stop_a_chunk_that_is_sent_again() {
+    let Some(world) = World::new().await else { return };
+    let name = format!("published_{}", world.schema.replace(['"', ' '], "_"));
+    world.ask(&format!("CREATE DATABASE \"{name}\"")).await;
+    let url = world.url.replace("/postgres?", &format!("/{name}?"));
+    let (client, connection) = tokio_postgres::connect(&url, NoTls).await.expect("the server answers");
+    tokio::spawn(connection);
+    client.batch_execute("CREATE PUBLICATION everything FOR ALL TABLES").await.expect("publishes");
+    let database = Postgres::connect(&url).expect("a URL");
+    let mut load = Load::new(orders(&world, &database, Disposition::Append), columns());
+    let staged = load.stage("{\"id\":1}").await.expect("stages").0.expect("a row").staged;
+    let staging = world.name(staged.staging.as_deref().expect("a table"));
+    client.batch_execute(&format!("DELETE FROM {staging} WHERE false")).await.expect("rows have an identity");
+    load.commit(&staged, false).await.expect("commits");
+    drop((load, database, client));
+    world.ask(&format!("DROP DATABASE \"{name}\" WITH (FORCE)")).await;
+}

@@ -47,6 +47,9 @@ pub(super) async fn begin(client: &mut Client) -> Result<Transaction<'_>, tokio_
 /// TLS is spoken as `sslmode` in the URL says: `disable`, `prefer` (the default) or `require`. Where it is spoken, the certificate is
 /// verified, also with `prefer`: by the certificates that the platform trusts, or by those in the file that `sslrootcert` names.
 ///
+/// Of several hosts, the first that takes writes is used, unless `target_session_attrs` says otherwise: a standby may not know yet what
+/// was committed. What a session is told, whatever the defaults of the role are: `docs/warehouses.md`, "PostgreSQL".
+///
 /// ```
 /// use landfall::connectors::postgres::Postgres;
 ///

@@ -90,8 +90,11 @@ fn meaning(state: &str) -> (ErrorKind, Option<&'static str>) {
         "42501" => (ErrorKind::Auth, Some("grant it, or use a role that may do it")),
         "25006" => (ErrorKind::Config, Some("the server takes no writes: is it a replica?")),
         "22021" | "22P05" => (ErrorKind::Data, Some("a text holds a character that the database cannot keep")),
-        // Serialisation failures, deadlocks, locks that were not free; a transaction that stood still for too long.
-        "40001" | "40P01" | "55P03" | "25P03" => (ErrorKind::Unavailable, None),
+        "55P03" => {
+            (ErrorKind::Unavailable, Some("another session holds a lock: see `pg_locks` and `pg_stat_activity`"))
+        }
+        // Serialisation failures, deadlocks; a transaction that stood still, or went on, for too long.
+        "40001" | "40P01" | "25P03" | "25P04" => (ErrorKind::Unavailable, None),
         _ => match state.get(..2).unwrap_or_default() {
             // Connections, resources, the operator, the system around.
             "08" | "53" | "57" | "58" => (ErrorKind::Unavailable, None),
@@ -123,6 +126,8 @@ mod tests {
             ("57P01", ErrorKind::Unavailable),
             ("53300", ErrorKind::Unavailable),
             ("40P01", ErrorKind::Unavailable),
+            ("55P03", ErrorKind::Unavailable),
+            ("25P03", ErrorKind::Unavailable),
             ("28P01", ErrorKind::Auth),
             ("42501", ErrorKind::Auth),
             ("42P01", ErrorKind::Config),

@@ -48,7 +48,7 @@ pub(super) fn check(
             _ => {}
         }
         if column.folds && disposition.key().contains(&column.name) {
-            let hint = "give the column of the key a deterministic collation";
+            let hint = "give the column of the key, and its unique indexes, a deterministic collation";
             return of(column, config("texts of this key may be equal though they differ", hint));
         }
         let kinds = own_kinds(&column.name, disposition);

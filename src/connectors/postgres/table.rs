@@ -53,7 +53,9 @@ pub(super) async fn relation(client: &impl GenericClient, table: &TableName) -> 
                          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2) \
                      SELECT of.kind, of.hidden, of.unkept, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), \
                          a.attnotnull OR y.typnotnull, a.attidentity = 'a' OR a.attgenerated <> '', \
-                         a.atthasdef OR a.attidentity <> '' OR y.typdefault IS NOT NULL, coalesce(NOT l.collisdeterministic, false) \
+                         a.atthasdef OR a.attidentity <> '' OR y.typdefault IS NOT NULL, coalesce(NOT l.collisdeterministic, false) OR EXISTS (SELECT 1 FROM pg_catalog.pg_index i \
+                             JOIN pg_catalog.pg_collation u ON u.oid = ANY (i.indcollation) AND NOT u.collisdeterministic \
+                             WHERE i.indrelid = of.oid AND i.indisunique AND a.attnum = ANY (i.indkey)) \
                      FROM of LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = of.oid AND a.attnum > 0 AND NOT a.attisdropped \
                      LEFT JOIN pg_catalog.pg_type y ON y.oid = a.atttypid LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation ORDER BY a.attnum";
     let rows = client

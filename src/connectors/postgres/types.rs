@@ -195,7 +195,7 @@ pub(super) struct TableColumn {
     pub not_null: bool,
     #[serde(skip)]
     pub given: Given,
-    /// Whether texts that differ may be equal to it: its collation is not deterministic.
+    /// Whether texts that differ may be equal to it, or to a unique index of it: the collation is not deterministic.
     #[serde(skip)]
     pub folds: bool,
 }

@@ -261,7 +261,11 @@ impl PostgresWriter {
             let group = sink.group().map(|group| format!("{} bigint NOT NULL", quoted(group)));
             let definitions = definitions.iter().chain(&group).map(|d| format!(", {d}")).collect::<String>();
             let (table, row) = (name.sql(), quoted(ROW));
-            format!("DROP TABLE IF EXISTS {table}; CREATE TABLE {table} ({row} bigint NOT NULL{definitions})")
+            // A publication of all tables lets nobody delete from one in which rows have no identity; a chunk that is sent again does.
+            format!(
+                "DROP TABLE IF EXISTS {table}; CREATE TABLE {table} ({row} bigint NOT NULL{definitions}); \
+                 ALTER TABLE {table} REPLICA IDENTITY FULL"
+            )
         } else {
             let add: Vec<_> = definitions.iter().map(|d| format!("ADD COLUMN IF NOT EXISTS {d}")).collect();
             format!("ALTER TABLE {} {}", name.sql(), add.join(", "))
