@@ -156,6 +156,26 @@ impl Faults {
         pass.leave(effect.await)
     }
 
+    /// As [`point`](Self::point), of an operation that only reads: a lost answer is `Unavailable`, as nothing can have happened.
+    ///
+    /// # Errors
+    /// As [`point`](Self::point).
+    ///
+    /// # Cancellation
+    /// As [`point`](Self::point).
+    pub async fn read_point<T>(
+        &self,
+        operation: &'static str,
+        name: impl Display + Send,
+        answer: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T> {
+        let pass = self.enter(operation, name.to_string()).await?;
+        if pass.is_torn() {
+            return Err(pass.die());
+        }
+        pass.leave_read(answer.await)
+    }
+
     /// Counts a point and comes to it: what follows is the effect, or a part of it if it is torn.
     pub(super) async fn enter(&self, operation: &'static str, name: String) -> Result<Pass<'_>> {
         self.wait(false).await;

@@ -27,14 +27,22 @@ mod clock;
 mod conditionless;
 pub mod conformance;
 mod entropy;
+mod fault_checkpoints;
+mod fault_sink;
+mod fault_source;
 mod fault_store;
 mod faults;
+mod schedules;
 
 pub use clock::ManualClock;
 pub use conditionless::Conditionless;
 pub use entropy::SeededEntropy;
+pub use fault_checkpoints::FaultCheckpoints;
+pub use fault_sink::{FaultSink, FaultWriter};
+pub use fault_source::FaultSource;
 pub use fault_store::FaultStore;
 pub use faults::{Faults, Mode, Plan, Point};
+pub use schedules::{Outcome, Schedule, Schedules, Verdict, World, Wrong};
 
 use crate::env::Env;
 use std::sync::Arc;

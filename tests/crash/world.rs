@@ -1,6 +1,6 @@
 //! What outlives the processes of a schedule, and the oracle that looks at it from outside.
 
-use crate::faulty::{FaultySink, FaultySource};
+use crate::source::FaultySource;
 use crate::support::{Line, Once, Script, parse};
 use landfall::checkpoint::StoreCheckpoints;
 use landfall::columnar::arrow::array::{AsArray, RecordBatch};
@@ -11,11 +11,11 @@ use landfall::connectors::parquet::{DatasetReader, ParquetDataset};
 use landfall::env::Env;
 use landfall::landing::{Landing, LandingReader};
 use landfall::model::{PipelineName, Rows, ShardKey, Why};
-use landfall::pipeline::{Pipeline, RunFailure, Settings};
+use landfall::pipeline::{Pipeline, Settings};
 use landfall::sink::{MemorySink, MemoryTable, Quarantine, TableSet};
 use landfall::store::{ObjectPath, Store};
-use landfall::testkit::{Faults, ManualClock, SeededEntropy, test_env};
-use std::collections::BTreeMap;
+use landfall::testkit::{FaultSink, Faults, ManualClock, SeededEntropy, Verdict, test_env};
+use landfall::{Result, async_trait, testkit};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -100,41 +100,6 @@ pub const SHAPES: [Shape; 10] = [
     Shape { name: "parquet, put together", into: Destination::ParquetCompacted, ..ONE_SHARD },
 ];
 
-/// How far the destination is from what was served.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Verdict {
-    pub lost: u64,
-    pub doubled: u64,
-    pub invented: u64,
-}
-
-impl Verdict {
-    pub fn add(&mut self, other: Self) {
-        self.lost += other.lost;
-        self.doubled += other.doubled;
-        self.invented += other.invented;
-    }
-
-    fn of<T: Ord + Clone>(served: &[T], found: &[T]) -> Self {
-        let count = |all: &[T]| {
-            let mut counts = BTreeMap::<T, u64>::new();
-            for one in all {
-                *counts.entry(one.clone()).or_default() += 1;
-            }
-            counts
-        };
-        let (served, found) = (count(served), count(found));
-        let mut verdict = Self::default();
-        for (one, n) in &served {
-            let m = found.get(one).copied().unwrap_or(0);
-            verdict.lost += n.saturating_sub(m);
-            verdict.doubled += m.saturating_sub(*n);
-        }
-        verdict.invented = found.iter().filter(|(one, _)| !served.contains_key(one)).map(|(_, n)| n).sum();
-        verdict
-    }
-}
-
 pub struct World {
     shape: Shape,
     store: Store,
@@ -194,7 +159,7 @@ impl World {
         }
         let built = match self.shape.into {
             Destination::Memory => {
-                let sink = FaultySink { sink: MemorySink::new(&self.table), faults: faults.clone() };
+                let sink = FaultSink::new(MemorySink::new(&self.table), faults);
                 built!(stage(parse()), stage(Once::default()), sink(sink))
             }
             Destination::Parquet | Destination::ParquetCompacted => {
@@ -223,39 +188,8 @@ impl World {
         built.expect("complete")
     }
 
-    /// One process: loads what there is, and then what has come since.
-    pub async fn process(&self, faults: &Faults) -> Result<(), RunFailure> {
-        self.pipeline(&self.first, faults).run().await?;
-        self.pipeline(&self.grown, faults).run().await?;
-        Ok(())
-    }
-
-    /// Compares destination, quarantine and landing with what was served.
-    pub async fn verdict(&self) -> Verdict {
-        let mut verdict = Verdict::of(&self.expected(), &self.rows().await);
-        if self.shape.into == Destination::Tables {
-            let table = DeltaTable::in_store(&self.store, "children").expect("a name");
-            let children = numbers_of(&table.read_batches().await.expect("readable"));
-            let parents: Vec<u64> = self.expected().into_iter().filter(|n| n % 2 == 0).collect();
-            verdict.add(Verdict::of(&parents, &children));
-        }
-        let quarantine = Quarantine::in_store(&self.store, "quarantine").expect("a name");
-        let bad: Vec<String> = quarantine
-            .read_all()
-            .await
-            .expect("readable")
-            .into_iter()
-            .map(|r| String::from_utf8_lossy(&r.raw).into_owned())
-            .collect();
-        verdict.add(Verdict::of(&self.bad(), &bad));
-        if !self.shape.prune {
-            verdict.add(Verdict::of(&self.served(), &self.landed().await));
-        }
-        verdict
-    }
-
     /// What is wrong with the account of a partition, if anything is: every record served must be in one of its counts.
-    pub async fn wrong_account(&self) -> Option<String> {
+    async fn wrong_account(&self) -> Option<String> {
         let reader = self.pipeline(&self.grown, &Faults::none()).accounts().await.expect("readable");
         let accounts = reader.all().await.expect("readable");
         if accounts.len() != self.grown.partitions.len() {
@@ -313,8 +247,8 @@ impl World {
         rows
     }
 
-    /// Looks at the dataset while processes run: whoever follows the commits sees whole epochs only. Never ends.
-    pub async fn watch(&self) {
+    /// Whoever follows the commits of the dataset sees whole epochs only. Never ends.
+    async fn follow(&self) {
         if !self.shape.parquet() {
             std::future::pending::<()>().await;
         }
@@ -360,6 +294,38 @@ impl World {
         let bodies =
             pages.iter().filter(|page| counts(page)).map(|page| String::from_utf8_lossy(&page.body).into_owned());
         bodies.flat_map(|body| body.lines().map(str::to_owned).collect::<Vec<_>>()).collect()
+    }
+}
+
+#[async_trait]
+impl testkit::World for World {
+    /// Loads what there is, and then what has come since.
+    async fn process(&self, faults: &Faults) -> Result<()> {
+        self.pipeline(&self.first, faults).run().await?;
+        self.pipeline(&self.grown, faults).run().await?;
+        Ok(())
+    }
+
+    /// Compares destination, quarantine, landing and accounts with what was served.
+    async fn verdict(&self) -> Verdict {
+        let quarantine = Quarantine::in_store(&self.store, "quarantine").expect("a name");
+        let quarantined = quarantine.read_all().await.expect("readable").into_iter();
+        let bad = quarantined.map(|r| String::from_utf8_lossy(&r.raw).into_owned());
+        let mut verdict = Verdict::of(self.expected(), self.rows().await).and(Verdict::of(self.bad(), bad));
+        if self.shape.into == Destination::Tables {
+            let table = DeltaTable::in_store(&self.store, "children").expect("a name");
+            let children = numbers_of(&table.read_batches().await.expect("readable"));
+            verdict = verdict.and(Verdict::of(self.expected().into_iter().filter(|n| n % 2 == 0), children));
+        }
+        if !self.shape.prune {
+            verdict = verdict.and(Verdict::of(self.served(), self.landed().await));
+        }
+        verdict.wrong.extend(self.wrong_account().await);
+        verdict
+    }
+
+    async fn watch(&self) {
+        self.follow().await;
     }
 }
 

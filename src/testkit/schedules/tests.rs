@@ -1,0 +1,179 @@
+use super::*;
+use crate::checkpoint::MemoryCheckpoints;
+use crate::env::Env;
+use crate::model::{Reject, Rows, ShardKey};
+use crate::pipeline::{Pipeline, Settings};
+use crate::sink::{
+    CommitDecision, CommitOutcome, CommitRequest, Demand, EpochContext, Mark, Sink, StagedOutput, Transactional,
+    Writer, decide_commit,
+};
+use crate::source::{ComponentConfig, IterSource};
+use crate::testkit::{FaultCheckpoints, FaultSink, FaultSource, test_env};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// What the sink of a world does wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Defect {
+    None,
+    /// It applies what it has committed already.
+    NotIdempotent,
+    /// It sets the mark in a step of its own, before the rows.
+    MarkFirst,
+}
+
+#[derive(Clone, Debug)]
+struct Table {
+    defect: Defect,
+    content: Arc<Mutex<(Vec<u64>, Option<Mark>)>>,
+    faults: Faults,
+}
+
+struct Rowed {
+    rows: Vec<u64>,
+}
+
+#[async_trait]
+impl Sink for Table {
+    type Item = Rows<u64>;
+    type Staged = Vec<u64>;
+    type Promise = Transactional;
+    type Writer = Rowed;
+
+    fn config(&self) -> Result<ComponentConfig> {
+        Ok(ComponentConfig::none())
+    }
+
+    fn demand(&self) -> Demand {
+        Demand::Increments
+    }
+
+    async fn open(&self, _epoch: EpochContext) -> Result<Rowed> {
+        Ok(Rowed { rows: Vec::new() })
+    }
+
+    async fn commit(&self, _env: &Env, request: CommitRequest<Vec<u64>>) -> Result<CommitOutcome> {
+        let held = self.content.lock().expect("no panic").1.clone();
+        let decision = match (decide_commit(held.as_ref(), &request.mark, request.previous), self.defect) {
+            (CommitDecision::Answer(CommitOutcome::AlreadyCommitted), Defect::NotIdempotent) => CommitDecision::Apply,
+            (decision, _) => decision,
+        };
+        if let CommitDecision::Answer(outcome) = decision {
+            return Ok(outcome);
+        }
+        if self.defect == Defect::MarkFirst {
+            self.content.lock().expect("no panic").1 = Some(request.mark.clone());
+            self.faults.point("apply rows", request.mark.epoch, async { Ok(()) }).await?;
+        }
+        let mut content = self.content.lock().expect("no panic");
+        content.0.extend(request.staged);
+        content.1 = Some(request.mark);
+        Ok(CommitOutcome::Done)
+    }
+
+    async fn mark(&self, _shard: &ShardKey) -> Result<Option<Mark>> {
+        Ok(self.content.lock().expect("no panic").1.clone())
+    }
+
+    async fn collect(&self, _shard: &ShardKey, _below_generation: u64, _keep: &[Vec<u64>]) -> Result<u64> {
+        Ok(0)
+    }
+}
+
+#[async_trait]
+impl Writer for Rowed {
+    type Item = Rows<u64>;
+    type Staged = Vec<u64>;
+
+    async fn write(&mut self, item: Rows<u64>) -> Result<Vec<Reject>> {
+        self.rows.extend(item.0);
+        Ok(Vec::new())
+    }
+
+    fn staged_bytes(&self) -> u64 {
+        8 * self.rows.len() as u64
+    }
+
+    async fn finish(self) -> Result<Option<StagedOutput<Vec<u64>>>> {
+        let records = self.rows.len() as u64;
+        Ok((records > 0).then_some(StagedOutput { staged: self.rows, records, bytes: 8 * records }))
+    }
+}
+
+struct Numbers {
+    defect: Defect,
+    content: Arc<Mutex<(Vec<u64>, Option<Mark>)>>,
+    checkpoints: MemoryCheckpoints,
+    processes: AtomicU64,
+}
+
+impl Numbers {
+    fn with(defect: Defect) -> Self {
+        Self {
+            defect,
+            content: Arc::default(),
+            checkpoints: MemoryCheckpoints::default(),
+            processes: AtomicU64::new(1),
+        }
+    }
+}
+
+#[async_trait]
+impl World for Numbers {
+    async fn process(&self, faults: &Faults) -> Result<()> {
+        let table = Table { defect: self.defect, content: Arc::clone(&self.content), faults: faults.clone() };
+        let mut settings = Settings::default();
+        settings.epoch_records = 2;
+        let pipeline = Pipeline::named("numbers")
+            .source(FaultSource::new(IterSource::new(1..=6).with_batch(2), faults))
+            .sink(FaultSink::new(table, faults))
+            .checkpoints(FaultCheckpoints::new(self.checkpoints.clone(), faults))
+            .settings(settings)
+            .env(test_env(self.processes.fetch_add(1, Ordering::SeqCst)))
+            .build()?;
+        pipeline.run().await?;
+        Ok(())
+    }
+
+    async fn verdict(&self) -> Verdict {
+        Verdict::of(1..=6, self.content.lock().expect("no panic").0.iter().copied())
+    }
+
+    async fn watch(&self) {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn a_right_sink_passes_and_one_history_is_like_the_other() {
+    let schedules = Schedules::of(|| Numbers::with(Defect::None)).pairs(40);
+    let outcome = schedules.run().await;
+    outcome.assert_right();
+    assert_eq!(outcome.schedules, 6 * outcome.points + 40, "{outcome}");
+    assert!(outcome.points > 10, "{outcome}");
+    assert_eq!(outcome, schedules.run().await);
+}
+
+#[tokio::test]
+async fn a_sink_that_breaks_a_rule_is_found_and_the_schedule_can_be_replayed() {
+    let doubled = |total: &Verdict| total.lost == 0 && total.doubled > 0;
+    let lost = |total: &Verdict| total.lost > 0;
+    let defects: [(Defect, &dyn Fn(&Verdict) -> bool); 2] =
+        [(Defect::NotIdempotent, &doubled), (Defect::MarkFirst, &lost)];
+    for (defect, shows) in defects {
+        let schedules = Schedules::of(|| Numbers::with(defect)).pairs(20);
+        let outcome = schedules.run().await;
+        assert!(shows(&outcome.total), "{defect:?}: {outcome}");
+        let first = outcome.wrong.first().expect("it was found");
+        assert_eq!(schedules.replay(first.schedule).await, first.verdict, "{defect:?}");
+        let pairs = outcome.wrong.iter().filter(|wrong| wrong.schedule.second.is_some()).count();
+        assert_eq!(pairs, 0, "{defect:?}: what one fault shows is not told of two");
+    }
+}
+
+#[test]
+fn a_verdict_counts_each_record() {
+    let verdict = Verdict::of([1, 1, 2, 3], [1, 1, 1, 3, 9, 9]);
+    assert_eq!((verdict.lost, verdict.doubled, verdict.invented), (1, 1, 2));
+    assert!(!verdict.is_right() && Verdict::of(["a"], ["a"]).is_right());
+}
