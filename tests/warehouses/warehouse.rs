@@ -3,6 +3,8 @@
 use crate::proxy;
 use futures::future::BoxFuture;
 use landfall::columnar::Batch;
+use landfall::columnar::arrow::array::{ArrayRef, AsArray, RecordBatch};
+use landfall::columnar::arrow::datatypes::TimestampMicrosecondType;
 use landfall::columnar::arrow::util::display::{ArrayFormatter, FormatOptions};
 use landfall::connectors::delta::DeltaTable;
 use landfall::connectors::postgres::{Postgres, PostgresCheckpoints, PostgresTable, PostgresTables};
@@ -10,7 +12,7 @@ use landfall::env::Env;
 use landfall::model::ShardKey;
 use landfall::sink::{
     CommitOutcome, CommitRequest, Demand, Disposition, EpochContext, ExactlyOnce, Mark, Sink, TableSet, Tables,
-    Transactional, Upsert,
+    Transactional,
 };
 use landfall::source::ComponentConfig;
 use landfall::store::{ObjectPath, Store};
@@ -110,14 +112,24 @@ impl Warehouse for Delta {
         TableSet::new().table("orders", self.sink("orders", orders)).table("items", self.sink("items", items))
     }
 
-    fn offers(&self, disposition: &Disposition) -> bool {
-        !matches!(disposition, Disposition::Children(_))
+    fn offers(&self, _disposition: &Disposition) -> bool {
+        true
     }
 
     async fn rows(&self, table: &str, columns: &str) -> Vec<String> {
         let mut rows = Vec::new();
         let options = FormatOptions::new().with_null("-");
         for batch in self.table(table).read_batches().await.expect("readable") {
+            // Arrow shows times of the zone `UTC` with a feature only that is not on here.
+            let plain =
+                batch.columns().iter().map(|column| match column.as_primitive_opt::<TimestampMicrosecondType>() {
+                    Some(times) => Arc::new(times.clone().with_timezone_opt(None::<Arc<str>>)) as ArrayRef,
+                    None => Arc::clone(column),
+                });
+            let columns_of = batch.schema().fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
+            let batch =
+                RecordBatch::try_from_iter_with_nullable(columns_of.iter().zip(plain).map(|(n, c)| (n, c, true)));
+            let batch = batch.expect("the same rows");
             let format = |name: &str| {
                 let column = batch.column_by_name(name)?;
                 Some(ArrayFormatter::try_new(column.as_ref(), &options).expect("any type"))
@@ -152,7 +164,7 @@ impl Warehouse for Delta {
         let added: HashSet<String> = added.map(|path| format!("{table}/{path}")).collect();
         let folder = ObjectPath::parse(table).expect("a name");
         for object in self.store.list(&folder).await.expect("a list") {
-            if object.path.as_str().ends_with(".parquet") && !added.contains(object.path.as_str()) {
+            if object.path.file_name().starts_with("landfall-") && !added.contains(object.path.as_str()) {
                 self.store.delete(&object.path).await.expect("deletes");
                 return;
             }

@@ -41,7 +41,7 @@ impl AdbcDialect {
     }
 
     /// The statement that begins a transaction; `None` where it is done by the driver's own switch. A statement is the surer way: it
-    /// fails if there is a transaction already, and the switch of DuckDB's driver does nothing after a statement that failed.
+    /// fails if there is a transaction already, and what it means is the database's matter alone.
     pub(super) fn begin(self) -> Option<&'static str> {
         match self {
             Self::DuckDb => Some("BEGIN TRANSACTION"),

@@ -25,6 +25,7 @@ mod dialect;
 mod fault;
 mod fit;
 mod name;
+mod open;
 mod probe;
 mod session;
 mod table;
