@@ -9,6 +9,7 @@ use landfall::store::Store;
 use landfall::{Error, Result};
 
 /// A sink of one of the kinds.
+#[allow(clippy::large_enum_variant, reason = "there is one of it")]
 pub(crate) enum Target {
     Delta(DeltaTable),
     Parquet(ParquetDataset),

@@ -2,6 +2,8 @@
 
 use crate::target::Target;
 use landfall::columnar::Batch;
+use landfall::columnar::arrow::array::{AsArray, RecordBatch};
+use landfall::columnar::arrow::datatypes::UInt32Type;
 use landfall::env::Env;
 use landfall::model::{Incarnation, PipelineName, ShardKey};
 use landfall::sink::{CommitOutcome, CommitRequest, Demand, Enumeration, EpochContext, Mark, Sink, Writer};
@@ -105,7 +107,14 @@ fn batches(file: &Path) -> Result<Vec<Batch>> {
     let opened = File::open(file).map_err(|e| failed(e.to_string()))?;
     let reader = ParquetRecordBatchReaderBuilder::try_new(opened).map_err(|e| failed(e.to_string()))?;
     let reader = reader.with_batch_size(BATCH_ROWS).build().map_err(|e| failed(e.to_string()))?;
-    reader.map(|batch| batch.map(Batch::new).map_err(|e| failed(e.to_string()))).collect()
+    reader.map(|rows| batch(rows.map_err(|e| failed(e.to_string()))?)).collect()
+}
+
+/// Rows with the same number in a column `_record`, where there is one, are of one record.
+fn batch(mut rows: RecordBatch) -> Result<Batch> {
+    let Some((column, _)) = rows.schema().column_with_name("_record") else { return Ok(Batch::new(rows)) };
+    let numbers = rows.remove_column(column).as_primitive::<UInt32Type>().values().to_vec();
+    Batch::new(rows.clone()).take(&numbers)?.with_rows(rows)
 }
 
 /// The most memory that the process has had, as Linux counts it.

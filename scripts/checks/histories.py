@@ -117,8 +117,7 @@ def replace(history):
 
 def replace_by_key(history):
     disposition = {"replace": {"key": history.key, "newest": history.newest, "may_shrink_by": 1.0}}
-    nulls = [row for row in history.epochs[-1] if history.of(row) is None]
-    return disposition, [*history.winners(history.epochs[-1]).values(), *nulls]
+    return disposition, history.winners(history.epochs[-1]).values()
 
 
 def replace_partitions(history):
@@ -163,7 +162,28 @@ def scd2(history):
     return disposition, [v for held in versions.values() for v in held]
 
 
-DISPOSITIONS = [append, upsert, swept, insert_only, replace, replace_by_key, replace_partitions, scd2]
+def children(history):
+    """Rows of a record come together and take the place of those that their parent had; one without an index says that there are none."""
+    table, rng = {}, history.random
+    for number, parents in enumerate(history.epochs):
+        groups = [[{**row, "_record": n, "_index": i, "v": i} for i in range(rng.randint(0, 3))] or [{**row, "_record": n, "_index": None}]
+                  for n, row in enumerate(parents)]
+        history.epochs[number] = [row for group in groups for row in group]
+        winners = {}
+        for group in groups:
+            key = history.of(group[0])
+            if key is not None and (key not in winners or history.newer_or_same(group[0], winners[key][0])):
+                winners[key] = group
+        for key, group in winners.items():
+            if any(not history.newer_or_same(group[0], held) for held in table.get(key, [])):
+                continue
+            table[key] = [row for row in group if row["_index"] is not None and not history.is_gone(row)]
+    history.columns = {**history.columns, "_index": pa.int64()}
+    disposition = {"children": {"parent": history.key, "newest": history.newest, "deleted": history.deleted, "index": "_index"}}
+    return disposition, [row for held in table.values() for row in held]
+
+
+DISPOSITIONS = [append, upsert, swept, insert_only, replace, replace_by_key, replace_partitions, scd2, children]
 
 
 def compare_all(comparison, server, number, seed):
@@ -174,7 +194,7 @@ def compare_all(comparison, server, number, seed):
             for n in range(number):
                 one(comparison, server, Path(folder, f"{model.__name__}-{n}"), model, seed + n)
             word = "ok     " if comparison.different == before else "FAILED "
-            others = "" if model is scd2 else ", duckdb and sqlite"
+            others = "" if model in (scd2, children) else ", duckdb and sqlite"
             print(f"{word} {number} histories, {model.__name__}: delta and postgres{others}", flush=True)
 
 
@@ -185,7 +205,8 @@ def one(comparison, server, folder, model, seed):
     files = []
     for number, epoch in enumerate(history.epochs):
         files.append(folder / f"{number}.parquet")
-        pq.write_table(pa.Table.from_pylist(epoch, pa.schema(history.columns)), files[-1])
+        given = {**history.columns, **({"_record": pa.uint32()} if model is children else {})}
+        pq.write_table(pa.Table.from_pylist(epoch, pa.schema(given)), files[-1])
     columns = {**history.columns, **({FROM: VALUES["at"], TO: VALUES["at"]} if model is scd2 else {})}
     want = sorted((flat(row, columns) for row in rows), key=repr)
     what = f"{model.__name__}, seed {seed}, by {history.kind}"
@@ -196,7 +217,8 @@ def one(comparison, server, folder, model, seed):
         (f"delta:{folder / 'table'}", delta, {}, lambda: by_deltalake(folder / "table")),
         (f"postgres:{table}", options, {"WAREHOUSE_URL": server.url()}, lambda: by_psycopg(server, table, columns)),
     ]
-    if model is not scd2:
+    # ADBC refuses those two.
+    if model not in (scd2, children):
         targets.append((f"duckdb:{folder / 'duckdb'}", options, {}, lambda: by_duckdb(folder / "duckdb", columns)))
         # It has no NaN, and keeps decimals as text, which are equal only if they have the same digits.
         if history.kind != "float":
@@ -223,6 +245,11 @@ def flat(row, columns):
     return tuple("0.0" if value == "-0.0" else value for value in values)
 
 
+def quoted(columns):
+    """`at` is a word of its own in DuckDB."""
+    return ", ".join(f'"{c}"' for c in columns)
+
+
 def by_deltalake(path):
     import deltalake
 
@@ -234,7 +261,7 @@ def by_psycopg(server, table, columns):
     from psycopg.rows import dict_row
 
     with psycopg.connect(server.url(), row_factory=dict_row) as connection:
-        return connection.execute(f"SELECT {', '.join(columns)} FROM {table}").fetchall()
+        return connection.execute(f"SELECT {quoted(columns)} FROM {table}").fetchall()
 
 
 def quoted(columns):

@@ -18,8 +18,6 @@
 //! ```
 
 mod batch;
-#[cfg(test)]
-mod conformance;
 mod decode;
 mod dedup;
 #[cfg(feature = "parquet")]
@@ -29,6 +27,8 @@ mod path;
 mod rows;
 mod schema;
 mod strings;
+#[cfg(test)]
+mod tests;
 mod unnest;
 mod validate;
 

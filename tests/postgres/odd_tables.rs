@@ -4,7 +4,9 @@ use crate::support::{Load, World, batch, shard};
 use landfall::ErrorKind;
 use landfall::columnar::Columns;
 use landfall::connectors::postgres::{Postgres, PostgresTable};
-use landfall::sink::{CommitOutcome, Disposition, InsertOnly, Replace, ReplacePartitions, Scd2, Sink, Upsert, Writer};
+use landfall::sink::{
+    Children, CommitOutcome, Disposition, InsertOnly, Replace, ReplacePartitions, Scd2, Sink, Upsert, Writer,
+};
 use std::sync::Arc;
 
 fn columns() -> Columns {
@@ -59,6 +61,24 @@ async fn a_row_that_is_gone_needs_no_values() {
         assert_eq!(rejects.len(), 1, "it is not gone");
         assert_eq!(world.ask("SELECT id, status FROM {orders}").await, ["2|b"]);
     }
+}
+
+#[tokio::test]
+async fn a_parent_without_children_needs_no_values_of_them() {
+    let world = made(
+        "CREATE TABLE {orders} (order_id bigint, _index bigint NOT NULL, sku text NOT NULL) PARTITION BY RANGE (order_id); \
+         CREATE TABLE {all} PARTITION OF {orders} DEFAULT",
+    );
+    let Some(world) = world.await else { return };
+    let columns = Columns::new().int64("order_id").int64("_index").utf8("sku");
+    let mut load = Load::new(world.table(Children::of(["order_id"])), columns);
+    load.load("{\"order_id\":1,\"_index\":0,\"sku\":\"a\"}\n{\"order_id\":2,\"_index\":0,\"sku\":\"b\"}")
+        .await
+        .expect("loads");
+    load.load("{\"order_id\":1}").await.expect("a key is enough to say that there are none");
+    let (_, rejects) = load.stage("{\"order_id\":3,\"_index\":0}").await.expect("stages");
+    assert_eq!(rejects.iter().map(|r| r.code).collect::<Vec<_>>(), ["null"]);
+    assert_eq!(world.ask("SELECT order_id, sku FROM {orders}").await, ["2|b"]);
 }
 
 #[tokio::test]

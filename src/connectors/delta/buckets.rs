@@ -22,11 +22,14 @@ use xxhash_rust::xxh3::xxh3_64;
 /// Rows of which the keys are in memory at the same time.
 pub(super) const MOST_KEYS: u64 = 1 << 20;
 
+/// Rows of one bucket: so few in tests that there are several.
+const OF_BUCKET: u64 = if cfg!(test) { 4 } else { MOST_KEYS };
+
 const BUCKET: &str = "bucket";
 
 /// The number of buckets for so many rows.
 pub(super) fn count(rows: u64) -> u32 {
-    u32::try_from(rows.div_ceil(MOST_KEYS)).unwrap_or(u32::MAX).max(1)
+    u32::try_from(rows.div_ceil(OF_BUCKET)).unwrap_or(u32::MAX).max(1)
 }
 
 /// Keys on their way into buckets. One bucket alone stays in memory.
@@ -223,6 +226,13 @@ impl Marks {
             bits
         };
         Self { files: rows.iter().map(none).collect(), count: 0 }
+    }
+
+    /// Lets a file have so many rows at least.
+    pub(super) fn grow(&mut self, file: usize, rows: usize) {
+        if let Some(bits) = self.files.get_mut(file) {
+            bits.append_n(rows.saturating_sub(bits.len()), false);
+        }
     }
 
     pub(super) fn set(&mut self, file: usize, row: usize) {

@@ -130,11 +130,11 @@ fn put(column: &ArrayRef) -> Result<Put> {
 fn number<T: ArrowPrimitiveType>(column: &ArrayRef) -> Put {
     let column = column.as_primitive::<T>().clone();
     Box::new(move |row, to| {
-        let mut bytes = column.value(row).to_byte_slice().to_vec();
+        let (value, first) = (column.value(row), to.len());
+        to.extend_from_slice(value.to_byte_slice());
         if cfg!(target_endian = "big") {
-            bytes.reverse();
+            to.get_mut(first..).into_iter().for_each(<[u8]>::reverse);
         }
-        to.extend(bytes);
     })
 }
 

@@ -15,6 +15,9 @@ use std::sync::Arc;
 
 pub(super) const LOAD: &str = "_landfall_load";
 pub(super) const HASH: &str = "_landfall_hash";
+/// Where the record of a row was landed, if that is wanted.
+pub(super) const SEGMENT: &str = "_landfall_segment";
+pub(super) const RECORD: &str = "_landfall_record";
 /// In staged files of children only: the rows of one record have one number.
 pub(super) const GROUP: &str = "_landfall_group";
 
@@ -40,16 +43,19 @@ pub(super) struct Own {
     scd2: Option<Scd2>,
     /// The number of the next group of children, if rows are children.
     groups: Option<i64>,
+    records: bool,
+    /// Columns that are made of others, and tell nothing of their own.
+    derived: Vec<String>,
 }
 
 impl Own {
-    pub(super) fn of(context: &EpochContext, disposition: &Disposition) -> Self {
+    pub(super) fn of(context: &EpochContext, disposition: &Disposition, records: bool, derived: Vec<String>) -> Self {
         let scd2 = match disposition {
             Disposition::Scd2(scd2) => Some(scd2.clone()),
             _ => None,
         };
         let groups = matches!(disposition, Disposition::Children(_)).then_some(0);
-        Self { load: load_id(&context.shard, context.epoch), scd2, groups }
+        Self { load: load_id(&context.shard, context.epoch), scd2, groups, records, derived }
     }
 
     /// Refuses columns that versions cannot be told by.
@@ -79,8 +85,11 @@ impl Own {
         fields.extend(self.scd2.as_ref().map(|_| Field::new(HASH, DataType::Utf8, true)));
         fields.extend(self.groups.map(|_| Field::new(GROUP, DataType::Int64, true)));
         fields.push(Field::new(LOAD, DataType::Utf8, true));
+        if self.records {
+            fields.extend([SEGMENT, RECORD].map(|name| Field::new(name, DataType::Int64, true)));
+        }
         let times = self.scd2.iter().flat_map(|scd2| [scd2.valid_from.as_str(), &scd2.valid_to]);
-        for name in times.chain([HASH, GROUP, LOAD]) {
+        for name in times.chain([HASH, GROUP, LOAD, SEGMENT, RECORD]) {
             if rows.fields().iter().any(|field| field.name().eq_ignore_ascii_case(name)) {
                 return Err(Error::config("stage delta", "the rows have a column of a name that the sink needs")
                     .with("column", name)
@@ -95,7 +104,8 @@ impl Own {
         let mut columns: Vec<ArrayRef> = rows.columns().to_vec();
         if let Some(scd2) = &self.scd2 {
             let named = rows.schema_ref().fields().iter().map(|field| field.name());
-            let hashed = named.filter(|name| !scd2.key.contains(name) && scd2.since.as_ref() != Some(name));
+            let own = |name: &String| scd2.key.contains(name) || self.derived.contains(name);
+            let hashed = named.filter(|name| !own(name) && scd2.since.as_ref() != Some(name));
             columns.push(Arc::new(hash::of(rows, &hashed.cloned().collect::<Vec<_>>())?));
         }
         if let Some(next) = &mut self.groups {
@@ -106,6 +116,13 @@ impl Own {
             columns.push(Arc::new(groups));
         }
         columns.push(Arc::new(StringArray::from_iter_values(std::iter::repeat_n(&self.load, rows.num_rows()))));
+        if self.records {
+            let origins: Vec<_> = (0..batch.num_rows()).map(|row| batch.origin(row)).collect();
+            let signed = |n: u64| i64::try_from(n).ok();
+            let segment: Int64Array = origins.iter().map(|o| o.and_then(|o| signed(o.segment))).collect();
+            let record: Int64Array = origins.iter().map(|o| o.and_then(|o| signed(o.record))).collect();
+            columns.extend([Arc::new(segment) as ArrayRef, Arc::new(record)]);
+        }
         RecordBatch::try_new(Arc::clone(files), columns)
             .map_err(|e| Error::bug("stage delta", "the columns of the sink do not fit").with_source(e))
     }

@@ -9,14 +9,14 @@ use super::log::Snapshot;
 use super::own::{LOAD, may_hold, own_rows};
 use super::rewrite::{failed, kept, rewrite};
 use super::table::{Change, DeltaStaged, DeltaTable, millis};
-use super::{schema, stats, versions};
+use super::{schema, versions};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::model::ShardKey;
 use crate::sink::{CommitRequest, Disposition, Scd2};
 use arrow::array::{Array, BooleanArray, RecordBatch};
 use arrow::compute::not;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use futures::TryStreamExt;
 use std::collections::HashMap;
 
@@ -46,6 +46,9 @@ pub(super) async fn sweep(
     memo: &mut Memo,
 ) -> Result<Change> {
     let columns = schema::parse(&held.metadata.schema_string)?;
+    if !has_own(table, &columns) {
+        return Ok(Change::default());
+    }
     let Memo { keys, files } = memo;
     let files_now = own_files(&request.shard, held);
     let unknown: Vec<&Add> = files_now.iter().copied().filter(|file| !files.contains_key(&file.path)).collect();
@@ -85,13 +88,23 @@ pub(super) async fn left(
     given: &DeltaStaged,
 ) -> Result<(u64, u64)> {
     let columns = schema::parse(&held.metadata.schema_string)?;
-    if columns.field_with_name(LOAD).is_err() {
+    if !has_own(table, &columns) {
         return Ok((0, 0));
     }
     let keys = keys_of(table, env, given, &columns).await?;
     let (own, gone) = unseen(table, env, shard, &own_files(shard, held), &keys, &columns).await?;
     keys.delete().await?;
     Ok((own, own - gone.count))
+}
+
+/// Whether the table can hold rows of this pipeline: another may have made it, and no row ever come.
+fn has_own(table: &DeltaTable, columns: &Schema) -> bool {
+    let ends = match &table.disposition {
+        Disposition::Scd2(scd2) => Some(scd2.valid_to.as_str()),
+        _ => None,
+    };
+    let mut named = table.disposition.key().iter().map(String::as_str).chain([LOAD]).chain(ends);
+    named.all(|name| columns.field_with_name(name).is_ok())
 }
 
 /// Files of the table that may hold rows of the shard.
@@ -124,14 +137,7 @@ async fn unseen(
     keys: &Buckets,
     columns: &SchemaRef,
 ) -> Result<(u64, Marks)> {
-    let rows = files.iter().map(|file| {
-        stats::rows(file.stats.as_deref()).ok_or_else(|| {
-            Error::config("sweep delta", "it is not known how many rows a file of the table has: it has no statistics")
-                .with("file", &file.path)
-                .with_hint("compact the table, or write to a table of its own")
-        })
-    });
-    let mut gone = Marks::none(&rows.collect::<Result<Vec<_>>>()?);
+    let mut gone = Marks::none(&vec![0; files.len()]);
     let keyed = Keyed::by(table.disposition.key(), columns)?;
     let ends = match &table.disposition {
         Disposition::Scd2(scd2) => Some(scd2.valid_to.as_str()),
@@ -146,6 +152,7 @@ async fn unseen(
         let mut rows = file::rows(&table.log, file, &wanted).await?;
         let mut first = 0;
         while let Some(batch) = rows.try_next().await? {
+            gone.grow(number, first + batch.num_rows());
             let current = current(shard, &batch, ends)?;
             own += current.iter().filter(|current| **current).count() as u64;
             let is_current = |row: usize| current.get(row) == Some(&true);

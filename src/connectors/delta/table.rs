@@ -64,6 +64,7 @@ pub struct DeltaTable {
     pub(super) options: Options,
     pub(super) disposition: Disposition,
     frozen: bool,
+    records: bool,
     /// The newest version that this process knows. It saves reads and decides nothing.
     seen: Arc<Mutex<Option<Arc<Snapshot>>>>,
     pub(super) ledger: Arc<Known>,
@@ -194,6 +195,7 @@ impl DeltaTable {
             options: Options::default(),
             disposition: Disposition::Append,
             frozen: false,
+            records: false,
             seen: Arc::default(),
             ledger: Arc::default(),
             probed: Arc::default(),
@@ -237,6 +239,13 @@ impl DeltaTable {
     #[must_use]
     pub fn upsert<C: Into<String>>(self, key: impl IntoIterator<Item = C>) -> Self {
         self.disposition(Upsert::by(key))
+    }
+
+    /// Adds to each row where its record was landed: `_landfall_segment` and `_landfall_record`.
+    #[must_use]
+    pub fn record_provenance(mut self) -> Self {
+        self.records = true;
+        self
     }
 
     /// Leaves the columns as they are: it is an error if the table is not there, or lacks a column of the rows.
@@ -514,6 +523,10 @@ impl Sink for DeltaTable {
     fn config(&self) -> Result<ComponentConfig> {
         self.options.check()?;
         self.disposition.check()?;
+        if self.disposition.keeps_deleted() {
+            return Err(Error::config("configure delta table", "the Delta sink does not keep deleted rows")
+                .with_hint("leave `.keep_deleted()` out; or keep every version with `Scd2`"));
+        }
         if let Disposition::ReplacePartitions(replace) = &self.disposition {
             if let Some(column) = replace.by.iter().find(|column| !self.options.partition_by.contains(column)) {
                 return Err(Error::config(
@@ -528,7 +541,11 @@ impl Sink for DeltaTable {
         if let Value::Object(fields) = &mut identity {
             fields.insert("partition_by".to_owned(), json!(self.options.partition_by));
         }
-        Ok(ComponentConfig::none().with_identity(identity).with_settings(self.options.settings(&self.log.folder)))
+        let mut settings = self.options.settings(&self.log.folder);
+        if let Value::Object(fields) = &mut settings {
+            fields.insert("record_provenance".to_owned(), json!(self.records));
+        }
+        Ok(ComponentConfig::none().with_identity(identity).with_settings(settings))
     }
 
     fn demand(&self) -> Demand {
@@ -545,7 +562,8 @@ impl Sink for DeltaTable {
             options.partition_by.clear();
             options.sort_by.clear();
         }
-        let mut writer = DeltaWriter::new(store.clone(), folder.clone(), options, &self.disposition, &epoch);
+        let mut writer =
+            DeltaWriter::new(store.clone(), folder.clone(), options, &self.disposition, self.records, &epoch);
         writer.partition_by.clone_from(&self.options.partition_by);
         if rule(&self.disposition).is_some()
             || matches!(self.disposition, Disposition::Scd2(_) | Disposition::Children(_))

@@ -64,9 +64,11 @@ impl DeltaWriter {
         folder: ObjectPath,
         options: Options,
         disposition: &Disposition,
+        records: bool,
         context: &EpochContext,
     ) -> Self {
         let (partition_by, transforms) = (options.partition_by.clone(), options.transforms.clone());
+        let derived = transforms.iter().filter(|transform| transform.is_derived()).map(Transform::name).collect();
         let names = Arc::new(Names::staged(context));
         let env = context.env.clone();
         Self {
@@ -75,8 +77,8 @@ impl DeltaWriter {
             required: disposition.columns().map(str::to_owned).collect(),
             not_null: not_null(disposition),
             partition_by,
+            own: Own::of(context, disposition, records, derived),
             transforms,
-            own: Own::of(context, disposition),
             planned: None,
             rows: 0,
             most_rows: u64::MAX,

@@ -134,3 +134,15 @@ async fn a_long_ledger_stays_small() {
     assert!(held.files.len() <= 32, "{}", held.files.len());
     assert!(loads.last_checkpoint().await.expect("reads").is_some());
 }
+
+#[tokio::test]
+async fn rows_say_where_they_were_landed_if_that_is_wanted() {
+    let store = Store::memory();
+    let owner = table(&store).record_provenance();
+    let staged = stage(&owner, 1, 1, rows([1])).await;
+    commit(&owner, 1, 1, None, &staged).await.expect("commits");
+    let [batch] = &owner.read_batches().await.expect("reads")[..] else { panic!("one batch") };
+    for name in ["_landfall_segment", "_landfall_record"] {
+        assert_eq!(batch.column_by_name(name).expect("there").null_count(), 1, "these rows come from no page");
+    }
+}

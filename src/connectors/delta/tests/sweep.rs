@@ -166,3 +166,38 @@ async fn current(table: &DeltaTable) -> Vec<i64> {
     }
     open_ids(table).await.into_iter().filter(|(_, open)| *open).map(|(id, _)| id).collect()
 }
+
+#[tokio::test]
+async fn a_table_that_others_made_and_no_row_ever_came_to_is_swept_of_nothing() {
+    for disposition in [Disposition::from(Upsert::by(["id"]).sweep(0.0)), Scd2::by(["id"]).sweep(0.0).into()] {
+        let store = Store::memory();
+        let metadata = actions::Metadata {
+            id: "made".into(),
+            schema_string: schema::text(&rows([1]).schema()).expect("known"),
+            ..Default::default()
+        };
+        table(&store).log.create(0, &[features::oldest().into(), metadata.into()]).await.expect("creates");
+        let table = table(&store).disposition(disposition);
+        enumerate(&table, 1, &[], true).await.expect("is whole");
+        enumerate(&table, 2, &[rows([1])], true).await.expect("is whole");
+        enumerate(&table, 3, &[], true).await.expect_err("all would go");
+    }
+}
+
+#[tokio::test]
+async fn many_keys_are_swept_and_collapsed_in_buckets_which_leave_nothing() {
+    let keys = |store: &Store| {
+        let (store, folder) = (store.clone(), ObjectPath::parse(&format!("{PREFIX}/_landfall/keys")).expect("valid"));
+        async move { store.list(&folder).await.expect("lists").len() }
+    };
+    for disposition in [Disposition::from(Upsert::by(["id"]).sweep(1.0)), Replace::table().key(["id"]).into()] {
+        let store = Store::memory();
+        let table = table(&store).disposition(disposition);
+        enumerate(&table, 1, &[rows(0..50), rows(25..60)], true).await.expect("is whole");
+        assert_eq!(ids(&store).await, (0..60).collect::<Vec<_>>());
+        enumerate(&table, 2, &[rows((0..60).filter(|id| id % 2 == 0)), rows(58..70)], true).await.expect("is whole");
+        let expected: Vec<_> = (0..58).filter(|id| id % 2 == 0).chain(58..70).collect();
+        assert_eq!(ids(&store).await, expected);
+        assert_eq!(keys(&store).await, 0);
+    }
+}
