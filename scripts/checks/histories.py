@@ -264,6 +264,10 @@ def by_psycopg(server, table, columns):
         return connection.execute(f"SELECT {quoted(columns)} FROM {table}").fetchall()
 
 
+def quoted(columns):
+    return ", ".join(f'"{c}"' for c in columns)
+
+
 def by_duckdb(path, columns):
     import duckdb
 

@@ -50,12 +50,15 @@ pub struct Upsert {
     pub deleted: Option<String>,
     /// Whether rows that a whole enumeration did not give are deleted: the part of the rows that may go in one sweep.
     pub sweep: Option<f64>,
+    /// Whether a deleted row stays, and says so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keep_deleted: bool,
 }
 
 impl Upsert {
     /// Rows are told apart by these columns.
     pub fn by<C: Into<String>>(key: impl IntoIterator<Item = C>) -> Self {
-        Self { key: names(key), newest: None, deleted: None, sweep: None }
+        Self { key: names(key), newest: None, deleted: None, sweep: None, keep_deleted: false }
     }
 
     /// Of several rows of a key, the one with the greatest value here is kept, and of equal ones the one that was landed last; a
@@ -70,6 +73,14 @@ impl Upsert {
     #[must_use]
     pub fn deleted_when(self, column: impl Into<String>) -> Self {
         Self { deleted: Some(column.into()), ..self }
+    }
+
+    /// Keeps a deleted row and marks it: the column of [`deleted_when`](Self::deleted_when), and that of [`newest`](Self::newest), become what
+    /// the deletion says, and the others stay as they were. So an older version that comes in a later epoch changes nothing, and a newer one
+    /// is a row as any other again. A deletion of a row that is not there is kept too. Not every sink can do it.
+    #[must_use]
+    pub fn keep_deleted(self) -> Self {
+        Self { keep_deleted: true, ..self }
     }
 
     /// Deletes rows of this pipeline that an enumeration did not give, once it is whole; refuses to if these are more than the part
@@ -355,6 +366,11 @@ impl Disposition {
         }
     }
 
+    /// Whether rows that are deleted stay, and say so.
+    pub fn keeps_deleted(&self) -> bool {
+        matches!(self, Self::Upsert(Upsert { keep_deleted: true, .. }))
+    }
+
     /// All columns that it names: rows must have them.
     pub fn columns(&self) -> impl Iterator<Item = &str> {
         let by = match self {
@@ -402,6 +418,15 @@ impl Disposition {
         }
         if self.newest().is_some() && self.key().is_empty() {
             return refuse("the newest row of what? there is no key", "name the columns that tell rows apart");
+        }
+        if self.keeps_deleted() && self.deleted().is_none() {
+            return refuse("deleted rows are to be kept, and nothing says which ones are", "add `.deleted_when(…)`");
+        }
+        if self.keeps_deleted() && self.may_go().is_some() {
+            return refuse(
+                "a sweep deletes rows, and they are to be kept",
+                "leave `.sweep(…)` or `.keep_deleted()` out",
+            );
         }
         if let Self::ReplacePartitions(ReplacePartitions { by, .. }) = self {
             if by.is_empty() {
@@ -482,7 +507,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_carried_out_is_refused() {
-        let refused: [Disposition; 12] = [
+        let refused: [Disposition; 14] = [
+            Upsert::by(["id"]).keep_deleted().into(),
+            Upsert::by(["id"]).deleted_when("gone").keep_deleted().sweep(0.5).into(),
             Children::of::<&str>([]).into(),
             Children::of(["id"]).index("id").into(),
             Children::of(["id"]).newest("at").deleted_when("at").into(),

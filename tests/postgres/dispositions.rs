@@ -155,3 +155,26 @@ async fn scd2_without_a_time_of_its_own_holds_from_when_it_was_staged() {
     let rows = world.ask("SELECT name, \"to\" IS NULL, \"to\" > \"from\" FROM {orders} ORDER BY \"from\"").await;
     assert_eq!(rows, ["b|f|t", "c|t|-"]);
 }
+
+#[tokio::test]
+async fn deleted_rows_may_stay_and_then_older_versions_change_nothing() {
+    let Some(world) = World::new().await else { return };
+    let upsert = Upsert::by(["id"]).newest("at").deleted_when("gone").keep_deleted();
+    let mut load = Load::new(world.table(upsert), columns());
+    let row = |id: u64, name: &str, second: u64, gone: &str| {
+        format!("{{\"id\":{id},\"name\":{name},\"at\":\"2024-01-01T00:00:{second:02}Z\",\"gone\":{gone}}}\n")
+    };
+    const KEPT: &str = "SELECT id, name, gone, extract(second FROM at)::int FROM {orders} ORDER BY id";
+    load.load(&(row(1, "\"a\"", 1, "false") + &row(2, "\"b\"", 5, "null"))).await.expect("loads");
+    load.load(&(row(1, "null", 7, "true") + &row(2, "null", 4, "true") + &row(3, "null", 3, "true")))
+        .await
+        .expect("loads");
+    let rows = world.ask(KEPT).await;
+    assert_eq!(rows, ["1|a|t|7", "2|b|-|5", "3|-|t|3"], "marked; older than the row; never there");
+    load.load(&(row(1, "\"older\"", 6, "false") + &row(3, "\"older\"", 2, "false"))).await.expect("loads");
+    assert_eq!(world.ask(KEPT).await, rows, "what is older than the deletion is no row again");
+    load.load(&row(1, "\"back\"", 9, "false")).await.expect("loads");
+    assert_eq!(world.ask(KEPT).await, ["1|back|f|9", "2|b|-|5", "3|-|t|3"]);
+    let counts = world.ask("SELECT rows_inserted, rows_updated, rows_deleted FROM {loads} ORDER BY epoch").await;
+    assert_eq!(counts, ["2|0|0", "1|1|0", "0|0|0", "0|1|0"]);
+}

@@ -168,6 +168,12 @@ async fn l16_delta_replace_survives_a_fault_at_every_operation() {
 }
 
 #[tokio::test]
+async fn l16_delta_parents_and_children_survive_a_fault_at_every_operation() {
+    let upsert = Disposition::from(Upsert::by(["id"]));
+    enumerate(Shape { children: true, ..upsert.into() }, async || Some(Delta::new())).await;
+}
+
+#[tokio::test]
 async fn l16_postgres_append_survives_a_fault_at_every_operation() {
     enumerate(Disposition::Append.into(), Server::new).await;
 }

@@ -2,14 +2,16 @@
 
 use crate::api::{Api, Place};
 use crate::warehouse::Warehouse;
+use landfall::ErrorKind;
 use landfall::columnar::{Columns, Decode};
-use landfall::sink::{Disposition, InsertOnly, Scd2, Upsert};
+use landfall::sink::{Disposition, InsertOnly, Scd2, Sink, Upsert};
 
 cases! {
     l01_of_rows_with_one_key_in_a_batch_the_winner_stays,
     l01_without_a_key_both_rows_are_kept,
     l02_a_row_that_says_it_is_deleted_is,
     l02_what_is_newest_of_a_deletion_and_a_row_of_one_key_counts,
+    l02_deleted_rows_are_kept_or_that_is_refused,
     l02_insert_only_never_overwrites,
     l02_a_history_ends_with_the_deletion,
     l09_what_an_enumeration_did_not_give_goes_and_nothing_of_others,
@@ -67,6 +69,21 @@ async fn l02_what_is_newest_of_a_deletion_and_a_row_of_one_key_counts<W: Warehou
     let last = warehouse.sink("landed", Upsert::by(["id"]).deleted_when("deleted"));
     Place::new().run(&api, &columns(), last).await.expect("runs");
     assert!(warehouse.rows("landed", "id, name").await.is_empty(), "without a column, the last one that was landed");
+}
+
+async fn l02_deleted_rows_are_kept_or_that_is_refused<W: Warehouse>(warehouse: W) {
+    let keep = Upsert::by(["id"]).newest("at").deleted_when("deleted").keep_deleted();
+    if !warehouse.offers(&keep.clone().into()) {
+        let error = warehouse.sink("orders", keep).config().expect_err("it is not kept");
+        assert_eq!(error.kind(), ErrorKind::Config);
+        return;
+    }
+    let place = Place::new();
+    let first = r#"{"id":1,"name":"a","at":5,"deleted":false}"#;
+    let second = r#"{"id":1,"at":7,"deleted":true}"#;
+    load(&warehouse, &place, &[first, second], keep.clone()).await;
+    load(&warehouse, &place, &[first, second, r#"{"id":1,"name":"older","at":6}"#], keep).await;
+    assert_eq!(warehouse.rows("orders", "id, at, deleted").await, ["1|7|t"], "an older version is no row again");
 }
 
 async fn l02_insert_only_never_overwrites<W: Warehouse>(warehouse: W) {

@@ -3,8 +3,9 @@
 use crate::proxy;
 use futures::future::BoxFuture;
 use landfall::columnar::Batch;
-use landfall::columnar::arrow::array::{ArrayRef, AsArray, RecordBatch};
-use landfall::columnar::arrow::datatypes::TimestampMicrosecondType;
+use landfall::columnar::arrow::array::ArrayRef;
+use landfall::columnar::arrow::compute::cast;
+use landfall::columnar::arrow::datatypes::DataType;
 use landfall::columnar::arrow::util::display::{ArrayFormatter, FormatOptions};
 use landfall::connectors::delta::DeltaTable;
 use landfall::connectors::postgres::{Postgres, PostgresCheckpoints, PostgresTable, PostgresTables};
@@ -112,29 +113,22 @@ impl Warehouse for Delta {
         TableSet::new().table("orders", self.sink("orders", orders)).table("items", self.sink("items", items))
     }
 
-    fn offers(&self, _disposition: &Disposition) -> bool {
-        true
+    fn offers(&self, disposition: &Disposition) -> bool {
+        !disposition.keeps_deleted()
     }
 
     async fn rows(&self, table: &str, columns: &str) -> Vec<String> {
         let mut rows = Vec::new();
         let options = FormatOptions::new().with_null("-");
         for batch in self.table(table).read_batches().await.expect("readable") {
-            // Arrow shows times of the zone `UTC` with a feature only that is not on here.
-            let plain =
-                batch.columns().iter().map(|column| match column.as_primitive_opt::<TimestampMicrosecondType>() {
-                    Some(times) => Arc::new(times.clone().with_timezone_opt(None::<Arc<str>>)) as ArrayRef,
-                    None => Arc::clone(column),
-                });
-            let columns_of = batch.schema().fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
-            let batch =
-                RecordBatch::try_from_iter_with_nullable(columns_of.iter().zip(plain).map(|(n, c)| (n, c, true)));
-            let batch = batch.expect("the same rows");
-            let format = |name: &str| {
-                let column = batch.column_by_name(name)?;
-                Some(ArrayFormatter::try_new(column.as_ref(), &options).expect("any type"))
+            // Times as numbers: their text needs the zones of the world.
+            let plain = |column: &ArrayRef| match column.data_type() {
+                DataType::Timestamp(..) => cast(column, &DataType::Int64).expect("a number"),
+                _ => Arc::clone(column),
             };
-            let formats: Vec<_> = columns.split(", ").map(format).collect();
+            let named: Vec<_> = columns.split(", ").map(|name| batch.column_by_name(name).map(plain)).collect();
+            let format = |column| ArrayFormatter::try_new(column, &options).expect("any type");
+            let formats: Vec<_> = named.iter().map(|column| column.as_deref().map(format)).collect();
             rows.extend((0..batch.num_rows()).map(|row| {
                 let value = |format: &Option<ArrayFormatter<'_>>| {
                     format.as_ref().map_or_else(|| "-".to_owned(), |format| format.value(row).to_string())
@@ -163,13 +157,11 @@ impl Warehouse for Delta {
         let added = log.iter().filter_map(|line| line.pointer("/add/path")?.as_str());
         let added: HashSet<String> = added.map(|path| format!("{table}/{path}")).collect();
         let folder = ObjectPath::parse(table).expect("a name");
-        for object in self.store.list(&folder).await.expect("a list") {
-            if object.path.file_name().starts_with("landfall-") && !added.contains(object.path.as_str()) {
-                self.store.delete(&object.path).await.expect("deletes");
-                return;
-            }
-        }
-        panic!("nothing waits");
+        // The rows of the table have names that tell of shard, generation and epoch: the last one is the newest.
+        let waits = self.store.list(&folder).await.expect("a list").into_iter().map(|object| object.path);
+        let waits = waits.filter(|path| path.file_name().starts_with("landfall-") && !added.contains(path.as_str()));
+        let newest = waits.max_by_key(|path| path.to_string()).expect("something waits");
+        self.store.delete(&newest).await.expect("deletes");
     }
 
     async fn reached_by(&self, faults: &Faults) -> Self {

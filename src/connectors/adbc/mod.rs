@@ -224,6 +224,7 @@ impl Sink for AdbcTable {
         let hint = match self.disposition {
             Disposition::Scd2(_) => Some("use `PostgresTable`, or append and make the history by a query"),
             Disposition::Children(_) => Some("docs/warehouses.md tells which sinks know it"),
+            Disposition::Upsert(_) if self.disposition.keeps_deleted() => Some("leave `.keep_deleted()` out"),
             _ => None,
         };
         if let Some(hint) = hint {

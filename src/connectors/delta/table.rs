@@ -523,6 +523,10 @@ impl Sink for DeltaTable {
     fn config(&self) -> Result<ComponentConfig> {
         self.options.check()?;
         self.disposition.check()?;
+        if self.disposition.keeps_deleted() {
+            return Err(Error::config("configure delta table", "the Delta sink does not keep deleted rows")
+                .with_hint("leave `.keep_deleted()` out; or keep every version with `Scd2`"));
+        }
         if let Disposition::ReplacePartitions(replace) = &self.disposition {
             if let Some(column) = replace.by.iter().find(|column| !self.options.partition_by.contains(column)) {
                 return Err(Error::config(

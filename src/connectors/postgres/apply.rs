@@ -140,17 +140,22 @@ impl Apply<'_> {
             None => String::new(),
             Some(column) => format!(" AND (t.{c} IS NULL OR t.{c} <= {of}.{c})", c = quoted(column)),
         };
-        let mut deleted = 0;
+        let (mut deleted, mut marked) = (0, 0);
         let mut kept = String::new();
         if let Some(column) = &upsert.deleted {
             let gone = self.says_gone("w", column);
-            let delete = format!(
-                "DELETE FROM {table} t USING {newest} w WHERE {} AND {gone}{}",
-                self.same_key("t", "w"),
-                not_newer("w")
-            );
-            deleted = self.execute(&delete).await?;
-            kept = format!(" WHERE NOT {gone}");
+            let those = format!("{newest} w WHERE {} AND {gone}{}", self.same_key("t", "w"), not_newer("w"));
+            if upsert.keep_deleted {
+                let said = [column].into_iter().chain(&upsert.newest).map(|c| format!("{c} = w.{c}", c = quoted(c)));
+                let said = said.collect::<Vec<_>>().join(", ");
+                let (load, id) = (quoted(LOAD), literal(self.load));
+                marked = self.execute(&format!("UPDATE {table} t SET {said}, {load} = {id} FROM {those}")).await?;
+                let there = format!("EXISTS (SELECT 1 FROM {table} h WHERE {})", self.same_key("h", "w"));
+                kept = format!(" WHERE NOT ({gone} AND {there})");
+            } else {
+                deleted = self.execute(&format!("DELETE FROM {table} t USING {those}")).await?;
+                kept = format!(" WHERE NOT {gone}");
+            }
         }
         let set = self.columns().filter(|c| !self.staged.disposition.key().iter().any(|k| k == c));
         let set =
@@ -174,7 +179,8 @@ impl Apply<'_> {
         );
         let row = self.transaction.query_one(&statement, &[]).await;
         let row = row.map_err(|e| fault::statement("commit rows", e).with("into", self.table))?;
-        Ok(Counts { inserted: row.get(0), updated: row.get(1), deleted, ..counts })
+        let updated = row.get::<_, i64>(1) + marked;
+        Ok(Counts { inserted: row.get(0), updated, deleted, ..counts })
     }
 
     /// New versions: those that differ from the one before them, which ends where they begin.

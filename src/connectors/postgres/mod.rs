@@ -305,6 +305,7 @@ impl Sink for PostgresTable {
             "database": self.database.place(),
             "newest": self.disposition.newest(),
             "deleted": self.disposition.deleted(),
+            "keep_deleted": self.disposition.keeps_deleted(),
             "record_provenance": self.records,
         })))
     }

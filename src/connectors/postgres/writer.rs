@@ -311,16 +311,16 @@ impl PostgresWriter {
     }
 }
 
-/// The rows of which nothing goes into the table: they say that they are deleted, or that a parent has no children.
+/// The rows of which nothing goes into the table: they say that they are deleted (and are not kept), or that a parent has no children.
 fn unwritten(rows: &RecordBatch, disposition: &Disposition) -> Option<BooleanBuffer> {
     let there = |column: &dyn Array| {
         column.logical_nulls().map_or_else(|| BooleanBuffer::new_set(rows.num_rows()), NullBuffer::into_inner)
     };
-    let gone =
-        disposition.deleted().and_then(|name| rows.column_by_name(name)).map(|column| match column.as_boolean_opt() {
-            Some(flags) => flags.values() & &there(column),
-            None => there(column),
-        });
+    let deleted = disposition.deleted().filter(|_| !disposition.keeps_deleted());
+    let gone = deleted.and_then(|name| rows.column_by_name(name)).map(|column| match column.as_boolean_opt() {
+        Some(flags) => flags.values() & &there(column),
+        None => there(column),
+    });
     let none = match disposition {
         Disposition::Children(Children { index, .. }) => rows.column_by_name(index).map(|column| !&there(column)),
         _ => None,
