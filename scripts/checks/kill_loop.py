@@ -161,6 +161,7 @@ def loop(wanted, seed, api, target):
             if not restarted:
                 typical = 0.8 * typical + 0.2 * (time.monotonic() - began)
             if restarted and proc.returncode in target.forgiven:
+                print(f"run {runs} ended as the server died: {said.strip()}", flush=True)
                 ended += 1
             elif proc.returncode and not (rival and proc.returncode == FENCED):
                 print(f"run {runs} failed with {proc.returncode}: {said.strip()}", flush=True)
