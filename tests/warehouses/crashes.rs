@@ -126,6 +126,7 @@ impl<W: Warehouse> World<W> {
 }
 
 /// Enumerates the schedules of one shape: `world` makes it anew for each.
+#[allow(clippy::future_not_send, reason = "a test runs where it was begun")]
 async fn enumerate<W: Warehouse>(shape: Shape, warehouse: impl AsyncFn() -> Option<W>) {
     let world = async || Some(World { warehouse: warehouse().await?, place: Place::new(), shape: shape.clone() });
     let Some(dry) = world().await else { return };

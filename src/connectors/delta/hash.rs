@@ -19,7 +19,7 @@ pub(super) fn of(rows: &RecordBatch, names: &[String]) -> Result<StringArray> {
     let column = |name: &&String| {
         let column = rows.column_by_name(name);
         let column = column.ok_or_else(|| Error::bug("hash rows", "a column is missing").with("column", *name))?;
-        Ok((member(name), column.clone(), put(column)?))
+        Ok((member(name), Arc::clone(column), put(column)?))
     };
     let columns = names.iter().map(column).collect::<Result<Vec<_>>>()?;
     let mut bytes = Vec::new();
@@ -75,7 +75,7 @@ fn put(column: &ArrayRef) -> Result<Put> {
         }
         DataType::List(_) => {
             let column = column.as_list::<i32>().clone();
-            let (values, value) = (column.values().clone(), put(column.values())?);
+            let (values, value) = (Arc::clone(column.values()), put(column.values())?);
             Box::new(move |row, to| {
                 let (from, until) = span(column.value_offsets(), row);
                 to.extend(length(until - from));
@@ -92,7 +92,7 @@ fn put(column: &ArrayRef) -> Result<Put> {
             let mut members = fields.iter().zip(column.columns()).collect::<Vec<_>>();
             members.sort_by_key(|(field, _)| field.name());
             let members =
-                members.into_iter().map(|(field, column)| Ok((member(field.name()), column.clone(), put(column)?)));
+                members.into_iter().map(|(field, column)| Ok((member(field.name()), Arc::clone(column), put(column)?)));
             let members = members.collect::<Result<Vec<_>>>()?;
             Box::new(move |row, to| {
                 for (name, _, value) in members.iter().filter(|(_, column, _)| column.is_valid(row)) {
@@ -170,7 +170,7 @@ mod tests {
         let row = |map: ArrayRef| -> Vec<(&str, ArrayRef)> {
             let n: ArrayRef = Arc::new(Int64Array::from(vec![-2]));
             let list = ListArray::from_iter_primitive::<Int64Type, _, _>([Some(vec![Some(1), None])]);
-            let group = StructArray::from(vec![(Arc::new(Field::new("n", DataType::Int64, true)), n.clone())]);
+            let group = StructArray::from(vec![(Arc::new(Field::new("n", DataType::Int64, true)), Arc::clone(&n))]);
             let text: ArrayRef = Arc::new(StringArray::from(vec!["ü"]));
             let flag: ArrayRef = Arc::new(BooleanArray::from(vec![true]));
             vec![

@@ -188,7 +188,7 @@ impl Log {
     }
 
     /// The newest version, read from the first one on: it tells of all files that were ever removed. `None` if the first one is gone.
-    pub(super) async fn from_the_beginning(&self) -> Result<Option<Arc<Snapshot>>> {
+    pub(super) async fn since_the_beginning(&self) -> Result<Option<Arc<Snapshot>>> {
         self.follow(None, Keep::All).await
     }
 

@@ -108,7 +108,7 @@ async fn remembering(log: &Log, older_than: Duration) -> Result<Option<Arc<Snaps
     if older_than <= remembered {
         return Ok(Some(held));
     }
-    match log.from_the_beginning().await? {
+    match log.since_the_beginning().await? {
         Some(all) if all.version >= held.version => Ok(Some(all)),
         _ => Err(Error::config("vacuum delta", "the log does not tell any more what was removed so long ago")
             .with("older_than_seconds", older_than.as_secs())

@@ -426,7 +426,7 @@ mod tests {
     fn a_row_is_written_again_a_few_times_however_many_epochs_there_are() {
         let (mut sizes, mut written) = (Vec::new(), 0);
         for _ in 0..2_000 {
-            sizes.push(1);
+            sizes.extend([1]);
             for group in grouped(&sizes, 1 << 20) {
                 let total: u64 = group.iter().sum();
                 written += total;

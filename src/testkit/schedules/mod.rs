@@ -100,7 +100,7 @@ const RECOVERIES: usize = 3;
 
 impl<F, W> Schedules<F>
 where
-    F: Fn() -> W,
+    F: Fn() -> W + Send + Sync,
     W: World,
 {
     /// Of the worlds that `make` makes, all alike: each operation in each mode, and 150 pairs.

@@ -122,8 +122,7 @@ impl Numbers {
 impl World for Numbers {
     async fn process(&self, faults: &Faults) -> Result<()> {
         let table = Table { defect: self.defect, content: Arc::clone(&self.content), faults: faults.clone() };
-        let mut settings = Settings::default();
-        settings.epoch_records = 2;
+        let settings = Settings { epoch_records: 2, ..Settings::default() };
         let pipeline = Pipeline::named("numbers")
             .source(FaultSource::new(IterSource::new(1..=6).with_batch(2), faults))
             .sink(FaultSink::new(table, faults))
