@@ -7,6 +7,7 @@ use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
     Int64Type, TimeUnit, TimestampMicrosecondType, ToByteSlice,
 };
+use std::sync::Arc;
 use xxhash_rust::xxh3::Xxh3;
 
 /// Appends the bytes of the value of a row, which is not null.
@@ -148,7 +149,6 @@ mod tests {
     use super::*;
     use arrow::array::{BooleanArray, Int64Array, ListArray, MapBuilder, StringBuilder, StructArray};
     use arrow::datatypes::Field;
-    use std::sync::Arc;
 
     fn hashes(columns: Vec<(&str, ArrayRef)>) -> Vec<String> {
         let names: Vec<_> = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
