@@ -45,7 +45,7 @@ async fn the_defaults_of_the_role_do_not_matter() {
     for setting in [
         "synchronous_commit = off",
         "default_transaction_isolation = 'serializable'",
-        "statement_timeout = 1",
+        "statement_timeout = 500",
         "lock_timeout = 1",
         "row_security = on",
     ] {
@@ -53,7 +53,7 @@ async fn the_defaults_of_the_role_do_not_matter() {
     }
     world.ask(&format!("CREATE TABLE {{said}} (name text, setting text); GRANT ALL ON {{said}} TO \"{role}\"; CREATE TABLE {{orders}} (id bigint, status text, _landfall_load text); \
         GRANT ALL ON {{orders}} TO \"{role}\"; CREATE FUNCTION {{tell}}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
-        PERFORM pg_sleep(0.1); INSERT INTO {{said}} SELECT name, setting || coalesce(unit, '') FROM pg_settings WHERE name IN ('synchronous_commit', 'transaction_isolation', \
+        PERFORM pg_sleep(0.7); INSERT INTO {{said}} SELECT name, setting || coalesce(unit, '') FROM pg_settings WHERE name IN ('synchronous_commit', 'transaction_isolation', \
         'statement_timeout', 'lock_timeout', 'row_security', 'idle_in_transaction_session_timeout', 'tcp_keepalives_idle', 'tcp_user_timeout'); RETURN new; END $$; \
         CREATE TRIGGER tell BEFORE INSERT ON {{orders}} FOR EACH ROW EXECUTE FUNCTION {{tell}}()")).await;
     let mut load = Load::new(orders(&world, &database, Disposition::Append), columns());
