@@ -1,5 +1,6 @@
 //! Rows of a landing's table: where each partition stands.
 
+use super::coverage;
 use super::table::View;
 use crate::error::{Error, Result};
 use crate::model::{PartitionId, PositionValue};
@@ -25,6 +26,15 @@ impl LandedPositions {
     /// `Corrupt` if what holds it is damaged or missing; those of the store.
     pub async fn get(&self, partition: &PartitionId) -> Result<Option<PositionValue>> {
         self.0.get(&key(partition)).await?.map(|text| parse(partition, &text)).transpose()
+    }
+
+    /// Whether it is said what is covered of `partition`, or of a window of it.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn is_covered(&self, partition: &PartitionId) -> Result<bool> {
+        let whole = coverage::key(partition, None)?;
+        Ok(self.0.get(&whole).await?.is_some() || self.0.scan(&coverage::keys_of(partition)?).next().await?.is_some())
     }
 
     #[cfg(test)]

@@ -170,8 +170,11 @@ pub(super) struct Landed(pub LandedPositions);
 
 #[async_trait]
 impl PositionLookup for Landed {
+    /// A process may die between a page and the end of its read: then a position is there of which nothing is said yet.
     async fn position(&self, partition: &PartitionId) -> Result<Option<PositionValue>> {
-        self.0.get(partition).await
+        let Some(position) = self.0.get(partition).await? else { return Ok(None) };
+        let unproven = position.unproven || !self.0.is_covered(partition).await?;
+        Ok(Some(PositionValue { unproven, ..position }))
     }
 }
 

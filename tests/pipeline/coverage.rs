@@ -9,6 +9,7 @@ use landfall::model::{
 };
 use landfall::pipeline::RunReport;
 use landfall::source::{ComponentConfig, Emitter, Listing, Source};
+use landfall::testkit::{Faults, Mode, Plan, test_env};
 use landfall::{Error, Result, async_trait};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -311,4 +312,30 @@ async fn a_partition_that_fails_is_missing_until_a_run_reads_it() {
     assert!(covered(&world).await.iter().all(|c| matches!(c.reason, StopReason::Failed(_))));
     assert!(calendar.run(&world).await.is_complete());
     assert!(covered(&world).await.iter().all(|c| c.missing().is_none()));
+}
+
+/// A process may die between the last page of a partition and the end of its read, and the next one before it has said anything.
+#[tokio::test]
+async fn two_crashes_leave_no_partition_without_coverage() {
+    let run = async |world: &mut World, plans: Option<Plan>, seed: u64| {
+        let faults = Faults::of(plans);
+        (world.raw, world.env) = (faults.store(&world.store), test_env(seed));
+        let ended = world.builder().build().expect("complete").run().await;
+        (faults.count(), ended.is_ok())
+    };
+    let script = || Script::new(1, 1, 2);
+    let (points, _) = run(&mut World::new(script()), None, 1).await;
+    for first in 0..points {
+        for second in 0..points {
+            let mut world = World::new(script());
+            let plan = |at, mode| Some(Plan { at, mode });
+            run(&mut world, plan(first, Mode::AfterLostResponse), 1).await;
+            run(&mut world, plan(second, Mode::Before), 2).await;
+            assert!(run(&mut world, None, 3).await.1, "{first}, then {second}: the last run fails");
+            let pipeline = world.builder().build().expect("complete");
+            let accounts = pipeline.accounts().await.expect("readable").all().await.expect("readable");
+            let missing: Vec<_> = accounts.iter().filter(|account| account.missing().is_some()).collect();
+            assert!(accounts.len() == 1 && missing.is_empty(), "{first}, then {second}: {missing:?}");
+        }
+    }
 }
