@@ -220,20 +220,32 @@ fn is_of_connection(key: &str) -> bool {
 /// What is secret in an option.
 fn secrets_in(key: &str, value: &str) -> Vec<String> {
     let key = key.to_ascii_lowercase();
-    if ["password", "passphrase", "secret", "token", "credential", "private_key", "auth_"]
-        .iter()
-        .any(|w| key.contains(w))
-    {
+    const NAMES: [&str; 13] = [
+        "password",
+        "passphrase",
+        "passwd",
+        "pwd",
+        "secret",
+        "token",
+        "credential",
+        "private_key",
+        "api_key",
+        "api-key",
+        "apikey",
+        "access_key",
+        "auth",
+    ];
+    if NAMES.iter().any(|name| key.contains(name)) {
         return vec![value.to_owned()];
     }
     let mut found = Vec::new();
-    if let Some((_, rest)) = value.split_once("://") {
-        let authority = rest.split(['/', '?']).next().unwrap_or_default();
-        // A password may hold what ends an authority: the last `@` of all counts, too.
-        for part in [authority, rest] {
-            if let Some((_, password)) = part.rsplit_once('@').and_then(|(user, _)| user.split_once(':')) {
-                found.push(password.to_owned());
-            }
+    // Data source names have no scheme: `user:password@account/database`.
+    let rest = value.split_once("://").map_or(value, |(_, rest)| rest);
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    // A password may hold what ends an authority: the last `@` of all counts, too.
+    for part in [authority, rest] {
+        if let Some((_, password)) = part.rsplit_once('@').and_then(|(user, _)| user.split_once(':')) {
+            found.push(password.to_owned());
         }
     }
     for word in ["password=", "pwd=", "token=", "secret="] {
