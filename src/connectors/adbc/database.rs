@@ -294,7 +294,10 @@ mod tests {
             Adbc::driver("x").option("uri", "host=db password=hunter2 user=etl"),
             Adbc::driver("x").option("uri", "host=db password='hun ter2' user=etl"),
             Adbc::driver("x").option("uri", "grpc://h:1?TOKEN=hunter2&x=1"),
+            Adbc::driver("x").option("uri", "etl:hunter2@org-account/db"),
             Adbc::driver("x").option("adbc.some.auth_token", "hunter2"),
+            Adbc::driver("x").option("adbc.flight.sql.authorization_header", "Bearer hunter2"),
+            Adbc::driver("x").option("adbc.flight.sql.rpc.call_header.x-api-key", "hunter2"),
             Adbc::driver("x").secret("anything", "hunter2"),
         ];
         for database in databases {

@@ -2,6 +2,7 @@
 
 use super::apply::{Apply, ROW, scratch};
 use super::control::Counts;
+use super::database::schema_lock;
 use super::name::{TableName, literal, quoted};
 use super::table::LOAD;
 use crate::error::Result;
@@ -32,6 +33,8 @@ impl Apply<'_> {
                 )
             },
         );
+        // No key of the table makes shards wait for each other that bring children of one parent.
+        self.execute(&schema_lock(&format!("children in {}", self.table))).await?;
         let chosen = scratch(staging)?;
         let parents = format!(
             "CREATE UNLOGGED TABLE {chosen} AS SELECT {key}, {group}, {gone} AS _lf_gone FROM {newest} w{}",
