@@ -1,4 +1,4 @@
-//! What [`Stage`] and [`StageState`] promise. [`stage_conformance!`](crate::stage_conformance) makes a test of each check.
+//! What [`Stage`] and [`StageState`](crate::stage::StageState) promise. [`stage_conformance!`](crate::stage_conformance) makes a test of each check.
 
 use crate::model::{Item, Reject};
 use crate::stage::{Output, Stage};
