@@ -7,7 +7,7 @@ use crate::sink::{CommitOutcome, Demand, Enumeration, EpochContext, Mark, Sink, 
 use futures::future::join;
 
 /// Makes a `#[tokio::test]` of every check of a sink that takes what is new. The expression gives an empty
-/// [`Destination`](crate::testkit::conformance::Destination); it may await, and it may `return` to skip the check.
+/// [`Destination`]; it may await, and it may `return` to skip the check.
 ///
 /// ```
 /// use landfall::async_trait;

@@ -28,7 +28,7 @@ pub trait SourceTrial: Send + Sync {
 }
 
 /// Makes a `#[tokio::test]` of every check of a source. The expression gives a
-/// [`SourceTrial`](crate::testkit::conformance::SourceTrial); it may await, and it may `return` to skip the check.
+/// [`SourceTrial`]; it may await, and it may `return` to skip the check.
 ///
 /// ```
 /// use landfall::async_trait;

@@ -20,7 +20,7 @@ pub trait StageTrial {
     fn records(&self, item: &<Self::Stage as Stage>::Out) -> Vec<String>;
 }
 
-/// Makes a `#[test]` of every check of a stage. The expression gives a [`StageTrial`](crate::testkit::conformance::StageTrial).
+/// Makes a `#[test]` of every check of a stage. The expression gives a [`StageTrial`].
 ///
 /// ```
 /// use landfall::model::Rows;
