@@ -236,7 +236,9 @@ fn secrets_in(key: &str, value: &str) -> Vec<String> {
         "auth",
     ];
     if NAMES.iter().any(|name| key.contains(name)) {
-        return vec![value.to_owned()];
+        // A header says how it authorises before it does: `Bearer …`.
+        let credentials = value.split_once(' ').filter(|_| key.contains("auth")).map(|(_, credentials)| credentials);
+        return credentials.into_iter().chain([value]).map(ToOwned::to_owned).collect();
     }
     let mut found = Vec::new();
     // Data source names have no scheme: `user:password@account/database`.
