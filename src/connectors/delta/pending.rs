@@ -142,3 +142,17 @@ pub(super) async fn all(log: &Log, shard: &ShardKey, head: Head) -> Result<Vec<D
     staged.reverse();
     Ok(staged)
 }
+
+/// `bytes` as a list that an enumeration has left.
+#[cfg(any(test, feature = "testkit"))]
+pub(super) async fn fuzzed(log: &Log, shard: &ShardKey, bytes: &[u8]) -> Result<()> {
+    let newest = hash(bytes);
+    log.store.put(&path(log, shard, newest)?, bytes.to_vec().into()).await?;
+    let staged = all(log, shard, Head { enumeration: 7, newest: Some(newest) }).await?;
+    let mut head = Head { enumeration: 7, newest: None };
+    for epoch in &staged {
+        head = keep(log, shard, head, epoch).await?;
+    }
+    assert_eq!(all(log, shard, head).await?, staged);
+    Ok(())
+}

@@ -212,7 +212,7 @@ impl Run {
         Ok(None)
     }
 
-    fn rows(&self, block: &[u8]) -> Result<Vec<Row>> {
+    pub(super) fn rows(&self, block: &[u8]) -> Result<Vec<Row>> {
         let mut rows = Vec::new();
         let mut rest = block;
         while !rest.is_empty() {
