@@ -353,7 +353,7 @@ mod tests {
             assert_eq!((rows(&batches).schema().fields().len(), rejects.len()), (1, 1));
         }
         let newer = String::from_utf8_lossy(&kept).replace("\"version\":1", "\"version\":2");
-        assert_eq!(again.restore(vec![newer.into()]).expect_err("newer").kind(), ErrorKind::Corrupt);
+        assert_eq!(again.restore(vec![newer.into()]).expect_err("newer").kind(), ErrorKind::Config);
         assert_eq!(again.restore(vec![Bytes::from_static(b"{")]).expect_err("cut").kind(), ErrorKind::Corrupt);
     }
 

@@ -8,6 +8,7 @@ mod egress;
 mod exports;
 mod far;
 mod formats;
+mod frozen;
 mod incremental;
 mod lines;
 mod observed;

@@ -116,7 +116,8 @@ impl Record {
         let Version { version } = serde_json::from_str(text.expose_secret()).map_err(|_| damaged())?;
         if version != VERSION {
             return Err(Error::config("read kept token", "it was kept by another version of this library")
-                .with("version", version));
+                .with("version", version)
+                .with_hint("use a newer version of landfall"));
         }
         serde_json::from_str(text.expose_secret()).map_err(|_| damaged())
     }
