@@ -225,3 +225,15 @@ async fn a_client_certificate_is_shown_to_the_own_origin() {
         assert!(!error.to_string().contains("canary"));
     }
 }
+
+#[tokio::test]
+async fn a_server_that_never_completes_the_handshake_is_given_up() {
+    // It takes the connection, and says nothing.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("https://{}/r", silent.local_addr().expect("bound"));
+    let limits = patient().with_connect(Duration::from_millis(50)).with_idle(Duration::from_secs(600));
+    let rest = Rest::get(url).limits(limits).retry(Policy::default().with_attempts(1)).build().expect("a source");
+    let brought = read(&rest, None).await;
+    assert_eq!(brought.error().kind(), ErrorKind::Unavailable);
+    assert!(brought.error().to_string().contains("no connection in time"), "{}", brought.error());
+}
