@@ -17,6 +17,7 @@ mod actions;
 mod buckets;
 mod checkpoint;
 mod children;
+mod commit;
 mod compact;
 mod enumerate;
 mod expire;
@@ -39,6 +40,8 @@ mod reader;
 mod retention;
 mod rewrite;
 mod schema;
+mod settings;
+mod staged;
 mod stats;
 mod sweep;
 mod table;
@@ -47,7 +50,8 @@ mod versions;
 mod writer;
 
 pub use expire::ExpiredLog;
-pub use table::{DeltaFile, DeltaStaged, DeltaTable};
+pub use staged::{DeltaFile, DeltaStaged};
+pub use table::DeltaTable;
 pub use writer::DeltaWriter;
 
 #[cfg(test)]
