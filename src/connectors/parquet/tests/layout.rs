@@ -184,7 +184,7 @@ const HOSTILE: &[&str] = &[
 ];
 
 #[tokio::test]
-async fn hostile_partition_values_stay_below_the_dataset_and_come_back_as_they_are() {
+async fn hostile_partition_values_stay_below_the_dataset_of_a_real_file_system() {
     let folder = tempfile::tempdir().expect("a folder");
     // On a real file system, with something beside the store that must not be reached.
     let store = Store::local(folder.path().join("store")).expect("a store");
@@ -214,21 +214,4 @@ async fn hostile_partition_values_stay_below_the_dataset_and_come_back_as_they_a
         seen.extend(countries.iter().flatten().map(str::to_owned));
     }
     assert!(HOSTILE.iter().all(|value| seen.iter().filter(|s| s == value).count() == 1), "{seen:?}");
-}
-
-#[tokio::test]
-async fn a_partition_value_that_is_too_long_is_refused_and_the_other_rows_go_on() {
-    let store = Store::memory();
-    let owner = dataset(&store).partition_by(["country"]).expect("valid");
-    let long = "x".repeat(2 << 10);
-    let countries = StringArray::from_iter_values(["NL", &long]);
-    let ids = Int64Array::from_iter_values([1, 2]);
-    let rows = RecordBatch::try_from_iter([("id", Arc::new(ids) as _), ("country", Arc::new(countries) as _)]);
-    let mut writer = owner.open(context(1, 1)).await.expect("opens");
-    let rejects = writer.write(Batch::new(rows.expect("fits"))).await.expect("writes");
-    assert_eq!(rejects.len(), 1, "{rejects:?}");
-    assert!(!rejects[0].reason.contains("xxxx"), "the value is not repeated: {}", rejects[0].reason);
-    let staged = writer.finish().await.expect("finishes").expect("a row").staged;
-    commit(&owner, 1, 1, None, &staged).await.expect("commits");
-    assert_eq!(followed(&store).await, [1]);
 }

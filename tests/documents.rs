@@ -1,6 +1,8 @@
+//! What the documents say of formats and of security is there.
+//!
 //! Every persisted format is described in docs/formats.md and has frozen examples in tests/fixtures; every example belongs to a
 //! description and is read by a test. What a test does with it (reads it, writes it again as it was, refuses a newer version and
-//! damage) stands beside the format.
+//! damage) stands beside the format. Every rule of docs/security.md names tests that there are.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -75,6 +77,32 @@ fn every_example_is_read_by_a_test() {
         let (include, join) = (format!("fixtures/{name}\""), format!("fixtures/{name}/"));
         assert!(texts.iter().any(|text| text.contains(&include) || text.contains(&join)), "no test reads {name}");
     }
+}
+
+#[test]
+fn every_rule_of_security_names_tests_that_there_are() {
+    let mut sources = Vec::new();
+    for folder in ["src", "tests", "examples"] {
+        rust_files(&root().join(folder), &mut sources);
+    }
+    let texts: Vec<String> = sources.iter().map(|file| fs::read_to_string(file).expect("text")).collect();
+    let document = fs::read_to_string(root().join("docs/security.md")).expect("the document");
+    let rows = document.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| threat"));
+    let mut rules = 0;
+    for row in rows {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').collect();
+        let [threat, _, tests] = cells[..] else { panic!("three cells: {row}") };
+        let named: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
+        assert!(!named.is_empty(), "no test for: {threat}");
+        for name in named {
+            let function = format!("fn {name}(");
+            let is_test = texts.iter().any(|text| text.contains(&function));
+            let is_decoder = root().join("fuzz/corpus").join(name).is_dir() || name == "scripts/fuzz";
+            assert!(is_test || is_decoder, "no test {name} for: {threat}");
+        }
+        rules += 1;
+    }
+    assert!(rules > 20, "only {rules} rules were found");
 }
 
 fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) {
