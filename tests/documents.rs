@@ -10,10 +10,8 @@ use std::path::{Path, PathBuf};
 
 /// Descriptions without an example, and why.
 const WITHOUT: &[(&str, &str)] = &[
-    ("Chain", "names of objects; its one own object has an example"),
     ("Object layout on a local file system", "objects as they are; the order of a write is checked over a simulated disk"),
     ("Columns of a Delta table", "columns of Parquet files; their values are checked against other readers"),
-    ("Tables through ADBC", "the tables of PostgreSQL in the words of each dialect; tests/adbc reads them back"),
 ];
 
 fn root() -> &'static Path {
