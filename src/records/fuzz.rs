@@ -66,7 +66,7 @@ pub(crate) fn records(bytes: &[u8]) -> Result<()> {
         (Ok(_), Err(error)) => panic!("a body that is whole is not in parts: {error}"),
         // Of lines and rows each stands for itself.
         (Err(error), Ok(_)) if !path.needs_known_end() => panic!("a body that is none is one in parts: {error}"),
-        (Err(error), _) | (_, Err(error)) => return Err(error),
+        (Err(error), _) => return Err(error),
     }
     Ok(())
 }

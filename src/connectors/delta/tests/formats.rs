@@ -120,7 +120,7 @@ async fn a_list_of_pending_files_is_read_from_its_first_format_and_damage_is_not
 #[test]
 fn what_a_version_tells_of_its_load_is_read_from_its_first_format() {
     const FROZEN: &str = include_str!("../../../../tests/fixtures/delta-load-1.json");
-    let load: ledger::Load = serde_json::from_str(FROZEN).expect("the first format is read for ever");
+    let load: super::super::ledger::Load = serde_json::from_str(FROZEN).expect("the first format is read for ever");
     assert_eq!(serde_json::to_string(&load).expect("plain data"), FROZEN.trim_end());
 }
 
