@@ -123,5 +123,5 @@ pub(crate) fn paths(bytes: &[u8]) -> Result<()> {
     let element = ElementPath::parse(text).map(|path| {
         assert_eq!(ElementPath::parse(path.as_str()).expect("its own text"), path);
     });
-    read.and_then(|scanned| scanned).and(value).and(element)
+    read.and_then(|scanned| scanned).or(value).or(element)
 }

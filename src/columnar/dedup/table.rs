@@ -117,9 +117,10 @@ impl<V: Ord> Table<V> {
     }
 }
 
-/// A fingerprint is a hash already; the part was chosen by its upper end. Both halves are multiplied, one of them salted, and the product is folded.
+/// A fingerprint is a hash already; the part was chosen by its upper end. Both halves are salted and
+/// multiplied, and the product is folded.
 fn hash(print: u128, salt: u64) -> u64 {
-    let product = u128::from(print as u64 ^ salt) * u128::from((print >> 64) as u64 | 1);
+    let product = u128::from(print as u64 ^ salt) * u128::from((print >> 64) as u64 ^ salt.rotate_left(32));
     (product >> 64) as u64 ^ product as u64
 }
 

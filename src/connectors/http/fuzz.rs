@@ -38,7 +38,7 @@ pub(crate) fn link(bytes: &[u8]) -> Result<()> {
         Ok(())
     };
     let header = target(&[&text], "next").and_then(|target| target.map_or(Ok(()), follow));
-    follow(&text).and(header)
+    follow(&text).or(header)
 }
 
 /// A value never leaves its segment of a path.
@@ -102,7 +102,7 @@ pub(crate) fn position(bytes: &[u8]) -> Result<()> {
 /// What is not what it should be is told, by its type or its beginning.
 pub(crate) fn response(bytes: &[u8]) -> Result<()> {
     let (kind, body) = bytes.split_at(bytes.iter().position(|b| *b == b'\n').unwrap_or(bytes.len()));
-    let mut read = Ok(());
+    let mut read = Err(Error::data("read page", "nothing is read"));
     for path in ["$[*]", "ndjson", "csv", "/r/i"] {
         let path = RecordsPath::parse(path)?;
         let mut headers = HeaderMap::new();
@@ -110,7 +110,7 @@ pub(crate) fn response(bytes: &[u8]) -> Result<()> {
             headers.insert(CONTENT_TYPE, value);
         }
         let looked = status::check_type(&headers, &path).and(status::check_begin(body, &path));
-        read = read.and(looked).and(status::check_first_line(body)).and(status::check_last_line(body));
+        read = read.or(looked.and(status::check_first_line(body)).and(status::check_last_line(body)));
     }
     read
 }

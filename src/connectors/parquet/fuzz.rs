@@ -22,7 +22,7 @@ pub(crate) async fn commit(bytes: &[u8]) -> Result<()> {
 pub(crate) fn compaction(bytes: &[u8]) -> Result<()> {
     let shard = ShardKey { pipeline: PipelineName::new("fuzz")?, shard: 0 };
     let other = DatasetCompaction::decode(&shard, 1, bytes).map(drop);
-    both::<DatasetCompaction>("landfall dataset compaction", "compaction", bytes).map(drop).and(other)
+    both::<DatasetCompaction>("landfall dataset compaction", "compaction", bytes).map(drop).or(other)
 }
 
 /// What is in `bytes` as an object, or as its content behind a checksum that fits.

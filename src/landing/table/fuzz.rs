@@ -38,7 +38,7 @@ pub(in crate::landing) async fn run(bytes: &[u8]) -> Result<()> {
     let run = Run::open(&store, &folder, reference).await?;
     // Rows of a block whose checksum fits.
     let read = run.rows(object).and_then(|_| run.find(object, "p")).map(drop);
-    read.and(all(run).await.map(drop))
+    read.or(all(run).await.map(drop))
 }
 
 async fn all(run: Run) -> Result<Vec<Row>> {

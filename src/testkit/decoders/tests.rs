@@ -117,7 +117,10 @@ fn a_decoder_that_breaks_its_word_is_noticed() {
     let broken: [fn(&[u8]) -> Result<()>; 3] = [
         |_| Err(crate::Error::bug("decode", "it panicked beside")),
         |bytes| bytes.first().map(|_| ()).ok_or_else(|| panic!("nothing there")),
-        |_| Err(crate::Error::data("decode", "x".repeat(LONGEST))),
+        |_| {
+            let keys = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
+            Err(keys.into_iter().fold(crate::Error::data("decode", "long"), |e, key| e.with(key, "x".repeat(LONGEST))))
+        },
     ];
     for decode in broken {
         let decoder = Decoder::new("broken", decode);
