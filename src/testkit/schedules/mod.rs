@@ -247,6 +247,7 @@ async fn history(world: &impl World, Schedule { first, second }: Schedule) -> Ve
 async fn overtake(world: &impl World, faults: &Faults, wrong: &mut Vec<String>) {
     let mut zombie = std::pin::pin!(world.process(faults));
     let ended = tokio::select! {
+        biased;
         ended = &mut zombie => Some(ended),
         () = faults.until_paused() => None,
     };
