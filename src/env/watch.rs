@@ -259,7 +259,8 @@ mod tests {
         let mut other = receiver.clone();
         assert_eq!(receiver.changed().now_or_never(), Some(Ok(())));
         assert!(receiver.changed().now_or_never().is_none());
-        assert_eq!((*other.borrow(), *other.borrow_and_update()), (1, 1));
+        assert_eq!(*other.borrow(), 1);
+        assert_eq!(*other.borrow_and_update(), 1);
         assert!(other.changed().now_or_never().is_none());
         assert!(!sender.send_if_modified(|_| false));
         assert!(receiver.changed().now_or_never().is_none());
