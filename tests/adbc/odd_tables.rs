@@ -122,8 +122,7 @@ async fn a_column_whose_values_the_database_makes_is_left_to_it() {
         assert!(error.to_string().contains(words), "{error}");
         if world.kind != Kind::DuckDb {
             load.columns = Columns::new().int64("id").int64("own");
-            let (output, rejects) =
-                load.stage("{\"id\":1,\"own\":null}\n{\"id\":2,\"own\":50}").await.expect("stages");
+            let (output, rejects) = load.stage("{\"id\":1,\"own\":null}\n{\"id\":2,\"own\":50}").await.expect("stages");
             assert_eq!(rejects.len(), 1, "a null would come back as a number");
             load.commit(&output.expect("a row").staged, false).await.expect("commits");
         }
@@ -175,7 +174,9 @@ async fn a_key_whose_texts_are_equal_and_differ_is_refused() {
     let Some(world) = World::new(Kind::Postgres) else { return };
     world.with_schema().await;
     let folds = world.name("folds");
-    world.ask(&format!("CREATE COLLATION {folds} (provider = icu, locale = 'und-u-ks-level2', deterministic = false)")).await;
+    world
+        .ask(&format!("CREATE COLLATION {folds} (provider = icu, locale = 'und-u-ks-level2', deterministic = false)"))
+        .await;
     world.ask(&format!("CREATE TABLE {{orders}} (id text COLLATE {folds}, status text)")).await;
     let mut load = Load::new(world.table(Upsert::by(["id"])), Columns::new().utf8("id").utf8("status"));
     let error = load.stage("{\"id\":\"A\"}\n{\"id\":\"a\"}").await.map(drop).expect_err("they are one key there");

@@ -75,7 +75,11 @@ async fn a_backup_stops_no_commit_no_enumeration_and_no_collection() {
         if whole {
             load.whole().await.expect("is whole");
         }
-        assert_eq!(load.sink.collect(&shard(), 9, &[]).await.expect("collects"), 0, "it is left to the next collection");
+        assert_eq!(
+            load.sink.collect(&shard(), 9, &[]).await.expect("collects"),
+            0,
+            "it is left to the next collection"
+        );
         assert_eq!(world.ask("SELECT id FROM {orders}").await, ["1"]);
         assert_eq!(world.staged().await, held);
         backup.query("ROLLBACK").await.expect("ends");

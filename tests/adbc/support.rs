@@ -144,9 +144,9 @@ impl World {
     pub async fn tables(&self) -> Vec<String> {
         let query = match &self.schema {
             None => "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1".to_owned(),
-            Some(schema) => format!(
-                "SELECT table_name FROM information_schema.tables WHERE table_schema = '{schema}' ORDER BY 1"
-            ),
+            Some(schema) => {
+                format!("SELECT table_name FROM information_schema.tables WHERE table_schema = '{schema}' ORDER BY 1")
+            }
         };
         self.ask(&query).await
     }

@@ -95,7 +95,8 @@ impl AdbcTable {
         if matches!(self.disposition, Disposition::Upsert(_)) {
             return Ok(());
         }
-        let columns: Vec<_> = there.iter().map(|c| c.name.as_str()).filter(|name| ![EPOCH, ROW].contains(name)).collect();
+        let columns: Vec<_> =
+            there.iter().map(|c| c.name.as_str()).filter(|name| ![EPOCH, ROW].contains(name)).collect();
         let dialect = session.dialect;
         let is_held = |name: &str| relation.columns.iter().any(|c| dialect.same_name(&c.name, name));
         if let Some(gone) = columns.iter().find(|name| !is_held(name)) {
@@ -115,7 +116,8 @@ impl AdbcTable {
     ) -> Result<()> {
         let differs = |column: &&TableColumn| {
             let now = held.iter().find(|held| session.dialect.same_name(&held.name, &column.name));
-            column.name != LOAD && now.and_then(|now| now.kind.as_ref().zip(column.kind.as_ref())).is_some_and(|(a, b)| a != b)
+            column.name != LOAD
+                && now.and_then(|now| now.kind.as_ref().zip(column.kind.as_ref())).is_some_and(|(a, b)| a != b)
         };
         match there.iter().find(differs) {
             Some(column) => {

@@ -165,7 +165,11 @@ mod tests {
                 of("violates unique constraint \"pg_class_relname_nsp_index\"", Status::AlreadyExists, b"23505"),
                 ErrorKind::Unavailable,
             ),
-            (Some(pg), of("violates unique constraint \"orders_pkey\"", Status::AlreadyExists, b"23505"), ErrorKind::Data),
+            (
+                Some(pg),
+                of("violates unique constraint \"orders_pkey\"", Status::AlreadyExists, b"23505"),
+                ErrorKind::Data,
+            ),
         ];
         for (dialect, error, kind) in cases {
             assert_eq!(meaning(dialect, &error).0, kind, "{error}");

@@ -108,17 +108,14 @@ impl Session {
     }
 
     /// Runs a query, and gives its rows by the names of the columns, in lower case. Nulls are left out.
-    pub(super) fn records(
-        &mut self,
-        operation: &'static str,
-        query: &str,
-    ) -> Result<Vec<HashMap<String, String>>> {
+    pub(super) fn records(&mut self, operation: &'static str, query: &str) -> Result<Vec<HashMap<String, String>>> {
         let mut records = Vec::new();
         for batch in self.batches(operation, query)? {
             let names = batch.schema().fields().iter().map(|field| field.name().to_lowercase()).collect::<Vec<_>>();
             let mut rows = Vec::new();
             texts(&batch, &mut rows).map_err(|e| self.failed(operation, e))?;
-            let named = |row: Row| names.iter().cloned().zip(row).filter_map(|(name, value)| Some((name, value?))).collect();
+            let named =
+                |row: Row| names.iter().cloned().zip(row).filter_map(|(name, value)| Some((name, value?))).collect();
             records.extend(rows.into_iter().map(named));
         }
         Ok(records)

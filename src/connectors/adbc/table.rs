@@ -111,7 +111,10 @@ pub(super) fn relation(session: &mut Session, table: &TableName) -> Result<Relat
     }
     let query = match session.dialect {
         AdbcDialect::Sqlite => {
-            format!("SELECT type AS table_type FROM sqlite_master WHERE name = {} COLLATE NOCASE", session.literal(&table.table))
+            format!(
+                "SELECT type AS table_type FROM sqlite_master WHERE name = {} COLLATE NOCASE",
+                session.literal(&table.table)
+            )
         }
         AdbcDialect::Postgres => postgres_relation(session, table),
         AdbcDialect::DuckDb | AdbcDialect::Standard => {
