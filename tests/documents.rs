@@ -10,7 +10,10 @@ use std::path::{Path, PathBuf};
 
 /// Descriptions without an example, and why.
 const WITHOUT: &[(&str, &str)] = &[
-    ("Object layout on a local file system", "objects as they are; the order of a write is checked over a simulated disk"),
+    (
+        "Object layout on a local file system",
+        "objects as they are; the order of a write is checked over a simulated disk",
+    ),
     ("Columns of a Delta table", "columns of Parquet files; their values are checked against other readers"),
 ];
 

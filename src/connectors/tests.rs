@@ -6,7 +6,11 @@ use crate::sink::Sink;
 fn is_frozen<S: Sink>(frozen: &[u8]) {
     let frozen = std::str::from_utf8(frozen.trim_ascii_end()).expect("text");
     let staged: S::Staged = serde_json::from_str(frozen).expect("the first format is read for ever");
-    assert_eq!(serde_json::to_string(&staged).expect("serialises"), frozen, "the bytes of the first format do not change");
+    assert_eq!(
+        serde_json::to_string(&staged).expect("serialises"),
+        frozen,
+        "the bytes of the first format do not change"
+    );
     for cut in 0..frozen.len() {
         assert!(serde_json::from_str::<S::Staged>(&frozen[..cut]).is_err(), "cut after {cut} bytes");
     }
@@ -40,5 +44,7 @@ fn what_a_table_through_adbc_stages_is_frozen() {
 
 #[test]
 fn what_a_set_of_tables_stages_is_frozen() {
-    is_frozen::<crate::sink::TableSet<crate::columnar::Batch>>(include_bytes!("../../tests/fixtures/staged-tables-1.json"));
+    is_frozen::<crate::sink::TableSet<crate::columnar::Batch>>(include_bytes!(
+        "../../tests/fixtures/staged-tables-1.json"
+    ));
 }

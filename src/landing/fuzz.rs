@@ -43,13 +43,13 @@ async fn segment_again(env: &Env, payload: Bytes) -> Result<()> {
     let place = Place { shard: &shard, segment: 7 };
     let (manifest, blocks) = manifest::parse(&payload, place)?;
     let moved = manifest.moved(place)?;
-    let empty =
-        Manifest { totals: Default::default(), blocks: Vec::new(), pages: Vec::new(), ..manifest.clone() };
+    let empty = Manifest { totals: Default::default(), blocks: Vec::new(), pages: Vec::new(), ..manifest.clone() };
     let pages = segment::decode(env, place, &payload, manifest, blocks).await?;
     let packer = Arc::new(Packer::new(Compression::Lz4));
     let (again, _) = segment::encode(env, &packer, pages.clone(), empty).await?;
     let (manifest, blocks) = manifest::parse(&again, place)?;
-    let texts = |rows: super::table::Rows| -> Vec<_> { rows.into_iter().map(|(k, v)| (k, v.get().to_owned())).collect() };
+    let texts =
+        |rows: super::table::Rows| -> Vec<_> { rows.into_iter().map(|(k, v)| (k, v.get().to_owned())).collect() };
     assert_eq!(texts(manifest.moved(place)?), texts(moved));
     let back = segment::decode(env, place, &again, manifest, blocks).await?;
     assert_eq!(format!("{back:?}"), format!("{pages:?}"));

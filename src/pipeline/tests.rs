@@ -40,7 +40,10 @@ fn a_newer_checkpoint_is_refused_whatever_it_holds_and_a_damaged_one_is_damage()
     let error = Checkpoint::decode(&shard(), &newer).expect_err("newer");
     assert_eq!(error.kind(), ErrorKind::Config);
     let text = error.to_string();
-    assert!(["landfall-checkpoint/2", "orders/0000", "number=`7`", "newer one"].iter().all(|s| text.contains(s)), "{text}");
+    assert!(
+        ["landfall-checkpoint/2", "orders/0000", "number=`7`", "newer one"].iter().all(|s| text.contains(s)),
+        "{text}"
+    );
     for damaged in [&b""[..], b"{}", b"[]", br#"{"format":"landfall-checkpoint/1"}"#, br#"{"format":1}"#] {
         let error = Checkpoint::decode(&shard(), &record_of(damaged)).expect_err("damage");
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");

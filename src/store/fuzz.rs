@@ -27,7 +27,9 @@ pub(crate) fn object_path(bytes: &[u8]) -> Result<()> {
     assert_eq!(unescape(&ObjectPath::escape(&text)), text.as_bytes());
     let parsed = ObjectPath::parse(&text)?;
     assert_eq!(ObjectPath::parse(parsed.as_str())?, parsed);
-    assert!(parsed.as_str().split('/').all(|part| !matches!(part, "." | "..")) && !parsed.as_str().contains(['\\', '\0']));
+    assert!(
+        parsed.as_str().split('/').all(|part| !matches!(part, "." | "..")) && !parsed.as_str().contains(['\\', '\0'])
+    );
     let below = folder.join(&text)?;
     assert!(below == folder || below.is_below(&folder));
     Ok(())

@@ -66,7 +66,9 @@ async fn repeats_the_password(listener: tokio::net::TcpListener) {
             socket.read_exact(&mut password).await?;
             let said = String::from_utf8_lossy(&password).trim_end_matches('\0').to_owned();
             let mut fields = Vec::new();
-            for field in ["SFATAL", "VFATAL", "C28P01", &format!("Mno: {said}"), &format!("D{said}"), &format!("H{said}")] {
+            for field in
+                ["SFATAL", "VFATAL", "C28P01", &format!("Mno: {said}"), &format!("D{said}"), &format!("H{said}")]
+            {
                 fields.extend_from_slice(field.as_bytes());
                 fields.push(0);
             }
@@ -107,7 +109,11 @@ async fn no_destination_shows_its_password() {
             assert_eq!(found(text.as_bytes()), None, "{text}");
         }
     }
-    for wrong in [format!("postgresql://etl:{SECRET}@h:port/x"), format!("host=h password={SECRET} sslmode=never"), SECRET.to_owned()] {
+    for wrong in [
+        format!("postgresql://etl:{SECRET}@h:port/x"),
+        format!("host=h password={SECRET} sslmode=never"),
+        SECRET.to_owned(),
+    ] {
         let error = Postgres::connect(&wrong).expect_err("not an address");
         assert_eq!(found(format!("{error} {error:?}").as_bytes()), None, "{error}");
     }

@@ -114,7 +114,10 @@ impl Seen {
             return Err(Fault::new("undecided", "it has no field, and no record so far says what columns there are"));
         };
         if own.order.len() > MOST_COLUMNS {
-            return Err(Fault::new("size", format!("it has more than {MOST_COLUMNS} fields, and no columns are declared")));
+            return Err(Fault::new(
+                "size",
+                format!("it has more than {MOST_COLUMNS} fields, and no columns are declared"),
+            ));
         }
         let met = (0..own.order.len()).collect();
         self.take_more(more, met)

@@ -1,7 +1,7 @@
 //! What holds of the decoders here, whatever bytes they are given; see [`testkit::decoders`](crate::testkit::decoders).
 
-use super::archive::Files;
 use super::WaitFrom;
+use super::archive::Files;
 use super::auth::KeptRecord;
 use super::body::Body;
 use super::limits::Limits;

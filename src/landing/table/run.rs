@@ -3,9 +3,9 @@
 use super::filter::{Filter, key_hash};
 use super::merge::{Fold, Merge, Sorted};
 use super::{Row, Rows, damaged, is_gone};
-use crate::landing::block::unzstd;
 use crate::env::Env;
 use crate::error::{Error, Result};
+use crate::landing::block::unzstd;
 use crate::store::{ObjectPath, Store};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};

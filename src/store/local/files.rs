@@ -382,6 +382,9 @@ mod tests {
         fs::write(&secret, "x").expect("written");
         std::os::unix::fs::symlink(&secret, &name).expect("linked");
         assert_eq!(read_range(&secret, None).expect("a file"), b"x");
-        assert_eq!(read_range(&name, None).expect_err("a link").raw_os_error(), Some(rustix::io::Errno::LOOP.raw_os_error()));
+        assert_eq!(
+            read_range(&name, None).expect_err("a link").raw_os_error(),
+            Some(rustix::io::Errno::LOOP.raw_os_error())
+        );
     }
 }

@@ -59,7 +59,18 @@ impl Random {
                     bytes.splice(at..at, piece);
                 }
                 5 => {
-                    let odd: &[&[u8]] = &[b"-1", b"18446744073709551615", b"1e999", b"null", b"\0", b"\xff", b"\\u0000", b"../", b"{", b"]"];
+                    let odd: &[&[u8]] = &[
+                        b"-1",
+                        b"18446744073709551615",
+                        b"1e999",
+                        b"null",
+                        b"\0",
+                        b"\xff",
+                        b"\\u0000",
+                        b"../",
+                        b"{",
+                        b"]",
+                    ];
                     bytes.splice(at..at, odd[self.below(odd.len())].iter().copied());
                 }
                 _ => {

@@ -60,7 +60,23 @@ async fn a_row_that_is_upserted_moves_to_its_new_partition() {
 
 #[tokio::test]
 async fn hostile_partition_values_stay_below_the_table_and_come_back_as_they_are() {
-    let hostile = ["../../x", "..", "/etc", "%2e%2e", "%", "\0", "\n", "CON", "con", "a=b", "_delta_log", "größe", "😀", "' --", " "];
+    let hostile = [
+        "../../x",
+        "..",
+        "/etc",
+        "%2e%2e",
+        "%",
+        "\0",
+        "\n",
+        "CON",
+        "con",
+        "a=b",
+        "_delta_log",
+        "größe",
+        "😀",
+        "' --",
+        " ",
+    ];
     let folder = tempfile::tempdir().expect("a folder");
     let store = Store::local(folder.path().join("store")).expect("a store");
     let owner = table(&store).partition_by(["country"]).expect("valid");

@@ -204,7 +204,8 @@ async fn hostile_partition_values_stay_below_the_dataset_of_a_real_file_system()
     assert_eq!(store.list(&ObjectPath::root()).await.expect("lists").len(), below, "nothing lies elsewhere");
     assert_eq!(std::fs::read_dir(folder.path()).expect("there").count(), 2);
     // A file system that does not tell cases apart merges folders, and still no file takes the place of another.
-    let mut names: Vec<_> = staged.files.iter().flat_map(|f| [f.path.to_lowercase(), f.staged.to_lowercase()]).collect();
+    let mut names: Vec<_> =
+        staged.files.iter().flat_map(|f| [f.path.to_lowercase(), f.staged.to_lowercase()]).collect();
     names.sort();
     names.dedup();
     assert_eq!(names.len(), 2 * HOSTILE.len());
