@@ -42,7 +42,7 @@ fn no_type_that_holds_a_secret_shows_it() {
         let database = Postgres::connect(&format!("postgresql://etl:{encoded}@db/x?sslmode=disable")).expect("a URL");
         let table = PostgresTable::at(&database, "orders").expect("a name");
         shown.push(debug(&PostgresTables::new().table("orders", table.clone())));
-        shown.extend([debug(&database), debug(&table), debug(&PostgresCheckpoints::new(&database))]);
+        shown.extend([debug(&database), debug(&table), debug(&PostgresCheckpoints::in_schema(&database, "landfall").expect("a name"))]);
     }
     for text in shown {
         assert_eq!(found(text.as_bytes()), None, "{text}");
@@ -99,7 +99,7 @@ async fn no_destination_shows_its_password() {
         let database = Postgres::connect(&url).expect("a URL").retry_for(Duration::ZERO);
         let table = PostgresTable::at(&database, "orders").expect("a name");
         let shard = ShardKey { pipeline: PipelineName::new("orders").expect("a name"), shard: 0 };
-        let checkpoints = PostgresCheckpoints::new(&database);
+        let checkpoints = PostgresCheckpoints::in_schema(&database, "landfall").expect("a name");
         let errors = [
             table.mark(&shard).await.map(drop).expect_err("no database"),
             checkpoints.boundary(&ChainId::checkpoints(&shard)).await.map(drop).expect_err("no database"),
