@@ -42,7 +42,11 @@ fn no_type_that_holds_a_secret_shows_it() {
         let database = Postgres::connect(&format!("postgresql://etl:{encoded}@db/x?sslmode=disable")).expect("a URL");
         let table = PostgresTable::at(&database, "orders").expect("a name");
         shown.push(debug(&PostgresTables::new().table("orders", table.clone())));
-        shown.extend([debug(&database), debug(&table), debug(&PostgresCheckpoints::in_schema(&database, "landfall").expect("a name"))]);
+        shown.extend([
+            debug(&database),
+            debug(&table),
+            debug(&PostgresCheckpoints::in_schema(&database, "landfall").expect("a name")),
+        ]);
     }
     for text in shown {
         assert_eq!(found(text.as_bytes()), None, "{text}");
