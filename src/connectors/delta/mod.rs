@@ -17,12 +17,15 @@ mod actions;
 mod buckets;
 mod checkpoint;
 mod children;
+mod commit;
 mod compact;
 mod enumerate;
 mod expire;
 mod features;
 mod file;
 mod fit;
+#[cfg(any(test, feature = "testkit"))]
+pub(crate) mod fuzz;
 mod hash;
 mod keys;
 mod ledger;
@@ -37,6 +40,8 @@ mod reader;
 mod retention;
 mod rewrite;
 mod schema;
+mod settings;
+mod staged;
 mod stats;
 mod sweep;
 mod table;
@@ -45,7 +50,8 @@ mod versions;
 mod writer;
 
 pub use expire::ExpiredLog;
-pub use table::{DeltaFile, DeltaStaged, DeltaTable};
+pub use staged::{DeltaFile, DeltaStaged};
+pub use table::DeltaTable;
 pub use writer::DeltaWriter;
 
 #[cfg(test)]

@@ -15,6 +15,8 @@
 //! # }
 //! ```
 
+pub mod watch;
+
 use crate::error::{Error, Result};
 use crate::model::Timestamp;
 use futures::FutureExt;
