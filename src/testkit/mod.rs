@@ -34,6 +34,7 @@ mod fault_store;
 mod faults;
 mod schedules;
 
+pub use crate::defects::{Defect, SwitchedOn};
 pub use clock::ManualClock;
 pub use conditionless::Conditionless;
 pub use entropy::SeededEntropy;

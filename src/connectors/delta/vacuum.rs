@@ -7,6 +7,7 @@ use super::mark;
 use super::pending::{self, Head};
 use super::retention;
 use super::table::{DeltaTable, Names};
+use crate::defects::{Defect, on};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::model::{PipelineName, ShardKey, Timestamp, Vacuumed, Why};
@@ -149,7 +150,7 @@ fn below<'a>(folder: &ObjectPath, object: &'a ObjectPath) -> Option<&'a str> {
 fn may_be_staged(file_name: &str, held: &Snapshot) -> bool {
     let Some((shard, _, epoch)) = Names::parse(file_name) else { return false };
     let mark = mark::decode(&shard, &held.txns).ok().flatten();
-    mark.is_none_or(|mark| epoch > mark.epoch)
+    mark.is_none_or(|mark| epoch > mark.epoch) && !on(Defect::StagedIsVacuumed)
 }
 
 /// The enumerations that are under way.
