@@ -143,8 +143,10 @@ pub async fn of_two_that_take_over_at_once_one_is_fenced() {
         })
         .await;
         let mut first = first.expect("it slept");
+        let of_first = first.generation();
         let mut goes_on = u64::from(first.append(payload(9)).await.is_ok());
         if let Ok(Opened { mut chain, .. }) = second {
+            assert_ne!(chain.generation(), of_first, "two owners have one generation");
             goes_on += u64::from(chain.append(payload(9)).await.is_ok());
         }
         assert_eq!(goes_on, 1, "owners that go on, with a pause at {at}");

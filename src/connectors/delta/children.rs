@@ -2,13 +2,15 @@
 //! again without them. Decided while the epoch is committed, as in [`merge`](super::merge).
 
 use super::actions::{Add, Line};
+use super::commit::Change;
 use super::file;
 use super::keys::{Keyed, Rule, is_set};
 use super::log::Snapshot;
 use super::own::GROUP;
 use super::ranges::Ranges;
 use super::rewrite::{failed, kept, rewrite};
-use super::table::{Change, DeltaStaged, DeltaTable, millis};
+use super::staged::DeltaStaged;
+use super::table::{DeltaTable, millis};
 use super::{schema, stats};
 use crate::env::Env;
 use crate::error::{Error, Result};

@@ -3,7 +3,8 @@
 use super::actions::{Add, Line};
 use super::log::{Keep, Snapshot};
 use super::rewrite::write;
-use super::table::{DeltaTable, Names, millis};
+use super::staged::Names;
+use super::table::{DeltaTable, millis};
 use super::vacuum::SHORTEST;
 use super::{schema, stats};
 use crate::env::Env;

@@ -3,15 +3,17 @@
 
 use super::actions::{Add, Line};
 use super::buckets::{self, Buckets, Filling};
+use super::commit::Change;
 use super::file;
 use super::keys::{Keyed, Rule};
 use super::log::Snapshot;
 use super::pending::{self, Head};
 use super::rewrite::{kept, rewrite};
 use super::schema;
+use super::staged::DeltaStaged;
 use super::stats;
 use super::sweep;
-use super::table::{Change, DeltaStaged, DeltaTable, millis};
+use super::table::{DeltaTable, millis};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::model::{ShardKey, Timestamp};

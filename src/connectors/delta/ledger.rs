@@ -4,9 +4,11 @@
 //! the next commit. Format: docs/formats.md, "Delta ledger".
 
 use super::actions::{Add, Line, Metadata, Txn};
+use super::commit::Counts;
 use super::log::{Keep, Log, Snapshot};
 use super::own::load_id;
-use super::table::{Counts, DeltaStaged, DeltaTable, millis};
+use super::staged::DeltaStaged;
+use super::table::{DeltaTable, millis};
 use super::{features, file, retention, schema, stats};
 use crate::env::Env;
 use crate::error::{Error, Result};

@@ -4,14 +4,16 @@
 
 use super::actions::{Add, Line};
 use super::children;
+use super::commit::Change;
 use super::enumerate;
 use super::file;
 use super::keys::{EpochKeys, Keyed, Rule};
 use super::log::Snapshot;
 use super::rewrite::{kept, rewrite};
 use super::schema;
+use super::staged::DeltaStaged;
 use super::stats;
-use super::table::{Change, DeltaStaged, DeltaTable, millis};
+use super::table::{DeltaTable, millis};
 use super::versions;
 use crate::env::Env;
 use crate::error::{Error, Result};

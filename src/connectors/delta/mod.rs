@@ -17,6 +17,7 @@ mod actions;
 mod buckets;
 mod checkpoint;
 mod children;
+mod commit;
 mod compact;
 mod enumerate;
 mod expire;
@@ -37,6 +38,8 @@ mod reader;
 mod retention;
 mod rewrite;
 mod schema;
+mod settings;
+mod staged;
 mod stats;
 mod sweep;
 mod table;
@@ -45,7 +48,8 @@ mod versions;
 mod writer;
 
 pub use expire::ExpiredLog;
-pub use table::{DeltaFile, DeltaStaged, DeltaTable};
+pub use staged::{DeltaFile, DeltaStaged};
+pub use table::DeltaTable;
 pub use writer::DeltaWriter;
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 use super::actions::Txn;
 use super::log::{Log, Snapshot};
 use super::mark::app_id;
-use super::table::{DeltaFile, DeltaStaged};
+use super::staged::{DeltaFile, DeltaStaged};
 use crate::error::{Error, Result};
 use crate::model::{PipelineName, ShardKey, Timestamp};
 use crate::store::{Created, ObjectPath};

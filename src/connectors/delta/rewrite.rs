@@ -2,8 +2,9 @@
 
 use super::actions::Add;
 use super::file;
+use super::staged::{DeltaStaged, Names};
 use super::stats;
-use super::table::{DeltaStaged, DeltaTable, Names, millis};
+use super::table::{DeltaTable, millis};
 use crate::columnar::files::options::Options;
 use crate::columnar::files::{FileWriter, Finished};
 use crate::env::Env;

@@ -3,12 +3,14 @@
 
 use super::actions::{Add, Line};
 use super::buckets::{self, Buckets, Filling, Marks};
+use super::commit::Change;
 use super::file;
 use super::keys::Keyed;
 use super::log::Snapshot;
 use super::own::{LOAD, may_hold, own_rows};
 use super::rewrite::{failed, kept, rewrite};
-use super::table::{Change, DeltaStaged, DeltaTable, millis};
+use super::staged::DeltaStaged;
+use super::table::{DeltaTable, millis};
 use super::{schema, versions};
 use crate::env::Env;
 use crate::error::{Error, Result};

@@ -2,6 +2,7 @@
 //! files that hold such a row are written again. Decided while the epoch is committed, as in [`merge`](super::merge).
 
 use super::actions::{Add, Line};
+use super::commit::Change;
 use super::file;
 use super::keys::{Keyed, is_set};
 use super::log::Snapshot;
@@ -9,7 +10,8 @@ use super::own::HASH;
 use super::ranges::Ranges;
 use super::rewrite::{failed, rewrite, with_column};
 use super::schema;
-use super::table::{Change, DeltaStaged, DeltaTable, millis};
+use super::staged::DeltaStaged;
+use super::table::{DeltaTable, millis};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::sink::{CommitRequest, Scd2};

@@ -1,7 +1,7 @@
 use super::own::Own;
 use super::schema;
+use super::staged::{DeltaFile, DeltaStaged, Names};
 use super::stats;
-use super::table::{DeltaFile, DeltaStaged, Names};
 use crate::columnar::files::options::Options;
 use crate::columnar::files::partition::Partitioning;
 use crate::columnar::files::transform::derive;

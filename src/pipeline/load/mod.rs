@@ -270,9 +270,6 @@ impl Running {
     /// Starts the leading stages on some items, beside everything else.
     fn begin(&mut self, item: FedItem) -> Result<()> {
         let FedItem { pages, records, bytes, superseded, after, may_cut, reservation, turn } = item;
-        if on(Defect::PositionIsAhead) {
-            self.position.advance(after.clone());
-        }
         let (pages, items): (Vec<PageOf>, Vec<_>) = pages.into_iter().unzip();
         let items = items.into_iter().enumerate().filter_map(|(page, item)| Some((page, item?))).collect();
         let outcome = Outcome { items, pages: vec![LoadCounts::default(); pages.len()], ..Outcome::default() };
@@ -501,12 +498,16 @@ impl Running {
         if !on(Defect::TwoEpochsAreOpen) {
             self.settle().await?;
         }
+        let mut input = self.position.clone();
+        if on(Defect::PositionIsAhead) {
+            self.in_flight.iter().for_each(|ahead| input.advance(ahead.fed.after.clone()));
+        }
         let previous = self.newest.1.marked;
         let prepared = output.map(|o| Prepared { previous, digest: digest(&o.staged), staged: o.staged });
         let checkpoint = Checkpoint {
             format: FORMAT.to_owned(),
             config: self.load.config.clone(),
-            input: self.position.clone(),
+            input,
             landing: self.landing.clone(),
             state,
             marked: if prepared.is_some() { Some(number) } else { previous },

@@ -32,7 +32,7 @@ async fn a_commit_answers_by_the_mark() {
 
 #[test]
 fn the_name_of_a_file_says_what_it_was_written_for() {
-    use super::super::table::Names;
+    use super::super::staged::Names;
     use crate::columnar::files::FileNames;
     use crate::columnar::files::partition::Partitioning;
     let key = ShardKey { pipeline: PipelineName::new("a-1-g2-b").expect("valid"), shard: 7 };

@@ -59,7 +59,7 @@ impl History {
     }
 
     /// Loads an epoch; gives its counts.
-    async fn load(&self, batch: RecordBatch) -> table::Counts {
+    async fn load(&self, batch: RecordBatch) -> commit::Counts {
         self.table.config().expect("known");
         let previous = self.table.mark(&shard()).await.expect("reads").map(|m| m.epoch);
         let epoch = previous.unwrap_or(0) + 1;
@@ -99,12 +99,12 @@ impl History {
 }
 
 /// What the history of the table tells of a version.
-async fn counts(table: &DeltaTable, version: u64) -> table::Counts {
+async fn counts(table: &DeltaTable, version: u64) -> commit::Counts {
     let lines = table.log.commit(version).await.expect("reads").expect("there");
     let info = lines.into_iter().find_map(|line| line.commit_info);
     let metrics = info.expect("it is told")["operationMetrics"].clone();
     let number = |name: &str| metrics[name].as_str().and_then(|n| n.parse().ok()).unwrap_or_default();
-    table::Counts {
+    commit::Counts {
         inserted: number("numTargetRowsInserted"),
         updated: number("numTargetRowsUpdated"),
         deleted: number("numTargetRowsDeleted"),
@@ -122,7 +122,7 @@ async fn scd2_keeps_every_version_and_when_it_held() {
         ["1|a|1|5", "1|b|5|-", "2|x|2|6", "2|y|6|-", "3|n|1|-"],
         "the same values are no version"
     );
-    assert_eq!(counts, table::Counts { inserted: 2, updated: 1, deleted: 0 });
+    assert_eq!(counts, commit::Counts { inserted: 2, updated: 1, deleted: 0 });
     load.load(given(&[(1, "late", 3, false)])).await;
     assert_eq!(load.seen().await[..2], ["1|a|1|5", "1|b|5|-"], "what is older than the current one changes nothing");
     load.load(given(&[(3, "n", 9, true)])).await;
@@ -207,7 +207,7 @@ async fn a_column_that_is_added_makes_a_version_only_of_rows_that_have_a_value_i
         ("more", Arc::new(more) as ArrayRef, true),
     ])
     .expect("fits");
-    assert_eq!(load.load(batch).await, table::Counts { inserted: 1, updated: 1, deleted: 0 });
+    assert_eq!(load.load(batch).await, commit::Counts { inserted: 1, updated: 1, deleted: 0 });
 }
 
 #[tokio::test]
