@@ -24,6 +24,12 @@ class Store:
         # Kills the server and starts it again; only of one that keeps what it has confirmed.
         self.restart = None
 
+    def below(self, folder):
+        """A folder of it, as a place of its own."""
+        prefix = f"{folder}/"
+        objects = lambda: ((name.removeprefix(prefix), size) for name, size in self._objects(prefix))
+        return Store(f"{self.uri}/{folder}", self.env, objects, lambda name: self._read(prefix + name))
+
     def copy_to(self, folder):
         """Makes `folder` hold what the store holds, file by object. Objects do not change once they are there."""
         held = dict(self._objects())
@@ -168,8 +174,8 @@ def s3(endpoint, key, secret):
     )
     client.create_bucket(Bucket=BUCKET)
 
-    def objects():
-        for page in client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET):
+    def objects(prefix=""):
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix):
             yield from ((o["Key"], o["Size"]) for o in page.get("Contents", []))
 
     def read(name):

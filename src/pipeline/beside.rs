@@ -1,8 +1,8 @@
 //! Runs beside each other: one lands, others load what it lands while it comes.
 
 use super::handoff::Tail;
+use crate::env::watch;
 use crate::model::PipelineName;
-use tokio::sync::watch;
 
 /// The tail of the landing of a shard, once its writer is open.
 type Opened = Option<watch::Receiver<Tail>>;
@@ -36,6 +36,7 @@ impl Beside {
     /// Waits until a shard of the run that lands is open. `None` if there is none, or if it has ended before.
     pub(super) async fn tail(&self, shard: u32) -> Option<watch::Receiver<Tail>> {
         let mut told = self.follows.get(shard as usize)?.clone();
-        told.wait_for(Option::is_some).await.ok()?.clone()
+        told.wait_for(Option::is_some).await.ok()?;
+        told.borrow().clone()
     }
 }

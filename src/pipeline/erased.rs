@@ -1,5 +1,6 @@
 //! The typed parts of a pipeline behind plain trait objects, so that the drivers are compiled once.
 
+use crate::env::watch;
 use crate::env::{Env, panicked};
 use crate::error::{Error, Result};
 use crate::model::{Coverage, Item, Page, Partition, PositionValue, Reject, ShardKey, StopReason, Tally};
@@ -11,7 +12,7 @@ use serde_json::Value;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc};
 use tracing::Instrument;
 
 /// Any item, between stages.

@@ -55,6 +55,7 @@ impl Extract {
             Lander { extract: &self, handoff: &mut handoff, draft: Draft::default(), failures: Vec::new() };
         // A landing that fails ends the reads with it: they may be waiting for their server for an hour.
         let landed = tokio::select! {
+            biased;
             landed = lander.run(writer, emitted, ended) => landed,
             never = async { reading.await; std::future::pending::<Infallible>().await } => match never {},
         };

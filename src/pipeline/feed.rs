@@ -291,6 +291,7 @@ impl LandingFeed {
                         return self.end(tail.newest);
                     }
                     tokio::select! {
+                        biased;
                         Some(handed) = self.handoff.queue.recv() => self.handed = Some(handed),
                         // The tail is closed before it is gone.
                         _changed = self.handoff.tail.changed() => {}

@@ -3,10 +3,10 @@
 
 use super::extract::shard_of;
 use crate::defects::{Defect, on};
+use crate::env::watch;
 use crate::model::{PartitionId, PositionValue};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use tokio::sync::watch;
 
 /// Fences that wait; when there are more, each second one is left out that a later one of the same partition includes.
 const MOST_WAITING: usize = 1_024;

@@ -4,10 +4,11 @@ use super::events::{Event, Events, Status};
 use super::report::RunReport;
 use super::task::Task;
 use crate::env::Env;
+use crate::env::watch;
 use crate::error::{Error, Result};
 use crate::model::Timestamp;
 use std::fmt;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::broadcast;
 use tokio::task::AbortHandle;
 
 /// A run that failed: the error, and what was done before.

@@ -2,11 +2,12 @@
 //! waiting for a load that is behind or stuck.
 
 use crate::env::Env;
+use crate::env::watch;
 use crate::model::{Page, PartitionId};
 use crate::source::Reservation;
 use std::collections::VecDeque;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 /// A segment that is durable, with its pages still in memory.
 pub(super) struct Handed {
@@ -97,6 +98,7 @@ impl HandoffSender {
                 return false;
             }
             tokio::select! {
+                biased;
                 moved = self.wanted.changed() => if moved.is_err() { return false },
                 () = self.env.sleep(self.patience) => self.attached = false,
             }

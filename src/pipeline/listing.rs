@@ -5,6 +5,7 @@ use super::events::Events;
 use super::extract::shard_of;
 use super::fences::Fences;
 use crate::env::Env;
+use crate::env::watch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::landing::LandedPositions;
 use crate::model::{Partition, PartitionId, PositionValue};
@@ -15,7 +16,7 @@ use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// A partition that is to be read, and its number in this run.

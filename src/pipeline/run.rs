@@ -17,6 +17,7 @@ use super::report::RunReport;
 use super::state::StateObjects;
 use super::task::Task;
 use crate::checkpoint::chain;
+use crate::env::watch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::landing::{Accounts, Landing, LandingReader, LandingWriter, Retention};
 use crate::model::{Incarnation, ShardKey, Timestamp};
@@ -25,7 +26,7 @@ use crate::source::{Emission, Gate, PositionLookup};
 use futures::future::{Either, join, select};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc};
 use tracing::Instrument;
 
 impl Pipeline {
@@ -410,6 +411,7 @@ impl Shard {
                     return;
                 }
                 tokio::select! {
+                    biased;
                     end = ends.recv(), if open => match end {
                         Some(mut end) => {
                             let (number, parked) = (end.number, end.parked);

@@ -1,10 +1,11 @@
 use super::traffic::Traffic;
+use crate::env::watch;
 use crate::error::{Error, Result};
 use crate::model::{Coverage, Item, Partition, PartitionId, Position, PositionValue, Tally};
 use std::fmt::{self, Debug};
 use std::marker::PhantomData;
 use std::sync::{Arc, PoisonError};
-use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// Memory of the pipeline's budget, held from the socket to the sink. Freed when dropped.
 #[derive(Debug, Default)]

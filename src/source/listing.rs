@@ -1,5 +1,6 @@
 use super::{Emission, Emitter, Source, Traffic, stopped};
 use crate::env::Env;
+use crate::env::watch;
 use crate::error::{Error, Result};
 use crate::model::{Item, Partition, PartitionId, Position, PositionValue};
 use async_trait::async_trait;
@@ -7,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 use std::marker::PhantomData;
 use std::sync::Arc;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc};
 
 /// Where partitions stood when the run began.
 #[async_trait]

@@ -1,11 +1,11 @@
 use crate::env::Clock;
+use crate::env::watch;
 use crate::model::Timestamp;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch;
 
 /// 2024-01-01T00:00:00Z, where every manual clock starts.
 const START_MICROS: i64 = 1_704_067_200_000_000;

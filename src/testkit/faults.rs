@@ -1,9 +1,9 @@
 use super::FaultStore;
+use crate::env::watch;
 use crate::error::{Error, ErrorKind, Result, Status};
 use crate::store::{Store, Upload};
 use std::fmt::{self, Debug, Display};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::watch;
 
 const CRASH: &str = "injected crash";
 
@@ -25,6 +25,8 @@ pub enum Mode {
     LostResponse,
     /// The effect does not happen: an error of kind `Unavailable`, transient. The process lives on.
     Fail,
+    /// The effect comes late: this operation alone waits until all others have had so many turns.
+    Slow(u32),
 }
 
 /// A fault at one I/O point.
@@ -62,10 +64,12 @@ struct Inner {
     wrecks: Mutex<Vec<Box<dyn Upload>>>,
 }
 
-#[derive(Debug, Default)]
+/// What happens at a point.
+type Choose = Box<dyn FnMut(&Point) -> Option<Mode> + Send>;
+
 struct State {
     trace: Vec<Point>,
-    plans: Vec<Plan>,
+    choose: Choose,
     dead: bool,
 }
 
@@ -77,7 +81,13 @@ impl Faults {
 
     /// A process with these faults.
     pub fn of(plans: impl IntoIterator<Item = Plan>) -> Self {
-        let state = State { plans: plans.into_iter().collect(), ..State::default() };
+        let plans: Vec<Plan> = plans.into_iter().collect();
+        Self::drawn(move |point| plans.iter().find(|plan| plan.at == point.index).map(|plan| plan.mode))
+    }
+
+    /// A process of which `choose` is asked at each point, in their order: for faults that are drawn at random while it runs.
+    pub fn drawn(choose: impl FnMut(&Point) -> Option<Mode> + Send + 'static) -> Self {
+        let state = State { trace: Vec::new(), choose: Box::new(choose), dead: false };
         Self(Arc::new(Inner { state: Mutex::new(state), paused: watch::Sender::new(false), wrecks: Mutex::default() }))
     }
 
@@ -184,9 +194,10 @@ impl Faults {
             if state.dead {
                 return Err(dead());
             }
-            let index = state.trace.len() as u64;
-            state.trace.push(Point { index, operation, name });
-            state.plans.iter().find(|plan| plan.at == index).map(|plan| plan.mode)
+            let point = Point { index: state.trace.len() as u64, operation, name };
+            let mode = (state.choose)(&point);
+            state.trace.push(point);
+            mode
         };
         let pass = Pass { faults: self, operation, mode };
         match mode {
@@ -195,6 +206,11 @@ impl Faults {
             Some(Mode::Pause) => {
                 self.0.paused.send_replace(true);
                 self.wait(false).await;
+            }
+            Some(Mode::Slow(turns)) => {
+                for _ in 0..turns {
+                    tokio::task::yield_now().await;
+                }
             }
             _ => {}
         }
@@ -223,8 +239,7 @@ impl Default for Faults {
 
 impl Debug for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.state();
-        f.debug_struct("Faults").field("count", &state.trace.len()).field("plans", &state.plans).finish_non_exhaustive()
+        f.debug_struct("Faults").field("count", &self.count()).field("dead", &self.is_dead()).finish_non_exhaustive()
     }
 }
 

@@ -4,6 +4,7 @@ use crate::odd::{Odd, Oddity};
 use crate::support::{PageNumber, Script, World};
 use landfall::ErrorKind;
 use landfall::env::Env;
+use landfall::env::watch;
 use landfall::model::{Page, Partition, PartitionId, Proof, StopReason, Timestamp};
 use landfall::pipeline::{Event, Pipeline};
 use landfall::source::{ComponentConfig, Emitter, Listing, Source};
@@ -11,7 +12,6 @@ use landfall::{Error, Result, async_trait};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::watch;
 
 /// What the listing of a [`Tree`] does, step by step.
 #[derive(Clone, Debug)]

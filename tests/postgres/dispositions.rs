@@ -3,7 +3,8 @@
 use crate::support::{Load, World};
 use landfall::ErrorKind;
 use landfall::columnar::Columns;
-use landfall::sink::{InsertOnly, Scd2, Sink, Upsert};
+use landfall::connectors::postgres::{Postgres, PostgresTable};
+use landfall::sink::{Children, InsertOnly, Scd2, Sink, Upsert};
 
 fn columns() -> Columns {
     Columns::new().int64("id").utf8("name").timestamp("at").bool("gone")
@@ -177,4 +178,38 @@ async fn deleted_rows_may_stay_and_then_older_versions_change_nothing() {
     assert_eq!(world.ask(KEPT).await, ["1|back|f|9", "2|b|-|5", "3|-|t|3"]);
     let counts = world.ask("SELECT rows_inserted, rows_updated, rows_deleted FROM {loads} ORDER BY epoch").await;
     assert_eq!(counts, ["2|0|0", "1|1|0", "0|0|0", "0|1|0"]);
+}
+
+/// Children have no key by which the database itself could make two commits wait for each other.
+#[tokio::test]
+async fn shards_that_bring_children_of_one_parent_at_the_same_time_leave_those_of_one_of_them() {
+    let Some(world) = World::new().await else { return };
+    let name = world.schema.replace(['"', ' '], "_");
+    let database = Postgres::connect(&format!("{}&application_name={name}", world.url)).expect("a URL");
+    let items = format!("{}.items", world.schema);
+    let columns = Columns::new().int64("order_id").int64("_index").utf8("sku");
+    let mut loads = Vec::new();
+    for number in 0..2 {
+        let table = PostgresTable::at(&database, &items).expect("a name").disposition(Children::of(["order_id"]));
+        let mut load = Load::new(table, columns.clone());
+        load.shard.shard = number;
+        let item = format!("{{\"order_id\":1,\"_index\":0,\"sku\":\"of shard {number}\"}}");
+        let staged = load.stage(&item).await.expect("stages").0.expect("rows").staged;
+        loads.push((load, staged));
+    }
+    // Whoever has changed its rows stops here before it commits, and the other one comes to them meanwhile.
+    let lock = format!("SELECT pg_advisory_lock(hashtextextended('landfall schema of {items}', 0))");
+    world.ask(&lock).await;
+    let committed = loads.iter_mut().map(|(load, staged)| load.commit(staged, false));
+    let both_wait = async {
+        let waiting = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = '{name}' AND wait_event_type = 'Lock'"
+        );
+        while world.ask(&waiting).await != ["2"] {}
+        world.ask("SELECT pg_advisory_unlock_all()").await;
+    };
+    let (committed, ()) = tokio::join!(futures::future::join_all(committed), both_wait);
+    committed.into_iter().for_each(|outcome| drop(outcome.expect("commits")));
+    let left = world.ask("SELECT sku FROM {items}").await;
+    assert_eq!(left.len(), 1, "{left:?}");
 }

@@ -99,6 +99,7 @@ pub fn batch(columns: &Columns, lines: &str) -> Batch {
 /// A load that goes on from epoch to epoch.
 pub struct Load {
     pub sink: Arc<PostgresTable>,
+    pub shard: ShardKey,
     pub columns: Columns,
     pub generation: u64,
     pub epoch: u64,
@@ -110,7 +111,8 @@ pub struct Load {
 impl Load {
     pub fn new(sink: PostgresTable, columns: Columns) -> Self {
         let (sink, clock) = (Arc::new(sink), landfall::testkit::test_env(1));
-        Self { sink, columns, generation: 1, epoch: 0, previous: None, enumeration: None, clock }
+        let (generation, epoch, previous, enumeration) = (1, 0, None, None);
+        Self { sink, shard: shard(), columns, generation, epoch, previous, enumeration, clock }
     }
 
     pub fn context(&self, whole: bool) -> EpochContext {
@@ -119,7 +121,7 @@ impl Load {
         EpochContext {
             enumeration,
             must_commit,
-            ..EpochContext::new(shard(), self.generation, self.epoch, self.clock.clone())
+            ..EpochContext::new(self.shard.clone(), self.generation, self.epoch, self.clock.clone())
         }
     }
 
@@ -141,7 +143,7 @@ impl Load {
         let mark =
             Mark { incarnation: Incarnation("life".into()), generation: self.generation, epoch: self.epoch, digest };
         let enumeration = self.enumeration.map(|number| Enumeration { whole, ..Enumeration::begun(number) });
-        CommitRequest { enumeration, ..CommitRequest::new(shard(), mark, self.previous, staged.clone()) }
+        CommitRequest { enumeration, ..CommitRequest::new(self.shard.clone(), mark, self.previous, staged.clone()) }
     }
 
     pub async fn commit(&mut self, staged: &StagedRows, whole: bool) -> Result<CommitOutcome> {

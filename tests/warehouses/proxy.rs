@@ -23,6 +23,10 @@ pub async fn start(upstream: SocketAddr, faults: &Faults) -> u16 {
 const TERMINATE: u8 = b'X';
 
 async fn serve(mut client: TcpStream, upstream: SocketAddr, faults: Faults) -> Option<()> {
+    // Nothing that a dead process says comes through: the server need not listen.
+    if faults.is_dead() {
+        return None;
+    }
     let mut server = TcpStream::connect(upstream).await.ok()?;
     let (mut up, mut down) = (vec![0; 1 << 16], vec![0; 1 << 16]);
     loop {

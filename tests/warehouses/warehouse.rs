@@ -64,6 +64,9 @@ pub trait Warehouse: Send + Sync + Sized + 'static {
 
     /// Where it keeps checkpoints, if it can.
     fn checkpoints(&self) -> Option<PostgresCheckpoints>;
+
+    /// Takes away what was loaded.
+    async fn leave(&self);
 }
 
 /// Tables in the Delta format, in memory.
@@ -171,6 +174,8 @@ impl Warehouse for Delta {
     fn checkpoints(&self) -> Option<PostgresCheckpoints> {
         None
     }
+
+    async fn leave(&self) {}
 }
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -180,7 +185,11 @@ pub struct Server {
     pub url: String,
     pub database: Postgres,
     pub schema: String,
-    client: Client,
+    client: Arc<Client>,
+}
+
+fn new_schema() -> String {
+    format!("w {} {}", std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst))
 }
 
 impl Server {
@@ -190,14 +199,18 @@ impl Server {
             eprintln!("skipped: LANDFALL_TEST_POSTGRES is not set; see scripts/with-postgres");
             return None;
         };
-        let schema = format!("w {} {}", std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst));
-        Some(Self::at(url.clone(), schema, &url).await)
+        let (client, connection) = tokio_postgres::connect(&url, NoTls).await.expect("the server answers");
+        tokio::spawn(connection);
+        Some(Self::at(url, new_schema(), Arc::new(client)))
     }
 
-    /// The same tables over another connection string; what the tests themselves ask goes straight to the server.
-    async fn at(url: String, schema: String, straight: &str) -> Self {
-        let (client, connection) = tokio_postgres::connect(straight, NoTls).await.expect("the server answers");
-        tokio::spawn(connection);
+    /// Another schema of the same server.
+    pub fn beside(&self) -> Self {
+        Self::at(self.url.clone(), new_schema(), Arc::clone(&self.client))
+    }
+
+    /// The tables as they are reached over a connection string; what the tests themselves ask goes straight to the server.
+    fn at(url: String, schema: String, client: Arc<Client>) -> Self {
         let database = Postgres::connect(&url).expect("a URL").pool_size(4).expect("a size").env(test_env(5));
         Self { url, database, schema, client }
     }
@@ -286,11 +299,16 @@ impl Warehouse for Server {
         // Who stands still with a transaction open is not waited for.
         let url = self.url.replace(upstream, &format!("127.0.0.1:{port}"));
         let url = format!("{url}&options=-c%20idle_in_transaction_session_timeout%3D200ms");
-        Self::at(url, self.schema.clone(), &self.url).await
+        Self::at(url, self.schema.clone(), Arc::clone(&self.client))
     }
 
     fn checkpoints(&self) -> Option<PostgresCheckpoints> {
         Some(PostgresCheckpoints::in_schema(&self.database, &self.schema).expect("a name"))
+    }
+
+    /// In a catalogue with the tables of a thousand schemas, each look takes its time.
+    async fn leave(&self) {
+        self.ask("DROP SCHEMA IF EXISTS {schema} CASCADE").await;
     }
 }
 

@@ -225,23 +225,35 @@ impl Control {
             .map_err(|e| Error::bug(OPERATION, "the ledger does not serialise").with_source(e))?;
         let position = if entry.position.is_empty() { "null" } else { entry.position.as_str() };
         let Counts { staged: rows_staged, inserted, updated, deleted } = load.counts;
+        let loads = self.beside("landfall_loads").sql();
+        let (id, name) = (session.literal(load.id), session.literal(&table.to_string()));
+        let values = [
+            ("pipeline", session.literal(shard.pipeline.as_str())),
+            ("shard", shard.shard.to_string()),
+            ("epoch", mark.epoch.to_string()),
+            ("generation", mark.generation.to_string()),
+            ("incarnation", incarnation),
+            ("digest", digest),
+            ("disposition", session.literal(staged.disposition.as_str())),
+            ("schema_version", version.to_string()),
+            ("rows_staged", rows_staged.to_string()),
+            ("rows_inserted", inserted.to_string()),
+            ("rows_updated", updated.to_string()),
+            ("rows_deleted", deleted.to_string()),
+            ("position", session.literal(position)),
+            ("ledger", session.literal(&ledger)),
+            ("enumeration", or_null(enumeration.map(|e| e.number))),
+            ("whole", enumeration.map_or("NULL", |e| if e.whole { "TRUE" } else { "FALSE" }).to_owned()),
+            ("committed_at", "CURRENT_TIMESTAMP".to_owned()),
+        ];
+        // The mark has decided: what is there is of a life before.
+        let set = values.iter().map(|(column, value)| format!("{column} = {value}")).collect::<Vec<_>>().join(", ");
+        let is_it = format!("load_id = {id} AND table_name = {name}");
+        session.execute(OPERATION, &format!("UPDATE {loads} SET {set} WHERE {is_it}"))?;
         let insert = format!(
-            "INSERT INTO {} (load_id, table_name, pipeline, shard, epoch, generation, incarnation, digest, disposition, \
-             schema_version, rows_staged, rows_inserted, rows_updated, rows_deleted, position, ledger, enumeration, whole, committed_at) \
-             VALUES ({}, {}, {}, {}, {}, {}, {incarnation}, {digest}, {}, {version}, {rows_staged}, {inserted}, {updated}, {deleted}, \
-             {}, {}, {}, {}, CURRENT_TIMESTAMP)",
-            self.beside("landfall_loads").sql(),
-            session.literal(load.id),
-            session.literal(&table.to_string()),
-            session.literal(shard.pipeline.as_str()),
-            shard.shard,
-            mark.epoch,
-            mark.generation,
-            session.literal(staged.disposition.as_str()),
-            session.literal(position),
-            session.literal(&ledger),
-            or_null(enumeration.map(|e| e.number)),
-            enumeration.map_or("NULL", |e| if e.whole { "TRUE" } else { "FALSE" }),
+            "INSERT INTO {loads} (load_id, table_name, {}) SELECT {id}, {name}, {} WHERE NOT EXISTS (SELECT 1 FROM {loads} WHERE {is_it})",
+            values.each_ref().map(|(column, _)| *column).join(", "),
+            values.each_ref().map(|(_, value)| value.as_str()).join(", "),
         );
         session.execute(OPERATION, &insert).map(drop)
     }

@@ -6,6 +6,7 @@ use super::pagination::{At, Single};
 use super::position::RestPosition;
 use super::read::Scope;
 use crate::env::Env;
+use crate::env::watch;
 use crate::error::{Error, Result};
 use crate::model::Partition;
 use crate::source::{Emitter, list_partitions};
@@ -13,7 +14,7 @@ use reqwest::header::HeaderMap;
 use serde_json::Value;
 use std::fmt;
 use std::sync::Arc;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc};
 
 /// What a first response shows of its listing: where the records are, and how one gets to the next page. As text it is the code to
 /// write, in Rust and for the specification of the example `ingest`; what is guessed is marked.

@@ -18,6 +18,7 @@
 //! `landfall_loads.load_id`. What is kept in the control tables: `docs/formats.md`, "Tables in PostgreSQL".
 
 mod apply;
+mod aside;
 mod checkpoints;
 mod children;
 mod chunk;
@@ -187,6 +188,9 @@ impl PostgresTable {
         // What lies aside may be of another enumeration.
         let begun = held.enumeration.is_some_and(|(known, rows)| Some(known) == number && rows > 0);
         let aside = self.aside(&epoch.shard, epoch.enumeration)?;
+        if begun {
+            self.check_aside(&client, &aside, None).await?;
+        }
         let (before, after) = apply::left(&client, &self.table, &aside, &epoch.shard, &self.disposition, begun).await?;
         self.disposition.guard(before, after).map_err(|e| e.with("table", &self.table))
     }

@@ -250,6 +250,10 @@ impl PostgresWriter {
                 .with("column", column)
                 .with_hint("declare the column in the schema"));
         }
+        if self.epoch.enumeration.is_some() {
+            let aside = sink.aside(&self.epoch.shard, self.epoch.enumeration)?;
+            sink.check_aside(&client, &aside, Some(&columns)).await?;
+        }
         let staged = columns.iter().cloned().chain(own.into_iter().filter(|(name, _)| name == HASH));
         let definitions: Vec<_> = staged.map(|(name, kind)| format!("{} {kind}", quoted(&name))).collect();
         let name = match &self.open {

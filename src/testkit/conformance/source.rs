@@ -2,13 +2,14 @@
 //! breaks off, lies or repeats itself (the second half of guarantee 3) needs a script of that API, and is left to tests of the implementation.
 
 use crate::env::Env;
+use crate::env::watch;
 use crate::model::{Item, Partition, PartitionId, StopReason};
 use crate::source::{Emission, Emitter, Source, list_partitions};
 use async_trait::async_trait;
 use futures::future::{join, join_all};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc};
 
 /// A source that is checked, over data that do not change meanwhile.
 #[async_trait]

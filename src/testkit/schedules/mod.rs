@@ -13,6 +13,7 @@ use crate::env::Entropy;
 use crate::error::{ErrorKind, Result};
 use async_trait::async_trait;
 use std::fmt::{self, Debug};
+use std::future::{Ready, ready};
 
 /// What outlives the processes of a schedule, and the oracle that looks at it from outside.
 ///
@@ -99,18 +100,29 @@ pub struct Schedules<F> {
 /// Processes that a recovery may need: a fault that a process survives can still end its run.
 const RECOVERIES: usize = 3;
 
-impl<F, W> Schedules<F>
-where
-    F: Fn() -> W + Send + Sync,
-    W: World,
-{
+/// How far apart the operations begin that two modes take, if not all are taken.
+const OTHER: u64 = 31;
+
+impl Schedules<()> {
     /// Of the worlds that `make` makes, all alike: each operation in each mode, and 150 pairs.
-    pub fn of(make: F) -> Self {
-        let modes =
-            vec![Mode::Before, Mode::AfterLostResponse, Mode::Torn, Mode::Pause, Mode::LostResponse, Mode::Fail];
-        Self { make, modes, pairs: 150, every: 1, seed: 0, until_wrong: false }
+    pub fn of<W>(make: impl Fn() -> W + Send + Sync) -> Schedules<impl Fn() -> Ready<W> + Send + Sync> {
+        Self::made_by(move || ready(make()))
     }
 
+    /// As [`of`](Self::of), of worlds that take their time to be made: a schema of a database, a bucket.
+    pub fn made_by<F: Fn() -> Made + Send + Sync, Made: Future>(make: F) -> Schedules<F> {
+        let modes =
+            vec![Mode::Before, Mode::AfterLostResponse, Mode::Torn, Mode::Pause, Mode::LostResponse, Mode::Fail];
+        Schedules { make, modes, pairs: 150, every: 1, seed: 0, until_wrong: false }
+    }
+}
+
+impl<F, Made, W> Schedules<F>
+where
+    F: Fn() -> Made + Send + Sync,
+    Made: Future<Output = W> + Send,
+    W: World,
+{
     /// Only these modes.
     #[must_use]
     pub fn modes(self, modes: impl IntoIterator<Item = Mode>) -> Self {
@@ -123,7 +135,7 @@ where
         Self { pairs, ..self }
     }
 
-    /// Only each `n`-th operation, beginning with one that [`seed`](Self::seed) chooses: for worlds that take long.
+    /// Only each `n`-th operation, for worlds that take long: others for each mode and each [`seed`](Self::seed).
     #[must_use]
     pub fn every(self, n: u64) -> Self {
         Self { every: n.max(1), ..self }
@@ -148,8 +160,8 @@ where
     pub async fn run(&self) -> Outcome {
         let points = self.points().await;
         let mut outcome = Outcome { points, ..Outcome::default() };
-        for mode in &self.modes {
-            let mut at = self.seed % self.every;
+        for (n, mode) in (0..).zip(&self.modes) {
+            let mut at = (self.seed + n * OTHER) % self.every;
             while at < points {
                 let schedule = Schedule::single(Plan { at, mode: *mode });
                 outcome.add(schedule, self.replay(schedule).await);
@@ -185,7 +197,7 @@ where
 
     /// Runs one schedule in a new world.
     pub async fn replay(&self, schedule: Schedule) -> Verdict {
-        let world = (self.make)();
+        let world = (self.make)().await;
         let history = history(&world, schedule);
         tokio::select! {
             biased;
@@ -196,7 +208,7 @@ where
 
     /// How many operations a process without faults does.
     async fn points(&self) -> u64 {
-        let (world, faults) = ((self.make)(), Faults::none());
+        let (world, faults) = ((self.make)().await, Faults::none());
         let ended = world.process(&faults).await;
         assert!(ended.is_ok(), "without any fault, the process ended with {ended:?}");
         let verdict = world.verdict().await;
@@ -206,7 +218,7 @@ where
 
     /// How many operations the process does that recovers from `plan`.
     async fn recovery(&self, plan: Plan) -> u64 {
-        let (world, recovery) = ((self.make)(), Faults::none());
+        let (world, recovery) = ((self.make)().await, Faults::none());
         drop(world.process(&Faults::of([plan])).await);
         drop(world.process(&recovery).await);
         recovery.count()
@@ -260,6 +272,7 @@ async fn history(world: &impl World, Schedule { first, second }: Schedule) -> Ve
 async fn overtake(world: &impl World, faults: &Faults, wrong: &mut Vec<String>) {
     let mut zombie = std::pin::pin!(world.process(faults));
     let ended = tokio::select! {
+        biased;
         ended = &mut zombie => Some(ended),
         () = faults.until_paused() => None,
     };

@@ -2,6 +2,7 @@ use super::history::lost_by_offsets;
 use super::server::{PAGE, Server};
 use landfall::connectors::http::{Cursor, Keyset, LinkHeader, NextUrl, Offset, PageNumber, Rest, RestBuilder};
 use landfall::env::Env;
+use landfall::env::watch;
 use landfall::model::{Page, Partition, StopReason};
 use landfall::source::{Emission, Emitter, Source, list_partitions};
 use landfall::testkit::{ManualClock, SeededEntropy};
@@ -9,7 +10,7 @@ use landfall::{Error, ErrorKind};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc};
 
 const HISTORIES: u64 = 1_000;
 

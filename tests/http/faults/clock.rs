@@ -4,11 +4,11 @@
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use landfall::env::Clock;
+use landfall::env::watch;
 use landfall::model::Timestamp;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::watch;
 
 /// The limit of silence in these tests: no wait before a retry is nearly as long.
 pub const IDLE: Duration = Duration::from_secs(100_000);

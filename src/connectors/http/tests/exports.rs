@@ -441,7 +441,7 @@ async fn a_stop_leaves_the_job_to_the_next_run() {
         while api.lock().expect("not poisoned").jobs.values().all(|(_, polls)| *polls == 0) {
             tokio::task::yield_now().await;
         }
-        stop.send(true).expect("read");
+        stop.send_replace(true);
     };
     let (end, ()) = futures::join!(reading, stopping);
     assert!(matches!(end, Err(error) if error.kind() == ErrorKind::Cancelled));

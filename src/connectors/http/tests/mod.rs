@@ -26,6 +26,7 @@ mod waits;
 mod windows;
 
 use super::*;
+use crate::env::watch;
 use crate::env::{Clock, Entropy, Env};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Page, Partition, PositionValue, StopReason, Timestamp};
@@ -36,7 +37,7 @@ use server::{Got, Reply, Server};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc};
 
 /// A clock that only its sleeps move: short ones pass at once, limits of time never come.
 #[derive(Debug, Default)]

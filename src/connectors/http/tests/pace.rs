@@ -179,7 +179,7 @@ async fn stopped_while_waiting(rest: Rest) -> Duration {
             quiet = if traffic.requests() == 1 && clock.sleepers() == 1 { quiet + 1 } else { 0 };
         }
         clock.advance(10 * SECOND);
-        stop.send(true).expect("read");
+        stop.send_replace(true);
     };
     let (end, ()) = futures::join!(reading, stopping);
     assert!(matches!(end, Err(error) if error.kind() == ErrorKind::Cancelled));

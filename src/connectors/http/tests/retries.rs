@@ -269,7 +269,7 @@ async fn a_stop_ends_a_wait_and_a_silent_request_at_once() {
             while server.seen().is_empty() {
                 tokio::task::yield_now().await;
             }
-            stop.send(true).expect("read");
+            stop.send_replace(true);
         };
         let (end, ()) = futures::join!(reading, stopping);
         match end {

@@ -15,6 +15,8 @@
 //! # }
 //! ```
 
+pub mod watch;
+
 use crate::defects::carried;
 use crate::error::{Error, Result};
 use crate::model::Timestamp;

@@ -1,0 +1,268 @@
+//! What happens in the days of a seed.
+
+use crate::chance::Chance;
+use crate::oracle::{self, Reader};
+use crate::world::{Change, Destination, World};
+use landfall::pipeline::RunControl;
+use landfall::testkit::{Faults, Verdict};
+use landfall::{Error, ErrorKind, Result};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// Processes that may work at the same time.
+const AT_ONCE: usize = 3;
+/// Runs that a recovery may need.
+const RECOVERIES: usize = 3;
+
+/// What came of a seed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    pub verdict: Verdict,
+    /// A hash of every operation, in its order.
+    pub trace: u64,
+    pub hours: u64,
+    pub points: u64,
+    pub faults: u64,
+    pub processes: u64,
+    pub looks: u64,
+    pub refused: u64,
+}
+
+/// A process that runs.
+struct Process {
+    number: u64,
+    faults: Faults,
+    control: Option<RunControl>,
+    task: JoinHandle<Result<()>>,
+}
+
+struct Days {
+    world: Arc<World>,
+    chance: Chance,
+    running: Vec<Process>,
+    reader: Reader,
+    told: Told,
+    /// Whether a run has ended well: from then on there is something that must not be changed.
+    settled: bool,
+}
+
+/// Runs the days of a seed.
+pub async fn run(seed: u64) -> Told {
+    let world = Arc::new(World::new(seed));
+    let mut days = Days {
+        chance: Chance::new(!seed),
+        world,
+        running: Vec::new(),
+        reader: Reader::default(),
+        told: Told::default(),
+        settled: false,
+    };
+    days.world.api.grow(20);
+    days.world.weather.turn(5);
+    for _ in 0..days.chance.within(40, 120) {
+        days.happen().await;
+        days.go_on().await;
+    }
+    days.end().await;
+    days.told.trace = days.world.weather.trace();
+    days.told.hours = landfall::env::Clock::monotonic(&days.world.clock).as_secs() / 3600;
+    (days.told.points, days.told.faults) = days.world.weather.counts();
+    days.told.looks = days.reader.looks;
+    days.told
+}
+
+impl Days {
+    async fn happen(&mut self) {
+        let world = Arc::clone(&self.world);
+        match self.chance.below(30) {
+            0..=8 if self.running.len() < AT_ONCE => self.start(),
+            9..=11 => world.api.grow(self.chance.within(1, 12)),
+            12 | 13 => world.api.change(self.chance.within(1, 6)),
+            14 if self.chance.per_mille(300) => world.api.add_partition(),
+            15 | 16 => world.clock.advance(MINUTE * u32::try_from(self.chance.within(1, 90)).expect("few")),
+            17 if self.chance.per_mille(300) => {
+                world.clock.advance(MINUTE * 60 * u32::try_from(self.chance.within(2, 40)).expect("few"))
+            }
+            18 | 19 => world.weather.turn(self.chance.pick(&[0, 2, 5, 10, 20, 60, 200])),
+            20 | 21 => self.wake(),
+            22 => self.kill(),
+            23 => self.drain(),
+            24 if self.chance.per_mille(200) => world.api.widen(),
+            25 if self.settled && self.chance.per_mille(400) => self.change_config().await,
+            26 | 27 if self.running.len() <= AT_ONCE => self.maintain(),
+            28 => self.look().await,
+            _ => {}
+        }
+    }
+
+    /// Lets the others go on for a while.
+    async fn go_on(&mut self) {
+        for _ in 0..self.chance.below(600) {
+            tokio::task::yield_now().await;
+        }
+        let (ended, running) =
+            std::mem::take(&mut self.running).into_iter().partition(|p: &Process| p.task.is_finished());
+        self.running = running;
+        let ended: Vec<Process> = ended;
+        for process in ended {
+            self.ended(process).await;
+        }
+    }
+
+    fn start(&mut self) {
+        let (number, env, faults) = self.world.machine();
+        let pipeline = self.world.pipeline(&env, &faults, Change::None);
+        let handle = pipeline.start();
+        let control = Some(handle.control());
+        let task = tokio::spawn(async move { Ok(handle.wait().await.map(drop)?) });
+        self.told.processes += 1;
+        self.world.weather.tell(|| format!("{number} starts"));
+        self.running.push(Process { number, faults, control, task });
+    }
+
+    /// Puts files together, or deletes what is not needed any more.
+    fn maintain(&mut self) {
+        let (number, env, faults) = self.world.machine();
+        let (world, store) = (Arc::clone(&self.world), faults.store(&self.world.store));
+        let (parquet, compact) = match world.shape.into {
+            Destination::Memory => return,
+            Destination::Parquet => (true, self.chance.per_mille(500)),
+            Destination::Delta | Destination::DeltaUpsert => (false, self.chance.per_mille(500)),
+            Destination::Tables => (self.chance.per_mille(500), self.chance.per_mille(500)),
+        };
+        world.weather.tell(|| format!("{number} maintains, parquet {parquet}, compacts {compact}"));
+        let task = tokio::spawn(async move {
+            match (parquet, compact) {
+                (true, true) => world.dataset(&store).compact(&env).await.map(drop),
+                (true, false) => world.dataset(&store).vacuum(&env, DAY, false).await.map(drop),
+                (false, true) => world.delta(&store).compact(&env).await.map(drop),
+                (false, false) => world.delta(&store).vacuum(&env, DAY, false).await.map(drop),
+            }
+        });
+        self.told.processes += 1;
+        self.running.push(Process { number, faults, control: None, task });
+    }
+
+    /// One that stands still goes on, or has died meanwhile: then only what was on its way arrives.
+    fn wake(&mut self) {
+        let paused: Vec<&Process> = self.running.iter().filter(|process| process.faults.is_paused()).collect();
+        if paused.is_empty() {
+            return;
+        }
+        let process = paused[self.chance.index(paused.len())];
+        if self.chance.per_mille(300) {
+            process.faults.crash();
+        }
+        self.world.weather.tell(|| format!("{} wakes", process.number));
+        process.faults.resume();
+    }
+
+    /// One dies: all of its machine, or it is aborted wherever it is.
+    fn kill(&mut self) {
+        if self.running.is_empty() {
+            return;
+        }
+        let process = &self.running[self.chance.index(self.running.len())];
+        self.world.weather.tell(|| format!("{} dies", process.number));
+        match &process.control {
+            Some(control) if self.chance.per_mille(500) => control.abort(),
+            _ => process.faults.crash(),
+        }
+    }
+
+    fn drain(&mut self) {
+        if self.running.is_empty() {
+            return;
+        }
+        let process = &self.running[self.chance.index(self.running.len())];
+        self.world.weather.tell(|| format!("{} is stopped", process.number));
+        if let Some(control) = &process.control {
+            control.drain();
+        }
+    }
+
+    /// Somebody deploys what must be refused.
+    async fn change_config(&mut self) {
+        let (number, env, _) = self.world.machine();
+        let key = self.world.shape.into != Destination::DeltaUpsert && self.chance.per_mille(500);
+        let change = if key { Change::Key } else { Change::Shards };
+        self.world.weather.tell(|| format!("{number} deploys another {change:?}"));
+        let ended = self.world.pipeline(&env, &Faults::none(), change).run().await.map_err(Error::from);
+        match ended {
+            Err(error) if error.kind() == ErrorKind::Config => self.told.refused += 1,
+            Err(error) if error.kind() == ErrorKind::Fenced => {}
+            ended => self.wrong(format!("process {number} with another {change:?} ended with {ended:?}")),
+        }
+    }
+
+    async fn look(&mut self) {
+        let wrong = self.reader.look(&self.world).await;
+        self.told.verdict.wrong.extend(wrong);
+    }
+
+    async fn ended(&mut self, process: Process) {
+        let Process { number, faults, task, control } = process;
+        let ended = match task.await {
+            Ok(ended) => ended,
+            Err(panic) => return self.wrong(format!("process {number} ended with {panic}")),
+        };
+        self.world.weather.tell(|| format!("{number} ended: {:?}", ended.as_ref().map_err(Error::kind)));
+        match ended {
+            Ok(()) => self.settled |= control.is_some(),
+            Err(error) if Faults::is_crash(&error) || faults.is_dead() => {}
+            Err(error) => {
+                use ErrorKind::{Ambiguous, Cancelled, Fenced, Unavailable};
+                if !matches!(error.kind(), Ambiguous | Cancelled | Fenced | Unavailable) {
+                    self.wrong(format!("process {number} ended with {error}"));
+                }
+            }
+        }
+    }
+
+    fn wrong(&mut self, what: String) {
+        self.world.weather.tell(|| what.clone());
+        self.told.verdict.wrong.push(what);
+    }
+
+    /// The faults end: whoever still runs comes to an end, another one recovers, and what was served must be there.
+    async fn end(&mut self) {
+        self.world.weather.calm();
+        self.world.api.calm();
+        for process in std::mem::take(&mut self.running) {
+            if self.chance.per_mille(300) {
+                process.faults.crash();
+            }
+            process.faults.resume();
+            self.ended(process).await;
+        }
+        self.recover().await;
+        let verdict = oracle::verdict(&self.world).await;
+        self.judge("after the recovery", verdict);
+        self.look().await;
+        // A fresh record passes.
+        self.world.api.grow_everywhere();
+        self.recover().await;
+        let verdict = oracle::verdict(&self.world).await;
+        self.judge("after a fresh record", verdict);
+        self.look().await;
+    }
+
+    async fn recover(&mut self) {
+        for _ in 0..RECOVERIES {
+            let (number, env, faults) = self.world.machine();
+            match self.world.pipeline(&env, &faults, Change::None).run().await.map_err(Error::from) {
+                Ok(_) => return,
+                Err(error) => self.world.weather.tell(|| format!("recovery {number}: {error}")),
+            }
+        }
+        self.wrong("no recovery ended well".to_owned());
+    }
+
+    fn judge(&mut self, when: &str, mut verdict: Verdict) {
+        verdict.wrong.iter_mut().for_each(|wrong| *wrong = format!("{when}: {wrong}"));
+        self.told.verdict = std::mem::take(&mut self.told.verdict).and(verdict);
+    }
+}
