@@ -81,6 +81,29 @@ fn sockets_open_in_one_room() {
     assert!(elsewhere.is_empty(), "sockets open outside of the one room: {elsewhere:?}");
 }
 
+/// What turns the verification of certificates off, or puts something else in its place; and old versions of TLS.
+const UNVERIFIED: &[&str] = &[
+    "danger_accept",
+    "tls_danger",
+    ".dangerous()",
+    "ServerCertVerifier",
+    "with_custom_certificate_verifier",
+    "set_certificate_verifier",
+    "tls_version_min",
+    "min_tls_version",
+    "tls_sni(",
+];
+
+#[test]
+fn nothing_turns_the_verification_of_certificates_off() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for file in rust_files(&src) {
+        let code = code_of(&fs::read_to_string(&file).expect("the source is text"));
+        let found: Vec<_> = UNVERIFIED.iter().filter(|word| code.contains(**word)).collect();
+        assert!(found.is_empty(), "{}: {found:?}", file.display());
+    }
+}
+
 #[test]
 fn notices_an_import_against_the_direction() {
     let cases = [

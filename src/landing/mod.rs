@@ -25,6 +25,8 @@
 mod accounts;
 mod block;
 mod coverage;
+#[cfg(any(test, feature = "testkit"))]
+pub(crate) mod fuzz;
 mod manifest;
 mod positions;
 mod reader;

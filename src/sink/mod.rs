@@ -24,6 +24,8 @@ pub use disposition::{Children, Disposition, InsertOnly, Replace, ReplacePartiti
 pub use from_fn::{FnSink, FnWriter, from_fn};
 pub use memory::{MemorySink, MemoryStaged, MemoryTable, MemoryWriter};
 pub use promise::{AtLeastOnce, ExactlyOnce, IdempotentApply, Promise, Transactional};
+#[cfg(any(test, feature = "testkit"))]
+pub(crate) use quarantine::fuzz;
 pub use quarantine::{Quarantine, QuarantineRef, QuarantineWriter, QuarantinedRecord};
 pub use tables::{TableSet, TableSetStaged, TableSetWriter, Tables};
 
