@@ -2,6 +2,7 @@ use super::Landing;
 use super::manifest::read_versioned;
 use super::reader::check_retained;
 use crate::checkpoint::{ChainId, CheckpointStore, StoreCheckpoints};
+use crate::defects::{Defect, on};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::model::{LandingPosition, PipelineName, ShardKey, Timestamp};
@@ -199,7 +200,9 @@ pub(crate) fn slowest(progress: impl IntoIterator<Item = Option<Option<LandingPo
     let mut slowest: Option<LandingPosition> = None;
     for published in progress {
         if let Some(position) = published? {
-            slowest = Some(slowest.map_or(position, |s| s.min(position)));
+            let further =
+                |s: LandingPosition| if on(Defect::RetentionForgetsTheSlow) { s.max(position) } else { s.min(position) };
+            slowest = Some(slowest.map_or(position, further));
         }
     }
     slowest
