@@ -200,8 +200,9 @@ pub(crate) fn slowest(progress: impl IntoIterator<Item = Option<Option<LandingPo
     let mut slowest: Option<LandingPosition> = None;
     for published in progress {
         if let Some(position) = published? {
-            let further =
-                |s: LandingPosition| if on(Defect::RetentionForgetsTheSlow) { s.max(position) } else { s.min(position) };
+            let further = |s: LandingPosition| {
+                if on(Defect::RetentionForgetsTheSlow) { s.max(position) } else { s.min(position) }
+            };
             slowest = Some(slowest.map_or(position, further));
         }
     }
