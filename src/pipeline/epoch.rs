@@ -8,7 +8,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::landing::AccountRows;
 use crate::model::{EpochLedger, Incarnation, LandingPosition, PartitionId, PositionValue, ShardKey};
 use crate::sink::{
-    AtLeastOnce, CommitOutcome, CommitRequest, Demand, Enumeration, LoadEntry, Mark, Promise, Quarantine, QuarantineRef,
+    AtLeastOnce, CommitOutcome, CommitRequest, Demand, Enumeration, LoadEntry, Mark, Promise, Quarantine,
+    QuarantineRef, Transactional,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,23 @@ pub(super) struct Prepared {
     pub digest: String,
     /// What the sink needs to commit.
     pub staged: Value,
+}
+
+/// Another epoch, in the place of which this one stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Abandons {
+    /// Its number.
+    pub epoch: u64,
+    /// Of what it staged.
+    pub digest: String,
+    /// Who gave it up.
+    pub by: String,
+    /// Why.
+    pub why: String,
+    /// What the destination said.
+    pub refusal: String,
+    /// What it would have committed.
+    pub ledger: EpochLedger,
 }
 
 /// What the pipeline was configured to do when the epoch was prepared.
@@ -108,6 +126,9 @@ pub(super) struct Checkpoint {
     /// The part that the epoch is of an enumeration, if the sink demands enumerations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enumeration: Option<Enumeration>,
+    /// The epoch that it abandons: then it has nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub abandons: Option<Abandons>,
 }
 
 pub(super) const FORMAT: &str = "landfall-checkpoint/1";
@@ -129,7 +150,13 @@ impl Checkpoint {
             ledger: EpochLedger::default(),
             accounts: AccountRows::default(),
             enumeration: None,
+            abandons: None,
         }
+    }
+
+    /// The epoch that it abandons.
+    fn abandoned(&self) -> Option<u64> {
+        self.abandons.as_ref().map(|abandons| abandons.epoch)
     }
 
     /// The enumeration that goes on after it.
@@ -295,6 +322,25 @@ async fn commit(env: &Env, sink: &dyn AnySink, request: &CommitRequest<Value>, e
     }
 }
 
+/// Refuses to abandon an epoch of which a part may be visible.
+///
+/// # Errors
+/// `Config` if the sink does not commit all of an epoch, or nothing.
+pub(super) fn check_transactional(sink: &dyn AnySink) -> Result<()> {
+    if sink.promise() == Transactional::NAME {
+        return Ok(());
+    }
+    Err(Error::config("abandon epoch", "the sink may hold a part of it")
+        .with("promise", sink.promise())
+        .with_hint("mend what the destination refuses it for, and run again"))
+}
+
+/// Whether the destination holds the epoch that is abandoned: an older owner has committed it first.
+pub(super) async fn is_committed(sink: &dyn AnySink, shard: &ShardKey, abandons: &Abandons) -> Result<bool> {
+    let mark = sink.mark(shard).await?;
+    Ok(mark.is_some_and(|mark| mark.epoch == abandons.epoch && mark.digest == abandons.digest))
+}
+
 /// Checks that the destination holds what the chain says: no more (I8), and no less (I2).
 pub(super) async fn check_mark(
     sink: &dyn AnySink,
@@ -325,7 +371,7 @@ pub(super) async fn check_mark(
     let Some((record, checkpoint)) = newest else { return Ok(()) };
     let fits = match &checkpoint.prepared {
         // It may have been committed, or not yet.
-        Some(prepared) => held == Some(record.number) || held == prepared.previous,
+        Some(prepared) => held == Some(record.number) || held == prepared.previous || held == checkpoint.abandoned(),
         None => held == checkpoint.marked,
     };
     if fits || sink.promise() == AtLeastOnce::NAME {

@@ -498,6 +498,7 @@ impl Running {
             ledger: ledger.clone(),
             accounts,
             enumeration: self.enumeration,
+            abandons: None,
         };
         let span = tracing::debug_span!("append checkpoint", epoch = number);
         let written = self.chain.append(checkpoint.encode()?).instrument(span).await?;
