@@ -7,6 +7,7 @@ use super::load::{Load, OpenLoad};
 use super::state;
 use crate::checkpoint::chain::{Chain, ChainReader, Opened};
 use crate::checkpoint::{ChainId, Record};
+use crate::defects::{Defect, on};
 use crate::error::{Error, Result};
 use crate::model::LandingPosition;
 use std::collections::BTreeMap;
@@ -146,6 +147,9 @@ impl Load {
         number: u64,
         checkpoint: Checkpoint,
     ) -> Result<(u64, Checkpoint, bool)> {
+        if on(Defect::PreparedEpochIsDropped) {
+            return Ok((number, checkpoint, false));
+        }
         let (env, sink, quarantine) = (&self.env, self.sink.as_ref(), self.quarantine.as_ref());
         let ended = roll_forward(env, sink, quarantine, owner, number, &checkpoint, &self.events).await;
         let abandoned = match (ended, &checkpoint.abandons) {
