@@ -9,10 +9,11 @@ from collections import Counter
 
 import process_syscalls
 import process_worlds
+import process_zombies
 import stores_servers
 from postgres_server import postgres
 
-SUITES = {"syscalls": process_syscalls.syscalls}
+SUITES = {"syscalls": process_syscalls.syscalls, "zombies": process_zombies.zombies}
 
 # Figures that must be 0.
 WRONG = ("lost", "doubled", "wrong", "corrupt", "believed", "failed")
