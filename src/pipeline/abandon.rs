@@ -36,7 +36,9 @@ impl Pipeline {
     ///    (the destination is away, an answer was lost), is not given up. Gives those that were; none if nothing was refused.
     /// 2. *Decided by the destination*: an empty epoch takes the place of the one that is given up, and moves the mark. An older instance
     ///    that still holds the old one is fenced; if it commits first, the old one counts, and that is on record too.
-    /// 3. *Nothing is lost*: positions, states of stages and accounts go back to where they were before the epoch.
+    /// 3. *Nothing is lost*: positions, states of stages and accounts go back to where they were before the epoch. Of a sink that
+    ///    [demands](crate::sink::Sink::demand) enumerations, the one that it refuses to take as whole is passed over: the table stays as it is,
+    ///    until the next enumeration is whole.
     ///
     /// ```
     /// # use landfall::pipeline::Pipeline;
@@ -96,12 +98,25 @@ impl Load {
         let Err(refusal) = self.finish(chain, owner, number, refused.clone()).await else { return Ok(None) };
         let Some(prepared) = &refused.prepared else { return Err(refusal) };
         // An epoch that abandons another one has nothing that could be refused for what it is.
-        let held = self.sink.mark(&self.shard).await?.map(|mark| mark.epoch);
-        if !is_for_good(&refusal) || refused.abandons.is_some() || held != prepared.previous {
+        if !is_for_good(&refusal) || refused.abandons.is_some() {
             return Err(refusal);
         }
-        let before = record.newest_data.ok_or_else(|| Error::bug("abandon epoch", "nothing is before it"))?;
-        let before = Checkpoint::decode(&self.shard, &chain.read(before).await?)?;
+        let held = self.sink.mark(&self.shard).await?.map(|mark| mark.epoch);
+        if held == Some(number) {
+            // Its rejects are still to be shown.
+            return self.finish(chain, owner, number, refused).await.map(|_| None);
+        }
+        if held != prepared.previous {
+            return Err(Error::corrupt("abandon epoch", "the destination has moved on").with_source(refusal));
+        }
+        let before = match refused.enumeration {
+            // It has no rows of its own, and the ones that wait would be refused again: the next enumeration takes its place.
+            Some(Enumeration { whole: true, .. }) => refused.clone(),
+            _ => {
+                let before = record.newest_data.ok_or_else(|| Error::bug("abandon epoch", "nothing is before it"))?;
+                Checkpoint::decode(&self.shard, &chain.read(before).await?)?
+            }
+        };
         let abandons = Abandons {
             epoch: number,
             digest: prepared.digest.clone(),
