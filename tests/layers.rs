@@ -5,15 +5,17 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What every room stands on: errors, the vocabulary, time and randomness.
-const BASE: &[&str] = &["error", "model", "env", "json", "records"];
+/// What every room stands on: errors, the vocabulary, time and randomness, and the defects that tests switch on.
+const BASE: &[&str] = &["error", "model", "env", "json", "records", "defects"];
 const ROLES: &[&str] = &["store", "source", "stage", "sink", "quarantine", "checkpoint", "landing", "retry", "observe"];
 
 /// Each room, and the rooms that it may import. Connectors are checked against each other besides.
 const ROOMS: &[(&str, &[&[&str]])] = &[
     ("error", &[]),
+    // Stands on nothing, so that every decision may ask it.
+    ("defects", &[]),
     ("model", &[&["error"]]),
-    ("env", &[&["error", "model"]]),
+    ("env", &[&["error", "model", "defects"]]),
     ("json", &[&["error", "model"]]),
     ("records", &[&["error", "model", "json"]]),
     ("observe", &[BASE]),

@@ -2,6 +2,7 @@ use super::Landing;
 use super::manifest::read_versioned;
 use super::reader::check_retained;
 use crate::checkpoint::{ChainId, CheckpointStore, StoreCheckpoints};
+use crate::defects::{Defect, on};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::model::{LandingPosition, PipelineName, ShardKey, Timestamp};
@@ -115,7 +116,14 @@ impl Retention {
         for load in self.loads().await? {
             let Some(progress) = self.progress(&load).await? else { return Ok(None) };
             if !progress.released {
-                slowest = Some(slowest.map_or(progress.position, |s| s.min(progress.position)));
+                let further = |s: LandingPosition| {
+                    if on(Defect::RetentionForgetsTheSlow) {
+                        s.max(progress.position)
+                    } else {
+                        s.min(progress.position)
+                    }
+                };
+                slowest = Some(slowest.map_or(progress.position, further));
             }
         }
         Ok(slowest)

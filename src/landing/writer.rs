@@ -5,6 +5,7 @@ use super::segment::{encode, set_origins};
 use super::table::{History, Table};
 use super::{Landing, Retention, coverage};
 use crate::checkpoint::chain::{Chain, Opened};
+use crate::defects::{Defect, on};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::model::{Coverage, Incarnation, Page, PartitionId, PositionValue, ShardKey, StopReason};
@@ -118,6 +119,10 @@ impl LandingWriter {
     /// If it is dropped, the segment may or may not be landed, and the writer must be dropped too.
     pub async fn append(&mut self, draft: SegmentDraft) -> Result<LandedSegment> {
         self.check_usable()?;
+        if on(Defect::PositionBeforePages) && !draft.pages.is_empty() {
+            let positions = draft.positions.clone();
+            Box::pin(self.append(SegmentDraft { positions, ..SegmentDraft::default() })).await?;
+        }
         self.usable = false;
         let SegmentDraft { mut pages, positions, coverage, ended, forgotten, whole } = draft;
         let number = self.chain.next_number();

@@ -29,6 +29,7 @@ pub(crate) use quarantine::fuzz;
 pub use quarantine::{Quarantine, QuarantineRef, QuarantineWriter, QuarantinedRecord};
 pub use tables::{TableSet, TableSetStaged, TableSetWriter, Tables};
 
+use crate::defects::{Defect, on};
 use crate::env::Env;
 use crate::error::Result;
 use crate::model::{EpochLedger, Incarnation, Item, Reject, ShardKey};
@@ -292,27 +293,35 @@ pub enum CommitDecision {
 /// A pure function: the same code decides in every sink, in simulation and in a model checker.
 pub fn decide_commit(held: Option<&Mark>, wanted: &Mark, previous: Option<u64>) -> CommitDecision {
     use CommitDecision::{Answer, Apply};
-    let Some(held) = held else {
-        return if previous.is_none() { Apply } else { Answer(CommitOutcome::Gap { found: None }) };
+    let Some(held) = held.filter(|_| !on(Defect::CommitsAgain)) else {
+        return if previous.is_none() || on(Defect::CommitsAgain) {
+            Apply
+        } else {
+            Answer(CommitOutcome::Gap { found: None })
+        };
     };
     if held.incarnation != wanted.incarnation {
         // Another life of the pipeline wrote here: its epochs are not comparable with ours.
         return Answer(CommitOutcome::Fork { found: held.clone() });
     }
     if held.epoch == wanted.epoch {
-        return Answer(if held.digest == wanted.digest {
+        return Answer(if held.digest == wanted.digest || on(Defect::ForksAreAccepted) {
             CommitOutcome::AlreadyCommitted
         } else {
             CommitOutcome::Fork { found: held.clone() }
         });
     }
-    if held.generation > wanted.generation {
+    if held.generation > wanted.generation && !on(Defect::OlderOwnersCommit) {
         return Answer(CommitOutcome::Fenced { generation: held.generation });
     }
     if held.epoch > wanted.epoch {
         return Answer(CommitOutcome::AlreadyCommitted);
     }
-    if previous == Some(held.epoch) { Apply } else { Answer(CommitOutcome::Gap { found: Some(held.clone()) }) }
+    if previous == Some(held.epoch) || on(Defect::GapsAreCommitted) {
+        Apply
+    } else {
+        Answer(CommitOutcome::Gap { found: Some(held.clone()) })
+    }
 }
 
 #[cfg(test)]

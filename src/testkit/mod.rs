@@ -35,6 +35,7 @@ mod fault_store;
 mod faults;
 mod schedules;
 
+pub use crate::defects::{Defect, SwitchedOn};
 pub use clock::ManualClock;
 pub use conditionless::Conditionless;
 #[doc(hidden)]

@@ -2,6 +2,7 @@
 //! the same code runs in production, in tests that lose and delay every answer, and in a model checker.
 
 use crate::checkpoint::{Record, RecordKind};
+use crate::defects::{Defect, on};
 use std::ops::RangeInclusive;
 
 /// What a store answered to a create-if-absent.
@@ -53,6 +54,8 @@ pub enum Outcome {
 /// `doubted`: an earlier try of the same bytes may have happened. `tries_left`: how often it may be tried again.
 pub fn settle(answer: Answer, read_back: ReadBack, doubted: bool, tries_left: u32) -> Outcome {
     match (answer, read_back) {
+        (Answer::Exists, _) if on(Defect::ExistsIsTakenForOwn) => Outcome::Mine,
+        (Answer::Doubt, _) if on(Defect::LostAnswerIsFailure) => Outcome::Refused,
         (Answer::New, _) | (_, ReadBack::Same) => Outcome::Mine,
         (_, ReadBack::Other) => Outcome::Lost,
         (Answer::Refused { transient }, _) if !doubted => {
@@ -94,7 +97,7 @@ pub enum Slot {
 pub fn slot(mine: &Claim, theirs: &Claim) -> Slot {
     if mine == theirs {
         Slot::Mine
-    } else if theirs.generation < mine.generation {
+    } else if theirs.generation < mine.generation || on(Defect::NewerOwnerIsSteppedOver) {
         Slot::TakeAsHead
     } else {
         Slot::Lost
@@ -112,7 +115,7 @@ pub enum Standing {
 
 /// Rule 4, collection cannot un-fence: `boundary` was read after record `number` was created.
 pub fn after_create(number: u64, boundary: u64) -> Standing {
-    if number <= boundary { Standing::Lost } else { Standing::Holds }
+    if number <= boundary && !on(Defect::FencesAreCollected) { Standing::Lost } else { Standing::Holds }
 }
 
 /// Why a record is not there.
@@ -140,6 +143,9 @@ pub fn begin(boundary: u64, hint: &[u64]) -> u64 {
 /// for, because a hint may miss records but a chain may not. `hint` is in ascending order.
 pub fn unlisted(boundary: u64, hint: &[u64], top: u64) -> Vec<RangeInclusive<u64>> {
     let mut gaps = Vec::new();
+    if on(Defect::HolesAreSteppedOver) {
+        return gaps;
+    }
     let mut next = boundary.saturating_add(1);
     for number in hint.iter().copied().filter(|n| *n > boundary && *n < top).chain([top]) {
         if number > next {
@@ -226,7 +232,8 @@ pub fn follows(head: Option<(&Record, &str)>, next: &Record) -> Result<(), Broke
 /// however many fences are stacked above it; never back.
 pub fn collection_limit(through: u64, newest_data: Option<u64>, boundary: u64) -> u64 {
     let before_newest = newest_data.map_or(0, |n| n.saturating_sub(1));
-    through.min(before_newest).max(boundary)
+    let limit = if on(Defect::UncommittedIsCollected) { through } else { through.min(before_newest) };
+    limit.max(boundary)
 }
 
 #[cfg(test)]
