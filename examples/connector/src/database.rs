@@ -74,7 +74,9 @@ impl Database {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).of(operation)?;
         let answer = work(&transaction)?;
         // Whether a COMMIT that fails has happened is not known. To say so is all that is needed: the mark will decide.
-        transaction.commit().map_err(|e| Error::new(ErrorKind::Ambiguous, operation, "the commit failed").with_source(e))?;
+        transaction
+            .commit()
+            .map_err(|e| Error::new(ErrorKind::Ambiguous, operation, "the commit failed").with_source(e))?;
         Ok(answer)
     }
 }

@@ -155,9 +155,8 @@ impl Writer for SqliteWriter {
 
     async fn write(&mut self, readings: Rows<Reading>) -> Result<Vec<Reject>> {
         self.database.transaction("stage readings", |t| {
-            let mut insert = t
-                .prepare_cached("INSERT INTO landfall_staged VALUES (?1, ?2, ?3, ?4, ?5, ?6)")
-                .of("stage readings")?;
+            let mut insert =
+                t.prepare_cached("INSERT INTO landfall_staged VALUES (?1, ?2, ?3, ?4, ?5, ?6)").of("stage readings")?;
             let (shard, generation) = (self.epoch.shard.to_string(), self.epoch.generation);
             for Reading { station, time, celsius } in &readings.0 {
                 insert

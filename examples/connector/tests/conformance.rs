@@ -70,10 +70,7 @@ mod stage {
         }
 
         fn cuts(&self) -> Vec<Vec<Page>> {
-            vec![
-                vec![page("06:00,1\nbad\n06:00,1\n")],
-                vec![page("06:00,1\n"), page(""), page("bad\n06:00,1\n")],
-            ]
+            vec![vec![page("06:00,1\nbad\n06:00,1\n")], vec![page("06:00,1\n"), page(""), page("bad\n06:00,1\n")]]
         }
 
         fn records(&self, readings: &Rows<Reading>) -> Vec<String> {
