@@ -4,6 +4,7 @@ environment variable turns one on. So a mutant costs a run of tests and no compi
 A mutant that does not compile as a switch is left out, and counted as `skipped`.
 """
 
+import functools
 import json
 import os
 import re
@@ -42,15 +43,16 @@ def masked(text):
     return pattern.sub(lambda m: re.sub(r"[^\n]", "_", m.group()), text)
 
 
+@functools.cache
 class File:
+    """A file as it was when this run began."""
+
     def __init__(self, path):
-        self.path = path
         self.text = (ROOT / path).read_text()
         self.masked = masked(self.text)
         self.lines = [0]
         for line in self.text.splitlines(keepends=True):
             self.lines.append(self.lines[-1] + len(line))
-        self.edits = []
 
     def at(self, place):
         return self.lines[place["line"] - 1] + place["column"] - 1
@@ -118,15 +120,17 @@ def on(number):
 
 
 class Switches:
-    """Edits of one file: each is a region with a function from how it reads now (inner edits included) to how it shall read."""
+    """Edits of one file: switched expressions, and insertions. An insertion belongs to what it stands before (`inner`), or it
+    stands outside of every expression that begins or ends there."""
 
     def __init__(self, file):
         self.file = file
         self.regions = {}
-        self.inserts = {}
+        self.outer, self.inner = {}, {}
 
-    def insert(self, at, text):
-        self.inserts.setdefault(at, []).append(text)
+    def insert(self, at, text, inner=False):
+        where = self.inner if inner else self.outer
+        where[at] = where.get(at, "") + text
 
     def binary(self, number, span, replacement):
         start, end = span
@@ -144,35 +148,27 @@ class Switches:
             right -= 1
         self.regions.setdefault((left, right, start, end), []).append((number, replacement))
 
-    def render(self, start, end, skip=()):
+    def render(self, start, end, skip=(), operand=False):
         regions = [r for r in self.regions if start <= r[0] and r[1] <= end and r not in skip]
-        # The outermost of each place; of equal extent the one whose operator is applied last.
         out, at = [], start
         while True:
-            inside = [r for r in regions if r[0] >= at]
-            first = min(inside, key=lambda r: (r[0], -r[1]), default=None)
+            # The outermost expression that begins next.
+            first = min((r for r in regions if r[0] >= at), key=lambda r: (r[0], -r[1]), default=None)
             until = first[0] if first else end
-            out.append(self.plain(at, until, first is None))
+            for mark in range(at, until):
+                outside = "" if operand and mark == start else self.outer.get(mark, "")
+                out.append(outside + self.inner.get(mark, "") + self.file.text[mark])
             if first is None:
                 return "".join(out)
+            if not (operand and until == start):
+                out.append(self.outer.get(until, ""))
             same = [r for r in regions if r[:2] == first[:2]]
             out.append(self.switched(first, skip=(*skip, *same)))
             at = first[1]
 
-    def plain(self, start, end, last):
-        out = []
-        marks = sorted(at for at in self.inserts if start <= at < end or last and at == end)
-        at = start
-        for mark in marks:
-            out.append(self.file.text[at:mark] + "".join(self.inserts[mark]))
-            at = mark
-        out.append(self.file.text[at:end])
-        return "".join(out)
-
     def switched(self, region, skip):
         left, right, start, end = region
-        a, b = self.render(left, start, skip), self.render(end, right, skip)
-        # What an insertion at the very end of an operand means belongs to the whole.
+        a, b = self.render(left, start, skip, True), self.render(end, right, skip, True)
         operator = self.file.text[start:end]
         text = f"{a}{operator}{b}"
         for number, replacement in reversed(self.regions[region]):
@@ -195,7 +191,7 @@ def write(mutants, left_out):
         elif genre == "BinaryOperator":
             file.binary(number, span, replacement)
         elif genre == "UnaryOperator" and text[span[0]] == "!":
-            file.insert(span[0], f"{on(number)} ^ ")
+            file.insert(span[0], f"{on(number)} ^ ", inner=True)
         elif genre == "MatchArmGuard":
             file.insert(span[0], f"{on(number)} || (" if replacement == "true" else f"!{on(number)} && (")
             file.insert(span[1], ")")
@@ -212,7 +208,7 @@ def write(mutants, left_out):
         made.append(number)
     for path, file in files.items():
         (TREE / path).write_text(file.render(0, len(file.file.text)))
-    library = (ROOT / "src/lib.rs").read_text()
+    library = File("src/lib.rs").text
     (TREE / "src/lib.rs").write_text(
         "#![allow(warnings, clippy::all)]\n"
         + library
@@ -237,23 +233,21 @@ def build():
         if message["reason"] == "compiler-artifact" and message.get("executable"):
             executables[message["target"]["name"]] = message["executable"]
         if message["reason"] == "compiler-message" and message["message"]["level"] == "error":
-            spans = message["message"]["spans"]
-            for child in message["message"]["children"]:
-                spans = spans + child["spans"]
-            errors += [(s["file_name"], s["line_start"], s["line_end"]) for s in spans]
-            print(message["message"]["rendered"], file=sys.stderr) if os.environ.get("LANDFALL_MUTANTS_SHOW") else None
+            spans = [span for span in message["message"]["spans"] if span["is_primary"]]
+            errors += [(s["file_name"], s["line_start"], s["column_start"]) for s in spans]
     if done.returncode and not errors:
         sys.exit(done.stderr[-4000:])
     return executables, errors if done.returncode else []
 
 
 def named(places):
-    """The mutants whose switches lie in these lines of the tree."""
+    """The mutants whose switches do not compile: the nearest before each place in its line, else all of the line."""
     found = set()
-    for path, start, end in places:
-        lines = (TREE / path).read_text().splitlines() if (TREE / path).exists() else []
-        for line in lines[start - 1 : end][:3]:
-            found |= {int(n) for n in re.findall(r"crate::mutant\((\d+)\)", line)}
+    for path, line, column in places:
+        text = (TREE / path).read_text().splitlines()[line - 1] if (TREE / path).exists() else ""
+        switch = r"crate::mutant\((\d+)\)"
+        before = re.findall(switch, text[: column - 1])
+        found |= {int(n) for n in before[-1:] or re.findall(switch, text)}
     return found
 
 
