@@ -8,7 +8,7 @@ mod tests;
 pub use outcome::{Outcome, Verdict, Wrong};
 pub use schedule::Schedule;
 
-use super::{Faults, Mode, Plan, SeededEntropy};
+use super::{Faults, Mode, Plan, Point, SeededEntropy};
 use crate::env::Entropy;
 use crate::error::{ErrorKind, Result};
 use async_trait::async_trait;
@@ -94,6 +94,7 @@ pub struct Schedules<F> {
     pairs: u64,
     every: u64,
     seed: u64,
+    until_wrong: bool,
 }
 
 /// Processes that a recovery may need: a fault that a process survives can still end its run.
@@ -112,7 +113,7 @@ impl Schedules<()> {
     pub fn made_by<F: Fn() -> Made + Send + Sync, Made: Future>(make: F) -> Schedules<F> {
         let modes =
             vec![Mode::Before, Mode::AfterLostResponse, Mode::Torn, Mode::Pause, Mode::LostResponse, Mode::Fail];
-        Schedules { make, modes, pairs: 150, every: 1, seed: 0 }
+        Schedules { make, modes, pairs: 150, every: 1, seed: 0, until_wrong: false }
     }
 }
 
@@ -146,18 +147,28 @@ where
         Self { seed, ..self }
     }
 
+    /// Stops at the first schedule that goes wrong: where that is all that is asked.
+    #[must_use]
+    pub fn until_wrong(self) -> Self {
+        Self { until_wrong: true, ..self }
+    }
+
     /// Runs all schedules.
     ///
     /// # Panics
     /// If a world goes wrong without any fault: then nothing can be said of faults.
     pub async fn run(&self) -> Outcome {
-        let points = self.points().await;
-        let mut outcome = Outcome { points, ..Outcome::default() };
+        let trace = self.trace().await;
+        let points = trace.len() as u64;
+        let mut outcome = Outcome { points, trace, ..Outcome::default() };
         for (n, mode) in (0..).zip(&self.modes) {
             let mut at = (self.seed + n * OTHER) % self.every;
             while at < points {
                 let schedule = Schedule::single(Plan { at, mode: *mode });
                 outcome.add(schedule, self.replay(schedule).await);
+                if self.until_wrong && !outcome.wrong.is_empty() {
+                    return outcome;
+                }
                 at += self.every;
             }
         }
@@ -176,6 +187,9 @@ where
                 wrong => {
                     let (schedule, wrong) = self.shrink(schedule, wrong).await;
                     outcome.add(schedule, wrong);
+                    if self.until_wrong {
+                        return outcome;
+                    }
                 }
             }
         }
@@ -193,14 +207,14 @@ where
         }
     }
 
-    /// How many operations a process without faults does.
-    async fn points(&self) -> u64 {
+    /// The operations of a process without faults.
+    async fn trace(&self) -> Vec<Point> {
         let (world, faults) = ((self.make)().await, Faults::none());
         let ended = world.process(&faults).await;
         assert!(ended.is_ok(), "without any fault, the process ended with {ended:?}");
         let verdict = world.verdict().await;
         assert!(verdict.is_right(), "without any fault: {verdict}");
-        faults.count()
+        faults.trace()
     }
 
     /// How many operations the process does that recovers from `plan`.
@@ -291,6 +305,7 @@ impl<F> Debug for Schedules<F> {
             .field("pairs", &self.pairs)
             .field("every", &self.every)
             .field("seed", &self.seed)
+            .field("until_wrong", &self.until_wrong)
             .finish_non_exhaustive()
     }
 }
