@@ -1,7 +1,7 @@
 //! Defects that a test switches on: bugs that this field has had, each at the decision where it would occur here. A scenario
 //! that passes with its defect as without proves nothing; `tests/defects` runs each of them both ways.
 //!
-//! The line at a decision says what is left out: `if number <= boundary && !on(Defect::FencesAreCollected)`. Without the feature
+//! The line at a decision says what is left out: `if limit > before && !on(Defect::DeletesBeforeBoundary)`. Without the feature
 //! `testkit` each is `false` when it is compiled, and nothing of it is left.
 
 #![allow(unreachable_pub, reason = "it is public through `testkit`")]
