@@ -14,7 +14,7 @@
 //! # }
 //! ```
 
-mod local;
+pub(crate) mod local;
 mod memory;
 mod path;
 mod probe;

@@ -26,16 +26,20 @@
 mod clock;
 mod conditionless;
 pub mod conformance;
+mod disk;
 mod entropy;
 mod fault_checkpoints;
 mod fault_sink;
 mod fault_source;
 mod fault_store;
 mod faults;
+#[cfg(feature = "http")]
+pub mod http;
 mod schedules;
 
 pub use clock::ManualClock;
 pub use conditionless::Conditionless;
+pub use disk::{Lie, SimDisk};
 pub use entropy::SeededEntropy;
 pub use fault_checkpoints::FaultCheckpoints;
 pub use fault_sink::{FaultSink, FaultWriter};
