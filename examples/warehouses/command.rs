@@ -8,11 +8,25 @@ use std::path::PathBuf;
 pub(crate) struct Command {
     pub(crate) what: String,
     pub(crate) target: Target,
-    /// Whether the sink looks at no row that is there.
-    pub(crate) appends: bool,
     pub(crate) files: Vec<PathBuf>,
+    pub(crate) load: Load,
+    /// Whether everything runs on one thread, and what blocks on another one: calls of the system come in one order.
+    pub(crate) one_thread: bool,
+}
+
+/// What is said of a load besides its sink.
+#[derive(Default)]
+pub(crate) struct Load {
     pub(crate) api: String,
     pub(crate) state: String,
+    /// From the landing of the load that asks the API, which is not asked.
+    pub(crate) again: bool,
+    /// Whether the sink looks at no row that is there.
+    pub(crate) appends: bool,
+    /// Whether checkpoints are in the database of `WAREHOUSE_URL`, whatever the sink is.
+    pub(crate) in_database: bool,
+    pub(crate) kept_checkpoints: Option<u64>,
+    pub(crate) prune: bool,
 }
 
 impl Command {
@@ -22,13 +36,19 @@ impl Command {
         let what = next("which command?")?;
         let sink = next("which sink?")?;
         let (mut settings, mut files) = (Settings::default(), Vec::new());
-        let (mut api, mut state) = (String::new(), String::new());
+        let (mut load, mut one_thread) = (Load { again: what == "again", ..Load::default() }, false);
         while let Some(argument) = arguments.next() {
             let mut value =
                 || arguments.next().ok_or_else(|| wrong("an option without a value").with("option", &argument));
             match argument.as_str() {
-                "--api" => api = value()?,
-                "--state" => state = value()?,
+                "--api" => load.api = value()?,
+                "--state" => load.state = value()?,
+                "--checkpoints-in-database" => load.in_database = true,
+                "--keep" => {
+                    load.kept_checkpoints = Some(value()?.parse().map_err(|_| wrong("`--keep` takes a number"))?);
+                }
+                "--prune" => load.prune = true,
+                "--one-thread" => one_thread = true,
                 "--disposition" => {
                     settings.disposition = serde_json::from_str(&value()?)
                         .map_err(|e| wrong("this is no disposition as JSON").with_source(e))?;
@@ -41,8 +61,8 @@ impl Command {
                 _ => files.push(argument.into()),
             }
         }
-        let appends = settings.disposition == Disposition::Append;
-        Ok(Self { what, target: settings.target(&sink)?, appends, files, api, state })
+        load.appends = settings.disposition == Disposition::Append;
+        Ok(Self { what, target: settings.target(&sink)?, files, load, one_thread })
     }
 }
 

@@ -1,40 +1,82 @@
 //! A whole pipeline from the demo API, to be killed at any time.
 
+use crate::command::Load;
 use crate::target::Target;
 use landfall::Result;
 use landfall::checkpoint::{CheckpointStore, StoreCheckpoints};
 use landfall::columnar::{Batch, Columns, Decode, Dedup, Validate};
 use landfall::connectors::http::{Cursor, Rest, Since};
-use landfall::connectors::postgres::PostgresCheckpoints;
+use landfall::connectors::postgres::{Postgres, PostgresCheckpoints};
 use landfall::landing::Landing;
-use landfall::pipeline::{Pipeline, Settings};
+use landfall::model::Page;
+use landfall::pipeline::{NoSink, Pipeline, PipelineBuilder, Settings};
 use landfall::sink::{ExactlyOnce, Quarantine, Sink};
+use landfall::source::Source;
 use landfall::store::Store;
+use std::io::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Epochs are small, so that a kill meets all steps of one.
 const EPOCH_RECORDS: u64 = 400;
 
-pub(crate) async fn load(target: Target, appends: bool, api: &str, state: &str) -> Result<()> {
-    let state = Store::from_uri(state)?;
-    let beside = || StoreCheckpoints::new(&state, "checkpoints");
+pub(crate) async fn load(target: Target, load: &Load) -> Result<()> {
+    let state = Store::from_uri(&load.state)?;
     let pipeline = match target {
-        Target::Delta(table) => pipeline(api, &state, appends, table, beside()?)?,
-        Target::Parquet(dataset) => pipeline(api, &state, appends, dataset, beside()?)?,
-        Target::Adbc(table) => pipeline(api, &state, appends, table, beside()?)?,
-        Target::Postgres(table, database) => {
-            let chains = PostgresCheckpoints::in_schema(&database, "etl")?.with_objects(&state, "stages")?;
-            pipeline(api, &state, appends, table, chains)?
-        }
+        Target::Delta(table) => pipeline(load, &state, table, chains(load, &state)?)?,
+        Target::Parquet(dataset) => pipeline(load, &state, dataset, chains(load, &state)?)?,
+        Target::Adbc(table) => pipeline(load, &state, table, chains(load, &state)?)?,
+        Target::Postgres(table, database) => pipeline(load, &state, table, in_database(&database, &state)?)?,
     };
     let report = pipeline.run().await?;
-    println!("{report}");
+    // Whether anybody reads it makes no difference to what was loaded.
+    let _unread = writeln!(std::io::stdout(), "{report}").is_err();
     Ok(())
 }
 
-/// Where the sink appends, the stage before it knows every key: a record that is loaded twice is in the table twice.
-fn pipeline<S>(api: &str, state: &Store, appends: bool, sink: S, checkpoints: impl CheckpointStore) -> Result<Pipeline>
+fn chains(load: &Load, state: &Store) -> Result<Arc<dyn CheckpointStore>> {
+    match load.in_database {
+        true => in_database(&Postgres::from_env("WAREHOUSE_URL")?, state),
+        false => Ok(Arc::new(StoreCheckpoints::new(state, "checkpoints")?)),
+    }
+}
+
+fn in_database(database: &Postgres, state: &Store) -> Result<Arc<dyn CheckpointStore>> {
+    Ok(Arc::new(PostgresCheckpoints::in_schema(database, "etl")?.with_objects(state, "stages")?))
+}
+
+fn pipeline<S>(load: &Load, state: &Store, sink: S, checkpoints: Arc<dyn CheckpointStore>) -> Result<Pipeline>
 where
+    S: Sink<Item = Batch, Promise: ExactlyOnce>,
+{
+    let landing = Landing::in_store(state, "raw")?;
+    if load.again {
+        let builder = Pipeline::named("again").landing_of("orders", landing);
+        return into_sink(builder, load, state, "again", sink, checkpoints);
+    }
+    let builder = Pipeline::named("orders")
+        .source(
+            Rest::get(format!("{}/orders", load.api))
+                .query("limit", "40")
+                .paginate(Cursor::at("$.next_cursor").query("cursor"))
+                .records("$.data[*]")
+                .since(Since::field("updated_at").query("since").overlap(Duration::from_secs(10))),
+        )
+        .land(landing);
+    into_sink(builder, load, state, "quarantine", sink, checkpoints)
+}
+
+/// Where the sink appends, the stage before it knows every key: a record that is loaded twice is in the table twice.
+fn into_sink<R, S>(
+    builder: PipelineBuilder<R, Page, NoSink>,
+    load: &Load,
+    state: &Store,
+    quarantine: &str,
+    sink: S,
+    checkpoints: Arc<dyn CheckpointStore>,
+) -> Result<Pipeline>
+where
+    R: Source<Item = Page>,
     S: Sink<Item = Batch, Promise: ExactlyOnce>,
 {
     let columns = Columns::new()
@@ -46,32 +88,26 @@ where
         .typed("customer", "struct<id: utf8, country: utf8>".parse()?)
         .utf8("note")
         .timestamp("updated_at");
-    let mut builder = Pipeline::named("orders")
-        .source(
-            Rest::get(format!("{api}/orders"))
-                .query("limit", "40")
-                .paginate(Cursor::at("$.next_cursor").query("cursor"))
-                .records("$.data[*]")
-                .since(Since::field("updated_at").query("since").overlap(Duration::from_secs(10))),
-        )
-        .land(Landing::in_store(state, "raw")?)
-        .stage(Decode::pages().schema(columns))
-        .stage(
-            Validate::new()
-                .required("id")
-                .required("quantity")
-                .required("amount")
-                .required("updated_at")
-                .range("quantity", 1..)
-                .one_of("status", ["placed", "paid", "shipped", "returned"]),
-        );
-    if appends {
+    let mut builder = builder.stage(Decode::pages().schema(columns)).stage(
+        Validate::new()
+            .required("id")
+            .required("quantity")
+            .required("amount")
+            .required("updated_at")
+            .range("quantity", 1..)
+            .one_of("status", ["placed", "paid", "shipped", "returned"]),
+    );
+    if load.appends {
         builder = builder.stage(Dedup::by(["id"]));
+    }
+    let mut settings = Settings::default().epoch_records(EPOCH_RECORDS).prune_landing(load.prune);
+    if let Some(kept) = load.kept_checkpoints {
+        settings = settings.kept_checkpoints(kept);
     }
     builder
         .sink(sink)
-        .quarantine(Quarantine::in_store(state, "quarantine")?)
+        .quarantine(Quarantine::in_store(state, quarantine)?)
         .checkpoints(checkpoints)
-        .settings(Settings::default().epoch_records(EPOCH_RECORDS))
+        .settings(settings)
         .build()
 }

@@ -18,6 +18,9 @@ TARGET = Path(os.environ["CARGO_TARGET_DIR"]) / os.environ.get("LANDFALL_PROFILE
 CACHE = Path(os.environ["LANDFALL_CACHE"])
 MODULES = CACHE / "node" / "node_modules"
 
+# The exit code of one from whom another has taken over.
+FENCED = 7
+
 
 class Checks:
     """Counts what held and what did not."""

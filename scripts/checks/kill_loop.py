@@ -14,7 +14,7 @@ from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 
-from harness import data_files, demo_api, fetch, quarantined, rows_by_duckdb, start_ingest
+from harness import FENCED, data_files, demo_api, fetch, quarantined, rows_by_duckdb, start_ingest
 
 SPEC = '''
 name = "orders"
@@ -51,9 +51,6 @@ epoch_records = 400
 
 COLUMNS = ["id", "number", "status", "quantity", "amount", "customer", "note", "updated_at"]
 
-# The exit code of one from whom another has taken over.
-FENCED = 7
-
 # Figures that must be 0.
 WRONG = ["failed", "wrong", "lost", "doubled"]
 
@@ -63,6 +60,8 @@ class Ingested:
 
     # Exit codes of a run whose server died: it may end, if that is not known to have written something.
     forgiven = (4, 9)
+    # And of a run while another one goes on.
+    outrun = (FENCED,)
 
     def __init__(self, spec, folder, store):
         self.spec, self.folder, self.store = spec, folder, store
@@ -102,6 +101,7 @@ def main():
         spec = Path(folder, "orders.toml")
         spec.write_text(SPEC.format(place=store.uri if store else folder, api=api))
         figures = loop(a.kills, a.seed, api, Ingested(spec, folder, store))
+    proof("kills", f"parquet,{a.store or 'local'},ingest", figures)
     print(" ".join(f"{k}={v}" for k, v in figures.items()))
     return 1 if sum(figures[k] for k in WRONG) else 0
 
@@ -163,7 +163,7 @@ def loop(wanted, seed, api, target):
             if restarted and proc.returncode in target.forgiven:
                 print(f"run {runs} ended as the server died: {said.strip()}", flush=True)
                 ended += 1
-            elif proc.returncode and not (rival and proc.returncode == FENCED):
+            elif proc.returncode and not (rival and proc.returncode in target.outrun):
                 print(f"run {runs} failed with {proc.returncode}: {said.strip()}", flush=True)
                 problems["failed"] += 1
         ids = target.ids()
@@ -175,10 +175,15 @@ def loop(wanted, seed, api, target):
         if kills % 20 == 0 and killed:
             print(f"{kills} kills, {seen} orders, {target.files()} files", flush=True)
     finish(target, "last")
-    problems += compare(api, target)
+    problems += compare(Truth(api), target)
     truth = json.loads(fetch(f"{api}/truth"))
     served = {"served": truth["records"], "orders": truth["orders"], "quarantined": truth["bad"]}
     return {"kills": kills, "server_kills": restarts, "rivals": rivals, "ended": ended, "runs": runs + 1, **served, **{k: problems[k] for k in WRONG}}
+
+
+def proof(suite, of, figures):
+    """The line that a suite of the proof prints of each thing that it ran."""
+    print(f"proof suite={suite} of={of} " + " ".join(f"{k}={v}" for k, v in figures.items()), flush=True)
 
 
 def finish(target, which):
@@ -193,17 +198,24 @@ def finish(target, which):
         sys.exit(f"the {which} run failed with {proc.returncode}: {said}")
 
 
-def compare(api, target):
-    """What differs between the API and what was left, record by record."""
+class Truth:
+    """What the API has served so far, as far as it is right: records by their ids, and the bad ones as text."""
+
+    def __init__(self, api):
+        self.right = {r["id"]: r for r in map(json.loads, fetch(f"{api}/truth/orders").splitlines())}
+        self.bad = set(fetch(f"{api}/truth/bad").decode().splitlines())
+
+
+def compare(truth, target):
+    """What differs between what was served and what was left, record by record."""
     problems = Counter()
-    right = {r["id"]: r for r in map(json.loads, fetch(f"{api}/truth/orders").splitlines())}
     rows = target.rows(COLUMNS)
     found = Counter(row[0] for row in rows)
     problems["doubled"] += sum(n - 1 for n in found.values())
-    problems["lost"] += len(right.keys() - found.keys())
-    problems["wrong"] += len(found.keys() - right.keys())
+    problems["lost"] += len(truth.right.keys() - found.keys())
+    problems["wrong"] += len(found.keys() - truth.right.keys())
     for row in rows:
-        want = right.get(row[0])
+        want = truth.right.get(row[0])
         got = dict(zip(COLUMNS, row))
         if want is None:
             continue
@@ -211,10 +223,9 @@ def compare(api, target):
         if {**want, "amount": Decimal(want["amount"])} != got:
             problems["wrong"] += 1
             print(f"differs: {want} -> {got}")
-    bad = set(fetch(f"{api}/truth/bad").decode().splitlines())
     kept = target.quarantined()
-    problems["lost"] += len(bad - {r["raw"] for r in kept})
-    problems["wrong"] += len({r["raw"] for r in kept} - bad)
+    problems["lost"] += len(truth.bad - {r["raw"] for r in kept})
+    problems["wrong"] += len({r["raw"] for r in kept} - truth.bad)
     # The overlap serves a bad record again, and then it is landed and refused again. But nothing landed is refused twice.
     places = Counter((r["shard"], r["segment"], r["record"]) for r in kept)
     problems["doubled"] += sum(n - 1 for n in places.values())

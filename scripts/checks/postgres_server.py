@@ -40,8 +40,8 @@ class PostgresServer:
         subprocess.run([*made, "-E", "UTF8", "--locale=C", "--no-sync"], check=True, stdout=subprocess.DEVNULL, cwd=self.folder)
         self.start()
 
-    def url(self, port=None):
-        return f"postgresql://landfall@127.0.0.1:{port or self.port}/postgres?sslmode=disable"
+    def url(self, port=None, database="postgres"):
+        return f"postgresql://landfall@127.0.0.1:{port or self.port}/{database}?sslmode=disable"
 
     def start(self, patience=60):
         end = time.monotonic() + patience

@@ -23,6 +23,13 @@ class Store:
         self.uri, self.env, self._objects, self._read = uri, env, objects, read
         # Kills the server and starts it again; only of one that keeps what it has confirmed.
         self.restart = None
+        self.pid = None
+
+    def below(self, folder):
+        """A folder of it, as a place of its own."""
+        prefix = f"{folder}/"
+        objects = lambda: ((name.removeprefix(prefix), size) for name, size in self._objects(prefix))
+        return Store(f"{self.uri}/{folder}", self.env, objects, lambda name: self._read(prefix + name))
 
     def copy_to(self, folder):
         """Makes `folder` hold what the store holds, file by object. Objects do not change once they are there."""
@@ -46,8 +53,10 @@ def moto():
         "from werkzeug.serving import run_simple\n"
         f"run_simple('127.0.0.1', {port}, DomainDispatcherApplication(app), threaded=False)"
     )
-    with server([sys.executable, "-c", program], f"http://127.0.0.1:{port}/moto-api/"):
-        yield s3(f"http://127.0.0.1:{port}", "any", "any")
+    with server([sys.executable, "-c", program], f"http://127.0.0.1:{port}/moto-api/") as running:
+        store = s3(f"http://127.0.0.1:{port}", "any", "any")
+        store.pid = running.pid
+        yield store
 
 
 @contextlib.contextmanager
@@ -168,8 +177,8 @@ def s3(endpoint, key, secret):
     )
     client.create_bucket(Bucket=BUCKET)
 
-    def objects():
-        for page in client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET):
+    def objects(prefix=""):
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix):
             yield from ((o["Key"], o["Size"]) for o in page.get("Contents", []))
 
     def read(name):

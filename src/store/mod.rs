@@ -14,7 +14,13 @@
 //! # }
 //! ```
 
+<<<<<<< HEAD
 pub(crate) mod local;
+=======
+#[cfg(any(test, feature = "testkit"))]
+pub(crate) mod fuzz;
+mod local;
+>>>>>>> main
 mod memory;
 mod path;
 mod probe;

@@ -26,6 +26,7 @@
 mod clock;
 mod conditionless;
 pub mod conformance;
+mod decoders;
 mod disk;
 mod entropy;
 mod fault_checkpoints;
@@ -37,8 +38,11 @@ mod faults;
 pub mod http;
 mod schedules;
 
+pub use crate::defects::{Defect, SwitchedOn};
 pub use clock::ManualClock;
 pub use conditionless::Conditionless;
+#[doc(hidden)]
+pub use decoders::{Decoder, decoders};
 pub use disk::{Lie, SimDisk};
 pub use entropy::SeededEntropy;
 pub use fault_checkpoints::FaultCheckpoints;

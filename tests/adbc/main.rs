@@ -6,11 +6,14 @@
 mod support;
 
 mod commits;
+mod conformance;
 mod crash;
 mod dispositions;
 mod enumerations;
 mod evolution;
 mod faults;
+mod odd_tables;
 mod pipeline;
+mod sessions;
 mod types;
 mod writers;

@@ -107,11 +107,21 @@ impl World {
         }
     }
 
+    /// Makes the schema of the table.
+    pub async fn with_schema(&self) {
+        if let Some(schema) = &self.schema {
+            self.ask(&format!("CREATE SCHEMA \"{}\"", schema.replace('"', "\"\""))).await;
+        }
+    }
+
+    /// A word in braces is a table beside the one that is loaded.
     pub async fn batches(&self, query: &str) -> Vec<RecordBatch> {
-        let query = query
-            .replace("{orders}", &self.name("orders"))
-            .replace("{loads}", &self.name("landfall_loads"))
-            .replace("{schema}", &self.name("landfall_schema"));
+        let query = query.replace("{loads}", "{landfall_loads}").replace("{schema}", "{landfall_schema}");
+        let parts = query.split('{').enumerate().map(|(n, part)| match part.split_once('}') {
+            Some((table, rest)) if n > 0 => format!("{}{rest}", self.name(table)),
+            _ => part.to_owned(),
+        });
+        let query = parts.collect::<String>();
         self.database.query(&query).await.unwrap_or_else(|e| panic!("{:?}: {query}: {e}", self.kind))
     }
 
@@ -130,31 +140,24 @@ impl World {
         rows
     }
 
-    /// The tables that hold rows which are not visible yet.
-    pub async fn staged(&self) -> Vec<String> {
-        let names = match (self.kind, &self.schema) {
-            (Kind::Sqlite, _) | (_, None) => {
-                self.ask(
-                    "SELECT name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, 4) = '_lf_' ORDER BY 1",
-                )
-                .await
-            }
-            (_, Some(schema)) => {
-                let query = format!(
-                    "SELECT table_name FROM information_schema.tables WHERE table_schema = '{schema}' AND substr(table_name, 1, 4) = '_lf_' ORDER BY 1"
-                );
-                self.ask(&query).await
+    /// The tables, in order.
+    pub async fn tables(&self) -> Vec<String> {
+        let query = match &self.schema {
+            None => "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1".to_owned(),
+            Some(schema) => {
+                format!("SELECT table_name FROM information_schema.tables WHERE table_schema = '{schema}' ORDER BY 1")
             }
         };
-        let mut with_rows = Vec::new();
-        for name in names {
-            // What lay aside is emptied and stays.
-            let rows = self.ask(&format!("SELECT count(*) FROM {}", self.name(&name))).await;
-            if rows != ["0"] {
-                with_rows.push(name);
-            }
-        }
-        with_rows
+        self.ask(&query).await
+    }
+
+    /// The tables that hold rows which are not visible yet.
+    pub async fn staged(&self) -> Vec<String> {
+        self.tables().await.into_iter().filter(|name| name.starts_with("_lf_")).collect()
+    }
+
+    pub async fn has(&self, table: &str) -> bool {
+        self.tables().await.iter().any(|name| name == table)
     }
 }
 

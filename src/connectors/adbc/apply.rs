@@ -47,7 +47,7 @@ impl Apply<'_> {
         };
         let mut aside = match held {
             Some((known, rows)) if known == number => rows,
-            // What an enumeration has left that never became whole.
+            // What there may be is of a life before.
             _ => {
                 self.empty_aside()?;
                 0
@@ -63,9 +63,7 @@ impl Apply<'_> {
             }
         }
         if whole {
-            counts = self.whole(number, aside)?;
-            self.empty_aside()?;
-            return Ok((counts, None));
+            return Ok((self.whole(number, aside)?, None));
         }
         Ok((counts, Some((number, aside))))
     }
@@ -197,8 +195,8 @@ impl Apply<'_> {
     /// Takes away what a whole enumeration has not given.
     fn whole(&mut self, number: u64, expected: u64) -> Result<Counts> {
         if table::columns_in(self.session, self.table)?.is_empty() {
-            // No row ever came.
-            return Ok(Counts::default());
+            // No row ever came, or somebody has dropped what came.
+            return if expected == 0 { Ok(Counts::default()) } else { Err(gone(self.table, expected)) };
         }
         let aside = self.aside.sql();
         let there = !table::columns_in(self.session, self.aside)?.is_empty();
@@ -300,6 +298,14 @@ fn same_columns(columns: &[String], a: &str, b: &str) -> String {
     same.collect::<Vec<_>>().join(" AND ")
 }
 
+/// The error of a table that is not there, though rows have come for it.
+fn gone(table: &TableName, waiting: u64) -> Error {
+    Error::corrupt("replace rows", "the table is gone, and rows of an enumeration are there; nothing was changed")
+        .with("table", table)
+        .with("waiting", waiting)
+        .with_hint("restore the table; where the enumeration replaces it, an empty one with its columns serves as well")
+}
+
 /// Rows that a whole enumeration can take away, and how many of them would be left, or be there in their place.
 pub(super) fn left(
     session: &mut Session,
@@ -311,7 +317,11 @@ pub(super) fn left(
 ) -> Result<(u64, u64)> {
     const OPERATION: &str = "count rows";
     if table::columns_in(session, table)?.is_empty() {
-        return Ok((0, 0));
+        if !begun {
+            return Ok((0, 0));
+        }
+        let waiting = session.count(OPERATION, &format!("SELECT count(*) FROM {}", aside.sql()))?;
+        return Err(gone(table, waiting));
     }
     let key = disposition.key();
     match disposition {

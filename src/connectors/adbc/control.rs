@@ -64,7 +64,14 @@ impl Control {
             }
         }
         table::ensure_schema(session, &version)?;
-        let dialect = session.dialect;
+        for statement in self.tables(session.dialect) {
+            session.execute(OPERATION, &statement)?;
+        }
+        Ok(())
+    }
+
+    /// What makes the tables, in this order.
+    fn tables(&self, dialect: AdbcDialect) -> [String; 5] {
         let text = ColumnType::Text(None).sql(dialect);
         let number = ColumnType::Int(DataType::Int64).sql(dialect);
         let (flag, time) = match dialect {
@@ -75,9 +82,9 @@ impl Control {
             self.marks.sql(),
             self.beside("landfall_loads").sql(),
             self.beside("landfall_schema").sql(),
-            version.sql(),
+            self.beside("landfall_version").sql(),
         );
-        let statements = [
+        [
             format!(
                 "CREATE TABLE IF NOT EXISTS {marks} (table_name {text} NOT NULL, pipeline {text} NOT NULL, shard {number} NOT NULL, \
                  incarnation {text}, generation {number}, epoch {number}, digest {text}, \
@@ -98,11 +105,7 @@ impl Control {
             format!("CREATE TABLE IF NOT EXISTS {version} (version {number} NOT NULL)"),
             // Written last: all are there once it is.
             format!("INSERT INTO {version} (version) VALUES ({VERSION})"),
-        ];
-        for statement in statements {
-            session.execute(OPERATION, &statement)?;
-        }
-        Ok(())
+        ]
     }
 
     /// The condition that a row is of a shard.
@@ -225,23 +228,35 @@ impl Control {
             .map_err(|e| Error::bug(OPERATION, "the ledger does not serialise").with_source(e))?;
         let position = if entry.position.is_empty() { "null" } else { entry.position.as_str() };
         let Counts { staged: rows_staged, inserted, updated, deleted } = load.counts;
+        let loads = self.beside("landfall_loads").sql();
+        let (id, name) = (session.literal(load.id), session.literal(&table.to_string()));
+        let values = [
+            ("pipeline", session.literal(shard.pipeline.as_str())),
+            ("shard", shard.shard.to_string()),
+            ("epoch", mark.epoch.to_string()),
+            ("generation", mark.generation.to_string()),
+            ("incarnation", incarnation),
+            ("digest", digest),
+            ("disposition", session.literal(staged.disposition.as_str())),
+            ("schema_version", version.to_string()),
+            ("rows_staged", rows_staged.to_string()),
+            ("rows_inserted", inserted.to_string()),
+            ("rows_updated", updated.to_string()),
+            ("rows_deleted", deleted.to_string()),
+            ("position", session.literal(position)),
+            ("ledger", session.literal(&ledger)),
+            ("enumeration", or_null(enumeration.map(|e| e.number))),
+            ("whole", enumeration.map_or("NULL", |e| if e.whole { "TRUE" } else { "FALSE" }).to_owned()),
+            ("committed_at", "CURRENT_TIMESTAMP".to_owned()),
+        ];
+        // The mark has decided: what is there is of a life before.
+        let set = values.iter().map(|(column, value)| format!("{column} = {value}")).collect::<Vec<_>>().join(", ");
+        let is_it = format!("load_id = {id} AND table_name = {name}");
+        session.execute(OPERATION, &format!("UPDATE {loads} SET {set} WHERE {is_it}"))?;
         let insert = format!(
-            "INSERT INTO {} (load_id, table_name, pipeline, shard, epoch, generation, incarnation, digest, disposition, \
-             schema_version, rows_staged, rows_inserted, rows_updated, rows_deleted, position, ledger, enumeration, whole, committed_at) \
-             VALUES ({}, {}, {}, {}, {}, {}, {incarnation}, {digest}, {}, {version}, {rows_staged}, {inserted}, {updated}, {deleted}, \
-             {}, {}, {}, {}, CURRENT_TIMESTAMP)",
-            self.beside("landfall_loads").sql(),
-            session.literal(load.id),
-            session.literal(&table.to_string()),
-            session.literal(shard.pipeline.as_str()),
-            shard.shard,
-            mark.epoch,
-            mark.generation,
-            session.literal(staged.disposition.as_str()),
-            session.literal(position),
-            session.literal(&ledger),
-            or_null(enumeration.map(|e| e.number)),
-            enumeration.map_or("NULL", |e| if e.whole { "TRUE" } else { "FALSE" }),
+            "INSERT INTO {loads} (load_id, table_name, {}) SELECT {id}, {name}, {} WHERE NOT EXISTS (SELECT 1 FROM {loads} WHERE {is_it})",
+            values.each_ref().map(|(column, _)| *column).join(", "),
+            values.each_ref().map(|(_, value)| value.as_str()).join(", "),
         );
         session.execute(OPERATION, &insert).map(drop)
     }
@@ -289,4 +304,24 @@ pub(super) struct Counts {
     pub inserted: u64,
     pub updated: u64,
     pub deleted: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is there in databases already. It changes under a new version only, with a way from this one.
+    #[test]
+    fn the_control_tables_are_frozen_in_each_dialect() {
+        const FROZEN: &str = include_str!("../../../tests/fixtures/adbc-control-1.sql");
+        let dialects = [AdbcDialect::DuckDb, AdbcDialect::Postgres, AdbcDialect::Sqlite, AdbcDialect::Standard];
+        let mut all = String::new();
+        for dialect in dialects {
+            all.push_str(&format!("-- {dialect:?}\n"));
+            for statement in Control::new(Some("landfall")).tables(dialect) {
+                all.push_str(&format!("{statement};\n"));
+            }
+        }
+        assert_eq!(all, FROZEN);
+    }
 }

@@ -40,29 +40,45 @@ impl AdbcDialect {
         }
     }
 
-    /// The statement that begins a transaction; `None` where it is done by the driver's own switch. A statement is the surer way: it
+    /// The statements that begin a transaction; none where it is done by the driver's own switch. A statement is the surer way: it
     /// fails if there is a transaction already, and what it means is the database's matter alone.
-    pub(super) fn begin(self) -> Option<&'static str> {
+    pub(super) fn begin(self) -> &'static [&'static str] {
         match self {
-            Self::DuckDb => Some("BEGIN TRANSACTION"),
-            // No isolation of its own: rows are locked, and what is read after that is what is committed.
-            Self::Postgres => Some("BEGIN ISOLATION LEVEL READ COMMITTED"),
+            Self::DuckDb => &["BEGIN TRANSACTION"],
+            // No isolation of its own: rows are locked, and what is read after that is what is committed. A pooler may give each
+            // transaction another session, so what durability hangs on is said again.
+            Self::Postgres => &["BEGIN ISOLATION LEVEL READ COMMITTED", "SET LOCAL synchronous_commit = on"],
             // The one lock for writers is taken at once: a transaction that reads first may not get it any more.
-            Self::Sqlite => Some("BEGIN IMMEDIATE"),
-            Self::Standard => None,
+            Self::Sqlite => &["BEGIN IMMEDIATE"],
+            Self::Standard => &[],
         }
     }
 
-    /// What is set in every connection, whatever the defaults are: what is committed must survive a power loss, and text must mean one
-    /// thing.
+    /// The statement by which a transaction waits for locks for so many seconds at most, where there is one.
+    pub(super) fn lock_timeout(self, seconds: u8) -> Option<String> {
+        (self == Self::Postgres).then(|| format!("SET LOCAL lock_timeout = '{seconds}s'"))
+    }
+
+    /// What is set in every connection, whatever the defaults are: what is committed must survive a power loss; a policy that would hide
+    /// rows is an error; text means one thing. Nobody waits for ever for a process that is gone, or that stands still: the server notices
+    /// the first, and after a minute takes the transaction of the second, unless it has a limit already.
     pub(super) fn setup(self) -> &'static [&'static str] {
         match self {
             Self::Postgres => &[
                 "SET synchronous_commit = on",
+                "SET statement_timeout = 0",
+                "SET row_security = off",
                 "SET TimeZone = 'UTC'",
                 "SET standard_conforming_strings = on",
                 "SET DateStyle = 'ISO'",
                 "SET client_min_messages = warning",
+                "SET lock_timeout = '30s'",
+                "SET tcp_keepalives_idle = 30",
+                "SET tcp_keepalives_interval = 10",
+                "SET tcp_keepalives_count = 3",
+                "SET tcp_user_timeout = '60s'",
+                "SELECT pg_catalog.set_config('idle_in_transaction_session_timeout', '60s', false) \
+                 WHERE pg_catalog.current_setting('idle_in_transaction_session_timeout') = '0'",
             ],
             // With a rollback journal, less than EXTRA may undo a commit after a power loss (SQLite, PRAGMA synchronous).
             Self::Sqlite => &["PRAGMA synchronous = EXTRA", "PRAGMA busy_timeout = 200"],
@@ -84,6 +100,9 @@ impl AdbcDialect {
         match self {
             // Its information schema shows only schemas that one owns.
             Self::Postgres => format!("SELECT count(*) FROM pg_namespace WHERE nspname = {name}"),
+            Self::DuckDb => {
+                format!("SELECT count(*) FROM information_schema.schemata WHERE lower(schema_name) = lower({name})")
+            }
             _ => format!("SELECT count(*) FROM information_schema.schemata WHERE schema_name = {name}"),
         }
     }

@@ -16,8 +16,16 @@ const PASSING: &[(AdbcDialect, &str)] = &[
     (AdbcDialect::Sqlite, "database schema has changed"),
 ];
 
-/// Words of errors of a table or column that somebody else has made meanwhile.
-const MADE_MEANWHILE: &[&str] = &["already exists", "duplicate column name", "pg_type_typname_nsp_index"];
+/// Words of errors of a schema, table or column that somebody else has made or changed meanwhile. PostgreSQL tells it by the indexes
+/// of its catalogue, also where it was told `IF NOT EXISTS`.
+const MADE_MEANWHILE: &[&str] = &[
+    "already exists",
+    "duplicate column name",
+    "pg_type_typname_nsp_index",
+    "pg_class_relname_nsp_index",
+    "pg_namespace_nspname_index",
+    "tuple concurrently updated",
+];
 
 /// The error of a statement that had no effect.
 pub(super) fn statement(operation: &'static str, dialect: Option<AdbcDialect>, error: AdbcError) -> Error {
@@ -47,6 +55,11 @@ pub(super) fn commit(operation: &'static str, dialect: AdbcDialect, error: AdbcE
         .with_source(cause)
 }
 
+/// Whether a statement gave up because somebody else held what it needed.
+pub(super) fn is_lock_timeout(error: &Error) -> bool {
+    error.context().iter().any(|(key, value)| *key == "sqlstate" && value == "55P03")
+}
+
 fn sqlstate(error: &AdbcError) -> Option<String> {
     let bytes = error.sqlstate.map(|c| c.to_ne_bytes()[0]);
     let text = String::from_utf8(bytes.to_vec()).ok()?;
@@ -54,10 +67,15 @@ fn sqlstate(error: &AdbcError) -> Option<String> {
 }
 
 fn meaning(dialect: Option<AdbcDialect>, error: &AdbcError) -> (ErrorKind, Option<&'static str>) {
-    if let Some(state) = sqlstate(error) {
-        return by_sqlstate(&state);
-    }
     let says = |words: &str| error.message.contains(words);
+    let made_meanwhile = MADE_MEANWHILE.iter().any(|words| says(words));
+    match sqlstate(error) {
+        Some(state) if made_meanwhile && ["23505", "XX000"].contains(&state.as_str()) => {
+            return (ErrorKind::Unavailable, None);
+        }
+        Some(state) => return by_sqlstate(&state),
+        None => {}
+    }
     // Before a connection is there it is not known what the database is; words of one are none of another's.
     if PASSING.iter().any(|(of, words)| dialect.is_none_or(|dialect| dialect == *of) && says(words)) {
         let hint = says("Conflicting lock is held").then_some(
@@ -65,7 +83,7 @@ fn meaning(dialect: Option<AdbcDialect>, error: &AdbcError) -> (ErrorKind, Optio
         );
         return (ErrorKind::Unavailable, hint);
     }
-    if MADE_MEANWHILE.iter().any(|words| says(words)) {
+    if made_meanwhile {
         return (ErrorKind::Unavailable, None);
     }
     if says("No space left") || says("disk I/O error") || says("database or disk is full") {
@@ -142,6 +160,16 @@ mod tests {
             ),
             (Some(lite), of("failed: database is locked", Status::Internal, none), ErrorKind::Unavailable),
             (Some(pg), of("database is locked", Status::Internal, none), ErrorKind::Config),
+            (
+                Some(pg),
+                of("violates unique constraint \"pg_class_relname_nsp_index\"", Status::AlreadyExists, b"23505"),
+                ErrorKind::Unavailable,
+            ),
+            (
+                Some(pg),
+                of("violates unique constraint \"orders_pkey\"", Status::AlreadyExists, b"23505"),
+                ErrorKind::Data,
+            ),
         ];
         for (dialect, error, kind) in cases {
             assert_eq!(meaning(dialect, &error).0, kind, "{error}");

@@ -19,6 +19,8 @@
 //! what is refused: `docs/adbc.md`.
 
 mod apply;
+mod aside;
+mod check;
 mod control;
 mod database;
 mod dialect;
@@ -38,11 +40,11 @@ pub use writer::{AdbcStaged, AdbcWriter};
 
 use crate::columnar::Batch;
 use crate::env::Env;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::ShardKey;
 use crate::sink::{
-    CommitDecision, CommitOutcome, CommitRequest, Demand, Disposition, EpochContext, Mark, Sink, Transactional,
-    decide_commit,
+    CommitDecision, CommitOutcome, CommitRequest, Demand, Disposition, Enumeration, EpochContext, Mark, Sink,
+    Transactional, decide_commit,
 };
 use crate::source::ComponentConfig;
 use apply::{Apply, load_id};
@@ -161,19 +163,25 @@ impl AdbcTable {
         TableName::new(self.control.schema(), &name)
     }
 
-    /// Where rows of an enumeration wait.
-    fn aside(&self, shard: &ShardKey) -> TableName {
-        self.control.beside(format!("{}aside", self.staging_prefix(shard)))
-    }
-
     /// Refuses an enumeration that would take too many rows away, before anything is prepared.
     async fn guard(&self, epoch: &EpochContext) -> Result<()> {
-        let (sink, shard, number) = (self.clone(), epoch.shard.clone(), epoch.enumeration.map(|e| e.number));
+        let (sink, shard) = (self.clone(), epoch.shard.clone());
+        let (number, load) = (epoch.enumeration.map_or(0, |e| e.number), load_id(&shard, epoch.epoch));
+        let generation = epoch.generation;
         let work = move |session: &mut Session| {
             let held = sink.control.held(session, &sink.table, &shard)?;
-            // What lies aside may be of another enumeration.
-            let begun = held.enumeration.is_some_and(|(known, rows)| Some(known) == number && rows > 0);
-            apply::left(session, &sink.table, &sink.aside(&shard), &shard, &sink.disposition, begun)
+            if let Some(newer) = held.mark.map(|mark| mark.generation).filter(|newer| *newer > generation) {
+                return Err(Error::new(ErrorKind::Fenced, "take rows away", "a newer owner has taken over")
+                    .with("shard", &shard)
+                    .with("generation", generation)
+                    .with("newer", newer));
+            }
+            let begun = held.enumeration.is_some_and(|(known, rows)| known == number && rows > 0);
+            let (aside, relation) = (sink.aside(&shard, number), table::relation(session, &sink.table)?);
+            if begun && !relation.columns.is_empty() {
+                sink.check_aside(session, &aside, &relation, &load)?;
+            }
+            apply::left(session, &sink.table, &aside, &shard, &sink.disposition, begun)
         };
         let (before, after) = self.database.run(&epoch.env, "count rows", work).await?;
         self.disposition.guard(before, after).map_err(|e| e.with("table", &self.table))
@@ -188,7 +196,7 @@ impl AdbcTable {
             return Ok(outcome);
         }
         let staging = self.staged_in(staged)?;
-        let (aside, load) = (self.aside(shard), load_id(shard, mark.epoch));
+        let (aside, load) = (self.aside(shard, enumeration.map_or(0, |e| e.number)), load_id(shard, mark.epoch));
         let mut apply = Apply {
             session: &mut *session,
             shard,
@@ -204,6 +212,28 @@ impl AdbcTable {
         let entry = Entry { id: &load, columns: &columns, counts, enumeration };
         self.control.enter(session, &self.table, request, &held, &entry)?;
         Ok(CommitOutcome::Done)
+    }
+
+    /// Drops what is committed, and what enumerations before have left, if nobody reads it. What stays, a later commit or a later owner
+    /// drops.
+    async fn release(&self, env: &Env, request: Arc<CommitRequest<AdbcStaged>>) {
+        let sink = self.clone();
+        let work = move |session: &mut Session| {
+            let CommitRequest { shard, staged, enumeration, .. } = request.as_ref();
+            let mut done: Vec<_> = sink.staged_in(staged)?.into_iter().collect();
+            if let Some(Enumeration { number, whole, .. }) = enumeration {
+                done.extend(sink.done_with(session, shard, *number, *whole)?);
+            }
+            for table in done {
+                if !table::discard(session, &table)? {
+                    tracing::info!(%table, "rows that are committed are in use where they waited, and are dropped later");
+                }
+            }
+            Ok(())
+        };
+        if let Err(error) = self.database.run(env, "drop staged rows", work).await {
+            tracing::warn!(%error, table = %self.table, "rows that are committed could not be dropped where they waited");
+        }
     }
 
     fn staged_in(&self, staged: &AdbcStaged) -> Result<Option<TableName>> {
@@ -254,20 +284,15 @@ impl Sink for AdbcTable {
     async fn commit(&self, env: &Env, request: CommitRequest<AdbcStaged>) -> Result<CommitOutcome> {
         const OPERATION: &str = "commit rows";
         self.prepare(env).await?;
-        let staging = self.staged_in(&request.staged)?;
         let (sink, request) = (self.clone(), Arc::new(request));
+        let committed = Arc::clone(&request);
         let work = move |session: &mut Session| {
             sink.control.ensure(session, &sink.table, &request.shard)?;
             session.transaction(OPERATION, |session| sink.apply(session, &request))
         };
         let outcome = self.database.run(env, OPERATION, work).await.map_err(|e| e.with("table", &self.table))?;
-        if let (CommitOutcome::Done | CommitOutcome::AlreadyCommitted, Some(staging)) = (&outcome, staging) {
-            // It is of no more use to anybody. If it stays, it is collected later.
-            let drop = format!("DROP TABLE IF EXISTS {}", staging.sql());
-            let dropping = self.database.run(env, OPERATION, move |session| session.execute(OPERATION, &drop));
-            if let Err(e) = dropping.await {
-                tracing::warn!(staging = %staging, error = %e, "what was staged is not dropped yet");
-            }
+        if matches!(outcome, CommitOutcome::Done | CommitOutcome::AlreadyCommitted) {
+            self.release(env, committed).await;
         }
         Ok(outcome)
     }
@@ -291,7 +316,11 @@ impl Sink for AdbcTable {
                 let generation = name.strip_prefix(&prefix).and_then(|rest| rest.split('_').next());
                 let generation = generation.and_then(|digits| u64::from_str_radix(digits, 16).ok());
                 if generation.is_some_and(|g| g < below_generation) && !kept.contains(&name) {
-                    session.execute(OPERATION, &format!("DROP TABLE IF EXISTS {}", control.beside(name).sql()))?;
+                    let table = control.beside(name);
+                    if !table::discard(session, &table)? {
+                        tracing::warn!(%table, "staged rows of an older owner are in use, and are left to the next collection");
+                        continue;
+                    }
                     dropped += 1;
                 }
             }

@@ -11,7 +11,7 @@ use adbc_core::{Connection, Database, Optionable, Statement};
 use adbc_driver_manager::{ManagedConnection, ManagedDatabase};
 use arrow::array::{RecordBatch, RecordBatchIterator};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// A row of an answer, as text.
@@ -107,6 +107,20 @@ impl Session {
         Ok(rows)
     }
 
+    /// Runs a query, and gives its rows by the names of the columns, in lower case. Nulls are left out.
+    pub(super) fn records(&mut self, operation: &'static str, query: &str) -> Result<Vec<HashMap<String, String>>> {
+        let mut records = Vec::new();
+        for batch in self.batches(operation, query)? {
+            let names = batch.schema().fields().iter().map(|field| field.name().to_lowercase()).collect::<Vec<_>>();
+            let mut rows = Vec::new();
+            texts(&batch, &mut rows).map_err(|e| self.failed(operation, e))?;
+            let named =
+                |row: Row| names.iter().cloned().zip(row).filter_map(|(name, value)| Some((name, value?))).collect();
+            records.extend(rows.into_iter().map(named));
+        }
+        Ok(records)
+    }
+
     /// The first value that a query gives.
     pub(super) fn value(&mut self, operation: &'static str, query: &str) -> Result<Option<String>> {
         Ok(self.query(operation, query)?.into_iter().next().and_then(|row| row.into_iter().next()).flatten())
@@ -154,38 +168,63 @@ impl Session {
         Ok(value)
     }
 
+    /// Does `work`, which may be done twice, in a transaction that waits for locks for so many seconds at most. Where no such limit can
+    /// be set, without a transaction.
+    pub(super) fn impatiently<T>(
+        &mut self,
+        operation: &'static str,
+        seconds: u8,
+        work: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<T> {
+        let Some(limit) = self.dialect.lock_timeout(seconds) else { return work(self) };
+        let done = self.transaction(operation, |session| {
+            session.execute(operation, &limit)?;
+            work(session)
+        });
+        done.map_err(|e| match e.kind() {
+            ErrorKind::Ambiguous => Error::unavailable(operation, "the answer was lost").with_source(e),
+            _ => e,
+        })
+    }
+
     pub(super) fn begin(&mut self, operation: &'static str) -> Result<()> {
-        match self.dialect.begin() {
-            Some(statement) => self.execute(operation, statement).map(drop),
-            None => {
-                let off = self.connection.set_option(OptionConnection::AutoCommit, false.into());
-                off.map_err(|e| {
-                    let cause = self.failed(operation, e);
-                    Error::config(operation, "the driver has no transactions, so nothing could be written exactly once")
-                        .with("driver", &self.config.driver)
-                        .with_source(cause)
-                })
-            }
+        for statement in self.dialect.begin() {
+            self.execute(operation, statement)?;
         }
+        if !self.begins_by_switch() {
+            return Ok(());
+        }
+        let off = self.connection.set_option(OptionConnection::AutoCommit, false.into());
+        off.map_err(|e| {
+            let cause = self.failed(operation, e);
+            Error::config(operation, "the driver has no transactions, so nothing could be written exactly once")
+                .with("driver", &self.config.driver)
+                .with_source(cause)
+        })
+    }
+
+    fn begins_by_switch(&self) -> bool {
+        self.dialect.begin().is_empty()
     }
 
     pub(super) fn commit(&mut self, operation: &'static str) -> Result<()> {
-        let committed = match self.dialect.begin() {
-            Some(_) => self.connection.new_statement().and_then(|mut statement| {
+        let committed = if self.begins_by_switch() {
+            self.connection.commit()
+        } else {
+            self.connection.new_statement().and_then(|mut statement| {
                 statement.set_sql_query("COMMIT")?;
                 statement.execute_update().map(drop)
-            }),
-            None => self.connection.commit(),
+            })
         };
         committed.map_err(|e| self.config.commit_failed(operation, self.dialect, e))?;
-        if self.dialect.begin().is_none() {
+        if self.begins_by_switch() {
             self.spent = self.connection.set_option(OptionConnection::AutoCommit, true.into()).is_err();
         }
         Ok(())
     }
 
     pub(super) fn rollback(&mut self, operation: &'static str) -> Result<()> {
-        if self.dialect.begin().is_some() {
+        if !self.begins_by_switch() {
             return self.execute(operation, "ROLLBACK").map(drop);
         }
         let undone = self.connection.rollback();

@@ -1,11 +1,13 @@
 //! The table that rows go to: what columns it has, and how it gets those that are new. Changes only add, and may be repeated.
 
 use super::dialect::AdbcDialect;
+use super::fault;
 use super::name::{self, TableName, quoted};
 use super::session::Session;
 use super::types::{Catalogued, ColumnType};
 use crate::error::{Error, Result};
 use serde::Serialize;
+use std::collections::HashMap;
 
 /// What the sink adds to each row.
 pub(super) const LOAD: &str = "_landfall_load";
@@ -22,54 +24,155 @@ pub(super) struct TableColumn {
     /// Its type, if we write it.
     #[serde(skip)]
     pub kind: Option<ColumnType>,
-    /// Whether a row must say it: it may not be null, and has no value of its own.
     #[serde(skip)]
-    pub required: bool,
+    pub not_null: bool,
+    #[serde(skip)]
+    pub given: Given,
+}
+
+/// Whether the database gives a column a value of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Given {
+    #[default]
+    Never,
+    /// Where a row does not say it.
+    Absent,
+    Always,
 }
 
 /// The columns of `table`, in order; empty if there is no such table.
 pub(super) fn columns_in(session: &mut Session, table: &TableName) -> Result<Vec<TableColumn>> {
     const OPERATION: &str = "read columns of table";
     let dialect = session.dialect;
-    let name = session.literal(&table.table);
     let query = if dialect == AdbcDialect::Sqlite {
-        format!("SELECT name, type, \"notnull\", dflt_value, NULL, NULL, NULL, NULL FROM pragma_table_info({name})")
-    } else {
+        let name = session.literal(&table.table);
+        // One whole number as the key is the number of the row, and is made where it is null.
         format!(
-            "SELECT column_name, data_type, is_nullable, column_default, numeric_precision, numeric_scale, \
-             character_maximum_length, datetime_precision FROM information_schema.columns \
-             WHERE table_name = {name}{} ORDER BY ordinal_position",
-            of_schema(session, table)
+            "SELECT name AS column_name, type AS data_type, CASE WHEN \"notnull\" THEN 'NO' END AS is_nullable, \
+             dflt_value AS column_default, CASE WHEN hidden > 1 THEN 'ALWAYS' END AS is_generated, \
+             CASE WHEN pk = 1 AND lower(type) = 'integer' AND (SELECT max(pk) FROM pragma_table_info({name})) = 1 \
+             AND NOT (SELECT max(wr) FROM pragma_table_list({name})) THEN 'YES' END AS is_identity \
+             FROM pragma_table_xinfo({name}) WHERE hidden <> 1"
         )
+    } else {
+        // Of what the standard knows, a database need not have everything.
+        format!("SELECT * FROM information_schema.columns WHERE {} ORDER BY ordinal_position", is_named(session, table))
     };
-    let rows = session.query(OPERATION, &query).map_err(|e| e.with("table", table))?;
-    let columns = rows.into_iter().map(|row| {
-        let mut values = row.into_iter();
-        let mut next = || values.next().flatten();
-        let (name, sql, nullable, default) =
-            (next().unwrap_or_default(), next().unwrap_or_default(), next().unwrap_or_default(), next());
-        let (digits, scale, characters, second_digits) = (next(), next(), next(), next());
-        let of = Catalogued {
-            name: &sql,
-            digits: digits.and_then(|n| n.parse().ok()),
-            scale: scale.and_then(|n| n.parse().ok()),
-            characters: characters.and_then(|n| n.parse().ok()),
-            second_digits: second_digits.and_then(|n| n.parse().ok()),
-        };
-        let kind = ColumnType::from_sql(dialect, &of);
-        let required = (nullable == "1" || nullable.eq_ignore_ascii_case("no")) && default.is_none();
-        TableColumn { name, sql, kind, required }
-    });
-    Ok(columns.collect())
+    let records = session.records(OPERATION, &query).map_err(|e| e.with("table", table))?;
+    Ok(records.into_iter().map(|record| column(dialect, &record)).collect())
+}
+
+/// A column as the catalogue tells it.
+fn column(dialect: AdbcDialect, record: &HashMap<String, String>) -> TableColumn {
+    let text = |name: &str| record.get(name).map(String::as_str);
+    let says = |name: &str, word: &str| text(name).is_some_and(|text| text.eq_ignore_ascii_case(word));
+    let sql = text("data_type").unwrap_or_default().to_owned();
+    let of = Catalogued {
+        name: &sql,
+        digits: text("numeric_precision").and_then(|n| n.parse().ok()),
+        scale: text("numeric_scale").and_then(|n| n.parse().ok()),
+        characters: text("character_maximum_length").and_then(|n| n.parse().ok()),
+        second_digits: text("datetime_precision").and_then(|n| n.parse().ok()),
+    };
+    let kind = ColumnType::from_sql(dialect, &of);
+    let is_identity = says("is_identity", "yes");
+    let given = if says("is_generated", "always") || (is_identity && says("identity_generation", "always")) {
+        Given::Always
+    } else if is_identity || text("column_default").is_some() {
+        Given::Absent
+    } else {
+        Given::Never
+    };
+    let not_null = says("is_nullable", "no") || is_identity;
+    TableColumn { name: text("column_name").unwrap_or_default().to_owned(), sql, kind, not_null, given }
+}
+
+/// What a table is, besides its columns.
+#[derive(Debug, Default)]
+pub(super) struct Relation {
+    /// Empty if there is no such table.
+    pub columns: Vec<TableColumn>,
+    /// It is a view, or its rows are elsewhere.
+    pub no_table: bool,
+    /// What of it does not keep its rows: it, or a partition, is unlogged or elsewhere.
+    pub unkept: Option<String>,
+    /// A policy hides rows from us.
+    pub hidden: bool,
+    /// Columns whose texts may be equal though they differ.
+    pub folding: Vec<String>,
+}
+
+/// What the catalogue says of `table`.
+pub(super) fn relation(session: &mut Session, table: &TableName) -> Result<Relation> {
+    const OPERATION: &str = "read table";
+    let columns = columns_in(session, table)?;
+    if columns.is_empty() {
+        return Ok(Relation::default());
+    }
+    let query = match session.dialect {
+        AdbcDialect::Sqlite => {
+            format!(
+                "SELECT type AS table_type FROM sqlite_master WHERE name = {} COLLATE NOCASE",
+                session.literal(&table.table)
+            )
+        }
+        AdbcDialect::Postgres => postgres_relation(session, table),
+        AdbcDialect::DuckDb | AdbcDialect::Standard => {
+            format!("SELECT table_type FROM information_schema.tables WHERE {}", is_named(session, table))
+        }
+    };
+    let record = session.records(OPERATION, &query).map_err(|e| e.with("table", table))?.pop().unwrap_or_default();
+    let kind = record.get("table_type").map(|kind| kind.to_uppercase()).unwrap_or_default();
+    Ok(Relation {
+        columns,
+        no_table: ["VIEW", "FOREIGN", "EXTERNAL", "TEMPORARY"].iter().any(|other| kind.contains(other)),
+        unkept: record.get("unkept").cloned(),
+        hidden: record.get("hidden").is_some_and(|hidden| hidden == "1"),
+        folding: record.get("folding").and_then(|names| serde_json::from_str(names).ok()).unwrap_or_default(),
+    })
+}
+
+/// What only the catalogue of PostgreSQL knows.
+fn postgres_relation(session: &Session, table: &TableName) -> String {
+    let name = session.literal(&table.table);
+    let schema = table.schema.as_ref().map_or_else(|| "current_schema()".to_owned(), |schema| session.literal(schema));
+    format!(
+        "SELECT CASE WHEN c.relkind IN ('r', 'p') THEN 'TABLE' ELSE 'VIEW' END AS table_type, \
+         CASE WHEN pg_catalog.row_security_active(c.oid) THEN '1' END AS hidden, \
+         CASE WHEN c.relpersistence <> 'p' THEN c.relname::text WHEN c.relkind = 'p' THEN \
+             (SELECT pg_catalog.min(k.relname::text) FROM pg_catalog.pg_partition_tree(c.oid::regclass) p \
+              JOIN pg_catalog.pg_class k ON k.oid = p.relid::oid WHERE k.relkind = 'f' OR k.relpersistence <> 'p') END AS unkept, \
+         (SELECT pg_catalog.json_agg(a.attname)::text FROM pg_catalog.pg_attribute a \
+             LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation \
+             WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND (NOT l.collisdeterministic OR EXISTS \
+                 (SELECT 1 FROM pg_catalog.pg_index i JOIN pg_catalog.pg_collation u ON u.oid = ANY (i.indcollation) \
+                  AND NOT u.collisdeterministic WHERE i.indrelid = c.oid AND i.indisunique AND a.attnum = ANY (i.indkey)))) AS folding \
+         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE n.nspname = {schema} AND c.relname = {name}"
+    )
+}
+
+/// The condition that a row of the information schema is of `table`.
+fn is_named(session: &Session, table: &TableName) -> String {
+    let name = session.literal(&table.table);
+    // It knows a table by any case of its name, and keeps the one that it was made with.
+    let same = match session.dialect {
+        AdbcDialect::DuckDb => format!("lower(table_name) = lower({name})"),
+        _ => format!("table_name = {name}"),
+    };
+    format!("{same}{}", of_schema(session, table))
 }
 
 /// The condition that a row of the catalogue is of the schema of `table`.
 fn of_schema(session: &Session, table: &TableName) -> String {
-    let schema = match &table.schema {
-        Some(schema) => session.literal(schema),
-        None => "current_schema()".to_owned(),
-    };
-    format!(" AND table_schema = {schema}{}", session.dialect.this_catalog())
+    let this = session.dialect.this_catalog();
+    match &table.schema {
+        None => format!(" AND table_schema = current_schema(){this}"),
+        Some(schema) if session.dialect == AdbcDialect::DuckDb => {
+            format!(" AND lower(table_schema) = lower({}){this}", session.literal(schema))
+        }
+        Some(schema) => format!(" AND table_schema = {}{this}", session.literal(schema)),
+    }
 }
 
 /// Makes the schema of `table` if it is not there. Without the right to make it, one that is there serves as well.
@@ -136,11 +239,26 @@ pub(super) fn evolve(
     if missing.is_empty() {
         return Ok(there);
     }
-    for column in missing {
-        // If somebody else has made it meanwhile, what is there is looked at again.
-        session.execute(OPERATION, &format!("ALTER TABLE {} ADD COLUMN {}", table.sql(), definition(column)))?;
-    }
+    // Whoever reads the table waits behind a change that waits.
+    session.impatiently(OPERATION, 3, |session| {
+        for column in &missing {
+            // If somebody else has made it meanwhile, what is there is looked at again.
+            session.execute(OPERATION, &format!("ALTER TABLE {} ADD COLUMN {}", table.sql(), definition(column)))?;
+        }
+        Ok(())
+    })?;
     columns_in(session, table)
+}
+
+/// Drops a table of staged rows; gives whether it could be had. A backup holds each table for as long as it takes.
+pub(super) fn discard(session: &mut Session, table: &TableName) -> Result<bool> {
+    const OPERATION: &str = "drop staged rows";
+    let drop = format!("DROP TABLE IF EXISTS {}", table.sql());
+    match session.impatiently(OPERATION, 2, |session| session.execute(OPERATION, &drop)) {
+        Ok(_) => Ok(true),
+        Err(e) if fault::is_lock_timeout(&e) => session.rollback(OPERATION).map(|()| false),
+        Err(e) => Err(e.with("table", table)),
+    }
 }
 
 /// The tables beside `of` whose names begin with `prefix`.

@@ -1,15 +1,18 @@
 use super::AdbcTable;
-use super::apply::{EPOCH, ROW};
+use super::apply::{EPOCH, ROW, load_id};
+use super::check::{Written, check, try_out};
 use super::dialect::AdbcDialect;
 use super::fit::{Fitted, fit};
 use super::name::{TableName, quoted};
+use super::session::Session;
 use super::table::{self, LOAD, RECORD, SEGMENT};
 use super::types::ColumnType;
 use crate::columnar::Batch;
 use crate::error::{Error, Result};
 use crate::model::Reject;
 use crate::sink::{Disposition, EpochContext, StagedOutput, Writer};
-use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, new_null_array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, new_null_array};
+use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
@@ -60,8 +63,10 @@ struct Staging {
     schema: SchemaRef,
     /// All its columns, in order, behind the number of the row.
     columns: Vec<(String, ColumnType)>,
-    /// Columns that must not be null, each with a word for the quarantine.
-    required: Vec<(String, &'static str)>,
+    /// Columns of the rows that must not be null: those of the key, and what the table says.
+    key: Vec<String>,
+    required: Vec<String>,
+    disposition: Disposition,
 }
 
 impl AdbcWriter {
@@ -129,9 +134,11 @@ impl AdbcWriter {
                 .with_hint("rename it in a stage before the sink"));
         }
         let name = sink.staging_name(&self.epoch)?;
-        let aside = self.epoch.enumeration.is_some().then(|| sink.aside(&self.epoch.shard));
-        let work = move |session: &mut super::session::Session| {
-            sink.admit(session, &schema, &name, aside.as_ref(), open.as_ref())
+        let aside = self.epoch.enumeration.map(|e| sink.aside(&self.epoch.shard, e.number));
+        let load = load_id(&self.epoch.shard, self.epoch.epoch);
+        let work = move |session: &mut Session| {
+            let staged_as = StagedAs { name: &name, aside: aside.as_ref(), load: &load, open: open.as_ref() };
+            sink.admit(session, &schema, &staged_as)
         };
         self.sink.database.run(&self.epoch.env, "stage rows", work).await
     }
@@ -147,7 +154,7 @@ impl AdbcWriter {
         self.bytes += std::mem::take(&mut self.waiting_bytes) as u64;
         let (first, name) = (self.rows - count as u64, open.name.clone());
         let mut again = false;
-        let work = move |session: &mut super::session::Session| {
+        let work = move |session: &mut Session| {
             if std::mem::replace(&mut again, true) {
                 // An earlier try may have come through, or a part of it.
                 let delete = format!("DELETE FROM {} WHERE {} >= {first}", name.sql(), quoted(ROW));
@@ -159,19 +166,28 @@ impl AdbcWriter {
     }
 }
 
+/// What rows are staged in, and as what.
+struct StagedAs<'a> {
+    name: &'a TableName,
+    /// Where they wait besides, if they are of an enumeration.
+    aside: Option<&'a TableName>,
+    load: &'a str,
+    /// What rows of other columns are staged in already.
+    open: Option<&'a Staging>,
+}
+
 impl AdbcTable {
     /// Gives the table the columns of `schema`, and prepares the one that such rows are staged in: a new one, or the one that is
     /// `open`.
     fn admit(
         &self,
-        session: &mut super::session::Session,
+        session: &mut Session,
         schema: &SchemaRef,
-        name: &TableName,
-        aside: Option<&TableName>,
-        open: Option<&Staging>,
+        StagedAs { name, aside, load, open }: &StagedAs<'_>,
     ) -> Result<Staging> {
         let dialect = session.dialect;
-        let there = table::columns_in(session, &self.table)?;
+        let relation = table::relation(session, &self.table)?;
+        let there = &relation.columns;
         let held = |there: &[table::TableColumn], name: &str| {
             there.iter().find(|column| dialect.same_name(&column.name, name)).cloned()
         };
@@ -182,7 +198,7 @@ impl AdbcTable {
                 continue;
             }
             // Null in every row: it has the type that the table has, or none yet.
-            match held(&there, field.name()).and_then(|column| column.kind) {
+            match held(there, field.name()).and_then(|column| column.kind) {
                 Some(kind) => wanted.push((field.name().clone(), kind)),
                 None if self.disposition.columns().any(|column| column == field.name()) => {
                     return Err(Error::config("stage rows", "a column that the disposition names has no type yet")
@@ -204,9 +220,12 @@ impl AdbcTable {
         };
         let all: Vec<_> = wanted.iter().cloned().chain([text(LOAD)]).collect();
         if self.frozen {
-            self.check_frozen(&there, &all, dialect)?;
+            self.check_frozen(there, &all, dialect)?;
         }
+        let written: Vec<_> = all.iter().map(|(name, _)| name.as_str()).collect();
+        check(&self.table, &relation, dialect, &Written { columns: &written, disposition: &self.disposition, load })?;
         let there = table::evolve(session, &self.table, &all, key)?;
+        try_out(session, &self.table, &written)?;
         let columns = wanted.into_iter().map(|(name, _)| {
             let column = held(&there, &name)
                 .ok_or_else(|| Error::bug("stage rows", "a column was not made").with("column", &name))?;
@@ -221,11 +240,21 @@ impl AdbcTable {
         });
         let columns = columns.collect::<Result<Vec<_>>>()?;
         self.check_named(schema, &columns)?;
-        let with_key = self.disposition.key().iter().map(|name| (name.clone(), "null_key"));
-        let said =
-            there.iter().filter(|column| column.required && column.name != LOAD).map(|c| (c.name.clone(), "null"));
-        let required = with_key.chain(said).collect();
+        let comes = |name: &str| columns.iter().any(|(column, _)| dialect.same_name(column, name));
+        let required: Vec<_> = there.iter().filter(|c| c.not_null && comes(&c.name)).map(|c| c.name.clone()).collect();
+        if let Some(open) = open.filter(|open| open.required != required) {
+            // Rows that do not have it would have a null.
+            let of = |some: &[String], others: &[String]| some.iter().find(|name| !others.contains(name)).cloned();
+            let column = of(&required, &open.required).or_else(|| of(&open.required, &required)).unwrap_or_default();
+            return Err(Error::config("stage rows", "some rows of the epoch lack a column that must not be null")
+                .with("table", &self.table)
+                .with("column", column)
+                .with_hint("declare the column in the schema"));
+        }
 
+        if let Some(aside) = aside {
+            self.put_beside(session, aside, &columns, &there)?;
+        }
         let staged: Vec<_> = std::iter::once(number(ROW)).chain(columns.iter().cloned()).collect();
         let all = match open {
             None => {
@@ -240,16 +269,8 @@ impl AdbcTable {
             }
         };
         table::evolve(session, name, &staged, &[])?;
-        if let Some(aside) = aside {
-            let gathered = match &self.disposition {
-                Disposition::Upsert(_) => columns.iter().filter(|(name, _)| key.contains(name)).cloned().collect(),
-                _ => columns.clone(),
-            };
-            let own = [text(LOAD), number(EPOCH), number(ROW)];
-            let gathered: Vec<_> = gathered.into_iter().chain(own).collect();
-            table::evolve(session, aside, &gathered, &[])?;
-        }
-        Ok(Staging { name: name.clone(), dialect, schema: Arc::clone(schema), columns: all, required })
+        let (name, schema, key) = ((*name).clone(), Arc::clone(schema), self.disposition.key().to_vec());
+        Ok(Staging { name, dialect, schema, columns: all, key, required, disposition: self.disposition.clone() })
     }
 
     fn check_frozen(
@@ -313,13 +334,18 @@ impl Staging {
                 *refusal = Some((code, format!("`{column}`{reason}")));
             }
         };
-        for (name, code) in &self.required {
-            // A column that the rows do not have is null in all of them.
-            let column = self.position(rows, name).map(|number| rows.column(number));
-            let nulls = column.map(|column| column.logical_nulls());
-            for row in 0..count {
-                if nulls.as_ref().is_none_or(|nulls| nulls.as_ref().is_some_and(|nulls| nulls.is_null(row))) {
-                    refuse(row, code, " is null", name);
+        let nulls = |name: &str| rows.column(self.position(rows, name)?).logical_nulls();
+        for name in &self.key {
+            for row in nulls(name).iter().flat_map(nulls_of) {
+                refuse(row, "null_key", " is null", name);
+            }
+        }
+        // Of a row that is deleted nothing goes into the table.
+        let deleted = deleted(rows, &self.disposition);
+        for name in &self.required {
+            for row in nulls(name).iter().flat_map(nulls_of) {
+                if !deleted.as_ref().is_some_and(|deleted| deleted.value(row)) {
+                    refuse(row, "null", " is null", name);
                 }
             }
         }
@@ -360,6 +386,20 @@ impl Staging {
     }
 }
 
+fn nulls_of(nulls: &NullBuffer) -> impl Iterator<Item = usize> + '_ {
+    (0..nulls.len()).filter(|row| nulls.is_null(*row))
+}
+
+/// The rows that say of themselves that they are deleted.
+fn deleted(rows: &RecordBatch, disposition: &Disposition) -> Option<BooleanBuffer> {
+    let column = rows.column_by_name(disposition.deleted()?)?;
+    let there = column.logical_nulls().map_or_else(|| BooleanBuffer::new_set(rows.num_rows()), NullBuffer::into_inner);
+    Some(match column.as_boolean_opt() {
+        Some(flags) => flags.values() & &there,
+        None => there,
+    })
+}
+
 #[async_trait]
 impl Writer for AdbcWriter {
     type Item = Batch;
@@ -397,11 +437,14 @@ impl Writer for AdbcWriter {
             let found = sink.database.run(&epoch.env, "stage rows", move |session| session.count("stage rows", &count));
             let found = found.await?;
             if found != rows {
-                return Err(Error::corrupt("stage rows", "other rows are staged than were sent; nothing is prepared")
-                    .with("staging", &open.name)
-                    .with("sent", rows)
-                    .with("found", found)
-                    .with_hint("run again"));
+                return Err(Error::unavailable(
+                    "stage rows",
+                    "other rows are staged than were sent; nothing is prepared",
+                )
+                .with("staging", &open.name)
+                .with("sent", rows)
+                .with("found", found)
+                .with_hint("run again"));
             }
         }
         let staging = open.as_ref().map(|open| open.name.table.clone());

@@ -98,11 +98,11 @@ pub(super) struct Add {
 }
 
 impl Add {
-    /// The action that takes the file out of the table.
-    pub(super) fn removed(&self, at_millis: i64, data_change: bool) -> Remove {
+    /// The action that takes the file out of the table; it is given its time when its version is written.
+    pub(super) fn removed(&self, data_change: bool) -> Remove {
         Remove {
             path: self.path.clone(),
-            deletion_timestamp: Some(at_millis),
+            deletion_timestamp: None,
             data_change,
             extended_file_metadata: Some(true),
             partition_values: Some(self.partition_values.clone()),

@@ -5,6 +5,7 @@ use super::actions::Add;
 use super::file;
 use super::keys::Keyed;
 use super::log::Log;
+use super::staged::Names;
 use super::table::DeltaTable;
 use crate::columnar::files::options::Options;
 use crate::columnar::files::partition::{Key, Partitioning};
@@ -57,12 +58,13 @@ pub(super) struct Row<'a> {
     pub(super) row: usize,
 }
 
+/// They say for which epoch, as those of the table do: a vacuum leaves them alone until it is committed.
 #[derive(Debug)]
-struct Names(String);
+struct KeyNames(Names);
 
-impl FileNames for Names {
+impl FileNames for KeyNames {
     fn staged(&self, by: &Partitioning, key: &Key, number: u64) -> Result<String> {
-        Ok(format!("_landfall/keys/{}/{}{number:04}.parquet", self.0, by.folders(key)?))
+        Ok(format!("_landfall/keys/{}", self.0.staged(by, key, number)?))
     }
 
     fn published(&self, by: &Partitioning, key: &Key, number: u64) -> Result<String> {
@@ -71,7 +73,7 @@ impl FileNames for Names {
 }
 
 impl Filling {
-    pub(super) fn new(table: &DeltaTable, env: &Env, count: u32) -> Self {
+    pub(super) fn new(table: &DeltaTable, env: &Env, names: Names, count: u32) -> Self {
         let options = Options {
             partition_by: vec![BUCKET.to_owned()],
             lanes: Some(1),
@@ -79,7 +81,7 @@ impl Filling {
             most_files: u64::MAX,
             ..Options::default()
         };
-        let (log, names) = (table.log.clone(), Arc::new(Names(env.nonce())));
+        let (log, names) = (table.log.clone(), Arc::new(KeyNames(names)));
         let admit = Arc::new(|_: &[_], _: &[_]| Ok(()));
         let files = FileWriter::new(log.store.clone(), log.folder.clone(), options, names, env.clone(), admit);
         Self { log, count, memory: Vec::new(), files }

@@ -10,7 +10,7 @@ use super::own::GROUP;
 use super::ranges::Ranges;
 use super::rewrite::{failed, kept, rewrite};
 use super::staged::DeltaStaged;
-use super::table::{DeltaTable, millis};
+use super::table::DeltaTable;
 use super::{schema, stats};
 use crate::env::Env;
 use crate::error::{Error, Result};
@@ -88,7 +88,7 @@ pub(super) async fn children(
         let older = incoming.winners.get(*number).is_some_and(|winner| winner.version < *version);
         applies.get_mut(*number).into_iter().for_each(|applies| *applies &= !older);
     }
-    let (mut change, now) = (Change { rewrites: true, schema: Some(staged.clone()), ..Change::default() }, millis(env));
+    let mut change = Change { rewrites: true, schema: Some(staged.clone()), ..Change::default() };
     for file in files {
         let found = met.get(&file.path).into_iter().flatten().map(|(number, _)| *number);
         let mut going: Vec<usize> = found.filter(|number| applies.get(*number) == Some(&true)).collect();
@@ -104,12 +104,12 @@ pub(super) async fn children(
         let adds = edited.get(&file.path).map(|(_, adds)| adds.as_slice()).unwrap_or_default();
         let rows = |file: &Add| stats::rows(file.stats.as_deref()).unwrap_or_default();
         change.counts.deleted += rows(file).saturating_sub(adds.iter().map(rows).sum());
-        change.lines.push(file.removed(now, true).into());
+        change.lines.push(file.removed(true).into());
         change.lines.extend(adds.iter().cloned().map(Line::from));
     }
     if inserted.as_ref().is_none_or(|(known, _)| *known != applies) {
         let masks = incoming.masks(&applies);
-        let staged: Vec<Add> = request.staged.files.iter().map(|file| file.add(now)).collect();
+        let staged: Vec<Add> = request.staged.files.iter().map(|file| file.add(0)).collect();
         let some = masks.iter().any(|mask| mask.true_count() > 0);
         let adds = if some {
             rewrite(table, env, request, &staged, &columns, &kept(&masks), false).await?

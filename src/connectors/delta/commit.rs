@@ -1,11 +1,11 @@
 //! An epoch becomes a version of the table: decided anew for the version that it follows, until it is known what has come of it.
 
-use super::actions::{Add, Line, Metadata};
+use super::actions::{Add, Line, Metadata, Txn};
 use super::children::children;
 use super::enumerate::enumerate;
 use super::features;
 use super::keys::Rule;
-use super::ledger::Load;
+use super::ledger::{FIRST, Load};
 use super::log::Snapshot;
 use super::mark;
 use super::merge::{Memo, merge};
@@ -182,7 +182,10 @@ impl DeltaTable {
         lines.extend(mark::encode(shard, mark, millis(env))?.into_iter().map(Line::from));
         lines.extend(change.lines);
         let version = held.map_or(0, |held| held.version + 1);
-        match self.log.create(version, &lines).await {
+        if held.is_none_or(|held| !held.txns.contains_key(FIRST)) {
+            lines.push(first_load(version, env).into());
+        }
+        match self.log.create(env, version, lines).await {
             Ok(Created::New) => {}
             // Another's, or an earlier try of ours: the mark tells.
             Ok(Created::Exists) => return Ok(None),
@@ -240,6 +243,12 @@ impl DeltaTable {
         });
         Ok(Line { commit_info: Some(info), ..Line::default() })
     }
+}
+
+/// Tells the ledger where to begin.
+fn first_load(version: u64, env: &Env) -> Txn {
+    let version = i64::try_from(version).unwrap_or(i64::MAX);
+    Txn { app_id: FIRST.to_owned(), version, last_updated: Some(millis(env)) }
 }
 
 /// How rows are told apart that are merged into those of the table.

@@ -5,8 +5,8 @@ use super::log::{Keep, Snapshot};
 use super::rewrite::write;
 use super::staged::Names;
 use super::table::{DeltaTable, millis};
-use super::vacuum::SHORTEST;
-use super::{schema, stats};
+use super::vacuum::barrier;
+use super::{file, schema, stats};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::model::Compacted;
@@ -34,39 +34,39 @@ impl DeltaTable {
         let mut table = self.clone();
         table.options.partition_by.clone_from(&held.metadata.partition_columns);
         for group in table.small(&held) {
-            let began = env.monotonic();
+            let barrier = barrier(&held);
             let columns = schema::parse(&held.metadata.schema_string)?;
             let names = Names::of_compaction(env);
             let mut adds = write(&table, env, names, &group, &columns, &|_, _, rows| Ok(rows), true).await?;
             adds.iter_mut().for_each(|add| add.data_change = false);
-            // A vacuum leaves files alone for so long that nothing names yet.
-            let in_time = || env.monotonic().saturating_sub(began) < SHORTEST / 2;
-            if table.put_together(env, &mut held, &group, &adds, &in_time).await? {
+            if table.put_together(env, &mut held, &group, &adds, barrier).await? {
                 report.add(&group, &adds);
             }
         }
         Ok(report)
     }
 
-    /// Commits one group; `false` if others have rewritten a part of it meanwhile: it is left to the next compaction.
+    /// Commits one group, whose files were written after barrier `barred`. `false` if others have rewritten a part of it meanwhile, or
+    /// may have deleted what was written: it is left to the next compaction.
     async fn put_together(
         &self,
         env: &Env,
         held: &mut Arc<Snapshot>,
         group: &[Add],
         adds: &[Add],
-        in_time: &(dyn Fn() -> bool + Send + Sync),
+        barred: Option<i64>,
     ) -> Result<bool> {
         for _ in 0..ATTEMPTS {
-            if !in_time() || !group.iter().all(|file| held.files.get(&file.path) == Some(file)) {
+            let as_before = group.iter().all(|file| held.files.get(&file.path) == Some(file));
+            if barrier(held) != barred || !as_before || !self.are_there(adds).await? {
                 return Ok(false);
             }
             let now = millis(env);
             let info = json!({ "timestamp": now, "operation": "OPTIMIZE", "operationParameters": {} });
             let mut lines = vec![Line { commit_info: Some(info), ..Line::default() }];
-            lines.extend(group.iter().map(|file| file.removed(now, false).into()));
+            lines.extend(group.iter().map(|file| file.removed(false).into()));
             lines.extend(adds.iter().cloned().map(Line::from));
-            let created = self.log.create(held.version + 1, &lines).await? == Created::New;
+            let created = self.log.create(env, held.version + 1, lines).await? == Created::New;
             let newest = self.log.newest(Some(Arc::clone(held)), Keep::Files).await?;
             *held = newest
                 .ok_or_else(|| Error::corrupt("compact delta", "the table is gone").with("table", &self.log.folder))?;
@@ -75,6 +75,19 @@ impl DeltaTable {
             }
         }
         Err(Error::unavailable("compact delta", "others commit to the table all the time"))
+    }
+
+    /// Whether files are there: a vacuum of another tool writes no barrier that is known here.
+    async fn are_there(&self, adds: &[Add]) -> Result<bool> {
+        for add in adds {
+            let size = u64::try_from(add.size).unwrap_or_default();
+            let path = file::object(&self.log.folder, &add.path)?;
+            let last = self.log.store.get(&path, Some(size.saturating_sub(1)..size)).await?;
+            if last.is_none_or(|last| last.is_empty()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Groups of small files of one partition, each of about the size of a file.

@@ -10,14 +10,14 @@ use super::log::Snapshot;
 use super::pending::{self, Head};
 use super::rewrite::{kept, rewrite};
 use super::schema;
-use super::staged::DeltaStaged;
+use super::staged::{DeltaStaged, Names};
 use super::stats;
 use super::sweep;
 use super::table::{DeltaTable, millis};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::model::{ShardKey, Timestamp};
-use crate::sink::{CommitRequest, Disposition, Enumeration};
+use crate::sink::{CommitRequest, Disposition, Enumeration, EpochContext};
 use arrow::datatypes::SchemaRef;
 use futures::TryStreamExt;
 use std::collections::HashSet;
@@ -60,14 +60,15 @@ pub(super) async fn enumerate(
         change.lines.extend(head.txns(shard, now).into_iter().map(Line::from));
         return Ok(change);
     }
-    let gathered = gather(pending::all(&table.log, shard, head).await?)?;
+    let epochs = pending::all(&table.log, shard, head).await?;
+    let gathered = gather(&epochs)?;
     table.verify(&gathered.files).await?;
     let mut change = match (&table.disposition, held) {
         (Disposition::Upsert(_) | Disposition::Scd2(_), None) => Change::default(),
         (Disposition::Upsert(_) | Disposition::Scd2(_), Some(held)) => {
             sweep::sweep(table, env, request, held, &gathered, &mut memo.sweep).await?
         }
-        _ => replace(table, env, request, held, gathered, &mut memo.adds).await?,
+        _ => replace(table, env, request, held, &epochs, gathered, &mut memo.adds).await?,
     };
     change.lines.extend(Head { newest: None, ..head }.txns(shard, now).into_iter().map(Line::from));
     Ok(change)
@@ -84,19 +85,19 @@ async fn replace(
     env: &Env,
     request: &CommitRequest<DeltaStaged>,
     held: Option<&Snapshot>,
+    epochs: &[DeltaStaged],
     gathered: DeltaStaged,
     memo: &mut Option<Vec<Add>>,
 ) -> Result<Change> {
     if memo.is_none() {
-        *memo = Some(winners(table, env, request, held, &gathered).await?);
+        *memo = Some(winners(table, env, request, held, epochs, &gathered).await?);
     }
     let adds = memo.as_deref().unwrap_or_default();
-    let now = millis(env);
     let mut change = Change { rewrites: true, schema: gathered.schema, ..Change::default() };
     let rows = |file: &Add| stats::rows(file.stats.as_deref()).unwrap_or_default();
     for file in replaced(&table.disposition, held, adds) {
         change.counts.deleted += rows(file);
-        change.lines.push(file.removed(now, true).into());
+        change.lines.push(file.removed(true).into());
     }
     change.counts.inserted = adds.iter().map(rows).sum();
     change.lines.extend(adds.iter().cloned().map(Line::from));
@@ -123,14 +124,14 @@ fn replaced<'a>(
 }
 
 /// All that an enumeration has staged as if it were one epoch.
-fn gather(epochs: Vec<DeltaStaged>) -> Result<DeltaStaged> {
+fn gather(epochs: &[DeltaStaged]) -> Result<DeltaStaged> {
     let mut all =
         DeltaStaged { files: Vec::new(), schema: None, partition_by: Vec::new(), staged_at: Timestamp::default() };
     for epoch in epochs {
-        all.files.extend(epoch.files);
-        all.schema = match (all.schema, epoch.schema) {
-            (Some(schema), Some(more)) => Some(schema::grown(&schema, &*schema::parse(&more)?)?.unwrap_or(schema)),
-            (one, other) => one.or(other),
+        all.files.extend(epoch.files.iter().cloned());
+        all.schema = match (all.schema, &epoch.schema) {
+            (Some(schema), Some(more)) => Some(schema::grown(&schema, &*schema::parse(more)?)?.unwrap_or(schema)),
+            (one, other) => one.or_else(|| other.clone()),
         };
     }
     Ok(all)
@@ -142,19 +143,44 @@ async fn winners(
     env: &Env,
     request: &CommitRequest<DeltaStaged>,
     held: Option<&Snapshot>,
+    epochs: &[DeltaStaged],
     gathered: &DeltaStaged,
 ) -> Result<Vec<Add>> {
-    let now = millis(env);
-    let key = table.disposition.key();
-    let (false, Some(schema)) = (key.is_empty(), &gathered.schema) else {
-        return Ok(gathered.files.iter().map(|file| file.add(now)).collect());
-    };
+    let Some(schema) = &gathered.schema else { return Ok(Vec::new()) };
     let columns = schema::merged(held.map(|held| held.metadata.schema_string.as_str()), schema)?;
-    let buckets = part(table, env, gathered, &columns).await?;
+    if table.disposition.key().is_empty() {
+        return unkeyed(table, env, request, &columns, epochs).await;
+    }
+    let names = Names::rewritten(&request.shard, &request.mark, env);
+    let buckets = part(table, env, names, gathered, &columns).await?;
     let masks = buckets.newest(&rows_of(gathered)).await?.finish();
     buckets.delete().await?;
-    let files: Vec<Add> = gathered.files.iter().map(|file| file.add(now)).collect();
+    let files: Vec<Add> = gathered.files.iter().map(|file| file.add(0)).collect();
     rewrite(table, env, request, &files, &columns, &kept(&masks), false).await
+}
+
+/// The files that the epochs have staged, or, of one whose columns are narrower than those of the others or of the table, such with
+/// the columns that the table has then.
+async fn unkeyed(
+    table: &DeltaTable,
+    env: &Env,
+    request: &CommitRequest<DeltaStaged>,
+    columns: &SchemaRef,
+    epochs: &[DeltaStaged],
+) -> Result<Vec<Add>> {
+    let (now, then) = (millis(env), schema::text(columns)?);
+    let mut adds = Vec::new();
+    for DeltaStaged { files, schema, .. } in epochs {
+        let files: Vec<Add> = files.iter().map(|file| file.add(now)).collect();
+        match schema {
+            Some(staged) if !files.is_empty() && !schema::fits(&then, staged)? => {
+                let columns = schema::adapted(&then, &*schema::parse(staged)?)?;
+                adds.extend(rewrite(table, env, request, &files, &columns, &|_, _, rows| Ok(rows), false).await?);
+            }
+            _ => adds.extend(files),
+        }
+    }
+    Ok(adds)
 }
 
 fn rows_of(staged: &DeltaStaged) -> Vec<u64> {
@@ -162,11 +188,17 @@ fn rows_of(staged: &DeltaStaged) -> Vec<u64> {
 }
 
 /// The keys of what is staged, in buckets.
-async fn part(table: &DeltaTable, env: &Env, staged: &DeltaStaged, columns: &SchemaRef) -> Result<Buckets> {
+async fn part(
+    table: &DeltaTable,
+    env: &Env,
+    names: Names,
+    staged: &DeltaStaged,
+    columns: &SchemaRef,
+) -> Result<Buckets> {
     let newest = table.disposition.newest().map(str::to_owned);
     let rule = Rule { key: table.disposition.key().to_vec(), newest, deleted: None, first_stays: false };
     let keyed = Keyed::new(&rule, columns)?;
-    let mut filling = Filling::new(table, env, buckets::count(rows_of(staged).iter().sum()));
+    let mut filling = Filling::new(table, env, names, buckets::count(rows_of(staged).iter().sum()));
     for (number, file) in staged.files.iter().enumerate() {
         let mut rows = file::rows(&table.log, &file.add(0), &keyed.columns).await?;
         let mut first = 0;
@@ -181,26 +213,31 @@ async fn part(table: &DeltaTable, env: &Env, staged: &DeltaStaged, columns: &Sch
 /// Refuses an enumeration that would take too many rows away, while nothing has changed yet.
 pub(super) async fn guard(
     table: &DeltaTable,
-    env: &Env,
-    shard: &ShardKey,
+    epoch: &EpochContext,
     number: u64,
     held: Option<&Snapshot>,
 ) -> Result<()> {
     let Some(held) = held else { return Ok(()) };
+    let shard = &epoch.shard;
     let given = match begun(shard, number, Some(held)) {
-        Some(head) => gather(pending::all(&table.log, shard, head).await?)?,
-        None => gather(Vec::new())?,
+        Some(head) => gather(&pending::all(&table.log, shard, head).await?)?,
+        None => gather(&[])?,
     };
     let (before, after) = match &table.disposition {
-        Disposition::Replace(_) => replaced_rows(table, env, held, &given).await?,
-        Disposition::Upsert(_) | Disposition::Scd2(_) => sweep::left(table, env, shard, held, &given).await?,
+        Disposition::Replace(_) => replaced_rows(table, epoch, held, &given).await?,
+        Disposition::Upsert(_) | Disposition::Scd2(_) => sweep::left(table, epoch, held, &given).await?,
         _ => return Ok(()),
     };
     table.disposition.guard(before, after)
 }
 
 /// The rows of the table, and those that would be in their place.
-async fn replaced_rows(table: &DeltaTable, env: &Env, held: &Snapshot, given: &DeltaStaged) -> Result<(u64, u64)> {
+async fn replaced_rows(
+    table: &DeltaTable,
+    epoch: &EpochContext,
+    held: &Snapshot,
+    given: &DeltaStaged,
+) -> Result<(u64, u64)> {
     let rows = |stats: Option<&str>| {
         stats::rows(stats).ok_or_else(|| {
             Error::config("replace table", "it is not known how many rows the table has: files have no statistics")
@@ -219,7 +256,7 @@ async fn replaced_rows(table: &DeltaTable, env: &Env, held: &Snapshot, given: &D
     }
     // Keys that come several times are rows of the table once.
     let columns = schema::merged(Some(&held.metadata.schema_string), schema)?;
-    let buckets = part(table, env, given, &columns).await?;
+    let buckets = part(table, &epoch.env, Names::aside(epoch), given, &columns).await?;
     let distinct = buckets.newest(&rows).await?.count;
     buckets.delete().await?;
     Ok((before, distinct))

@@ -47,7 +47,7 @@ impl DeltaTable {
             .with("files_are_kept_seconds", shortest.as_secs()));
         }
         // What the log alone tells is entered before it goes.
-        let entered = if dry_run { held.version } else { ledger::enter(self, env).await? };
+        let entered = if dry_run { held.version } else { ledger::enter(self, env, u64::MAX).await? };
         let cutoff = env.now().saturating_sub(kept);
         let (oldest_version, mut old) = expired(&self.log, cutoff, entered).await?;
         for log in ledger::tables(self)? {
@@ -82,6 +82,7 @@ async fn expired(log: &Log, cutoff: Timestamp, before: u64) -> Result<(u64, Vec<
     // Those that know an older version go on from the checkpoint that the hint names: it is at least this one.
     let hint = log.last_checkpoint().await?.map_or(0, |last| last.version);
     let Some(checkpoint) = log.whole_checkpoint(limit.min(hint)).await? else { return Ok((oldest, Vec::new())) };
+    let checkpoint = checkpoint.version;
     let mut objects = log.store.list(&log.folder.join("_delta_log")?).await?;
     objects.retain(|object| version_of(&object.path).is_some_and(|version| version < checkpoint));
     objects.sort_by_key(|object| version_of(&object.path));

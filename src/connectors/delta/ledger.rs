@@ -30,12 +30,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The version of the table up to which the ledger is entered.
 const ENTERED: &str = "landfall/ledger";
+/// In the table itself: the version that holds the first load. What others did before is not read.
+pub(super) const FIRST: &str = "landfall/first";
 /// The newest version of the columns, and a hash of them.
 const SCHEMA: &str = "landfall/schema";
 const COLUMNS: &str = "landfall/columns";
 
 /// Versions of the table that are entered in one version of the ledger.
-const AT_ONCE: usize = 1024;
+const AT_ONCE: u64 = 1024;
+/// Versions of the ledger that a commit writes at most: others may have written very many of the table since the last one.
+pub(super) const IN_COMMIT: u64 = 4;
 /// Times that an entry is decided anew, when others enter at the same time. What is left is entered after the next commit.
 const ATTEMPTS: usize = 5;
 /// From this many small files on the ledger is compacted, and after so many versions it has a checkpoint.
@@ -103,19 +107,20 @@ pub(super) fn tables(table: &DeltaTable) -> Result<[Log; 2]> {
     Ok([log("_landfall/loads")?, log("_landfall/schema")?])
 }
 
-/// Enters what is not entered yet, up to the newest version of the table. Gives the first version that is not.
+/// Enters what is not entered yet, in so many versions of the ledger at most. Gives the first version of the table that is not.
 ///
 /// # Errors
 /// Those of the store; `Unavailable` if others enter all the time. What is entered stays, and the rest can be entered later.
-pub(super) async fn enter(table: &DeltaTable, env: &Env) -> Result<u64> {
+pub(super) async fn enter(table: &DeltaTable, env: &Env, most: u64) -> Result<u64> {
     let [loads, schemas] = tables(table)?;
-    let mut failed = 0;
+    let (mut failed, mut written) = (0, 0);
     while failed < ATTEMPTS {
         let Some(newest) = table.newest(Keep::Head).await? else { return Ok(0) };
         let held = newest_of(&loads, &table.ledger.loads).await?;
         let state = State::of(held.as_deref());
         let told = tell(&table.log, &newest, &state).await?;
-        if told.loads.is_empty() && told.schemas.is_empty() {
+        let nothing = told.loads.is_empty() && told.schemas.is_empty();
+        if nothing && told.next > newest.version || written >= most {
             return Ok(told.next);
         }
         let mut txns = vec![(ENTERED, told.next - 1)];
@@ -131,6 +136,7 @@ pub(super) async fn enter(table: &DeltaTable, env: &Env) -> Result<u64> {
         }
         txns.extend([(SCHEMA, told.state.schema), (COLUMNS, told.state.columns)]);
         if append(&loads, env, held.as_deref(), &load_columns(), told.loads, &txns).await? {
+            written += 1;
             if told.next > newest.version {
                 return Ok(told.next);
             }
@@ -143,7 +149,7 @@ pub(super) async fn enter(table: &DeltaTable, env: &Env) -> Result<u64> {
 
 async fn newest_of(log: &Log, known: &Mutex<Option<Arc<Snapshot>>>) -> Result<Option<Arc<Snapshot>>> {
     let before = known.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let newest = log.newest(before, Keep::All).await?;
+    let newest = log.newest(before, Keep::Files).await?;
     known.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&newest);
     Ok(newest)
 }
@@ -183,15 +189,13 @@ struct Told {
 }
 
 async fn tell(log: &Log, newest: &Snapshot, state: &State) -> Result<Told> {
-    let next = state.entered.map_or(0, |entered| entered + 1);
+    let first = || number(Some(newest), FIRST).unwrap_or(newest.version + 1);
+    let next = state.entered.map_or_else(first, |entered| entered + 1);
     let mut told = Told { loads: Vec::new(), schemas: Vec::new(), state: *state, next };
-    while told.next <= newest.version && told.loads.len() < AT_ONCE {
+    while told.next <= newest.version && told.next < next + AT_ONCE {
         let Some(commit) = log.commit(told.next).await? else {
             // It was cleaned up: what it told is lost, and what follows is not.
-            match log.first_after(told.next).await? {
-                Some(first) => told.next = first,
-                None => break,
-            }
+            told.next = log.first_after(told.next).await?.unwrap_or(newest.version + 1);
             continue;
         };
         let (mut load, mut metadata, mut at) = (None, None, None);
@@ -279,21 +283,24 @@ async fn append(
         let version = i64::try_from(*number).unwrap_or(i64::MAX);
         lines.push(Txn { app_id: (*id).to_owned(), version, last_updated: Some(now) }.into());
     }
-    let mut batches = if rows.is_empty() { Vec::new() } else { vec![decode(columns, &rows)?] };
+    let up_to = txns.first().map_or(0, |(_, version)| *version);
+    let name = || format!("{up_to:020}-{}.parquet", env.nonce());
+    if !rows.is_empty() {
+        lines.push(store(log, env, name(), columns, &[decode(columns, &rows)?]).await?.into());
+    }
     let small: Vec<&Add> = held.iter().flat_map(|held| held.files.values()).filter(|file| file.size < LARGE).collect();
     if small.len() >= FILES {
+        let mut batches = Vec::new();
         for file in small {
             batches.extend(file::rows(log, file, columns).await?.try_collect::<Vec<_>>().await?);
-            lines.push(file.removed(now, false).into());
+            lines.push(file.removed(false).into());
         }
-    }
-    if !batches.is_empty() {
-        let up_to = txns.first().map_or(0, |(_, version)| *version);
-        let name = format!("{up_to:020}-{}.parquet", env.nonce());
-        lines.push(store(log, env, name, columns, &batches).await?.into());
+        // A file of its own: readers that follow the table as a stream take the rows of each file that changes data for new ones.
+        let add = store(log, env, name(), columns, &batches).await?;
+        lines.push(Add { data_change: false, ..add }.into());
     }
     let version = held.map_or(0, |held| held.version + 1);
-    let created = log.create(version, &lines).await? == Created::New;
+    let created = log.create(env, version, lines).await? == Created::New;
     if created && version > 0 && version % FILES as u64 == 0 {
         if let Some(held) = log.newest(None, Keep::All).await? {
             log.write_checkpoint(&held, retention::forgotten(env, &held.metadata)).await?;

@@ -3,7 +3,10 @@
 use super::actions::{Add, DomainMetadata, Line, Metadata, Protocol, Remove, Txn};
 use super::checkpoint;
 use super::features;
+use crate::defects::{Defect, on};
+use crate::env::Env;
 use crate::error::{Error, Result};
+use crate::model::Timestamp;
 use crate::store::{Created, ObjectInfo, ObjectPath, Store};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -33,6 +36,8 @@ pub(super) enum Keep {
 pub(super) struct Snapshot {
     pub(super) keep: Keep,
     pub(super) version: u64,
+    /// The version of the checkpoint that it was read from, or 0: what was added and removed since is told.
+    pub(super) begins: u64,
     pub(super) protocol: Protocol,
     pub(super) metadata: Metadata,
     pub(super) txns: BTreeMap<String, Txn>,
@@ -60,6 +65,7 @@ impl Snapshot {
         Self {
             keep,
             version,
+            begins: version,
             protocol: Protocol::default(),
             metadata: Metadata::default(),
             txns: BTreeMap::new(),
@@ -187,9 +193,43 @@ impl Log {
         Ok(snapshot)
     }
 
-    /// The newest version, read from the first one on: it tells of all files that were ever removed. `None` if the first one is gone.
-    pub(super) async fn since_the_beginning(&self) -> Result<Option<Arc<Snapshot>>> {
-        self.follow(None, Keep::All).await
+    /// The newest version, with all files that were removed since `time`: read from a version on that is older, whatever checkpoints
+    /// have forgotten. `None` if there is no table.
+    ///
+    /// # Errors
+    /// `Config` if the log does not reach so far back; those of [`newest`](Self::newest).
+    pub(super) async fn since(&self, time: Timestamp) -> Result<Option<Arc<Snapshot>>> {
+        let versions = self.versions().await?;
+        // The newest version that is not younger; clocks may go back.
+        let older = versions.iter().take_while(|(_, object)| object.modified <= time).last();
+        let snapshot = match self.whole_checkpoint(older.map_or(0, |(version, _)| *version)).await? {
+            Some(checkpoint) => self.read_checkpoint(&checkpoint, Keep::All).await?,
+            None => self.follow(None, Keep::All).await?,
+        };
+        match &snapshot {
+            Some(snapshot) => features::check_known(snapshot)?,
+            None if versions.is_empty() => {}
+            None => {
+                return Err(Error::config(
+                    "read delta log",
+                    "the log does not tell any more what was removed so long ago",
+                )
+                .with("table", &self.folder)
+                .with("wanted_since", time)
+                .with_hint("ask for a shorter time, or keep versions for longer (`delta.logRetentionDuration`)"));
+            }
+        }
+        Ok(snapshot)
+    }
+
+    /// From when on the log tells of every file that was made whether it was ever in the table.
+    pub(super) async fn told_since(&self, held: &Snapshot) -> Result<Timestamp> {
+        if held.begins == 0 {
+            return Ok(Timestamp::default());
+        }
+        let versions = self.versions().await?;
+        let first = versions.iter().find(|(version, _)| *version > held.begins);
+        Ok(first.map_or(Timestamp::from_micros(i64::MAX), |(_, object)| object.modified))
     }
 
     /// Reads the versions after `known`, until one is absent.
@@ -283,10 +323,10 @@ impl Log {
     }
 
     /// The newest version of at most `limit` that has a checkpoint.
-    pub(super) async fn whole_checkpoint(&self, limit: u64) -> Result<Option<u64>> {
+    pub(super) async fn whole_checkpoint(&self, limit: u64) -> Result<Option<LastCheckpoint>> {
         let listed = self.store.list(&self.folder.join("_delta_log")?).await?;
         let names: Vec<_> = listed.iter().map(|o| o.path.file_name()).collect();
-        Ok(self.checkpoints(&names)?.into_iter().map(|c| c.version).filter(|version| *version <= limit).max())
+        Ok(self.checkpoints(&names)?.into_iter().filter(|checkpoint| checkpoint.version <= limit).next_back())
     }
 
     /// The checkpoints with all of their parts, in order of their versions.
@@ -314,15 +354,20 @@ impl Log {
         Ok(whole.map(|((version, parts), _)| LastCheckpoint { version, size: 0, parts }).collect())
     }
 
-    /// Writes a version.
-    pub(super) async fn create(&self, version: u64, lines: &[Line]) -> Result<Created> {
-        let mut bytes = Vec::new();
-        for line in lines {
-            serde_json::to_writer(&mut bytes, line)
+    /// Writes a version. What it removes was in the table until now, however long ago that was decided.
+    pub(super) async fn create(&self, env: &Env, version: u64, lines: Vec<Line>) -> Result<Created> {
+        let (mut bytes, now) = (Vec::new(), env.now().as_micros() / 1000);
+        for mut line in lines {
+            line.remove.iter_mut().for_each(|remove| remove.deletion_timestamp = Some(now));
+            serde_json::to_writer(&mut bytes, &line)
                 .map_err(|e| Error::bug("write delta log", "an action does not serialise").with_source(e))?;
             bytes.push(b'\n');
         }
-        self.store.create(&self.commit_path(version)?, Bytes::from(bytes)).await
+        let path = self.commit_path(version)?;
+        if on(Defect::CommitsOverwrite) {
+            return self.store.put(&path, Bytes::from(bytes)).await.map(|()| Created::New);
+        }
+        self.store.create(&path, Bytes::from(bytes)).await
     }
 
     /// Whether version `version`, which was just created, is the newest there can be: not one in the past that was

@@ -61,9 +61,8 @@ pub(super) async fn merge(
     };
     let columns = schema::merged(held.map(|held| held.metadata.schema_string.as_str()), staged)?;
     let keyed = Keyed::new(rule, &columns)?;
-    let now = millis(env);
     if memo.keys.is_none() {
-        memo.keys = Some(collect(table, &request.staged, &keyed, now).await?);
+        memo.keys = Some(collect(table, &request.staged, &keyed).await?);
     }
     let Memo { keys: Some(keys), files, .. } = memo else { return Err(Error::bug("merge delta", "no keys")) };
     let mut change = Change { rewrites: true, schema: Some(staged.clone()), ..Change::default() };
@@ -82,7 +81,7 @@ pub(super) async fn merge(
         change.counts.updated += verdict.updated;
         change.counts.deleted += verdict.deleted;
         if let Some(replaced) = &verdict.replaced {
-            change.lines.push(file.removed(now, true).into());
+            change.lines.push(file.removed(true).into());
             change.lines.extend(replaced.iter().cloned().map(Line::from));
         }
     }
@@ -95,10 +94,10 @@ pub(super) async fn merge(
 }
 
 /// The keys of an epoch, each with the row that wins within it.
-async fn collect(table: &DeltaTable, staged: &DeltaStaged, keyed: &Keyed, now: i64) -> Result<EpochKeys> {
+async fn collect(table: &DeltaTable, staged: &DeltaStaged, keyed: &Keyed) -> Result<EpochKeys> {
     let mut keys = EpochKeys::default();
     for (number, file) in staged.files.iter().enumerate() {
-        let mut rows = file::rows(&table.log, &file.add(now), &keyed.columns).await?;
+        let mut rows = file::rows(&table.log, &file.add(0), &keyed.columns).await?;
         let mut first = 0;
         while let Some(batch) = rows.try_next().await? {
             keys.add(keyed, number, first, &batch)?;

@@ -74,6 +74,11 @@ impl Names {
         Self::new(shard, mark.generation, mark.epoch, env.nonce())
     }
 
+    /// Those of what is written before an epoch is opened, to be read and deleted.
+    pub(super) fn aside(context: &EpochContext) -> Self {
+        Self::new(&context.shard, context.generation, context.epoch, context.env.nonce())
+    }
+
     fn new(shard: &ShardKey, generation: u64, epoch: u64, writer: String) -> Self {
         Self(format!("landfall-{}-{:04}-g{generation:010}-{epoch:020}-{writer}", shard.pipeline, shard.shard))
     }

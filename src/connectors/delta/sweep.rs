@@ -9,13 +9,13 @@ use super::keys::Keyed;
 use super::log::Snapshot;
 use super::own::{LOAD, may_hold, own_rows};
 use super::rewrite::{failed, kept, rewrite};
-use super::staged::DeltaStaged;
-use super::table::{DeltaTable, millis};
+use super::staged::{DeltaStaged, Names};
+use super::table::DeltaTable;
 use super::{schema, versions};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::model::ShardKey;
-use crate::sink::{CommitRequest, Disposition, Scd2};
+use crate::sink::{CommitRequest, Disposition, EpochContext, Scd2};
 use arrow::array::{Array, BooleanArray, RecordBatch};
 use arrow::compute::not;
 use arrow::datatypes::{Schema, SchemaRef};
@@ -51,15 +51,16 @@ pub(super) async fn sweep(
     if !has_own(table, &columns) {
         return Ok(Change::default());
     }
+    let names = || Names::rewritten(&request.shard, &request.mark, env);
     let Memo { keys, files } = memo;
     let files_now = own_files(&request.shard, held);
     let unknown: Vec<&Add> = files_now.iter().copied().filter(|file| !files.contains_key(&file.path)).collect();
     if !unknown.is_empty() {
         if keys.is_none() {
-            *keys = Some(keys_of(table, env, given, &columns).await?);
+            *keys = Some(keys_of(table, env, names(), given, &columns).await?);
         }
         let Some(keys) = keys else { return Err(Error::bug("sweep delta", "no keys")) };
-        let (_, gone) = unseen(table, env, &request.shard, &unknown, keys, &columns).await?;
+        let (_, gone) = unseen(table, env, names(), &request.shard, &unknown, keys, &columns).await?;
         for (file, gone) in unknown.into_iter().zip(gone.finish()) {
             let count = gone.true_count() as u64;
             let adds = match count {
@@ -69,11 +70,10 @@ pub(super) async fn sweep(
             files.insert(file.path.clone(), (count, adds));
         }
     }
-    let now = millis(env);
     let mut change = Change { rewrites: true, ..Change::default() };
     for file in files_now {
         let Some((count, Some(adds))) = files.get(&file.path) else { continue };
-        change.lines.push(file.removed(now, true).into());
+        change.lines.push(file.removed(true).into());
         change.lines.extend(adds.iter().cloned().map(Line::from));
         let ends = matches!(table.disposition, Disposition::Scd2(_));
         *(if ends { &mut change.counts.updated } else { &mut change.counts.deleted }) += count;
@@ -84,17 +84,17 @@ pub(super) async fn sweep(
 /// How many rows a sweep may take, and how many of them it would leave.
 pub(super) async fn left(
     table: &DeltaTable,
-    env: &Env,
-    shard: &ShardKey,
+    epoch: &EpochContext,
     held: &Snapshot,
     given: &DeltaStaged,
 ) -> Result<(u64, u64)> {
+    let EpochContext { shard, env, .. } = epoch;
     let columns = schema::parse(&held.metadata.schema_string)?;
     if !has_own(table, &columns) {
         return Ok((0, 0));
     }
-    let keys = keys_of(table, env, given, &columns).await?;
-    let (own, gone) = unseen(table, env, shard, &own_files(shard, held), &keys, &columns).await?;
+    let keys = keys_of(table, env, Names::aside(epoch), given, &columns).await?;
+    let (own, gone) = unseen(table, env, Names::aside(epoch), shard, &own_files(shard, held), &keys, &columns).await?;
     keys.delete().await?;
     Ok((own, own - gone.count))
 }
@@ -115,9 +115,15 @@ fn own_files<'a>(shard: &ShardKey, held: &'a Snapshot) -> Vec<&'a Add> {
 }
 
 /// The keys that an enumeration has given.
-async fn keys_of(table: &DeltaTable, env: &Env, given: &DeltaStaged, columns: &SchemaRef) -> Result<Buckets> {
+async fn keys_of(
+    table: &DeltaTable,
+    env: &Env,
+    names: Names,
+    given: &DeltaStaged,
+    columns: &SchemaRef,
+) -> Result<Buckets> {
     let count = buckets::count(given.files.iter().map(|file| file.rows).sum());
-    let mut filling = Filling::new(table, env, count);
+    let mut filling = Filling::new(table, env, names, count);
     if !given.files.is_empty() {
         let keyed = Keyed::by(table.disposition.key(), columns)?;
         for file in &given.files {
@@ -134,6 +140,7 @@ async fn keys_of(table: &DeltaTable, env: &Env, given: &DeltaStaged, columns: &S
 async fn unseen(
     table: &DeltaTable,
     env: &Env,
+    names: Names,
     shard: &ShardKey,
     files: &[&Add],
     keys: &Buckets,
@@ -148,7 +155,7 @@ async fn unseen(
     let named = table.disposition.key().iter().map(String::as_str).chain([LOAD]).chain(ends);
     let wanted = schema::pick(columns, named)?;
     let alone = if keys.count == 1 { Some(keys.keys(0).await?) } else { None };
-    let mut filling = Filling::new(table, env, keys.count);
+    let mut filling = Filling::new(table, env, names, keys.count);
     let mut own = 0;
     for (number, file) in files.iter().enumerate() {
         let mut rows = file::rows(&table.log, file, &wanted).await?;

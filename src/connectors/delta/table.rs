@@ -8,7 +8,6 @@ use super::log::{Keep, Log, Snapshot};
 use super::mark;
 use super::merge::Memo;
 use super::pending::{self, Head};
-use super::retention;
 use super::schema;
 use super::staged::{DeltaStaged, Names};
 use super::writer::DeltaWriter;
@@ -188,7 +187,7 @@ impl Sink for DeltaTable {
                     .with("generation", epoch.generation)
                     .with("newer", newer));
             }
-            guard(self, &epoch.env, &epoch.shard, number, held.as_deref()).await?;
+            guard(self, &epoch, number, held.as_deref()).await?;
         }
         Ok(writer)
     }
@@ -203,7 +202,7 @@ impl Sink for DeltaTable {
         let outcome = outcome?;
         if matches!(outcome, CommitOutcome::Done | CommitOutcome::AlreadyCommitted) {
             // The epoch is committed, whatever comes of its entry: the next commit enters what is missing.
-            if let Err(error) = ledger::enter(self, env).await {
+            if let Err(error) = ledger::enter(self, env, ledger::IN_COMMIT).await {
                 tracing::warn!(%error, table = %self.log.folder, "the ledger of loads is behind for now");
             }
         }
@@ -217,7 +216,6 @@ impl Sink for DeltaTable {
     async fn collect(&self, shard: &ShardKey, below_generation: u64, keep: &[DeltaStaged]) -> Result<u64> {
         let Log { store, folder } = &self.log;
         let mut old = store.list(folder).await?;
-        let newest = old.iter().map(|object| object.modified).max().unwrap_or_default();
         old.retain(|object| {
             let of = Names::parse(object.path.file_name());
             of.is_some_and(|(owner, generation, _)| owner == *shard && generation < below_generation)
@@ -242,9 +240,10 @@ impl Sink for DeltaTable {
         }
         // An older file may have been in the table, and the log not tell it any more: it is left to `vacuum` too.
         let mark = held.as_ref().map_or(Ok(None), |held| mark::decode(shard, &held.txns))?;
-        let remembered = held
-            .as_ref()
-            .map_or(Timestamp::default(), |held| newest.saturating_sub(retention::of_files(&held.metadata)));
+        let remembered = match &held {
+            Some(held) => self.log.told_since(held).await?,
+            None => Timestamp::default(),
+        };
         let never_committed = |object: &ObjectInfo| {
             let epoch = Names::parse(object.path.file_name()).map_or(0, |(.., epoch)| epoch);
             mark.as_ref().is_none_or(|mark| epoch > mark.epoch) || object.modified > remembered

@@ -11,7 +11,7 @@ use super::ranges::Ranges;
 use super::rewrite::{failed, rewrite, with_column};
 use super::schema;
 use super::staged::DeltaStaged;
-use super::table::{DeltaTable, millis};
+use super::table::DeltaTable;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::sink::{CommitRequest, Scd2};
@@ -134,7 +134,6 @@ pub(super) async fn versions(
         }
     }
     inserts.iter_mut().for_each(|of| of.sort_unstable());
-    let now = millis(env);
     for (file, mut edits) in files.into_iter().zip(edits) {
         if edits.is_empty() {
             continue;
@@ -145,12 +144,12 @@ pub(super) async fn versions(
             let adds = rewrite(table, env, request, std::slice::from_ref(file), &columns, &edit, true).await?;
             edited.insert(file.path.clone(), (edits, adds));
         }
-        change.lines.push(file.removed(now, true).into());
+        change.lines.push(file.removed(true).into());
         let adds = edited.get(&file.path).into_iter().flat_map(|(_, adds)| adds);
         change.lines.extend(adds.cloned().map(Line::from));
     }
     if inserted.as_ref().is_none_or(|(known, _)| *known != inserts) {
-        let staged: Vec<Add> = request.staged.files.iter().map(|file| file.add(now)).collect();
+        let staged: Vec<Add> = request.staged.files.iter().map(|file| file.add(0)).collect();
         let edit = |file: usize, first: usize, rows: RecordBatch| {
             begin(rows, first, inserts.get(file).map(Vec::as_slice).unwrap_or_default(), scd2)
         };

@@ -18,7 +18,7 @@ use tokio_postgres::error::SqlState;
 /// The number of a staged row within its epoch.
 pub(super) const ROW: &str = "_landfall_row";
 /// The epoch that put a row aside.
-const EPOCH: &str = "_landfall_epoch";
+pub(super) const EPOCH: &str = "_landfall_epoch";
 
 /// One epoch that is made visible.
 pub(super) struct Apply<'a> {
@@ -275,8 +275,8 @@ impl Apply<'_> {
         let there =
             self.transaction.query_one("SELECT pg_catalog.to_regclass($1) IS NOT NULL", &[&self.table.sql()]).await;
         if !there.map_err(|e| fault::statement("commit rows", e))?.get::<_, bool>(0) {
-            // No row ever came.
-            return Ok(Counts::default());
+            // No row ever came, or somebody has dropped what came.
+            return if expected == 0 { Ok(Counts::default()) } else { Err(gone(self.table, expected)) };
         }
         let aside = self.aside.sql();
         if expected == 0 {
@@ -415,6 +415,14 @@ pub(super) fn scratch(staging: &TableName) -> Result<String> {
     Ok(TableName::new(&staging.schema, &format!("{}_s", staging.table))?.sql())
 }
 
+/// The error of a table that is not there, though rows have come for it.
+fn gone(table: &TableName, waiting: i64) -> Error {
+    Error::corrupt("replace rows", "the table is gone, and rows of an enumeration are there; nothing was changed")
+        .with("table", table)
+        .with("waiting", waiting)
+        .with_hint("restore the table; where the enumeration replaces it, an empty one with its columns serves as well")
+}
+
 /// Rows that a whole enumeration can take away, and how many of them would be left, or be there in their place.
 pub(super) async fn left(
     client: &Client,
@@ -427,13 +435,18 @@ pub(super) async fn left(
     let failed = |e| fault::statement("count rows", e).with("table", table);
     let there =
         client.query_one("SELECT pg_catalog.to_regclass($1) IS NOT NULL", &[&table.sql()]).await.map_err(failed)?;
-    if !there.get::<_, bool>(0) {
+    let is_there = there.get::<_, bool>(0);
+    if !is_there && !begun {
         return Ok((0, 0));
     }
     let count = async |query: String| -> Result<u64> {
         let row = client.query_one(&query, &[]).await.map_err(failed)?;
         Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or_default())
     };
+    if !is_there {
+        let waiting = count(format!("SELECT pg_catalog.count(*) FROM {}", aside.sql())).await?;
+        return Err(gone(table, i64::try_from(waiting).unwrap_or(i64::MAX)));
+    }
     let current = match disposition {
         Disposition::Replace(_) => {
             let what = match disposition.key() {

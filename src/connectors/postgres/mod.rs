@@ -18,6 +18,7 @@
 //! `landfall_loads.load_id`. What is kept in the control tables: `docs/formats.md`, "Tables in PostgreSQL".
 
 mod apply;
+mod aside;
 mod checkpoints;
 mod children;
 mod chunk;
@@ -26,6 +27,8 @@ mod database;
 mod encode;
 mod fault;
 mod fit;
+#[cfg(any(test, feature = "testkit"))]
+pub(crate) mod fuzz;
 mod name;
 mod numeric;
 mod retry;
@@ -187,6 +190,9 @@ impl PostgresTable {
         // What lies aside may be of another enumeration.
         let begun = held.enumeration.is_some_and(|(known, rows)| Some(known) == number && rows > 0);
         let aside = self.aside(&epoch.shard, epoch.enumeration)?;
+        if begun {
+            self.check_aside(&client, &aside, None).await?;
+        }
         let (before, after) = apply::left(&client, &self.table, &aside, &epoch.shard, &self.disposition, begun).await?;
         self.disposition.guard(before, after).map_err(|e| e.with("table", &self.table))
     }

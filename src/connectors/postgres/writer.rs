@@ -250,6 +250,10 @@ impl PostgresWriter {
                 .with("column", column)
                 .with_hint("declare the column in the schema"));
         }
+        if self.epoch.enumeration.is_some() {
+            let aside = sink.aside(&self.epoch.shard, self.epoch.enumeration)?;
+            sink.check_aside(&client, &aside, Some(&columns)).await?;
+        }
         let staged = columns.iter().cloned().chain(own.into_iter().filter(|(name, _)| name == HASH));
         let definitions: Vec<_> = staged.map(|(name, kind)| format!("{} {kind}", quoted(&name))).collect();
         let name = match &self.open {
@@ -476,11 +480,14 @@ impl Writer for PostgresWriter {
             // Once it is prepared, there is no way back.
             let found = sink.database.again(&epoch.env, |_| count(&sink, &open.name)).await?;
             if u64::try_from(found).ok() != Some(rows) {
-                return Err(Error::corrupt("stage rows", "other rows are staged than were sent; nothing is prepared")
-                    .with("staging", &open.name)
-                    .with("sent", rows)
-                    .with("found", found)
-                    .with_hint("run again"));
+                return Err(Error::unavailable(
+                    "stage rows",
+                    "other rows are staged than were sent; nothing is prepared",
+                )
+                .with("staging", &open.name)
+                .with("sent", rows)
+                .with("found", found)
+                .with_hint("run again"));
             }
         }
         let staging = open.as_ref().map(|open| open.name.table.clone());

@@ -18,7 +18,7 @@ async fn made(store: &Store, schema: &Schema, partition_by: &[&str], adds: Vec<a
     };
     let mut lines: Vec<actions::Line> = vec![features::oldest().into(), metadata.into()];
     lines.extend(adds.into_iter().map(actions::Line::from));
-    table(store).log.create(0, &lines).await.expect("creates");
+    table(store).log.create(&env(), 0, lines).await.expect("creates");
 }
 
 async fn put(store: &Store, name: &str, bytes: Vec<u8>) -> actions::Add {
@@ -84,7 +84,7 @@ async fn a_file_that_a_checkpoint_tells_with_and_without_its_deleted_rows_is_the
     let plain = actions::Add { deletion_vector: None, ..add.clone() };
     // In the order of Spark: a remove of the file as it was comes behind the add with its vector.
     snapshot.apply_row(add.into());
-    snapshot.apply_row(plain.removed(5, true).into());
+    snapshot.apply_row(plain.removed(true).into());
     assert!(snapshot.files.contains_key("a.parquet") && snapshot.removed.is_empty());
     let schema = Schema::new(vec![Field::new("id", DataType::Int64, true)]);
     let file = actions::Add { deletion_vector: Some("x".into()), ..plain };
@@ -95,7 +95,7 @@ async fn a_file_that_a_checkpoint_tells_with_and_without_its_deleted_rows_is_the
         reader_features: Some(vec!["deletionVectors".into()]),
         writer_features: Some(vec!["deletionVectors".into()]),
     };
-    table(&store).log.create(1, &[protocol.into()]).await.expect("creates");
+    table(&store).log.create(&env(), 1, vec![protocol.into()]).await.expect("creates");
     let error = table(&store).upsert(["id"]).open(context(1, 1)).await.expect_err("rows are hidden");
     assert_eq!(error.kind(), ErrorKind::Config);
 }
@@ -155,7 +155,7 @@ async fn row_tracking_is_refused_as_soon_as_it_is_listed() {
         reader_features: None,
         writer_features: Some(vec!["rowTracking".into(), "domainMetadata".into()]),
     };
-    table(&store).log.create(1, &[protocol.into()]).await.expect("creates");
+    table(&store).log.create(&env(), 1, vec![protocol.into()]).await.expect("creates");
     let error = table(&store).open(context(1, 1)).await.expect_err("refused");
     assert!(error.to_string().contains("rowTracking"), "{error}");
 }

@@ -48,7 +48,7 @@ async fn a_row_names_its_load_and_the_load_is_entered() {
     let request = CommitRequest { load: entry, ..request(1, 7, None, &staged) };
     table.commit(&env(), request).await.expect("commits");
     load(&table, 8..=8).await;
-    assert_eq!(super::super::ledger::enter(&table, &env()).await.expect("enters"), 2);
+    assert_eq!(super::super::ledger::enter(&table, &env(), 1).await.expect("enters"), 2);
 
     let loads = entries(&store, "loads", "epoch").await;
     assert_eq!(loads.len(), 2);
@@ -119,9 +119,54 @@ async fn a_ledger_that_cannot_be_written_fails_no_commit_and_is_entered_later() 
     assert_eq!(epochs(&store).await, [1], "the entry failed, the commit did not");
     // Another process, and the version in between is another's.
     let log = table(&store).log;
-    log.create(2, &[]).await.expect("creates");
+    log.create(&env(), 2, vec![]).await.expect("creates");
     load(&table(&store), 3..=3).await;
     assert_eq!(epochs(&store).await, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn what_others_did_before_the_first_load_is_not_read_for_the_ledger() {
+    let store = Store::memory();
+    let metadata = actions::Metadata {
+        id: "made".into(),
+        schema_string: schema::text(&rows([1]).schema()).expect("known"),
+        ..Default::default()
+    };
+    let log = table(&store).log;
+    log.create(&env(), 0, vec![features::oldest().into(), metadata.into()]).await.expect("creates");
+    for version in 1..50 {
+        log.create(&env(), version, vec![]).await.expect("creates");
+    }
+    let faults = Faults::none();
+    load(&table(&faults.store(&store)), 1..=1).await;
+    let of_others = |name: &str| name.contains("orders/_delta_log/") && name.contains("0000000003");
+    let reads = faults.trace().iter().filter(|point| of_others(&point.name)).count();
+    assert_eq!(reads, 11, "versions 3 and 30 to 39, once each, when the table was opened");
+    assert_eq!(epochs(&store).await, [1]);
+    // Very many of others in between: a commit reads a part of them, and the next goes on there.
+    for version in 51..51 + 5000 {
+        log.create(&env(), version, vec![]).await.expect("creates");
+    }
+    load(&table(&store), 2..=2).await;
+    assert_eq!(epochs(&store).await, [1]);
+    load(&table(&store), 3..=3).await;
+    assert_eq!(epochs(&store).await, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn those_that_follow_the_ledger_as_a_stream_see_a_load_once() {
+    let store = Store::memory();
+    load(&table(&store), 1..=70).await;
+    let [loads, _] = super::super::ledger::tables(&table(&store)).expect("valid");
+    let (mut version, mut new, mut merged) = (0, 0, 0);
+    while let Some(lines) = loads.commit(version).await.expect("reads") {
+        for add in lines.into_iter().filter_map(|line| line.add) {
+            let rows = stats::rows(add.stats.as_deref()).expect("known");
+            *(if add.data_change { &mut new } else { &mut merged }) += rows;
+        }
+        version += 1;
+    }
+    assert!(new == 70 && merged > 30, "{new} {merged}");
 }
 
 #[tokio::test]

@@ -126,7 +126,7 @@ async fn tables_whose_settings_void_the_promise_are_refused() {
         let mut metadata = held.metadata.clone();
         metadata.configuration.insert(setting.into(), Some(value.into()));
         let protocol = actions::Protocol { min_reader_version: 2, min_writer_version: 5, ..Default::default() };
-        log.create(held.version + 1, &[protocol.into(), metadata.into()]).await.expect("creates");
+        log.create(&env(), held.version + 1, vec![protocol.into(), metadata.into()]).await.expect("creates");
         let error = table(&store).open(context(1, 2)).await.expect_err(setting);
         assert_eq!(error.kind(), ErrorKind::Config, "{setting}");
         assert!(error.hint().is_some(), "{setting}");
@@ -141,7 +141,7 @@ async fn tables_whose_settings_void_the_promise_are_refused() {
         reader_features: features.clone(),
         writer_features: features,
     };
-    log.create(1, &[protocol.into()]).await.expect("creates");
+    log.create(&env(), 1, vec![protocol.into()]).await.expect("creates");
     let error = table(&store).mark(&shard()).await.expect_err("a feature of tomorrow");
     assert!(error.to_string().contains("tomorrow"), "{error}");
 }

@@ -132,7 +132,7 @@ async fn a_table_that_only_grows_is_refused_before_anything_is_staged() {
     let held = log.newest(None, log::Keep::Head).await.expect("reads").expect("there");
     let mut metadata = held.metadata.clone();
     metadata.configuration.insert("delta.appendOnly".into(), Some("true".into()));
-    log.create(held.version + 1, &[metadata.into()]).await.expect("creates");
+    log.create(&env(), held.version + 1, vec![metadata.into()]).await.expect("creates");
     let error = table(&store).upsert(["id"]).open(context(1, 2)).await.expect_err("refused");
     assert_eq!(error.kind(), ErrorKind::Config);
     table(&store).open(context(1, 2)).await.expect("appends are welcome");

@@ -13,6 +13,7 @@ mod merge;
 mod replace;
 mod sweep;
 mod torture;
+mod vacuum;
 
 use super::*;
 use crate::columnar::Batch;

@@ -67,6 +67,31 @@ async fn a_key_collapses_what_an_enumeration_gives_twice() {
     assert_eq!(ids(&store).await, [1, 2, 3]);
 }
 
+/// Of an epoch that was opened before the one before it was committed, and knew no column of it.
+#[tokio::test]
+async fn files_that_are_narrower_than_the_table_are_written_again() {
+    let store = Store::memory();
+    let table = table(&store).disposition(Replace::table());
+    let narrow = RecordBatch::try_from_iter([("id", Arc::new(arrow::array::Int32Array::from(vec![3])) as _)]);
+    let enumeration = |whole| Some(Enumeration { whole, ..Enumeration::begun(1) });
+    let opened =
+        |epoch, whole| EpochContext { enumeration: enumeration(whole), must_commit: whole, ..context(1, epoch) };
+    let wide = rows([1, 2]).project(&[0]).expect("fits");
+    let (first, _) = try_stage(&table, opened(1, false), vec![wide]).await.expect("stages");
+    let (second, _) = try_stage(&table, opened(2, false), vec![narrow.expect("fits")]).await.expect("stages");
+    let (last, _) = try_stage(&table, opened(3, true), Vec::new()).await.expect("stages");
+    for (epoch, staged) in [(1, first), (2, second), (3, last)] {
+        let request = CommitRequest {
+            enumeration: enumeration(epoch == 3),
+            ..request(1, epoch, (epoch > 1).then(|| epoch - 1), &staged)
+        };
+        assert_eq!(table.commit(&env(), request).await.expect("commits"), CommitOutcome::Done);
+    }
+    let types: Vec<_> = batches(&store).await.iter().map(|b| b.schema().field(0).data_type().clone()).collect();
+    assert!(types.iter().all(|t| *t == arrow::datatypes::DataType::Int64), "{types:?}");
+    assert_eq!(ids(&store).await, [1, 2, 3]);
+}
+
 #[tokio::test]
 async fn partitions_are_replaced_that_were_given() {
     let store = Store::memory();

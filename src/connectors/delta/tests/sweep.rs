@@ -96,7 +96,7 @@ async fn keys_in_buckets_are_those_that_memory_would_hold() {
     let staged = stage(&table, 1, 1, rows((0..500).chain(0..300))).await;
     let keyed = keys::Keyed::by(&["id".to_owned()], &rows([0]).schema()).expect("known");
     for count in [1, 7] {
-        let mut filling = buckets::Filling::new(&table, &env(), count);
+        let mut filling = buckets::Filling::new(&table, &env(), staged::Names::aside(&context(1, 2)), count);
         let mut batches = file::rows(&table.log, &staged.files[0].add(0), &keyed.columns).await.expect("reads");
         let mut first = 0;
         while let Some(batch) = futures::TryStreamExt::try_next(&mut batches).await.expect("reads") {
@@ -176,7 +176,7 @@ async fn a_table_that_others_made_and_no_row_ever_came_to_is_swept_of_nothing() 
             schema_string: schema::text(&rows([1]).schema()).expect("known"),
             ..Default::default()
         };
-        table(&store).log.create(0, &[features::oldest().into(), metadata.into()]).await.expect("creates");
+        table(&store).log.create(&env(), 0, vec![features::oldest().into(), metadata.into()]).await.expect("creates");
         let table = table(&store).disposition(disposition);
         enumerate(&table, 1, &[], true).await.expect("is whole");
         enumerate(&table, 2, &[rows([1])], true).await.expect("is whole");

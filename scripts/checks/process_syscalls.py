@@ -1,0 +1,218 @@
+"""Makes calls of the system fail, or kills at them, in a process that loads the demo API: `strace` does both at the N-th call of a thread.
+The process does everything in one order, so that N = 1, 2, 3 … are all there are. After each, the next process goes on, and what it
+leaves is compared with what was served."""
+
+import os
+import random
+import re
+import subprocess
+import sys
+import tempfile
+from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import kill_loop
+from process_worlds import ended
+
+KILL = "KILL"
+
+# Calls, and what each is made to say besides ending the process. Only those are tried that a process of the kind makes.
+FAULTS = {
+    "fsync": ("EIO", "ENOSPC", "EINTR"),
+    "fdatasync": ("EIO", "ENOSPC", "EINTR"),
+    "write": ("ENOSPC", "EIO", "EINTR"),
+    "pwrite64": ("ENOSPC", "EIO"),
+    "ftruncate": ("EIO",),
+    "rename": ("EIO", "ENOSPC", "EROFS"),
+    "renameat": ("EIO", "ENOSPC", "EROFS"),
+    "renameat2": ("EIO", "ENOSPC", "EROFS"),
+    "link": ("EIO", "ENOSPC"),
+    "linkat": ("EIO", "ENOSPC"),
+    "mkdir": ("ENOSPC", "EIO"),
+    "unlink": ("EIO",),
+    "openat": ("EMFILE", "EIO"),
+    "read": ("EIO", "EINTR"),
+    "pread64": ("EIO",),
+    "sendto": ("ECONNRESET",),
+    "writev": ("ECONNRESET",),
+    "recvfrom": ("ECONNRESET",),
+}
+
+# Of these, which are about a connection.
+OF_SOCKETS = ("sendto", "writev", "recvfrom")
+
+# How a process may end that was told of a failure: trying again may help, or somebody has to do something.
+CLEAN = (1, 4)
+
+CALL = re.compile(r"^(\d+) +(\w+)\((.*)")
+RESUMED = re.compile(r"^(\d+) +<\.\.\. (\w+) resumed>")
+
+
+class Log:
+    """What `strace` has written down: calls in their order, as (thread, name, the rest of the line)."""
+
+    def __init__(self, path):
+        self.calls, begun = [], {}
+        for line in Path(path).read_text(errors="replace").splitlines():
+            if found := CALL.match(line):
+                begun[found[1]] = len(self.calls)
+                self.calls.append([found[1], found[2], found[3]])
+            elif (found := RESUMED.match(line)) and found[1] in begun:
+                self.calls[begun[found[1]]][2] += line
+
+    def injected(self):
+        """The calls that were made to fail, by where they are in `calls`: one in each thread that made so many."""
+        return {at: rest for at, (_, _, rest) in enumerate(self.calls) if "(INJECTED)" in rest}
+
+
+def traced(calls, log, inject=None):
+    """The command before another one. With the filter in the kernel, which is faster, no signal is sent."""
+    filtered = [] if inject and "signal=" in inject else ["--seccomp-bpf"]
+    command = ["strace", "-f", *filtered, "-y", "-s", "0", "-o", str(log), "-e", f"trace={','.join(calls)}"]
+    return command + (["-e", f"inject={inject}"] if inject else []) + ["--"]
+
+
+def why_not():
+    """Why nothing can be injected here; `None` if it can."""
+    with tempfile.TemporaryDirectory(prefix="landfall-strace-") as folder:
+        try:
+            command = [*traced(["fsync"], Path(folder, "log"), "fsync:error=EIO:when=1"), sys.executable, "-c", "import os; os.fsync(0)"]
+            ran = subprocess.run(command, capture_output=True, text=True, stdin=open(Path(folder, "log"), "w+"))
+        except FileNotFoundError:
+            return "there is no strace"
+        return None if "Input/output error" in ran.stderr else f"strace may not trace: {ran.stderr.strip()}"
+
+
+def is_about(name, rest, folder):
+    """Whether a call is one that can really fail so: on a file of the world, or on a connection. Wake-ups of threads are not."""
+    if name in OF_SOCKETS:
+        return "<socket:" in rest or "<TCP" in rest
+    return str(folder) in rest.split(" = ")[0]
+
+
+def points(worlds, kind, begun):
+    """Every (call, fault, N) of a run of this kind that nothing happens to."""
+    with worlds.world(kind, begun) as target, tempfile.TemporaryDirectory(prefix="landfall-strace-") as place:
+        code, said = ended(target.start(traced(FAULTS, Path(place, "log")), ["--one-thread"]))
+        if code:
+            sys.exit(f"a run of {kind} under strace failed with {code}: {said}")
+        numbers, some, others = Counter(), defaultdict(set), defaultdict(set)
+        for thread, name, rest in Log(Path(place, "log")).calls:
+            numbers[thread, name] += 1
+            (some if is_about(name, rest, target.folder) else others)[name].add(numbers[thread, name])
+    # What fails, fails in each thread that makes so many calls.
+    faults = lambda call, number: (KILL,) if number in others[call] else (KILL, *FAULTS[call])
+    return [(call, fault, number) for call in FAULTS for number in sorted(some[call]) for fault in faults(call, number)]
+
+
+def syscalls(worlds, wanted, seed):
+    """`wanted` of all cases, of each call and each fault about as many, or all; prints a line for each call."""
+    if reason := why_not():
+        print(f"skipped: {reason}", flush=True)
+        return Counter(skipped=1)
+    rng, groups = random.Random(seed), defaultdict(list)
+    for kind in worlds.kinds:
+        for begun in (True, False):
+            for call, fault, number in points(worlds, kind, begun):
+                groups[call, fault].append((kind, begun, call, fault, number))
+    for group in groups.values():
+        rng.shuffle(group)
+    every = sum(map(len, groups.values()))
+    turns = [[group[n] for group in groups.values() if n < len(group)] for n in range(max(map(len, groups.values())))]
+    cases = [case for turn in turns for case in turn][: wanted or every]
+    print(f"seed {seed}: {len(cases)} of {every} cases", flush=True)
+    figures = defaultdict(Counter)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for case, found in pool.map(lambda case: (case, inject(worlds, *case)), cases):
+            figures[case[2]] += found
+    for call, found in figures.items():
+        kill_loop.proof("syscalls", call, {k: found[k] for k in ("injected", "kills", "errors", "hidden", "missed", *WRONG)})
+    return sum(figures.values(), Counter())
+
+
+WRONG = ("lost", "doubled", "wrong", "corrupt", "believed", "failed")
+
+
+def inject(worlds, kind, begun, call, fault, number):
+    """One case: its figures."""
+    what = f"{kind}, {'begun' if begun else 'empty'}: {call} number {number} with {fault}"
+    figures = Counter()
+
+    def bad(figure, said, by=1):
+        figures[figure] += by
+        print(f"{figure}: {what}: {said.strip()}", flush=True)
+
+    with worlds.world(kind, begun) as target, tempfile.TemporaryDirectory(prefix="landfall-strace-") as place:
+        log = Path(place, "log")
+        how = "signal=SIGKILL" if fault == KILL else f"error={fault}"
+        calls = {call} if fault == KILL else {call, "fsync", "renameat2", "rename"}
+        proc = target.start(traced(calls, log, f"{call}:{how}:when={number}"), ["--one-thread"])
+        missed = lambda at: not all(is_about(call, rest, target.folder) for rest in at.values())
+        # One whose wake-up fails may sleep for ever.
+        code, said = ended(proc, hopeless=lambda: fault != KILL and missed(Log(log).injected()))
+        log = Log(log)
+        at = log.injected()
+        if fault == KILL and code == -9:
+            figures["injected"] += 1
+            figures["kills"] += 1
+        elif not at or missed(at):
+            # Fewer calls than before; or a wake-up, which cannot fail.
+            figures["missed"] += 1
+            return figures
+        else:
+            figures["injected"] += 1
+            # A database that cannot read a page of its own may take it for damaged; the next one reads it.
+            unread = call in ("read", "pread64") and kind in ("duckdb", "sqlite")
+            if "panicked" in said or code not in (0, *CLEAN, *((8,) if unread else ())):
+                bad("corrupt" if code == 8 else "failed", f"ended with {code}: {said}")
+            elif code:
+                figures["errors"] += 1
+                if not said.startswith("error: "):
+                    bad("failed", f"not an error of its own: {said}")
+            else:
+                # Tried again, or of no importance: then nothing is missing.
+                figures["hidden"] += 1
+                for figure, n in kill_loop.compare(worlds.truth, target).items():
+                    if n:
+                        bad(figure, f"{n} although it ended well", n)
+            if fault in ("EIO", "ENOSPC") and call == "fsync":
+                believed(log, min(at), target, bad)
+        ids = target.ids()
+        if len(ids) != len(set(ids)) or set(ids) - worlds.truth.right.keys():
+            bad("doubled", f"{len(ids)} rows, {len(set(ids))} ids, before the next run")
+        code, said = ended(target.start())
+        if code:
+            bad("corrupt" if code == 8 else "failed", f"the next run ended with {code}: {said}")
+        for figure, n in kill_loop.compare(worlds.truth, target).items():
+            if n:
+                bad(figure, f"{n} after the next run", n)
+    return figures
+
+
+def believed(log, at, target, bad):
+    """What a sync failed to keep is really lost now, as the system may lose it: a file that has no name yet gets one never; the last name in a
+    folder goes. Only of files that are ours: what a database does is for the database."""
+    path = re.match(r"\d+<(.*?)>", log.calls[at][2])
+    path = Path(path[1]) if path else None
+    later = [rest for _, name, rest in log.calls[at + 1 :] if name in ("renameat2", "rename") and succeeded(rest)]
+    if path is None or "orders.duckdb" in path.name or "orders.sqlite" in path.name:
+        return
+    if ".landfall-tmp" in path.parts:
+        if any(f'"{path}"' in rest for rest in later):
+            bad("believed", "a file that could not be synced got its name")
+        if path.exists():
+            os.truncate(path, 0)
+        return
+    before = [rest for _, name, rest in log.calls[:at] if name == "renameat2" and succeeded(rest) and "RENAME_NOREPLACE" in rest]
+    named = [Path(re.findall(r'"(.*?)"', rest)[1]) for rest in before]
+    if named and named[-1].parent == path and named[-1].exists():
+        named[-1].unlink()
+    roots = [target.folder / "state", target.folder / "orders"]
+    root = next((r for r in roots if path.is_relative_to(r)), None)
+    if root and any(f'"{root}/' in rest for rest in later):
+        bad("believed", f"files got names in a store of which a folder could not be synced: {path}")
+
+
+def succeeded(rest):
+    return rest.rstrip().endswith("= 0")

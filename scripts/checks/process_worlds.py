@@ -1,0 +1,129 @@
+"""Where the process suites begin: each sink with each checkpoint store, empty or with what an earlier run has loaded, as often as wanted."""
+
+import contextlib
+import itertools
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import kill_loop
+from harness import demo_api, fetch
+from targets import IntoDelta, IntoFile, IntoParquet, IntoPostgres
+
+# Records of the first run, and of what is to be loaded after it: a few epochs.
+BEFORE, AFTER = 500, 900
+
+# What is broken in one place or another.
+KINDS = ("parquet", "delta", "postgres", "duckdb", "sqlite", "parquet,postgres", "delta,postgres", "parquet,s3", "delta,s3")
+
+
+class Worlds:
+    """Makes worlds of each kind on the servers that are given; `parquet,postgres` has its checkpoints in PostgreSQL."""
+
+    def __init__(self, server, store, kinds):
+        self.server, self.store, self.numbers, self.lock = server, store, itertools.count(), threading.Lock()
+        self.kinds = [k for k in kinds if store or "s3" not in k]
+
+    @contextlib.contextmanager
+    def opened(self):
+        """With an API that serves the same from now on, and an earlier run of each kind on a part of it."""
+        with tempfile.TemporaryDirectory(prefix="landfall-begun-") as begun, demo_api("--records", BEFORE, "--port", 0) as api:
+            self.begun, self.api = Path(begun), api
+            for kind in self.kinds:
+                if "s3" not in kind:
+                    database = self.database(f"begun_{kind}") if "postgres" in kind else None
+                    kill_loop.finish(self.target(kind, self.begun / kind, database), "first")
+            fetch(f"{api}/grow?n={AFTER}", "POST")
+            self.truth = kill_loop.Truth(api)
+            yield self
+
+    def database(self, name, like=None):
+        """A database of its own, which may begin as a copy of another."""
+        import psycopg
+
+        name = re.sub(r"\W", "_", name)
+        # One copy at a time: a database is copied only while nobody is connected to it.
+        with self.lock, psycopg.connect(self.server.url(), autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{name}"' + (f' TEMPLATE "{re.sub(r"[^a-z0-9_]", "_", like)}"' if like else ""))
+            # Nobody waits long for one that stands still.
+            connection.execute(f"ALTER DATABASE \"{name}\" SET idle_in_transaction_session_timeout = '2s'")
+        return name
+
+    def drop(self, name):
+        import psycopg
+
+        with self.lock, psycopg.connect(self.server.url(), autocommit=True) as connection:
+            connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+    def target(self, kind, folder, database=None, store=None, options=()):
+        folder.mkdir(parents=True, exist_ok=True)
+        sink, _, where = kind.partition(",")
+        if sink in ("duckdb", "sqlite"):
+            target = IntoFile(sink, folder, options)
+        elif sink == "postgres":
+            target = IntoPostgres(self.server, folder, database=database)
+            target.options += options
+        else:
+            env = {}
+            if where == "postgres":
+                options, env = ["--checkpoints-in-database", *options], {"WAREHOUSE_URL": self.server.url(database=database)}
+            if store:
+                env = store.env
+            target = {"parquet": IntoParquet, "delta": IntoDelta}[sink](folder, store, options=options, env=env)
+        return target.serve(self.api)
+
+    def processes(self, kind):
+        """Those of the server that a kind speaks to."""
+        first = self.store.pid if "s3" in kind else self.server.process.pid
+        return [first, *children(first)]
+
+    @contextlib.contextmanager
+    def world(self, kind, begun=True, options=()):
+        """A target of its own, for as long as the block lasts."""
+        number = next(self.numbers)
+        database, store = None, None
+        with tempfile.TemporaryDirectory(prefix="landfall-world-") as folder:
+            folder = Path(folder) / "place"
+            if "s3" in kind:
+                store = self.store.below(f"world-{number}")
+            else:
+                if begun:
+                    shutil.copytree(self.begun / kind, folder)
+                if "postgres" in kind:
+                    database = self.database(f"world_{number}", f"begun_{kind}" if begun else None)
+            try:
+                target = self.target(kind, folder, database, store, options)
+                if store and begun:
+                    kill_loop.finish(target, "first")
+                yield target
+            finally:
+                if database:
+                    self.drop(database)
+
+
+def ended(proc, patience=120, hopeless=lambda: False):
+    """(exit code, what it said); one that takes too long, or is hopeless, is killed, and has said so."""
+    end = time.monotonic() + patience
+    while True:
+        try:
+            _, said = proc.communicate(timeout=1)
+            return proc.returncode, said
+        except subprocess.TimeoutExpired:
+            if time.monotonic() > end or hopeless():
+                os.killpg(proc.pid, signal.SIGKILL)
+                _, said = proc.communicate()
+                return None, f"{said}\n(killed: it took too long)"
+
+
+def children(pid):
+    """The processes that a process has started."""
+    try:
+        return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []

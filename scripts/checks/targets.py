@@ -1,0 +1,229 @@
+"""What a process of `warehouses` loads the demo API into, and how a reader of others finds what is there."""
+
+import datetime as dt
+import itertools
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import tempfile
+from decimal import Decimal
+from pathlib import Path
+
+from harness import FENCED, TARGET, data_files, quarantined, rows_by_duckdb
+from postgres_server import LosesAnswers
+
+UPSERT = ["--disposition", '{"upsert": {"key": ["id"], "newest": "updated_at"}}']
+
+# Commits in a hundred whose answer is lost.
+LOST_ANSWERS = 0.1
+
+
+class Loaded:
+    """What a process loads into a sink; its landing and whatever else it keeps is in `state`: a folder, or a store."""
+
+    # Trying again may help: what a database or a store was killed under may say so.
+    forgiven = (4,)
+    # What a run may say while another one goes on: that it has taken over.
+    outrun = (FENCED,)
+    restart = None
+    api = kind = None
+
+    def __init__(self, sink, folder, store=None, env=None, options=()):
+        self.sink, self.folder, self.store, self.env = sink, Path(folder), store, {**os.environ, "RUST_BACKTRACE": "0", **(env or {})}
+        self.options = ["--state", f"{store.uri}/state" if store else str(self.folder / "state"), *options]
+        self.restart = store and store.restart
+        # Where the folder is seen from here: a process may have mounted something there that only it sees.
+        self.seen = self.folder
+
+    def serve(self, api):
+        self.api = api
+        return self
+
+    def command(self, *more):
+        return [str(TARGET / "warehouses"), "load", self.sink, "--api", self.api, *self.options, *map(str, more)]
+
+    def start(self, before=(), more=(), **popen):
+        """Loads, in a process of its own; `before` it may come a command that runs it, and `more` options after it."""
+        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        # A group of its own: whoever ends it, ends what runs it too.
+        quiet["start_new_session"] = True
+        return subprocess.Popen([*map(str, before), *self.command(*more)], env=self.env, **{**quiet, **popen})
+
+    def do(self, what, *more):
+        """Another command on the same sink, to its end."""
+        return subprocess.run([str(TARGET / "warehouses"), what, self.sink, *more], env=self.env, capture_output=True, text=True)
+
+    def again(self, folder):
+        """Loads what was landed once more, into files in `folder`."""
+        sink = f"parquet:{Path(folder) / 'orders'}"
+        command = [str(TARGET / "warehouses"), "again", sink, *self.options]
+        ran = subprocess.run(command, env=self.env, capture_output=True, text=True)
+        landed = IntoParquet(folder)
+        return landed if ran.returncode == 0 else None, ran.stderr
+
+    def look(self):
+        """A folder with what it holds."""
+        if self.store is None and self.seen == self.folder:
+            return self.folder
+        copy = self.folder.with_name("copy")
+        if self.store is not None:
+            self.store.copy_to(copy)
+        else:
+            # Some readers find the way out of the place where only it is seen.
+            shutil.rmtree(copy, ignore_errors=True)
+            shutil.copytree(self.seen, copy)
+        return copy
+
+    def quarantined(self):
+        return quarantined(self.look() / "state" / "quarantine")
+
+    def ids(self):
+        return [row[0] for row in self.rows(["id"])]
+
+    def end(self):
+        """Figures of its own, when all is over."""
+        return {}
+
+
+class IntoPostgres(Loaded):
+    """With checkpoints in the database. With a `seed` through a proxy that loses answers to `COMMIT`."""
+
+    def __init__(self, server, folder, seed=None, database="postgres"):
+        self.server, self.database = server, database
+        self.proxy = None if seed is None else LosesAnswers(server.port, LOST_ANSWERS, seed)
+        url = server.url(self.proxy and self.proxy.port, database)
+        super().__init__("postgres:public.orders", folder, env={"WAREHOUSE_URL": url})
+        self.restart = server.restart
+
+    def rows(self, columns):
+        import psycopg
+
+        with psycopg.connect(self.server.url(database=self.database), options="-c TimeZone=UTC") as connection:
+            if connection.execute("SELECT to_regclass('public.orders')").fetchone()[0] is None:
+                return []
+            return connection.execute(f"SELECT {names(columns)} FROM public.orders ORDER BY id").fetchall()
+
+    def files(self):
+        return 0
+
+    def end(self):
+        if self.proxy is None:
+            return {}
+        self.proxy.close()
+        return {"commits_cut": self.proxy.cuts}
+
+
+class IntoDelta(Loaded):
+    """Read by the Python package `deltalake`."""
+
+    def __init__(self, folder, store=None, options=(), env=None):
+        self.uri = f"{store.uri}/orders" if store else str(Path(folder, "orders"))
+        super().__init__(f"delta:{self.uri}", folder, store, options=options, env=env)
+
+    def table(self):
+        import deltalake
+
+        options = {k: v for k, v in (self.store.env if self.store else {}).items()}
+        return deltalake.DeltaTable(self.uri if self.store else str(self.look() / "orders"), storage_options=options or None)
+
+    def rows(self, columns):
+        if self.store is None and not (self.seen / "orders" / "_delta_log" / f"{0:020}.json").exists():
+            return []
+        rows = self.table().to_pyarrow_table(columns=columns).to_pylist()
+        return sorted((tuple(row[c] for c in columns) for row in rows), key=lambda row: row[0])
+
+    def files(self):
+        return len(self.table().file_uris())
+
+
+class IntoDeltaKeptUp(IntoDelta):
+    """Beside the load another process compacts the table and writes checkpoints; it is killed too."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.upkeep, self.turns = None, itertools.cycle(["compact", "checkpoint", None])
+
+    def start(self, *args, **options):
+        if what := next(self.turns):
+            self.end()
+            command = [str(TARGET / "warehouses"), what, f"delta:{self.uri}"]
+            self.upkeep = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return super().start(*args, **options)
+
+    def end(self):
+        """If it is not done yet, it never will be."""
+        if self.upkeep:
+            self.upkeep.kill()
+            self.upkeep.wait()
+        return {}
+
+
+class IntoParquet(Loaded):
+    """Read by DuckDB."""
+
+    def __init__(self, folder, store=None, options=(), env=None):
+        place = f"{store.uri}/orders" if store else str(Path(folder, "orders"))
+        super().__init__(f"parquet:{place}", folder, store, options=options, env=env)
+
+    def rows(self, columns):
+        return rows_by_duckdb(str(self.look() / "orders"), columns, "id")
+
+    def files(self):
+        return len(data_files(str(self.look() / "orders")))
+
+
+class IntoFile(Loaded):
+    """A database that is a file, spoken to by its ADBC driver, and read by a client of its own. In both an object is its JSON; SQLite
+    keeps times and decimals as text."""
+
+    def __init__(self, kind, folder, options=()):
+        self.kind, self.name = kind, f"orders.{kind}"
+        # One process at a time may have it open.
+        self.outrun = (FENCED, *self.forgiven) if kind == "duckdb" else self.outrun
+        super().__init__(f"{kind}:{Path(folder, self.name)}", folder, options=options)
+
+    def rows(self, columns):
+        query = f"SELECT {names(columns)} FROM orders ORDER BY id"
+        # A reader would bring to its end what a killed process left half done: that is for the next process.
+        with tempfile.TemporaryDirectory(prefix="landfall-copy-") as folder:
+            for file in self.seen.glob(f"{self.name}*"):
+                shutil.copy(file, folder)
+            path = Path(folder, self.name)
+            if not path.exists():
+                return []
+            rows = self._by_sqlite(path, query) if self.kind == "sqlite" else self._by_duckdb(path, query)
+        return [tuple(map(typed, columns, row)) for row in rows]
+
+    def _by_sqlite(self, path, query):
+        connection = sqlite3.connect(path)
+        try:
+            there = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'orders'").fetchone()[0]
+            return connection.execute(query).fetchall() if there else []
+        finally:
+            connection.close()
+
+    def _by_duckdb(self, path, query):
+        import duckdb
+
+        with duckdb.connect(str(path), read_only=True) as connection:
+            there = connection.execute("SELECT count(*) FROM information_schema.tables WHERE table_name = 'orders'").fetchone()[0]
+            return connection.execute(query).fetchall() if there else []
+
+    def files(self):
+        return 1
+
+
+def typed(column, value):
+    if column == "amount":
+        return Decimal(value)
+    if column == "customer":
+        return json.loads(value)
+    if column == "updated_at" and isinstance(value, str):
+        return dt.datetime.fromisoformat(value.replace("Z", "+00:00"))
+    return value
+
+
+def names(columns):
+    return ", ".join(f'"{c}"' for c in columns)
