@@ -14,13 +14,9 @@
 //! # }
 //! ```
 
-<<<<<<< HEAD
-pub(crate) mod local;
-=======
 #[cfg(any(test, feature = "testkit"))]
 pub(crate) mod fuzz;
-mod local;
->>>>>>> main
+pub(crate) mod local;
 mod memory;
 mod path;
 mod probe;
