@@ -39,7 +39,7 @@ pub fn rest(api: &ScriptedApi, paging: Paging) -> RestBuilder {
         Paging::Cursor => rest.paginate(Cursor::at("$.next_cursor").query("cursor")),
         Paging::Keyset => rest.paginate(Keyset::of("changed").query("after")),
         Paging::NextUrl => rest.paginate(NextUrl::at("$.next")),
-        Paging::LinkHeader => rest.paginate(LinkHeader::new()),
+        _ => rest.paginate(LinkHeader::new()),
     }
 }
 
