@@ -47,4 +47,5 @@ shapes! {
     delta_upsert_survives_a_fault_at_every_operation: 7,
     tables_survive_a_fault_at_every_operation: 8,
     parquet_put_together_survives_a_fault_at_every_operation: 9,
+    delta_put_together_survives_a_fault_at_every_operation: 10,
 }
