@@ -87,7 +87,7 @@ pub enum Status {
 pub struct Error(Box<Inner>);
 
 #[derive(Debug, thiserror::Error)]
-#[error("{operation}: {message}{}", details(.context, .hint.as_deref(), .cause.as_ref()))]
+#[error("{operation}: {}{}", one_line(.message), details(.context, .hint.as_deref(), .cause.as_ref()))]
 struct Inner {
     kind: ErrorKind,
     status: Status,
@@ -208,22 +208,62 @@ impl Error {
 
 /// What follows the message: named values, the hint, and the errors that led to it.
 fn details(context: &[(&'static str, String)], hint: Option<&str>, cause: Option<&Cause>) -> String {
-    let mut text: String = context.iter().map(|(key, value)| format!(", {key}=`{value}`")).collect();
+    let mut text: String = context.iter().map(|(key, value)| format!(", {key}=`{}`", one_line(value))).collect();
     if let Some(hint) = hint {
-        text.push_str(&format!(" ({hint})"));
+        text.push_str(&format!(" ({})", one_line(hint)));
     }
     let mut cause: Option<&(dyn std::error::Error + 'static)> = cause.map(|e| e.as_ref() as _);
     while let Some(e) = cause {
-        text.push_str(&format!(": {e}"));
-        // An error of ours prints its own causes.
-        cause = if e.is::<Error>() { None } else { e.source() };
+        // An error of ours prints its own causes, and is one line already.
+        if e.is::<Error>() {
+            text.push_str(&format!(": {e}"));
+            break;
+        }
+        text.push_str(&format!(": {}", one_line(&e.to_string())));
+        cause = e.source();
     }
     text
 }
 
+/// `text` as a part of one line of a log, and not all of it if it is long: what it quotes may come from anybody. Control characters,
+/// line separators and marks that turn the direction of writing are escaped.
+fn one_line(text: &str) -> Cow<'_, str> {
+    let is_odd = |c: char| c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if text.len() <= LONGEST && !text.contains(is_odd) {
+        return Cow::Borrowed(text);
+    }
+    let mut line = String::new();
+    for c in text.chars() {
+        if line.len() >= LONGEST {
+            line.push('…');
+            break;
+        }
+        if is_odd(c) { line.extend(c.escape_default()) } else { line.push(c) }
+    }
+    Cow::Owned(line)
+}
+
+/// Bytes of a message, a value or a cause that are shown.
+const LONGEST: usize = 4 << 10;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_it_quotes_stays_one_line_of_bounded_length() {
+        let spoof = "a\nERROR all is lost\r\u{1b}[2J\u{9b}\u{2028}\u{202e}txt";
+        let cause = std::io::Error::other(spoof);
+        let error = Error::data("read page", spoof.to_owned()).with("field", spoof).with_hint(spoof).with_source(cause);
+        let text = error.to_string();
+        assert!(!text.contains(char::is_control) && !text.contains(['\u{2028}', '\u{202e}']), "{text:?}");
+        assert_eq!(text.matches(r"a\nERROR all is lost\r\u{1b}[2J\u{9b}\u{2028}\u{202e}txt").count(), 4, "{text}");
+        assert_eq!(error.context(), [("field", spoof.to_owned())], "whoever asks for the value gets it as it is");
+        let long = Error::data("read page", "long").with("field", "é".repeat(1 << 20));
+        assert!(long.to_string().len() < LONGEST + 100, "{}", long.to_string().len());
+        let nested = Error::data("a", "b").with_source(Error::data("c", "d").with("e", spoof));
+        assert_eq!(nested.to_string().matches("\\n").count(), 1, "escaped once");
+    }
 
     #[test]
     fn prints_itself_and_each_cause_once() {

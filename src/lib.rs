@@ -82,6 +82,8 @@
     )
 )]
 
+mod defects;
+
 // The public surface: each item has one path, below one of these.
 // The roles and their contracts.
 pub mod checkpoint;

@@ -5,15 +5,17 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What every room stands on: errors, the vocabulary, time and randomness.
-const BASE: &[&str] = &["error", "model", "env", "json", "records"];
+/// What every room stands on: errors, the vocabulary, time and randomness, and the defects that tests switch on.
+const BASE: &[&str] = &["error", "model", "env", "json", "records", "defects"];
 const ROLES: &[&str] = &["store", "source", "stage", "sink", "quarantine", "checkpoint", "landing", "retry", "observe"];
 
 /// Each room, and the rooms that it may import. Connectors are checked against each other besides.
 const ROOMS: &[(&str, &[&[&str]])] = &[
     ("error", &[]),
+    // Stands on nothing, so that every decision may ask it.
+    ("defects", &[]),
     ("model", &[&["error"]]),
-    ("env", &[&["error", "model"]]),
+    ("env", &[&["error", "model", "defects"]]),
     ("json", &[&["error", "model"]]),
     ("records", &[&["error", "model", "json"]]),
     ("observe", &[BASE]),
@@ -77,6 +79,29 @@ fn sockets_open_in_one_room() {
     assert!(found.iter().any(|file| file.starts_with(&room)), "the room has moved");
     let elsewhere: Vec<_> = found.iter().filter(|file| !file.starts_with(&room)).collect();
     assert!(elsewhere.is_empty(), "sockets open outside of the one room: {elsewhere:?}");
+}
+
+/// What turns the verification of certificates off, or puts something else in its place; and old versions of TLS.
+const UNVERIFIED: &[&str] = &[
+    "danger_accept",
+    "tls_danger",
+    ".dangerous()",
+    "ServerCertVerifier",
+    "with_custom_certificate_verifier",
+    "set_certificate_verifier",
+    "tls_version_min",
+    "min_tls_version",
+    "tls_sni(",
+];
+
+#[test]
+fn nothing_turns_the_verification_of_certificates_off() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for file in rust_files(&src) {
+        let code = code_of(&fs::read_to_string(&file).expect("the source is text"));
+        let found: Vec<_> = UNVERIFIED.iter().filter(|word| code.contains(**word)).collect();
+        assert!(found.is_empty(), "{}: {found:?}", file.display());
+    }
 }
 
 #[test]

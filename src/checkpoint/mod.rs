@@ -23,6 +23,8 @@
 //! ```
 
 pub mod chain;
+#[cfg(any(test, feature = "testkit"))]
+pub(crate) mod fuzz;
 mod memory;
 mod objects;
 mod record;

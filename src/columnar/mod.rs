@@ -22,6 +22,8 @@ mod decode;
 mod dedup;
 #[cfg(feature = "parquet")]
 pub(crate) mod files;
+#[cfg(any(test, feature = "testkit"))]
+pub(crate) mod fuzz;
 mod nested;
 mod path;
 mod rows;

@@ -12,3 +12,5 @@ pub mod object_store;
 pub mod parquet;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(all(test, feature = "arrow"))]
+mod tests;

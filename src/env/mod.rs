@@ -17,6 +17,7 @@
 
 pub mod watch;
 
+use crate::defects::carried;
 use crate::error::{Error, Result};
 use crate::model::Timestamp;
 use futures::FutureExt;
@@ -118,7 +119,7 @@ impl Env {
             Cpu::Inline => catch_unwind(AssertUnwindSafe(work)).map_err(|panic| panicked(operation, panic.as_ref())),
             Cpu::Pool(permits) => {
                 let permit = Arc::clone(permits).acquire_owned().await;
-                let span = tracing::Span::current();
+                let (span, work) = (tracing::Span::current(), carried(work));
                 let task = tokio::task::spawn_blocking(move || {
                     let _permit = permit;
                     span.in_scope(work)
@@ -138,7 +139,7 @@ impl Env {
     ) -> Result<T> {
         match &self.cpu {
             Cpu::Inline => self.cpu(operation, work).await,
-            Cpu::Pool(_) => tokio::task::spawn_blocking(work).await.map_err(|e| not_joined(operation, e)),
+            Cpu::Pool(_) => tokio::task::spawn_blocking(carried(work)).await.map_err(|e| not_joined(operation, e)),
         }
     }
 }

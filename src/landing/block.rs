@@ -17,6 +17,9 @@ pub(super) const MAX_BLOCK_BYTES: u64 = 1 << 30;
 /// LZ4 makes one byte into 255 at most.
 const LZ4_MAX_RATIO: u64 = 255;
 
+/// Zstandard makes four bytes (a block of one repeated byte) into 128 KiB at most (RFC 8878, 3.1.1.2).
+const ZSTD_MAX_RATIO: u64 = 32 << 10;
+
 /// How a block is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -141,7 +144,7 @@ pub(super) fn unpack(codec: Codec, stored: Bytes, raw: u64) -> Result<Bytes, Cow
             out.truncate(length);
             out.into()
         }
-        Codec::Zstd => zstd::bulk::decompress(&stored, size).map_err(|e| format!("a block is not zstd: {e}"))?.into(),
+        Codec::Zstd => unzstd(&stored, size)?.into(),
     };
     if unpacked.len() != size {
         return Err("a block has another length than the manifest says".into());
@@ -149,9 +152,28 @@ pub(super) fn unpack(codec: Codec, stored: Bytes, raw: u64) -> Result<Bytes, Cow
     Ok(unpacked)
 }
 
+/// Decompresses to at most `size` bytes. Memory is taken only for what the stored bytes can give.
+pub(super) fn unzstd(stored: &[u8], size: usize) -> Result<Vec<u8>, Cow<'static, str>> {
+    if size as u64 > (stored.len() as u64).saturating_mul(ZSTD_MAX_RATIO) {
+        return Err("a block claims more bytes than zstd can give".into());
+    }
+    zstd::bulk::decompress(stored, size).map_err(|e| format!("a block is not zstd: {e}").into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_zstd_can_give_is_taken_and_no_more_is_believed() {
+        let raw = Bytes::from(vec![b'x'; 64 << 20]);
+        let packed = Packer::new(Compression::Zstd(1)).pack(vec![raw.clone()]);
+        let stored = Bytes::from(packed.pieces.concat());
+        assert!(raw.len() as u64 > stored.len() as u64 * 10_000, "the most that there is: {}", stored.len());
+        assert_eq!(unpack(Codec::Zstd, stored.clone(), packed.raw).expect("own block"), raw);
+        let refused = unpack(Codec::Zstd, Bytes::from_static(b"tiny"), MAX_BLOCK_BYTES).expect_err("too much");
+        assert!(refused.contains("more bytes than zstd can give"), "{refused}");
+    }
 
     #[test]
     fn gives_back_what_was_packed() {

@@ -92,6 +92,7 @@ impl Together {
 }
 
 /// How the input position moves.
+#[derive(Clone)]
 pub(super) enum Advance {
     Landing(LandingPosition),
     Source(PartitionId, Option<PositionValue>),

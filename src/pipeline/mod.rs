@@ -29,6 +29,8 @@ mod extract;
 mod feed;
 mod fences;
 mod forget;
+#[cfg(any(test, feature = "testkit"))]
+pub(crate) mod fuzz;
 mod handle;
 mod handoff;
 mod land_only;

@@ -7,6 +7,7 @@ use super::load::{Load, OpenLoad};
 use super::state;
 use crate::checkpoint::chain::{Chain, ChainReader, Opened};
 use crate::checkpoint::{ChainId, Record};
+use crate::defects::{Defect, on};
 use crate::error::{Error, Result};
 use crate::model::LandingPosition;
 use std::collections::BTreeMap;
@@ -114,7 +115,8 @@ impl Load {
             }
         };
         let (env, sink, quarantine) = (&self.env, self.sink.as_ref(), self.quarantine.as_ref());
-        let committed = roll_forward(env, sink, quarantine, owner, number, &checkpoint, &self.events).await?;
+        let committed = !on(Defect::PreparedEpochIsDropped)
+            && roll_forward(env, sink, quarantine, owner, number, &checkpoint, &self.events).await?;
         if checkpoint.config.settings != self.config.settings {
             self.events.send(Event::ConfigChanged { shard: self.shard.clone() });
         }

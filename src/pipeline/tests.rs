@@ -2,14 +2,13 @@
 
 use super::epoch::{Checkpoint, InputPosition};
 use crate::checkpoint::{Record, RecordKind};
+use crate::error::ErrorKind;
 use crate::model::{Incarnation, LandingPosition, PipelineName, ShardKey, Timestamp};
 
 #[test]
 fn the_frozen_checkpoint_is_read() {
     const FROZEN: &[u8] = include_bytes!("../../tests/fixtures/checkpoint-1.json");
-    let shard = ShardKey { pipeline: PipelineName::new("orders").expect("valid"), shard: 0 };
-    let record = record_of(FROZEN);
-    let checkpoint = Checkpoint::decode(&shard, &record).expect("reads");
+    let checkpoint = Checkpoint::decode(&shard(), &record_of(FROZEN)).expect("reads");
     assert_eq!(checkpoint.input, InputPosition::Landing(LandingPosition { segment: 12, record: 40 }));
     assert_eq!(checkpoint.landing, Some(Incarnation("0f0e0d0c0b0a09080706050403020100".into())));
     assert_eq!(checkpoint.config.identity["stage dedup"], serde_json::json!({ "by": ["id"] }));
@@ -23,9 +22,41 @@ fn the_frozen_checkpoint_is_read() {
     let sum = &accounts["rows"]["c[\"eu\",[\"2024-01-01\",\"2024-02-01\"]]"];
     assert_eq!((&sum["loaded"], &sum["filtered"]), (&37.into(), &serde_json::Value::Null));
     assert_eq!(accounts["runs"][0]["rows"], 60);
-    // What is written now means the same.
-    let again = record_of(&checkpoint.encode().expect("serialises"));
-    assert_eq!(Checkpoint::decode(&shard, &again).expect("reads"), checkpoint);
+    is_written_as(&checkpoint, FROZEN);
+}
+
+#[test]
+fn the_frozen_checkpoint_without_a_landing_and_within_an_enumeration_is_read() {
+    const FROZEN: &[u8] = include_bytes!("../../tests/fixtures/checkpoint-source-1.json");
+    let checkpoint = Checkpoint::decode(&shard(), &record_of(FROZEN)).expect("reads");
+    assert!(matches!(&checkpoint.input, InputPosition::Source(positions) if positions.len() == 1));
+    assert!(checkpoint.enumeration.is_some_and(|e| e.number == 12 && e.whole && e.quarantined == 1));
+    is_written_as(&checkpoint, FROZEN);
+}
+
+#[test]
+fn a_newer_checkpoint_is_refused_whatever_it_holds_and_a_damaged_one_is_damage() {
+    let newer = record_of(br#"{"format":"landfall-checkpoint/2","input":[]}"#);
+    let error = Checkpoint::decode(&shard(), &newer).expect_err("newer");
+    assert_eq!(error.kind(), ErrorKind::Config);
+    let text = error.to_string();
+    assert!(
+        ["landfall-checkpoint/2", "orders/0000", "number=`7`", "newer one"].iter().all(|s| text.contains(s)),
+        "{text}"
+    );
+    for damaged in [&b""[..], b"{}", b"[]", br#"{"format":"landfall-checkpoint/1"}"#, br#"{"format":1}"#] {
+        let error = Checkpoint::decode(&shard(), &record_of(damaged)).expect_err("damage");
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    }
+}
+
+fn is_written_as(checkpoint: &Checkpoint, frozen: &[u8]) {
+    let written = checkpoint.encode().expect("serialises");
+    assert_eq!(String::from_utf8_lossy(&written), String::from_utf8_lossy(frozen.trim_ascii_end()));
+}
+
+fn shard() -> ShardKey {
+    ShardKey { pipeline: PipelineName::new("orders").expect("valid"), shard: 0 }
 }
 
 fn record_of(payload: &[u8]) -> Record {

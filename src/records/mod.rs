@@ -10,6 +10,8 @@
 //! ```
 
 mod csv;
+#[cfg(any(test, feature = "testkit"))]
+pub(crate) mod fuzz;
 mod path;
 mod splitter;
 mod text;

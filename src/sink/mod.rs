@@ -24,9 +24,12 @@ pub use disposition::{Children, Disposition, InsertOnly, Replace, ReplacePartiti
 pub use from_fn::{FnSink, FnWriter, from_fn};
 pub use memory::{MemorySink, MemoryStaged, MemoryTable, MemoryWriter};
 pub use promise::{AtLeastOnce, ExactlyOnce, IdempotentApply, Promise, Transactional};
+#[cfg(any(test, feature = "testkit"))]
+pub(crate) use quarantine::fuzz;
 pub use quarantine::{Quarantine, QuarantineRef, QuarantineWriter, QuarantinedRecord};
 pub use tables::{TableSet, TableSetStaged, TableSetWriter, Tables};
 
+use crate::defects::{Defect, on};
 use crate::env::Env;
 use crate::error::Result;
 use crate::model::{EpochLedger, Incarnation, Item, Reject, ShardKey};
@@ -290,27 +293,62 @@ pub enum CommitDecision {
 /// A pure function: the same code decides in every sink, in simulation and in a model checker.
 pub fn decide_commit(held: Option<&Mark>, wanted: &Mark, previous: Option<u64>) -> CommitDecision {
     use CommitDecision::{Answer, Apply};
-    let Some(held) = held else {
-        return if previous.is_none() { Apply } else { Answer(CommitOutcome::Gap { found: None }) };
+    let Some(held) = held.filter(|_| !on(Defect::CommitsAgain)) else {
+        return if previous.is_none() || on(Defect::CommitsAgain) {
+            Apply
+        } else {
+            Answer(CommitOutcome::Gap { found: None })
+        };
     };
     if held.incarnation != wanted.incarnation {
         // Another life of the pipeline wrote here: its epochs are not comparable with ours.
         return Answer(CommitOutcome::Fork { found: held.clone() });
     }
     if held.epoch == wanted.epoch {
-        return Answer(if held.digest == wanted.digest {
+        return Answer(if held.digest == wanted.digest || on(Defect::ForksAreAccepted) {
             CommitOutcome::AlreadyCommitted
         } else {
             CommitOutcome::Fork { found: held.clone() }
         });
     }
-    if held.generation > wanted.generation {
+    if held.generation > wanted.generation && !on(Defect::OlderOwnersCommit) {
         return Answer(CommitOutcome::Fenced { generation: held.generation });
     }
     if held.epoch > wanted.epoch {
         return Answer(CommitOutcome::AlreadyCommitted);
     }
-    if previous == Some(held.epoch) { Apply } else { Answer(CommitOutcome::Gap { found: Some(held.clone()) }) }
+    if previous == Some(held.epoch) || on(Defect::GapsAreCommitted) {
+        Apply
+    } else {
+        Answer(CommitOutcome::Gap { found: Some(held.clone()) })
+    }
+}
+
+/// How the mark that a destination holds fits the newest checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MarkFit {
+    /// The newest epoch is committed, or it can be.
+    Fits,
+    /// The mark is of another life of the chain, or of one that is gone.
+    OtherLife,
+    /// The mark is of an epoch that the chain does not have.
+    Ahead,
+    /// An epoch that was committed is not there.
+    Behind,
+}
+
+/// Rule 8: whether the destination holds what the chain says, no more and no less. `newest` is the newest checkpoint with the life
+/// of its chain, `fitting` the epochs of which the destination may hold one, or none.
+pub(crate) fn mark_fit(held: Option<&Mark>, newest: Option<(&Incarnation, u64)>, fitting: &[Option<u64>]) -> MarkFit {
+    let epoch = held.map(|mark| mark.epoch);
+    match (held, newest) {
+        (None, None) => MarkFit::Fits,
+        (Some(_), None) => MarkFit::OtherLife,
+        (Some(mark), Some((incarnation, _))) if mark.incarnation != *incarnation => MarkFit::OtherLife,
+        (_, Some((_, number))) if epoch > Some(number) => MarkFit::Ahead,
+        (_, Some(_)) if fitting.contains(&epoch) => MarkFit::Fits,
+        (_, Some(_)) => MarkFit::Behind,
+    }
 }
 
 #[cfg(test)]
@@ -343,5 +381,23 @@ mod tests {
         }
         let other = Mark { incarnation: Incarnation("b".into()), ..mark(9, 9, "x") };
         assert!(matches!(decide_commit(Some(&held), &other, Some(5)), Answer(CommitOutcome::Fork { .. })));
+    }
+
+    #[test]
+    fn the_mark_is_what_the_chain_says() {
+        let (held, life, other) = (mark(2, 5, "x"), Incarnation("a".into()), Incarnation("b".into()));
+        for (held, newest, fitting, expected) in [
+            (None, None, [None, None], MarkFit::Fits),
+            (None, Some((&life, 5)), [Some(5), None], MarkFit::Fits),
+            (None, Some((&life, 5)), [Some(5), Some(3)], MarkFit::Behind),
+            (Some(&held), None, [None, None], MarkFit::OtherLife),
+            (Some(&held), Some((&other, 5)), [Some(5), None], MarkFit::OtherLife),
+            (Some(&held), Some((&life, 4)), [Some(4), Some(5)], MarkFit::Ahead),
+            (Some(&held), Some((&life, 5)), [Some(5), None], MarkFit::Fits),
+            (Some(&held), Some((&life, 7)), [Some(7), Some(5)], MarkFit::Fits),
+            (Some(&held), Some((&life, 7)), [Some(7), Some(6)], MarkFit::Behind),
+        ] {
+            assert_eq!(mark_fit(held, newest, &fitting), expected, "{held:?} {newest:?} {fitting:?}");
+        }
     }
 }

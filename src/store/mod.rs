@@ -14,6 +14,8 @@
 //! # }
 //! ```
 
+#[cfg(any(test, feature = "testkit"))]
+pub(crate) mod fuzz;
 mod local;
 mod memory;
 mod path;

@@ -86,7 +86,10 @@ impl Bucket {
         if !fits {
             return Err(refused("not the address of a bucket; credentials do not belong in it", Some(scheme)));
         }
-        Ok(Self { cloud, address: format!("{scheme}://{authority}"), prefix: ObjectPath::parse(folder)? })
+        // Not its text: it may hold a key.
+        let prefix = ObjectPath::parse(folder);
+        let prefix = prefix.map_err(|_| refused("a folder has names of A-Z a-z 0-9 _ - . = % , only", Some(scheme)))?;
+        Ok(Self { cloud, address: format!("{scheme}://{authority}"), prefix })
     }
 
     /// That this build has no client for it.

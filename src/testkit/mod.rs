@@ -26,6 +26,7 @@
 mod clock;
 mod conditionless;
 pub mod conformance;
+mod decoders;
 mod entropy;
 mod fault_checkpoints;
 mod fault_sink;
@@ -34,8 +35,11 @@ mod fault_store;
 mod faults;
 mod schedules;
 
+pub use crate::defects::{Defect, SwitchedOn};
 pub use clock::ManualClock;
 pub use conditionless::Conditionless;
+#[doc(hidden)]
+pub use decoders::{Decoder, decoders};
 pub use entropy::SeededEntropy;
 pub use fault_checkpoints::FaultCheckpoints;
 pub use fault_sink::{FaultSink, FaultWriter};

@@ -130,6 +130,11 @@ impl World {
         Self { shape, store: Store::memory(), table: MemoryTable::new(), first, grown, processes: AtomicU64::new(0) }
     }
 
+    /// What outlives its processes.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
     fn env(&self) -> Env {
         test_env(self.processes.fetch_add(1, Ordering::SeqCst) + 1)
     }
@@ -357,7 +362,7 @@ fn number(line: &str) -> Option<u64> {
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// So late that nobody reads what was replaced.
-fn much_later() -> Env {
+pub fn much_later() -> Env {
     let clock = ManualClock::auto();
     clock.advance(HOUR * 24 * 365 * 60);
     Env::deterministic(Arc::new(clock), Arc::new(SeededEntropy::new(1)))

@@ -7,6 +7,7 @@
 
 mod api;
 mod credentials;
+mod destinations;
 mod keys;
 mod observed;
 mod search;

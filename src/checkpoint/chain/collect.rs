@@ -1,5 +1,6 @@
 use super::access::Access;
 use super::decide;
+use crate::defects::{Defect, on};
 use crate::error::Result;
 
 impl Access {
@@ -10,8 +11,9 @@ impl Access {
     pub(super) async fn collect(&self, through: u64, newest_data: Option<u64>, sweep: bool) -> Result<u64> {
         let before = self.boundary().await?;
         let limit = decide::collection_limit(through, newest_data, before);
-        if limit > before {
-            self.patiently(|| self.store.advance_boundary(&self.id, limit)).await?;
+        let advance = || self.store.advance_boundary(&self.id, limit);
+        if limit > before && !on(Defect::DeletesBeforeBoundary) {
+            self.patiently(advance).await?;
         }
         let mut left = Vec::new();
         if sweep {
@@ -23,6 +25,9 @@ impl Access {
         for number in left.into_iter().chain(before.saturating_add(1)..=limit) {
             self.patiently(|| self.store.remove(&self.id, number)).await?;
             deleted += 1;
+        }
+        if on(Defect::DeletesBeforeBoundary) {
+            advance().await?;
         }
         Ok(deleted)
     }

@@ -1,4 +1,5 @@
 use crate::checkpoint::{ChainId, CheckpointStore};
+use crate::defects::{Defect, on};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::Created;
@@ -11,6 +12,9 @@ use std::time::Duration;
 /// # Errors
 /// `Config` if the store ignores them: no guarantee would hold on it. Else the store's.
 pub async fn probe(store: &dyn CheckpointStore, env: &Env) -> Result<()> {
+    if on(Defect::ConditionsAreNotProbed) {
+        return Ok(());
+    }
     let id = ChainId::named("landfall-probe")?;
     let scratch = |which: &str| Bytes::from(format!("landfall-probe {which} {}\n", env.nonce()));
     let (first, second) = (scratch("first"), scratch("second"));

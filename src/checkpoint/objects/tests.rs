@@ -332,3 +332,33 @@ mod conformance {
         });
     }
 }
+
+#[tokio::test]
+async fn the_frozen_step_of_the_boundary_is_what_is_written_and_read() {
+    const FROZEN: &[u8] = include_bytes!("../../../tests/fixtures/boundary-v1.step");
+    let path = ObjectPath::parse("state/orders/checkpoints/0000/boundary/00000000000000000001").expect("a name");
+    let store = Store::memory();
+    let checkpoints = StoreCheckpoints::new(&store, "state").expect("a name");
+    checkpoints.advance_boundary(&id(), 7).await.expect("advances");
+    assert_eq!(store.get(&path, None).await.expect("reads").as_deref(), Some(FROZEN));
+
+    let boundary_of = async |step: Vec<u8>| {
+        let store = Store::memory();
+        store.put(&path, step.into()).await.expect("puts");
+        StoreCheckpoints::new(&store, "state").expect("a name").boundary(&id()).await
+    };
+    assert_eq!(boundary_of(FROZEN.to_vec()).await.expect("reads"), 7);
+    for at in 0..FROZEN.len() {
+        let mut damaged = FROZEN.to_vec();
+        damaged[at] ^= 4;
+        for step in [damaged, FROZEN[..at].to_vec()] {
+            assert_eq!(boundary_of(step).await.expect_err("damage").kind(), ErrorKind::Corrupt, "{at}");
+        }
+    }
+    let body = unseal(FROZEN).expect("sealed");
+    let mut newer = String::from_utf8_lossy(body).replace("landfall-boundary/1", "landfall-boundary/2").into_bytes();
+    seal(&mut newer);
+    let error = boundary_of(newer).await.expect_err("newer");
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.to_string().contains(path.as_str()) && error.to_string().contains("upgrade"), "{error}");
+}

@@ -15,6 +15,13 @@ struct Frozen {
     columns: Vec<FrozenColumn>,
 }
 
+/// What every version has.
+#[derive(Deserialize)]
+struct Head {
+    format: String,
+    version: u32,
+}
+
 #[derive(Serialize, Deserialize)]
 struct FrozenColumn {
     name: String,
@@ -48,14 +55,17 @@ pub(super) fn write(columns: &Columns) -> Result<Bytes> {
 
 pub(super) fn read(text: &[u8]) -> Result<Columns> {
     let corrupt = |message: &'static str| Error::corrupt("restore columns", message);
-    let frozen: Frozen =
-        serde_json::from_slice(text).map_err(|e| corrupt("the kept columns cannot be read").with_source(e))?;
-    if frozen.format != FORMAT || frozen.version != VERSION {
-        return Err(corrupt("the columns were kept in another format")
-            .with("format", frozen.format)
-            .with("version", frozen.version)
-            .with_hint("a newer release of landfall has written them: use that one"));
+    let unread = |e| corrupt("the kept columns cannot be read").with_source(e);
+    let Head { format, version } = serde_json::from_slice(text).map_err(unread)?;
+    if format != FORMAT {
+        return Err(corrupt("these are no kept columns").with("format", format));
     }
+    if version != VERSION {
+        return Err(Error::config("restore columns", "they were kept in a format that this version does not know")
+            .with("version", version)
+            .with_hint("use a newer version of landfall"));
+    }
+    let frozen: Frozen = serde_json::from_slice(text).map_err(unread)?;
     let mut columns = Columns::new();
     for column in frozen.columns {
         let kind = column.kind.parse().map_err(|e: Error| corrupt("a kept type cannot be read").with_source(e))?;

@@ -12,6 +12,8 @@ use std::collections::{HashMap, HashSet};
 
 /// Objects with more keys than this are maps rather than records: they become `json`.
 const MOST_FIELDS: usize = 256;
+/// A record with more keys than this is none: whoever puts data into keys would make a column of each.
+const MOST_COLUMNS: usize = 4096;
 /// Objects and lists below this many others become `json`.
 const DEEPEST: usize = 8;
 
@@ -89,6 +91,11 @@ pub(super) fn columns(
         seen.settle();
     }
     let Some(fields) = seen.fields else { return Ok(Inferred::Nothing(refused)) };
+    if fields.order.len() > MOST_COLUMNS {
+        return Err(Error::data("infer columns", "the first records have too many different fields to be columns")
+            .with("at_most", MOST_COLUMNS)
+            .with_hint("declare the columns with `schema`; what is keyed by data can be a `json` column"));
+    }
     let columns = fields.columns(0, kind);
     columns.check().map_err(|e| {
         Error::data("infer columns", "the fields of the first records cannot be columns")
@@ -106,6 +113,12 @@ impl Seen {
         let Some(own) = own else {
             return Err(Fault::new("undecided", "it has no field, and no record so far says what columns there are"));
         };
+        if own.order.len() > MOST_COLUMNS {
+            return Err(Fault::new(
+                "size",
+                format!("it has more than {MOST_COLUMNS} fields, and no columns are declared"),
+            ));
+        }
         let met = (0..own.order.len()).collect();
         self.take_more(more, met)
     }
@@ -271,7 +284,12 @@ impl Fields {
         cursor.space();
         cursor.expect(b':', "a colon")?;
         cursor.space();
-        let place = self.place(&String::from_utf8_lossy(&key));
+        let key = String::from_utf8_lossy(&key);
+        if self.order.len() > MOST_COLUMNS && !self.places.contains_key(key.as_ref()) {
+            // These are too many already, whatever else there is.
+            return cursor.value();
+        }
+        let place = self.place(&key);
         if !met.insert(place) {
             return Err(Fault::new("duplicate_key", "a key comes twice"));
         }
@@ -353,7 +371,7 @@ mod tests {
             assert_eq!((rows(&batches).schema().fields().len(), rejects.len()), (1, 1));
         }
         let newer = String::from_utf8_lossy(&kept).replace("\"version\":1", "\"version\":2");
-        assert_eq!(again.restore(vec![newer.into()]).expect_err("newer").kind(), ErrorKind::Corrupt);
+        assert_eq!(again.restore(vec![newer.into()]).expect_err("newer").kind(), ErrorKind::Config);
         assert_eq!(again.restore(vec![Bytes::from_static(b"{")]).expect_err("cut").kind(), ErrorKind::Corrupt);
     }
 
@@ -389,6 +407,28 @@ mod tests {
         let (batches, rejects) = apply(&mut decode, page(&["{}", r#"{"id":1}"#]));
         assert_eq!((rows(&batches).num_rows(), rejects.len()), (2, 0));
         assert!(rows(&batches).column(0).is_null(0));
+    }
+
+    #[test]
+    fn keys_that_are_data_do_not_become_columns() {
+        let record = |keys: std::ops::Range<usize>| {
+            let fields: Vec<_> = keys.map(|n| format!("\"k{n}\":1")).collect();
+            format!("{{{}}}", fields.join(","))
+        };
+        let mut decode = Decode::pages().infer();
+        let (batches, rejects) = apply(&mut decode, page(&[&record(0..100_000), r#"{"id":1}"#]));
+        // It says nothing about columns, and is a row without any of them.
+        assert_eq!((rows(&batches).num_columns(), rows(&batches).num_rows(), rejects.len()), (1, 2, 0));
+        let (batches, rejects) = apply(&mut Decode::pages().infer(), page(&[&record(0..100_000)]));
+        assert_eq!((batches.len(), rejects[0].code), (0, "size"));
+        let nested = format!(r#"{{"id":1,"map":{}}}"#, record(0..100_000));
+        assert_eq!(inferred(&mut Decode::pages().infer(), &[&nested]).0, ["id: int64", "map: json"]);
+        // Each of them is small, and all together are not.
+        let many: Vec<_> = (0..10).map(|n| record(n * 500..(n + 1) * 500)).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let error = Decode::pages().infer().apply(page(&many), &mut Output::new()).expect_err("too many");
+        assert_eq!(error.kind(), ErrorKind::Data);
+        assert!(error.to_string().contains("declare the columns"), "{error}");
     }
 
     #[test]

@@ -98,7 +98,7 @@ impl<'a> Run<'a> {
     /// Reads the header.
     ///
     /// # Errors
-    /// `Corrupt` if it is not one of this format.
+    /// `Corrupt` if it is none, `Config` if a newer version has written it.
     pub(super) fn read(run: &'a [u8]) -> Result<Self> {
         let Some((header, entries)) = run.split_first_chunk::<BLOCK>() else {
             return Err(corrupt("a run is shorter than its header"));
@@ -108,9 +108,12 @@ impl<'a> Run<'a> {
             return Err(corrupt("this is no run"));
         }
         if !(1..=FORMAT).contains(&format) {
-            return Err(corrupt("a run has another format")
-                .with("format", format)
-                .with_hint("a newer release of landfall has written it: use that one"));
+            let (operation, message) = ("restore dedup", "a run has a format that this version does not know");
+            return Err(match format {
+                0 => Error::corrupt(operation, message),
+                _ => Error::config(operation, message).with_hint("use a newer version of landfall"),
+            }
+            .with("format", format));
         }
         let (kinds, entries) = if format == 1 { (&[][..], entries) } else { split_kinds(entries)? };
         let known = CLASSES.iter().find(|(number, _)| *number == class).map(|(_, class)| *class);

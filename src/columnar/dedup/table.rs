@@ -1,17 +1,22 @@
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 
 /// Remembers a value for each fingerprint, in 256 tables of different sizes.
 ///
 /// A hash table doubles when it is full, and needs both sizes while it does. One of 256 parts does that at a time; and
 /// because their shares of the keys lie between 1 and 2, they do it one after the other, so that memory grows evenly
 /// with the keys.
+///
+/// Where a fingerprint lies in its table is drawn for each process: whoever sends keys knows their fingerprints, and must not know
+/// which of them meet there.
 #[derive(Clone)]
 pub(super) struct Table<V> {
     parts: Vec<HashTable<(u128, V)>>,
     /// The part of the first 12 bits of a fingerprint, in ascending order.
     shares: Box<[u8]>,
+    salt: u64,
     len: usize,
 }
 
@@ -22,7 +27,13 @@ impl<V> Table<V> {
     pub(super) fn new() -> Self {
         // Part i ends where 2^(i/256) - 1 of the whole ends.
         let part = |share: usize| ((1.0 + share as f64 / SHARES as f64).log2() * PARTS as f64) as u8;
-        Self { parts: (0..PARTS).map(|_| HashTable::new()).collect(), shares: (0..SHARES).map(part).collect(), len: 0 }
+        Self {
+            parts: (0..PARTS).map(|_| HashTable::new()).collect(),
+            shares: (0..SHARES).map(part).collect(),
+            // Nothing that is written depends on it.
+            salt: RandomState::new().hash_one(PARTS),
+            len: 0,
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -35,14 +46,14 @@ impl<V> Table<V> {
     }
 
     fn entry(&mut self, print: u128) -> Entry<'_, (u128, V)> {
-        let part = self.part(print);
+        let (part, salt) = (self.part(print), self.salt);
         let table = self.parts.get_mut(part).expect("there are 256 parts");
-        table.entry(hash(print), |(other, _)| *other == print, |(other, _)| hash(*other))
+        table.entry(hash(print, salt), |(other, _)| *other == print, |(other, _)| hash(*other, salt))
     }
 
     pub(super) fn get(&self, print: u128) -> Option<&V> {
         let table = self.parts.get(self.part(print))?;
-        table.find(hash(print), |(other, _)| *other == print).map(|(_, value)| value)
+        table.find(hash(print, self.salt), |(other, _)| *other == print).map(|(_, value)| value)
     }
 
     /// Remembers a value, whatever was remembered before.
@@ -106,9 +117,11 @@ impl<V: Ord> Table<V> {
     }
 }
 
-/// A fingerprint is a hash already; the part was chosen by its other end.
-fn hash(print: u128) -> u64 {
-    print as u64
+/// A fingerprint is a hash already; the part was chosen by its upper end. Both halves are salted and
+/// multiplied, and the product is folded.
+fn hash(print: u128, salt: u64) -> u64 {
+    let product = u128::from(print as u64 ^ salt) * u128::from((print >> 64) as u64 ^ salt.rotate_left(32));
+    (product >> 64) as u64 ^ product as u64
 }
 
 impl<V> fmt::Debug for Table<V> {
@@ -136,6 +149,19 @@ mod tests {
         }
         assert!(worst < 34.0, "{worst} bytes per key");
         assert_eq!(table.len(), 600_000);
+    }
+
+    #[test]
+    fn keys_that_were_chosen_to_meet_do_not() {
+        // Equal in all of the lower half, and in the part that they go to; and in all but the middle.
+        let chosen = [|n: u128| n << 64 | 7, |n: u128| n << 32 | 7];
+        for prints in chosen {
+            let places: std::collections::HashSet<u64> = (0..4096).map(|n| hash(prints(n), 0x5eed) & 0xffff).collect();
+            assert!(places.len() > 3_500, "{} places for 4,096 keys", places.len());
+            let other: std::collections::HashSet<u64> = (0..4096).map(|n| hash(prints(n), 0xca11) & 0xffff).collect();
+            assert_ne!(places, other, "the salt says where");
+        }
+        assert_ne!(Table::<()>::new().salt, Table::<()>::new().salt);
     }
 
     #[test]

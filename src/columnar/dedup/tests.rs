@@ -250,7 +250,6 @@ fn damaged_runs_are_refused() {
         swapped,
         changed(0, b'X'),
         changed(4, 0),
-        changed(4, 3),
         changed(5, 1),
         changed(6, 9),
         changed(8, 3),
@@ -262,6 +261,9 @@ fn damaged_runs_are_refused() {
         let error = dedup.restore(vec![run.clone().into()]).expect_err("damaged");
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{run:?}");
     }
+    let newer = dedup.restore(vec![changed(4, 3).into()]).expect_err("newer");
+    assert_eq!(newer.kind(), ErrorKind::Config);
+    assert!(newer.to_string().contains("newer version of landfall"), "{newer}");
     let mut newest = Dedup::by(["id"]).keep(Latest::of("version"));
     assert_eq!(newest.restore(vec![run.into()]).expect_err("another rule").kind(), ErrorKind::Corrupt);
 }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// What the folder of a null is called by Hive and all that read its layout.
-const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
+pub(crate) const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// The values of the partition columns, as text, in the order of the columns.
 pub(crate) type Key = Vec<Option<String>>;
@@ -128,7 +128,7 @@ fn project(schema: &Schema, indices: &[usize]) -> Result<Schema> {
 }
 
 /// A value as part of the name of a folder.
-fn segment(value: Option<&str>) -> String {
+pub(crate) fn segment(value: Option<&str>) -> String {
     match value {
         // Hive knows no empty value, and Spark refuses one. The commit tells the two apart.
         None | Some("") => NULL.to_owned(),

@@ -64,7 +64,14 @@ impl Control {
             }
         }
         table::ensure_schema(session, &version)?;
-        let dialect = session.dialect;
+        for statement in self.tables(session.dialect) {
+            session.execute(OPERATION, &statement)?;
+        }
+        Ok(())
+    }
+
+    /// What makes the tables, in this order.
+    fn tables(&self, dialect: AdbcDialect) -> [String; 5] {
         let text = ColumnType::Text(None).sql(dialect);
         let number = ColumnType::Int(DataType::Int64).sql(dialect);
         let (flag, time) = match dialect {
@@ -75,9 +82,9 @@ impl Control {
             self.marks.sql(),
             self.beside("landfall_loads").sql(),
             self.beside("landfall_schema").sql(),
-            version.sql(),
+            self.beside("landfall_version").sql(),
         );
-        let statements = [
+        [
             format!(
                 "CREATE TABLE IF NOT EXISTS {marks} (table_name {text} NOT NULL, pipeline {text} NOT NULL, shard {number} NOT NULL, \
                  incarnation {text}, generation {number}, epoch {number}, digest {text}, \
@@ -98,11 +105,7 @@ impl Control {
             format!("CREATE TABLE IF NOT EXISTS {version} (version {number} NOT NULL)"),
             // Written last: all are there once it is.
             format!("INSERT INTO {version} (version) VALUES ({VERSION})"),
-        ];
-        for statement in statements {
-            session.execute(OPERATION, &statement)?;
-        }
-        Ok(())
+        ]
     }
 
     /// The condition that a row is of a shard.
@@ -301,4 +304,24 @@ pub(super) struct Counts {
     pub inserted: u64,
     pub updated: u64,
     pub deleted: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is there in databases already. It changes under a new version only, with a way from this one.
+    #[test]
+    fn the_control_tables_are_frozen_in_each_dialect() {
+        const FROZEN: &str = include_str!("../../../tests/fixtures/adbc-control-1.sql");
+        let dialects = [AdbcDialect::DuckDb, AdbcDialect::Postgres, AdbcDialect::Sqlite, AdbcDialect::Standard];
+        let mut all = String::new();
+        for dialect in dialects {
+            all.push_str(&format!("-- {dialect:?}\n"));
+            for statement in Control::new(Some("landfall")).tables(dialect) {
+                all.push_str(&format!("{statement};\n"));
+            }
+        }
+        assert_eq!(all, FROZEN);
+    }
 }

@@ -3,6 +3,7 @@
 
 use super::actions::Line;
 use super::log::{Keep, Snapshot};
+use crate::defects::{Defect, on};
 use crate::error::{Error, Result};
 use arrow::datatypes::{DataType, Field, Fields, Schema};
 use arrow::error::ArrowError;
@@ -70,7 +71,7 @@ pub(super) fn write(snapshot: &Snapshot, expire_before_millis: i64) -> Result<(B
         add.data_change = false;
         Line::from(add)
     });
-    let txns = snapshot.txns.values().cloned().map(Line::from);
+    let txns = snapshot.txns.values().filter(|_| !on(Defect::MarkExpires)).cloned().map(Line::from);
     let domains = snapshot.domains.values().filter(|d| !d.removed).cloned().map(Line::from);
     let mut lines = head.into_iter().chain(txns).chain(domains).chain(files).chain(removed).peekable();
     let mut count = 0;

@@ -37,7 +37,8 @@ pub(super) fn object(folder: &ObjectPath, path: &str) -> Result<ObjectPath> {
     let mut parts = path.split('%');
     bytes.extend_from_slice(parts.next().unwrap_or_default().as_bytes());
     for part in parts {
-        let (hex, rest) = part.split_at_checked(2).ok_or_else(refuse)?;
+        let digits = part.split_at_checked(2).filter(|(hex, _)| hex.bytes().all(|b| b.is_ascii_hexdigit()));
+        let (hex, rest) = digits.ok_or_else(refuse)?;
         bytes.push(u8::from_str_radix(hex, 16).map_err(|_| refuse())?);
         bytes.extend_from_slice(rest.as_bytes());
     }

@@ -24,6 +24,8 @@ mod expire;
 mod features;
 mod file;
 mod fit;
+#[cfg(any(test, feature = "testkit"))]
+pub(crate) mod fuzz;
 mod hash;
 mod keys;
 mod ledger;

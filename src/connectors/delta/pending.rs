@@ -27,6 +27,13 @@ pub(super) struct Pending {
     files: Vec<DeltaFile>,
 }
 
+/// What every version has.
+#[derive(Deserialize)]
+struct Known {
+    format: String,
+    version: u32,
+}
+
 /// Where an enumeration stands: its number, and what it has left last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Head {
@@ -121,13 +128,15 @@ pub(super) async fn all(log: &Log, shard: &ShardKey, head: Head) -> Result<Vec<D
         if hash(&bytes) != number {
             return Err(broken("it is not what was written"));
         }
-        let pending: Pending =
-            serde_json::from_slice(&bytes).map_err(|e| broken("not a list of files").with_source(e))?;
-        if pending.format != FORMAT || pending.version != VERSION {
+        let unread = |e| broken("not a list of files").with_source(e);
+        let known: Known = serde_json::from_slice(&bytes).map_err(unread)?;
+        if known.format != FORMAT || known.version != VERSION {
             return Err(Error::config("read delta pending", "written in a format that this version does not know")
-                .with("version", pending.version)
+                .with("object", &path)
+                .with("version", known.version)
                 .with_hint("use a newer version of landfall"));
         }
+        let pending: Pending = serde_json::from_slice(&bytes).map_err(unread)?;
         if pending.enumeration != head.enumeration {
             return Err(broken("it is of another enumeration"));
         }
@@ -141,4 +150,18 @@ pub(super) async fn all(log: &Log, shard: &ShardKey, head: Head) -> Result<Vec<D
     }
     staged.reverse();
     Ok(staged)
+}
+
+/// `bytes` as a list that an enumeration has left.
+#[cfg(any(test, feature = "testkit"))]
+pub(super) async fn fuzzed(log: &Log, shard: &ShardKey, bytes: &[u8]) -> Result<()> {
+    let newest = hash(bytes);
+    log.store.put(&path(log, shard, newest)?, bytes.to_vec().into()).await?;
+    let staged = all(log, shard, Head { enumeration: 7, newest: Some(newest) }).await?;
+    let mut head = Head { enumeration: 7, newest: None };
+    for epoch in &staged {
+        head = keep(log, shard, head, epoch).await?;
+    }
+    assert_eq!(all(log, shard, head).await?, staged);
+    Ok(())
 }

@@ -8,6 +8,7 @@ use super::mark;
 use super::pending::{self, Head};
 use super::staged::Names;
 use super::table::{DeltaTable, millis};
+use crate::defects::{Defect, on};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{PipelineName, ShardKey, Timestamp, Vacuumed, Why};
@@ -205,7 +206,7 @@ fn below<'a>(folder: &ObjectPath, object: &'a ObjectPath) -> Option<&'a str> {
 fn may_be_staged(file_name: &str, held: &Snapshot) -> bool {
     let Some((shard, _, epoch)) = Names::parse(file_name) else { return false };
     let mark = mark::decode(&shard, &held.txns).ok().flatten();
-    mark.is_none_or(|mark| epoch > mark.epoch)
+    mark.is_none_or(|mark| epoch > mark.epoch) && !on(Defect::StagedIsVacuumed)
 }
 
 /// The enumerations that are under way.

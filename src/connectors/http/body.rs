@@ -7,7 +7,7 @@ use crate::error::{Error, Result, Status};
 use async_compression::tokio::bufread::{BrotliDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder};
 use async_compression::zstd::DParameter;
 use bytes::{BufMut, Bytes, BytesMut};
-use futures::stream::{BoxStream, StreamExt};
+use futures::stream::{BoxStream, Stream, StreamExt};
 use reqwest::Response;
 use reqwest::header::{CONTENT_ENCODING, HeaderMap, TRANSFER_ENCODING};
 use std::fmt;
@@ -36,13 +36,26 @@ impl Body {
     /// # Errors
     /// `Data` for an encoding that is not known.
     pub(super) async fn open(response: Response, limits: &Limits, wire: u64, files: &Files) -> Result<Self> {
-        let mut codings = codings(&response)?;
+        let headers = response.headers().get_all(CONTENT_ENCODING).iter();
+        let encodings: Vec<String> = headers.map(|h| h.to_str().unwrap_or("not text").to_owned()).collect();
+        let pieces = response.bytes_stream().map(|piece| piece.map_err(|e| failed("read body", e)));
+        Self::decoded(pieces, &encodings, limits, wire, files).await
+    }
+
+    /// The same of a body that comes in `pieces`, with these headers of its encoding.
+    pub(super) async fn decoded<T: AsRef<str>>(
+        pieces: impl Stream<Item = Result<Bytes>> + Send + 'static,
+        encodings: &[T],
+        limits: &Limits,
+        wire: u64,
+        files: &Files,
+    ) -> Result<Self> {
+        let mut codings = codings(encodings)?;
         let came = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&came);
-        let mut stream = response
-            .bytes_stream()
+        let mut stream = pieces
             .map(move |piece| {
-                let piece = piece.map_err(|e| io::Error::other(failed("read body", e)))?;
+                let piece = piece.map_err(io::Error::other)?;
                 let total = counter.fetch_add(piece.len() as u64, Ordering::Relaxed) + piece.len() as u64;
                 metrics::counter!("landfall_http_body_bytes_total").increment(piece.len() as u64);
                 if total > wire {
@@ -191,11 +204,10 @@ impl Coding {
 }
 
 /// The declared codings, in the order in which they were put on.
-fn codings(response: &Response) -> Result<Vec<Coding>> {
+fn codings(headers: &[impl AsRef<str>]) -> Result<Vec<Coding>> {
     let mut codings = Vec::new();
-    for header in response.headers().get_all(CONTENT_ENCODING) {
-        let text = header.to_str().unwrap_or("not text");
-        for name in text.split(',').map(str::trim).filter(|n| !n.is_empty()) {
+    for header in headers {
+        for name in header.as_ref().split(',').map(str::trim).filter(|n| !n.is_empty()) {
             codings.push(match name.to_ascii_lowercase().as_str() {
                 "identity" => continue,
                 "gzip" | "x-gzip" => Coding::Gzip,

@@ -33,6 +33,8 @@ mod drift;
 mod egress;
 mod export;
 mod fetch;
+#[cfg(any(test, feature = "testkit"))]
+pub(crate) mod fuzz;
 mod hosts;
 mod incremental;
 mod limits;

@@ -21,6 +21,8 @@ mod compact;
 mod compaction;
 mod dataset;
 mod envelope;
+#[cfg(any(test, feature = "testkit"))]
+pub(crate) mod fuzz;
 mod log;
 mod reader;
 mod state;

@@ -73,9 +73,15 @@ impl Control {
             let create = format!("CREATE SCHEMA IF NOT EXISTS {}", quoted(&self.schema));
             transaction.batch_execute(&create).await.map_err(failed)?;
         }
+        transaction.batch_execute(&self.tables()).await.map_err(failed)?;
+        transaction.commit().await.map_err(failed)
+    }
+
+    /// What makes the tables.
+    fn tables(&self) -> String {
         let (marks, loads, schema) =
             (self.table("landfall_marks"), self.table("landfall_loads"), self.table("landfall_schema"));
-        let create = format!(
+        format!(
             "CREATE TABLE IF NOT EXISTS {marks} (
                  table_name text NOT NULL, pipeline text NOT NULL, shard bigint NOT NULL,
                  incarnation text, generation bigint, epoch bigint, digest text,
@@ -94,9 +100,7 @@ impl Control {
                  table_name text NOT NULL, version integer NOT NULL, load_id text NOT NULL, columns jsonb NOT NULL,
                  since timestamptz NOT NULL DEFAULT now(),
                  PRIMARY KEY (table_name, version))"
-        );
-        transaction.batch_execute(&create).await.map_err(failed)?;
-        transaction.commit().await.map_err(failed)
+        )
     }
 
     /// What is held for a shard. If `lock`, whoever else commits for it waits until the transaction has ended, and then finds the
@@ -294,4 +298,17 @@ pub(super) struct Counts {
     pub inserted: i64,
     pub updated: i64,
     pub deleted: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is there in databases already. It changes under a new version only, with a way from this one.
+    #[test]
+    fn the_control_tables_are_frozen() {
+        const FROZEN: &str = include_str!("../../../tests/fixtures/postgres-control-1.sql");
+        let lines: Vec<_> = Control::new("landfall").tables().lines().map(|line| line.trim().to_owned()).collect();
+        assert_eq!(lines, FROZEN.lines().collect::<Vec<_>>());
+    }
 }

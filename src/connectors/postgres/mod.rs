@@ -27,6 +27,8 @@ mod database;
 mod encode;
 mod fault;
 mod fit;
+#[cfg(any(test, feature = "testkit"))]
+pub(crate) mod fuzz;
 mod name;
 mod numeric;
 mod retry;

@@ -4,6 +4,8 @@
 //! "Table of rows".
 
 mod filter;
+#[cfg(any(test, feature = "testkit"))]
+pub(in crate::landing) mod fuzz;
 mod merge;
 mod run;
 #[cfg(test)]

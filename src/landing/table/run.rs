@@ -5,6 +5,7 @@ use super::merge::{Fold, Merge, Sorted};
 use super::{Row, Rows, damaged, is_gone};
 use crate::env::Env;
 use crate::error::{Error, Result};
+use crate::landing::block::unzstd;
 use crate::store::{ObjectPath, Store};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -180,10 +181,15 @@ impl Run {
     pub(super) async fn blocks(&self, range: Range<usize>) -> Result<Vec<Bytes>> {
         let entries = self.blocks.get(range).unwrap_or_default();
         let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return Ok(Vec::new()) };
-        let end = last.offset.saturating_add(last.stored);
-        let bytes = self.store.get(&self.path, Some(first.offset..end)).await?;
+        let end = last.offset.saturating_add(last.stored).min(self.reference.offset);
+        let bytes = self.store.get(&self.path, Some(first.offset.min(end)..end)).await?;
         let bytes = bytes.ok_or_else(|| damaged(&self.path, "a run of positions is missing"))?;
-        entries.iter().map(|entry| self.unpack(entry, entry.offset - first.offset, &bytes)).collect()
+        let unpack = |entry: &BlockEntry| {
+            let offset = entry.offset.checked_sub(first.offset);
+            let offset = offset.ok_or_else(|| damaged(&self.path, "the blocks of a run of positions do not ascend"))?;
+            self.unpack(entry, offset, &bytes)
+        };
+        entries.iter().map(unpack).collect()
     }
 
     fn unpack(&self, entry: &BlockEntry, offset: u64, bytes: &Bytes) -> Result<Bytes> {
@@ -195,7 +201,7 @@ impl Run {
         if xxh3_64(stored) != entry.xxh3 {
             return Err(damaged());
         }
-        let block = zstd::bulk::decompress(stored, raw).map_err(|e| damaged().with_source(e))?;
+        let block = unzstd(stored, raw).map_err(|e| damaged().with("why", e))?;
         if block.len() == raw { Ok(block.into()) } else { Err(damaged()) }
     }
 
@@ -212,7 +218,7 @@ impl Run {
         Ok(None)
     }
 
-    fn rows(&self, block: &[u8]) -> Result<Vec<Row>> {
+    pub(super) fn rows(&self, block: &[u8]) -> Result<Vec<Row>> {
         let mut rows = Vec::new();
         let mut rest = block;
         while !rest.is_empty() {

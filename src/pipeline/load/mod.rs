@@ -4,6 +4,7 @@ mod enumeration;
 
 use crate::checkpoint::CheckpointStore;
 use crate::checkpoint::chain::Chain;
+use crate::defects::{Defect, on};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::landing::{AccountRows, Accounts, LandingReader, Retention};
@@ -315,7 +316,7 @@ impl Running {
         self.epoch.ledger.read += fed.records;
         self.epoch.ledger.superseded += fed.superseded;
         self.epoch.bytes += fed.bytes;
-        self.epoch.may_cut = fed.may_cut;
+        self.epoch.may_cut = fed.may_cut || on(Defect::PartsAreCommitted);
         self.position.advance(fed.after);
         if self.epoch.since.is_none() && (fed.records > 0 || fed.superseded > 0 || worked || self.is_far()) {
             self.epoch.since = Some(self.load.env.monotonic());
@@ -385,6 +386,9 @@ impl Running {
     /// Takes up a record that stage number `stage` refused; `None` is the sink.
     async fn reject(&mut self, stage: Option<usize>, reject: Reject) -> Result<()> {
         let stage = stage.and_then(|n| self.epoch.ledger.stages.get(n)).map_or(SINK, |s| s.stage.as_str());
+        if on(Defect::RejectsVanish) {
+            return Ok(());
+        }
         let Some(quarantine) = &self.load.quarantine else {
             return Err(Error::data("quarantine record", "a record was rejected, and there is no quarantine")
                 .with("stage", stage)
@@ -449,6 +453,11 @@ impl Running {
             Some(rejects) => rejects.finish().await?,
             None => None,
         };
+        if let (Some(published), Some(rejects), true) =
+            (&self.load.quarantine, &quarantine, on(Defect::QuarantineIsApart))
+        {
+            published.publish(rejects).await?;
+        }
         if refused > 0 {
             ledger.stages.push(StageCounts {
                 stage: SINK.to_owned(),
@@ -464,7 +473,9 @@ impl Running {
         if let Some(enumeration) = &mut self.enumeration {
             enumeration.quarantined += ledger.quarantined;
         }
-        ledger.check().map_err(|e| e.with("shard", &self.load.shard).with("epoch", number))?;
+        if !on(Defect::LedgerIsNotChecked) {
+            ledger.check().map_err(|e| e.with("shard", &self.load.shard).with("epoch", number))?;
+        }
         let accounts = match &mut self.load.accounts {
             Some(accounts) if accounted.agree_with(&ledger) => accounts.save(&self.load.env, number).await?,
             Some(_) => {
@@ -478,18 +489,25 @@ impl Running {
         let refs = self.newest.1.state.as_slice();
         let stages = self.leading.stages.iter_mut().chain(&mut ordered.stages);
         let state = match &self.load.state {
+            Some(_) if on(Defect::StateIsNotSaved) => refs.to_vec(),
             Some(state) => state.save(stages, refs, number).await?,
             None => Vec::new(),
         };
         self.ordered = Some(ordered);
         // At most one uncommitted epoch: the one before must be known to be committed.
-        self.settle().await?;
+        if !on(Defect::TwoEpochsAreOpen) {
+            self.settle().await?;
+        }
+        let mut input = self.position.clone();
+        if on(Defect::PositionIsAhead) {
+            self.in_flight.iter().for_each(|ahead| input.advance(ahead.fed.after.clone()));
+        }
         let previous = self.newest.1.marked;
         let prepared = output.map(|o| Prepared { previous, digest: digest(&o.staged), staged: o.staged });
         let checkpoint = Checkpoint {
             format: FORMAT.to_owned(),
             config: self.load.config.clone(),
-            input: self.position.clone(),
+            input,
             landing: self.landing.clone(),
             state,
             marked: if prepared.is_some() { Some(number) } else { previous },
@@ -499,6 +517,10 @@ impl Running {
             accounts,
             enumeration: self.enumeration,
         };
+        if on(Defect::CommitsBeforeCheckpoint) {
+            let (env, sink, quarantine) = (&self.load.env, self.load.sink.as_ref(), self.load.quarantine.as_ref());
+            roll_forward(env, sink, quarantine, &self.owner, number, &checkpoint, &self.load.events).await?;
+        }
         let span = tracing::debug_span!("append checkpoint", epoch = number);
         let written = self.chain.append(checkpoint.encode()?).instrument(span).await?;
         if written != number {

@@ -27,6 +27,8 @@
 
 mod budget;
 mod calls;
+#[cfg(any(test, feature = "testkit"))]
+pub(crate) mod fuzz;
 mod headers;
 mod learned;
 mod quota;

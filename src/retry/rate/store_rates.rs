@@ -158,12 +158,19 @@ impl StoreRates {
         let path = folder.join(&file(number))?;
         let Some(bytes) = self.store.get(&path, None).await? else { return Ok(None) };
         let damaged = |what: &'static str| Error::corrupt("take rate", what).with("object", &path);
-        let record: Record =
-            serde_json::from_slice(&bytes).map_err(|e| damaged("a record cannot be read").with_source(e))?;
-        if record.format != FORMAT {
-            return Err(damaged("a record has another format").with("format", &record.format));
+        #[derive(Deserialize)]
+        struct Head {
+            format: String,
         }
-        Ok(Some(record))
+        let unread = |e| damaged("a record cannot be read").with_source(e);
+        let Head { format } = serde_json::from_slice(&bytes).map_err(unread)?;
+        if format != FORMAT {
+            return Err(Error::config("take rate", "a record has a format that this version does not know")
+                .with("object", &path)
+                .with("format", format)
+                .with_hint("use a newer version of landfall, or another folder"));
+        }
+        serde_json::from_slice(&bytes).map(Some).map_err(unread)
     }
 
     /// Creates the record after `newest`. `None` if it is there now, and the record of another if that has the number.
@@ -321,6 +328,23 @@ mod tests {
         window.take(Moment { at, utc: at }, 3);
         assert_eq!(record.windows(&[minute])[0].taken(), window.taken());
         assert_eq!(serde_json::to_vec(&record).expect("JSON"), FROZEN.trim_ascii_end());
+    }
+
+    #[tokio::test]
+    async fn a_newer_record_asks_for_a_newer_version_and_a_damaged_one_is_damage() {
+        let env = test_env(1);
+        let newer = br#"{"format":"landfall-rates/2","more":[]}"#;
+        for (bytes, kind) in
+            [(&newer[..], ErrorKind::Config), (&FROZEN[..80], ErrorKind::Corrupt), (&b"{}"[..], ErrorKind::Corrupt)]
+        {
+            let store = memory(&env);
+            let name = ObjectPath::parse(&format!("rates/a/{}", file(1))).expect("a name");
+            store.put(&name, Bytes::copy_from_slice(bytes)).await.expect("puts");
+            let rates = StoreRates::in_store(&store, "rates").expect("a name");
+            let error = rates.take(&env, "a", &[Rate::new(1, KEPT)], 1).await.expect_err("not understood");
+            assert_eq!(error.kind(), kind);
+            assert!(error.to_string().contains(name.as_str()), "{error}");
+        }
     }
 
     /// How many records there are.

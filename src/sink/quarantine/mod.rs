@@ -1,5 +1,7 @@
 //! Where rejected records go: NDJSON objects, part of the commit. Format: docs/formats.md, "Quarantine".
 
+#[cfg(any(test, feature = "testkit"))]
+pub(crate) mod fuzz;
 mod record;
 #[cfg(test)]
 mod tests;

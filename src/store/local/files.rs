@@ -5,10 +5,12 @@ use crate::error::{Error, ErrorKind, Result, Status};
 use crate::model::Timestamp;
 use crate::store::{Created, ObjectInfo, ObjectPath};
 use bytes::Bytes;
+use rustix::fs::OFlags;
 use std::collections::HashSet;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -346,7 +348,7 @@ fn lstat(operation: &'static str, path: &Path) -> Result<Option<Metadata>> {
 }
 
 fn read_range(path: &Path, range: Option<Range<u64>>) -> io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
+    let mut file = open_itself(path)?;
     let size = file.metadata()?.len();
     let range = range.map_or(0..size, |r| r.start.min(size)..r.end.min(size));
     let length = range.end.saturating_sub(range.start);
@@ -356,9 +358,33 @@ fn read_range(path: &Path, range: Option<Range<u64>>) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Opens a file, not what a link under its name leads to: one may have been put there since it was looked at.
+fn open_itself(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW.bits().cast_signed();
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
+}
+
 /// `path` and the folders above it, the highest first.
 fn ancestors_first(path: &Path) -> impl Iterator<Item = &Path> {
     let mut all: Vec<&Path> = path.ancestors().collect();
     all.reverse();
     all.into_iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_that_came_after_the_look_is_not_followed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (secret, name) = (folder.path().join("secret"), folder.path().join("name"));
+        fs::write(&secret, "x").expect("written");
+        std::os::unix::fs::symlink(&secret, &name).expect("linked");
+        assert_eq!(read_range(&secret, None).expect("a file"), b"x");
+        assert_eq!(
+            read_range(&name, None).expect_err("a link").raw_os_error(),
+            Some(rustix::io::Errno::LOOP.raw_os_error())
+        );
+    }
 }

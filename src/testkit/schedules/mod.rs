@@ -94,6 +94,7 @@ pub struct Schedules<F> {
     pairs: u64,
     every: u64,
     seed: u64,
+    until_wrong: bool,
 }
 
 /// Processes that a recovery may need: a fault that a process survives can still end its run.
@@ -112,7 +113,7 @@ impl Schedules<()> {
     pub fn made_by<F: Fn() -> Made + Send + Sync, Made: Future>(make: F) -> Schedules<F> {
         let modes =
             vec![Mode::Before, Mode::AfterLostResponse, Mode::Torn, Mode::Pause, Mode::LostResponse, Mode::Fail];
-        Schedules { make, modes, pairs: 150, every: 1, seed: 0 }
+        Schedules { make, modes, pairs: 150, every: 1, seed: 0, until_wrong: false }
     }
 }
 
@@ -146,6 +147,12 @@ where
         Self { seed, ..self }
     }
 
+    /// Stops at the first schedule that goes wrong: where that is all that is asked.
+    #[must_use]
+    pub fn until_wrong(self) -> Self {
+        Self { until_wrong: true, ..self }
+    }
+
     /// Runs all schedules.
     ///
     /// # Panics
@@ -158,6 +165,9 @@ where
             while at < points {
                 let schedule = Schedule::single(Plan { at, mode: *mode });
                 outcome.add(schedule, self.replay(schedule).await);
+                if self.until_wrong && !outcome.wrong.is_empty() {
+                    return outcome;
+                }
                 at += self.every;
             }
         }
@@ -176,6 +186,9 @@ where
                 wrong => {
                     let (schedule, wrong) = self.shrink(schedule, wrong).await;
                     outcome.add(schedule, wrong);
+                    if self.until_wrong {
+                        return outcome;
+                    }
                 }
             }
         }
@@ -291,6 +304,7 @@ impl<F> Debug for Schedules<F> {
             .field("pairs", &self.pairs)
             .field("every", &self.every)
             .field("seed", &self.seed)
+            .field("until_wrong", &self.until_wrong)
             .finish_non_exhaustive()
     }
 }

@@ -116,3 +116,19 @@ async fn a_list_of_pending_files_is_read_from_its_first_format_and_damage_is_not
     store.delete(&object.path).await.expect("deletes");
     assert_eq!(pending::all(&log, &shard(), head).await.expect_err("gone").kind(), ErrorKind::Corrupt);
 }
+
+#[test]
+fn what_a_version_tells_of_its_load_is_read_from_its_first_format() {
+    const FROZEN: &str = include_str!("../../../../tests/fixtures/delta-load-1.json");
+    let load: super::super::ledger::Load = serde_json::from_str(FROZEN).expect("the first format is read for ever");
+    assert_eq!(serde_json::to_string(&load).expect("plain data"), FROZEN.trim_end());
+}
+
+#[tokio::test]
+async fn a_newer_list_of_pending_files_asks_for_a_newer_version() {
+    let log = table(&Store::memory()).log;
+    let newer = br#"{"format":"landfall delta pending","version":2,"lists":[]}"#;
+    let error = pending::fuzzed(&log, &shard(), newer).await.expect_err("newer");
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.to_string().contains("_landfall/pending/") && error.to_string().contains("newer version"), "{error}");
+}

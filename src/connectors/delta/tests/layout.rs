@@ -75,3 +75,46 @@ async fn a_row_that_is_upserted_moves_to_its_new_partition() {
     assert_eq!(days, [Some("1970-01-02".to_owned()), Some("1970-01-06".to_owned())]);
     assert_eq!(ids(&store).await, [1, 2]);
 }
+
+#[tokio::test]
+async fn hostile_partition_values_stay_below_the_table_and_come_back_as_they_are() {
+    let hostile = [
+        "../../x",
+        "..",
+        "/etc",
+        "%2e%2e",
+        "%",
+        "\0",
+        "\n",
+        "CON",
+        "con",
+        "a=b",
+        "_delta_log",
+        "größe",
+        "😀",
+        "' --",
+        " ",
+    ];
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::local(folder.path().join("store")).expect("a store");
+    let owner = table(&store).partition_by(["country"]).expect("valid");
+    let countries = StringArray::from_iter_values(hostile);
+    let ids = Int64Array::from_iter_values(0..hostile.len() as i64);
+    let rows = RecordBatch::try_from_iter([("id", Arc::new(ids) as ArrayRef), ("country", Arc::new(countries))]);
+    let staged = stage(&owner, 1, 1, rows.expect("fits")).await;
+    commit(&owner, 1, 1, None, &staged).await.expect("commits");
+    let below = store.list(&ObjectPath::parse(PREFIX).expect("valid")).await.expect("lists").len();
+    assert_eq!(store.list(&ObjectPath::root()).await.expect("lists").len(), below, "nothing lies elsewhere");
+    assert_eq!(std::fs::read_dir(folder.path()).expect("there").count(), 1);
+    let files = files(&store).await;
+    let mut names: Vec<_> = files.iter().map(|file| file.path.to_lowercase()).collect();
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), hostile.len(), "cases are not needed to tell files apart");
+    let mut values: Vec<_> = files.iter().filter_map(|file| file.partition_values["country"].as_deref()).collect();
+    values.sort_unstable();
+    let mut expected = hostile.to_vec();
+    expected.sort_unstable();
+    assert_eq!(values, expected);
+    assert_eq!(self::ids(&store).await, (0..hostile.len() as i64).collect::<Vec<_>>());
+}

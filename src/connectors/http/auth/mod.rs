@@ -26,6 +26,8 @@ pub use hmac::{Hmac, HmacEncoding, HmacTime};
 pub use jwt::Jwt;
 pub use jwt_bearer::JwtBearer;
 pub(super) use none::NoAuth;
+#[cfg(any(test, feature = "testkit"))]
+pub(super) use oauth2::KeptRecord;
 pub use oauth2::{KeptToken, OAuth2, TokenStore};
 pub use pool::TokenPool;
 pub use secret::{Secret, SecretProvider};

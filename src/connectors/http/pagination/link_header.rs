@@ -101,7 +101,7 @@ impl Paginate for LinkHeader {
 ///
 /// # Errors
 /// `Data` if one is malformed, or if there are several that lead to different places.
-pub(super) fn target<'a>(headers: &[&'a str], rel: &str) -> Result<Option<&'a str>> {
+pub(in super::super) fn target<'a>(headers: &[&'a str], rel: &str) -> Result<Option<&'a str>> {
     let mut found = None;
     for header in headers {
         let links = parse(header).ok_or_else(|| Error::data("read page", "the Link header is malformed"))?;

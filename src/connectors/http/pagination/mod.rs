@@ -19,6 +19,8 @@ pub use ends::Stop;
 pub(super) use ends::differs;
 pub use keyset::Keyset;
 pub use link_header::LinkHeader;
+#[cfg(any(test, feature = "testkit"))]
+pub(super) use link_header::target;
 pub use next_url::NextUrl;
 pub use offset::Offset;
 pub use page_number::PageNumber;

@@ -225,3 +225,17 @@ async fn a_client_certificate_is_shown_to_the_own_origin() {
         assert!(!error.to_string().contains("canary"));
     }
 }
+
+#[tokio::test]
+async fn a_server_that_never_completes_the_handshake_is_given_up() {
+    // It takes the connection, and says nothing.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("https://{}/r", silent.local_addr().expect("bound"));
+    let limits = patient().with_connect(Duration::from_millis(50)).with_idle(Duration::from_secs(600));
+    let rest = Rest::get(url).limits(limits).retry(Policy::default().with_attempts(1)).build().expect("a source");
+    // The clock of the system: the limit is that of the transport, which has no other.
+    let (_, end) = read_in(&Env::system(), &rest, &listed(&rest).await[0].clone(), None).await;
+    let error = end.expect_err("no handshake");
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("no connection in time"), "{error}");
+}

@@ -8,6 +8,7 @@ mod egress;
 mod exports;
 mod far;
 mod formats;
+mod frozen;
 mod incremental;
 mod lines;
 mod observed;
@@ -144,17 +145,27 @@ async fn read_partition(rest: &Rest, partition: &Partition, from: Option<RestPos
 
 async fn read_at(clock: &Arc<FastClock>, rest: &Rest, partition: &Partition, from: Option<RestPosition>) -> Brought {
     let env = Env::deterministic(Arc::clone(clock) as _, Arc::new(Dice::default()));
+    let (emitted, end) = read_in(&env, rest, partition, from).await;
+    let slept = clock.slept.lock().expect("not poisoned").clone();
+    Brought { emitted, end, slept }
+}
+
+async fn read_in(
+    env: &Env,
+    rest: &Rest,
+    partition: &Partition,
+    from: Option<RestPosition>,
+) -> (Vec<Emission<Page>>, Result<StopReason>) {
     let (queue, mut emissions) = mpsc::channel(10_000);
     let (_stop, stopped) = watch::channel(false);
     let mut out = Emitter::new(partition.clone(), Arc::new(Semaphore::new(1 << 28)), 1 << 28, queue, stopped);
-    let end = rest.read(&env, partition, from, &mut out).await;
+    let end = rest.read(env, partition, from, &mut out).await;
     drop(out);
     let mut emitted = Vec::new();
     while let Some(emission) = emissions.recv().await {
         emitted.push(emission);
     }
-    let slept = clock.slept.lock().expect("not poisoned").clone();
-    Brought { emitted, end, slept }
+    (emitted, end)
 }
 
 /// `{"data":[{"id":1}, …],"next":…}`.

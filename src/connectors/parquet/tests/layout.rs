@@ -164,3 +164,66 @@ async fn columns_that_cannot_be_sorted_by_are_refused() {
         assert!(error.to_string().contains(column), "{error}");
     }
 }
+
+/// Values as nobody should send them. Each is a partition of its own.
+const HOSTILE: &[&str] = &[
+    "../../../etc/passwd",
+    "..",
+    ".",
+    "/etc/passwd",
+    "a/b",
+    "a\\b",
+    "%2e%2e%2f",
+    "%",
+    "\0",
+    "\n",
+    "CON",
+    "con",
+    "Con",
+    "nul.parquet",
+    "a=b",
+    "_commits",
+    "_delta_log",
+    "__HIVE_DEFAULT_PARTITION__",
+    "größe",
+    "GRÖSSE",
+    "😀",
+    "'; DROP TABLE x; --",
+    " ",
+    "a,b",
+    "\u{202e}txt",
+];
+
+#[tokio::test]
+async fn hostile_partition_values_stay_below_the_dataset_of_a_real_file_system() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // On a real file system, with something beside the store that must not be reached.
+    let store = Store::local(folder.path().join("store")).expect("a store");
+    std::fs::write(folder.path().join("beside"), "x").expect("written");
+    let owner = || dataset(&store).partition_by(["country"]).expect("valid");
+    let ids = Int64Array::from_iter_values(0..HOSTILE.len() as i64);
+    let countries = StringArray::from_iter_values(HOSTILE);
+    let rows = RecordBatch::try_from_iter([("id", Arc::new(ids) as _), ("country", Arc::new(countries) as _)]);
+    let staged = stage(&owner(), 1, 1, rows.expect("fits")).await;
+    assert_eq!(staged.files.len(), HOSTILE.len());
+    commit(&owner(), 1, 1, None, &staged).await.expect("commits");
+    // The last epoch is published with the next one.
+    let next = stage(&owner(), 1, 2, super::rows([100])).await;
+    commit(&owner(), 1, 2, Some(1), &next).await.expect("commits");
+
+    let below = store.list(&ObjectPath::parse(PREFIX).expect("valid")).await.expect("lists").len();
+    assert_eq!(store.list(&ObjectPath::root()).await.expect("lists").len(), below, "nothing lies elsewhere");
+    assert_eq!(std::fs::read_dir(folder.path()).expect("there").count(), 2);
+    // A file system that does not tell cases apart merges folders, and still no file takes the place of another.
+    let mut names: Vec<_> =
+        staged.files.iter().flat_map(|f| [f.path.to_lowercase(), f.staged.to_lowercase()]).collect();
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), 2 * HOSTILE.len());
+    let mut seen = Vec::new();
+    for batch in snapshot(&store).await.read_batches().await.expect("reads") {
+        let countries = batch.column_by_name("country").expect("there").as_string::<i32>().clone();
+        seen.extend(countries.iter().flatten().map(str::to_owned));
+    }
+    assert!(HOSTILE.iter().all(|value| seen.iter().filter(|s| s == value).count() == 1), "{seen:?}");
+}

@@ -94,7 +94,7 @@ impl TokenStore for KeptToken {
 /// What is kept: a token, and of which configured one it took the place. Another one that is configured since then counts.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Record {
+pub(in crate::connectors::http) struct Record {
     version: u32,
     /// SHA-256 of the configured token, in hexadecimal.
     configured: String,
@@ -108,7 +108,7 @@ impl Record {
 
     /// # Errors
     /// `Corrupt` for what is no record; `Config` for one of a later version.
-    pub(super) fn parse(text: &SecretString) -> Result<Self> {
+    pub(in crate::connectors::http) fn parse(text: &SecretString) -> Result<Self> {
         #[derive(Deserialize)]
         struct Version {
             version: u32,
@@ -116,12 +116,13 @@ impl Record {
         let Version { version } = serde_json::from_str(text.expose_secret()).map_err(|_| damaged())?;
         if version != VERSION {
             return Err(Error::config("read kept token", "it was kept by another version of this library")
-                .with("version", version));
+                .with("version", version)
+                .with_hint("use a newer version of landfall"));
         }
         serde_json::from_str(text.expose_secret()).map_err(|_| damaged())
     }
 
-    pub(super) fn to_text(&self) -> SecretString {
+    pub(in crate::connectors::http) fn to_text(&self) -> SecretString {
         serde_json::to_string(self).expect("numbers and text are JSON").into()
     }
 

@@ -5,6 +5,8 @@ mod grant;
 mod kept;
 
 pub(super) use answer::issued;
+#[cfg(any(test, feature = "testkit"))]
+pub(in crate::connectors::http) use kept::Record as KeptRecord;
 pub use kept::{KeptToken, TokenStore};
 
 use super::tokens::Tokens;

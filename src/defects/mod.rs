@@ -1,0 +1,141 @@
+//! Defects that a test switches on: bugs that this field has had, each at the decision where it would occur here. A scenario
+//! that passes with its defect as without proves nothing; `tests/defects` runs each of them both ways.
+//!
+//! The line at a decision says what is left out: `if number <= boundary && !on(Defect::FencesAreCollected)`. Without the feature
+//! `testkit` each is `false` when it is compiled, and nothing of it is left.
+
+#![allow(unreachable_pub, reason = "it is public through `testkit`")]
+
+#[cfg(not(any(test, feature = "testkit")))]
+mod off;
+#[cfg(any(test, feature = "testkit"))]
+mod switch;
+
+#[cfg(not(any(test, feature = "testkit")))]
+pub(crate) use off::{carried, on};
+#[cfg(any(test, feature = "testkit"))]
+pub use switch::SwitchedOn;
+#[cfg(any(test, feature = "testkit"))]
+pub(crate) use switch::{carried, on};
+
+macro_rules! defects {
+    ($($(#[$origin:meta])+ $name:ident,)+) => {
+        /// A bug, and where it was: `project #number`, or the kind of system that has it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[cfg_attr(not(any(test, feature = "testkit")), allow(dead_code, reason = "each feature has its own"))]
+        pub enum Defect {
+            $($(#[$origin])+ $name,)+
+        }
+
+        #[cfg(any(test, feature = "testkit"))]
+        impl Defect {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+        }
+    };
+}
+
+defects! {
+    // The chain: rules 1, 3, 4, 5, 7 and 8 of the protocol.
+    /// A writer that slept through a take-over and a collection goes on: collection deleted the record that fenced it. SlateDB #352,
+    /// #1622.
+    FencesAreCollected,
+    /// A new owner's fence lies at or below the boundary, where nobody looks for it. SlateDB #1682.
+    FenceBelowBoundary,
+    /// Records are deleted before the boundary that says so is durable. Vector #25570.
+    DeletesBeforeBoundary,
+    /// Collection takes the newest data record, which may not be committed yet. RisingWave #21358, #25935.
+    UncommittedIsCollected,
+    /// "There is one already" is taken for an own earlier try, and not read back. arrow-rs-object-store #852.
+    ExistsIsTakenForOwn,
+    /// A write whose answer was lost is taken for one that failed. delta-rs #268, #2279.
+    LostAnswerIsFailure,
+    /// A writer appends after a newer owner's record: an election that is asked before, and not in the data path. iceberg #17551.
+    NewerOwnerIsSteppedOver,
+    /// A record that is missing in the middle is not looked for. Quickwit ingest: gaps are only warned of.
+    HolesAreSteppedOver,
+    /// A flipped bit is not noticed. nats-server #7549, #7556.
+    ChecksumIsNotVerified,
+    /// A newer format is read as if it were known.
+    NewerFormatIsRead,
+    /// A store that ignores the condition of a write is not refused. Many servers that speak S3.
+    ConditionsAreNotProbed,
+    // Epochs: rules 1, 2, 6, 8, 9 and 10.
+    /// The destination commits before the checkpoint exists: data in one step, state in another. dlt #4052.
+    CommitsBeforeCheckpoint,
+    /// An epoch that was prepared is dropped by who takes over. Flink's `signalFailedWithKnownReason`.
+    PreparedEpochIsDropped,
+    /// The next epoch is prepared while it is not known whether the one before is committed. Redpanda Connect #4477.
+    TwoEpochsAreOpen,
+    /// What was staged is cleaned up after a commit whose outcome is not known. iceberg #2317, #6778; ClickHouse #115580; duckdb-iceberg
+    /// #1120.
+    CleansUpInDoubt,
+    /// A checkpoint has a position ahead of what was staged. SlateDB #1625, Redpanda Connect #4009.
+    PositionIsAhead,
+    /// What a stage has learned is kept in memory only when the checkpoint is written. Flink #28268.
+    StateIsNotSaved,
+    /// Part of a response that is not known to be whole is committed.
+    PartsAreCommitted,
+    /// The mark of the destination is not compared with the chain when a pipeline starts: a restored backup is skipped over in
+    /// silence. iceberg #10892.
+    MarkIsNotCompared,
+    /// A change of the key, of the partitioning or of the source is taken up as if nothing had been.
+    IdentityIsNotCompared,
+    /// Records that no hop accounts for do not stop an epoch. Vector #12217: dropped is delivered.
+    LedgerIsNotChecked,
+    // Sinks: rule 2.
+    /// An epoch that is committed is committed again: a restart registers its files twice. iceberg #17340, materialize #38333, Redpanda
+    /// Connect #4591.
+    CommitsAgain,
+    /// An owner of a lower generation commits. KAFKA-15059, iceberg #17551.
+    OlderOwnersCommit,
+    /// An epoch is committed without the one before it. iceberg #10892.
+    GapsAreCommitted,
+    /// The same epoch with other content is taken for the one that is there. delta #1410.
+    ForksAreAccepted,
+    /// A commit overwrites that of another writer: its lock and its truth are two objects. delta #1410.
+    CommitsOverwrite,
+    /// The mark goes with the history that it was derived from. iceberg #4137, #5846.
+    MarkExpires,
+    /// Staged files of two owners have one name. Estuary connectors #3872.
+    OwnersShareNames,
+    /// Files that are staged and not committed are cleaned up by age. RisingWave #21358.
+    StagedIsVacuumed,
+    // Landing and quarantine.
+    /// Positions become durable before the pages that they stand behind. Vector and NATS #7564: an acknowledgement before the sync.
+    PositionBeforePages,
+    /// Retention follows the fastest load, not the slowest. iceberg #17551: offsets out of retention.
+    RetentionForgetsTheSlow,
+    /// Rejected records become visible in a step of their own, before their epoch has a checkpoint. kafka-delta-ingest.
+    QuarantineIsApart,
+    /// Rejected records go nowhere. kafka-delta-ingest: the default is no dead-letter queue.
+    RejectsVanish,
+    /// A read that failed makes an enumeration whole: what was there is replaced by a part. dlt, ingestr: tables wiped by a failed
+    /// replace.
+    FailedReadIsWhole,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn one_is_on_while_its_guard_lives_and_on_the_threads_that_work_is_carried_to() {
+        let env = crate::env::Env::system();
+        let [one, other] = [Defect::CommitsAgain, Defect::MarkExpires];
+        let seen =
+            async || (on(one), env.cpu("look", move || on(one)).await, env.blocking("look", move || on(one)).await);
+        assert!(matches!(seen().await, (false, Ok(false), Ok(false))));
+        let guard = one.switch_on();
+        assert!(matches!(seen().await, (true, Ok(true), Ok(true))));
+        assert!(!on(other));
+        drop(guard);
+        assert!(matches!(seen().await, (false, Ok(false), Ok(false))));
+    }
+
+    #[test]
+    fn each_has_a_name_of_its_own() {
+        let names: std::collections::BTreeSet<_> = Defect::ALL.iter().map(|defect| format!("{defect:?}")).collect();
+        assert_eq!(names.len(), Defect::ALL.len());
+    }
+}

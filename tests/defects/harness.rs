@@ -1,0 +1,102 @@
+//! Runs scenarios, each without a defect once and with every defect that it is there for.
+
+use futures::future::LocalBoxFuture;
+use landfall::testkit::Defect;
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic;
+use std::sync::Mutex;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+/// A defect, the rule of the protocol that it breaks (0 for none of its own), and what notices it.
+#[derive(Clone, Copy)]
+pub struct Pair {
+    pub defect: Defect,
+    pub rule: u8,
+    pub scenario: &'static str,
+    pub run: fn() -> LocalBoxFuture<'static, ()>,
+}
+
+/// Names for each defect its rule and its scenario: a function `pair`, which covers all of them or does not compile.
+macro_rules! pairs {
+    ($($(#[$on:meta])* $defect:ident: $rule:literal => $room:ident::$scenario:ident,)+) => {
+        fn pair(defect: Defect) -> Option<Pair> {
+            match defect {
+                $($(#[$on])* Defect::$defect => Some(Pair {
+                    defect,
+                    rule: $rule,
+                    scenario: concat!(stringify!($room), "::", stringify!($scenario)),
+                    run: || Box::pin($room::$scenario()),
+                }),)+
+            }
+        }
+    };
+}
+pub(crate) use pairs;
+
+/// Beyond this a scenario hangs.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Why a scenario does not hold, if it does not.
+fn broken(pair: Pair, defect: Option<Defect>) -> Option<String> {
+    let (done, ended) = mpsc::channel();
+    let work = move || {
+        let told = panic::catch_unwind(|| {
+            let _on = defect.map(Defect::switch_on);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on((pair.run)());
+        });
+        drop(done.send(told.err().map(|panic| {
+            let text = panic.downcast_ref::<String>().cloned();
+            text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned())).unwrap_or_default()
+        })));
+    };
+    thread::Builder::new().spawn(work).expect("a thread");
+    match ended.recv_timeout(PATIENCE) {
+        Ok(broken) => broken,
+        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Some("it does not end".into()),
+    }
+}
+
+/// Runs all `pairs`, and fails if a scenario does not hold, or does with its defect.
+pub fn run(mut pairs: Vec<Pair>) {
+    let only = std::env::var("LANDFALL_DEFECTS_ONLY").unwrap_or_default();
+    pairs.retain(|pair| format!("{:?}", pair.defect).contains(&only));
+    let clean: BTreeMap<&str, Pair> = pairs.iter().map(|pair| (pair.scenario, *pair)).collect();
+    let mut work: Vec<(Pair, Option<Defect>)> = pairs.iter().map(|pair| (*pair, Some(pair.defect))).collect();
+    work.extend(clean.into_values().map(|pair| (pair, None)));
+    let (work, wrong, caught) = (Mutex::new(work), Mutex::new(Vec::new()), Mutex::new(BTreeSet::new()));
+    // What a scenario panics with is taken up; that is what it is run for.
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|_| {}));
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while let Some((pair, defect)) = { work.lock().expect("no panic").pop() } {
+                    match (defect, broken(pair, defect)) {
+                        (None, None) => {}
+                        (None, Some(why)) => {
+                            wrong.lock().expect("no panic").push(format!("{} does not hold: {why}", pair.scenario));
+                        }
+                        (Some(defect), None) => {
+                            println!("proof suite=defects of={defect:?} rule={} caught=0 missed=1", pair.rule);
+                            let missed = format!("{} does not notice {defect:?}", pair.scenario);
+                            wrong.lock().expect("no panic").push(missed);
+                        }
+                        (Some(defect), Some(why)) => {
+                            println!("proof suite=defects of={defect:?} rule={} caught=1", pair.rule);
+                            let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
+                            println!("  {}: {}", pair.scenario, why.chars().take(240).collect::<String>());
+                            caught.lock().expect("no panic").insert(defect);
+                        }
+                    }
+                }
+            });
+        }
+    });
+    panic::set_hook(hook);
+    let (wrong, caught) = (wrong.into_inner().expect("no panic"), caught.into_inner().expect("no panic"));
+    println!("proof suite=defects defects={} caught={}", pairs.len(), caught.len());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

@@ -1,0 +1,144 @@
+//! Whole pipelines over a scripted source.
+
+use crate::odd::{Odd, Oddity};
+use crate::support::{self, Once, Script, parse};
+use crate::world::{SHAPES, World};
+use landfall::ErrorKind;
+use landfall::checkpoint::{MemoryCheckpoints, StoreCheckpoints};
+use landfall::landing::{Landing, Retention};
+use landfall::model::{PipelineName, Rows, ShardKey};
+use landfall::pipeline::Pipeline;
+use landfall::sink::{MemorySink, MemoryTable, Quarantine};
+use landfall::source::IterSource;
+use landfall::stage::{Output, from_fn};
+use landfall::store::Store;
+use landfall::testkit::{Conditionless, Schedules};
+
+/// Each operation of a small pipeline × each way in which it may go wrong.
+pub async fn every_operation_may_fail() {
+    // All of them, in all shapes, are run by `tests/crash`.
+    Schedules::of(|| World::new(SHAPES[0])).every(5).pairs(0).until_wrong().run().await.assert_right();
+}
+
+pub async fn a_response_in_parts_is_loaded_whole() {
+    let shape = SHAPES[2];
+    assert!(shape.parts);
+    Schedules::of(|| World::new(shape)).every(7).pairs(0).until_wrong().run().await.assert_right();
+}
+
+pub async fn a_store_that_ignores_conditions_is_refused() {
+    for at in ["raw", "state"] {
+        let mut world = support::World::new(Script::new(1, 3, 10));
+        let careless = Store::new(Conditionless::new(&world.store));
+        if at == "raw" {
+            world.raw = careless;
+        } else {
+            world.store = careless;
+        }
+        let failure = world.pipeline().run().await.expect_err("a store on which nothing is safe is used");
+        assert_eq!(failure.error().kind(), ErrorKind::Config, "{failure}");
+    }
+}
+
+pub async fn a_destination_that_lost_epochs_halts() {
+    let mut world = support::World::new(Script::new(1, 3, 10));
+    world.pipeline().run().await.expect("no faults");
+    // An epoch without output is the newest: nothing is committed that would find out by itself.
+    let repeated = world.script.partitions[0].1[0][0].clone();
+    world.script.partitions[0].1.push(vec![repeated]);
+    world.pipeline().run().await.expect("no faults");
+    world.table = MemoryTable::new();
+    let failure = world.pipeline().run().await.expect_err("what is lost is not missed");
+    assert_eq!(failure.error().kind(), ErrorKind::Corrupt, "{failure}");
+}
+
+pub async fn a_change_of_the_key_is_refused() {
+    let world = support::World::new(Script::new(1, 3, 10));
+    let by = |key: &'static str| {
+        Pipeline::named("numbers")
+            .source(world.script.clone())
+            .land(Landing::in_store(&world.raw, "raw").expect("a name"))
+            .stage(parse())
+            .stage(Once::by(key))
+            .sink(MemorySink::new(&world.table))
+            .quarantine(Quarantine::in_store(&world.store, "quarantine").expect("a name"))
+            .checkpoints(StoreCheckpoints::new(&world.store, "state").expect("a name"))
+            .env(world.env.clone())
+            .build()
+            .expect("complete")
+    };
+    by("id").run().await.expect("no faults");
+    let failure = by("name").run().await.expect_err("another key is taken up");
+    assert_eq!(failure.error().kind(), ErrorKind::Config, "{failure}");
+    by("id").run().await.expect("put back");
+    world.assert_exact().await;
+}
+
+pub async fn a_stage_that_loses_a_record_stops_the_run() {
+    let table = MemoryTable::<Rows<u64>>::new();
+    let leaky = from_fn("leaky", |mut rows: Rows<u64>, out: &mut Output<Rows<u64>>| {
+        rows.0.pop();
+        out.emit(rows);
+        Ok(())
+    });
+    let pipeline = Pipeline::named("numbers")
+        .source(IterSource::new(0..20_u64))
+        .stage(leaky)
+        .sink(MemorySink::new(&table))
+        .checkpoints(MemoryCheckpoints::default())
+        .build()
+        .expect("complete");
+    let failure = pipeline.run().await.expect_err("a record is missing, and nobody says so");
+    assert_eq!(failure.error().kind(), ErrorKind::Bug, "{failure}");
+    assert!(table.rows().is_empty());
+}
+
+pub async fn what_the_slowest_load_needs_is_kept() {
+    let mut world = support::World::new(Script::new(2, 12, 9));
+    world.settings.prune_landing = true;
+    let landing = || Landing::in_store(&world.raw, "raw").expect("a name").segment_bytes(world.segment_bytes);
+    let shard = ShardKey { pipeline: PipelineName::new("numbers").expect("a name"), shard: 0 };
+    let retention = Retention::new(&landing(), &shard, &world.env);
+    retention.announce(&PipelineName::new("slow").expect("a name")).await.expect("is known");
+    world.pipeline().run().await.expect("no faults");
+    let table = MemoryTable::new();
+    let slow = Pipeline::named("slow")
+        .landing_of("numbers", landing())
+        .stage(parse())
+        .stage(Once::default())
+        .sink(MemorySink::new(&table))
+        .quarantine(Quarantine::in_store(&world.store, "slow-quarantine").expect("a name"))
+        .checkpoints(StoreCheckpoints::new(&world.store, "slow-state").expect("a name"))
+        .env(world.env.clone())
+        .build()
+        .expect("complete");
+    slow.run().await.expect("the landing has everything from its beginning on");
+    let mut rows = table.rows();
+    rows.sort_unstable();
+    assert_eq!(rows, world.script.expected());
+}
+
+pub async fn a_replacement_that_failed_takes_nothing_away() {
+    let world = support::World::new(Script::new(2, 3, 7));
+    macro_rules! replacing {
+        ($source:expr) => {
+            Pipeline::named("numbers")
+                .source($source)
+                .land(Landing::in_store(&world.raw, "raw").expect("a name").segment_bytes(world.segment_bytes))
+                .stage(parse())
+                .accept_quarantined()
+                .sink(MemorySink::new(&world.table).replace())
+                .quarantine(Quarantine::in_store(&world.store, "quarantine").expect("a name"))
+                .checkpoints(StoreCheckpoints::new(&world.store, "state").expect("a name"))
+                .settings(world.settings.clone())
+                .env(world.env.clone())
+                .build()
+                .expect("complete")
+        };
+    }
+    replacing!(world.script.clone()).run().await.expect("no faults");
+    let old = world.rows();
+    let failing = Odd(Script::new(3, 4, 9), Oddity::SaysStopped);
+    replacing!(failing).run().await.expect_err("each read fails after its pages");
+    assert_eq!(world.rows(), old, "a part has taken the place of what was there");
+}

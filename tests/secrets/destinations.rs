@@ -1,0 +1,159 @@
+//! Destinations hold credentials too, and what a source was told must not get as far as they are.
+
+use crate::observed::Observed;
+use crate::search::{SECRET, found};
+use landfall::connectors::http::{
+    ApiKey, Basic, Bearer, Credentials, Hmac, Jwt, JwtBearer, OAuth2, Proxy, Rest, Secret, Session, SigV4, Tls,
+    TokenPool,
+};
+use std::fmt::Debug;
+
+#[test]
+fn no_type_that_holds_a_secret_shows_it() {
+    let debug = |value: &dyn Debug| format!("{value:?} {value:#?}");
+    let token = "https://api.example.com/token";
+    let mut shown = vec![
+        debug(&Secret::from(SECRET)),
+        debug(&Bearer::new(SECRET)),
+        debug(&Basic::new("user", SECRET)),
+        debug(&Basic::key(SECRET)),
+        debug(&ApiKey::header("x-key", SECRET)),
+        debug(&ApiKey::query("key", SECRET)),
+        debug(&ApiKey::cookie("key", SECRET)),
+        debug(&OAuth2::client_credentials(token, "client", SECRET)),
+        debug(&OAuth2::refresh_token(token, "client", SECRET).client_secret(SECRET)),
+        debug(&Session::login(token).field("password", SECRET).basic("user", SECRET).header("x-login", SECRET)),
+        debug(&Hmac::sha256(SECRET)),
+        debug(&Jwt::hs256(SECRET)),
+        debug(&JwtBearer::exchange(token, Jwt::hs256(SECRET))),
+        debug(&Credentials::new("AKIDEXAMPLE", SECRET).session_token(SECRET)),
+        debug(&SigV4::new("us-east-1", "execute-api", Credentials::new("AKIDEXAMPLE", SECRET))),
+        debug(&TokenPool::of([Bearer::new(SECRET)])),
+        debug(&Proxy::at("http://proxy.example.com").credentials("user", SECRET)),
+        debug(&Tls::new().client_pem(SECRET).trust(SECRET)),
+    ];
+    let builder = Rest::get("https://api.example.com/v1").auth(Bearer::new(SECRET)).auth(ApiKey::query("key", SECRET));
+    shown.push(debug(&builder));
+    shown.push(debug(&builder.build().expect("a source")));
+    #[cfg(feature = "postgres")]
+    {
+        use landfall::connectors::postgres::{Postgres, PostgresCheckpoints, PostgresTable, PostgresTables};
+        let encoded: String = url::form_urlencoded::byte_serialize(SECRET.as_bytes()).collect();
+        let database = Postgres::connect(&format!("postgresql://etl:{encoded}@db/x?sslmode=disable")).expect("a URL");
+        let table = PostgresTable::at(&database, "orders").expect("a name");
+        shown.push(debug(&PostgresTables::new().table("orders", table.clone())));
+        shown.extend([
+            debug(&database),
+            debug(&table),
+            debug(&PostgresCheckpoints::in_schema(&database, "landfall").expect("a name")),
+        ]);
+    }
+    for text in shown {
+        assert_eq!(found(text.as_bytes()), None, "{text}");
+    }
+}
+
+/// A server that speaks enough of PostgreSQL to ask for a password in plain text, and then refuses it by repeating it.
+#[cfg(feature = "postgres")]
+async fn repeats_the_password(listener: tokio::net::TcpListener) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    loop {
+        let Ok((mut socket, _)) = listener.accept().await else { continue };
+        tokio::spawn(async move {
+            let length = socket.read_u32().await?;
+            let mut start = vec![0; length as usize - 4];
+            socket.read_exact(&mut start).await?;
+            socket.write_all(b"R\0\0\0\x08\0\0\0\x03").await?;
+            socket.read_u8().await?;
+            let length = socket.read_u32().await?;
+            let mut password = vec![0; length as usize - 4];
+            socket.read_exact(&mut password).await?;
+            let said = String::from_utf8_lossy(&password).trim_end_matches('\0').to_owned();
+            let mut fields = Vec::new();
+            for field in
+                ["SFATAL", "VFATAL", "C28P01", &format!("Mno: {said}"), &format!("D{said}"), &format!("H{said}")]
+            {
+                fields.extend_from_slice(field.as_bytes());
+                fields.push(0);
+            }
+            fields.push(0);
+            socket.write_u8(b'E').await?;
+            socket.write_u32(fields.len() as u32 + 4).await?;
+            socket.write_all(&fields).await
+        });
+    }
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn no_destination_shows_its_password() {
+    use landfall::checkpoint::{ChainId, CheckpointStore};
+    use landfall::connectors::postgres::{Postgres, PostgresCheckpoints, PostgresTable};
+    use landfall::model::{PipelineName, ShardKey};
+    use landfall::sink::Sink;
+    use std::time::Duration;
+    let observed = Observed::all();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let refuses = listener.local_addr().expect("bound").port();
+    tokio::spawn(repeats_the_password(listener));
+    let encoded: String = url::form_urlencoded::byte_serialize(SECRET.as_bytes()).collect();
+    let encoded = encoded.replace('+', "%20");
+    for place in [format!("127.0.0.1:{refuses}"), "127.0.0.1:1".to_owned()] {
+        let url = format!("postgresql://etl:{encoded}@{place}/warehouse?sslmode=disable");
+        let database = Postgres::connect(&url).expect("a URL").retry_for(Duration::ZERO);
+        let table = PostgresTable::at(&database, "orders").expect("a name");
+        let shard = ShardKey { pipeline: PipelineName::new("orders").expect("a name"), shard: 0 };
+        let checkpoints = PostgresCheckpoints::in_schema(&database, "landfall").expect("a name");
+        let errors = [
+            table.mark(&shard).await.map(drop).expect_err("no database"),
+            checkpoints.boundary(&ChainId::checkpoints(&shard)).await.map(drop).expect_err("no database"),
+        ];
+        for error in errors {
+            let text = format!("{error} {error:?}");
+            assert_eq!(found(text.as_bytes()), None, "{text}");
+        }
+    }
+    for wrong in [
+        format!("postgresql://etl:{SECRET}@h:port/x"),
+        format!("host=h password={SECRET} sslmode=never"),
+        SECRET.to_owned(),
+    ] {
+        let error = Postgres::connect(&wrong).expect_err("not an address");
+        assert_eq!(found(format!("{error} {error:?}").as_bytes()), None, "{error}");
+    }
+    assert_eq!(found(&observed.log()), None);
+}
+
+#[cfg(feature = "delta")]
+#[tokio::test]
+async fn a_lake_and_its_ledger_keep_no_secret() {
+    use crate::api::Api;
+    use crate::keys::Keys;
+    use crate::search::found_below;
+    use landfall::checkpoint::StoreCheckpoints;
+    use landfall::columnar::{Columns, Decode};
+    use landfall::connectors::delta::DeltaTable;
+    use landfall::connectors::http::LinkHeader;
+    use landfall::landing::Landing;
+    use landfall::pipeline::Pipeline;
+    use landfall::sink::{Quarantine, Upsert};
+    use landfall::store::Store;
+    let api = Api::start(Keys::all().server()).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::local(folder.path()).expect("a folder");
+    let source = Rest::get(format!("{}/pages", api.url())).auth((Bearer::new(SECRET), ApiKey::query("key", SECRET)));
+    let pipeline = Pipeline::named("rows")
+        .source(source.paginate(LinkHeader::new().optional()))
+        .land(Landing::in_store(&store, "raw").expect("a name"))
+        .stage(Decode::pages().schema(Columns::new().int64("id")).provenance())
+        .sink(DeltaTable::in_store(&store, "rows").expect("a name").disposition(Upsert::by(["id"])))
+        .quarantine(Quarantine::in_store(&store, "quarantine").expect("a name"))
+        .checkpoints(StoreCheckpoints::new(&store, "state").expect("a name"))
+        .build()
+        .expect("a pipeline");
+    let report = pipeline.run().await.expect("runs");
+    assert!(api.signed() > 0 && folder.path().join("rows/_landfall/loads").exists());
+    let (wrong, bytes) = found_below(folder.path());
+    assert!(wrong.is_empty() && bytes > 1_000, "{wrong:?}");
+    assert_eq!(found(format!("{report} {report:?}").as_bytes()), None);
+}
