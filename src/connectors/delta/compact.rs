@@ -20,7 +20,8 @@ const ATTEMPTS: usize = 10;
 
 impl DeltaTable {
     /// Puts small files of a partition together, about one large file in each version; they change no rows. Files of less than half of
-    /// [`target_file_bytes`](Self::target_file_bytes) are small. What was read by others before stays until a [`vacuum`](Self::vacuum).
+    /// [`target_file_bytes`](Self::target_file_bytes) are small. What was read by others before stays until a [`vacuum`](Self::vacuum). A
+    /// part beside which a vacuum has begun, or others have written, is left to the next compaction.
     ///
     /// # Errors
     /// As [`checkpoint`](Self::checkpoint); `Unavailable` if others commit all the time; `Ambiguous` if it is not known whether it was
