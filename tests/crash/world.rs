@@ -105,7 +105,7 @@ pub const SHAPES: [Shape; 11] = [
 
 pub struct World {
     shape: Shape,
-    store: Store,
+    pub store: Store,
     table: MemoryTable<Rows<u64>>,
     first: Script,
     grown: Script,
@@ -128,12 +128,6 @@ impl World {
             pages.push(if shape.decoded() { vec![repeated, json(&new), json(&bad)] } else { vec![repeated, new, bad] });
         }
         Self { shape, store: Store::memory(), table: MemoryTable::new(), first, grown, processes: AtomicU64::new(0) }
-    }
-
-    /// What outlives its processes.
-    #[allow(dead_code, reason = "shared with another test binary")]
-    pub fn store(&self) -> &Store {
-        &self.store
     }
 
     fn env(&self) -> Env {
