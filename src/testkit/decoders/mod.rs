@@ -57,6 +57,7 @@ const DECODERS: &[Decoder] = &[
     Decoder::new("load-progress", |bytes| at_once(landing::fuzz::loads(&test_env(1), bytes))),
     Decoder::new("object-path", store::fuzz::object_path),
     Decoder::new("quarantine", |bytes| at_once(sink::fuzz::quarantine(bytes))),
+    Decoder::new("rate-headers", retry::rate::fuzz::headers),
     Decoder::new("rates", |bytes| at_once(retry::rate::fuzz::record(&test_env(1), bytes))),
     Decoder::new("rows-base", landing::fuzz::base),
     Decoder::new("rows-run", |bytes| at_once(landing::fuzz::rows(bytes))),
