@@ -61,7 +61,8 @@ fn main() -> ExitCode {
         if command.one_thread {
             runtime.max_blocking_threads(1);
         }
-        runtime.enable_all().build().expect("threads can be started").block_on(run(command))
+        let failed = |e| Error::unavailable("start", "no runtime can be started").with_source(e);
+        runtime.enable_all().build().map_err(failed)?.block_on(run(command))
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,11 +2,14 @@
 
 import contextlib
 import itertools
+import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 import kill_loop
@@ -75,6 +78,11 @@ class Worlds:
             target = {"parquet": IntoParquet, "delta": IntoDelta}[sink](folder, store, options=options, env=env)
         return target.serve(self.api)
 
+    def processes(self, kind):
+        """Those of the server that a kind speaks to."""
+        first = self.store.pid if "s3" in kind else self.server.process.pid
+        return [first, *children(first)]
+
     @contextlib.contextmanager
     def world(self, kind, begun=True, options=()):
         """A target of its own, for as long as the block lasts."""
@@ -99,12 +107,23 @@ class Worlds:
                     self.drop(database)
 
 
-def ended(proc, patience=60):
-    """(exit code, what it said); one that takes too long is killed, and has said so."""
+def ended(proc, patience=120, hopeless=lambda: False):
+    """(exit code, what it said); one that takes too long, or is hopeless, is killed, and has said so."""
+    end = time.monotonic() + patience
+    while True:
+        try:
+            _, said = proc.communicate(timeout=1)
+            return proc.returncode, said
+        except subprocess.TimeoutExpired:
+            if time.monotonic() > end or hopeless():
+                os.killpg(proc.pid, signal.SIGKILL)
+                _, said = proc.communicate()
+                return None, f"{said}\n(killed: it took too long)"
+
+
+def children(pid):
+    """The processes that a process has started."""
     try:
-        _, said = proc.communicate(timeout=patience)
-    except subprocess.TimeoutExpired:
-        proc.kill()
-        _, said = proc.communicate()
-        return None, f"{said}\n(killed: it took too long)"
-    return proc.returncode, said
+        return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []

@@ -1,4 +1,4 @@
-"""processes.py [CASES] [--long] [--only syscalls,zombies,disk,servers] [--of KIND;KIND] [--seed S]: what becomes of real processes, on the
+"""processes.py [CASES] [--long] [--only syscalls,zombies,limits,servers] [--of KIND;KIND] [--seed S]: what becomes of real processes, on the
 real file system and with real servers. The last line has the figures; the exit status is 0 only if nothing is lost, doubled or wrong."""
 
 import argparse
@@ -7,12 +7,20 @@ import sys
 import time
 from collections import Counter
 
+import process_limits
+import process_servers
 import process_syscalls
 import process_worlds
+import process_zombies
 import stores_servers
 from postgres_server import postgres
 
-SUITES = {"syscalls": process_syscalls.syscalls}
+SUITES = {
+    "syscalls": process_syscalls.syscalls,
+    "zombies": process_zombies.zombies,
+    "limits": process_limits.limits,
+    "servers": process_servers.servers,
+}
 
 # Figures that must be 0.
 WRONG = ("lost", "doubled", "wrong", "corrupt", "believed", "failed")

@@ -23,6 +23,7 @@ class Store:
         self.uri, self.env, self._objects, self._read = uri, env, objects, read
         # Kills the server and starts it again; only of one that keeps what it has confirmed.
         self.restart = None
+        self.pid = None
 
     def below(self, folder):
         """A folder of it, as a place of its own."""
@@ -52,8 +53,10 @@ def moto():
         "from werkzeug.serving import run_simple\n"
         f"run_simple('127.0.0.1', {port}, DomainDispatcherApplication(app), threaded=False)"
     )
-    with server([sys.executable, "-c", program], f"http://127.0.0.1:{port}/moto-api/"):
-        yield s3(f"http://127.0.0.1:{port}", "any", "any")
+    with server([sys.executable, "-c", program], f"http://127.0.0.1:{port}/moto-api/") as running:
+        store = s3(f"http://127.0.0.1:{port}", "any", "any")
+        store.pid = running.pid
+        yield store
 
 
 @contextlib.contextmanager

@@ -28,7 +28,7 @@ class Loaded:
     # What a run may say while another one goes on: that it has taken over.
     outrun = (FENCED,)
     restart = None
-    api = None
+    api = kind = None
 
     def __init__(self, sink, folder, store=None, env=None, options=()):
         self.sink, self.folder, self.store, self.env = sink, Path(folder), store, {**os.environ, "RUST_BACKTRACE": "0", **(env or {})}
@@ -47,6 +47,8 @@ class Loaded:
     def start(self, before=(), more=(), **popen):
         """Loads, in a process of its own; `before` it may come a command that runs it, and `more` options after it."""
         quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        # A group of its own: whoever ends it, ends what runs it too.
+        quiet["start_new_session"] = True
         return subprocess.Popen([*map(str, before), *self.command(*more)], env=self.env, **{**quiet, **popen})
 
     def do(self, what, *more):
@@ -62,10 +64,17 @@ class Loaded:
         return landed if ran.returncode == 0 else None, ran.stderr
 
     def look(self):
-        if self.store is None:
-            return self.seen
-        self.store.copy_to(self.folder / "copy")
-        return self.folder / "copy"
+        """A folder with what it holds."""
+        if self.store is None and self.seen == self.folder:
+            return self.folder
+        copy = self.folder.with_name("copy")
+        if self.store is not None:
+            self.store.copy_to(copy)
+        else:
+            # Some readers find the way out of the place where only it is seen.
+            shutil.rmtree(copy, ignore_errors=True)
+            shutil.copytree(self.seen, copy)
+        return copy
 
     def quarantined(self):
         return quarantined(self.look() / "state" / "quarantine")
@@ -117,7 +126,7 @@ class IntoDelta(Loaded):
         import deltalake
 
         options = {k: v for k, v in (self.store.env if self.store else {}).items()}
-        return deltalake.DeltaTable(self.uri if self.store else str(self.seen / "orders"), storage_options=options or None)
+        return deltalake.DeltaTable(self.uri if self.store else str(self.look() / "orders"), storage_options=options or None)
 
     def rows(self, columns):
         if self.store is None and not (self.seen / "orders" / "_delta_log" / f"{0:020}.json").exists():

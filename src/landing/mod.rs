@@ -44,6 +44,8 @@ pub use coverage::CoverageReader;
 pub use positions::LandedPositions;
 pub use reader::{LandingReader, Segment};
 pub use retention::Retention;
+#[cfg(test)]
+pub(crate) use retention::{removable, slowest};
 pub use segment::Compression;
 pub use writer::{LandedSegment, LandedState, LandingWriter, PartitionEnd, SegmentDraft};
 

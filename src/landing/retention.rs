@@ -112,21 +112,11 @@ impl Retention {
     /// # Errors
     /// `Corrupt` if what a load has published is damaged; `Config` if a newer version of this crate has written it.
     pub async fn retained(&self) -> Result<Option<LandingPosition>> {
-        let mut slowest: Option<LandingPosition> = None;
+        let mut progress = Vec::new();
         for load in self.loads().await? {
-            let Some(progress) = self.progress(&load).await? else { return Ok(None) };
-            if !progress.released {
-                let further = |s: LandingPosition| {
-                    if on(Defect::RetentionForgetsTheSlow) {
-                        s.max(progress.position)
-                    } else {
-                        s.min(progress.position)
-                    }
-                };
-                slowest = Some(slowest.map_or(progress.position, further));
-            }
+            progress.push(self.progress(&load).await?.map(|p| (!p.released).then_some(p.position)));
         }
-        Ok(slowest)
+        Ok(slowest(progress))
     }
 
     async fn progress(&self, load: &PipelineName) -> Result<Option<Progress>> {
@@ -202,6 +192,27 @@ impl Retention {
             .with("object", path)
             .with("shard", &self.shard)
     }
+}
+
+/// What is kept for loads of which each has published nothing, or how far it is, or was released: everything from here on, or
+/// everything.
+pub(crate) fn slowest(progress: impl IntoIterator<Item = Option<Option<LandingPosition>>>) -> Option<LandingPosition> {
+    let mut slowest: Option<LandingPosition> = None;
+    for published in progress {
+        if let Some(position) = published? {
+            let further = |s: LandingPosition| {
+                if on(Defect::RetentionForgetsTheSlow) { s.max(position) } else { s.min(position) }
+            };
+            slowest = Some(slowest.map_or(position, further));
+        }
+    }
+    slowest
+}
+
+/// The last segment that no load needs, with what is `retained` for loads, and no recovery, which begins at segment `base`; 0 if
+/// there is none.
+pub(crate) fn removable(retained: Option<LandingPosition>, base: u64) -> u64 {
+    retained.map_or(0, |position| position.segment.min(base).saturating_sub(1))
 }
 
 const READ: &str = "read load progress";

@@ -1,5 +1,6 @@
 //! What no load needs any more is deleted from the landing: an operation of its own, for whoever does not own it.
 
+use super::retention::removable;
 use super::table::{History, Table};
 use super::{Landing, Retention};
 use crate::checkpoint::chain::ChainReader;
@@ -29,8 +30,8 @@ impl Landing {
         let (checkpoints, id) = self.chain(shard);
         let chain = ChainReader::new(checkpoints, id).with_env(env);
         let base = recover(self, shard, &chain).await?.base();
-        let retained = Retention::new(self, shard, env).retained().await?.map(|position| position.segment);
-        let through = retained.unwrap_or(0).min(base).saturating_sub(1);
+        let retained = Retention::new(self, shard, env).retained().await?;
+        let through = removable(retained, base);
         let limit = chain.collectable(through).await?;
         let folder = self.folder("segments", shard);
         for object in self.store.list(&folder).await? {
@@ -38,7 +39,7 @@ impl Landing {
             if number <= limit {
                 report.delete(object.path.as_str(), object.size, Why::Loaded);
             } else {
-                let unloaded = retained.is_none_or(|retained| number >= retained);
+                let unloaded = retained.is_none_or(|retained| number >= retained.segment);
                 report.keep(object.size, if unloaded { Why::Unloaded } else { Why::InUse });
             }
         }

@@ -1,6 +1,7 @@
 use super::block::Packer;
 use super::manifest::{Manifest, Place, keep};
 use super::positions::LandedPositions;
+use super::retention::removable;
 use super::segment::{encode, set_origins};
 use super::table::{History, Table};
 use super::{Landing, Retention, coverage};
@@ -173,11 +174,13 @@ impl LandingWriter {
     /// May be dropped at any await: call it again.
     pub async fn collect(&mut self) -> Result<u64> {
         self.check_usable()?;
-        let Some(retained) = self.retention.retained().await? else { return Ok(0) };
-        let keep_from = retained.segment.min(self.table.base());
-        let removed = match keep_from.checked_sub(1) {
-            None | Some(0) => 0,
-            Some(through) => self.chain.collect(through).await?,
+        let retained = self.retention.retained().await?;
+        if retained.is_none() {
+            return Ok(0);
+        }
+        let removed = match removable(retained, self.table.base()) {
+            0 => 0,
+            through => self.chain.collect(through).await?,
         };
         Ok(removed + self.collect_runs().await?)
     }

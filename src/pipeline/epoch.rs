@@ -9,7 +9,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::landing::AccountRows;
 use crate::model::{EpochLedger, Incarnation, LandingPosition, PartitionId, PositionValue, ShardKey};
 use crate::sink::{
-    AtLeastOnce, CommitOutcome, CommitRequest, Demand, Enumeration, LoadEntry, Mark, Promise, Quarantine, QuarantineRef,
+    AtLeastOnce, CommitOutcome, CommitRequest, Demand, Enumeration, LoadEntry, Mark, MarkFit, Promise, Quarantine,
+    QuarantineRef, mark_fit,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -318,32 +319,22 @@ pub(super) async fn check_mark(
             .with("newest_checkpoint", newest.map_or(0, |(record, _)| record.number))
             .with_hint(hint))
     };
-    let same_life = match (&mark, newest) {
-        (Some(mark), Some((record, _))) => record.incarnation == mark.incarnation,
-        (Some(_), None) => false,
-        (None, _) => true,
-    };
-    if !same_life {
-        return halt("the destination holds epochs of another life of this pipeline", CHECKPOINTS_LOST);
-    }
-    let held = mark.as_ref().map(|mark| mark.epoch);
-    if held > newest.map(|(record, _)| record.number) {
-        return halt("the destination is ahead of the checkpoints", CHECKPOINTS_LOST);
-    }
-    let Some((record, checkpoint)) = newest else { return Ok(()) };
-    let fits = match &checkpoint.prepared {
+    let fitting = newest.map_or([None; 2], |(record, checkpoint)| match &checkpoint.prepared {
         // It may have been committed, or not yet.
-        Some(prepared) => held == Some(record.number) || held == prepared.previous,
-        None => held == checkpoint.marked,
-    };
-    if fits || sink.promise() == AtLeastOnce::NAME {
-        return Ok(());
+        Some(prepared) => [Some(record.number), prepared.previous],
+        None => [checkpoint.marked; 2],
+    });
+    match mark_fit(mark.as_ref(), newest.map(|(record, _)| (&record.incarnation, record.number)), &fitting) {
+        MarkFit::Fits => Ok(()),
+        MarkFit::OtherLife => halt("the destination holds epochs of another life of this pipeline", CHECKPOINTS_LOST),
+        MarkFit::Ahead => halt("the destination is ahead of the checkpoints", CHECKPOINTS_LOST),
+        MarkFit::Behind if sink.promise() == AtLeastOnce::NAME => Ok(()),
+        MarkFit::Behind => halt(
+            "the destination does not hold what was committed to it",
+            "it was lost, moved or restored from a backup: bring it back; or load it anew from the landing, with an empty \
+             destination and checkpoints in a new place",
+        ),
     }
-    halt(
-        "the destination does not hold what was committed to it",
-        "it was lost, moved or restored from a backup: bring it back; or load it anew from the landing, with an empty \
-         destination and checkpoints in a new place",
-    )
 }
 
 const CHECKPOINTS_LOST: &str = "checkpoints were lost or restored from a backup: restore them to match, or use a new \

@@ -324,6 +324,33 @@ pub fn decide_commit(held: Option<&Mark>, wanted: &Mark, previous: Option<u64>) 
     }
 }
 
+/// How the mark that a destination holds fits the newest checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MarkFit {
+    /// The newest epoch is committed, or it can be.
+    Fits,
+    /// The mark is of another life of the chain, or of one that is gone.
+    OtherLife,
+    /// The mark is of an epoch that the chain does not have.
+    Ahead,
+    /// An epoch that was committed is not there.
+    Behind,
+}
+
+/// Rule 8: whether the destination holds what the chain says, no more and no less. `newest` is the newest checkpoint with the life
+/// of its chain, `fitting` the epochs of which the destination may hold one, or none.
+pub(crate) fn mark_fit(held: Option<&Mark>, newest: Option<(&Incarnation, u64)>, fitting: &[Option<u64>]) -> MarkFit {
+    let epoch = held.map(|mark| mark.epoch);
+    match (held, newest) {
+        (None, None) => MarkFit::Fits,
+        (Some(_), None) => MarkFit::OtherLife,
+        (Some(mark), Some((incarnation, _))) if mark.incarnation != *incarnation => MarkFit::OtherLife,
+        (_, Some((_, number))) if epoch > Some(number) => MarkFit::Ahead,
+        (_, Some(_)) if fitting.contains(&epoch) => MarkFit::Fits,
+        (_, Some(_)) => MarkFit::Behind,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -354,5 +381,23 @@ mod tests {
         }
         let other = Mark { incarnation: Incarnation("b".into()), ..mark(9, 9, "x") };
         assert!(matches!(decide_commit(Some(&held), &other, Some(5)), Answer(CommitOutcome::Fork { .. })));
+    }
+
+    #[test]
+    fn the_mark_is_what_the_chain_says() {
+        let (held, life, other) = (mark(2, 5, "x"), Incarnation("a".into()), Incarnation("b".into()));
+        for (held, newest, fitting, expected) in [
+            (None, None, [None, None], MarkFit::Fits),
+            (None, Some((&life, 5)), [Some(5), None], MarkFit::Fits),
+            (None, Some((&life, 5)), [Some(5), Some(3)], MarkFit::Behind),
+            (Some(&held), None, [None, None], MarkFit::OtherLife),
+            (Some(&held), Some((&other, 5)), [Some(5), None], MarkFit::OtherLife),
+            (Some(&held), Some((&life, 4)), [Some(4), Some(5)], MarkFit::Ahead),
+            (Some(&held), Some((&life, 5)), [Some(5), None], MarkFit::Fits),
+            (Some(&held), Some((&life, 7)), [Some(7), Some(5)], MarkFit::Fits),
+            (Some(&held), Some((&life, 7)), [Some(7), Some(6)], MarkFit::Behind),
+        ] {
+            assert_eq!(mark_fit(held, newest, &fitting), expected, "{held:?} {newest:?} {fitting:?}");
+        }
     }
 }

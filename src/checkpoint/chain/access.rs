@@ -1,4 +1,4 @@
-use super::decide::{self, Answer, Missing, Outcome, ReadBack};
+use super::decide::{self, Answer, Missing, Outcome, ReadBack, Standing};
 use crate::checkpoint::record::WAY_OUT;
 use crate::checkpoint::{ChainId, CheckpointStore, Record};
 use crate::env::Env;
@@ -57,7 +57,7 @@ impl Access {
                 Err(e) => (ReadBack::Failed, None, failure.or(Some(e))),
             };
             let outcome = decide::settle(answer, read_back, doubted, left);
-            doubted |= !matches!(answer, Answer::Refused { .. });
+            doubted |= decide::may_have_happened(answer);
             match (outcome, theirs) {
                 (Outcome::Mine, _) => return Ok(Settled::Mine),
                 (Outcome::Lost, Some(theirs)) => return Ok(Settled::Lost(theirs)),
@@ -107,7 +107,7 @@ impl Access {
     pub(super) async fn read(&self, number: u64) -> Result<Option<Record>> {
         let found = self.read_raw(number).await?;
         // After the record, never before: what is collected later was genuine when it was read.
-        if number <= self.boundary().await? {
+        if decide::standing(number, self.boundary().await?) == Standing::Lost {
             return Err(self.corrupt(number, "the record was collected").with_hint("begin after the chain's boundary"));
         }
         match found {
@@ -131,7 +131,11 @@ impl Access {
 
     /// Why record `number` is not there: collected meanwhile, or an error that says `message`.
     pub(super) async fn missing<T>(&self, number: u64, message: &'static str) -> Result<Look<T>> {
-        match decide::missing(number, self.boundary().await?) {
+        self.look(decide::missing(number, self.boundary().await?), number, message)
+    }
+
+    pub(super) fn look<T>(&self, missing: Missing, number: u64, message: &'static str) -> Result<Look<T>> {
+        match missing {
             Missing::Collected => Ok(Look::Collected),
             Missing::Hole => Err(self.corrupt(number, message).with_hint(WAY_OUT)),
         }

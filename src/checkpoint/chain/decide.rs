@@ -72,6 +72,11 @@ pub fn settle(answer: Answer, read_back: ReadBack, doubted: bool, tries_left: u3
     }
 }
 
+/// Rule 5: whether a record may exist, or come to exist, after this answer, however many refusals follow it.
+pub fn may_have_happened(answer: Answer) -> bool {
+    !matches!(answer, Answer::Refused { .. })
+}
+
 /// Who writes, or wrote, a record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Claim {
@@ -104,18 +109,18 @@ pub fn slot(mine: &Claim, theirs: &Claim) -> Slot {
     }
 }
 
-/// Whether a created record counts.
+/// Whether a record that was created, or read, counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Standing {
     /// It is part of the chain.
     Holds,
-    /// It was created in a place that collection has emptied: the chain went on without this writer.
+    /// It lies in a place that collection has emptied, or will: the chain went on without whoever created it there.
     Lost,
 }
 
-/// Rule 4, collection cannot un-fence: `boundary` was read after record `number` was created.
-pub fn after_create(number: u64, boundary: u64) -> Standing {
-    if number <= boundary && !on(Defect::FencesAreCollected) { Standing::Lost } else { Standing::Holds }
+/// Rule 4, collection cannot un-fence: `boundary` was read after record `number` was created or read.
+pub fn standing(number: u64, boundary: u64) -> Standing {
+    if number <= boundary { Standing::Lost } else { Standing::Holds }
 }
 
 /// Why a record is not there.
@@ -130,6 +135,18 @@ pub enum Missing {
 /// Rule 8, damage halts: `boundary` was read after record `number`, which should be there, was found missing.
 pub fn missing(number: u64, boundary: u64) -> Missing {
     if number <= boundary { Missing::Collected } else { Missing::Hole }
+}
+
+/// Rule 8: record `number` does not follow from the one before. If that one was collected since the walk began, it may have
+/// been a leftover in its place. `began` is the boundary at the beginning of the walk, `boundary` was read now.
+pub fn broken_link(number: u64, began: u64, boundary: u64) -> Missing {
+    if boundary > began { missing(number.saturating_sub(1), boundary) } else { Missing::Hole }
+}
+
+/// Rule 8: `boundary` has passed the newest data record that the head names. That is so once a newer one was written, so the
+/// head has been collected too, or it has a `successor`.
+pub fn passed_data(head: u64, boundary: u64, successor: bool) -> Missing {
+    if successor { Missing::Collected } else { missing(head, boundary) }
 }
 
 /// Where to begin the walk to the end of the chain: the highest number that the hint names above the boundary, else the
@@ -198,30 +215,50 @@ impl Broken {
     }
 }
 
+/// What the record after a head says of its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its number.
+    pub number: u64,
+    /// The digest of the head.
+    pub parent: Option<String>,
+    /// The newest data record before it.
+    pub newest_data: Option<u64>,
+}
+
+/// The place after `head` (the record and its digest), or the first one; `None` if there are no numbers left.
+pub fn place_after(head: Option<(&Record, &str)>) -> Option<Place> {
+    let Some((head, digest)) = head else { return Some(Place { number: 1, parent: None, newest_data: None }) };
+    let number = head.number.checked_add(1)?;
+    Some(Place { number, parent: Some(digest.to_owned()), newest_data: head.newest_data_with_self() })
+}
+
+/// Rule 3: the generation of whoever takes the chain over after `head`, strictly above it; `None` if there are none left.
+pub fn next_generation(head: Option<&Record>) -> Option<u64> {
+    head.map_or(0, |head| head.generation).checked_add(1)
+}
+
 /// Rules 3 and 8: whether `next` follows `head` (the record and its digest), or starts a chain if there is none. A chain
 /// starts with a fence; only a fence changes the generation, and always upwards; within a generation there is one nonce.
 ///
 /// # Errors
 /// What is broken.
 pub fn follows(head: Option<(&Record, &str)>, next: &Record) -> Result<(), Broken> {
-    let (number, parent, newest_data) = match head {
-        None => (1, None, None),
-        Some((head, digest)) => (head.number.saturating_add(1), Some(digest), head.newest_data_with_self()),
-    };
+    let Some(place) = place_after(head) else { return Err(Broken::Number) };
     let owner_follows = match (head, next.kind) {
         (None, kind) => kind == RecordKind::Fence,
         (Some((head, _)), RecordKind::Fence) => next.generation > head.generation,
         (Some((head, _)), RecordKind::Data) => next.generation == head.generation && next.nonce == head.nonce,
     };
-    if next.number != number {
+    if next.number != place.number {
         Err(Broken::Number)
-    } else if next.parent.as_deref() != parent {
+    } else if next.parent != place.parent {
         Err(Broken::Parent)
     } else if head.is_some_and(|(head, _)| head.incarnation != next.incarnation) {
         Err(Broken::Incarnation)
     } else if !owner_follows {
         Err(Broken::Generation)
-    } else if next.newest_data != newest_data {
+    } else if next.newest_data != place.newest_data {
         Err(Broken::NewestData)
     } else {
         Ok(())
@@ -292,9 +329,28 @@ mod tests {
 
     #[test]
     fn rule_4_a_number_at_or_below_the_boundary_is_lost() {
-        assert_eq!(after_create(5, 4), Standing::Holds);
-        assert_eq!(after_create(5, 5), Standing::Lost);
-        assert_eq!(after_create(5, 6), Standing::Lost);
+        assert_eq!(standing(5, 4), Standing::Holds);
+        assert_eq!(standing(5, 5), Standing::Lost);
+        assert_eq!(standing(5, 6), Standing::Lost);
+    }
+
+    #[test]
+    fn rule_5_only_a_refusal_says_that_nothing_happened() {
+        assert!(
+            may_have_happened(Answer::New) && may_have_happened(Answer::Exists) && may_have_happened(Answer::Doubt)
+        );
+        assert!(!may_have_happened(Answer::Refused { transient: true }));
+        assert!(!may_have_happened(Answer::Refused { transient: false }));
+    }
+
+    #[test]
+    fn rule_8_what_does_not_fit_is_damage_unless_collection_explains_it() {
+        assert_eq!(broken_link(5, 2, 4), Missing::Collected);
+        assert_eq!(broken_link(5, 2, 3), Missing::Hole, "the one before lies above");
+        assert_eq!(broken_link(5, 4, 4), Missing::Hole, "nothing was collected meanwhile");
+        assert_eq!(passed_data(6, 5, true), Missing::Collected);
+        assert_eq!(passed_data(6, 6, false), Missing::Collected);
+        assert_eq!(passed_data(6, 5, false), Missing::Hole);
     }
 
     #[test]

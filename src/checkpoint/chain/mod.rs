@@ -39,7 +39,7 @@ pub use probe::probe;
 pub use reader::ChainReader;
 
 use self::access::{Access, Settled};
-use self::decide::{Claim, Slot, Standing};
+use self::decide::{Claim, Place, Slot, Standing};
 use self::walk::Head;
 use super::record::WAY_OUT;
 use super::{ChainId, CheckpointStore, Record, RecordKind};
@@ -97,15 +97,15 @@ impl Chain {
         let access = Access { store, id, env: Some(env.clone()) };
         let (mut head, mut newest_data) = access.find_head_and_data().await?;
         let claim = Claim {
-            generation: match &head {
-                Some(head) => next(&access, head.record.generation, "the chain has no generations left")?,
-                None => 1,
-            },
+            generation: decide::next_generation(head.as_ref().map(|h| &h.record)).ok_or_else(|| {
+                access.corrupt(head.as_ref().map_or(0, |h| h.record.number), "the chain has no generations left")
+            })?,
             nonce: env.nonce(),
         };
         loop {
+            let Place { number, parent, newest_data: newest } = place_after(&access, head.as_ref())?;
             let fence = Record {
-                number: next(&access, head.as_ref().map_or(0, |h| h.record.number), "the chain has no numbers left")?,
+                number,
                 kind: RecordKind::Fence,
                 incarnation: match &head {
                     Some(head) => head.record.incarnation.clone(),
@@ -113,8 +113,8 @@ impl Chain {
                 },
                 generation: claim.generation,
                 nonce: claim.nonce.clone(),
-                parent: head.as_ref().map(|h| h.digest.clone()),
-                newest_data: newest_data.as_ref().map(|r| r.number),
+                parent,
+                newest_data: newest,
                 written_at: env.now(),
                 payload: Bytes::new(),
             };
@@ -226,19 +226,18 @@ impl Chain {
     }
 
     async fn append_next(&mut self, payload: Bytes) -> Result<u64> {
-        let head = &self.head.record;
+        let Place { number, parent, newest_data } = place_after(&self.access, Some(&self.head))?;
         let mut record = Record {
-            number: next(&self.access, head.number, "the chain has no numbers left")?,
+            number,
             kind: RecordKind::Data,
-            incarnation: head.incarnation.clone(),
+            incarnation: self.head.record.incarnation.clone(),
             generation: self.claim.generation,
             nonce: self.claim.nonce.clone(),
-            parent: Some(self.head.digest.clone()),
-            newest_data: head.newest_data_with_self(),
+            parent,
+            newest_data,
             written_at: self.env.now(),
             payload,
         };
-        let number = record.number;
         let id = self.access.id.clone();
         let encode = move || {
             let bytes = record.encode(&id)?;
@@ -284,8 +283,9 @@ impl Chain {
 /// Rule 4: fails if record `number` lies in a place that collection has emptied, whoever wrote it.
 async fn counts(access: &Access, number: u64) -> Result<()> {
     let boundary = access.boundary().await.map_err(|e| access.unknown(number, Some(e)))?;
-    match decide::after_create(number, boundary) {
+    match decide::standing(number, boundary) {
         Standing::Holds => Ok(()),
+        Standing::Lost if on(Defect::FencesAreCollected) => Ok(()),
         Standing::Lost => Err(fenced(access, number).with("boundary", boundary)),
     }
 }
@@ -293,7 +293,7 @@ async fn counts(access: &Access, number: u64) -> Result<()> {
 /// Rule 3: what it means that number `number` after `head` is taken by `theirs`. The record, if it may be stepped over.
 async fn taken(access: &Access, claim: &Claim, head: Option<&Head>, number: u64, theirs: Bytes) -> Result<Head> {
     let theirs = access.head(number, theirs).await?;
-    if let Err(broken) = decide::follows(head.map(|h| (&h.record, h.digest.as_str())), &theirs.record) {
+    if let Err(broken) = decide::follows(head.map(Head::link), &theirs.record) {
         return Err(access.corrupt(number, broken.as_str()).with_hint(WAY_OUT));
     }
     let generation = theirs.record.generation;
@@ -311,8 +311,8 @@ fn fenced(access: &Access, number: u64) -> Error {
         .with_hint("this instance must stop; the other one goes on")
 }
 
-fn next(access: &Access, number: u64, message: &'static str) -> Result<u64> {
-    number.checked_add(1).ok_or_else(|| access.corrupt(number, message))
+fn place_after(access: &Access, head: Option<&Head>) -> Result<Place> {
+    decide::place_after(head.map(Head::link)).ok_or_else(|| access.corrupt(u64::MAX, "the chain has no numbers left"))
 }
 
 const STRANGER: &str = "a record is there that nobody but this owner could have written, and it did not";

@@ -1,5 +1,5 @@
 use super::access::{Access, Look};
-use super::decide::{self, End};
+use super::decide::{self, End, Standing};
 use crate::checkpoint::record::WAY_OUT;
 use crate::checkpoint::{Record, RecordKind};
 use crate::error::{Error, Result};
@@ -10,6 +10,12 @@ use bytes::Bytes;
 pub(super) struct Head {
     pub(super) record: Record,
     pub(super) digest: String,
+}
+
+impl Head {
+    pub(super) fn link(&self) -> (&Record, &str) {
+        (&self.record, &self.digest)
+    }
 }
 
 impl Access {
@@ -72,15 +78,10 @@ impl Access {
             let next = self.head(at, bytes).await?;
             // The record before the first one above the boundary is gone, or does not count any more.
             if head.is_some() || at == 1 {
-                if let Err(broken) =
-                    decide::follows(head.as_ref().map(|h| (&h.record, h.digest.as_str())), &next.record)
-                {
+                if let Err(broken) = decide::follows(head.as_ref().map(Head::link), &next.record) {
                     // The one before may be a leftover in a place that was collected meanwhile.
-                    let now = self.boundary().await?;
-                    if now > boundary && now >= at - 1 {
-                        return Ok(Look::Collected);
-                    }
-                    return Err(self.corrupt(at, broken.as_str()).with_hint(WAY_OUT));
+                    let missing = decide::broken_link(at, boundary, self.boundary().await?);
+                    return self.look(missing, at, broken.as_str());
                 }
             }
             head = Some(next);
@@ -99,7 +100,7 @@ impl Access {
             };
         };
         // An end that was collected while it was looked for is not the end.
-        if head.record.number <= self.boundary().await? {
+        if decide::standing(head.record.number, self.boundary().await?) == Standing::Lost {
             return Ok(Look::Collected);
         }
         Ok(Look::Found(Some(head)))
@@ -115,12 +116,9 @@ impl Access {
         };
         // What was read counts only if it lies above the boundary still.
         let boundary = self.boundary().await?;
-        if number <= boundary {
-            return if head.record.number <= boundary || self.read_raw(head.record.number + 1).await?.is_some() {
-                Ok(Look::Collected)
-            } else {
-                Err(self.corrupt(number, PASSED).with_hint(WAY_OUT))
-            };
+        if decide::standing(number, boundary) == Standing::Lost {
+            let successor = self.read_raw(head.record.number + 1).await?.is_some();
+            return self.look(decide::passed_data(head.record.number, boundary, successor), number, PASSED);
         }
         let (data, _) = self.verify(number, bytes).await?;
         if data.kind != RecordKind::Data || data.incarnation != head.record.incarnation {

@@ -437,11 +437,14 @@ impl Writer for AdbcWriter {
             let found = sink.database.run(&epoch.env, "stage rows", move |session| session.count("stage rows", &count));
             let found = found.await?;
             if found != rows {
-                return Err(Error::corrupt("stage rows", "other rows are staged than were sent; nothing is prepared")
-                    .with("staging", &open.name)
-                    .with("sent", rows)
-                    .with("found", found)
-                    .with_hint("run again"));
+                return Err(Error::unavailable(
+                    "stage rows",
+                    "other rows are staged than were sent; nothing is prepared",
+                )
+                .with("staging", &open.name)
+                .with("sent", rows)
+                .with("found", found)
+                .with_hint("run again"));
             }
         }
         let staging = open.as_ref().map(|open| open.name.table.clone());

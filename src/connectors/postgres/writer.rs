@@ -480,11 +480,14 @@ impl Writer for PostgresWriter {
             // Once it is prepared, there is no way back.
             let found = sink.database.again(&epoch.env, |_| count(&sink, &open.name)).await?;
             if u64::try_from(found).ok() != Some(rows) {
-                return Err(Error::corrupt("stage rows", "other rows are staged than were sent; nothing is prepared")
-                    .with("staging", &open.name)
-                    .with("sent", rows)
-                    .with("found", found)
-                    .with_hint("run again"));
+                return Err(Error::unavailable(
+                    "stage rows",
+                    "other rows are staged than were sent; nothing is prepared",
+                )
+                .with("staging", &open.name)
+                .with("sent", rows)
+                .with("found", found)
+                .with_hint("run again"));
             }
         }
         let staging = open.as_ref().map(|open| open.name.table.clone());

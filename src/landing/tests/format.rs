@@ -241,6 +241,7 @@ async fn the_frozen_segment_with_fields_and_columns_is_read_and_written_again() 
     assert_eq!(path(&pages[1]).as_deref(), Some(r#"csv{"delimiter":";","columns":["id","name"]}"#));
     assert_eq!(pages[1].fields.as_ref().map(|fields| fields.get()), Some(r#"{"_post":8,"_title":"b"}"#));
     assert_eq!(pages.iter().map(|page| page.window.clone()).collect::<Vec<_>>(), [None, None, Some(window)]);
+    #[cfg(any(feature = "http", feature = "arrow"))]
     for page in &pages {
         let path = crate::records::RecordsPath::parse(page.records_path.as_deref().expect("is said")).expect("a path");
         let spans = path.spans(&page.body, page.part).expect("records");

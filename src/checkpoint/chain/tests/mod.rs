@@ -5,6 +5,7 @@ mod damage;
 mod doubt;
 mod fencing;
 mod histories;
+mod model;
 
 use super::*;
 use crate::checkpoint::{CheckpointStore, MemoryCheckpoints};

@@ -1,0 +1,194 @@
+"""What a process is not given: room on the disk, the right to write, open files, memory, the length of a file. It ends with an error that says
+what is missing and where, or is killed; when it is given it again, the next one goes on."""
+
+import contextlib
+import os
+import random
+import resource
+import signal
+import subprocess
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import kill_loop
+from process_worlds import ended
+
+MIB = 1 << 20
+
+WRONG = ("lost", "doubled", "wrong", "corrupt", "failed")
+
+# Room that a run needs.
+ROOM = {None: 400 << 10, "duckdb": 4 * MIB}
+
+# Memory that a process needs to begin with; and more than it ever needs.
+MEMORY = (60 * MIB, 600 * MIB)
+
+
+def limits(worlds, wanted, seed):
+    """`wanted` cases of each kind that has something on the disk; prints a line for each limit."""
+    kinds, rng = [k for k in worlds.kinds if "s3" not in k], random.Random(seed)
+    cases, ways = [], list(WAYS)
+    if reason := why_no_disk():
+        print(f"skipped full disks: {reason}", flush=True)
+        ways = [way for way in ways if way not in ("disk", "readonly")]
+    for way in ways:
+        number = -(-(wanted or 400) // len(ways))
+        cases += [(way, rng.choice(kinds), rng.random()) for _ in range(number)]
+    figures = {way: Counter() for way in ways}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for case, found in pool.map(lambda case: (case, one(worlds, *case)), cases):
+            figures[case[0]] += found
+    for way, found in figures.items():
+        kill_loop.proof("limits", way, {k: found[k] for k in ("runs", "enough", "errors", "kills", *WRONG)})
+    return sum(figures.values(), Counter())
+
+
+def one(worlds, way, kind, part):
+    """A run that is given this part of what it needs, and one that is given all."""
+    figures, what = Counter(), f"{kind} with {part:.3f} of {way}"
+
+    def bad(figure, said, by=1):
+        figures[figure] += by
+        print(f"{figure}: {what}: {said.strip()}", flush=True)
+
+    with contextlib.ExitStack() as stack:
+        target = stack.enter_context(worlds.world(kind))
+        limited, words, deaths = WAYS[way](stack, target, part)
+        code, said = ended(limited())
+        figures["runs"] += 1
+        if code == 0:
+            figures["enough"] += 1
+        elif code in deaths:
+            figures["kills"] += 1
+        elif code in (1, 4) and said.startswith("error: ") and "panicked" not in said:
+            figures["errors"] += 1
+            # It names what is missing, and where.
+            if not any(word in said for word in words):
+                bad("failed", f"it does not say what is missing: {said}")
+            if way in ("disk", "readonly") and str(target.folder) not in said and "orders" not in said:
+                bad("failed", f"it does not say where: {said}")
+        else:
+            bad("corrupt" if code == 8 else "failed", f"ended with {code}: {said}")
+        try:
+            ids = target.ids()
+        except Exception as error:
+            ids = []
+            bad("corrupt", f"ended with {code}: {said}\nand cannot be read before the next run: {error}")
+        if len(ids) != len(set(ids)) or set(ids) - worlds.truth.right.keys():
+            bad("doubled", f"{len(ids)} rows, {len(set(ids))} ids, before the next run")
+        # What was missing is there again.
+        code, said = ended(target.freed())
+        if code:
+            bad("corrupt" if code == 8 else "failed", f"the next run ended with {code}: {said}")
+            return figures
+        for figure, n in kill_loop.compare(worlds.truth, target).items():
+            if n:
+                bad(figure, f"{n} after the next run", n)
+    return figures
+
+
+class Room:
+    """A small disk of its own for a folder: in a namespace, where everybody may mount one. What was in the folder is on it."""
+
+    def __init__(self, folder, more):
+        used = sum(-(-f.stat().st_blocks * 512 // 4096) * 4096 for f in folder.rglob("*")) if folder.exists() else 0
+        # A folder has no blocks there, and a file whole ones.
+        self.folder, self.size = folder, max(used + more, 64 << 10)
+        keep = f"cp -a {folder} {folder}.kept && mount -t tmpfs -o size={self.size} none {folder} && cp -a {folder}.kept/. {folder} && echo ready && exec sleep 3600"
+        self.keeper = subprocess.Popen(["unshare", "-rm", "sh", "-c", keep], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        if self.keeper.stdout.readline().strip() != "ready":
+            self.close()
+            raise OSError(self.keeper.stderr.read())
+        self.seen = Path(f"/proc/{self.keeper.pid}/root{folder}")
+
+    def inside(self):
+        """The command that runs another one where the disk is seen."""
+        return ["nsenter", "-t", str(self.keeper.pid), "-U", "-m", "--preserve-credentials", "--"]
+
+    def remount(self, options):
+        return subprocess.run([*self.inside(), "mount", "-o", f"remount,{options}", str(self.folder)], check=True)
+
+    def close(self):
+        self.keeper.kill()
+        self.keeper.wait()
+
+
+def why_no_disk():
+    """Why no small disk can be had here; `None` if it can."""
+    probe = ["unshare", "-rm", "sh", "-c", "mount -t tmpfs -o size=64k none /mnt"]
+    try:
+        ran = subprocess.run(probe, capture_output=True, text=True)
+    except FileNotFoundError:
+        return "there is no unshare"
+    return None if ran.returncode == 0 else f"nothing can be mounted: {ran.stderr.strip()}"
+
+
+def disk(stack, target, part):
+    """Of the room that a run needs."""
+    room = Room(target.folder, int(part * ROOM.get(target.kind, ROOM[None])))
+    stack.callback(room.close)
+    target.seen = room.seen
+
+    def freed():
+        room.remount("size=256m")
+        return target.start(room.inside())
+
+    target.freed = freed
+    return lambda: target.start(room.inside()), ("no space left", "No space left", "disk is full", "disk full", "out of disk"), ()
+
+
+def readonly(stack, target, part):
+    """A disk that is turned read-only, as a system does that has met an error."""
+    room = Room(target.folder, 64 * MIB)
+    stack.callback(room.close)
+    target.seen = room.seen
+    room.remount("ro")
+
+    def freed():
+        room.remount("rw")
+        return target.start(room.inside())
+
+    target.freed = freed
+    return lambda: target.start(room.inside()), ("read-only", "readonly", "Read-only"), ()
+
+
+def prlimit(target, what, number, before=None):
+    target.freed = target.start
+    return lambda: target.start(preexec_fn=lambda: (before and before(), resource.setrlimit(what, (number, number))))
+
+
+def files(stack, target, part):
+    """Of the files that may be open."""
+    number = 5 + int(part * 25)
+    return prlimit(target, resource.RLIMIT_NOFILE, number), ("open files", "Too many", "unable to open", "os error 24"), ()
+
+
+def longest(target, part):
+    """Not less than a file has already: such a limit is for what is new."""
+    there = max((f.stat().st_size for f in target.folder.glob("orders.*")), default=0)
+    return there + 64 + int(part * 60_000)
+
+
+def length(stack, target, part):
+    """Of the bytes that a file may have: the call fails."""
+    ignored = lambda: signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    words = ("File too large", "file system failed", "too large", "disk I/O error", "database or disk is full", "could not write", "Could not write")
+    return prlimit(target, resource.RLIMIT_FSIZE, longest(target, part), ignored), words, ()
+
+
+def length_kills(stack, target, part):
+    """The same, but whoever writes more is killed."""
+    restored = lambda: signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    return prlimit(target, resource.RLIMIT_FSIZE, longest(target, part), restored), (), (-signal.SIGXFSZ,)
+
+
+def memory(stack, target, part):
+    """Of the address space: who asks for more ends."""
+    number = MEMORY[0] + int(part * (MEMORY[1] - MEMORY[0]))
+    # Threads cannot be started, the driver cannot be loaded, or what was asked for is not there: by then nothing can be said well.
+    ways = (-signal.SIGABRT, -signal.SIGSEGV, 101, 127)
+    return prlimit(target, resource.RLIMIT_AS, number), ("",), ways
+
+
+WAYS = {"disk": disk, "readonly": readonly, "files": files, "length": length, "length,kills": length_kills, "memory": memory}

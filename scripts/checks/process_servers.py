@@ -1,0 +1,77 @@
+"""Servers that stand still for a while, or are gone, while a process speaks to them: it waits, or ends with an error of its own, and the next one
+goes on."""
+
+import os
+import random
+import signal
+import time
+from collections import Counter
+
+import kill_loop
+from process_worlds import ended
+
+WRONG = ("lost", "doubled", "wrong", "corrupt", "failed")
+
+
+def servers(worlds, wanted, seed):
+    """One after the other, since others would wait too. Prints a line for each kind."""
+    rng, sums = random.Random(seed), Counter()
+    kinds = [kind for kind in worlds.kinds if "s3" in kind or "postgres" in kind]
+    for kind in kinds:
+        figures = Counter()
+        for _ in range(-(-(wanted or 200) // len(kinds))):
+            pause(worlds, kind, rng, figures)
+        kill_loop.proof("servers", kind, {k: figures[k] for k in ("stops", "waited", "errors", *WRONG)})
+        sums += figures
+    return sums
+
+
+def pause(worlds, kind, rng, figures):
+    """The server is stopped at some moment of a run, for some seconds."""
+
+    def bad(figure, said, by=1):
+        figures[figure] += by
+        print(f"{figure}: {kind}: {said.strip()}", flush=True)
+
+    with worlds.world(kind, begun=rng.random() < 0.5) as target:
+        proc = target.start()
+        time.sleep(rng.uniform(0.02, 0.6))
+        if proc.poll() is None:
+            figures["stops"] += 1
+            with stopped(worlds.processes(kind)):
+                time.sleep(rng.uniform(0.5, 3))
+        code, said = ended(proc)
+        if code == 0:
+            figures["waited"] += 1
+        elif code == 4:
+            figures["errors"] += 1
+        else:
+            bad("corrupt" if code == 8 else "failed", f"ended with {code}: {said}")
+        code, said = ended(target.start())
+        if code:
+            bad("corrupt" if code == 8 else "failed", f"the next run ended with {code}: {said}")
+        for figure, n in kill_loop.compare(worlds.truth, target).items():
+            if n:
+                bad(figure, f"{n} after the next run", n)
+
+
+class stopped:
+    """All of the processes of a server stand still."""
+
+    def __init__(self, pids):
+        self.pids = pids
+
+    def __enter__(self):
+        for pid in self.pids:
+            send(pid, signal.SIGSTOP)
+
+    def __exit__(self, *_):
+        for pid in self.pids:
+            send(pid, signal.SIGCONT)
+
+
+def send(pid, what):
+    try:
+        os.kill(pid, what)
+    except ProcessLookupError:
+        pass
