@@ -58,7 +58,9 @@ impl Archive {
     /// The next piece. On some archives that are not well-formed the library panics: they are damaged then as any other.
     async fn guarded(self) -> io::Result<Option<(Bytes, Self)>> {
         let next = AssertUnwindSafe(self.next()).catch_unwind().await;
-        next.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::InvalidData, "a header of the archive is not well-formed")))
+        next.unwrap_or_else(|_| {
+            Err(io::Error::new(io::ErrorKind::InvalidData, "a header of the archive is not well-formed"))
+        })
     }
 
     async fn next(mut self) -> io::Result<Option<(Bytes, Self)>> {

@@ -29,6 +29,9 @@ pub(crate) fn headers(bytes: &[u8]) -> Result<()> {
     let written = [Reset::Auto, Reset::Seconds, Reset::Epoch, Reset::EpochMillis, Reset::Date];
     let ways = written.map(|reset| Learn::remaining("remaining").reset("reset", reset));
     let told: Vec<_> = ways.into_iter().chain([Learn::usual()]).flat_map(|learn| learn.read(now, &header)).collect();
-    assert!(told.iter().flat_map(|told| told.reset).all(|reset| reset.wait <= Duration::from_secs(31 * 24 * 3_600)), "{told:?}");
+    assert!(
+        told.iter().flat_map(|told| told.reset).all(|reset| reset.wait <= Duration::from_secs(31 * 24 * 3_600)),
+        "{told:?}"
+    );
     if told.is_empty() { Err(Error::data("read headers", "they say nothing of a quota")) } else { Ok(()) }
 }
