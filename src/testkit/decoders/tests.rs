@@ -91,7 +91,7 @@ fn every_decoder_reads_or_refuses_whatever_it_is_given() {
     let mut wrong = Vec::new();
     for decoder in decoders() {
         let seeds = contents(&root().join("fuzz/corpus").join(decoder.name()));
-        let (mut given, mut read) = (0_u64, 0_u64);
+        let (mut given, mut read, before) = (0_u64, 0_u64, wrong.len());
         let mut give = |bytes: &[u8]| {
             given += 1;
             match catch_unwind(|| decoder.check(bytes)) {
@@ -110,7 +110,8 @@ fn every_decoder_reads_or_refuses_whatever_it_is_given() {
             random.change(&mut bytes, other);
             give(&bytes);
         }
-        println!("proof suite=decoders of={} inputs={given} read={read} crashes={}", decoder.name(), wrong.len());
+        let crashes = wrong.len() - before;
+        println!("proof suite=decoders of={} inputs={given} read={read} crashes={crashes}", decoder.name());
         if read == 0 {
             wrong.push(format!("{} reads none of its seeds", decoder.name()));
         }
