@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import kill_loop
-from process_worlds import ended
+from process_worlds import ended, tried
 
 MIB = 1 << 20
 
@@ -37,7 +37,7 @@ def limits(worlds, wanted, seed):
         cases += [(way, rng.choice(kinds), rng.random()) for _ in range(number)]
     figures = {way: Counter() for way in ways}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for case, found in pool.map(lambda case: (case, one(worlds, *case)), cases):
+        for case, found in pool.map(lambda case: (case, tried(one, worlds, *case)), cases):
             figures[case[0]] += found
     for way, found in figures.items():
         kill_loop.proof("limits", way, {k: found[k] for k in ("runs", "enough", "errors", "kills", *WRONG)})

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import kill_loop
-from process_worlds import ended
+from process_worlds import ended, tried
 
 KILL = "KILL"
 
@@ -112,10 +112,11 @@ def syscalls(worlds, wanted, seed):
         print(f"skipped: {reason}", flush=True)
         return Counter(skipped=1)
     rng, groups = random.Random(seed), defaultdict(list)
-    for kind in worlds.kinds:
-        for begun in (True, False):
-            for call, fault, number in points(worlds, kind, begun):
-                groups[call, fault].append((kind, begun, call, fault, number))
+    runs = [(kind, begun) for kind in worlds.kinds for begun in (True, False)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for run, found in zip(runs, pool.map(lambda run: points(worlds, *run), runs)):
+            for point in found:
+                groups[point[:2]].append((*run, *point))
     for group in groups.values():
         rng.shuffle(group)
     every = sum(map(len, groups.values()))
@@ -124,7 +125,7 @@ def syscalls(worlds, wanted, seed):
     print(f"seed {seed}: {len(cases)} of {every} cases", flush=True)
     figures = defaultdict(Counter)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for case, found in pool.map(lambda case: (case, inject(worlds, *case)), cases):
+        for case, found in pool.map(lambda case: (case, tried(inject, worlds, *case)), cases):
             figures[case[2]] += found
     for call, found in figures.items():
         kill_loop.proof("syscalls", call, {k: found[k] for k in ("injected", "kills", "errors", "hidden", "missed", *WRONG)})

@@ -13,7 +13,7 @@ from pathlib import Path
 import kill_loop
 from harness import FENCED, demo_api, fetch
 from process_syscalls import traced, why_not
-from process_worlds import children, ended
+from process_worlds import children, ended, tried
 
 # Calls at whose N-th a process is stopped: by each one it has just done something that others can see, or has sent something off.
 MOMENTS = ("renameat2", "rename", "fsync", "unlink", "pwrite64", "sendto", "writev", "recvfrom")
@@ -34,7 +34,7 @@ def zombies(worlds, wanted, seed):
         print(f"skipped stops at calls: {reason}", flush=True)
     each = -(-(wanted or 400) // len(worlds.kinds))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = list(pool.map(lambda kind: of(worlds, kind, each, f"{seed} {kind}", not reason), worlds.kinds))
+        found = list(pool.map(lambda kind: tried(of, worlds, kind, each, f"{seed} {kind}", not reason), worlds.kinds))
     for kind, figures in zip(worlds.kinds, found):
         kill_loop.proof("zombies", kind, {k: figures[k] for k in ("zombies", "fenced", "done", "vacuums", "replayed", *WRONG)})
     return sum(found, Counter())
