@@ -45,6 +45,9 @@ OF_SOCKETS = ("sendto", "writev", "recvfrom")
 # How a process may end that was told of a failure: trying again may help, or somebody has to do something.
 CLEAN = (1, 4)
 
+# Calls come in one order, and are counted.
+ORDERED = ("--one-thread",)
+
 CALL = re.compile(r"^(\d+) +(\w+)\((.*)")
 RESUMED = re.compile(r"^(\d+) +<\.\.\. (\w+) resumed>")
 
@@ -91,10 +94,10 @@ def is_about(name, rest, folder):
     return str(folder) in rest.split(" = ")[0]
 
 
-def points(worlds, kind, begun):
+def points(worlds, kind, begun, options=ORDERED):
     """Every (call, fault, N) of a run of this kind that nothing happens to."""
-    with worlds.world(kind, begun) as target, tempfile.TemporaryDirectory(prefix="landfall-strace-") as place:
-        code, said = ended(target.start(traced(FAULTS, Path(place, "log")), ["--one-thread"]))
+    with worlds.world(kind, begun, options) as target, tempfile.TemporaryDirectory(prefix="landfall-strace-") as place:
+        code, said = ended(target.start(traced(FAULTS, Path(place, "log"))))
         if code:
             sys.exit(f"a run of {kind} under strace failed with {code}: {said}")
         numbers, some, others = Counter(), defaultdict(set), defaultdict(set)
@@ -135,7 +138,7 @@ def syscalls(worlds, wanted, seed):
 WRONG = ("lost", "doubled", "wrong", "corrupt", "believed", "failed")
 
 
-def inject(worlds, kind, begun, call, fault, number):
+def inject(worlds, kind, begun, call, fault, number, options=ORDERED):
     """One case: its figures."""
     what = f"{kind}, {'begun' if begun else 'empty'}: {call} number {number} with {fault}"
     figures = Counter()
@@ -144,11 +147,11 @@ def inject(worlds, kind, begun, call, fault, number):
         figures[figure] += by
         print(f"{figure}: {what}: {said.strip()}", flush=True)
 
-    with worlds.world(kind, begun) as target, tempfile.TemporaryDirectory(prefix="landfall-strace-") as place:
+    with worlds.world(kind, begun, options) as target, tempfile.TemporaryDirectory(prefix="landfall-strace-") as place:
         log = Path(place, "log")
         how = "signal=SIGKILL" if fault == KILL else f"error={fault}"
         calls = {call} if fault == KILL else {call, "fsync", "renameat2", "rename"}
-        proc = target.start(traced(calls, log, f"{call}:{how}:when={number}"), ["--one-thread"])
+        proc = target.start(traced(calls, log, f"{call}:{how}:when={number}"))
         missed = lambda at: not all(is_about(call, rest, target.folder) for rest in at.values())
         # One whose wake-up fails may sleep for ever.
         code, said = ended(proc, hopeless=lambda: fault != KILL and missed(Log(log).injected()))

@@ -67,7 +67,7 @@ class Worlds:
         folder.mkdir(parents=True, exist_ok=True)
         sink, _, where = kind.partition(",")
         if sink in ("duckdb", "sqlite"):
-            target = IntoFile(sink, folder, options)
+            target = IntoFile(sink, folder, options=options)
         elif sink == "postgres":
             target = IntoPostgres(self.server, folder, database=database)
             target.options += options
