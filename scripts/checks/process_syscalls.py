@@ -131,7 +131,7 @@ def syscalls(worlds, wanted, seed):
         for case, found in pool.map(lambda case: (case, tried(inject, worlds, *case)), cases):
             figures[case[2]] += found
     for call, found in figures.items():
-        kill_loop.proof("syscalls", call, {k: found[k] for k in ("injected", "kills", "errors", "hidden", "missed", *WRONG)})
+        kill_loop.proof("syscalls", call, {k: found[k] for k in ("injected", "kills", "errors", "survived", "absent", *WRONG)})
     return sum(figures.values(), Counter())
 
 
@@ -162,7 +162,7 @@ def inject(worlds, kind, begun, call, fault, number, options=ORDERED):
             figures["kills"] += 1
         elif not at or missed(at):
             # Fewer calls than before; or a wake-up, which cannot fail.
-            figures["missed"] += 1
+            figures["absent"] += 1
             return figures
         else:
             figures["injected"] += 1
@@ -176,7 +176,7 @@ def inject(worlds, kind, begun, call, fault, number, options=ORDERED):
                     bad("failed", f"not an error of its own: {said}")
             else:
                 # Tried again, or of no importance: then nothing is missing.
-                figures["hidden"] += 1
+                figures["survived"] += 1
                 for figure, n in kill_loop.compare(worlds.truth, target).items():
                     if n:
                         bad(figure, f"{n} although it ended well", n)
