@@ -118,8 +118,6 @@ pub use error::{Error, ErrorKind, Result};
 mod documents {
     #[doc = include_str!("../README.md")]
     struct Readme;
-    #[doc = include_str!("../docs/connector-guide.md")]
-    struct ConnectorGuide;
     #[doc = include_str!("../docs/http.md")]
     struct Http;
     #[cfg(feature = "delta")]

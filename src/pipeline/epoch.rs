@@ -10,7 +10,7 @@ use crate::landing::AccountRows;
 use crate::model::{EpochLedger, Incarnation, LandingPosition, PartitionId, PositionValue, ShardKey};
 use crate::sink::{
     AtLeastOnce, CommitOutcome, CommitRequest, Demand, Enumeration, LoadEntry, Mark, MarkFit, Promise, Quarantine,
-    QuarantineRef, mark_fit,
+    QuarantineRef, Transactional, mark_fit,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -52,6 +52,23 @@ pub(super) struct Prepared {
     pub digest: String,
     /// What the sink needs to commit.
     pub staged: Value,
+}
+
+/// Another epoch, in the place of which this one stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Abandons {
+    /// Its number.
+    pub epoch: u64,
+    /// Of what it staged.
+    pub digest: String,
+    /// Who gave it up.
+    pub by: String,
+    /// Why.
+    pub why: String,
+    /// What the destination said.
+    pub refusal: String,
+    /// What it would have committed.
+    pub ledger: EpochLedger,
 }
 
 /// What the pipeline was configured to do when the epoch was prepared.
@@ -110,6 +127,9 @@ pub(super) struct Checkpoint {
     /// The part that the epoch is of an enumeration, if the sink demands enumerations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enumeration: Option<Enumeration>,
+    /// The epoch that it abandons: then it has nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub abandons: Option<Abandons>,
 }
 
 pub(super) const FORMAT: &str = "landfall-checkpoint/1";
@@ -131,7 +151,13 @@ impl Checkpoint {
             ledger: EpochLedger::default(),
             accounts: AccountRows::default(),
             enumeration: None,
+            abandons: None,
         }
+    }
+
+    /// The epoch that it abandons.
+    fn abandoned(&self) -> Option<u64> {
+        self.abandons.as_ref().map(|abandons| abandons.epoch)
     }
 
     /// The enumeration that goes on after it.
@@ -301,6 +327,25 @@ async fn commit(env: &Env, sink: &dyn AnySink, request: &CommitRequest<Value>, e
     }
 }
 
+/// Refuses to abandon an epoch of which a part may be visible.
+///
+/// # Errors
+/// `Config` if the sink does not commit all of an epoch, or nothing.
+pub(super) fn check_transactional(sink: &dyn AnySink) -> Result<()> {
+    if sink.promise() == Transactional::NAME {
+        return Ok(());
+    }
+    Err(Error::config("abandon epoch", "the sink may hold a part of it")
+        .with("promise", sink.promise())
+        .with_hint("mend what the destination refuses it for, and run again"))
+}
+
+/// Whether the destination holds the epoch that is abandoned: an older owner has committed it first.
+pub(super) async fn is_committed(sink: &dyn AnySink, shard: &ShardKey, abandons: &Abandons) -> Result<bool> {
+    let mark = sink.mark(shard).await?;
+    Ok(mark.is_some_and(|mark| mark.epoch == abandons.epoch && mark.digest == abandons.digest))
+}
+
 /// Checks that the destination holds what the chain says: no more (I8), and no less (I2).
 pub(super) async fn check_mark(
     sink: &dyn AnySink,
@@ -319,10 +364,10 @@ pub(super) async fn check_mark(
             .with("newest_checkpoint", newest.map_or(0, |(record, _)| record.number))
             .with_hint(hint))
     };
-    let fitting = newest.map_or([None; 2], |(record, checkpoint)| match &checkpoint.prepared {
-        // It may have been committed, or not yet.
-        Some(prepared) => [Some(record.number), prepared.previous],
-        None => [checkpoint.marked; 2],
+    let fitting = newest.map_or([None; 3], |(record, checkpoint)| match &checkpoint.prepared {
+        // It may have been committed, or not yet; and what it abandons may have been committed before.
+        Some(prepared) => [Some(record.number), prepared.previous, checkpoint.abandoned().or(prepared.previous)],
+        None => [checkpoint.marked; 3],
     });
     match mark_fit(mark.as_ref(), newest.map(|(record, _)| (&record.incarnation, record.number)), &fitting) {
         MarkFit::Fits => Ok(()),

@@ -91,6 +91,15 @@ pub enum Event {
         /// What became of its records.
         ledger: EpochLedger,
     },
+    /// A prepared epoch that the destination refuses was [given up](super::Pipeline::abandon_refused): its records are staged anew.
+    EpochAbandoned {
+        /// The shard.
+        shard: ShardKey,
+        /// The number of its checkpoint.
+        epoch: u64,
+        /// Records that were staged in the sink.
+        records: u64,
+    },
     /// The load has come to its end, for a sink that [demands](crate::sink::Sink::demand) enumerations.
     Enumerated {
         /// The shard.
@@ -303,6 +312,10 @@ impl Events {
                 count("landfall_records_quarantined_total", ledger.quarantined);
                 self.count_stages(ledger);
                 tracing::info!(%shard, epoch, read = ledger.read, committed = ledger.staged, "epoch committed");
+            }
+            Event::EpochAbandoned { shard, epoch, records } => {
+                count("landfall_epochs_abandoned_total", 1);
+                tracing::warn!(%shard, epoch, records, "epoch abandoned");
             }
             Event::Enumerated { shard, whole } => {
                 self.lock().status.enumerated = Some(*whole);

@@ -19,6 +19,7 @@
 //! # Ok::<(), landfall::Error>(()) }).unwrap();
 //! ```
 
+mod abandon;
 mod accounts;
 mod beside;
 mod builder;
@@ -49,6 +50,7 @@ mod task;
 #[cfg(test)]
 mod tests;
 
+pub use abandon::AbandonedEpoch;
 pub use builder::{FitsSink, FitsStage, Landable, NoSink, NoSource, PipelineBuilder, SinkFor, StageFor};
 pub use events::{Event, Status};
 pub use handle::{RunControl, RunFailure, RunHandle};

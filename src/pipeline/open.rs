@@ -1,7 +1,7 @@
 //! How a load takes its shard over. What does not fit is refused before anything is touched, so that a start that is
 //! refused leaves a running instance alone.
 
-use super::epoch::{Checkpoint, InputPosition, Owner, check_mark, roll_forward};
+use super::epoch::{Checkpoint, InputPosition, Owner, check_mark, is_committed, roll_forward};
 use super::events::Event;
 use super::load::{Load, OpenLoad};
 use super::state;
@@ -23,19 +23,25 @@ impl Load {
     /// `Config` if the pipeline does not fit what is there, `Corrupt` if that does not fit together; both before anything
     /// was touched, unless it changed at the same time. `Fenced` if another owner takes over meanwhile.
     pub(super) async fn open(mut self) -> Result<OpenLoad> {
+        let (mut chain, owner, newest) = self.own().await?;
+        match self.recover(&mut chain, &owner, newest).await {
+            Ok(newest) => Ok(OpenLoad { load: self, chain, owner, newest }),
+            Err(error) => Err(chain.explain(error).await),
+        }
+    }
+
+    /// Takes the chain over, if what is there fits; gives its newest data record too.
+    pub(super) async fn own(&mut self) -> Result<(Chain, Owner, Option<Record>)> {
         self.look().await?;
         let id = ChainId::checkpoints(&self.shard);
-        let Opened { mut chain, newest_data } =
-            Chain::open(Arc::clone(&self.checkpoints), id, self.env.clone()).await?;
+        let opened = Chain::open(Arc::clone(&self.checkpoints), id, self.env.clone()).await?;
+        let Opened { chain, newest_data } = opened;
         let owner = Owner {
             shard: self.shard.clone(),
             incarnation: chain.incarnation().clone(),
             generation: chain.generation(),
         };
-        match self.recover(&mut chain, &owner, newest_data).await {
-            Ok(newest) => Ok(OpenLoad { load: self, chain, owner, newest }),
-            Err(error) => Err(chain.explain(error).await),
-        }
+        Ok((chain, owner, newest_data))
     }
 
     /// Checks what is there, without owning it.
@@ -57,7 +63,7 @@ impl Load {
     }
 
     /// Checks that the pipeline, its destination and its landing fit the newest checkpoint.
-    async fn check(&mut self, newest: Option<&Record>) -> Result<Option<Checkpoint>> {
+    pub(super) async fn check(&mut self, newest: Option<&Record>) -> Result<Option<Checkpoint>> {
         let checkpoint = newest.map(|record| Checkpoint::decode(&self.shard, record)).transpose()?;
         if let Some(checkpoint) = &checkpoint {
             // Before the mark: that a destination is another one says more than that it does not hold what is expected.
@@ -114,9 +120,7 @@ impl Load {
                 (chain.append(first.encode()?).await?, first)
             }
         };
-        let (env, sink, quarantine) = (&self.env, self.sink.as_ref(), self.quarantine.as_ref());
-        let committed = !on(Defect::PreparedEpochIsDropped)
-            && roll_forward(env, sink, quarantine, owner, number, &checkpoint, &self.events).await?;
+        let (number, checkpoint, committed) = self.finish(chain, owner, number, checkpoint).await?;
         if checkpoint.config.settings != self.config.settings {
             self.events.send(Event::ConfigChanged { shard: self.shard.clone() });
         }
@@ -132,6 +136,36 @@ impl Load {
         });
         self.publish(&checkpoint.input).await?;
         Ok((number, checkpoint))
+    }
+
+    /// Brings the newest epoch to its end; says whether the sink has committed it now. If it abandons another one that an older owner has
+    /// committed before, that one counts: the chain says so next.
+    pub(super) async fn finish(
+        &self,
+        chain: &mut Chain,
+        owner: &Owner,
+        number: u64,
+        checkpoint: Checkpoint,
+    ) -> Result<(u64, Checkpoint, bool)> {
+        if on(Defect::PreparedEpochIsDropped) {
+            return Ok((number, checkpoint, false));
+        }
+        let (env, sink, quarantine) = (&self.env, self.sink.as_ref(), self.quarantine.as_ref());
+        let ended = roll_forward(env, sink, quarantine, owner, number, &checkpoint, &self.events).await;
+        let abandoned = match (ended, &checkpoint.abandons) {
+            (Ok(committed), _) => return Ok((number, checkpoint, committed)),
+            (Err(error), Some(abandons)) if is_committed(sink, &self.shard, abandons).await? => {
+                tracing::warn!(shard = %self.shard, %error, epoch = abandons.epoch, "an epoch that was to be abandoned was committed before");
+                abandons.epoch
+            }
+            (Err(error), _) => return Err(error),
+        };
+        let committed = Checkpoint::decode(&self.shard, &chain.read(abandoned).await?)?;
+        committed.check_quarantine(&self.config)?;
+        let committed = Checkpoint { prepared: None, ..committed };
+        let number = chain.append(committed.encode()?).await?;
+        roll_forward(env, sink, quarantine, owner, number, &committed, &self.events).await?;
+        Ok((number, committed, false))
     }
 
     /// Publishes how far the load has committed, for the retention of its landing.

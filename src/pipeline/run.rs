@@ -35,6 +35,28 @@ impl Pipeline {
         ShardKey { pipeline: self.landed_by.as_ref().unwrap_or(&self.name).clone(), shard: number }
     }
 
+    /// What the load of `shard` is made of.
+    pub(super) fn load_of(&self, shard: &ShardKey, events: &Events) -> Result<Load> {
+        let (landed, env) = (self.landing_key(shard.shard), &self.env);
+        let state = self.state.as_ref().map(|(store, prefix)| StateObjects::new(store, prefix, shard));
+        Ok(Load {
+            shard: shard.clone(),
+            env: env.clone(),
+            settings: self.settings.clone(),
+            sink: Arc::clone(&self.sink),
+            quarantine: self.quarantine.clone(),
+            checkpoints: Arc::clone(&self.checkpoints),
+            state: state.transpose()?,
+            retention: self.landing.as_ref().map(|l| Retention::new(l, &landed, env)),
+            accounts: self.landing.as_ref().map(|l| Accounts::new(l, &landed, &self.name)).transpose()?,
+            stages: self.stages.iter().map(|s| s.make()).collect(),
+            config: self.config.clone(),
+            landing: self.landing.as_ref().map(|l| LandingReader::new(l, &landed, env)),
+            events: events.clone(),
+            accept_quarantined: self.accept_quarantined,
+        })
+    }
+
     /// Runs once: reads every partition from where it stands to its end, and commits everything.
     ///
     /// # Errors
@@ -129,7 +151,7 @@ impl Run {
             };
             // All shards are opened before any of them works: what one refuses must not be half done by others.
             let span = tracing::info_span!("shard", shard = %shard.key);
-            let load = shard.load()?.open().instrument(span.clone()).await?;
+            let load = pipeline.load_of(&shard.key, &self.events)?.open().instrument(span.clone()).await?;
             loads.push((span, shard, load));
         }
         let mut opened = Vec::new();
@@ -280,29 +302,6 @@ impl Shard {
             }
         }
         errors
-    }
-
-    fn load(&self) -> Result<Load> {
-        let pipeline = &self.pipeline;
-        let landed = pipeline.landing_key(self.key.shard);
-        let env = &pipeline.env;
-        let state = pipeline.state.as_ref().map(|(store, prefix)| StateObjects::new(store, prefix, &self.key));
-        Ok(Load {
-            shard: self.key.clone(),
-            env: env.clone(),
-            settings: pipeline.settings.clone(),
-            sink: Arc::clone(&pipeline.sink),
-            quarantine: pipeline.quarantine.clone(),
-            checkpoints: Arc::clone(&pipeline.checkpoints),
-            state: state.transpose()?,
-            retention: pipeline.landing.as_ref().map(|l| Retention::new(l, &landed, env)),
-            accounts: pipeline.landing.as_ref().map(|l| Accounts::new(l, &landed, &pipeline.name)).transpose()?,
-            stages: pipeline.stages.iter().map(|s| s.make()).collect(),
-            config: pipeline.config.clone(),
-            landing: pipeline.landing.as_ref().map(|l| LandingReader::new(l, &landed, env)),
-            events: self.events.clone(),
-            accept_quarantined: pipeline.accept_quarantined,
-        })
     }
 
     #[expect(clippy::too_many_arguments, reason = "these are the parts of a shard, each used once")]

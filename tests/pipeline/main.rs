@@ -4,6 +4,7 @@
 
 mod support;
 
+mod abandon;
 mod coverage;
 mod enumerations;
 mod guards;

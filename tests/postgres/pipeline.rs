@@ -1,7 +1,7 @@
 //! Whole pipelines into PostgreSQL, with their checkpoints there as well.
 
 use crate::support::World;
-use landfall::columnar::{Columns, Decode};
+use landfall::columnar::{Columns, Decode, Validate};
 use landfall::connectors::postgres::{PostgresCheckpoints, PostgresTable};
 use landfall::env::Env;
 use landfall::landing::Landing;
@@ -55,6 +55,31 @@ pub fn pages(of: std::ops::Range<u64>, name: &str) -> Pages {
     Pages(of.map(page).collect())
 }
 
+fn pipeline(
+    world: &World,
+    store: &Store,
+    name: &str,
+    source: Pages,
+    disposition: impl Into<Disposition>,
+    epoch: u64,
+    validate: Validate,
+) -> Pipeline {
+    let columns = Columns::new().int64("id").utf8("name");
+    let table = PostgresTable::at(&world.database, &format!("{}.orders", world.schema)).expect("a name");
+    Pipeline::named(name)
+        .source(source)
+        .land(Landing::in_store(store, "raw").expect("a name").segment_bytes(64))
+        .stage(Decode::pages().schema(columns))
+        .stage(validate)
+        .sink(table.disposition(disposition))
+        .quarantine(Quarantine::in_store(store, "quarantine").expect("a name"))
+        .checkpoints(PostgresCheckpoints::in_schema(&world.database, &world.schema).expect("a name"))
+        .accept_quarantined()
+        .settings(Settings::default().epoch_records(epoch))
+        .build()
+        .expect("complete")
+}
+
 async fn run(
     world: &World,
     store: &Store,
@@ -63,22 +88,7 @@ async fn run(
     disposition: impl Into<Disposition>,
     epoch: u64,
 ) -> RunReport {
-    let columns = Columns::new().int64("id").utf8("name");
-    let table = PostgresTable::at(&world.database, &format!("{}.orders", world.schema)).expect("a name");
-    Pipeline::named(name)
-        .source(source)
-        .land(Landing::in_store(store, "raw").expect("a name").segment_bytes(64))
-        .stage(Decode::pages().schema(columns))
-        .sink(table.disposition(disposition))
-        .quarantine(Quarantine::in_store(store, "quarantine").expect("a name"))
-        .checkpoints(PostgresCheckpoints::in_schema(&world.database, &world.schema).expect("a name"))
-        .accept_quarantined()
-        .settings(Settings::default().epoch_records(epoch))
-        .build()
-        .expect("complete")
-        .run()
-        .await
-        .expect("runs")
+    pipeline(world, store, name, source, disposition, epoch, Validate::new()).run().await.expect("runs")
 }
 
 #[tokio::test]
@@ -110,4 +120,38 @@ async fn a_pipeline_replaces_its_table_run_by_run() {
     run(&world, &store, "snapshot", pages(5..19, "c"), Replace::table().may_shrink_by(0.0), 1_000).await;
     assert_eq!(world.ask("SELECT count(*), min(name) FROM {orders}").await, ["14|c"]);
     assert!(world.staged().await.is_empty(), "{:?}", world.staged().await);
+}
+
+/// The table was given a constraint after the rows were staged; or it had it all the time, which nobody looks at before the commit.
+#[tokio::test]
+async fn an_epoch_that_a_constraint_refuses_can_be_given_up_and_its_rows_go_to_the_quarantine() {
+    for disposition in [Disposition::Append, Upsert::by(["id"]).into(), Replace::table().into()] {
+        let Some(world) = World::new().await else { return };
+        world
+            .ask(&format!(
+                "CREATE SCHEMA {}; CREATE TABLE {{orders}} (id bigint CHECK (id < 15), name text); \
+                 CREATE UNIQUE INDEX ON {{orders}} (id)",
+                world.schema_name()
+            ))
+            .await;
+        let store = Store::memory();
+        let of = |validate| pipeline(&world, &store, "orders", pages(0..20, "a"), disposition.clone(), 7, validate);
+        let plain = || of(Validate::new());
+        let failure = plain().run().await.expect_err("15 is refused");
+        assert!(failure.to_string().contains("orders_id_check"), "{failure}");
+        let again = plain().run().await.expect_err("it is refused each time");
+        assert_eq!(again.error().kind(), failure.error().kind());
+        let abandoned = plain().abandon_refused("ana", "no ids from 15 on").await.expect("gives up");
+        let [epoch] = abandoned.as_slice() else { panic!("{disposition:?}: {abandoned:?}") };
+        assert!(epoch.refusal.contains("orders_id_check"), "{epoch:?}");
+        let report = of(Validate::new().range("id", 0..=14)).run().await.expect("runs");
+        report.ledger.check().expect("balances");
+        let rows = world.ask("SELECT count(*), count(DISTINCT id), max(id) FROM {orders}").await;
+        assert_eq!(rows, ["15|15|14"], "{disposition:?}");
+        let quarantine = Quarantine::in_store(&store, "quarantine").expect("a name").read_all().await.expect("reads");
+        let refused = quarantine.iter().filter(|record| !String::from_utf8_lossy(&record.raw).contains("zero"));
+        let stages: Vec<_> = refused.map(|record| record.stage.as_str()).collect();
+        assert_eq!(stages, ["validate"; 5], "{disposition:?}");
+        assert!(world.staged().await.is_empty(), "{:?}", world.staged().await);
+    }
 }

@@ -39,6 +39,7 @@ macro_rules! checkpoint_conformance {
         $(
             #[tokio::test]
             async fn $check() {
+                let _told = $crate::testkit::conformance::told("CheckpointStore", stringify!($check));
                 let (store, _keep) = $open;
                 $crate::testkit::conformance::checkpoints::$check(store).await;
             }

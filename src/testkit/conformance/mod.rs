@@ -10,6 +10,10 @@ pub mod source;
 pub mod stage;
 pub mod store;
 
+mod told;
+
 pub use destination::Destination;
 pub use source::SourceTrial;
 pub use stage::StageTrial;
+#[doc(hidden)]
+pub use told::{Told, told};

@@ -34,6 +34,7 @@ macro_rules! rates_conformance {
         $(
             #[tokio::test]
             async fn $check() {
+                let _told = $crate::testkit::conformance::told("SharedRates", stringify!($check));
                 let env = $crate::testkit::test_env(1);
                 let (one, other) = ($open)(&env);
                 $crate::testkit::conformance::rates::$check(&env, &one, &other).await;

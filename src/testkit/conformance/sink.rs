@@ -64,6 +64,7 @@ macro_rules! sink_conformance {
         $(
             #[tokio::test]
             async fn $check() {
+                let _told = $crate::testkit::conformance::told("Sink", stringify!($check));
                 let destination = $open;
                 $crate::testkit::conformance::sink::$check(&destination).await;
             }

@@ -75,6 +75,7 @@ macro_rules! source_conformance {
         $(
             #[tokio::test]
             async fn $check() {
+                let _told = $crate::testkit::conformance::told("Source", stringify!($check));
                 let trial = $open;
                 $crate::testkit::conformance::source::$check(&trial).await;
             }

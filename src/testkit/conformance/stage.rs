@@ -70,6 +70,7 @@ macro_rules! stage_conformance {
         $(
             #[test]
             fn $check() {
+                let _told = $crate::testkit::conformance::told("Stage", stringify!($check));
                 $crate::testkit::conformance::stage::$check(&$open);
             }
         )+

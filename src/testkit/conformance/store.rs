@@ -39,6 +39,7 @@ macro_rules! store_conformance {
         $(
             #[tokio::test]
             async fn $check() {
+                let _told = $crate::testkit::conformance::told("ObjectAccess", stringify!($check));
                 let (store, _keep) = $open;
                 $crate::testkit::conformance::store::$check(&store).await;
             }

@@ -8,7 +8,7 @@ mod tests;
 pub use outcome::{Outcome, Verdict, Wrong};
 pub use schedule::Schedule;
 
-use super::{Faults, Mode, Plan, SeededEntropy};
+use super::{Faults, Mode, Plan, Point, SeededEntropy};
 use crate::env::Entropy;
 use crate::error::{ErrorKind, Result};
 use async_trait::async_trait;
@@ -158,8 +158,9 @@ where
     /// # Panics
     /// If a world goes wrong without any fault: then nothing can be said of faults.
     pub async fn run(&self) -> Outcome {
-        let points = self.points().await;
-        let mut outcome = Outcome { points, ..Outcome::default() };
+        let trace = self.trace().await;
+        let points = trace.len() as u64;
+        let mut outcome = Outcome { points, trace, ..Outcome::default() };
         for (n, mode) in (0..).zip(&self.modes) {
             let mut at = (self.seed + n * OTHER) % self.every;
             while at < points {
@@ -206,14 +207,14 @@ where
         }
     }
 
-    /// How many operations a process without faults does.
-    async fn points(&self) -> u64 {
+    /// The operations of a process without faults.
+    async fn trace(&self) -> Vec<Point> {
         let (world, faults) = ((self.make)().await, Faults::none());
         let ended = world.process(&faults).await;
         assert!(ended.is_ok(), "without any fault, the process ended with {ended:?}");
         let verdict = world.verdict().await;
         assert!(verdict.is_right(), "without any fault: {verdict}");
-        faults.count()
+        faults.trace()
     }
 
     /// How many operations the process does that recovers from `plan`.

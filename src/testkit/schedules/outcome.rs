@@ -1,4 +1,5 @@
 use super::Schedule;
+use crate::testkit::Point;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -65,8 +66,17 @@ impl fmt::Display for Verdict {
 pub struct Wrong {
     /// Which: [`Schedules::replay`](super::Schedules::replay) repeats it.
     pub schedule: Schedule,
+    /// The operation at which its first fault stands.
+    pub operation: String,
     /// What was wrong afterwards.
     pub verdict: Verdict,
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { schedule, operation, verdict } = self;
+        write!(f, "{schedule}, {operation}: {verdict}")
+    }
 }
 
 /// What the schedules of a world came to.
@@ -74,6 +84,8 @@ pub struct Wrong {
 pub struct Outcome {
     /// Operations of a process without faults.
     pub points: u64,
+    /// Which they are.
+    pub trace: Vec<Point>,
     /// Schedules that were run.
     pub schedules: u64,
     /// The same by mode; pairs are `double`.
@@ -94,18 +106,26 @@ impl Outcome {
         self.schedules += 1;
         self.total = std::mem::take(&mut self.total).and(Verdict { wrong: Vec::new(), ..verdict.clone() });
         if !verdict.is_right() {
-            self.wrong.push(Wrong { schedule, verdict });
+            let point = usize::try_from(schedule.first.at).ok().and_then(|at| self.trace.get(at));
+            let operation = point.map(|p| format!("{} `{}`", p.operation, p.name)).unwrap_or_default();
+            self.wrong.push(Wrong { schedule, operation, verdict });
         }
     }
 
     /// # Panics
-    /// If a schedule went wrong, with the first twenty of them.
+    /// If a schedule went wrong, with the first twenty of them and how to repeat the first.
     pub fn assert_right(&self) {
-        let told: Vec<_> =
-            self.wrong.iter().take(20).map(|wrong| format!("{}: {}", wrong.schedule, wrong.verdict)).collect();
-        assert!(told.is_empty(), "{self}\n{} went wrong:\n{}", self.wrong.len(), told.join("\n"));
+        let Some(first) = self.wrong.first() else { return };
+        let told: Vec<_> = self.wrong.iter().take(TOLD).map(Wrong::to_string).collect();
+        let (told, count, again) = (told.join("\n"), self.wrong.len(), first.schedule.as_code());
+        panic!(
+            "{self}\n{count} went wrong (fault, operation, what was found):\n{told}\nrepeat the first: .replay({again})"
+        );
     }
 }
+
+/// Schedules that a failure shows.
+const TOLD: usize = 20;
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

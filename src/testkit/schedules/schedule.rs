@@ -20,6 +20,15 @@ impl Schedule {
     pub fn pair(first: Plan, second: Plan) -> Self {
         Self { first, second: Some(second) }
     }
+
+    /// As it is written in a test that [replays](super::Schedules::replay) it.
+    pub(super) fn as_code(&self) -> String {
+        let plan = |plan: Plan| format!("Plan {{ at: {}, mode: Mode::{:?} }}", plan.at, plan.mode);
+        match self.second {
+            None => format!("Schedule::single({})", plan(self.first)),
+            Some(second) => format!("Schedule::pair({}, {})", plan(self.first), plan(second)),
+        }
+    }
 }
 
 impl fmt::Display for Schedule {

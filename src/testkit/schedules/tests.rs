@@ -170,6 +170,20 @@ async fn a_sink_that_breaks_a_rule_is_found_and_the_schedule_can_be_replayed() {
     }
 }
 
+#[tokio::test]
+#[should_panic(expected = "repeat the first: .replay(Schedule::single(Plan { at: ")]
+async fn a_failure_says_how_to_repeat_it() {
+    Schedules::of(|| Numbers::with(Defect::NotIdempotent)).pairs(0).run().await.assert_right();
+}
+
+#[tokio::test]
+async fn what_went_wrong_names_the_operation() {
+    let outcome =
+        Schedules::of(|| Numbers::with(Defect::NotIdempotent)).modes([Mode::AfterLostResponse]).pairs(0).run().await;
+    let told: Vec<_> = outcome.wrong.iter().map(Wrong::to_string).collect();
+    assert!(told.iter().any(|t| t.starts_with("AfterLostResponse at ") && t.contains(", commit `")), "{told:?}");
+}
+
 #[test]
 fn a_verdict_counts_each_record() {
     let verdict = Verdict::of([1, 1, 2, 3], [1, 1, 1, 3, 9, 9]);

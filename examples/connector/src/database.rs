@@ -1,0 +1,94 @@
+//! The destination: a file of SQLite, and what an error of it means.
+
+use landfall::{Error, ErrorKind, Result};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// A database with the tables of this crate. Clones share one connection.
+///
+/// Calls are short, so they are made where they stand; of a database behind a network, take the asynchronous client.
+#[derive(Clone, Debug)]
+pub struct Database(Arc<Mutex<Connection>>);
+
+const TABLES: &str = "
+    CREATE TABLE IF NOT EXISTS readings (station TEXT NOT NULL, time TEXT NOT NULL, celsius REAL NOT NULL);
+    CREATE TABLE IF NOT EXISTS landfall_staged (
+        batch TEXT NOT NULL, shard TEXT NOT NULL, generation INTEGER NOT NULL,
+        station TEXT NOT NULL, time TEXT NOT NULL, celsius REAL NOT NULL
+    );
+    CREATE INDEX IF NOT EXISTS landfall_staged_batch ON landfall_staged (batch);
+    CREATE TABLE IF NOT EXISTS landfall_marks (shard TEXT PRIMARY KEY, mark TEXT NOT NULL);
+    CREATE TABLE IF NOT EXISTS landfall_records (
+        chain TEXT NOT NULL, number INTEGER NOT NULL, record BLOB NOT NULL, PRIMARY KEY (chain, number)
+    );
+    CREATE TABLE IF NOT EXISTS landfall_boundaries (chain TEXT PRIMARY KEY, number INTEGER NOT NULL);
+";
+
+impl Database {
+    /// The one in `file`, which is made if it is not there.
+    ///
+    /// # Errors
+    /// `Unavailable` if SQLite cannot open it.
+    pub fn open(file: &Path) -> Result<Self> {
+        Self::over(Connection::open(file).of("open database").map_err(|e| e.with("file", file.display()))?)
+    }
+
+    /// One that ends with the last clone of it: for tests.
+    ///
+    /// # Errors
+    /// `Unavailable` if SQLite refuses.
+    pub fn in_memory() -> Result<Self> {
+        Self::over(Connection::open_in_memory().of("open database")?)
+    }
+
+    fn over(connection: Connection) -> Result<Self> {
+        connection.busy_timeout(Duration::from_secs(10)).of("open database")?;
+        // What was committed survives a power loss: guarantee 7 of a sink, guarantee 2 of a checkpoint store.
+        connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;").of("open database")?;
+        connection.execute_batch(TABLES).of("make tables")?;
+        Ok(Self(Arc::new(Mutex::new(connection))))
+    }
+
+    /// The readings, each as `station,time,celsius`.
+    ///
+    /// # Errors
+    /// `Unavailable` if SQLite refuses.
+    pub fn rows(&self) -> Result<Vec<String>> {
+        self.transaction("read readings", |t| {
+            t.prepare("SELECT station || ',' || time || ',' || celsius FROM readings")
+                .and_then(|mut find| find.query_map([], |row| row.get(0))?.collect())
+                .of("read readings")
+        })
+    }
+
+    /// Does `work` as a whole or not at all: an error rolls it back.
+    pub(crate) fn transaction<T>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let mut connection = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // The lock for writing comes first: what is read in a transaction does not change before it writes.
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).of(operation)?;
+        let answer = work(&transaction)?;
+        // Whether a COMMIT that fails has happened is not known. To say so is all that is needed: the mark will decide.
+        transaction
+            .commit()
+            .map_err(|e| Error::new(ErrorKind::Ambiguous, operation, "the commit failed").with_source(e))?;
+        Ok(answer)
+    }
+}
+
+/// What SQLite answered, as landfall says it.
+pub(crate) trait Answer<T> {
+    fn of(self, operation: &'static str) -> Result<T>;
+}
+
+impl<T> Answer<T> for rusqlite::Result<T> {
+    fn of(self, operation: &'static str) -> Result<T> {
+        // Nothing has happened yet: transient, so that the caller may try again.
+        self.map_err(|e| Error::unavailable(operation, "SQLite refuses").with_source(e))
+    }
+}

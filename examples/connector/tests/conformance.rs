@@ -1,0 +1,140 @@
+//! Each contract, held to its numbered guarantees: one macro call makes one test of each.
+
+use landfall::async_trait;
+use landfall::model::{Page, PartitionId, Rows, Timestamp};
+use landfall::testkit::conformance::{Destination, SourceTrial, StageTrial};
+use landfall_stations::{Database, Parse, Reading, SqliteCheckpoints, SqliteReadings, StationLogs};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::PathBuf;
+use tempfile::TempDir;
+
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+mod source {
+    use super::*;
+
+    struct Logs(TempDir);
+
+    const OSLO: &str = "06:00,-3.5\n07:00,-2.0\n08:00,?\n";
+    const LIMA: &str = "06:00,17.25\n";
+
+    impl Logs {
+        fn new() -> Self {
+            let folder = folder();
+            std::fs::write(folder.path().join("oslo.log"), OSLO).expect("a log");
+            // The end of this one is still on its way.
+            std::fs::write(folder.path().join("lima.log"), [LIMA, "07:0"].concat()).expect("a log");
+            Self(folder)
+        }
+    }
+
+    #[async_trait]
+    impl SourceTrial for Logs {
+        type Source = StationLogs;
+
+        fn source(&self) -> StationLogs {
+            StationLogs::in_folder(self.0.path()).page_bytes(20)
+        }
+
+        fn records(&self, page: &Page) -> Vec<String> {
+            String::from_utf8_lossy(&page.body).lines().map(str::to_owned).collect()
+        }
+
+        async fn all(&self) -> BTreeMap<String, Vec<String>> {
+            let lines = |log: &str| log.lines().map(str::to_owned).collect();
+            BTreeMap::from([("oslo".to_owned(), lines(OSLO)), ("lima".to_owned(), lines(LIMA))])
+        }
+    }
+
+    landfall::source_conformance!(Logs::new());
+}
+
+mod stage {
+    use super::*;
+
+    struct Lines;
+
+    fn page(lines: &'static str) -> Page {
+        let records = lines.lines().count() as u64;
+        Page::new(PartitionId::from("oslo"), lines, records, Timestamp::default())
+    }
+
+    impl StageTrial for Lines {
+        type Stage = Parse;
+
+        fn stage(&self) -> Parse {
+            Parse
+        }
+
+        fn cuts(&self) -> Vec<Vec<Page>> {
+            vec![vec![page("06:00,1\nbad\n06:00,1\n")], vec![page("06:00,1\n"), page(""), page("bad\n06:00,1\n")]]
+        }
+
+        fn records(&self, readings: &Rows<Reading>) -> Vec<String> {
+            readings.0.iter().map(|reading| format!("{reading:?}")).collect()
+        }
+    }
+
+    landfall::stage_conformance!(Lines);
+}
+
+mod sink {
+    use super::*;
+
+    struct Table {
+        file: PathBuf,
+        _folder: TempDir,
+    }
+
+    impl Table {
+        fn new() -> Self {
+            let folder = folder();
+            Self { file: folder.path().join("readings.db"), _folder: folder }
+        }
+
+        fn database(&self) -> Database {
+            Database::open(&self.file).expect("a database")
+        }
+    }
+
+    #[async_trait]
+    impl Destination for Table {
+        type Sink = SqliteReadings;
+
+        fn sink(&self) -> SqliteReadings {
+            SqliteReadings::new(&self.database()) // a connection of its own, as another process has
+        }
+
+        fn item(&self, numbers: Range<u64>) -> Rows<Reading> {
+            let reading = |n: u64| Reading { station: "oslo".into(), time: n.to_string(), celsius: 0.5 };
+            Rows(numbers.map(reading).collect())
+        }
+
+        async fn read(&self) -> Vec<u64> {
+            super::times(&self.file).iter().filter_map(|time| time.parse().ok()).collect()
+        }
+    }
+
+    landfall::sink_conformance!(Table::new());
+}
+
+mod checkpoints {
+    use super::*;
+    use std::sync::Arc;
+
+    landfall::checkpoint_conformance!((
+        Arc::new(SqliteCheckpoints::new(&Database::in_memory().expect("a database"))),
+        ()
+    ));
+}
+
+/// What any reader of the file sees: it knows nothing of this crate.
+fn times(file: &std::path::Path) -> Vec<String> {
+    let reader = rusqlite::Connection::open(file).expect("the database");
+    let mut find = reader.prepare("SELECT time FROM readings ORDER BY CAST(time AS INTEGER)").expect("the table");
+    let times = find.query_map([], |row| row.get(0)).expect("rows");
+    times.collect::<rusqlite::Result<_>>().expect("rows")
+}

@@ -1,0 +1,74 @@
+//! The whole connector in a pipeline, under a fault at every operation, singly and in pairs.
+
+use landfall::landing::Landing;
+use landfall::pipeline::Pipeline;
+use landfall::sink::Quarantine;
+use landfall::store::Store;
+use landfall::testkit::{FaultCheckpoints, FaultSink, FaultSource, Faults, Schedules, Verdict, World, test_env};
+use landfall::{Result, async_trait};
+use landfall_stations::{Database, Parse, SqliteCheckpoints, SqliteReadings, StationLogs};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const OSLO: &str = "06:00,-3.5\n07:00,-2.0\n07:00,-2.0\n08:00,?\n";
+const LIMA: &str = "06:00,17.25\n07:00,18.0\n";
+
+/// What outlives the processes: the logs, the landing, the database.
+struct Weather {
+    logs: tempfile::TempDir,
+    store: Store,
+    database: Database,
+    processes: AtomicU64,
+}
+
+impl Weather {
+    fn new() -> Self {
+        let logs = tempfile::tempdir().expect("a folder");
+        std::fs::write(logs.path().join("oslo.log"), OSLO).expect("a log");
+        std::fs::write(logs.path().join("lima.log"), LIMA).expect("a log");
+        let database = Database::in_memory().expect("a database");
+        Self { logs, store: Store::memory(), database, processes: AtomicU64::new(1) }
+    }
+}
+
+#[async_trait]
+impl World for Weather {
+    /// One process: a run of the pipeline, each effect of which passes `faults`.
+    async fn process(&self, faults: &Faults) -> Result<()> {
+        let store = faults.store(&self.store);
+        let logs = StationLogs::in_folder(self.logs.path()).page_bytes(20);
+        let pipeline = Pipeline::named("weather")
+            .source(FaultSource::new(logs, faults))
+            .land(Landing::in_store(&store, "raw")?)
+            .stage(Parse)
+            .sink(FaultSink::new(SqliteReadings::new(&self.database), faults))
+            .quarantine(Quarantine::in_store(&store, "quarantine")?)
+            .checkpoints(FaultCheckpoints::new(SqliteCheckpoints::new(&self.database), faults))
+            .env(test_env(self.processes.fetch_add(1, Ordering::SeqCst)))
+            .build()?;
+        pipeline.run().await?;
+        Ok(())
+    }
+
+    /// The oracle: what the logs say, against what the table holds.
+    async fn verdict(&self) -> Verdict {
+        let station = |name: &str, log: &str| -> Vec<String> {
+            let good = log.lines().filter(|line| !line.ends_with('?'));
+            good.map(|line| format!("{name},{line}")).collect()
+        };
+        let served = [station("oslo", OSLO), station("lima", LIMA)].concat();
+        Verdict::of(served, self.database.rows().expect("the table"))
+    }
+
+    /// A reader may look at any time: here nothing of an epoch can be seen before all of it.
+    async fn watch(&self) {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn it_survives_a_fault_at_every_operation() {
+    let outcome = Schedules::of(Weather::new).pairs(20).run().await;
+    assert!(outcome.points > 30, "{outcome}");
+    println!("{outcome}");
+    outcome.assert_right();
+}
