@@ -16,7 +16,6 @@ DEFECTS = (
     "PositionIsAhead",
     "PreparedEpochIsDropped",
     "QuarantineIsApart",
-    "RejectsVanish",
     "StateIsNotSaved",
 )
 
