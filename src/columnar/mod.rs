@@ -25,6 +25,7 @@ pub(crate) mod files;
 #[cfg(any(test, feature = "testkit"))]
 pub(crate) mod fuzz;
 mod nested;
+mod origin;
 mod path;
 mod rows;
 mod schema;
@@ -40,6 +41,7 @@ pub use dedup::{Dedup, Latest};
 #[cfg(feature = "parquet")]
 pub use files::Transform;
 pub use nested::{is_json, write_json};
+pub use origin::{LOAD_COLUMN, RECORD_COLUMN, SEGMENT_COLUMN, load_id, load_prefix};
 pub use rows::{filter, inspect, map};
 pub use schema::{Coerce, Column, ColumnType, Columns, TimeUnit, Written};
 pub use unnest::{Unnest, UnnestChild};

@@ -36,7 +36,7 @@ macro_rules! defects {
 }
 
 defects! {
-    // The chain: rules 1, 3, 4, 5, 7 and 8 of the protocol.
+    // The chain.
     /// A writer that slept through a take-over and a collection goes on: collection deleted the record that fenced it. SlateDB #352,
     /// #1622.
     FencesAreCollected,
@@ -60,7 +60,7 @@ defects! {
     NewerFormatIsRead,
     /// A store that ignores the condition of a write is not refused. Many servers that speak S3.
     ConditionsAreNotProbed,
-    // Epochs: rules 1, 2, 6, 8, 9 and 10.
+    // Epochs.
     /// The destination commits before the checkpoint exists: data in one step, state in another. dlt #4052.
     CommitsBeforeCheckpoint,
     /// An epoch that was prepared is dropped by who takes over. Flink's `signalFailedWithKnownReason`.
@@ -83,7 +83,7 @@ defects! {
     IdentityIsNotCompared,
     /// Records that no hop accounts for do not stop an epoch. Vector #12217: dropped is delivered.
     LedgerIsNotChecked,
-    // Sinks: rule 2.
+    // Sinks.
     /// An epoch that is committed is committed again: a restart registers its files twice. iceberg #17340, materialize #38333, Redpanda
     /// Connect #4591.
     CommitsAgain,
@@ -113,6 +113,17 @@ defects! {
     /// A read that failed makes an enumeration whole: what was there is replaced by a part. dlt, ingestr: tables wiped by a failed
     /// replace.
     FailedReadIsWhole,
+    // Sources over HTTP.
+    /// A link or a redirect leads to another origin, and credentials go with it. Azure/acr #895, erpl-web #101, #183, PowerNetbox #404.
+    LinksLeadAnywhere,
+    /// A listing that goes in circles is followed until it ends somewhere. nango #20.
+    CirclesAreFollowed,
+    /// A page that the API refuses is left out. Vector #10870, #18491.
+    RefusedPagesAreLeftOut,
+    /// A body of lines that broke off is taken for a whole one. raven #615.
+    CutBodiesAreWhole,
+    /// Rows that come after later ones are behind the cursor. dlt #2269.
+    LateRowsAreMissed,
 }
 
 #[cfg(test)]

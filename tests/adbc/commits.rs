@@ -1,10 +1,10 @@
 //! Marks, lost answers, and what staging leaves behind.
 
-use crate::support::{Load, World, shard};
+use crate::support::{Load, World, batch, shard};
 use landfall::ErrorKind;
 use landfall::columnar::Columns;
 use landfall::connectors::adbc::{Adbc, AdbcTable};
-use landfall::sink::{CommitOutcome, Disposition, Sink};
+use landfall::sink::{CommitOutcome, Disposition, Sink, Writer};
 
 fn columns() -> Columns {
     Columns::new().int64("id").utf8("name")
@@ -36,40 +36,6 @@ async fn an_epoch_comes_into_view_with_its_mark_and_never_twice() {
 }
 
 #[tokio::test]
-async fn an_older_owner_a_gap_and_a_fork_change_nothing() {
-    for world in World::all() {
-        let mut load = Load::new(world.table(Disposition::Append), columns());
-        load.generation = 2;
-        load.load("{\"id\":1}").await.expect("loads");
-
-        load.generation = 1;
-        let zombie = load.stage("{\"id\":7}").await.expect("stages").0.expect("rows").staged;
-        assert_eq!(load.commit(&zombie, false).await.expect("answers"), CommitOutcome::Fenced { generation: 2 });
-        load.generation = 2;
-        load.previous = Some(5);
-        let gap = load.stage("{\"id\":8}").await.expect("stages").0.expect("rows").staged;
-        assert!(matches!(load.commit(&gap, false).await.expect("answers"), CommitOutcome::Gap { .. }));
-        load.epoch = 1;
-        load.previous = None;
-        let mut fork = load.request(&gap, false);
-        fork.mark.digest = "other".into();
-        assert!(matches!(load.sink.commit(&load.clock, fork).await.expect("answers"), CommitOutcome::Fork { .. }));
-        assert_eq!(world.ask("SELECT id FROM {orders}").await, ["1"]);
-
-        // What was never committed is collected by a later owner, and nothing else.
-        assert_eq!(world.staged().await.len(), 2);
-        assert_eq!(load.sink.collect(&shard(), 2, &[]).await.expect("collects"), 1, "the zombie's");
-        assert_eq!(
-            load.sink.collect(&shard(), 9, std::slice::from_ref(&gap)).await.expect("collects"),
-            0,
-            "it is kept"
-        );
-        assert_eq!(load.sink.collect(&shard(), 9, &[]).await.expect("collects"), 1);
-        assert!(world.staged().await.is_empty());
-    }
-}
-
-#[tokio::test]
 async fn the_mark_never_moves_over_rows_that_are_gone() {
     for world in World::all() {
         let mut load = Load::new(world.table(Disposition::Append), columns());
@@ -88,19 +54,20 @@ async fn the_mark_never_moves_over_rows_that_are_gone() {
 }
 
 #[tokio::test]
-async fn two_that_commit_one_epoch_at_the_same_time_commit_it_once() {
+async fn staged_rows_that_are_gone_before_they_are_prepared_are_no_damage_but_a_reason_to_run_again() {
     for world in World::all() {
         let mut load = Load::new(world.table(Disposition::Append), columns());
-        for n in 0..10 {
-            let staged = load.stage(&format!("{{\"id\":{n}}}")).await.expect("stages").0.expect("rows").staged;
-            let (one, other) = (load.request(&staged, false), load.request(&staged, false));
-            let (one, other) = tokio::join!(load.sink.commit(&load.clock, one), load.sink.commit(&load.clock, other));
-            let mut outcomes = [one.expect("answers"), other.expect("answers")];
-            outcomes.sort_by_key(|o| *o != CommitOutcome::Done);
-            assert_eq!(outcomes, [CommitOutcome::Done, CommitOutcome::AlreadyCommitted]);
-            load.previous = Some(load.epoch);
-        }
-        assert_eq!(world.ask("SELECT count(*), count(DISTINCT id) FROM {orders}").await, ["10|10"]);
+        load.load("{\"id\":1}").await.expect("loads");
+        let mut writer = load.open(false).await.expect("opens");
+        // So much that it does not wait for the end.
+        let long = "x".repeat(9 << 20);
+        let rows = batch(&load.columns, &format!("{{\"id\":2,\"name\":\"{long}\"}}"));
+        assert!(writer.write(rows).await.expect("writes").is_empty());
+        let [staging] = &world.staged().await[..] else { panic!("one table") };
+        world.ask(&format!("DELETE FROM {}", world.name(staging))).await;
+        let error = writer.finish().await.expect_err("they are gone");
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        assert_eq!(world.ask("SELECT id FROM {orders}").await, ["1"]);
     }
 }
 

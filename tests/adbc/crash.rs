@@ -1,7 +1,7 @@
 //! A process that is killed at each of its writes in turn, and run again: however often, each row is there once.
 
 use crate::pipeline::pages;
-use crate::support::{Kind, World, reach};
+use crate::support::{Kind, World, every, reach};
 use landfall::checkpoint::StoreCheckpoints;
 use landfall::columnar::{Columns, Decode};
 use landfall::connectors::adbc::AdbcTable;
@@ -123,15 +123,10 @@ fn as_a_process_of_its_own() {
     });
 }
 
-/// Kills at each write, until a process needs fewer; at some of them if there is no `LANDFALL_EVERY_CUT`, because all of them take
-/// minutes.
+/// Kills at each write, until a process needs fewer: at some of them, because all of them take minutes (see [`every`]).
 async fn at_every_write(kind: Kind, what: Child) {
-    let step = match kind {
-        _ if std::env::var_os("LANDFALL_EVERY_CUT").is_some() => 1,
-        // It makes few writes, of which most are the commits.
-        Kind::DuckDb => 3,
-        _ => 19,
-    };
+    // DuckDB makes few writes, of which most are the commits.
+    let step = every(if kind == Kind::DuckDb { 3 } else { 19 });
     let mut kills = 0;
     for at in (1..).step_by(step) {
         let Some(world) = World::new(kind) else { return };
@@ -149,7 +144,7 @@ async fn at_every_write(kind: Kind, what: Child) {
             break;
         }
     }
-    eprintln!("{kind:?}, {what:?}: kills={kills} lost=0 doubled=0");
+    println!("proof suite=kills of=\"adbc {kind:?} {what:?}\" every={step} kills={kills} lost=0 doubled=0");
 }
 
 #[tokio::test]

@@ -3,64 +3,13 @@
 use crate::support::{Load, World};
 use landfall::ErrorKind;
 use landfall::columnar::Columns;
-use landfall::sink::{InsertOnly, Scd2, Sink, Upsert};
+use landfall::sink::{Sink, Upsert};
 
 fn columns() -> Columns {
     Columns::new().int64("id").utf8("name").timestamp("at").bool("gone")
 }
 
 const ALL: &str = "SELECT id, name FROM {orders} ORDER BY id, name";
-
-#[tokio::test]
-async fn l01_merge_collapses_repeats_within_an_epoch_and_with_the_table() {
-    for world in World::all() {
-        let mut load = Load::new(world.table(Upsert::by(["id"])), columns());
-        load.load("{\"id\":1,\"name\":\"a\"}\n{\"id\":2,\"name\":\"b\"}\n{\"id\":1,\"name\":\"c\"}")
-            .await
-            .expect("loads");
-        assert_eq!(world.ask(ALL).await, ["1|c", "2|b"], "what was landed last is the newest");
-        load.load("{\"id\":2,\"name\":\"d\"}\n{\"id\":3,\"name\":\"e\"}").await.expect("loads");
-        assert_eq!(world.ask(ALL).await, ["1|c", "2|d", "3|e"]);
-        let counts = world
-            .ask("SELECT rows_staged, rows_inserted, rows_updated, rows_deleted FROM {loads} ORDER BY epoch")
-            .await;
-        assert_eq!(counts, ["3|2|0|0", "2|1|1|0"]);
-    }
-}
-
-#[tokio::test]
-async fn l02_the_newest_version_wins_whatever_the_order_and_a_delete_is_a_version() {
-    for world in World::all() {
-        let upsert = Upsert::by(["id"]).newest("at").deleted_when("gone");
-        let mut load = Load::new(world.table(upsert), columns());
-        let at = |id: u64, name: &str, second: u64, gone: bool| {
-            format!("{{\"id\":{id},\"name\":\"{name}\",\"at\":\"2024-01-01T00:00:{second:02}Z\",\"gone\":{gone}}}\n")
-        };
-        load.load(&(at(1, "new", 5, false) + &at(1, "old", 3, false) + &at(2, "x", 1, false))).await.expect("loads");
-        assert_eq!(world.ask(ALL).await, ["1|new", "2|x"], "by the column, not by the order");
-        load.load(&(at(1, "older", 4, false) + &at(2, "same", 1, false))).await.expect("loads");
-        assert_eq!(world.ask(ALL).await, ["1|new", "2|same"], "an older one changes nothing, an equal one does");
-        load.load(&(at(1, "late", 4, true) + &at(2, "bye", 2, true))).await.expect("loads");
-        assert_eq!(world.ask(ALL).await, ["1|new"], "an older delete changes nothing");
-        // Delete and insert of one key in one epoch follow the column as well.
-        load.load(&(at(1, "back", 9, false) + &at(1, "", 8, true) + &at(3, "", 2, true) + &at(3, "no", 1, false)))
-            .await
-            .expect("loads");
-        assert_eq!(world.ask(ALL).await, ["1|back"]);
-        load.load("{\"id\":1,\"name\":\"undated\"}").await.expect("loads");
-        assert_eq!(world.ask(ALL).await, ["1|back"], "null is before everything");
-    }
-}
-
-#[tokio::test]
-async fn l02_insert_only_never_changes_a_row() {
-    for world in World::all() {
-        let mut load = Load::new(world.table(InsertOnly::by(["id"])), columns());
-        load.load("{\"id\":1,\"name\":\"first\"}\n{\"id\":1,\"name\":\"second\"}").await.expect("loads");
-        load.load("{\"id\":1,\"name\":\"third\"}\n{\"id\":2,\"name\":\"new\"}").await.expect("loads");
-        assert_eq!(world.ask(ALL).await, ["1|first", "2|new"]);
-    }
-}
 
 #[tokio::test]
 async fn rows_without_a_key_go_to_the_quarantine() {
@@ -120,21 +69,14 @@ async fn a_delete_by_any_value_and_by_a_bool() {
         let columns = Columns::new().int64("id").utf8("name").timestamp("deleted_at");
         let mut load = Load::new(world.table(Upsert::by(["id"]).deleted_when("deleted_at")), columns);
         load.load("{\"id\":1,\"name\":\"a\"}\n{\"id\":2,\"name\":\"b\"}").await.expect("loads");
-        load.load("{\"id\":1,\"deleted_at\":\"2024-01-01T00:00:00Z\"}").await.expect("loads");
-        assert_eq!(world.ask(ALL).await, ["2|b"]);
+        load.load("{\"id\":1,\"deleted_at\":\"2024-01-01T00:00:00Z\"}\n{\"id\":2,\"name\":\"c\"}")
+            .await
+            .expect("loads");
+        assert_eq!(world.ask(ALL).await, ["2|c"]);
         let counts = world
             .ask("SELECT rows_staged, rows_inserted, rows_updated, rows_deleted FROM {loads} ORDER BY epoch")
             .await;
-        assert_eq!(counts, ["2|2|0|0", "1|0|0|1"]);
-    }
-}
-
-#[tokio::test]
-async fn a_history_of_versions_is_refused_at_build() {
-    for world in World::all() {
-        let error = world.table(Scd2::by(["id"])).config().expect_err("there is none");
-        assert_eq!(error.kind(), ErrorKind::Config);
-        assert!(error.to_string().contains("PostgresTable"), "{error}");
+        assert_eq!(counts, ["2|2|0|0", "2|0|1|1"]);
     }
 }
 

@@ -1,7 +1,6 @@
 //! Columns that come and go.
 
 use crate::support::{Kind, Load, World, batch};
-use landfall::ErrorKind;
 use landfall::columnar::arrow::array::{ArrayRef, Int64Array};
 use landfall::columnar::arrow::record_batch::RecordBatch;
 use landfall::columnar::arrow::util::display::array_value_to_string;
@@ -84,23 +83,6 @@ async fn two_names_that_are_one_to_the_database_are_refused() {
         load.columns = Columns::new().int64("Id");
         load.load("{\"Id\":2}").await.expect("loads");
         assert_eq!(world.ask("SELECT id FROM {orders} ORDER BY id").await, ["1", "2"]);
-    }
-}
-
-#[tokio::test]
-async fn a_frozen_table_gets_no_column() {
-    for world in World::all() {
-        let mut load = Load::new(world.table(Disposition::Append).frozen(), Columns::new().int64("id"));
-        let error = load.stage("{\"id\":1}").await.map(drop).expect_err("there is no table");
-        assert_eq!(error.kind(), ErrorKind::Config, "{error}");
-        let mut open = Load::new(world.table(Disposition::Append), Columns::new().int64("id"));
-        open.load("{\"id\":1}").await.expect("loads");
-        load.epoch = 1;
-        load.previous = Some(1);
-        load.load("{\"id\":2}").await.expect("it has all columns");
-        load.columns = Columns::new().int64("id").utf8("new");
-        let error = load.stage("{\"id\":3,\"new\":\"x\"}").await.map(drop).expect_err("a new column");
-        assert!(error.to_string().contains("`new`"), "{error}");
     }
 }
 

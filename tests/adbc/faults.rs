@@ -2,7 +2,7 @@
 //! there once.
 
 use crate::pipeline::pages;
-use crate::support::{Kind, World};
+use crate::support::{Kind, World, every};
 use landfall::ErrorKind;
 use landfall::checkpoint::MemoryCheckpoints;
 use landfall::columnar::{Columns, Decode};
@@ -84,12 +84,11 @@ impl Proxy {
     }
 }
 
-/// Cuts at each message, until a run needs fewer; at some of them if there is no `LANDFALL_EVERY_CUT`, because all of them take minutes.
+/// Cuts at each message, until a run needs fewer: at some of them, because all of them take minutes (see [`every`]).
 async fn at_every_message(name: &str, disposition: impl Into<Disposition>) {
     let disposition = disposition.into();
-    let mut cuts = 0;
+    let (mut cuts, step) = (0, every(17));
     for cut in [Cut::Before, Cut::After] {
-        let step = if std::env::var_os("LANDFALL_EVERY_CUT").is_some() { 1 } else { 17 };
         for at in (if cut == Cut::Before { 5 } else { 11 }..).step_by(step) {
             let Some(world) = World::new(Kind::Postgres) else { return };
             let url = std::env::var("LANDFALL_TEST_POSTGRES").expect("is there");
@@ -132,7 +131,7 @@ async fn at_every_message(name: &str, disposition: impl Into<Disposition>) {
             cuts += 1;
         }
     }
-    eprintln!("{name}: cuts={cuts} lost=0 doubled=0");
+    println!("proof suite=single of=\"adbc postgres {name}, messages\" every={step} schedules={cuts} lost=0 doubled=0");
 }
 
 #[tokio::test(flavor = "multi_thread")]

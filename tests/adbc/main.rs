@@ -1,7 +1,12 @@
 //! The ADBC sink against real drivers: `scripts/with-adbc cargo test … --test adbc`. Drivers that are not there are skipped, which is said.
 
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
-#![allow(clippy::print_stderr, clippy::disallowed_macros, reason = "a test that is skipped, or that measures, says so")]
+#![allow(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::disallowed_macros,
+    reason = "a test that is skipped says so, and one that counts prints its figures"
+)]
 
 mod support;
 

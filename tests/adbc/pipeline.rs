@@ -1,14 +1,12 @@
 //! Whole pipelines.
 
-use crate::support::World;
 use landfall::checkpoint::MemoryCheckpoints;
 use landfall::columnar::{Columns, Decode};
 use landfall::connectors::adbc::{Adbc, AdbcTable};
 use landfall::env::Env;
 use landfall::landing::Landing;
 use landfall::model::{Page, Partition, Proof, StopReason, Timestamp};
-use landfall::pipeline::{Pipeline, RunReport, Settings};
-use landfall::sink::{Disposition, Quarantine, Replace, Upsert};
+use landfall::pipeline::Pipeline;
 use landfall::source::{ComponentConfig, Emitter, Listing, RowsRead, Source};
 use landfall::store::Store;
 use landfall::{ErrorKind, Result, async_trait};
@@ -55,67 +53,6 @@ impl Source for Pages {
 pub fn pages(of: std::ops::Range<u64>, name: &str) -> Pages {
     let page = |n: u64| format!("[{{\"id\":{n},\"name\":\"{name}\"}}]");
     Pages(of.map(page).collect())
-}
-
-async fn run(
-    world: &World,
-    (store, checkpoints): &(Store, MemoryCheckpoints),
-    name: &str,
-    source: Pages,
-    disposition: impl Into<Disposition>,
-    epoch: u64,
-) -> RunReport {
-    let columns = Columns::new().int64("id").utf8("name");
-    let table = world.table(disposition);
-    Pipeline::named(name)
-        .source(source)
-        .land(Landing::in_store(store, "raw").expect("a name").segment_bytes(64))
-        .stage(Decode::pages().schema(columns))
-        .sink(table)
-        .quarantine(Quarantine::in_store(store, "quarantine").expect("a name"))
-        .checkpoints(checkpoints.clone())
-        .accept_quarantined()
-        .settings(Settings::default().epoch_records(epoch))
-        .build()
-        .expect("complete")
-        .run()
-        .await
-        .expect("runs")
-}
-
-#[tokio::test]
-async fn a_pipeline_goes_on_where_it_was_and_its_books_balance() {
-    for world in World::all() {
-        let store = (Store::memory(), MemoryCheckpoints::default());
-        let report = run(&world, &store, "orders", pages(0..20, "a"), Upsert::by(["id"]), 7).await;
-        assert!(report.is_complete() && report.promise == "transactional", "{report}");
-        report.ledger.check().expect("balances");
-        assert_eq!(report.ledger.staged, 20, "{report}");
-        let report = run(&world, &store, "orders", pages(0..25, "a"), Upsert::by(["id"]), 7).await;
-        assert_eq!(report.ledger.staged, 5);
-        assert_eq!(world.ask("SELECT count(*), count(DISTINCT id) FROM {orders}").await, ["25|25"]);
-        let sums = world
-            .ask("SELECT CAST(sum(rows_inserted) AS bigint), count(DISTINCT position) - count(*) FROM {loads}")
-            .await;
-        assert_eq!(sums, ["25|0"]);
-        assert!(world.staged().await.is_empty(), "{:?}", world.staged().await);
-    }
-}
-
-#[tokio::test]
-async fn a_pipeline_replaces_its_table_run_by_run() {
-    for world in World::all() {
-        let store = (Store::memory(), MemoryCheckpoints::default());
-        let report = run(&world, &store, "snapshot", pages(0..20, "a"), Replace::table(), 7).await;
-        assert_eq!(report.enumerated, Some(true), "{report}");
-        run(&world, &store, "snapshot", pages(5..18, "b"), Replace::table(), 7).await;
-        let rows = world.ask("SELECT count(*), min(id), max(id), min(name) FROM {orders}").await;
-        assert_eq!(rows, ["13|5|17|b"]);
-        // The guard waits for the rows before it.
-        run(&world, &store, "snapshot", pages(5..19, "c"), Replace::table().may_shrink_by(0.0), 1_000).await;
-        assert_eq!(world.ask("SELECT count(*), min(name) FROM {orders}").await, ["14|c"]);
-        assert!(world.staged().await.is_empty(), "{:?}", world.staged().await);
-    }
 }
 
 /// Counts how often it is asked for something.

@@ -21,7 +21,18 @@ fn pairs() -> u64 {
 
 async fn enumerate(shape: Shape) {
     let outcome = Schedules::of(|| World::new(shape)).pairs(pairs()).run().await;
-    println!("{}: {outcome}", shape.name);
+    let pairs = outcome.modes.get("double").copied().unwrap_or(0);
+    let modes = outcome.modes.iter().filter(|(mode, _)| *mode != "double");
+    let modes: Vec<String> = modes.map(|(mode, schedules)| format!("{mode}={schedules}")).collect();
+    println!(
+        "proof suite=single of=\"{}\" every=1 points={} schedules={} {} {}",
+        shape.name,
+        outcome.points,
+        outcome.schedules - pairs,
+        outcome.total,
+        modes.join(" ")
+    );
+    println!("proof suite=pairs of=\"{}\" schedules={pairs}", shape.name);
     outcome.assert_right();
 }
 

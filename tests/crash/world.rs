@@ -102,7 +102,7 @@ pub const SHAPES: [Shape; 10] = [
 
 pub struct World {
     shape: Shape,
-    store: Store,
+    pub store: Store,
     table: MemoryTable<Rows<u64>>,
     first: Script,
     grown: Script,
@@ -125,11 +125,6 @@ impl World {
             pages.push(if shape.decoded() { vec![repeated, json(&new), json(&bad)] } else { vec![repeated, new, bad] });
         }
         Self { shape, store: Store::memory(), table: MemoryTable::new(), first, grown, processes: AtomicU64::new(0) }
-    }
-
-    /// What outlives its processes.
-    pub fn store(&self) -> &Store {
-        &self.store
     }
 
     fn env(&self) -> Env {

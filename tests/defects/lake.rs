@@ -47,7 +47,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 pub async fn the_mark_outlives_the_history_of_the_table() {
     let world = World::new(delta());
     world.process(&Faults::none()).await.expect("no faults");
-    let table = table(world.store());
+    let table = table(&world.store);
     table.checkpoint(&much_later()).await.expect("writes");
     let expired = table.expire_log(&much_later(), None, false).await.expect("expires");
     assert!(!expired.objects.is_empty(), "the history is gone");
@@ -62,7 +62,7 @@ struct Vacuumed(World);
 #[async_trait]
 impl testkit::World for Vacuumed {
     async fn process(&self, faults: &Faults) -> Result<()> {
-        table(self.0.store()).vacuum(&much_later(), HOUR, false).await?;
+        table(&self.0.store).vacuum(&much_later(), HOUR, false).await?;
         self.0.process(faults).await
     }
 

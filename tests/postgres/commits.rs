@@ -34,35 +34,6 @@ async fn an_epoch_comes_into_view_with_its_mark_and_never_twice() {
 }
 
 #[tokio::test]
-async fn an_older_owner_a_gap_and_a_fork_change_nothing() {
-    let Some(world) = World::new().await else { return };
-    let mut load = Load::new(world.table(Disposition::Append), columns());
-    load.generation = 2;
-    load.load("{\"id\":1}").await.expect("loads");
-
-    load.generation = 1;
-    let zombie = load.stage("{\"id\":7}").await.expect("stages").0.expect("rows").staged;
-    assert_eq!(load.commit(&zombie, false).await.expect("answers"), CommitOutcome::Fenced { generation: 2 });
-    load.generation = 2;
-    load.previous = Some(5);
-    let gap = load.stage("{\"id\":8}").await.expect("stages").0.expect("rows").staged;
-    assert!(matches!(load.commit(&gap, false).await.expect("answers"), CommitOutcome::Gap { .. }));
-    load.epoch = 1;
-    load.previous = None;
-    let mut fork = load.request(&gap, false);
-    fork.mark.digest = "other".into();
-    assert!(matches!(load.sink.commit(&load.clock, fork).await.expect("answers"), CommitOutcome::Fork { .. }));
-    assert_eq!(world.ask("SELECT id FROM {orders}").await, ["1"]);
-
-    // What was never committed is collected by a later owner, and nothing else.
-    assert_eq!(world.staged().await.len(), 2);
-    assert_eq!(load.sink.collect(&shard(), 2, &[]).await.expect("collects"), 1, "the zombie's");
-    assert_eq!(load.sink.collect(&shard(), 9, std::slice::from_ref(&gap)).await.expect("collects"), 0, "it is kept");
-    assert_eq!(load.sink.collect(&shard(), 9, &[]).await.expect("collects"), 1);
-    assert!(world.staged().await.is_empty());
-}
-
-#[tokio::test]
 async fn the_mark_never_moves_over_rows_that_are_gone() {
     let Some(world) = World::new().await else { return };
     let mut load = Load::new(world.table(Disposition::Append), columns());
@@ -77,22 +48,6 @@ async fn the_mark_never_moves_over_rows_that_are_gone() {
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
     assert_eq!(load.sink.mark(&shard()).await.expect("reads").map(|m| m.epoch), Some(1));
     assert_eq!(world.ask("SELECT id FROM {orders}").await, ["1"]);
-}
-
-#[tokio::test]
-async fn two_that_commit_one_epoch_at_the_same_time_commit_it_once() {
-    let Some(world) = World::new().await else { return };
-    let mut load = Load::new(world.table(Disposition::Append), columns());
-    for n in 0..10 {
-        let staged = load.stage(&format!("{{\"id\":{n}}}")).await.expect("stages").0.expect("rows").staged;
-        let (one, other) = (load.request(&staged, false), load.request(&staged, false));
-        let (one, other) = tokio::join!(load.sink.commit(&load.clock, one), load.sink.commit(&load.clock, other));
-        let mut outcomes = [one.expect("answers"), other.expect("answers")];
-        outcomes.sort_by_key(|o| *o != CommitOutcome::Done);
-        assert_eq!(outcomes, [CommitOutcome::Done, CommitOutcome::AlreadyCommitted]);
-        load.previous = Some(load.epoch);
-    }
-    assert_eq!(world.ask("SELECT count(*), count(DISTINCT id) FROM {orders}").await, ["10|10"]);
 }
 
 #[tokio::test]

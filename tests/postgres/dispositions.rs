@@ -4,7 +4,7 @@ use crate::support::{Load, World};
 use landfall::ErrorKind;
 use landfall::columnar::Columns;
 use landfall::connectors::postgres::{Postgres, PostgresTable};
-use landfall::sink::{Children, InsertOnly, Scd2, Sink, Upsert};
+use landfall::sink::{Children, Scd2, Sink, Upsert};
 
 fn columns() -> Columns {
     Columns::new().int64("id").utf8("name").timestamp("at").bool("gone")
@@ -23,38 +23,6 @@ async fn l01_merge_collapses_repeats_within_an_epoch_and_with_the_table() {
     let counts =
         world.ask("SELECT rows_staged, rows_inserted, rows_updated, rows_deleted FROM {loads} ORDER BY epoch").await;
     assert_eq!(counts, ["3|2|0|0", "2|1|1|0"]);
-}
-
-#[tokio::test]
-async fn l02_the_newest_version_wins_whatever_the_order_and_a_delete_is_a_version() {
-    let Some(world) = World::new().await else { return };
-    let upsert = Upsert::by(["id"]).newest("at").deleted_when("gone");
-    let mut load = Load::new(world.table(upsert), columns());
-    let at = |id: u64, name: &str, second: u64, gone: bool| {
-        format!("{{\"id\":{id},\"name\":\"{name}\",\"at\":\"2024-01-01T00:00:{second:02}Z\",\"gone\":{gone}}}\n")
-    };
-    load.load(&(at(1, "new", 5, false) + &at(1, "old", 3, false) + &at(2, "x", 1, false))).await.expect("loads");
-    assert_eq!(world.ask(ALL).await, ["1|new", "2|x"], "by the column, not by the order");
-    load.load(&(at(1, "older", 4, false) + &at(2, "same", 1, false))).await.expect("loads");
-    assert_eq!(world.ask(ALL).await, ["1|new", "2|same"], "an older one changes nothing, an equal one does");
-    load.load(&(at(1, "late", 4, true) + &at(2, "bye", 2, true))).await.expect("loads");
-    assert_eq!(world.ask(ALL).await, ["1|new"], "an older delete changes nothing");
-    // Delete and insert of one key in one epoch follow the column as well.
-    load.load(&(at(1, "back", 9, false) + &at(1, "", 8, true) + &at(3, "", 2, true) + &at(3, "no", 1, false)))
-        .await
-        .expect("loads");
-    assert_eq!(world.ask(ALL).await, ["1|back"]);
-    load.load("{\"id\":1,\"name\":\"undated\"}").await.expect("loads");
-    assert_eq!(world.ask(ALL).await, ["1|back"], "null is before everything");
-}
-
-#[tokio::test]
-async fn l02_insert_only_never_changes_a_row() {
-    let Some(world) = World::new().await else { return };
-    let mut load = Load::new(world.table(InsertOnly::by(["id"])), columns());
-    load.load("{\"id\":1,\"name\":\"first\"}\n{\"id\":1,\"name\":\"second\"}").await.expect("loads");
-    load.load("{\"id\":1,\"name\":\"third\"}\n{\"id\":2,\"name\":\"new\"}").await.expect("loads");
-    assert_eq!(world.ask(ALL).await, ["1|first", "2|new"]);
 }
 
 #[tokio::test]

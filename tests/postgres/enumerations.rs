@@ -43,56 +43,6 @@ async fn l04_a_table_is_replaced_in_one_step_and_only_by_what_is_whole() {
 }
 
 #[tokio::test]
-async fn l14_the_shrink_guard_refuses_before_anything_is_prepared() {
-    let Some(world) = World::new().await else { return };
-    let mut load = load(&world, Replace::table().may_shrink_by(0.5));
-    load.load(&lines(&[(1, "a"), (2, "b"), (3, "c"), (4, "d")])).await.expect("loads");
-    load.whole().await.expect("is whole");
-    load.enumeration = Some(2);
-    load.load(&lines(&[(1, "a")])).await.expect("loads");
-    let error = load.open(true).await.expect("opens").finish().await.expect_err("three of four would go");
-    assert_eq!(error.kind(), ErrorKind::Data);
-    assert!(error.to_string().contains("may_shrink_by"), "{error}");
-    load.enumeration = Some(3);
-    let error = load.open(true).await.expect("opens").finish().await.expect_err("all would go");
-    assert_eq!(error.kind(), ErrorKind::Data, "rows of another enumeration do not count");
-    assert_eq!(world.ask("SELECT count(*) FROM {orders}").await, ["4"]);
-
-    let allowed = world.table(Replace::table().may_shrink_by(1.0));
-    load.sink = allowed.into();
-    load.enumeration = Some(4);
-    load.whole().await.expect("it is allowed");
-    assert!(world.ask(ALL).await.is_empty());
-}
-
-#[tokio::test]
-async fn l14_rows_that_vanish_while_they_wait_are_noticed() {
-    let Some(world) = World::new().await else { return };
-    let mut load = load(&world, Replace::table());
-    load.load(&lines(&[(1, "a"), (2, "b")])).await.expect("loads");
-    load.whole().await.expect("is whole");
-    load.enumeration = Some(2);
-    load.load(&lines(&[(3, "c"), (4, "d")])).await.expect("loads");
-    let aside = world.staged().await;
-    world.ask(&format!("DELETE FROM {} WHERE id = 4", world.name(&aside[0]))).await;
-    let staged =
-        load.open(true).await.expect("opens").finish().await.expect("half is enough").expect("something").staged;
-    let error = load.commit(&staged, true).await.expect_err("a row is missing");
-    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
-    assert_eq!(world.ask(ALL).await, ["1|a", "2|b"]);
-}
-
-#[tokio::test]
-async fn a_key_collapses_what_an_enumeration_gives_twice() {
-    let Some(world) = World::new().await else { return };
-    let mut load = load(&world, Replace::table().key(["id"]));
-    load.load(&lines(&[(1, "a"), (2, "b"), (1, "b")])).await.expect("loads");
-    load.load(&lines(&[(2, "c")])).await.expect("loads");
-    load.whole().await.expect("is whole");
-    assert_eq!(world.ask(ALL).await, ["1|b", "2|c"]);
-}
-
-#[tokio::test]
 async fn only_partitions_that_came_are_replaced() {
     let Some(world) = World::new().await else { return };
     let mut load = load(&world, ReplacePartitions::by(["name"]));

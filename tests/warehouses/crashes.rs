@@ -157,3 +157,28 @@ async fn l16_postgres_replace_survives_a_fault_at_every_operation() {
 async fn l16_postgres_parents_and_children_survive_a_fault_at_every_operation() {
     on_postgres(Shape { children: true, ..Disposition::from(Upsert::by(["id"])).into() }).await;
 }
+
+#[cfg(feature = "adbc")]
+mod adbc {
+    use super::*;
+    use crate::adbc::{Driver, DuckDb, Sqlite, Through};
+
+    /// All processes share one connection, as those of one process do: what is cut is each call of the sink.
+    async fn through<D: Driver>(disposition: impl Into<Disposition>) {
+        if Through::<D>::new().is_some() {
+            enumerate(disposition.into().into(), || async { Through::<D>::new().expect("as before") }).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn l16_duckdb_survives_a_fault_at_every_call() {
+        through::<DuckDb>(Upsert::by(["id"])).await;
+        through::<DuckDb>(Replace::table()).await;
+    }
+
+    #[tokio::test]
+    async fn l16_sqlite_survives_a_fault_at_every_call() {
+        through::<Sqlite>(Disposition::Append).await;
+        through::<Sqlite>(Replace::table()).await;
+    }
+}

@@ -12,6 +12,8 @@ cases! {
     l04_a_reader_never_sees_a_table_that_is_replaced_by_half,
     l14_replace_verifies_the_staged_row_count,
     l14_replace_refuses_to_shrink_the_table_by_too_much,
+    l14_a_sweep_that_would_take_too_much_is_refused,
+    a_key_collapses_what_an_enumeration_gives_twice,
     l17_a_refresh_keeps_the_columns_and_clears_rows_and_cursors_of_its_stream_only,
 }
 
@@ -90,6 +92,28 @@ async fn l14_replace_refuses_to_shrink_the_table_by_too_much<W: Warehouse>(wareh
     assert_eq!(warehouse.rows("orders", "id").await, ["1", "2", "3"]);
     run(r#"{"id":1}"#, Replace::table().may_shrink_by(0.7)).await.expect("it is allowed");
     assert_eq!(warehouse.rows("orders", "id").await, ["1"]);
+}
+
+async fn l14_a_sweep_that_would_take_too_much_is_refused<W: Warehouse>(warehouse: W) {
+    let place = Place::new();
+    let run = async |page: &str| {
+        place.run(&Api::pages([page]), &columns(), warehouse.sink("orders", Upsert::by(["id"]).sweep(0.5))).await
+    };
+    run(r#"{"id":1},{"id":2},{"id":3},{"id":4}"#).await.expect("runs");
+    let failure = run(r#"{"id":1}"#).await.expect_err("three of four would go");
+    assert_eq!(failure.error().kind(), ErrorKind::Data, "{failure}");
+    let failure = run("").await.expect_err("all would go");
+    assert_eq!(failure.error().kind(), ErrorKind::Data, "{failure}");
+    assert_eq!(warehouse.rows("orders", "id").await, ["1", "2", "3", "4"]);
+    run(r#"{"id":1},{"id":2}"#).await.expect("half may go");
+    assert_eq!(warehouse.rows("orders", "id").await, ["1", "2"]);
+}
+
+async fn a_key_collapses_what_an_enumeration_gives_twice<W: Warehouse>(warehouse: W) {
+    let api = Api::pages([r#"{"id":1,"name":"a"},{"id":2,"name":"b"},{"id":1,"name":"b"}"#, r#"{"id":2,"name":"c"}"#]);
+    let sink = warehouse.sink("orders", Replace::table().key(["id"]));
+    Place::new().run_by(3, &api, &columns(), sink).await.expect("runs");
+    assert_eq!(warehouse.rows("orders", "id, name").await, ["1|b", "2|c"]);
 }
 
 async fn l17_a_refresh_keeps_the_columns_and_clears_rows_and_cursors_of_its_stream_only<W: Warehouse>(warehouse: W) {

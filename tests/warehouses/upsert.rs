@@ -11,6 +11,7 @@ cases! {
     l01_without_a_key_both_rows_are_kept,
     l02_a_row_that_says_it_is_deleted_is,
     l02_what_is_newest_of_a_deletion_and_a_row_of_one_key_counts,
+    l02_the_newest_version_wins_whatever_the_order_and_a_delete_is_a_version,
     l02_deleted_rows_are_kept_or_that_is_refused,
     l02_insert_only_never_overwrites,
     l02_a_history_ends_with_the_deletion,
@@ -71,6 +72,39 @@ async fn l02_what_is_newest_of_a_deletion_and_a_row_of_one_key_counts<W: Warehou
     assert!(warehouse.rows("landed", "id, name").await.is_empty(), "without a column, the last one that was landed");
 }
 
+async fn l02_the_newest_version_wins_whatever_the_order_and_a_delete_is_a_version<W: Warehouse>(warehouse: W) {
+    let upsert = || Upsert::by(["id"]).newest("at").deleted_when("deleted");
+    let (place, mut pages) = (Place::new(), Vec::new());
+    let steps: [(&str, &[&str], &str); 5] = [
+        (
+            r#"{"id":1,"name":"new","at":5},{"id":1,"name":"old","at":3},{"id":2,"name":"x","at":1}"#,
+            &["1|new", "2|x"],
+            "by the column",
+        ),
+        (
+            r#"{"id":1,"name":"older","at":4},{"id":2,"name":"same","at":1}"#,
+            &["1|new", "2|same"],
+            "an equal one changes the row",
+        ),
+        (
+            r#"{"id":1,"at":4,"deleted":true},{"id":2,"at":2,"deleted":true}"#,
+            &["1|new"],
+            "an older delete changes nothing",
+        ),
+        (
+            r#"{"id":1,"name":"back","at":9},{"id":1,"at":8,"deleted":true},{"id":3,"at":2,"deleted":true},{"id":3,"name":"no","at":1}"#,
+            &["1|back"],
+            "delete and insert of one key in one epoch follow the column as well",
+        ),
+        (r#"{"id":1,"name":"undated"}"#, &["1|back"], "null is before everything"),
+    ];
+    for (page, expected, why) in steps {
+        pages.push(page);
+        load(&warehouse, &place, &pages, upsert()).await;
+        assert_eq!(warehouse.rows("orders", "id, name").await, expected, "{why}");
+    }
+}
+
 async fn l02_deleted_rows_are_kept_or_that_is_refused<W: Warehouse>(warehouse: W) {
     let keep = Upsert::by(["id"]).newest("at").deleted_when("deleted").keep_deleted();
     if !warehouse.offers(&keep.clone().into()) {
@@ -96,6 +130,11 @@ async fn l02_insert_only_never_overwrites<W: Warehouse>(warehouse: W) {
 
 async fn l02_a_history_ends_with_the_deletion<W: Warehouse>(warehouse: W) {
     let disposition = Scd2::by(["id"]).deleted_when("deleted");
+    if !warehouse.offers(&disposition.clone().into()) {
+        let error = warehouse.sink("orders", disposition).config().expect_err("there is none");
+        assert_eq!(error.kind(), ErrorKind::Config);
+        return;
+    }
     let place = Place::new();
     let first = r#"{"id":1,"name":"a"},{"id":2,"name":"b"}"#;
     let second = r#"{"id":1,"name":"A"},{"id":2,"name":"b"}"#;

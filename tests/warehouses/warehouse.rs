@@ -313,7 +313,7 @@ impl Warehouse for Server {
 }
 
 /// The columns that are not landfall's own.
-fn own_aside(names: impl Iterator<Item = String>) -> Vec<String> {
+pub fn own_aside(names: impl Iterator<Item = String>) -> Vec<String> {
     let mut names: Vec<_> = names.filter(|name| !name.starts_with("_landfall_")).collect();
     names.sort_unstable();
     names

@@ -9,6 +9,7 @@ use super::name::{TableName, list, list_of, quoted};
 use super::session::Session;
 use super::table::{self, LOAD};
 use super::writer::StagedRows;
+use crate::columnar::load_prefix;
 use crate::error::{Error, Result};
 use crate::model::ShardKey;
 use crate::sink::{Disposition, Enumeration, ReplacePartitions, Upsert};
@@ -354,13 +355,4 @@ fn own(session: &Session, shard: &ShardKey, of: &str) -> String {
     let prefix = load_prefix(shard);
     let (load, length, prefix) = (quoted(LOAD), prefix.chars().count(), session.literal(&prefix));
     format!("substr({of}.{load}, 1, {length}) = {prefix} AND length({of}.{load}) = {}", length + 20)
-}
-
-fn load_prefix(shard: &ShardKey) -> String {
-    format!("{}-{:04}-", shard.pipeline, shard.shard)
-}
-
-/// What a row says of the load that brought it. The text orders loads of a shard as they came.
-pub(super) fn load_id(shard: &ShardKey, epoch: u64) -> String {
-    format!("{}{epoch:020}", load_prefix(shard))
 }

@@ -38,7 +38,7 @@ pub use database::Adbc;
 pub use dialect::AdbcDialect;
 pub use writer::{AdbcStaged, AdbcWriter};
 
-use crate::columnar::Batch;
+use crate::columnar::{Batch, load_id};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::ShardKey;
@@ -47,7 +47,7 @@ use crate::sink::{
     Transactional, decide_commit,
 };
 use crate::source::ComponentConfig;
-use apply::{Apply, load_id};
+use apply::Apply;
 use async_trait::async_trait;
 use control::{Control, Entry};
 use name::TableName;

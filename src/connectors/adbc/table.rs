@@ -5,14 +5,10 @@ use super::fault;
 use super::name::{self, TableName, quoted};
 use super::session::Session;
 use super::types::{Catalogued, ColumnType};
+pub(super) use crate::columnar::LOAD_COLUMN as LOAD;
 use crate::error::{Error, Result};
 use serde::Serialize;
 use std::collections::HashMap;
-
-/// What the sink adds to each row.
-pub(super) const LOAD: &str = "_landfall_load";
-pub(super) const SEGMENT: &str = "_landfall_segment";
-pub(super) const RECORD: &str = "_landfall_record";
 
 /// A column of a table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -1,13 +1,13 @@
 use super::AdbcTable;
-use super::apply::{EPOCH, ROW, load_id};
+use super::apply::{EPOCH, ROW};
 use super::check::{Written, check, try_out};
 use super::dialect::AdbcDialect;
 use super::fit::{Fitted, fit};
 use super::name::{TableName, quoted};
 use super::session::Session;
-use super::table::{self, LOAD, RECORD, SEGMENT};
+use super::table::{self, LOAD};
 use super::types::ColumnType;
-use crate::columnar::Batch;
+use crate::columnar::{Batch, load_id};
 use crate::error::{Error, Result};
 use crate::model::Reject;
 use crate::sink::{Disposition, EpochContext, StagedOutput, Writer};
@@ -76,7 +76,7 @@ impl AdbcWriter {
     }
 
     async fn write_batch(&mut self, batch: &Batch) -> Result<Vec<Reject>> {
-        let rows = self.with_provenance(batch)?;
+        let rows = if self.sink.records { batch.with_origins()? } else { batch.rows().clone() };
         let open = match self.open.take() {
             Some(open) if open.schema.fields() == rows.schema_ref().fields() => open,
             open => self.admit(open, rows.schema()).await?,
@@ -94,26 +94,6 @@ impl AdbcWriter {
             self.send().await?;
         }
         Ok(refused.into_iter().map(|(row, code, reason)| batch.reject(row, code, reason)).collect())
-    }
-
-    /// The batch with the columns that say where each row was landed, if they are wanted.
-    fn with_provenance(&self, batch: &Batch) -> Result<RecordBatch> {
-        let rows = batch.rows();
-        if !self.sink.records {
-            return Ok(rows.clone());
-        }
-        let origins: Vec<_> = (0..batch.num_rows()).map(|row| batch.origin(row)).collect();
-        let signed = |n: u64| i64::try_from(n).ok();
-        let segment: Int64Array = origins.iter().map(|o| o.and_then(|o| signed(o.segment))).collect();
-        let record: Int64Array = origins.iter().map(|o| o.and_then(|o| signed(o.record))).collect();
-        let mut fields: Vec<Arc<Field>> = rows.schema().fields().iter().cloned().collect();
-        let mut columns = rows.columns().to_vec();
-        for (name, column) in [(SEGMENT, segment), (RECORD, record)] {
-            fields.push(Arc::new(Field::new(name, DataType::Int64, true)));
-            columns.push(Arc::new(column) as ArrayRef);
-        }
-        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
-            .map_err(|e| Error::bug("stage rows", "the columns of provenance do not fit").with_source(e))
     }
 
     /// Makes the table fit for rows of `schema`, and a table to stage them in, which is the one that is `open`.

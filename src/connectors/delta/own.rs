@@ -4,7 +4,8 @@
 use super::actions::Add;
 use super::hash;
 use super::versions::time;
-use crate::columnar::Batch;
+use crate::columnar::{Batch, RECORD_COLUMN as RECORD, SEGMENT_COLUMN as SEGMENT, load_prefix};
+pub(super) use crate::columnar::{LOAD_COLUMN as LOAD, load_id};
 use crate::error::{Error, Result};
 use crate::model::ShardKey;
 use crate::sink::{Disposition, EpochContext, Scd2};
@@ -13,22 +14,9 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde_json::Value;
 use std::sync::Arc;
 
-pub(super) const LOAD: &str = "_landfall_load";
 pub(super) const HASH: &str = "_landfall_hash";
-/// Where the record of a row was landed, if that is wanted.
-pub(super) const SEGMENT: &str = "_landfall_segment";
-pub(super) const RECORD: &str = "_landfall_record";
 /// In staged files of children only: the rows of one record have one number.
 pub(super) const GROUP: &str = "_landfall_group";
-
-/// What a row says of the load that brought it. The text orders loads of a shard as they came.
-pub(super) fn load_id(shard: &ShardKey, epoch: u64) -> String {
-    format!("{}{epoch:020}", load_prefix(shard))
-}
-
-fn load_prefix(shard: &ShardKey) -> String {
-    format!("{}-{:04}-", shard.pipeline, shard.shard)
-}
 
 /// Whether rows of this load are of the shard. The names of pipelines may begin alike; a number of twenty digits follows.
 pub(super) fn is_of(shard: &ShardKey, load: &str) -> bool {
@@ -117,11 +105,7 @@ impl Own {
         }
         columns.push(Arc::new(StringArray::from_iter_values(std::iter::repeat_n(&self.load, rows.num_rows()))));
         if self.records {
-            let origins: Vec<_> = (0..batch.num_rows()).map(|row| batch.origin(row)).collect();
-            let signed = |n: u64| i64::try_from(n).ok();
-            let segment: Int64Array = origins.iter().map(|o| o.and_then(|o| signed(o.segment))).collect();
-            let record: Int64Array = origins.iter().map(|o| o.and_then(|o| signed(o.record))).collect();
-            columns.extend([Arc::new(segment) as ArrayRef, Arc::new(record)]);
+            columns.extend(batch.origins());
         }
         RecordBatch::try_new(Arc::clone(files), columns)
             .map_err(|e| Error::bug("stage delta", "the columns of the sink do not fit").with_source(e))

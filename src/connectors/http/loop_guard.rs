@@ -1,3 +1,4 @@
+use crate::defects::{Defect, on};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -43,11 +44,13 @@ impl LoopGuard {
     pub(super) fn request(&mut self, identity: &str) -> bool {
         let hash = self.hash(identity);
         self.mark.is_none_or(|mark| mark.request != hash) && is_new(&mut self.requests, hash)
+            || on(Defect::CirclesAreFollowed)
     }
 
     /// Remembers the content of a page, given as its hash; `false` if it was there before.
     pub(super) fn page(&mut self, hash: u64) -> bool {
         self.mark.is_none_or(|mark| mark.content != Some(hash)) && is_new(&mut self.pages, hash)
+            || on(Defect::CirclesAreFollowed)
     }
 
     /// Page number `n` of the read had this content, and led to this request: the mark to keep.

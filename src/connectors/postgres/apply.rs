@@ -9,6 +9,7 @@ use super::name::{TableName, list, literal, quoted};
 use super::table::{self, HASH, LOAD};
 use super::types::TableColumn;
 use super::writer::StagedRows;
+use crate::columnar::load_prefix;
 use crate::error::{Error, Result};
 use crate::model::ShardKey;
 use crate::sink::{Disposition, Enumeration, ReplacePartitions, Scd2, Upsert};
@@ -485,13 +486,4 @@ fn own(shard: &ShardKey, alias: &str) -> String {
         literal(&prefix),
         length + 20
     )
-}
-
-fn load_prefix(shard: &ShardKey) -> String {
-    load_id(shard, 0).trim_end_matches(|c: char| c.is_ascii_digit()).to_owned()
-}
-
-/// What a row says of the load that brought it. The text orders loads of a shard as they came.
-pub(super) fn load_id(shard: &ShardKey, epoch: u64) -> String {
-    format!("{}-{:04}-{epoch:020}", shard.pipeline, shard.shard)
 }

@@ -42,7 +42,7 @@ pub use database::Postgres;
 pub use tables::{PostgresTables, PostgresTablesWriter, StagedTables};
 pub use writer::{PostgresWriter, StagedRows};
 
-use crate::columnar::Batch;
+use crate::columnar::{Batch, load_id};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::ShardKey;
@@ -51,7 +51,7 @@ use crate::sink::{
     Transactional, decide_commit,
 };
 use crate::source::ComponentConfig;
-use apply::{Apply, load_id};
+use apply::Apply;
 use async_trait::async_trait;
 use control::{Control, Entry, Held};
 use deadpool_postgres::Transaction;

@@ -5,6 +5,7 @@ use super::fault;
 use super::fit;
 use super::name::{self, TableName, literal, quoted};
 use super::types::{ColumnType, TableColumn};
+pub(super) use crate::columnar::{LOAD_COLUMN as LOAD, RECORD_COLUMN as RECORD, SEGMENT_COLUMN as SEGMENT};
 use crate::error::{Error, Result};
 use crate::sink::{Disposition, Scd2};
 use deadpool_postgres::{Client, GenericClient};
@@ -12,10 +13,6 @@ use std::collections::BTreeMap;
 use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 
-/// What the sink adds to each row.
-pub(super) const LOAD: &str = "_landfall_load";
-pub(super) const SEGMENT: &str = "_landfall_segment";
-pub(super) const RECORD: &str = "_landfall_record";
 /// What tells versions of a row apart, for a history of versions.
 pub(super) const HASH: &str = "_landfall_hash";
 

@@ -10,14 +10,13 @@ use crate::columnar::Batch;
 use crate::error::{Error, Result};
 use crate::model::{Reject, Timestamp};
 use crate::sink::{Children, Disposition, EpochContext, Scd2, StagedOutput, Writer};
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt::{self, Debug};
-use std::sync::Arc;
 use tokio::task::JoinSet;
 
 /// Encoded bytes that are copied in one go: while they are sent, the next ones are encoded.
@@ -87,7 +86,7 @@ impl PostgresWriter {
     }
 
     async fn write_batch(&mut self, batch: &Batch) -> Result<Vec<Reject>> {
-        let rows = self.with_provenance(batch)?;
+        let rows = if self.sink.records { batch.with_origins()? } else { batch.rows().clone() };
         if self.open.as_ref().is_none_or(|open| open.schema.fields() != rows.schema_ref().fields()) {
             self.admit(rows.schema()).await?;
         }
@@ -115,26 +114,6 @@ impl PostgresWriter {
             self.send().await?;
         }
         Ok(refused.into_iter().map(|(row, code, reason)| batch.reject(row, code, reason)).collect())
-    }
-
-    /// The batch with the columns that say where each row was landed, if they are wanted.
-    fn with_provenance(&self, batch: &Batch) -> Result<RecordBatch> {
-        let rows = batch.rows();
-        if !self.sink.records {
-            return Ok(rows.clone());
-        }
-        let origins: Vec<_> = (0..batch.num_rows()).map(|row| batch.origin(row)).collect();
-        let signed = |n: u64| i64::try_from(n).ok();
-        let segment: Int64Array = origins.iter().map(|o| o.and_then(|o| signed(o.segment))).collect();
-        let record: Int64Array = origins.iter().map(|o| o.and_then(|o| signed(o.record))).collect();
-        let mut fields: Vec<Arc<Field>> = rows.schema().fields().iter().cloned().collect();
-        let mut columns = rows.columns().to_vec();
-        for (name, column) in [(SEGMENT, segment), (RECORD, record)] {
-            fields.push(Arc::new(Field::new(name, DataType::Int64, true)));
-            columns.push(Arc::new(column) as ArrayRef);
-        }
-        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
-            .map_err(|e| Error::bug("stage rows", "the columns of provenance do not fit").with_source(e))
     }
 
     /// Columns whose null is refused, each with a word for the quarantine.

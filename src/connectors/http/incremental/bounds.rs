@@ -3,6 +3,7 @@ use super::highest::Known;
 use super::since::{Edge, Overlap, Since};
 use super::value::CursorValue;
 use crate::connectors::http::windows::{Bound, Interval, Window};
+use crate::defects::{Defect, on};
 use crate::error::{Error, Result};
 use crate::model::Timestamp;
 use jiff::tz::TimeZone;
@@ -106,6 +107,7 @@ impl Since {
             CursorValue::Text(text) => self.unit.is_some() && Decimal::parse(text).is_some(),
         };
         let overlap = match self.overlap {
+            _ if on(Defect::LateRowsAreMissed) => return Ok(self.floored(since.clone())),
             None if counts_time => Overlap::Time(OVERLAP),
             None | Some(Overlap::Time(Duration::ZERO) | Overlap::Number(0)) => return Ok(self.floored(since.clone())),
             Some(overlap) => overlap,

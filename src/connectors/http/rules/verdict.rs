@@ -1,4 +1,5 @@
 use super::{Action, is_for_rate};
+use crate::defects::{Defect, on};
 use crate::error::{Error, ErrorKind, Status};
 use crate::model::Timestamp;
 use reqwest::header::{AGE, DATE, HeaderMap};
@@ -66,6 +67,7 @@ impl Verdict {
     pub(super) fn by_status(status: u16, headers: &HeaderMap) -> Self {
         let (action, kind, message) = match status {
             200 | 203 => (Action::Success, ErrorKind::Data, ""),
+            401..=403 if on(Defect::RefusedPagesAreLeftOut) => (Action::Ignore, ErrorKind::Data, ""),
             // GitHub, for one, refuses for the rate with 403.
             403 if is_for_rate(headers) => {
                 (Action::RateLimited, ErrorKind::Unavailable, "the API refuses so many requests")

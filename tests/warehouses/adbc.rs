@@ -1,0 +1,199 @@
+//! Databases that are reached by an ADBC driver: those of `scripts/with-adbc`.
+
+use crate::warehouse::{Warehouse, own_aside};
+use landfall::async_trait;
+use landfall::columnar::Batch;
+use landfall::columnar::arrow::util::display::{ArrayFormatter, FormatOptions};
+use landfall::connectors::adbc::{Adbc, AdbcDialect, AdbcTable};
+use landfall::connectors::postgres::PostgresCheckpoints;
+use landfall::sink::{Disposition, TableSet};
+use landfall::testkit::{FaultSink, Faults};
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tempfile::TempDir;
+
+/// A database, and the driver that reaches it.
+pub trait Driver: Send + Sync + 'static {
+    const NAME: &'static str;
+
+    /// The variable that has the path of the driver.
+    const DRIVER: &'static str;
+
+    /// Whether its tables are in schemas of one server.
+    const SERVER: bool = false;
+
+    fn at(driver: Adbc, place: &str) -> Adbc;
+}
+
+pub struct DuckDb;
+pub struct Sqlite;
+/// PostgreSQL, as a database that nothing is known of.
+pub struct Unknown;
+
+impl Driver for DuckDb {
+    const NAME: &'static str = "adbc duckdb";
+    const DRIVER: &'static str = "LANDFALL_TEST_ADBC_DUCKDB";
+
+    fn at(driver: Adbc, folder: &str) -> Adbc {
+        driver.entrypoint("duckdb_adbc_init").option("path", format!("{folder}/x.duckdb"))
+    }
+}
+
+impl Driver for Sqlite {
+    const NAME: &'static str = "adbc sqlite";
+    const DRIVER: &'static str = "LANDFALL_TEST_ADBC_SQLITE";
+
+    fn at(driver: Adbc, folder: &str) -> Adbc {
+        driver.option("uri", format!("{folder}/x.sqlite"))
+    }
+}
+
+impl Driver for Unknown {
+    const NAME: &'static str = "adbc unknown";
+    const DRIVER: &'static str = "LANDFALL_TEST_ADBC_POSTGRES";
+    const SERVER: bool = true;
+
+    fn at(driver: Adbc, url: &str) -> Adbc {
+        driver.option("uri", url).dialect(AdbcDialect::Standard)
+    }
+}
+
+/// Tables of a file, or of a schema, of their own. Whoever has a part of a process open shares its connection.
+pub struct Through<D> {
+    database: Adbc,
+    schema: Option<String>,
+    _folder: Arc<TempDir>,
+    faults: Faults,
+    driver: PhantomData<D>,
+}
+
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+impl<D: Driver> Through<D> {
+    /// `None` if the driver, or its server, is not there.
+    pub fn new() -> Option<Self> {
+        let variable = if D::SERVER { "LANDFALL_TEST_POSTGRES" } else { D::DRIVER };
+        let (Ok(driver), Ok(server)) = (std::env::var(D::DRIVER), std::env::var(variable)) else {
+            eprintln!("skipped: {} or its server is not there; see scripts/with-adbc", D::DRIVER);
+            return None;
+        };
+        let folder = tempfile::tempdir().expect("a folder");
+        let place = if D::SERVER { server } else { folder.path().display().to_string() };
+        let number = NEXT.fetch_add(1, Ordering::SeqCst);
+        Some(Self {
+            database: D::at(Adbc::driver(driver), &place),
+            schema: D::SERVER.then(|| format!("a {} {number}", std::process::id())),
+            _folder: Arc::new(folder),
+            faults: Faults::none(),
+            driver: PhantomData,
+        })
+    }
+
+    fn table(&self, table: &str) -> AdbcTable {
+        let name = self.schema.as_ref().map_or_else(|| table.to_owned(), |schema| format!("{schema}.{table}"));
+        AdbcTable::at(&self.database, &name).expect("a name")
+    }
+
+    fn name(&self, table: &str) -> String {
+        self.schema.as_ref().map_or_else(|| format!("\"{table}\""), |schema| format!("\"{schema}\".\"{table}\""))
+    }
+
+    /// What a query gives, as text: columns with `|`, nulls as `-`.
+    async fn ask(&self, query: &str) -> Vec<String> {
+        let mut rows = Vec::new();
+        let options = FormatOptions::new().with_null("-");
+        for batch in self.database.query(query).await.unwrap_or_else(|e| panic!("{}: {query}: {e}", D::NAME)) {
+            let formats = batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options));
+            let formats = formats.collect::<Result<Vec<_>, _>>().expect("any type");
+            let row = |row| formats.iter().map(|format| format.value(row).to_string()).collect::<Vec<_>>().join("|");
+            rows.extend((0..batch.num_rows()).map(row));
+        }
+        rows.sort_unstable();
+        rows
+    }
+
+    async fn tables(&self) -> Vec<String> {
+        let query = match &self.schema {
+            Some(schema) => format!("SELECT table_name FROM information_schema.tables WHERE table_schema = '{schema}'"),
+            None if D::NAME == Sqlite::NAME => "SELECT name FROM sqlite_master WHERE type = 'table'".to_owned(),
+            None => "SELECT table_name FROM information_schema.tables".to_owned(),
+        };
+        self.ask(&query).await
+    }
+
+    async fn has(&self, table: &str) -> bool {
+        self.tables().await.iter().any(|name| name == table)
+    }
+}
+
+#[async_trait]
+impl<D: Driver> Warehouse for Through<D> {
+    type Sink = FaultSink<AdbcTable>;
+    type Set = TableSet<Batch>;
+
+    const NAME: &'static str = D::NAME;
+
+    fn sink(&self, table: &str, disposition: impl Into<Disposition>) -> Self::Sink {
+        FaultSink::new(self.table(table).disposition(disposition), &self.faults)
+    }
+
+    fn frozen(&self, table: &str, disposition: impl Into<Disposition>) -> Self::Sink {
+        FaultSink::new(self.table(table).disposition(disposition).frozen(), &self.faults)
+    }
+
+    fn set(&self, orders: impl Into<Disposition>, items: impl Into<Disposition>) -> TableSet<Batch> {
+        TableSet::new().table("orders", self.sink("orders", orders)).table("items", self.sink("items", items))
+    }
+
+    fn offers(&self, disposition: &Disposition) -> bool {
+        !matches!(disposition, Disposition::Scd2(_) | Disposition::Children(_)) && !disposition.keeps_deleted()
+    }
+
+    async fn rows(&self, table: &str, columns: &str) -> Vec<String> {
+        if !self.has(table).await {
+            return Vec::new();
+        }
+        let columns = columns.split(", ").map(|column| format!("\"{column}\"")).collect::<Vec<_>>().join(", ");
+        self.ask(&format!("SELECT {columns} FROM {}", self.name(table))).await
+    }
+
+    async fn columns(&self, table: &str) -> Vec<String> {
+        if !self.has(table).await {
+            return Vec::new();
+        }
+        let rows = self.database.query(&format!("SELECT * FROM {}", self.name(table))).await.expect("readable");
+        let schema = rows.first().expect("has rows").schema();
+        own_aside(schema.fields().iter().map(|field| field.name().clone()))
+    }
+
+    async fn loads(&self, table: &str) -> usize {
+        if !self.has("landfall_loads").await {
+            return 0;
+        }
+        let query = format!("SELECT 1 FROM {} WHERE table_name LIKE '%{table}%'", self.name("landfall_loads"));
+        self.ask(&query).await.len()
+    }
+
+    async fn lose_what_waits(&self, _table: &str) {
+        let tables = self.tables().await;
+        let waiting = tables.iter().find(|name| name.starts_with("_lf_")).expect("something waits");
+        self.ask(&format!("DELETE FROM {} WHERE _landfall_row = 0", self.name(waiting))).await;
+    }
+
+    async fn reached_by(&self, faults: &Faults) -> Self {
+        let Self { database, schema, _folder, driver, .. } = self;
+        let (database, schema, _folder) = (database.clone(), schema.clone(), Arc::clone(_folder));
+        Self { database, schema, _folder, faults: faults.clone(), driver: *driver }
+    }
+
+    fn checkpoints(&self) -> Option<PostgresCheckpoints> {
+        None
+    }
+
+    async fn leave(&self) {
+        if let Some(schema) = &self.schema {
+            self.ask(&format!("DROP SCHEMA IF EXISTS \"{schema}\" CASCADE")).await;
+        }
+    }
+}
