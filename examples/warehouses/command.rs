@@ -2,6 +2,7 @@
 
 use crate::target::{Settings, Target};
 use landfall::sink::Disposition;
+use landfall::testkit::Defect;
 use landfall::{Error, Result};
 use std::path::PathBuf;
 
@@ -12,6 +13,8 @@ pub(crate) struct Command {
     pub(crate) load: Load,
     /// Whether everything runs on one thread, and what blocks on another one: calls of the system come in one order.
     pub(crate) one_thread: bool,
+    /// What is broken on purpose; it is broken on one thread only.
+    pub(crate) defect: Option<Defect>,
 }
 
 /// What is said of a load besides its sink.
@@ -36,7 +39,8 @@ impl Command {
         let what = next("which command?")?;
         let sink = next("which sink?")?;
         let (mut settings, mut files) = (Settings::default(), Vec::new());
-        let (mut load, mut one_thread) = (Load { again: what == "again", ..Load::default() }, false);
+        let (mut one_thread, mut defect) = (false, None);
+        let mut load = Load { again: what == "again", ..Load::default() };
         while let Some(argument) = arguments.next() {
             let mut value =
                 || arguments.next().ok_or_else(|| wrong("an option without a value").with("option", &argument));
@@ -49,6 +53,11 @@ impl Command {
                 }
                 "--prune" => load.prune = true,
                 "--one-thread" => one_thread = true,
+                "--defect" => {
+                    let name = value()?;
+                    let found = Defect::ALL.iter().copied().find(|defect| format!("{defect:?}") == name);
+                    defect = Some(found.ok_or_else(|| wrong("an unknown defect").with("defect", name))?);
+                }
                 "--disposition" => {
                     settings.disposition = serde_json::from_str(&value()?)
                         .map_err(|e| wrong("this is no disposition as JSON").with_source(e))?;
@@ -62,7 +71,7 @@ impl Command {
             }
         }
         load.appends = settings.disposition == Disposition::Append;
-        Ok(Self { what, target: settings.target(&sink)?, files, load, one_thread })
+        Ok(Self { what, target: settings.target(&sink)?, files, load, one_thread, defect })
     }
 }
 

@@ -12,7 +12,7 @@
 //! `SINK` is `delta:PLACE`, `parquet:PLACE`, `postgres:schema.table` of the database in `WAREHOUSE_URL`, `duckdb:FILE` or `sqlite:FILE`; behind it
 //! `--disposition JSON` (as `Disposition` is serialised), `--partition-by COLUMN,COLUMN`, `--lanes N`. With a disposition that takes rows away
 //! that did not come, each file is an enumeration. Of a load: `--checkpoints-in-database`, `--keep CHECKPOINTS`, `--prune` (the landing);
-//! `--one-thread` makes calls of the system come in one order.
+//! `--one-thread` makes calls of the system come in one order, and then `--defect NAME` switches a defect on.
 //!
 //! The exit code is 0; 4 if trying again may help, 7 if another process has taken over, 8 if state is damaged, 10 for a bug, else 1.
 
@@ -27,6 +27,7 @@ mod write;
 
 use command::Command;
 use landfall::env::Env;
+use landfall::testkit::Defect;
 use landfall::{Error, ErrorKind, Result};
 use std::fmt::Debug;
 use std::process::ExitCode;
@@ -54,6 +55,7 @@ fn print(outcome: impl Debug) -> Result<()> {
 
 fn main() -> ExitCode {
     let outcome = Command::parse(std::env::args().skip(1)).and_then(|command| {
+        let _broken = command.defect.map(Defect::switch_on);
         let mut runtime = match command.one_thread {
             true => tokio::runtime::Builder::new_current_thread(),
             false => tokio::runtime::Builder::new_multi_thread(),

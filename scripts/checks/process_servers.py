@@ -8,26 +8,27 @@ import time
 from collections import Counter
 
 import kill_loop
-from process_worlds import ended
+from process_worlds import ended, tried
 
 WRONG = ("lost", "doubled", "wrong", "corrupt", "failed")
 
 
 def servers(worlds, wanted, seed):
-    """One after the other, since others would wait too. Prints a line for each kind."""
+    """One after the other, since others would wait too: few, because each takes seconds. Prints a line for each kind."""
     rng, sums = random.Random(seed), Counter()
     kinds = [kind for kind in worlds.kinds if "s3" in kind or "postgres" in kind]
     for kind in kinds:
         figures = Counter()
-        for _ in range(-(-(wanted or 200) // len(kinds))):
-            pause(worlds, kind, rng, figures)
+        for _ in range(max(1, (wanted or 400) // 20)):
+            figures += tried(pause, worlds, kind, rng)
         kill_loop.proof("servers", kind, {k: figures[k] for k in ("stops", "waited", "errors", *WRONG)})
         sums += figures
     return sums
 
 
-def pause(worlds, kind, rng, figures):
+def pause(worlds, kind, rng):
     """The server is stopped at some moment of a run, for some seconds."""
+    figures = Counter()
 
     def bad(figure, said, by=1):
         figures[figure] += by
@@ -53,6 +54,7 @@ def pause(worlds, kind, rng, figures):
         for figure, n in kill_loop.compare(worlds.truth, target).items():
             if n:
                 bad(figure, f"{n} after the next run", n)
+    return figures
 
 
 class stopped:

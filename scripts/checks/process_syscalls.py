@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import kill_loop
-from process_worlds import ended
+from process_worlds import ended, tried
 
 KILL = "KILL"
 
@@ -44,6 +44,9 @@ OF_SOCKETS = ("sendto", "writev", "recvfrom")
 
 # How a process may end that was told of a failure: trying again may help, or somebody has to do something.
 CLEAN = (1, 4)
+
+# Calls come in one order, and are counted.
+ORDERED = ("--one-thread",)
 
 CALL = re.compile(r"^(\d+) +(\w+)\((.*)")
 RESUMED = re.compile(r"^(\d+) +<\.\.\. (\w+) resumed>")
@@ -91,10 +94,10 @@ def is_about(name, rest, folder):
     return str(folder) in rest.split(" = ")[0]
 
 
-def points(worlds, kind, begun):
+def points(worlds, kind, begun, options=ORDERED):
     """Every (call, fault, N) of a run of this kind that nothing happens to."""
-    with worlds.world(kind, begun) as target, tempfile.TemporaryDirectory(prefix="landfall-strace-") as place:
-        code, said = ended(target.start(traced(FAULTS, Path(place, "log")), ["--one-thread"]))
+    with worlds.world(kind, begun, options) as target, tempfile.TemporaryDirectory(prefix="landfall-strace-") as place:
+        code, said = ended(target.start(traced(FAULTS, Path(place, "log"))))
         if code:
             sys.exit(f"a run of {kind} under strace failed with {code}: {said}")
         numbers, some, others = Counter(), defaultdict(set), defaultdict(set)
@@ -112,10 +115,11 @@ def syscalls(worlds, wanted, seed):
         print(f"skipped: {reason}", flush=True)
         return Counter(skipped=1)
     rng, groups = random.Random(seed), defaultdict(list)
-    for kind in worlds.kinds:
-        for begun in (True, False):
-            for call, fault, number in points(worlds, kind, begun):
-                groups[call, fault].append((kind, begun, call, fault, number))
+    runs = [(kind, begun) for kind in worlds.kinds for begun in (True, False)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for run, found in zip(runs, pool.map(lambda run: points(worlds, *run), runs)):
+            for point in found:
+                groups[point[:2]].append((*run, *point))
     for group in groups.values():
         rng.shuffle(group)
     every = sum(map(len, groups.values()))
@@ -124,17 +128,17 @@ def syscalls(worlds, wanted, seed):
     print(f"seed {seed}: {len(cases)} of {every} cases", flush=True)
     figures = defaultdict(Counter)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for case, found in pool.map(lambda case: (case, inject(worlds, *case)), cases):
+        for case, found in pool.map(lambda case: (case, tried(inject, worlds, *case)), cases):
             figures[case[2]] += found
     for call, found in figures.items():
-        kill_loop.proof("syscalls", call, {k: found[k] for k in ("injected", "kills", "errors", "hidden", "missed", *WRONG)})
+        kill_loop.proof("syscalls", call, {k: found[k] for k in ("injected", "kills", "errors", "survived", "absent", *WRONG)})
     return sum(figures.values(), Counter())
 
 
 WRONG = ("lost", "doubled", "wrong", "corrupt", "believed", "failed")
 
 
-def inject(worlds, kind, begun, call, fault, number):
+def inject(worlds, kind, begun, call, fault, number, options=ORDERED):
     """One case: its figures."""
     what = f"{kind}, {'begun' if begun else 'empty'}: {call} number {number} with {fault}"
     figures = Counter()
@@ -143,11 +147,11 @@ def inject(worlds, kind, begun, call, fault, number):
         figures[figure] += by
         print(f"{figure}: {what}: {said.strip()}", flush=True)
 
-    with worlds.world(kind, begun) as target, tempfile.TemporaryDirectory(prefix="landfall-strace-") as place:
+    with worlds.world(kind, begun, options) as target, tempfile.TemporaryDirectory(prefix="landfall-strace-") as place:
         log = Path(place, "log")
         how = "signal=SIGKILL" if fault == KILL else f"error={fault}"
         calls = {call} if fault == KILL else {call, "fsync", "renameat2", "rename"}
-        proc = target.start(traced(calls, log, f"{call}:{how}:when={number}"), ["--one-thread"])
+        proc = target.start(traced(calls, log, f"{call}:{how}:when={number}"))
         missed = lambda at: not all(is_about(call, rest, target.folder) for rest in at.values())
         # One whose wake-up fails may sleep for ever.
         code, said = ended(proc, hopeless=lambda: fault != KILL and missed(Log(log).injected()))
@@ -158,7 +162,7 @@ def inject(worlds, kind, begun, call, fault, number):
             figures["kills"] += 1
         elif not at or missed(at):
             # Fewer calls than before; or a wake-up, which cannot fail.
-            figures["missed"] += 1
+            figures["absent"] += 1
             return figures
         else:
             figures["injected"] += 1
@@ -172,7 +176,7 @@ def inject(worlds, kind, begun, call, fault, number):
                     bad("failed", f"not an error of its own: {said}")
             else:
                 # Tried again, or of no importance: then nothing is missing.
-                figures["hidden"] += 1
+                figures["survived"] += 1
                 for figure, n in kill_loop.compare(worlds.truth, target).items():
                     if n:
                         bad(figure, f"{n} although it ended well", n)

@@ -10,6 +10,8 @@ import subprocess
 import tempfile
 import threading
 import time
+import traceback
+from collections import Counter
 from pathlib import Path
 
 import kill_loop
@@ -65,7 +67,7 @@ class Worlds:
         folder.mkdir(parents=True, exist_ok=True)
         sink, _, where = kind.partition(",")
         if sink in ("duckdb", "sqlite"):
-            target = IntoFile(sink, folder, options)
+            target = IntoFile(sink, folder, options=options)
         elif sink == "postgres":
             target = IntoPostgres(self.server, folder, database=database)
             target.options += options
@@ -119,6 +121,15 @@ def ended(proc, patience=120, hopeless=lambda: False):
                 os.killpg(proc.pid, signal.SIGKILL)
                 _, said = proc.communicate()
                 return None, f"{said}\n(killed: it took too long)"
+
+
+def tried(case, *args):
+    """What a case gives; one that does not come to its end has failed, and the others go on."""
+    try:
+        return case(*args)
+    except Exception:
+        print(f"failed: {args[1:]}: {traceback.format_exc()}", flush=True)
+        return Counter(failed=1)
 
 
 def children(pid):

@@ -1,6 +1,7 @@
 """Stops a process that loads, lets others take over, finish several epochs and collect what they do not need any more, and wakes it: it must
 see that it is outrun, and the destination, the quarantine and the landing hold what was served."""
 
+import contextlib
 import os
 import random
 import signal
@@ -13,7 +14,7 @@ from pathlib import Path
 import kill_loop
 from harness import FENCED, demo_api, fetch
 from process_syscalls import traced, why_not
-from process_worlds import children, ended
+from process_worlds import children, ended, tried
 
 # Calls at whose N-th a process is stopped: by each one it has just done something that others can see, or has sent something off.
 MOMENTS = ("renameat2", "rename", "fsync", "unlink", "pwrite64", "sendto", "writev", "recvfrom")
@@ -34,7 +35,7 @@ def zombies(worlds, wanted, seed):
         print(f"skipped stops at calls: {reason}", flush=True)
     each = -(-(wanted or 400) // len(worlds.kinds))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = list(pool.map(lambda kind: of(worlds, kind, each, f"{seed} {kind}", not reason), worlds.kinds))
+        found = list(pool.map(lambda kind: tried(of, worlds, kind, each, f"{seed} {kind}", not reason), worlds.kinds))
     for kind, figures in zip(worlds.kinds, found):
         kill_loop.proof("zombies", kind, {k: figures[k] for k in ("zombies", "fenced", "done", "vacuums", "replayed", *WRONG)})
     return sum(found, Counter())
@@ -119,8 +120,9 @@ def zombie(target, api, rng, can_trace, figures, bad):
                 if ran.returncode:
                     bad("failed", f"vacuum ended with {ran.returncode}: {ran.stderr}")
         finally:
-            os.kill(stopped, signal.SIGCONT)
-        code, said = ended(proc)
+            wake(stopped)
+        # Another thread may make its N-th call, and be stopped, only now.
+        code, said = ended(proc, hopeless=lambda: wake(stopped))
     if code == FENCED:
         figures["fenced"] += 1
     elif code == 0:
@@ -131,6 +133,11 @@ def zombie(target, api, rng, can_trace, figures, bad):
     ids = target.ids()
     if len(ids) != len(set(ids)) or set(before) - set(ids):
         bad("doubled", f"stopped at {what}: {len(ids)} rows, {len(set(ids))} ids, {len(before)} before it was woken")
+
+
+def wake(pid):
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGCONT)
 
 
 def wait_for_stop(proc):

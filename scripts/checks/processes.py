@@ -1,4 +1,4 @@
-"""processes.py [CASES] [--long] [--only syscalls,zombies,limits,servers] [--of KIND;KIND] [--seed S]: what becomes of real processes, on the
+"""processes.py [CASES] [--long] [--only syscalls,zombies,limits,servers,defects] [--of KIND;KIND] [--seed S]: what becomes of real processes, on the
 real file system and with real servers. The last line has the figures; the exit status is 0 only if nothing is lost, doubled or wrong."""
 
 import argparse
@@ -7,6 +7,7 @@ import sys
 import time
 from collections import Counter
 
+import process_defects
 import process_limits
 import process_servers
 import process_syscalls
@@ -20,6 +21,7 @@ SUITES = {
     "zombies": process_zombies.zombies,
     "limits": process_limits.limits,
     "servers": process_servers.servers,
+    "defects": process_defects.defects,
 }
 
 # Figures that must be 0.

@@ -129,9 +129,13 @@ class IntoDelta(Loaded):
         return deltalake.DeltaTable(self.uri if self.store else str(self.look() / "orders"), storage_options=options or None)
 
     def rows(self, columns):
-        if self.store is None and not (self.seen / "orders" / "_delta_log" / f"{0:020}.json").exists():
+        import deltalake.exceptions
+
+        try:
+            table = self.table()
+        except deltalake.exceptions.TableNotFoundError:
             return []
-        rows = self.table().to_pyarrow_table(columns=columns).to_pylist()
+        rows = table.to_pyarrow_table(columns=columns).to_pylist()
         return sorted((tuple(row[c] for c in columns) for row in rows), key=lambda row: row[0])
 
     def files(self):

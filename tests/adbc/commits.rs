@@ -1,10 +1,10 @@
 //! Marks, lost answers, and what staging leaves behind.
 
-use crate::support::{Load, World, shard};
+use crate::support::{Load, World, batch, shard};
 use landfall::ErrorKind;
 use landfall::columnar::Columns;
 use landfall::connectors::adbc::{Adbc, AdbcTable};
-use landfall::sink::{CommitOutcome, Disposition, Sink};
+use landfall::sink::{CommitOutcome, Disposition, Sink, Writer};
 
 fn columns() -> Columns {
     Columns::new().int64("id").utf8("name")
@@ -49,6 +49,24 @@ async fn the_mark_never_moves_over_rows_that_are_gone() {
         let error = load.sink.commit(&load.clock, load.request(&lost, false)).await.expect_err("all are missing");
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
         assert_eq!(load.sink.mark(&shard()).await.expect("reads").map(|m| m.epoch), Some(1));
+        assert_eq!(world.ask("SELECT id FROM {orders}").await, ["1"]);
+    }
+}
+
+#[tokio::test]
+async fn staged_rows_that_are_gone_before_they_are_prepared_are_no_damage_but_a_reason_to_run_again() {
+    for world in World::all() {
+        let mut load = Load::new(world.table(Disposition::Append), columns());
+        load.load("{\"id\":1}").await.expect("loads");
+        let mut writer = load.open(false).await.expect("opens");
+        // So much that it does not wait for the end.
+        let long = "x".repeat(9 << 20);
+        let rows = batch(&load.columns, &format!("{{\"id\":2,\"name\":\"{long}\"}}"));
+        assert!(writer.write(rows).await.expect("writes").is_empty());
+        let [staging] = &world.staged().await[..] else { panic!("one table") };
+        world.ask(&format!("DELETE FROM {}", world.name(staging))).await;
+        let error = writer.finish().await.expect_err("they are gone");
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
         assert_eq!(world.ask("SELECT id FROM {orders}").await, ["1"]);
     }
 }
