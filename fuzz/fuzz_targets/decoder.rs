@@ -5,7 +5,8 @@
 
 use landfall::testkit::{Decoder, decoders};
 use libfuzzer_sys::fuzz_target;
-use std::sync::LazyLock;
+use std::panic::{catch_unwind, set_hook};
+use std::sync::{LazyLock, Mutex};
 
 static DECODER: LazyLock<Decoder> = LazyLock::new(|| {
     let name = std::env::var("LANDFALL_FUZZ_DECODER").unwrap_or_default();
@@ -13,6 +14,23 @@ static DECODER: LazyLock<Decoder> = LazyLock::new(|| {
     *found.unwrap_or_else(|| panic!("LANDFALL_FUZZ_DECODER names none of the decoders: `{name}`"))
 });
 
-fuzz_target!(|bytes: &[u8]| {
-    DECODER.check(bytes);
-});
+/// What the last panic said.
+static SAID: Mutex<String> = Mutex::new(String::new());
+
+// Panics of libraries that the crate catches are none of its own: only one that comes out is a crash.
+fuzz_target!(
+    init: {
+        LazyLock::force(&DECODER);
+        set_hook(Box::new(|panic| {
+            if let Ok(mut said) = SAID.lock() {
+                *said = panic.to_string();
+            }
+        }));
+    },
+    |bytes: &[u8]| {
+        if catch_unwind(|| DECODER.check(bytes)).is_err() {
+            eprintln!("{}", SAID.lock().map(|said| said.clone()).unwrap_or_default());
+            std::process::abort();
+        }
+    }
+);

@@ -92,13 +92,13 @@ impl ConfigRecord {
     pub(super) fn check_identity(&self, now: &Self, begun: bool) -> Result<()> {
         let names = self.identity.keys().chain(now.identity.keys());
         for name in names.filter(|name| begun || [SOURCE, SHARDS].contains(&name.as_str())) {
-            let (before, after) = (self.identity.get(name), now.identity.get(name));
-            if before != after && !on(Defect::IdentityIsNotCompared) {
+            let (before, after) = (self.identity.get(name), now.identity.get(name).map(read_back));
+            if before != after.as_ref() && !on(Defect::IdentityIsNotCompared) {
                 let text = |v: Option<&Value>| v.map_or_else(|| "absent".to_owned(), Value::to_string);
                 return Err(Error::config("open pipeline", "what gives identity has changed since the pipeline began")
                     .with("component", name)
                     .with("before", text(before))
-                    .with("now", text(after))
+                    .with("now", text(after.as_ref()))
                     .with_hint("put it back, or start over under a new pipeline name with an empty destination"));
             }
         }
@@ -215,6 +215,11 @@ impl Checkpoint {
         }
         serde_json::from_slice(&record.payload).map_err(damaged)
     }
+}
+
+/// A value as it is once it was written and read: of a float with many digits the last bit may be another one.
+fn read_back(value: &Value) -> Value {
+    serde_json::from_str(&value.to_string()).unwrap_or_else(|_| value.clone())
 }
 
 /// SHA-256 of what is staged.

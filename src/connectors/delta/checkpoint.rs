@@ -15,13 +15,19 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::Compression;
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// Actions that are encoded at a time.
 const AT_ONCE: usize = 1024;
 
-/// Gives the actions of a checkpoint.
-pub(super) fn read(bytes: Bytes, keep: Keep, mut take: impl FnMut(Line)) -> Result<()> {
+/// Gives the actions of a checkpoint. On some files that are damaged the library panics.
+pub(super) fn read(bytes: Bytes, keep: Keep, take: impl FnMut(Line)) -> Result<()> {
+    catch_unwind(AssertUnwindSafe(|| read_whole(bytes, keep, take)))
+        .unwrap_or_else(|_| Err(Error::corrupt("read delta checkpoint", "not a checkpoint: it cannot be decoded")))
+}
+
+fn read_whole(bytes: Bytes, keep: Keep, mut take: impl FnMut(Line)) -> Result<()> {
     let damaged = |e: ParquetError| Error::corrupt("read delta checkpoint", "not a checkpoint").with_source(e);
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(damaged)?;
     let wanted = |name: &str| {

@@ -19,6 +19,7 @@ use parquet::basic::Type;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use std::ops::Range;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 /// Rows that are decoded at a time.
@@ -70,6 +71,10 @@ pub(super) async fn rows(log: &Log, file: &Add, wanted: &SchemaRef) -> Result<Bo
     let roots = names.filter_map(|name| member_of(builder.schema().fields(), name));
     let mask = ProjectionMask::roots(builder.parquet_schema(), roots.collect::<Vec<_>>());
     let stream = builder.with_projection(mask).with_batch_size(AT_ONCE).build().map_err(&failed)?;
+    // On some files that are damaged the library panics.
+    let stream = AssertUnwindSafe(stream)
+        .catch_unwind()
+        .map(|batch| batch.unwrap_or_else(|_| Err(ParquetError::General("the file cannot be decoded".to_owned()))));
     let (wanted, file) = (Arc::clone(wanted), file.clone());
     let fit = move |batch: RecordBatch| complete(&batch, &wanted, &file).map_err(|e| e.with("file", &path));
     Ok(stream.map_err(failed).map(move |batch| batch.and_then(&fit)).boxed())

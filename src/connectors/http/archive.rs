@@ -6,9 +6,11 @@ use async_zip::base::read::stream::{Reading, ZipFileReader};
 use async_zip::error::ZipError;
 use async_zip::tokio::read::stream::Ready;
 use bytes::{Bytes, BytesMut};
+use futures::FutureExt;
 use futures::io::AsyncReadExt;
 use futures::stream::{BoxStream, StreamExt, try_unfold};
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, BufReader};
 use tokio_util::compat::Compat;
@@ -49,10 +51,18 @@ pub(super) fn unpacked(
     files: Files,
 ) -> BoxStream<'static, io::Result<Bytes>> {
     let at = At::Between(ZipFileReader::with_tokio(BufReader::with_capacity(PIECE, inner)));
-    try_unfold(Archive { at, files, taken: 0, ends_line: true }, Archive::next).boxed()
+    try_unfold(Archive { at, files, taken: 0, ends_line: true }, Archive::guarded).boxed()
 }
 
 impl Archive {
+    /// The next piece. On some archives that are not well-formed the library panics: they are damaged then as any other.
+    async fn guarded(self) -> io::Result<Option<(Bytes, Self)>> {
+        let next = AssertUnwindSafe(self.next()).catch_unwind().await;
+        next.unwrap_or_else(|_| {
+            Err(io::Error::new(io::ErrorKind::InvalidData, "a header of the archive is not well-formed"))
+        })
+    }
+
     async fn next(mut self) -> io::Result<Option<(Bytes, Self)>> {
         loop {
             match self.at {

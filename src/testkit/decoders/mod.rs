@@ -57,6 +57,7 @@ const DECODERS: &[Decoder] = &[
     Decoder::new("load-progress", |bytes| at_once(landing::fuzz::loads(&test_env(1), bytes))),
     Decoder::new("object-path", store::fuzz::object_path),
     Decoder::new("quarantine", |bytes| at_once(sink::fuzz::quarantine(bytes))),
+    Decoder::new("rate-headers", retry::rate::fuzz::headers),
     Decoder::new("rates", |bytes| at_once(retry::rate::fuzz::record(&test_env(1), bytes))),
     Decoder::new("rows-base", landing::fuzz::base),
     Decoder::new("rows-run", |bytes| at_once(landing::fuzz::rows(bytes))),
@@ -75,7 +76,7 @@ const DECODERS: &[Decoder] = &[
     #[cfg(feature = "parquet")]
     Decoder::new("partition", crate::columnar::fuzz::partition),
     #[cfg(feature = "parquet")]
-    Decoder::new("dataset-commit", |bytes| at_once(crate::connectors::parquet::fuzz::commit(bytes))),
+    Decoder::new("dataset-commit", crate::connectors::parquet::fuzz::commit),
     #[cfg(feature = "parquet")]
     Decoder::new("dataset-compaction", crate::connectors::parquet::fuzz::compaction),
     #[cfg(feature = "delta")]
