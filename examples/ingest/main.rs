@@ -1,4 +1,4 @@
-//! Loads any JSON API into a Parquet dataset, as one spec in TOML says. Run it again and again: it goes on where it was.
+//! Loads any JSON API into a Parquet dataset, a Delta table or a database, as one spec in TOML says. Run it again and again: it goes on where it was.
 //!
 //! `cargo run --release --example ingest -- orders.toml` prints the ledger as a table; with `--json`, as JSON. `ingest check
 //! orders.toml` says whether the spec is sound, and asks the API nothing; `ingest detect https://…` asks once, and prints a spec to
@@ -18,6 +18,7 @@ mod file;
 mod pipeline;
 #[path = "../progress/mod.rs"]
 mod progress;
+mod sink;
 mod source;
 mod spec;
 mod stages;

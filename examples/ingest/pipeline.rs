@@ -4,7 +4,6 @@ use crate::spec::{Run, Spec};
 use crate::stages::{decode, dedup, validate};
 use landfall::Result;
 use landfall::checkpoint::StoreCheckpoints;
-use landfall::connectors::parquet::ParquetDataset;
 use landfall::landing::Landing;
 use landfall::pipeline::{Pipeline, Settings};
 use landfall::sink::Quarantine;
@@ -16,7 +15,6 @@ use landfall::store::Store;
 /// `Config`, saying what in the spec is wrong.
 pub(crate) fn pipeline(spec: &Spec) -> Result<Pipeline> {
     let state = Store::from_uri(&spec.state)?;
-    let dataset = Store::from_uri(&spec.sink.parquet)?;
     let quarantine = match &spec.quarantine {
         Some(place) => Quarantine::in_store(&Store::from_uri(&place.to)?, "")?,
         None => Quarantine::in_store(&state, "quarantine")?,
@@ -29,12 +27,11 @@ pub(crate) fn pipeline(spec: &Spec) -> Result<Pipeline> {
     if let Some(dedup) = dedup(spec)? {
         builder = builder.stage(dedup);
     }
-    builder
-        .sink(ParquetDataset::in_store(&dataset, "")?.partition_by(&spec.sink.partition_by)?)
+    let builder = builder
         .quarantine(quarantine)
         .checkpoints(StoreCheckpoints::new(&state, "checkpoints")?)
-        .settings(settings(&spec.run))
-        .build()
+        .settings(settings(&spec.run));
+    spec.sink.build(builder)
 }
 
 fn settings(run: &Run) -> Settings {

@@ -1,5 +1,6 @@
 //! The spec: what a user writes. Unknown fields are refused, so that a slip of the pen is not silently without effect.
 
+use crate::sink::Sink;
 use crate::source::Source;
 use crate::value::Duration;
 use serde::Deserialize;
@@ -9,7 +10,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Spec {
-    /// The pipeline's name; under another name it starts over, and needs another dataset.
+    /// The pipeline's name; under another name it starts over, and needs another destination.
     pub(crate) name: String,
     /// Where landing, checkpoints and stage state are kept: a folder, or a bucket (`s3://…`, `az://…`, `gs://…`).
     pub(crate) state: String,
@@ -22,7 +23,7 @@ pub(crate) struct Spec {
     pub(crate) source: Source,
     #[serde(default)]
     pub(crate) validate: Validation,
-    /// Without it, `append` must say that the dataset may hold a record as often as the API gives it.
+    /// Without it, and without a way in which the sink tells rows apart, `append` must say that a record may be held as often as the API gives it.
     pub(crate) dedup: Option<Dedup>,
     #[serde(default)]
     pub(crate) append: bool,
@@ -77,16 +78,6 @@ pub(crate) enum Keep {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum First {
     First,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Sink {
-    /// The folder of the Parquet dataset: a folder, or a bucket (`s3://…`, `az://…`, `gs://…`).
-    pub(crate) parquet: String,
-    /// Columns whose values become folders.
-    #[serde(default)]
-    pub(crate) partition_by: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -16,15 +16,19 @@ pub(crate) fn decode(spec: &Spec) -> Result<Decode> {
 pub(crate) fn dedup(spec: &Spec) -> Result<Option<Dedup>> {
     let wrong = |what| Error::config("read spec", what);
     let Some(dedup) = &spec.dedup else {
-        return match spec.append {
+        return match spec.append || spec.sink.tells_rows_apart() {
             true => Ok(None),
             false => Err(wrong("without [dedup] what the API gives again is loaded again").with_hint(
-                "name the key of a record in [dedup]; or write `append = true` at the top if that is meant",
+                "name the key of a record in [dedup], or in `upsert` of [sink]; or write `append = true` at the top if that is meant",
             )),
         };
     };
     if spec.append {
         return Err(wrong("`append` is for specs without [dedup]"));
+    }
+    if spec.sink.tells_rows_apart() {
+        return Err(wrong("[dedup] would keep versions from a sink that tells rows apart itself")
+            .with_hint("take [dedup] away, or write rows as they come"));
     }
     let stage = Dedup::by(&dedup.key);
     Ok(Some(match (&dedup.keep, &spec.source.since) {

@@ -14,7 +14,8 @@ fn around(part: &str) -> String {
     }
     let source =
         if part.contains("[source]\nurl =") { "" } else { "[source]\nurl = \"https://api.example.com/v1/orders\"\n" };
-    format!("name = \"orders\"\nstate = \"memory\"\nappend = true\n{source}{part}\n[sink]\nparquet = \"lake\"\n")
+    let sink = if part.contains("[sink]") { "" } else { "[sink]\nparquet = \"lake\"\n" };
+    format!("name = \"orders\"\nstate = \"memory\"\nappend = true\n{source}{part}\n{sink}")
 }
 
 const REFERENCE: &str = include_str!("../../docs/ingest.md");
@@ -62,6 +63,8 @@ const NAMES: &[&str] = &[
     "range",
     "pattern",
     "one_of",
+    "options",
+    "options_from_env",
 ];
 
 /// The ways to the tables of `value`, whose keys are those of the spec.
@@ -267,6 +270,61 @@ fn values_that_cannot_be_meant_are_refused_with_what_to_do() {
         for word in words {
             assert!(said.contains(word), "{part}: {said}");
         }
+    }
+}
+
+/// A spec with this sink, without `append`.
+fn into(sink: &str) -> String {
+    around(&format!("[sink]\n{sink}")).replace("append = true\n", "")
+}
+
+#[test]
+fn a_sink_is_one_place_and_is_written_in_one_way() {
+    for (sink, words) in [
+        ("upsert = { key = [\"id\"] }", &["one of", "`delta`"][..]),
+        ("parquet = \"lake\"\ndelta = \"lake\"\nupsert = { key = [\"id\"] }", &["one place"]),
+        ("parquet = \"lake\"\nupsert = { key = [\"id\"] }", &["only grows", "[dedup]"]),
+        ("parquet = \"lake\"", &["`upsert` of [sink]", "append = true"]),
+        ("delta = \"memory\"\nupsert = { key = [\"id\"] }\ninsert_only = { key = [\"id\"] }", &["one way", "`scd2`"]),
+        ("delta = \"memory\"\nupsert = { keys = [\"id\"] }", &["unknown key `keys`", "sink.upsert"]),
+        ("delta = \"memory\"\nupsert = { key = [\"id\"] }\n[dedup]\nkey = [\"id\"]", &["tells rows apart"]),
+        ("postgres = { table = \"orders\" }\nreplace = {}\npartition_by = [\"a\"]", &["partitions"]),
+    ] {
+        let said = words::of_the_spec(&error(&into(sink)).to_string());
+        // Without a feature, nothing more can be said of its sink.
+        let built = !said.contains("built without");
+        for word in words.iter().filter(|_| built) {
+            assert!(said.contains(word), "{sink}: {said}");
+        }
+    }
+}
+
+#[cfg(all(feature = "delta", feature = "postgres"))]
+#[test]
+fn each_way_to_write_a_table_is_a_pipeline() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = folder.path().join("url");
+    std::fs::write(&url, "postgresql://etl:s3cr3t@db.example.com/warehouse\n").expect("writes");
+    let delta = format!("delta = \"{}\"\npartition_by = [\"status\"]", folder.path().display());
+    let postgres = format!("postgres = {{ file = \"{}\", table = \"sales.orders\" }}", url.display());
+    for place in [delta, postgres] {
+        for way in [
+            "upsert = { key = [\"id\"], newest = \"updated_at\", deleted = \"gone\" }",
+            "insert_only = { key = [\"id\"] }",
+            "replace = { key = [\"id\"], may_shrink_by = 0.2 }",
+            "scd2 = { key = [\"id\"], since = \"updated_at\" }",
+        ] {
+            let text = into(&format!("{place}\n{way}"));
+            if let Err(error) = SpecFile::of(&text).pipeline() {
+                panic!("{text}: {error}");
+            }
+        }
+    }
+    for postgres in
+        ["{ env = \"NOT_SET\", table = \"orders\" }", "{ table = \"orders\" }", "\"postgresql://etl:s3cr3t@db/x\""]
+    {
+        let said = error(&into(&format!("postgres = {postgres}\nupsert = {{ key = [\"id\"] }}")));
+        assert!(!format!("{said} {said:?}").contains("s3cr3t"), "{said}");
     }
 }
 
