@@ -171,7 +171,7 @@ impl StoreRates {
                 .with_hint("use a newer version of landfall, or another folder"));
         }
         let record: Record = serde_json::from_slice(&bytes).map_err(unread)?;
-        if !record.windows.iter().all(Kept::is_possible) {
+        if !record.windows.iter().all(|kept| Taken::can_follow(&kept.taken)) {
             return Err(damaged("a record contradicts itself"));
         }
         Ok(Some(record))
@@ -206,20 +206,6 @@ impl StoreRates {
             self.store.delete(&path).await?;
         }
         Ok(())
-    }
-}
-
-impl Kept {
-    /// Whether it can have been written: in the order in which it is given back, and not more than can be counted.
-    fn is_possible(&self) -> bool {
-        let mut before = Duration::ZERO;
-        let in_order = self.taken.iter().all(|taken| {
-            let fits = taken.first <= taken.frees && before <= taken.frees;
-            before = taken.frees;
-            fits
-        });
-        let total = self.taken.iter().try_fold(0_u64, |sum, taken| sum.checked_add(taken.weight));
-        in_order && total.is_some_and(|total| total <= u64::MAX / 2)
     }
 }
 
