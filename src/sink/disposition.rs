@@ -137,7 +137,8 @@ impl Scd2 {
         Self { since: Some(column.into()), ..self }
     }
 
-    /// Closes the current version of the key where this column is `true`, or, if it is no bool, not null.
+    /// Closes the current version of the key where this column is `true`, or, if it is no bool, not null. Of a key that has no current
+    /// version it leaves no trace: an older version that comes later is current then.
     #[must_use]
     pub fn deleted_when(self, column: impl Into<String>) -> Self {
         Self { deleted: Some(column.into()), ..self }

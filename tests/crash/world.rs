@@ -45,6 +45,8 @@ pub enum Destination {
     Delta,
     /// Into a Delta table that keeps one row of each: files are written again.
     DeltaUpsert,
+    /// The same, deduplicated; small files are put together between the runs, and what nothing needs is deleted.
+    DeltaKept,
     /// Deduplicated, into a set of a Parquet dataset and of a Delta table of their children: even numbers have one.
     Tables,
 }
@@ -60,7 +62,7 @@ impl Shape {
     }
 
     fn delta(self) -> bool {
-        matches!(self.into, Destination::Delta | Destination::DeltaUpsert)
+        matches!(self.into, Destination::Delta | Destination::DeltaUpsert | Destination::DeltaKept)
     }
 
     /// Whether a stage finds repeats; else the sink does.
@@ -79,7 +81,7 @@ const ONE_SHARD: Shape = Shape {
     into: Destination::Memory,
 };
 
-pub const SHAPES: [Shape; 10] = [
+pub const SHAPES: [Shape; 11] = [
     ONE_SHARD,
     Shape { name: "three shards", partitions: 5, pages: 2, shards: 3, ..ONE_SHARD },
     Shape { name: "a response in parts", pages: 4, parts: true, ..ONE_SHARD },
@@ -98,6 +100,7 @@ pub const SHAPES: [Shape; 10] = [
     Shape { name: "delta, upsert", pages: 2, into: Destination::DeltaUpsert, ..ONE_SHARD },
     Shape { name: "tables", partitions: 1, pages: 2, into: Destination::Tables, ..ONE_SHARD },
     Shape { name: "parquet, put together", into: Destination::ParquetCompacted, ..ONE_SHARD },
+    Shape { name: "delta, put together", partitions: 1, pages: 1, into: Destination::DeltaKept, ..ONE_SHARD },
 ];
 
 pub struct World {
@@ -168,7 +171,9 @@ impl World {
                     ParquetDataset::in_store(&store, "numbers").expect("a name").lanes(1).compact_every(every);
                 built!(stage(decode()), stage(Dedup::by(["n"])), sink(dataset))
             }
-            Destination::Delta => built!(stage(decode()), stage(Dedup::by(["n"])), sink(delta())),
+            Destination::Delta | Destination::DeltaKept => {
+                built!(stage(decode()), stage(Dedup::by(["n"])), sink(delta()))
+            }
             Destination::DeltaUpsert => built!(stage(decode()), sink(delta().upsert(["n"]))),
             Destination::Tables => {
                 let columns = Columns::new().int64("n").list("children", ColumnType::Int64);
@@ -301,8 +306,15 @@ impl World {
 impl testkit::World for World {
     /// Loads what there is, and then what has come since.
     async fn process(&self, faults: &Faults) -> Result<()> {
-        self.pipeline(&self.first, faults).run().await?;
-        self.pipeline(&self.grown, faults).run().await?;
+        for script in [&self.first, &self.grown] {
+            self.pipeline(script, faults).run().await?;
+            if self.shape.into == Destination::DeltaKept {
+                let table = DeltaTable::in_store(&faults.store(&self.store), "numbers")?;
+                table.compact(&self.env()).await?;
+                table.checkpoint(&self.env()).await?;
+                table.vacuum(&much_later(), HOUR, false).await?;
+            }
+        }
         Ok(())
     }
 

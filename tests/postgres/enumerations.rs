@@ -132,6 +132,38 @@ async fn a_key_that_was_swept_and_comes_again_is_a_version_again() {
     assert_eq!(rows, ["f|t", "t|t"]);
 }
 
+#[tokio::test]
+async fn what_follows_the_return_of_a_swept_key_goes_by_its_own_times() {
+    let Some(world) = World::new().await else { return };
+    let columns = Columns::new().int64("id").utf8("name").timestamp("at").bool("gone");
+    let mut load = Load::new(world.table(Scd2::by(["id"]).since("at").deleted_when("gone").sweep(1.0)), columns);
+    let row = |id: u64, name: &str, at: &str, gone: bool| {
+        format!("{{\"id\":{id},\"name\":\"{name}\",\"at\":\"{at}\",\"gone\":{gone}}}\n")
+    };
+    let second = |n: u64| format!("1970-01-01T00:00:{n:02}Z");
+    let one = |name: &str, n: u64, gone: bool| row(1, name, &second(n), gone);
+    let steps: [(String, &[&str]); 9] = [
+        (one("a", 1, false), &["a|t|t"]),
+        (String::new(), &["a|f|t"]),
+        (one("b", 3, false), &["a|f|t", "b|t|t"]),
+        (one("c", 5, false), &["a|f|t", "c|t|t"]),
+        (one("late", 4, false), &["a|f|t", "c|t|t"]),
+        (one("", 6, true), &["a|f|t"]),
+        (one("d", 7, false) + &one("", 8, true), &["a|f|t"]),
+        (row(1, "e", "9000-01-01T00:00:00Z", false), &["a|f|t", "e|t|t"]),
+        (String::new(), &["a|f|t"]),
+    ];
+    for (number, (lines, expected)) in steps.into_iter().enumerate() {
+        load.enumeration = Some(number as u64 + 1);
+        load.load(&(lines + &row(2, "x", &second(2), false))).await.expect("loads");
+        load.whole().await.expect("is whole");
+        let rows = world
+            .ask("SELECT name, _landfall_valid_to IS NULL, coalesce(_landfall_valid_to > _landfall_valid_from, true) FROM {orders} WHERE id = 1 ORDER BY _landfall_valid_from")
+            .await;
+        assert_eq!(rows, expected, "{number}");
+    }
+}
+
 /// Numbers with so many digits after the point.
 fn amounts(scale: u8) -> Columns {
     Columns::parse([("id", "int64"), ("n", format!("decimal(12,{scale})").as_str())]).expect("types")

@@ -7,7 +7,7 @@ mod lane;
 pub(crate) mod options;
 pub(crate) mod partition;
 pub(crate) mod schema;
-mod sort;
+pub(crate) mod sort;
 pub(crate) mod transform;
 mod writer;
 

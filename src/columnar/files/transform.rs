@@ -9,10 +9,11 @@ use crate::store::ObjectPath;
 use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, Date32Array, Int32Array, RecordBatch, StringArray,
 };
+use arrow::buffer::NullBuffer;
 use arrow::compute::{cast, not};
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Field, Int8Type, Int16Type, Int32Type, Int64Type, Schema, TimeUnit,
-    UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    DataType, Date32Type, Decimal128Type, Field, Int32Type, Int64Type, Schema, TimeUnit, UInt8Type, UInt16Type,
+    UInt32Type, UInt64Type,
 };
 use arrow::error::ArrowError;
 use std::sync::Arc;
@@ -219,8 +220,11 @@ pub(crate) fn derive(batch: Batch, transforms: &[Transform], rejects: &mut Vec<R
         let field = Field::new(&name, made.data_type().clone(), field.is_nullable() || made.null_count() > 0);
         // Nullable whatever the batch has: all batches of an epoch have one schema.
         let field = field.with_nullable(true);
-        let lost = (made.null_count() > values.null_count())
-            .then(|| (0..made.len()).map(|row| Some(made.is_null(row) && values.is_valid(row))).collect());
+        // Nulls among the values of a dictionary are nulls too.
+        let nulls = values.logical_nulls();
+        let was_null = |row: usize| nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
+        let lost = (made.null_count() > nulls.as_ref().map_or(0, NullBuffer::null_count))
+            .then(|| (0..made.len()).map(|row| Some(made.is_null(row) && !was_null(row))).collect());
         let fields: Vec<_> = schema.fields().iter().cloned().chain([Arc::new(field)]).collect();
         let columns = rows.columns().iter().cloned().chain([made]).collect();
         let schema = Schema::new_with_metadata(fields, schema.metadata().clone());
@@ -233,17 +237,27 @@ pub(crate) fn derive(batch: Batch, transforms: &[Transform], rejects: &mut Vec<R
     Ok(batch)
 }
 
-/// Takes out the rows whose value of a partition column is too long for the name of a folder: a cut one would be another value.
-pub(crate) fn refuse_long(batch: Batch, columns: &[String], rejects: &mut Vec<Reject>) -> Result<Batch> {
+/// Takes out the rows whose value of a partition column cannot be the name of a folder: a text that is too long, as a cut one would be
+/// another value, or a date that no reader knows, whose year has other than four digits.
+pub(crate) fn refuse_unnameable(batch: Batch, columns: &[String], rejects: &mut Vec<Reject>) -> Result<Batch> {
     let mut batch = batch;
     for column in columns {
         let Some(values) = batch.rows().column_by_name(column) else { continue };
-        // Only text can be too long.
-        let is_text = match values.data_type() {
-            DataType::Dictionary(_, values) => values.is_string(),
-            plain => plain.is_string(),
+        let kind = match values.data_type() {
+            DataType::Dictionary(_, values) => values,
+            plain => plain,
         };
-        if !is_text {
+        if *kind == DataType::Date32 {
+            let days = cast(values, &DataType::Date32).map_err(failed)?;
+            let days = days.as_primitive::<Date32Type>().iter();
+            let bad: BooleanArray = days.map(|day| Some(day.is_some_and(|day| civil(day.into()).is_none()))).collect();
+            if bad.true_count() > 0 {
+                batch = refuse_rows(batch, &bad, rejects, &format!("{column}: a date out of the years 1 to 9999"))?;
+            }
+            continue;
+        }
+        // Only text can be too long.
+        if !kind.is_string() {
             continue;
         }
         let text = cast(values, &DataType::Utf8).map_err(failed)?;
@@ -401,8 +415,8 @@ fn truncated(values: &ArrayRef, width: u32) -> Result<Option<ArrayRef>> {
     let signed = |value: i64| value.wrapping_sub(value.rem_euclid(wide));
     let unsigned = |value: u64| value - value % u64::from(width);
     Ok(match values.data_type() {
-        DataType::Int8 => numbers::<Int8Type>(values, |v| signed(v.into()) as i8),
-        DataType::Int16 => numbers::<Int16Type>(values, |v| signed(v.into()) as i16),
+        // In Iceberg they are of 32 bits: the number below them is one.
+        DataType::Int8 | DataType::Int16 => return truncated(&cast(values, &DataType::Int32).map_err(failed)?, width),
         DataType::Int32 => numbers::<Int32Type>(values, |v| signed(v.into()) as i32),
         DataType::Int64 => numbers::<Int64Type>(values, signed),
         DataType::UInt8 => numbers::<UInt8Type>(values, |v| unsigned(v.into()) as u8),

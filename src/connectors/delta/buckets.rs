@@ -5,6 +5,7 @@ use super::actions::Add;
 use super::file;
 use super::keys::Keyed;
 use super::log::Log;
+use super::rewrite::with_column;
 use super::staged::Names;
 use super::table::DeltaTable;
 use crate::columnar::files::options::Options;
@@ -14,9 +15,9 @@ use crate::env::Env;
 use crate::error::{Error, Result};
 use arrow::array::{AsArray, BinaryArray, BooleanArray, BooleanBufferBuilder, Int32Array, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, SchemaRef};
-use futures::stream::{self, BoxStream};
+use futures::stream::{self, Stream};
 use futures::{StreamExt, TryStreamExt};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -34,9 +35,19 @@ pub(super) fn count(rows: u64) -> u32 {
 }
 
 /// Keys on their way into buckets. One bucket alone stays in memory.
+///
+/// Rows of many buckets come mixed, and only so many files can be open. So they are parted in rounds: first into folders of several
+/// buckets each, then each folder into smaller ones, until each holds one. A row is written again once for each round, and each folder
+/// is few files.
 pub(super) struct Filling {
     log: Log,
+    env: Env,
+    names: Names,
     count: u32,
+    /// Folders of a round.
+    folders: u32,
+    /// Buckets in one folder of the first round.
+    span: u32,
     memory: Vec<RecordBatch>,
     files: FileWriter,
 }
@@ -74,17 +85,14 @@ impl FileNames for KeyNames {
 
 impl Filling {
     pub(super) fn new(table: &DeltaTable, env: &Env, names: Names, count: u32) -> Self {
-        let options = Options {
-            partition_by: vec![BUCKET.to_owned()],
-            lanes: Some(1),
-            open_files: table.options.open_files,
-            most_files: u64::MAX,
-            ..Options::default()
-        };
-        let (log, names) = (table.log.clone(), Arc::new(KeyNames(names)));
-        let admit = Arc::new(|_: &[_], _: &[_]| Ok(()));
-        let files = FileWriter::new(log.store.clone(), log.folder.clone(), options, names, env.clone(), admit);
-        Self { log, count, memory: Vec::new(), files }
+        let log = table.log.clone();
+        let folders = u32::try_from(table.options.open_files).unwrap_or(u32::MAX).max(2);
+        let mut span = 1_u32;
+        while span.saturating_mul(folders) < count {
+            span *= folders;
+        }
+        let files = writer(&log, env, names.clone(), folders);
+        Self { log, env: env.clone(), names, count, folders, span, memory: Vec::new(), files }
     }
 
     /// Adds the rows for which `wanted` says so; the first of them has the number `first` in file `file`.
@@ -100,8 +108,8 @@ impl Filling {
             let (keys, _) = keyed.keys_of(batch)?;
             let versions = keyed.versions_of(batch)?;
             let numbers: Vec<usize> = (0..batch.num_rows()).filter(|row| wanted(*row)).collect();
-            let hash = |key: &[u8]| i32::try_from(xxh3_64(key) % u64::from(self.count)).unwrap_or_default();
-            let buckets: Int32Array = numbers.iter().map(|row| Some(hash(keys.row(*row).as_ref()))).collect();
+            let folders = numbers.iter().map(|row| Some(folder(keys.row(*row).as_ref(), self.count, self.span)));
+            let folders: Int32Array = folders.collect();
             let version = |row: usize| versions.as_ref().map_or_else(Vec::new, |v| v.row(row).as_ref().to_vec());
             let version: BinaryArray = numbers.iter().map(|row| Some(version(*row))).collect();
             let key = BinaryArray::from_iter_values(numbers.iter().map(|row| keys.row(*row)));
@@ -110,7 +118,7 @@ impl Filling {
             let row: Int64Array = numbers.iter().map(|row| i64::try_from(first + row).ok()).collect();
             RecordBatch::try_new(
                 columns(),
-                vec![Arc::new(buckets), Arc::new(key), Arc::new(version), Arc::new(file), Arc::new(row)],
+                vec![Arc::new(folders), Arc::new(key), Arc::new(version), Arc::new(file), Arc::new(row)],
             )
             .map_err(|e| Error::bug("part keys", "the columns do not fit").with_source(e))?
         };
@@ -122,16 +130,78 @@ impl Filling {
     }
 
     pub(super) async fn finish(self) -> Result<Buckets> {
-        let Self { log, count, memory, files } = self;
-        let files = files.finish().await?.map_or_else(Vec::new, |Finished { files, .. }| files);
-        let add = |written: crate::columnar::files::Written| Add {
-            path: file::uri(&written.file.staged),
-            partition_values: written.file.partition,
-            size: i64::try_from(written.file.bytes).unwrap_or(i64::MAX),
-            ..Add::default()
-        };
-        Ok(Buckets { log, count, memory, files: files.into_iter().map(add).collect() })
+        let Self { log, env, names, count, folders, mut span, memory, files } = self;
+        let mut files = written(files).await?;
+        while span > 1 {
+            span /= folders;
+            let mut smaller = Vec::new();
+            for (number, larger) in by_folder(files).into_iter().enumerate() {
+                let names = names.part(&format!("{span}x{number}"));
+                let mut writer = writer(&log, &env, names, folders);
+                let mut rows = rows_of(&log, larger.iter().collect()).boxed();
+                while let Some(batch) = rows.try_next().await? {
+                    writer.write(in_folders(batch, count, span)?).await?;
+                }
+                smaller.extend(written(writer).await?);
+                delete(&log, &larger).await?;
+            }
+            files = smaller;
+        }
+        Ok(Buckets { log, count, memory, files })
     }
+}
+
+fn writer(log: &Log, env: &Env, names: Names, open_files: u32) -> FileWriter {
+    let options = Options {
+        partition_by: vec![BUCKET.to_owned()],
+        lanes: Some(1),
+        open_files: usize::try_from(open_files).unwrap_or(usize::MAX),
+        most_files: u64::MAX,
+        ..Options::default()
+    };
+    let (names, admit) = (Arc::new(KeyNames(names)), Arc::new(|_: &[_], _: &[_]| Ok(())));
+    FileWriter::new(log.store.clone(), log.folder.clone(), options, names, env.clone(), admit)
+}
+
+/// The folder of a key, where there are `count` buckets, and `span` of them in one folder.
+fn folder(key: &[u8], count: u32, span: u32) -> i32 {
+    let bucket = xxh3_64(key) % u64::from(count);
+    i32::try_from(bucket / u64::from(span)).unwrap_or_default()
+}
+
+/// The same rows in other folders.
+fn in_folders(rows: RecordBatch, count: u32, span: u32) -> Result<RecordBatch> {
+    let keys = rows.column_by_name("key").and_then(|keys| keys.as_binary_opt::<i32>());
+    let keys = keys.ok_or_else(|| Error::bug("part keys", "a column is missing"))?;
+    let folders: Int32Array = keys.iter().map(|key| Some(folder(key.unwrap_or_default(), count, span))).collect();
+    with_column(&rows, BUCKET, Arc::new(folders))
+}
+
+async fn written(files: FileWriter) -> Result<Vec<Add>> {
+    let files = files.finish().await?.map_or_else(Vec::new, |Finished { files, .. }| files);
+    let add = |written: crate::columnar::files::Written| Add {
+        path: file::uri(&written.file.staged),
+        partition_values: written.file.partition,
+        size: i64::try_from(written.file.bytes).unwrap_or(i64::MAX),
+        ..Add::default()
+    };
+    Ok(files.into_iter().map(add).collect())
+}
+
+/// The files of each folder.
+fn by_folder(files: Vec<Add>) -> Vec<Vec<Add>> {
+    let mut folders: BTreeMap<_, Vec<Add>> = BTreeMap::new();
+    for file in files {
+        folders.entry(file.partition_values.clone()).or_default().push(file);
+    }
+    folders.into_values().collect()
+}
+
+async fn delete(log: &Log, files: &[Add]) -> Result<()> {
+    for file in files {
+        log.store.delete(&file::object(&log.folder, &file.path)?).await?;
+    }
+    Ok(())
 }
 
 fn columns() -> SchemaRef {
@@ -144,16 +214,18 @@ fn columns() -> SchemaRef {
     ]))
 }
 
+/// The rows of files, one after the other.
+fn rows_of<'a>(log: &'a Log, files: Vec<&'a Add>) -> impl Stream<Item = Result<RecordBatch>> + 'a {
+    stream::iter(files).then(|file| async { file::rows(log, file, &columns()).await }).try_flatten()
+}
+
 impl Buckets {
     /// Gives each row of a bucket.
     pub(super) async fn each(&self, bucket: u32, mut take: impl FnMut(Row<'_>) + Send) -> Result<()> {
         let wanted = Some(bucket.to_string());
-        let of_bucket = |file: &&Add| file.partition_values.get(BUCKET) == Some(&wanted);
-        let mut batches: BoxStream<'_, Result<RecordBatch>> =
-            stream::iter(self.memory.iter().filter(|_| bucket == 0).cloned().map(Ok)).boxed();
-        for file in self.files.iter().filter(of_bucket) {
-            batches = batches.chain(file::rows(&self.log, file, &columns()).await?).boxed();
-        }
+        let files = self.files.iter().filter(|file| file.partition_values.get(BUCKET) == Some(&wanted));
+        let kept = self.memory.iter().filter(|_| bucket == 0).cloned().map(Ok);
+        let mut batches = stream::iter(kept).chain(rows_of(&self.log, files.collect())).boxed();
         while let Some(batch) = batches.try_next().await? {
             let broken = || Error::bug("part keys", "a column is missing");
             let column = |name: &str| batch.column_by_name(name).ok_or_else(broken);
@@ -205,10 +277,7 @@ impl Buckets {
 
     /// Deletes what waits in the store. What a crash leaves goes with a vacuum.
     pub(super) async fn delete(&self) -> Result<()> {
-        for file in &self.files {
-            self.log.store.delete(&file::object(&self.log.folder, &file.path)?).await?;
-        }
-        Ok(())
+        delete(&self.log, &self.files).await
     }
 }
 

@@ -8,7 +8,7 @@ use super::table::{DeltaTable, millis};
 use super::vacuum::barrier;
 use super::{file, schema, stats};
 use crate::env::Env;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::Compacted;
 use crate::store::Created;
 use serde_json::json;
@@ -20,7 +20,8 @@ const ATTEMPTS: usize = 10;
 
 impl DeltaTable {
     /// Puts small files of a partition together, about one large file in each version; they change no rows. Files of less than half of
-    /// [`target_file_bytes`](Self::target_file_bytes) are small. What was read by others before stays until a [`vacuum`](Self::vacuum).
+    /// [`target_file_bytes`](Self::target_file_bytes) are small. What was read by others before stays until a [`vacuum`](Self::vacuum). A
+    /// part beside which a vacuum has begun, or others have written, is left to the next compaction.
     ///
     /// # Errors
     /// As [`checkpoint`](Self::checkpoint); `Unavailable` if others commit all the time; `Ambiguous` if it is not known whether it was
@@ -37,7 +38,18 @@ impl DeltaTable {
             let barrier = barrier(&held);
             let columns = schema::parse(&held.metadata.schema_string)?;
             let names = Names::of_compaction(env);
-            let mut adds = write(&table, env, names, &group, &columns, &|_, _, rows| Ok(rows), true).await?;
+            let mut adds = match write(&table, env, names, &group, &columns, &|_, _, rows| Ok(rows), true).await {
+                Ok(adds) => adds,
+                // Others may have replaced them, and a vacuum deleted them.
+                Err(e) if e.kind() == ErrorKind::Corrupt => {
+                    held = self.log.newest(Some(held), Keep::Files).await?.ok_or_else(gone)?;
+                    if is_in(&held, &group) {
+                        return Err(e);
+                    }
+                    continue;
+                }
+                Err(e) => return Err(e),
+            };
             adds.iter_mut().for_each(|add| add.data_change = false);
             if table.put_together(env, &mut held, &group, &adds, barrier).await? {
                 report.add(&group, &adds);
@@ -57,8 +69,7 @@ impl DeltaTable {
         barred: Option<i64>,
     ) -> Result<bool> {
         for _ in 0..ATTEMPTS {
-            let as_before = group.iter().all(|file| held.files.get(&file.path) == Some(file));
-            if barrier(held) != barred || !as_before || !self.are_there(adds).await? {
+            if barrier(held) != barred || !is_in(held, group) || !self.are_there(adds).await? {
                 return Ok(false);
             }
             let now = millis(env);
@@ -67,9 +78,7 @@ impl DeltaTable {
             lines.extend(group.iter().map(|file| file.removed(false).into()));
             lines.extend(adds.iter().cloned().map(Line::from));
             let created = self.log.create(env, held.version + 1, lines).await? == Created::New;
-            let newest = self.log.newest(Some(Arc::clone(held)), Keep::Files).await?;
-            *held = newest
-                .ok_or_else(|| Error::corrupt("compact delta", "the table is gone").with("table", &self.log.folder))?;
+            *held = self.log.newest(Some(Arc::clone(held)), Keep::Files).await?.ok_or_else(gone)?;
             if created {
                 return Ok(true);
             }
@@ -113,6 +122,14 @@ impl DeltaTable {
         groups.retain(|group| group.len() > 1);
         groups
     }
+}
+
+fn gone() -> Error {
+    Error::corrupt("compact delta", "the table is gone")
+}
+
+fn is_in(held: &Snapshot, group: &[Add]) -> bool {
+    group.iter().all(|file| held.files.get(&file.path) == Some(file))
 }
 
 impl Compacted {

@@ -4,7 +4,8 @@ use crate::error::{Error, Result};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListArray, MapArray, StructArray, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{
-    DataType, Date64Type, Field, Fields, TimeUnit, TimestampMicrosecondType, TimestampNanosecondType,
+    ArrowPrimitiveType, DataType, Date64Type, Field, Fields, TimeUnit, TimestampMicrosecondType,
+    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
 };
 use arrow::error::ArrowError;
 use std::sync::Arc;
@@ -83,27 +84,29 @@ pub(super) fn member_of(fields: &Fields, name: &str) -> Option<usize> {
     find(&|other| other == name).or_else(|| find(&|other| other.eq_ignore_ascii_case(name)))
 }
 
-/// Rows with a time that is finer than Delta can hold: they would lose something. `None` if the column has no such times at all.
-pub(super) fn too_fine(column: &ArrayRef) -> Result<Option<BooleanArray>> {
-    if !may_be_too_fine(column.data_type()) {
+/// Rows with a time that is finer than Delta can hold, or too far away for its 64 bits of microseconds. `None` if the column has no such
+/// times at all.
+pub(super) fn unfit_times(column: &ArrayRef) -> Result<Option<BooleanArray>> {
+    if !may_be_unfit(column.data_type()) {
         return Ok(None);
     }
-    let fine = fine(column).map_err(|e| Error::data("stage delta", "times cannot be looked at").with_source(e))?;
-    Ok(Some(fine.into_iter().map(Some).collect()))
+    let unfit = unfit(column).map_err(|e| Error::data("stage delta", "times cannot be looked at").with_source(e))?;
+    Ok(Some(unfit.into_iter().map(Some).collect()))
 }
 
-fn may_be_too_fine(data_type: &DataType) -> bool {
+fn may_be_unfit(data_type: &DataType) -> bool {
     match data_type {
-        DataType::Timestamp(TimeUnit::Nanosecond, _) | DataType::Date64 => true,
-        DataType::Dictionary(_, values) => may_be_too_fine(values),
-        DataType::RunEndEncoded(_, values) => may_be_too_fine(values.data_type()),
-        DataType::Struct(members) => members.iter().any(|member| may_be_too_fine(member.data_type())),
-        DataType::Map(entry, _) => may_be_too_fine(entry.data_type()),
-        list => element(list).is_some_and(|element| may_be_too_fine(element.data_type())),
+        DataType::Timestamp(unit, _) => *unit != TimeUnit::Microsecond,
+        DataType::Date64 => true,
+        DataType::Dictionary(_, values) => may_be_unfit(values),
+        DataType::RunEndEncoded(_, values) => may_be_unfit(values.data_type()),
+        DataType::Struct(members) => members.iter().any(|member| may_be_unfit(member.data_type())),
+        DataType::Map(entry, _) => may_be_unfit(entry.data_type()),
+        list => element(list).is_some_and(|element| may_be_unfit(element.data_type())),
     }
 }
 
-fn fine(column: &ArrayRef) -> Result<Vec<bool>, ArrowError> {
+fn unfit(column: &ArrayRef) -> Result<Vec<bool>, ArrowError> {
     let of_lists = |offsets: &[i32], values: &[bool]| {
         let any = |row: usize| {
             let at = |n: usize| offsets.get(n).and_then(|offset| usize::try_from(*offset).ok()).unwrap_or_default();
@@ -112,36 +115,46 @@ fn fine(column: &ArrayRef) -> Result<Vec<bool>, ArrowError> {
         (0..column.len()).map(any).collect::<Vec<_>>()
     };
     Ok(match column.data_type() {
-        data_type if !may_be_too_fine(data_type) => vec![false; column.len()],
-        DataType::Timestamp(..) => {
-            column.as_primitive::<TimestampNanosecondType>().iter().map(|v| v.is_some_and(|v| v % 1000 != 0)).collect()
+        data_type if !may_be_unfit(data_type) => vec![false; column.len()],
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => {
+            where_unfit::<TimestampNanosecondType>(column, |v| v % 1000 == 0)
+        }
+        DataType::Timestamp(TimeUnit::Millisecond, _) => {
+            where_unfit::<TimestampMillisecondType>(column, |v| v.checked_mul(1_000).is_some())
+        }
+        DataType::Timestamp(TimeUnit::Second, _) => {
+            where_unfit::<TimestampSecondType>(column, |v| v.checked_mul(1_000_000).is_some())
         }
         DataType::Date64 => {
-            column.as_primitive::<Date64Type>().iter().map(|v| v.is_some_and(|v| v % 86_400_000 != 0)).collect()
+            where_unfit::<Date64Type>(column, |v| v % 86_400_000 == 0 && i32::try_from(v / 86_400_000).is_ok())
         }
-        DataType::Dictionary(_, values) => fine(&exactly(column, values)?)?,
-        DataType::RunEndEncoded(_, values) => fine(&exactly(column, values.data_type())?)?,
+        DataType::Dictionary(_, values) => unfit(&exactly(column, values)?)?,
+        DataType::RunEndEncoded(_, values) => unfit(&exactly(column, values.data_type())?)?,
         DataType::Struct(_) => {
             let mut all = vec![false; column.len()];
             for member in column.as_struct().columns() {
-                all.iter_mut().zip(fine(member)?).for_each(|(all, one)| *all |= one);
+                all.iter_mut().zip(unfit(member)?).for_each(|(all, one)| *all |= one);
             }
-            all.iter_mut().enumerate().for_each(|(row, fine)| *fine &= column.is_valid(row));
+            all.iter_mut().enumerate().for_each(|(row, unfit)| *unfit &= column.is_valid(row));
             all
         }
         DataType::Map(..) => {
             let map = column.as_map();
-            let (keys, values) = (fine(map.keys())?, fine(map.values())?);
+            let (keys, values) = (unfit(map.keys())?, unfit(map.values())?);
             let entries: Vec<_> = keys.into_iter().zip(values).map(|(key, value)| key | value).collect();
             of_lists(map.value_offsets(), &entries)
         }
         DataType::List(_) => {
             let list = column.as_list::<i32>();
-            of_lists(list.value_offsets(), &fine(list.values())?)
+            of_lists(list.value_offsets(), &unfit(list.values())?)
         }
         list => {
             let same = element(list).cloned().unwrap_or_else(|| Field::new("", DataType::Null, true));
-            fine(&exactly(column, &DataType::List(Arc::new(same)))?)?
+            unfit(&exactly(column, &DataType::List(Arc::new(same)))?)?
         }
     })
+}
+
+fn where_unfit<T: ArrowPrimitiveType<Native = i64>>(column: &ArrayRef, fits: impl Fn(i64) -> bool) -> Vec<bool> {
+    column.as_primitive::<T>().iter().map(|value| value.is_some_and(|value| !fits(value))).collect()
 }

@@ -20,14 +20,14 @@ pub(super) fn of(rows: &RecordBatch, names: &[String]) -> Result<StringArray> {
     let column = |name: &&String| {
         let column = rows.column_by_name(name);
         let column = column.ok_or_else(|| Error::bug("hash rows", "a column is missing").with("column", *name))?;
-        Ok((member(name), Arc::clone(column), put(column)?))
+        Ok((member(name), tells(column), put(column)?))
     };
     let columns = names.iter().map(column).collect::<Result<Vec<_>>>()?;
     let mut bytes = Vec::new();
     let hash = |row| {
         let mut hash = Xxh3::new();
         // A column that is null or absent says nothing, so that a new one makes no new version of every row.
-        for (name, _, put) in columns.iter().filter(|(_, column, _)| column.is_valid(row)) {
+        for (name, _, put) in columns.iter().filter(|(_, tells, _)| tells(row)) {
             bytes.clear();
             put(row, &mut bytes);
             hash.update(name);
@@ -36,6 +36,32 @@ pub(super) fn of(rows: &RecordBatch, names: &[String]) -> Result<StringArray> {
         format!("{:032x}", hash.digest128())
     };
     Ok(StringArray::from_iter_values((0..rows.num_rows()).map(hash)))
+}
+
+/// Whether the value of a row says anything. Empty lists and maps, and structs of nothing, do not: they may have been left out of the table
+/// until they had a type.
+fn tells(column: &ArrayRef) -> Box<dyn Fn(usize) -> bool> {
+    let nulls = column.logical_nulls();
+    let is_valid = move |row: usize| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row));
+    let filled = |offsets: &[i32], row: usize| {
+        let (from, until) = span(offsets, row);
+        until > from
+    };
+    match column.data_type() {
+        DataType::List(_) => {
+            let column = column.as_list::<i32>().clone();
+            Box::new(move |row| is_valid(row) && filled(column.value_offsets(), row))
+        }
+        DataType::Map(..) => {
+            let column = column.as_map().clone();
+            Box::new(move |row| is_valid(row) && filled(column.value_offsets(), row))
+        }
+        DataType::Struct(_) => {
+            let members: Vec<_> = column.as_struct().columns().iter().map(tells).collect();
+            Box::new(move |row| is_valid(row) && members.iter().any(|tells| tells(row)))
+        }
+        _ => Box::new(is_valid),
+    }
 }
 
 fn length(of: usize) -> [u8; 4] {
@@ -93,10 +119,10 @@ fn put(column: &ArrayRef) -> Result<Put> {
             let mut members = fields.iter().zip(column.columns()).collect::<Vec<_>>();
             members.sort_by_key(|(field, _)| field.name());
             let members =
-                members.into_iter().map(|(field, column)| Ok((member(field.name()), Arc::clone(column), put(column)?)));
+                members.into_iter().map(|(field, column)| Ok((member(field.name()), tells(column), put(column)?)));
             let members = members.collect::<Result<Vec<_>>>()?;
             Box::new(move |row, to| {
-                for (name, _, value) in members.iter().filter(|(_, column, _)| column.is_valid(row)) {
+                for (name, _, value) in members.iter().filter(|(_, tells, _)| tells(row)) {
                     to.extend_from_slice(name);
                     value(row, to);
                 }
@@ -188,6 +214,22 @@ mod tests {
         let mut more = row(map(&[("a", "1"), ("b", "2")]));
         more.insert(0, ("added", Arc::new(StringArray::from(vec![None::<&str>]))));
         assert_eq!(hashes(more), kept, "a column that is null says nothing");
+    }
+
+    #[test]
+    fn what_was_left_out_until_it_had_a_type_says_nothing_then() {
+        let id: ArrayRef = Arc::new(Int64Array::from(vec![1, 1]));
+        let list = ListArray::from_iter_primitive::<Int64Type, _, _>([Some(vec![]), Some(vec![Some(1)])]);
+        let inner: ArrayRef = Arc::new(Int64Array::from(vec![None, Some(1)]));
+        let group = StructArray::from(vec![(Arc::new(Field::new("n", DataType::Int64, true)), inner)]);
+        let [plain, _] = &hashes(vec![("id", Arc::clone(&id))])[..] else { panic!("two rows") };
+        for column in [Arc::new(list) as ArrayRef, Arc::new(group)] {
+            let [empty, full] = &hashes(vec![("id", Arc::clone(&id)), ("more", column)])[..] else {
+                panic!("two rows")
+            };
+            assert_eq!(empty, plain);
+            assert_ne!(full, plain);
+        }
     }
 
     #[test]

@@ -449,14 +449,14 @@ pub(super) fn convert(rows: &RecordBatch, files: &SchemaRef) -> Result<RecordBat
     RecordBatch::try_new(Arc::clone(files), columns).map_err(failed)
 }
 
-/// The rows of which a time is finer than Delta can hold, and the column: they would lose something.
-pub(super) fn too_fine(rows: &RecordBatch) -> Result<Option<(BooleanArray, String)>> {
+/// The rows with a time that Delta cannot hold as it is, and the column.
+pub(super) fn unfit_times(rows: &RecordBatch) -> Result<Option<(BooleanArray, String)>> {
     let mut found: Option<(BooleanArray, String)> = None;
     for (field, column) in rows.schema_ref().fields().iter().zip(rows.columns()) {
-        let Some(fine) = fit::too_fine(column)?.filter(|fine| fine.true_count() > 0) else { continue };
+        let Some(unfit) = fit::unfit_times(column)?.filter(|unfit| unfit.true_count() > 0) else { continue };
         found = Some(match found.take() {
-            Some((other, name)) => (arrow::compute::or(&other, &fine).unwrap_or(other), name),
-            None => (fine, field.name().clone()),
+            Some((other, name)) => (arrow::compute::or(&other, &unfit).unwrap_or(other), name),
+            None => (unfit, field.name().clone()),
         });
     }
     Ok(found)

@@ -75,7 +75,8 @@ impl DeltaTable {
         self
     }
 
-    /// Keeps at most this many files open, 128 by default. Matters for tables with many partitions.
+    /// Keeps at most this many files open, 128 by default. Matters for tables with many partitions, and for enumerations of very many keys,
+    /// which are parted into so many at a time.
     #[must_use]
     pub fn open_files(mut self, files: usize) -> Self {
         self.options.open_files = files.max(1);

@@ -79,6 +79,11 @@ impl Names {
         Self::new(&context.shard, context.generation, context.epoch, context.env.nonce())
     }
 
+    /// Others besides these.
+    pub(super) fn part(&self, name: &str) -> Self {
+        Self(format!("{}x{name}", self.0))
+    }
+
     fn new(shard: &ShardKey, generation: u64, epoch: u64, writer: String) -> Self {
         Self(format!("landfall-{}-{:04}-g{generation:010}-{epoch:020}-{writer}", shard.pipeline, shard.shard))
     }

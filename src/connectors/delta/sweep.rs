@@ -11,13 +11,13 @@ use super::own::{LOAD, may_hold, own_rows};
 use super::rewrite::{failed, kept, rewrite};
 use super::staged::{DeltaStaged, Names};
 use super::table::DeltaTable;
-use super::{schema, versions};
+use super::{schema, stats, versions};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::model::ShardKey;
 use crate::sink::{CommitRequest, Disposition, EpochContext, Scd2};
 use arrow::array::{Array, BooleanArray, RecordBatch};
-use arrow::compute::not;
+use arrow::compute::{filter_record_batch, not};
 use arrow::datatypes::{Schema, SchemaRef};
 use futures::TryStreamExt;
 use std::collections::HashMap;
@@ -75,8 +75,16 @@ pub(super) async fn sweep(
         let Some((count, Some(adds))) = files.get(&file.path) else { continue };
         change.lines.push(file.removed(true).into());
         change.lines.extend(adds.iter().cloned().map(Line::from));
-        let ends = matches!(table.disposition, Disposition::Scd2(_));
-        *(if ends { &mut change.counts.updated } else { &mut change.counts.deleted }) += count;
+        // Of a history only those go that have not begun yet.
+        let rows = |file: &Add| stats::rows(file.stats.as_deref());
+        let deleted = match table.disposition {
+            Disposition::Scd2(_) => {
+                rows(file).map_or(0, |before| before.saturating_sub(adds.iter().filter_map(rows).sum()))
+            }
+            _ => *count,
+        };
+        change.counts.deleted += deleted;
+        change.counts.updated += count.saturating_sub(deleted);
     }
     Ok(change)
 }
@@ -227,14 +235,19 @@ async fn without(
     rewrite(table, env, request, file, columns, &edit, true).await
 }
 
-/// Rows some of which end at `at`, or at once if they begin later.
+/// Rows some of which end at `at`. What begins then or later goes: it has held for no time at all; without times of its own it has, and
+/// a clock has gone back.
 fn end(rows: RecordBatch, first: usize, gone: &BooleanArray, scd2: &Scd2, at: i64) -> Result<RecordBatch> {
     let (from, to) = (versions::times_of(&rows, &scd2.valid_from)?, versions::times_of(&rows, &scd2.valid_to)?);
-    let end = |row: usize| {
-        if first + row < gone.len() && gone.value(first + row) {
-            return Some(if from.is_valid(row) { from.value(row).max(at) } else { at });
-        }
-        to.is_valid(row).then(|| to.value(row))
+    let ends = |row: usize| first + row < gone.len() && gone.value(first + row);
+    let begins = |row: usize| from.is_valid(row).then(|| from.value(row));
+    let end = |row: usize| match (ends(row), begins(row)) {
+        (true, Some(from)) => Some(at.max(from.saturating_add(1))),
+        (true, None) => Some(at),
+        (false, _) => to.is_valid(row).then(|| to.value(row)),
     };
-    versions::with_times(&rows, &scd2.valid_to, (0..rows.num_rows()).map(end))
+    let stays = |row: usize| Some(scd2.since.is_none() || !ends(row) || begins(row).is_none_or(|from| from < at));
+    let stays: BooleanArray = (0..rows.num_rows()).map(stays).collect();
+    let ended = versions::with_times(&rows, &scd2.valid_to, (0..rows.num_rows()).map(end))?;
+    filter_record_batch(&ended, &stays).map_err(failed)
 }

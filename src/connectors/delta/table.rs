@@ -168,6 +168,7 @@ impl Sink for DeltaTable {
         let mut writer =
             DeltaWriter::new(store.clone(), folder.clone(), options, &self.disposition, self.records, &epoch);
         writer.partition_by.clone_from(&self.options.partition_by);
+        writer.sort_by.clone_from(&self.options.sort_by);
         if rule(&self.disposition).is_some()
             || matches!(self.disposition, Disposition::Scd2(_) | Disposition::Children(_))
         {

@@ -56,12 +56,31 @@ struct Version {
     row: usize,
 }
 
-/// What a file holds of a key: the last time that it tells of, and the rows that are current, with from when and their hashes.
+/// What a file holds of a key: the last time that it tells of, and the rows that are current.
 #[derive(Clone, Debug, Default)]
 struct Met {
     key: usize,
     floor: Option<i64>,
-    current: Vec<(usize, i64, Option<u128>)>,
+    current: Vec<Current>,
+}
+
+/// A row that is current: from when it holds, the time that it came with, which may be earlier, and its hash.
+#[derive(Clone, Copy, Debug)]
+struct Current {
+    row: usize,
+    from: i64,
+    since: i64,
+    hash: Option<u128>,
+}
+
+/// What a table holds of a key.
+#[derive(Clone, Copy, Debug, Default)]
+struct Held {
+    /// The last time that it tells of.
+    floor: Option<i64>,
+    /// The hash of what is current, and the time that it came with.
+    hash: Option<u128>,
+    since: Option<i64>,
 }
 
 /// Rows of a table's file that change: they end at a time, or go.
@@ -116,12 +135,15 @@ pub(super) async fn versions(
     let mut inserts: Vec<Inserts> = vec![Vec::new(); request.staged.files.len()];
     let rule = Rule { since: scd2.since.is_some(), sweep: scd2.sweep.is_some() };
     for (versions, found) in incoming.versions.iter().zip(of_keys) {
-        let floor = found.iter().filter_map(|(_, met)| met.floor).max();
         let current = || found.iter().flat_map(|(file, met)| met.current.iter().map(move |row| (*file, *row)));
-        let hash = current().filter_map(|(_, (_, _, hash))| hash).max();
-        let (begins, decided) = decide(versions, floor, hash, rule);
+        let held = Held {
+            floor: found.iter().filter_map(|(_, met)| met.floor).max(),
+            hash: current().filter_map(|(_, row)| row.hash).max(),
+            since: current().map(|(_, row)| row.since).max(),
+        };
+        let (begins, decided) = decide(versions, held, rule);
         if let Some(begins) = begins {
-            for (file, (row, from, _)) in current() {
+            for (file, Current { row, from, .. }) in current() {
                 // A version that held for no time at all was a mistake of the same moment.
                 let end = (from < begins).then_some(begins);
                 *(if end.is_some() { &mut change.counts.updated } else { &mut change.counts.deleted }) += 1;
@@ -163,25 +185,22 @@ pub(super) async fn versions(
 
 /// Which of the versions of a key that come are new ones: from when to when each holds. And the time at which what is current in
 /// the table ends, if it does.
-///
-/// `floor` is the last time that the table tells of, `held` the hash of what is current there.
-fn decide(
-    incoming: &[Version],
-    floor: Option<i64>,
-    held: Option<u128>,
-    rule: Rule,
-) -> (Option<i64>, Vec<(Version, i64, Option<i64>)>) {
-    let from = |version: &Version| match floor {
-        // Without a time of their own, versions follow each other even if a clock goes back; and a key that was swept, and comes
-        // again, has been away since.
+fn decide(incoming: &[Version], held: Held, rule: Rule) -> (Option<i64>, Vec<(Version, i64, Option<i64>)>) {
+    // A sweep ends versions at a time of its own: a key that comes again has been away until then, and what follows goes by the time
+    // that it came with.
+    let lifted = rule.since && rule.sweep;
+    let from = |version: &Version| match held.floor {
+        // Without a time of their own, versions follow each other even if a clock goes back.
         Some(floor) if !rule.since && floor >= version.at => floor.saturating_add(1),
-        Some(floor) if rule.since && rule.sweep && held.is_none() && version.hash.is_some() => version.at.max(floor),
+        Some(floor) if lifted => version.at.max(floor),
         _ => version.at,
     };
+    let oldest = if lifted { held.since } else { held.floor };
     let mut later: Vec<(i64, Version)> = Vec::new();
     for version in incoming {
         let from = from(version);
-        if floor.is_some_and(|floor| from < floor) {
+        let time = if lifted { version.at } else { from };
+        if oldest.is_some_and(|oldest| time < oldest) {
             continue;
         }
         // Of those that begin together, the last one counts.
@@ -190,7 +209,7 @@ fn decide(
         }
         later.push((from, *version));
     }
-    let mut before = held;
+    let mut before = held.hash;
     later.retain(|(_, version)| std::mem::replace(&mut before, version.hash) != version.hash);
     let begins = later.first().map(|(from, _)| *from);
     let untils = later.iter().skip(1).map(|(from, _)| Some(*from)).chain([None]).collect::<Vec<_>>();
@@ -269,6 +288,7 @@ impl Incoming {
         columns: &SchemaRef,
     ) -> Result<Vec<Met>> {
         let named = scd2.key.iter().map(String::as_str).chain([scd2.valid_from.as_str(), scd2.valid_to.as_str(), HASH]);
+        let named = named.chain(scd2.since.as_deref());
         let wanted = schema::pick(columns, named)?;
         let mut found: HashMap<usize, Met> = HashMap::new();
         let mut rows = file::rows(&table.log, file, &wanted).await?;
@@ -276,6 +296,7 @@ impl Incoming {
         while let Some(batch) = rows.try_next().await? {
             let (keys, _) = keyed.keys_of(&batch)?;
             let (from, to) = (times_of(&batch, &scd2.valid_from)?, times_of(&batch, &scd2.valid_to)?);
+            let since = scd2.since.as_ref().map(|since| times_of(&batch, since)).transpose()?;
             let hashes = hashes(&batch)?;
             for (row, key) in keys.iter().enumerate() {
                 let Some(number) = self.numbers.get(key.as_ref()) else { continue };
@@ -284,8 +305,16 @@ impl Incoming {
                 let ends = to.is_valid(row).then(|| to.value(row));
                 met.floor = met.floor.max(ends.or(begins));
                 if ends.is_none() {
-                    let hash = hashes.get(row).copied().flatten();
-                    met.current.push((first + row, begins.unwrap_or(i64::MIN), hash));
+                    let from = begins.unwrap_or(i64::MIN);
+                    met.current.push(Current {
+                        row: first + row,
+                        from,
+                        since: since
+                            .as_ref()
+                            .filter(|since| since.is_valid(row))
+                            .map_or(from, |since| since.value(row)),
+                        hash: hashes.get(row).copied().flatten(),
+                    });
                 }
             }
             first += batch.num_rows();
@@ -383,7 +412,8 @@ mod tests {
         rule: Rule,
     ) -> (Option<i64>, Vec<(u128, i64, Option<i64>)>) {
         let incoming: Vec<_> = incoming.iter().map(|(at, hash)| version(*at, *hash)).collect();
-        let (begins, versions) = decide(&incoming, floor, held, rule);
+        let held = Held { floor, hash: held, since: held.and(floor) };
+        let (begins, versions) = decide(&incoming, held, rule);
         let told = versions.into_iter().filter_map(|(version, from, until)| Some((version.hash?, from, until)));
         (begins, told.collect())
     }
@@ -404,5 +434,7 @@ mod tests {
         let swept = Rule { since: true, sweep: true };
         assert_eq!(decided(&[(1, Some(1)), (2, Some(2))], Some(5), None, swept), (Some(5), vec![(2, 5, None)]));
         assert_eq!(decided(&[(1, Some(1))], Some(5), Some(1), swept), (None, vec![]), "it was not away");
+        let gone = decided(&[(1, Some(1)), (2, None)], Some(5), None, swept);
+        assert_eq!(gone, (None, vec![]), "it came again, and went");
     }
 }

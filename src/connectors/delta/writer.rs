@@ -4,7 +4,8 @@ use super::staged::{DeltaFile, DeltaStaged, Names};
 use super::stats;
 use crate::columnar::files::options::Options;
 use crate::columnar::files::partition::Partitioning;
-use crate::columnar::files::transform::derive;
+use crate::columnar::files::sort::Order;
+use crate::columnar::files::transform::{derive, refuse_unnameable};
 use crate::columnar::files::{FileWriter, Finished};
 use crate::columnar::{Batch, Transform};
 use crate::env::Env;
@@ -33,6 +34,8 @@ pub struct DeltaWriter {
     /// Columns that must not be null, each with the word for the quarantine.
     not_null: Vec<(String, &'static str)>,
     pub(super) partition_by: Vec<String>,
+    /// How what the commit writes is sorted.
+    pub(super) sort_by: Vec<String>,
     transforms: Vec<Transform>,
     own: Own,
     /// Known with the first batch.
@@ -77,6 +80,7 @@ impl DeltaWriter {
             required: disposition.columns().map(str::to_owned).collect(),
             not_null: not_null(disposition),
             partition_by,
+            sort_by: Vec::new(),
             own: Own::of(context, disposition, records, derived),
             transforms,
             planned: None,
@@ -106,7 +110,7 @@ impl DeltaWriter {
         let stored = schema::plan(rows, self.table.as_deref())?;
         self.own.check(&stored)?;
         let files = self.own.added(&stored)?;
-        self.check_named(&files)?;
+        self.check_named(&self.own.table(&files))?;
         if self.frozen {
             self.check_frozen(&self.own.table(&files))?;
         }
@@ -125,7 +129,8 @@ impl DeltaWriter {
                 .with("column", column)
                 .with_hint("declare its type in the schema"));
         }
-        Partitioning::new(&Arc::new(all), &self.partition_by).map(drop)
+        let by = Partitioning::new(&Arc::new(all), &self.partition_by)?;
+        Order::new(&by.rest, &self.sort_by).map(drop)
     }
 
     fn check_frozen(&self, files: &Schema) -> Result<()> {
@@ -156,9 +161,9 @@ impl DeltaWriter {
 
     /// Takes out the rows that a Delta table cannot hold.
     fn check(&self, mut batch: Batch, rejects: &mut Vec<Reject>) -> Result<Batch> {
-        if let Some((fine, column)) = schema::too_fine(batch.rows())? {
-            let why = format!("{column}: a time is finer than a microsecond");
-            batch = Self::refuse(batch, &fine, rejects, "type", &why)?;
+        if let Some((unfit, column)) = schema::unfit_times(batch.rows())? {
+            let why = format!("{column}: a time is finer than a microsecond, or too far away to be told in them");
+            batch = Self::refuse(batch, &unfit, rejects, "type", &why)?;
         }
         for (column, code) in &self.not_null {
             let Some(values) = batch.rows().column_by_name(column) else { continue };
@@ -169,16 +174,15 @@ impl DeltaWriter {
                 batch = Self::refuse(batch, &bad, rejects, code, &format!("`{column}` is null"))?;
             }
         }
+        batch = refuse_unnameable(batch, &self.partition_by, rejects)?;
         for column in &self.partition_by {
             let Some(values) = batch.rows().column_by_name(column) else { continue };
             let text = arrow::compute::cast(values, &DataType::Utf8)
                 .map_err(|e| Error::data("stage delta", "a partition value has no text").with_source(e))?;
-            let folder = ObjectPath::escape(column).len() + 1;
-            let fits = |text: &str| !text.is_empty() && folder + ObjectPath::escape(text).len() <= 255;
-            let bad: BooleanArray = text.as_string::<i32>().iter().map(|v| Some(v.is_some_and(|v| !fits(v)))).collect();
+            let bad: BooleanArray =
+                text.as_string::<i32>().iter().map(|v| Some(v.is_some_and(str::is_empty))).collect();
             if bad.true_count() > 0 {
-                let why =
-                    format!("{column}: an empty text, which Delta takes for null, or one too long for a folder's name");
+                let why = format!("{column}: an empty text, which Delta takes for null");
                 batch = Self::refuse(batch, &bad, rejects, "partition", &why)?;
             }
         }

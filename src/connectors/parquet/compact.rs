@@ -6,6 +6,7 @@ use super::log::Folder;
 use super::state::Files;
 use crate::columnar::files::partition::{Key, Partitioning};
 use crate::columnar::files::schema::column_of;
+use crate::columnar::files::sort::Order;
 use crate::columnar::files::{DataFile, FileNames, FileWriter};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
@@ -175,7 +176,8 @@ impl ParquetDataset {
         options.partition_by.clear();
         options.transforms.clear();
         options.lanes = Some(1);
-        if options.sort_by.iter().any(|column| columns.field_with_name(column).is_err()) {
+        // Files of before may lack a column, or have nothing but nulls in it: they wait for others that have it.
+        if Order::new(columns, &options.sort_by).is_err() {
             options.sort_by.clear();
         }
         // The sizes were looked at before: no small rest.

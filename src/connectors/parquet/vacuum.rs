@@ -5,7 +5,7 @@ use super::log::Folder;
 use super::state::ShardState;
 use crate::columnar::files::DataFile;
 use crate::env::Env;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::{PipelineName, ShardKey, Timestamp, Vacuumed, Why};
 use crate::store::ObjectInfo;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -111,19 +111,52 @@ impl ParquetDataset {
         }
         for group in groups() {
             for name in &group.replaces {
-                for name in [name.as_str(), plan.staged_name(name)] {
-                    if let Some((object, why)) = doomed.remove(name) {
-                        self.delete(name.to_owned(), object, why, report).await?;
-                    }
-                }
+                self.take_away(plan.staged_name(name), name, doomed, report).await?;
             }
             for file in group.files.iter().filter_map(|file| plan.visible.get(&file.path)) {
                 if !report.dry_run && present.contains(file.staged.as_str()) {
-                    self.folder.publish_one(file).await?;
+                    self.show(plan, file, present).await?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Deletes a file under both of its names, whichever was listed: another vacuum may be about to give it the published one, and
+    /// cannot once the staged one is gone.
+    async fn take_away(
+        &self,
+        staged: &str,
+        published: &str,
+        doomed: &mut HashMap<String, (&ObjectInfo, Why)>,
+        report: &mut Vacuumed,
+    ) -> Result<()> {
+        let listed = [staged, published].map(|name| doomed.remove(name));
+        if listed.iter().all(Option::is_none) {
+            return Ok(());
+        }
+        for (name, listed) in [staged, published].into_iter().zip(listed) {
+            if !report.dry_run {
+                self.folder.store.delete(&self.folder.prefix.join(name)?).await?;
+            }
+            if let Some((object, why)) = listed {
+                report.delete(name.to_owned(), object.size, why);
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings a file into view that stands for others.
+    async fn show(&self, plan: &Plan, file: &DataFile, present: &HashSet<&str>) -> Result<()> {
+        match self.folder.publish_one(file).await {
+            // It is replaced itself, and a vacuum that keeps things for a shorter time has taken it away meanwhile.
+            Err(e) if e.kind() == ErrorKind::Corrupt && plan.names.get(&file.path) != Some(&Why::InUse) => Ok(()),
+            // A crash has left it under both names.
+            Ok(()) if present.contains(file.path.as_str()) => {
+                self.folder.store.delete(&self.folder.prefix.join(&file.staged)?).await
+            }
+            other => other,
+        }
     }
 
     async fn delete(&self, name: String, object: &ObjectInfo, why: Why, report: &mut Vacuumed) -> Result<()> {

@@ -1,5 +1,5 @@
 use super::dataset::{Layout, ParquetDataset};
-use crate::columnar::files::transform::{derive, refuse_long};
+use crate::columnar::files::transform::{derive, refuse_unnameable};
 use crate::columnar::files::{FileWriter, StagedFiles};
 use crate::columnar::{Batch, Transform};
 use crate::env::Env;
@@ -54,7 +54,7 @@ impl Writer for ParquetWriter {
         } else {
             item
         };
-        let batch = refuse_long(batch, &self.partition_by, &mut rejects)?;
+        let batch = refuse_unnameable(batch, &self.partition_by, &mut rejects)?;
         self.files.write(batch.rows().clone()).await?;
         Ok(rejects)
     }

@@ -192,16 +192,20 @@ impl Apply<'_> {
             Some(column) => format!("s.{}::timestamptz", quoted(column)),
             None => self.staged_at(),
         };
-        // Without a time of their own, versions follow each other even if a clock goes back; and a key that was swept, and comes again,
-        // has been away since.
-        let held_from = match (&scd2.since, scd2.sweep) {
-            (None, _) => {
-                "CASE WHEN h._lf_floor >= i._lf_at THEN h._lf_floor + interval '1 microsecond' ELSE i._lf_at END"
-            }
-            (Some(_), Some(_)) => {
-                "CASE WHEN h._lf_hash IS NULL AND NOT i._lf_gone THEN greatest(i._lf_at, h._lf_floor) ELSE i._lf_at END"
-            }
-            (Some(_), None) => "i._lf_at",
+        let held_since = match &scd2.since {
+            Some(column) => format!("coalesce(t.{}::timestamptz, t.{from})", quoted(column)),
+            None => format!("t.{from}"),
+        };
+        let (held_from, too_old) = match (&scd2.since, scd2.sweep) {
+            // Without a time of their own, versions follow each other even if a clock goes back.
+            (None, _) => (
+                "CASE WHEN h._lf_floor >= i._lf_at THEN h._lf_floor + interval '1 microsecond' ELSE i._lf_at END",
+                "false",
+            ),
+            // A sweep ends versions at a time of its own: a key that comes again has been away until then, and what follows goes by the
+            // time that it came with.
+            (Some(_), Some(_)) => ("greatest(i._lf_at, h._lf_floor)", "coalesce(i._lf_at < h._lf_since, false)"),
+            (Some(_), None) => ("i._lf_at", "coalesce(i._lf_at < h._lf_floor, false)"),
         };
         let gone = scd2.deleted.as_ref().map_or_else(|| "false".to_owned(), |column| self.says_gone("s", column));
         let columns = list(self.columns());
@@ -211,10 +215,12 @@ impl Apply<'_> {
              WITH incoming AS (SELECT * FROM (SELECT s.*, {at} AS _lf_at, {gone} AS _lf_gone, \
                  pg_catalog.row_number() OVER (PARTITION BY {key}, {at} ORDER BY s.{row} DESC) AS _lf_rank FROM {staging} s) r WHERE _lf_rank = 1), \
              held AS (SELECT {key}, pg_catalog.max(coalesce(t.{to}, t.{from})) AS _lf_floor, \
+                 pg_catalog.max({held_since}) FILTER (WHERE t.{to} IS NULL) AS _lf_since, \
                  pg_catalog.max(t.{hash}) FILTER (WHERE t.{to} IS NULL) AS _lf_hash FROM {table} t \
                  WHERE EXISTS (SELECT 1 FROM incoming i WHERE {same_ti}) GROUP BY {key}), \
-             later AS (SELECT i.*, h._lf_hash, {held_from} AS _lf_from FROM incoming i LEFT JOIN held h ON {same_ih} \
-                 WHERE h._lf_floor IS NULL OR {held_from} >= h._lf_floor), \
+             dated AS (SELECT i.*, h._lf_hash, {held_from} AS _lf_from FROM incoming i LEFT JOIN held h ON {same_ih} WHERE NOT {too_old}), \
+             later AS (SELECT * FROM (SELECT *, \
+                 pg_catalog.row_number() OVER (PARTITION BY {key}, _lf_from ORDER BY _lf_at DESC) AS _lf_last FROM dated) d WHERE _lf_last = 1), \
              told AS (SELECT *, coalesce(pg_catalog.lag(CASE WHEN _lf_gone THEN '' ELSE {hash} END) OVER w, _lf_hash, '') AS _lf_before FROM later \
                  WINDOW w AS (PARTITION BY {key} ORDER BY _lf_from)), \
              changed AS (SELECT * FROM told WHERE (CASE WHEN _lf_gone THEN '' ELSE {hash} END) <> _lf_before) \
@@ -311,14 +317,22 @@ impl Apply<'_> {
                 let delete = format!("DELETE FROM {table} t WHERE {}", unseen("t"));
                 Ok(Counts { deleted: self.execute(&delete).await?, ..Counts::default() })
             }
-            Disposition::Scd2(Scd2 { valid_from, valid_to, .. }) => {
+            Disposition::Scd2(Scd2 { valid_from, valid_to, since, .. }) => {
                 let (from, to) = (quoted(valid_from), quoted(valid_to));
+                let (at, unseen) = (self.staged_at(), unseen("t"));
+                // What has not begun yet goes: it has held for no time at all. Without times of its own it has, and a clock has gone back.
+                let deleted = match since {
+                    Some(_) => {
+                        let early =
+                            format!("DELETE FROM {table} t WHERE t.{to} IS NULL AND t.{from} >= {at} AND {unseen}");
+                        self.execute(&early).await?
+                    }
+                    None => 0,
+                };
                 let close = format!(
-                    "UPDATE {table} t SET {to} = greatest(t.{from}, {}) WHERE t.{to} IS NULL AND {}",
-                    self.staged_at(),
-                    unseen("t")
+                    "UPDATE {table} t SET {to} = greatest(t.{from} + interval '1 microsecond', {at}) WHERE t.{to} IS NULL AND {unseen}"
                 );
-                Ok(Counts { updated: self.execute(&close).await?, ..Counts::default() })
+                Ok(Counts { deleted, updated: self.execute(&close).await?, ..Counts::default() })
             }
             Disposition::Replace(_) => {
                 let deleted = self.execute(&format!("DELETE FROM {table}")).await?;

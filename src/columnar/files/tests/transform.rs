@@ -1,7 +1,7 @@
 //! Against the values that the Iceberg specification gives.
 
 use crate::columnar::Batch;
-use crate::columnar::files::transform::{Transform, derive, refuse_long};
+use crate::columnar::files::transform::{Transform, derive, refuse_unnameable};
 use crate::error::ErrorKind;
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Date32Array, Decimal128Array, DictionaryArray,
@@ -138,11 +138,39 @@ fn what_cannot_be_transformed_is_refused_with_its_type() {
 }
 
 #[test]
+fn small_numbers_are_cut_below_the_smallest_of_their_type() {
+    let cases: [(ArrayRef, i32); 2] = [
+        (Arc::new(Int8Array::from(vec![-128])), -130),
+        (Arc::new(arrow::array::Int16Array::from(vec![i16::MIN])), -32_770),
+    ];
+    for (values, expected) in cases {
+        let made = derive(
+            Batch::new(RecordBatch::try_from_iter([("x", values)]).expect("fits")),
+            &[Transform::truncate(10, "x")],
+            &mut Vec::new(),
+        );
+        let made = made.expect("derives");
+        assert_eq!(made.rows().column(1).as_primitive::<Int32Type>().values(), &[expected]);
+    }
+}
+
+#[test]
+fn a_null_among_the_values_of_a_dictionary_is_in_the_partition_of_null() {
+    let days = Date32Array::from(vec![Some(1), None]);
+    let keys = Int32Array::from(vec![0, 1]);
+    let values: ArrayRef = Arc::new(DictionaryArray::new(keys, Arc::new(days)));
+    let rows = RecordBatch::try_from_iter_with_nullable([("x", values, true)]).expect("fits");
+    let mut rejects = Vec::new();
+    let made = derive(Batch::new(rows), &[Transform::day("x")], &mut rejects).expect("derives");
+    assert_eq!((made.num_rows(), rejects.len(), made.rows().column(1).null_count()), (2, 0, 1));
+}
+
+#[test]
 fn a_row_whose_value_is_too_long_for_a_folder_is_refused_and_the_others_stay() {
     let longest = "x".repeat(253);
     let values = [longest.clone(), format!("{longest}x"), "ä".repeat(43), "ok".to_owned()];
     let mut rejects = Vec::new();
-    let kept =
-        refuse_long(batch(StringArray::from_iter_values(values)), &["x".to_owned()], &mut rejects).expect("filters");
+    let kept = refuse_unnameable(batch(StringArray::from_iter_values(values)), &["x".to_owned()], &mut rejects)
+        .expect("filters");
     assert_eq!((kept.num_rows(), rejects.len()), (2, 2));
 }

@@ -234,6 +234,33 @@ async fn names_that_the_sink_needs_are_refused_and_so_is_a_time_that_is_none() {
     assert_eq!(error.kind(), ErrorKind::Config);
 }
 
+#[tokio::test]
+async fn what_follows_the_return_of_a_swept_key_goes_by_its_own_times() {
+    let load = History::new(Scd2::by(["id"]).since("at").deleted_when("gone").sweep(1.0));
+    let other = (2, "x", 2, false);
+    let swept = env().now().as_micros() / 1_000_000;
+    let mut number = 0;
+    let mut next = async |rows: &[(i64, &str, i64, bool)], expected: &[String]| {
+        number += 1;
+        let rows: Vec<_> = rows.iter().copied().chain([other]).collect();
+        replace::enumerate(&load.table, number, &[given(&rows)], true).await.expect("is whole");
+        let seen: Vec<_> = load.seen().await.into_iter().filter(|row| row.starts_with("1|")).collect();
+        assert_eq!(seen, expected, "{number}");
+    };
+    let ended = format!("1|a|1|{swept}");
+    next(&[(1, "a", 1, false)], &["1|a|1|-".to_owned()]).await;
+    next(&[], std::slice::from_ref(&ended)).await;
+    next(&[(1, "b", 3, false)], &[ended.clone(), format!("1|b|{swept}|-")]).await;
+    next(&[(1, "c", 5, false)], &[ended.clone(), format!("1|c|{swept}|-")]).await;
+    next(&[(1, "late", 4, false)], &[ended.clone(), format!("1|c|{swept}|-")]).await;
+    next(&[(1, "", 6, true)], std::slice::from_ref(&ended)).await;
+    next(&[(1, "d", 7, false), (1, "", 8, true)], std::slice::from_ref(&ended)).await;
+    // What begins after the sweep has held for no time at all.
+    let future = swept + 1000;
+    next(&[(1, "e", future, false)], &[ended.clone(), format!("1|e|{future}|-")]).await;
+    next(&[], std::slice::from_ref(&ended)).await;
+}
+
 /// Tables for other readers, which `scripts/delta-readers` compares with what it knows itself: a history with a sweep, and rows of
 /// which some were swept.
 #[tokio::test]

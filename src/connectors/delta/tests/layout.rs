@@ -40,6 +40,24 @@ async fn a_transform_is_a_column_of_the_table_that_files_are_split_by() {
 }
 
 #[tokio::test]
+async fn what_rows_cannot_be_sorted_by_is_refused_before_anything_is_staged() {
+    for wrong in ["score", "missing", "country"] {
+        let store = Store::memory();
+        let table = table(&store).partition_by(["country"]).expect("valid").upsert(["id"]).sort_by([wrong]);
+        let batch = rows([1]);
+        let scores: ArrayRef = Arc::new(arrow::array::Float64Array::from(vec![0.5]));
+        let columns =
+            [("id", Arc::clone(batch.column(0))), ("country", Arc::clone(batch.column(1))), ("score", scores)];
+        let batch = RecordBatch::try_from_iter(columns).expect("fits");
+        let error = try_stage(&table, context(1, 1), vec![batch]).await.expect_err(wrong);
+        assert_eq!(error.kind(), ErrorKind::Config, "{wrong}");
+    }
+    // What the sink adds when it commits is a column too.
+    let table = table(&Store::memory()).disposition(crate::sink::Scd2::by(["id"])).sort_by(["_landfall_valid_from"]);
+    stage(&table, 1, 1, rows([1])).await;
+}
+
+#[tokio::test]
 async fn a_row_that_is_upserted_moves_to_its_new_partition() {
     let store = Store::memory();
     let owner = || by_day(&store).upsert(["id"]).sort_by(["id"]);

@@ -121,6 +121,31 @@ async fn keys_in_buckets_are_those_that_memory_would_hold() {
 }
 
 #[tokio::test]
+async fn very_many_buckets_are_few_files() {
+    let store = Store::memory();
+    let faults = Faults::none();
+    let table = table(&faults.store(&store)).upsert(["id"]).open_files(3);
+    let batches: Vec<_> = (0..20).map(|first| rows((first..500).step_by(20))).collect();
+    let keyed = keys::Keyed::by(&["id".to_owned()], &rows([0]).schema()).expect("known");
+    let count = buckets::count(500);
+    let mut filling = buckets::Filling::new(&table, &env(), staged::Names::aside(&context(1, 2)), count);
+    for (number, batch) in batches.iter().enumerate() {
+        filling.add(&keyed, number, 0, batch, |_| true).await.expect("adds");
+    }
+    let parted = filling.finish().await.expect("parts");
+    let files = faults.trace().iter().filter(|point| point.operation == "upload").count();
+    assert!(count == 125 && files < 300, "{count} buckets in {files} files");
+    let mut keys = 0;
+    for bucket in 0..count {
+        keys += parted.keys(bucket).await.expect("reads").len();
+    }
+    assert_eq!(keys, 500);
+    assert_eq!(parted.newest(&[25; 20]).await.expect("reads").count, 500);
+    parted.delete().await.expect("deletes");
+    assert!(store.list(&ObjectPath::root()).await.expect("lists").is_empty());
+}
+
+#[tokio::test]
 async fn l14_what_an_enumeration_gives_twice_counts_once_for_the_guard() {
     let store = Store::memory();
     let table = table(&store).disposition(Replace::table().key(["id"]));

@@ -104,6 +104,31 @@ async fn a_time_that_is_too_fine_goes_to_the_quarantine() {
 }
 
 #[tokio::test]
+async fn a_time_that_is_too_far_away_goes_to_the_quarantine_and_so_does_a_date_that_no_reader_knows_as_a_partition() {
+    use arrow::array::{Date32Array, TimestampMillisecondArray, TimestampSecondArray};
+    let far: [ArrayRef; 2] = [
+        Arc::new(TimestampMillisecondArray::from(vec![1, i64::MAX / 1_000 + 1, i64::MIN / 1_000 - 1])),
+        Arc::new(TimestampSecondArray::from(vec![1, i64::MAX / 1_000_000 + 1, i64::MIN / 1_000_000 - 1])),
+    ];
+    for times in far {
+        let batch = RecordBatch::try_from_iter([("at", times)]).expect("fits");
+        let (staged, rejects) = try_stage(&table(&Store::memory()), context(1, 1), vec![batch]).await.expect("stages");
+        assert_eq!((staged.files[0].rows, rejects.len(), rejects[0].code), (1, 2, "type"));
+    }
+    // 9999-12-31, the day after, and the day before the year 1.
+    let days: ArrayRef = Arc::new(Date32Array::from(vec![Some(2_932_896), Some(2_932_897), Some(-719_163), None]));
+    let ids: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3, 4]));
+    let batch = RecordBatch::try_from_iter_with_nullable([("id", ids, true), ("day", days, true)]).expect("fits");
+    for keyed in [false, true] {
+        let table = table(&Store::memory()).partition_by(["day"]).expect("valid");
+        let table = if keyed { table.upsert(["id"]) } else { table };
+        let (staged, rejects) = try_stage(&table, context(1, 1), vec![batch.clone()]).await.expect("stages");
+        assert_eq!(staged.files.iter().map(|file| file.rows).sum::<u64>(), 2);
+        assert_eq!((rejects.len(), rejects[0].code), (2, "partition"));
+    }
+}
+
+#[tokio::test]
 async fn times_of_nanoseconds_within_lists_structs_and_maps_are_kept_if_they_are_exact() {
     let store = Store::memory();
     let times = |values: Vec<Option<i64>>| Arc::new(TimestampNanosecondArray::from(values)) as ArrayRef;

@@ -182,12 +182,65 @@ async fn a_crash_at_every_operation_of_a_vacuum_takes_no_row_away() {
             vacuum(&store).await;
             assert_eq!((followed(&store).await, listed(&store).await), (all(5), all(5)), "{mode:?} at {at}");
             assert_eq!(visible(&store).await.len(), 6);
+            let left = store.list(&ObjectPath::parse(&format!("{PREFIX}/_compacted")).expect("valid")).await;
+            assert_eq!(left.expect("lists").len(), 0, "{mode:?} at {at}: a file has one name");
             if ended.is_ok() && faults.count() <= at {
                 assert!(at > 30, "a vacuum took {at} operations");
                 break;
             }
         }
     }
+}
+
+#[tokio::test]
+async fn of_two_vacuums_that_keep_things_for_other_times_none_shows_a_row_twice() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    for at in 0.. {
+        let clock = ManualClock::auto();
+        clock.advance(WEEK * 100);
+        let env = Env::deterministic(Arc::new(clock.clone()), Arc::new(SeededEntropy::new(6)));
+        let store = Store::new(crate::store::MemoryStore::new(&env));
+        for epoch in 1..=5 {
+            add(&split(&store), epoch).await;
+        }
+        split(&store).compact(&env).await.expect("compacts");
+        clock.advance(WEEK * 2);
+        for epoch in 6..=10 {
+            add(&split(&store), epoch).await;
+        }
+        let again = split(&store).compact(&env).await.expect("compacts");
+        assert_eq!(again.files_after, 3);
+        clock.advance(HOUR * 2);
+        // The first compaction is old enough for the one, both are for the other.
+        let faults = Faults::of([Plan { at, mode: Mode::Pause }]);
+        let slow = split(&faults.store(&store));
+        let vacuums = pin!(slow.vacuum(&env, WEEK, false));
+        let Either::Right(((), sleeping)) = select(vacuums, pin!(faults.until_paused())).await else {
+            assert!(at > 30, "a vacuum took {at} operations");
+            break;
+        };
+        split(&store).vacuum(&env, HOUR, false).await.expect("vacuums");
+        faults.resume();
+        sleeping.await.expect("nothing that is needed is gone");
+        check_readers(&store, 10).await;
+        assert_eq!(listed(&store).await, all(10), "at {at}");
+    }
+}
+
+#[tokio::test]
+async fn a_column_to_sort_by_that_is_null_in_old_files_is_no_hindrance() {
+    let nulls = || {
+        let ids: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+        let columns = [("id", ids, true), ("at", Arc::new(arrow::array::NullArray::new(1)) as ArrayRef, true)];
+        RecordBatch::try_from_iter_with_nullable(columns).expect("fits")
+    };
+    let store = Store::memory();
+    for epoch in 1..=4 {
+        let staged = stage(&dataset(&store), 1, epoch, nulls()).await;
+        commit(&dataset(&store), 1, epoch, (epoch > 1).then(|| epoch - 1), &staged).await.expect("commits");
+    }
+    let done = dataset(&store).sort_by(["at"]).compact(&env()).await.expect("compacts");
+    assert_eq!((done.files_before, done.files_after), (3, 1));
 }
 
 /// Compacts, and stands still at an operation, at which `meanwhile` happens. Gives whether it got there.

@@ -23,6 +23,17 @@ async fn load(dataset: &ParquetDataset, batches: Vec<RecordBatch>) -> StagedFile
 }
 
 #[tokio::test]
+async fn a_date_that_no_reader_knows_is_no_partition() {
+    let days: ArrayRef = Arc::new(Date32Array::from(vec![2_932_896, 2_932_897]));
+    let ids: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+    let batch = RecordBatch::try_from_iter([("id", ids), ("day", days)]).expect("fits");
+    let dataset = dataset(&Store::memory()).partition_by(["day"]).expect("valid");
+    let mut writer = dataset.open(context(1, 1)).await.expect("opens");
+    let rejects = writer.write(Batch::new(batch)).await.expect("writes");
+    assert_eq!((rejects.len(), rejects[0].code), (1, "partition"));
+}
+
+#[tokio::test]
 async fn folders_are_named_by_what_transforms_make_of_columns_that_stay_in_the_files() {
     let store = Store::memory();
     let owner = dataset(&store).partition_by([Transform::day("at"), Transform::truncate(10, "id")]).expect("valid");
