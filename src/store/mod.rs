@@ -16,7 +16,7 @@
 
 #[cfg(any(test, feature = "testkit"))]
 pub(crate) mod fuzz;
-mod local;
+pub(crate) mod local;
 mod memory;
 mod path;
 mod probe;

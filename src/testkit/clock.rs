@@ -21,8 +21,19 @@ pub struct ManualClock(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     elapsed: watch::Sender<Duration>,
-    auto: bool,
+    moves: Moves,
     sleepers: Mutex<Sleepers>,
+}
+
+/// What moves a clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Moves {
+    /// The test alone.
+    ByHand,
+    /// Quiet: when all others sleep or wait.
+    ByQuiet,
+    /// Each sleep that is shorter than this, at once.
+    BySleep(Duration),
 }
 
 #[derive(Debug, Default)]
@@ -34,17 +45,23 @@ struct Sleepers {
 impl ManualClock {
     /// A clock that moves only by [`advance`](Self::advance).
     pub fn new() -> Self {
-        Self::with(false)
+        Self::with(Moves::ByHand)
     }
 
     /// A clock that also moves by itself to the earliest sleeper's moment, once the others have nothing left to do but to
     /// sleep or to wait. Work on other threads is not waited for: use it in an environment that works inline.
     pub fn auto() -> Self {
-        Self::with(true)
+        Self::with(Moves::ByQuiet)
     }
 
-    fn with(auto: bool) -> Self {
-        Self(Arc::new(Inner { elapsed: watch::Sender::new(Duration::ZERO), auto, sleepers: Mutex::default() }))
+    /// A clock on which sleeps shorter than `limit` pass at once, and longer ones by [`advance`](Self::advance) alone: for connections to real
+    /// servers, of whose answers no clock knows. Give what must not pass, such as limits of time, a length beyond `limit`.
+    pub fn hasty(limit: Duration) -> Self {
+        Self::with(Moves::BySleep(limit))
+    }
+
+    fn with(moves: Moves) -> Self {
+        Self(Arc::new(Inner { elapsed: watch::Sender::new(Duration::ZERO), moves, sleepers: Mutex::default() }))
     }
 
     /// Moves the clock on, and wakes who has slept long enough.
@@ -82,8 +99,12 @@ impl Clock for ManualClock {
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        if matches!(self.0.moves, Moves::BySleep(limit) if duration < limit) {
+            self.advance(duration);
+            return tokio::task::yield_now().boxed();
+        }
         let asleep = Asleep::new(self, self.monotonic().saturating_add(duration));
-        if self.0.auto { asleep.until_quiet().boxed() } else { asleep.until_told().boxed() }
+        if self.0.moves == Moves::ByQuiet { asleep.until_quiet().boxed() } else { asleep.until_told().boxed() }
     }
 }
 
@@ -167,6 +188,18 @@ mod tests {
         join3(sleeper(3_600), sleeper(1), sleeper(60)).await;
         let expected = [1, 60, 3_600].map(|s| (s, SECOND * s));
         assert_eq!(order.into_inner().expect("not poisoned"), expected);
+    }
+
+    #[tokio::test]
+    async fn is_hasty_up_to_a_limit() {
+        let clock = ManualClock::hasty(SECOND * 60);
+        clock.sleep(SECOND * 59).await;
+        assert_eq!(clock.monotonic(), SECOND * 59);
+        let mut limit = clock.sleep(SECOND * 60);
+        clock.sleep(SECOND * 59).await;
+        assert!((&mut limit).now_or_never().is_none());
+        clock.advance(SECOND);
+        assert!(limit.now_or_never().is_some());
     }
 
     #[tokio::test]

@@ -27,12 +27,15 @@ mod clock;
 mod conditionless;
 pub mod conformance;
 mod decoders;
+mod disk;
 mod entropy;
 mod fault_checkpoints;
 mod fault_sink;
 mod fault_source;
 mod fault_store;
 mod faults;
+#[cfg(feature = "http")]
+pub mod http;
 mod schedules;
 
 pub use crate::defects::{Defect, SwitchedOn};
@@ -40,6 +43,7 @@ pub use clock::ManualClock;
 pub use conditionless::Conditionless;
 #[doc(hidden)]
 pub use decoders::{Decoder, decoders};
+pub use disk::{Lie, SimDisk};
 pub use entropy::SeededEntropy;
 pub use fault_checkpoints::FaultCheckpoints;
 pub use fault_sink::{FaultSink, FaultWriter};

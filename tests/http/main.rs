@@ -5,4 +5,6 @@
 
 mod drift;
 mod faults;
+mod scripted;
+mod simulated;
 mod slices;

@@ -2,14 +2,19 @@
 //! stand still while others take over, and wake; stores fail, answer late and lose answers; clocks jump; somebody deploys what must be
 //! refused, puts files together and deletes old ones. Then the faults end, and what was served must be there, once.
 //!
+//! And a disk that loses its power after each call, with all that a write-back cache may lose.
+//!
 //! `LANDFALL_SIMULATION_SEEDS=n` runs that many, from `LANDFALL_SIMULATION_FIRST` on; with `LANDFALL_SIMULATION_TRACE` every operation is
-//! printed.
+//! printed. `LANDFALL_DISK_IMAGES=n` looks at that many disks after a loss of power.
 
 #![allow(clippy::type_complexity, unreachable_pub, reason = "a test binary has no outside")]
 #![allow(clippy::disallowed_macros, clippy::print_stdout, reason = "it prints figures")]
 
+mod acked;
 mod api;
 mod chance;
+mod counted;
+mod disk;
 mod history;
 mod oracle;
 #[path = "../pipeline/support.rs"]

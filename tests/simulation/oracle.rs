@@ -44,6 +44,10 @@ impl Reader {
         } else {
             wrong.extend(self.seen.difference(&distinct).map(|n| format!("{n} was there, and is gone")));
         }
+        let counted = !matches!(world.shape.into, Destination::DeltaUpsert | Destination::Tables);
+        if counted && !world.epochs.allow(rows.len() as u64) {
+            wrong.push(format!("a reader saw {} rows, which is part of an epoch", rows.len()));
+        }
         self.seen = distinct;
         wrong
     }

@@ -2,6 +2,7 @@
 
 use crate::api::{Api, Connected};
 use crate::chance::Chance;
+use crate::counted::{Counted, Epochs};
 use crate::support::{Once, parse};
 use futures::future::BoxFuture;
 use landfall::checkpoint::StoreCheckpoints;
@@ -62,6 +63,7 @@ pub struct World {
     pub table: MemoryTable<Rows<u64>>,
     pub clock: ManualClock,
     pub weather: Weather,
+    pub epochs: Epochs,
     chance: Chance,
     processes: AtomicU64,
 }
@@ -194,6 +196,7 @@ impl World {
             table: MemoryTable::new(),
             clock,
             weather: Weather::new(chance.below(u64::MAX)),
+            epochs: Epochs::default(),
             chance,
             processes: AtomicU64::new(0),
         }
@@ -216,6 +219,10 @@ impl World {
     pub fn delta(&self, store: &Store) -> DeltaTable {
         let name = if self.shape.into == Destination::Tables { "children" } else { "numbers" };
         DeltaTable::in_store(store, name).expect("a name").lanes(1)
+    }
+
+    fn counted<K>(&self, sink: K) -> Counted<K> {
+        Counted { sink, epochs: self.epochs.clone() }
     }
 
     /// The pipeline as a process deploys it now.
@@ -254,13 +261,15 @@ impl World {
         let built = match self.shape.into {
             Destination::Memory => {
                 let sink = FaultSink::new(MemorySink::new(&self.table), faults);
-                built!(stage(parse()), stage(Once::by(key)), sink(sink))
+                built!(stage(parse()), stage(Once::by(key)), sink(self.counted(sink)))
             }
             Destination::Parquet => {
                 let dataset = self.dataset(&store).compact_every(self.shape.compact_every);
-                built!(stage(decode), stage(Dedup::by([key])), sink(dataset))
+                built!(stage(decode), stage(Dedup::by([key])), sink(self.counted(dataset)))
             }
-            Destination::Delta => built!(stage(decode), stage(Dedup::by([key])), sink(self.delta(&store))),
+            Destination::Delta => {
+                built!(stage(decode), stage(Dedup::by([key])), sink(self.counted(self.delta(&store))))
+            }
             Destination::DeltaUpsert => built!(stage(decode), sink(self.delta(&store).upsert(["id"]))),
             Destination::Tables => {
                 let children = UnnestChild::at("children").copy("n", "parent").value("n").without_markers();

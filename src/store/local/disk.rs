@@ -3,8 +3,9 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
-/// The calls by which [`LocalStore`](super::LocalStore) changes the disk, so that a test can record them and fail any.
-pub(super) trait Disk: Send + Sync + Debug + 'static {
+/// The calls by which [`LocalStore`](super::LocalStore) changes the disk, so that a test can record them, fail any, and lose power
+/// after any.
+pub(crate) trait Disk: Send + Sync + Debug + 'static {
     /// Makes a folder; `false` if something of that name is there.
     fn create_folder(&self, path: &Path) -> io::Result<bool>;
     /// Makes a file that is not there yet.
@@ -19,11 +20,13 @@ pub(super) trait Disk: Send + Sync + Debug + 'static {
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<bool>;
     /// Gives a file another name, replacing a file of that name.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Takes a file its name.
+    fn remove(&self, path: &Path) -> io::Result<()>;
 }
 
 /// The operating system's file system.
 #[derive(Debug)]
-pub(super) struct RealDisk;
+pub(crate) struct RealDisk;
 
 impl Disk for RealDisk {
     fn create_folder(&self, path: &Path) -> io::Result<bool> {
@@ -55,6 +58,10 @@ impl Disk for RealDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
     }
 }
 

@@ -68,7 +68,7 @@ impl Files {
                 .and_then(|m| m.modified())
                 .is_ok_and(|modified| now.saturating_since(Timestamp::from_system(modified)) > TEMP_AGE);
             if old {
-                discard(&entry.path());
+                discard(self.disk.as_ref(), &entry.path());
             }
         }
     }
@@ -217,7 +217,7 @@ impl Files {
         if !self.is_object(operation, path)? {
             return Ok(());
         }
-        match fs::remove_file(&file) {
+        match self.disk.remove(&file) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(naming_failed(operation, &file, e)),
             _ => Ok(()),
         }
@@ -322,13 +322,13 @@ impl TempFile {
 impl Drop for TempFile {
     fn drop(&mut self) {
         if !self.keep {
-            discard(&self.path);
+            discard(self.disk.as_ref(), &self.path);
         }
     }
 }
 
-fn discard(temp: &Path) {
-    if let Err(error) = fs::remove_file(temp) {
+fn discard(disk: &dyn Disk, temp: &Path) {
+    if let Err(error) = disk.remove(temp) {
         tracing::debug!(path = %temp.display(), %error, "temporary file stays");
     }
 }

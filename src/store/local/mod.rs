@@ -1,13 +1,13 @@
 //! Objects as files. Layout: docs/formats.md, "Object layout on a local file system".
 
-mod disk;
+pub(crate) mod disk;
 mod fault;
 mod files;
 #[cfg(test)]
 mod tests;
 mod upload;
 
-use self::disk::RealDisk;
+use self::disk::{Disk, RealDisk};
 use self::files::Files;
 use self::upload::LocalUpload;
 use super::{Created, ObjectAccess, ObjectInfo, ObjectPath, Upload};
@@ -45,8 +45,11 @@ impl LocalStore {
     /// # Errors
     /// `Config` if the folder cannot be made, written or synced.
     pub fn open_with(folder: impl AsRef<Path>, env: &Env) -> Result<Self> {
-        let files = Files::open(folder.as_ref(), Arc::new(RealDisk), env)?;
-        Ok(Self { files: Arc::new(files), env: env.clone() })
+        Self::open_on(Arc::new(RealDisk), folder.as_ref(), env)
+    }
+
+    pub(crate) fn open_on(disk: Arc<dyn Disk>, folder: &Path, env: &Env) -> Result<Self> {
+        Ok(Self { files: Arc::new(Files::open(folder, disk, env)?), env: env.clone() })
     }
 
     async fn run<T: Send + 'static>(

@@ -196,7 +196,12 @@ async fn a_client_certificate_is_shown_to_the_own_origin() {
         .with_client_cert_verifier(verifier.build().expect("roots"))
         .with_single_cert(vec![certificate.der().clone()], key)
         .expect("a certificate and its key");
-    let server = Server::start_tls(config, |_| Reply::json("[1]")).await;
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let accept = move |connection| {
+        let acceptor = acceptor.clone();
+        async move { acceptor.accept(connection).await.ok() }
+    };
+    let server = Server::start_over("https", accept, |_| Reply::json("[1]")).await;
 
     let (client, key) = authority.certify("client");
     let read_with = async |tls: Tls| {

@@ -1,4 +1,3 @@
-use super::disk::Disk;
 use super::files::TEMP;
 use super::*;
 use crate::error::{ErrorKind, Status};
@@ -56,8 +55,7 @@ enum Call {
 impl Recorder {
     fn open(&self, folder: &Path) -> Result<Store> {
         let env = test_env(1);
-        let files = Files::open(folder, Arc::new(self.clone()), &env)?;
-        Ok(Store::new(LocalStore { files: Arc::new(files), env }))
+        Ok(Store::new(LocalStore::open_on(Arc::new(self.clone()), folder, &env)?))
     }
 
     fn fail(&self, call: &'static str, errno: Errno) {
@@ -103,6 +101,9 @@ impl Disk for Recorder {
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.call("rename", Call::Rename(from.into(), to.into()), || RealDisk.rename(from, to))
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        RealDisk.remove(path)
     }
 }
 

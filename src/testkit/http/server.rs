@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -7,38 +8,47 @@ use url::form_urlencoded;
 
 /// A request as it came.
 #[derive(Clone, Debug)]
-pub(super) struct Got {
-    pub(super) method: String,
+#[non_exhaustive]
+pub struct Request {
+    /// `GET` or another.
+    pub method: String,
     /// Path and query.
-    pub(super) target: String,
-    pub(super) headers: BTreeMap<String, String>,
-    pub(super) body: Vec<u8>,
+    pub target: String,
+    /// By name, in lower case.
+    pub headers: BTreeMap<String, String>,
+    /// All of it.
+    pub body: Vec<u8>,
     /// How many came before it.
-    pub(super) number: usize,
+    pub number: usize,
 }
 
-impl Got {
-    pub(super) fn path(&self) -> &str {
+impl Request {
+    /// The target without its query.
+    pub fn path(&self) -> &str {
         self.target.split('?').next().unwrap_or_default()
     }
 
     /// The body as JSON.
-    pub(super) fn json(&self) -> serde_json::Value {
+    ///
+    /// # Panics
+    /// If it is not.
+    pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).expect("a JSON body")
     }
 
-    pub(super) fn parameter(&self, name: &str) -> Option<String> {
+    /// The first value of a parameter of the query.
+    pub fn parameter(&self, name: &str) -> Option<String> {
         let query = self.target.split_once('?')?.1;
         form_urlencoded::parse(query.as_bytes()).find(|(n, _)| n == name).map(|(_, value)| value.into_owned())
     }
 }
 
-/// What to answer.
+/// What to answer, down to how its bytes end.
 #[derive(Clone, Debug)]
-pub(super) struct Reply {
+pub struct Reply {
     status: u16,
     headers: Vec<(String, Vec<u8>)>,
-    pub(super) body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
     ending: Ending,
 }
 
@@ -56,118 +66,152 @@ enum Ending {
     Close,
     /// So many bytes, and then silence.
     SilenceAt(usize),
+    /// The length is said to be another.
+    Claims(usize),
 }
 
 impl Reply {
-    pub(super) fn json(body: impl Into<Vec<u8>>) -> Self {
+    /// 200, `application/json`.
+    #[must_use]
+    pub fn json(body: impl Into<Vec<u8>>) -> Self {
         Self { status: 200, headers: Vec::new(), body: body.into(), ending: Ending::Length }
             .header("content-type", "application/json")
     }
 
-    pub(super) fn status(status: u16, body: impl Into<Vec<u8>>) -> Self {
+    /// A status and a body, and no header.
+    #[must_use]
+    pub fn status(status: u16, body: impl Into<Vec<u8>>) -> Self {
         Self { status, headers: Vec::new(), body: body.into(), ending: Ending::Length }
     }
 
-    pub(super) fn header(mut self, name: &str, value: &str) -> Self {
+    /// Sets a header, in the place of one of that name; of `link` there may be several.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.retain(|(n, _)| n != name || name == "link");
         self.raw_header(name, value.as_bytes())
     }
 
-    pub(super) fn raw_header(mut self, name: &str, value: &[u8]) -> Self {
+    /// Adds a header whose value need not be text.
+    #[must_use]
+    pub fn raw_header(mut self, name: &str, value: &[u8]) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    pub(super) fn cut_at(mut self, bytes: usize) -> Self {
+    /// The connection is closed after so many bytes of the body, which said its whole length.
+    #[must_use]
+    pub fn cut_at(mut self, bytes: usize) -> Self {
         self.ending = Ending::CutAt(bytes);
         self
     }
 
-    pub(super) fn chunked(mut self, finished: bool) -> Self {
+    /// In chunks of 7,000 bytes, without the last, empty one if it is not `finished`.
+    #[must_use]
+    pub fn chunked(mut self, finished: bool) -> Self {
         self.ending = Ending::Chunks { size: 7_000, finished };
         self
     }
 
+    /// The length that is said is another than that of the body.
+    #[must_use]
+    pub fn claiming(mut self, bytes: usize) -> Self {
+        self.ending = Ending::Claims(bytes);
+        self
+    }
+
     /// Each byte in a chunk of its own.
-    pub(super) fn one_by_one(mut self) -> Self {
+    #[must_use]
+    pub fn one_by_one(mut self) -> Self {
         self.ending = Ending::Chunks { size: 1, finished: true };
         self
     }
 
-    pub(super) fn until_close(mut self) -> Self {
+    /// Nothing says the length: the body ends with the connection.
+    #[must_use]
+    pub fn until_close(mut self) -> Self {
         self.ending = Ending::Close;
         self
     }
 
-    pub(super) fn silent_at(mut self, bytes: usize) -> Self {
+    /// After so many bytes nothing comes any more, until the other side goes away.
+    #[must_use]
+    pub fn silent_at(mut self, bytes: usize) -> Self {
         self.ending = Ending::SilenceAt(bytes);
         self
     }
 }
 
 /// What a connection runs over.
-trait Socket: AsyncRead + AsyncWrite + Unpin + Send {}
+pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket for S {}
 
-/// A server on loopback that answers by a script, and remembers what came.
-pub(super) struct Server {
-    address: std::net::SocketAddr,
-    seen: Arc<Mutex<Vec<Got>>>,
+/// A connection that came in.
+pub(crate) type Connection = Box<dyn Socket>;
+
+/// A server on loopback that answers by a script, and remembers what came. It ends when it is dropped.
+pub struct Server {
+    origin: String,
+    seen: Arc<Mutex<Vec<Request>>>,
     task: JoinHandle<()>,
-    scheme: &'static str,
 }
 
 impl Server {
-    pub(super) async fn start(script: impl Fn(&Got) -> Reply + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("bound");
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let (script, log) = (Arc::new(script), Arc::clone(&seen));
-        let task = tokio::spawn(async move {
-            let mut connections = tokio::task::JoinSet::new();
-            while let Ok((socket, _)) = listener.accept().await {
-                connections.spawn(serve(socket, Arc::clone(&script), Arc::clone(&log)));
-            }
-        });
-        Self { address, seen, task, scheme: "http" }
+    /// Starts on a free port.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub async fn start(script: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        Self::start_over("http", |connection| std::future::ready(Some(connection)), script).await
     }
 
-    /// The same over TLS.
-    pub(super) async fn start_tls(
-        config: rustls::ServerConfig,
-        script: impl Fn(&Got) -> Reply + Send + Sync + 'static,
-    ) -> Self {
+    /// The same over connections that `accept` makes of what comes in, such as those of TLS; `None` lets nobody in.
+    pub(crate) async fn start_over<S, A>(
+        scheme: &str,
+        accept: impl Fn(Connection) -> A + Send + Sync + 'static,
+        script: impl Fn(&Request) -> Reply + Send + Sync + 'static,
+    ) -> Self
+    where
+        S: Socket + 'static,
+        A: Future<Output = Option<S>> + Send + 'static,
+    {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("bound");
+        let origin = format!("{scheme}://{}", listener.local_addr().expect("bound"));
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (script, log) = (Arc::new(script), Arc::clone(&seen));
-        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
         let task = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((socket, _)) = listener.accept().await {
-                let (acceptor, script, log) = (acceptor.clone(), Arc::clone(&script), Arc::clone(&log));
+                let (accepted, script, log) = (accept(Box::new(socket)), Arc::clone(&script), Arc::clone(&log));
                 connections.spawn(async move {
-                    if let Ok(socket) = acceptor.accept(socket).await {
+                    if let Some(socket) = accepted.await {
                         serve(socket, script, log).await;
                     }
                 });
             }
         });
-        Self { address, seen, task, scheme: "https" }
+        Self { origin, seen, task }
     }
 
-    pub(super) fn url(&self, path: &str) -> String {
-        format!("{}://{}{path}", self.scheme, self.address)
+    /// The URL of a path, which begins with `/`.
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.origin)
     }
 
-    pub(super) fn seen(&self) -> Vec<Got> {
-        self.seen.lock().expect("not poisoned").clone()
+    /// All requests, in order.
+    pub fn seen(&self) -> Vec<Request> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The targets of all requests, in order.
-    pub(super) fn targets(&self) -> Vec<String> {
-        self.seen().into_iter().map(|got| got.target).collect()
+    pub fn targets(&self) -> Vec<String> {
+        self.seen().into_iter().map(|request| request.target).collect()
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("origin", &self.origin).finish_non_exhaustive()
     }
 }
 
@@ -177,10 +221,10 @@ impl Drop for Server {
     }
 }
 
-async fn serve<S: Socket, F: Fn(&Got) -> Reply + Send + Sync>(
+async fn serve<S: Socket, F: Fn(&Request) -> Reply + Send + Sync>(
     mut socket: S,
     script: Arc<F>,
-    log: Arc<Mutex<Vec<Got>>>,
+    log: Arc<Mutex<Vec<Request>>>,
 ) {
     let mut buffer = Vec::new();
     loop {
@@ -210,8 +254,8 @@ async fn serve<S: Socket, F: Fn(&Got) -> Reply + Send + Sync>(
         }
         let body = buffer.drain(..length).collect();
         let reply = {
-            let mut log = log.lock().expect("not poisoned");
-            let got = Got { method, target, headers, body, number: log.len() };
+            let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+            let got = Request { method, target, headers, body, number: log.len() };
             log.push(got.clone());
             drop(log);
             script(&got)
@@ -229,7 +273,7 @@ async fn answer(socket: &mut impl Socket, reply: Reply) -> bool {
         Ending::Length => (true, reply.body),
         Ending::CutAt(n) | Ending::SilenceAt(n) => {
             head.push_str(&format!("content-length: {}\r\n", reply.body.len()));
-            (false, reply.body[..n].to_vec())
+            (false, reply.body[..n.min(reply.body.len())].to_vec())
         }
         Ending::Chunks { size, finished } => {
             head.push_str("transfer-encoding: chunked\r\n");
@@ -245,6 +289,10 @@ async fn answer(socket: &mut impl Socket, reply: Reply) -> bool {
             (false, chunks)
         }
         Ending::Close => (false, reply.body),
+        Ending::Claims(n) => {
+            head.push_str(&format!("content-length: {n}\r\n"));
+            (false, reply.body)
+        }
     };
     if length && !matches!(reply.status, 204 | 304) {
         head.push_str(&format!("content-length: {}\r\n", body.len()));
