@@ -124,7 +124,7 @@ def syscalls(worlds, wanted, seed):
         rng.shuffle(group)
     every = sum(map(len, groups.values()))
     turns = [[group[n] for group in groups.values() if n < len(group)] for n in range(max(map(len, groups.values())))]
-    cases = [case for turn in turns for case in turn][: wanted or every]
+    cases = [case for turn in turns for case in rng.sample(turn, len(turn))][: wanted or every]
     print(f"seed {seed}: {len(cases)} of {every} cases", flush=True)
     figures = defaultdict(Counter)
     with ThreadPoolExecutor(os.cpu_count()) as pool:

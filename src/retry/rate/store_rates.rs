@@ -170,7 +170,11 @@ impl StoreRates {
                 .with("format", format)
                 .with_hint("use a newer version of landfall, or another folder"));
         }
-        serde_json::from_slice(&bytes).map(Some).map_err(unread)
+        let record: Record = serde_json::from_slice(&bytes).map_err(unread)?;
+        if !record.windows.iter().all(|kept| Taken::can_follow(&kept.taken)) {
+            return Err(damaged("a record contradicts itself"));
+        }
+        Ok(Some(record))
     }
 
     /// Creates the record after `newest`. `None` if it is there now, and the record of another if that has the number.
@@ -334,9 +338,16 @@ mod tests {
     async fn a_newer_record_asks_for_a_newer_version_and_a_damaged_one_is_damage() {
         let env = test_env(1);
         let newer = br#"{"format":"landfall-rates/2","more":[]}"#;
-        for (bytes, kind) in
-            [(&newer[..], ErrorKind::Config), (&FROZEN[..80], ErrorKind::Corrupt), (&b"{}"[..], ErrorKind::Corrupt)]
-        {
+        let odd = String::from_utf8_lossy(FROZEN).replacen("1704067260000000", "1704067260000001", 1);
+        let huge = String::from_utf8_lossy(FROZEN).replace("\"weight\":3", "\"weight\":18446744073709551615");
+        let cases = [
+            (&newer[..], ErrorKind::Config),
+            (&FROZEN[..80], ErrorKind::Corrupt),
+            (&b"{}"[..], ErrorKind::Corrupt),
+            (odd.as_bytes(), ErrorKind::Corrupt),
+            (huge.as_bytes(), ErrorKind::Corrupt),
+        ];
+        for (bytes, kind) in cases {
             let store = memory(&env);
             let name = ObjectPath::parse(&format!("rates/a/{}", file(1))).expect("a name");
             store.put(&name, Bytes::copy_from_slice(bytes)).await.expect("puts");

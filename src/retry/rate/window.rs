@@ -96,6 +96,16 @@ pub(super) struct Taken {
     weight: u64,
 }
 
+impl Taken {
+    /// Whether all of it can have been taken: in the order in which it is given back, and not more than can be counted.
+    pub(super) fn can_follow(all: &VecDeque<Self>) -> bool {
+        let in_order = all.iter().all(|taken| taken.first <= taken.frees)
+            && all.iter().zip(all.iter().skip(1)).all(|(one, next)| one.frees <= next.frees);
+        let total = all.iter().try_fold(0_u64, |sum, taken| sum.checked_add(taken.weight));
+        in_order && total.is_some_and(|total| total <= u64::MAX / 2)
+    }
+}
+
 impl Window {
     pub(super) fn new(rate: Rate) -> Self {
         Self::with(rate, VecDeque::new(), ENTRIES)
