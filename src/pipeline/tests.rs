@@ -77,6 +77,7 @@ fn record_of(payload: &[u8]) -> Record {
 fn a_float_in_what_gives_identity_is_the_same_after_it_was_kept() {
     use super::epoch::ConfigRecord;
     // Written with more digits than a plain parser of JSON reads to the last bit.
+    #[allow(clippy::excessive_precision, reason = "the digits are the point")]
     for float in [0.1 + 0.2, 118_446_744_073_709_551_615.0, 5e-324, 1.7976931348623157e308, 2.2250738585072011e-308] {
         let of =
             |float: f64| ConfigRecord { identity: [("sink".to_owned(), float.into())].into(), ..Default::default() };

@@ -326,7 +326,7 @@ impl Log {
     pub(super) async fn whole_checkpoint(&self, limit: u64) -> Result<Option<LastCheckpoint>> {
         let listed = self.store.list(&self.folder.join("_delta_log")?).await?;
         let names: Vec<_> = listed.iter().map(|o| o.path.file_name()).collect();
-        Ok(self.checkpoints(&names)?.into_iter().filter(|checkpoint| checkpoint.version <= limit).next_back())
+        Ok(self.checkpoints(&names)?.into_iter().rfind(|checkpoint| checkpoint.version <= limit))
     }
 
     /// The checkpoints with all of their parts, in order of their versions.

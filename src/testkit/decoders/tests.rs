@@ -1,5 +1,6 @@
 //! The table over seeds, over everything that was ever written, and over random changes of both. How much: `LANDFALL_FUZZ_CASES`
 //! changed inputs for each decoder.
+#![allow(clippy::disallowed_macros, clippy::print_stdout, reason = "it prints figures")]
 
 use super::*;
 use std::collections::BTreeSet;

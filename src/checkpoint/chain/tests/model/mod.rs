@@ -4,7 +4,7 @@
 //! caught.
 //!
 //! `LANDFALL_MODEL=long` explores larger worlds too.
-#![allow(clippy::print_stdout)]
+#![allow(clippy::disallowed_macros, clippy::print_stdout, reason = "it prints figures")]
 
 mod owner;
 mod process;
