@@ -22,8 +22,13 @@ use std::time::Duration;
 /// Limits of time that never come.
 pub const NEVER: Duration = Duration::from_secs(1_000_000);
 
+/// A clock on which waits pass at once. All of them begin at the same time.
+pub fn env() -> Env {
+    Env::deterministic(Arc::new(ManualClock::hasty(NEVER / 2)), Arc::new(SeededEntropy::new(1)))
+}
+
 async fn api(script: ApiScript, rows: u64) -> ScriptedApi {
-    let api = script.start().await;
+    let api = script.env(&env()).start().await;
     (0..rows).for_each(|id| api.put(id, json!({ "name": format!("row {id}") })));
     api
 }
@@ -46,12 +51,12 @@ pub fn rest(api: &ScriptedApi, paging: Paging) -> RestBuilder {
 /// Loads what `rest` reads; gives id and version of each row.
 async fn load(rest: RestBuilder) -> landfall::Result<Vec<(u64, u64)>> {
     let (table, store) = (MemoryTable::<Rows<(u64, u64)>>::new(), Store::memory());
-    let clock = Arc::new(ManualClock::hasty(NEVER / 2));
     let rows = from_fn("rows", |page: Page, out: &mut Output<Rows<(u64, u64)>>| {
-        let body: Value = serde_json::from_slice(&page.body).expect("JSON");
-        let rows = body.get("records").unwrap_or(&body).as_array().expect("a list").iter();
+        // Of a page that overlaps the one before, the source says which records are new.
+        let spans = page.spans.as_ref().expect("the source looked at the page");
+        let rows = spans.iter().map(|span| serde_json::from_slice(span.of(&page.body).expect("inside")).expect("JSON"));
         let number = |row: &Value, name: &str| row[name].as_u64().expect("a number");
-        out.emit(Rows(rows.map(|row| (number(row, "id"), number(row, "version"))).collect()));
+        out.emit(Rows(rows.map(|row: Value| (number(row, "id"), number(row, "version"))).collect()));
         Ok(())
     });
     let pipeline = Pipeline::named("rows")
@@ -61,7 +66,7 @@ async fn load(rest: RestBuilder) -> landfall::Result<Vec<(u64, u64)>> {
         .sink(MemorySink::new(&table))
         .accept_quarantined()
         .checkpoints(MemoryCheckpoints::default())
-        .env(Env::deterministic(clock, Arc::new(SeededEntropy::new(1))))
+        .env(env())
         .build()?;
     pipeline.run().await?;
     Ok(table.rows())

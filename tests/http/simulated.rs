@@ -3,7 +3,7 @@
 //!
 //! `LANDFALL_SIMULATION_HTTP=n` runs that many seeds.
 
-use crate::scripted::{NEVER, rest};
+use crate::scripted::{NEVER, env, rest};
 use landfall::checkpoint::StoreCheckpoints;
 use landfall::columnar::arrow::array::{AsArray, RecordBatch};
 use landfall::columnar::arrow::datatypes::Int64Type;
@@ -71,6 +71,7 @@ impl World {
             .access(access.clone())
             .busy_after(11, RetryAfter::Seconds(7))
             .faults_drawn(seed, 80, faults)
+            .env(&env())
             .start()
             .await;
         (0..20).for_each(|id| api.put(id, json!({})));

@@ -100,7 +100,7 @@ impl ApiScript {
         self
     }
 
-    /// The clock for dates.
+    /// The clock for dates, which must be that of the pipeline, or begin with it; the system's unless set.
     pub fn env(mut self, env: &Env) -> Self {
         self.env = env.clone();
         self

@@ -34,20 +34,19 @@ pub enum Fault {
 pub enum RetryAfter {
     /// As a number of seconds.
     Seconds(u64),
-    /// As the date that is so many seconds from now.
+    /// As the date that is so many seconds from now, by the clock of [`ApiScript::env`](super::ApiScript::env).
     Date(u64),
 }
 
 impl Fault {
     /// All that a source gets over by trying again.
-    pub const TRANSIENT: [Self; 7] = [
+    pub const TRANSIENT: [Self; 6] = [
         Self::Status(503),
         Self::Busy(RetryAfter::Seconds(1)),
         Self::Busy(RetryAfter::Date(2)),
         Self::CutAt(9),
         Self::CutGzip,
         Self::WrongLength,
-        Self::Html,
     ];
 
     /// The answer instead of the right one.
