@@ -109,7 +109,7 @@ impl<T> Sender<T> {
     }
 }
 
-impl<T> Receiver<T> {
+impl<T: Send + Sync> Receiver<T> {
     /// The value of now; it does not count as seen.
     pub fn borrow(&self) -> Ref<'_, T> {
         Ref(self.shared.read())
@@ -140,11 +140,11 @@ impl<T> Receiver<T> {
     ///
     /// # Errors
     /// [`Closed`] if it is not, and never will be.
-    pub async fn wait_for(&mut self, mut wanted: impl FnMut(&T) -> bool) -> Result<(), Closed> {
+    pub async fn wait_for(&mut self, mut wanted: impl FnMut(&T) -> bool + Send) -> Result<(), Closed> {
         self.until(|state| wanted(&state.value)).await
     }
 
-    async fn until(&mut self, mut reached: impl FnMut(&State<T>) -> bool) -> Result<(), Closed> {
+    async fn until(&mut self, mut reached: impl FnMut(&State<T>) -> bool + Send) -> Result<(), Closed> {
         loop {
             // Made before it looks: a change in between wakes it.
             let changed = self.shared.changed.notified();

@@ -29,11 +29,11 @@ struct Inner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Moves {
     /// The test alone.
-    ByHand,
+    Hand,
     /// Quiet: when all others sleep or wait.
-    ByQuiet,
+    Quiet,
     /// Each sleep that is shorter than this, at once.
-    BySleep(Duration),
+    Sleep(Duration),
 }
 
 #[derive(Debug, Default)]
@@ -45,19 +45,19 @@ struct Sleepers {
 impl ManualClock {
     /// A clock that moves only by [`advance`](Self::advance).
     pub fn new() -> Self {
-        Self::with(Moves::ByHand)
+        Self::with(Moves::Hand)
     }
 
     /// A clock that also moves by itself to the earliest sleeper's moment, once the others have nothing left to do but to
     /// sleep or to wait. Work on other threads is not waited for: use it in an environment that works inline.
     pub fn auto() -> Self {
-        Self::with(Moves::ByQuiet)
+        Self::with(Moves::Quiet)
     }
 
     /// A clock on which sleeps shorter than `limit` pass at once, and longer ones by [`advance`](Self::advance) alone: for connections to real
     /// servers, of whose answers no clock knows. Give what must not pass, such as limits of time, a length beyond `limit`.
     pub fn hasty(limit: Duration) -> Self {
-        Self::with(Moves::BySleep(limit))
+        Self::with(Moves::Sleep(limit))
     }
 
     fn with(moves: Moves) -> Self {
@@ -99,12 +99,12 @@ impl Clock for ManualClock {
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        if matches!(self.0.moves, Moves::BySleep(limit) if duration < limit) {
+        if matches!(self.0.moves, Moves::Sleep(limit) if duration < limit) {
             self.advance(duration);
             return tokio::task::yield_now().boxed();
         }
         let asleep = Asleep::new(self, self.monotonic().saturating_add(duration));
-        if self.0.moves == Moves::ByQuiet { asleep.until_quiet().boxed() } else { asleep.until_told().boxed() }
+        if self.0.moves == Moves::Quiet { asleep.until_quiet().boxed() } else { asleep.until_told().boxed() }
     }
 }
 

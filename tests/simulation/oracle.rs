@@ -85,8 +85,8 @@ pub async fn verdict(world: &World) -> Verdict {
     let was_served: BTreeSet<u64> = served.keys().filter_map(|line| number(line)).collect();
     let mut found = BTreeMap::<u64, u64>::new();
     rows.iter().for_each(|n| *found.entry(*n).or_default() += 1);
-    let mut verdict = Verdict::default();
-    verdict.invented = found.keys().filter(|n| !was_served.contains(n)).count() as u64;
+    let invented = found.keys().filter(|n| !was_served.contains(n)).count() as u64;
+    let mut verdict = Verdict { invented, ..Verdict::default() };
     let mut expected: BTreeSet<u64> = world.api.current().into_iter().collect();
     if world.shape.into == Destination::DeltaUpsert {
         verdict = verdict.and(Verdict::of(expected.iter().copied(), rows.iter().copied()));

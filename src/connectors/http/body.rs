@@ -43,7 +43,7 @@ impl Body {
     }
 
     /// The same of a body that comes in `pieces`, with these headers of its encoding.
-    pub(super) async fn decoded<T: AsRef<str>>(
+    pub(super) async fn decoded<T: AsRef<str> + Sync>(
         pieces: impl Stream<Item = Result<Bytes>> + Send + 'static,
         encodings: &[T],
         limits: &Limits,

@@ -360,7 +360,7 @@ fn read_range(path: &Path, range: Option<Range<u64>>) -> io::Result<Vec<u8>> {
 
 /// Opens a file, not what a link under its name leads to: one may have been put there since it was looked at.
 fn open_itself(path: &Path) -> io::Result<File> {
-    let flags = OFlags::NOFOLLOW.bits().cast_signed();
+    let flags = OFlags::NOFOLLOW.bits() as i32;
     OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 

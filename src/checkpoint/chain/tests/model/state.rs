@@ -84,6 +84,7 @@ macro_rules! packed {
                 Self { $($field,)* }
             }
 
+            #[allow(clippy::int_plus_one, reason = "a sum of widths")]
             pub(super) fn pack(self) -> u64 {
                 const { assert!(0 $(+ $bits)* <= 64, "it fits a word") };
                 let (mut word, mut at) = (0, 0);
