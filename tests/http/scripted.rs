@@ -56,7 +56,7 @@ async fn load(rest: RestBuilder) -> landfall::Result<Vec<(u64, u64)>> {
         let spans = page.spans.as_ref().expect("the source looked at the page");
         let rows = spans.iter().map(|span| serde_json::from_slice(span.of(&page.body).expect("inside")).expect("JSON"));
         let number = |row: &Value, name: &str| row[name].as_u64().expect("a number");
-        out.emit(Rows(rows.map(|row: Value| (number(row, "id"), number(row, "version"))).collect()));
+        out.emit(Rows(rows.map(|row: Value| (number(&row, "id"), number(&row, "version"))).collect()));
         Ok(())
     });
     let pipeline = Pipeline::named("rows")
