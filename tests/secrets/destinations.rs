@@ -145,7 +145,7 @@ async fn a_lake_and_its_ledger_keep_no_secret() {
     let pipeline = Pipeline::named("rows")
         .source(source.paginate(LinkHeader::new().optional()))
         .land(Landing::in_store(&store, "raw").expect("a name"))
-        .stage(Decode::pages().schema(Columns::new().int64("id")).provenance())
+        .stage(Decode::pages().schema(Columns::new().int64("id")))
         .sink(DeltaTable::in_store(&store, "rows").expect("a name").disposition(Upsert::by(["id"])))
         .quarantine(Quarantine::in_store(&store, "quarantine").expect("a name"))
         .checkpoints(StoreCheckpoints::new(&store, "state").expect("a name"))

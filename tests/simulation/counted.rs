@@ -5,6 +5,7 @@ use landfall::model::{Reject, ShardKey};
 use landfall::sink::{CommitOutcome, CommitRequest, Demand, EpochContext, Mark, Sink, StagedOutput, Writer};
 use landfall::source::ComponentConfig;
 use landfall::{Result, async_trait};
+use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,8 +15,8 @@ pub struct Epochs(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// What an owner has staged for an epoch.
-    staged: BTreeMap<(ShardKey, u64, u64), u64>,
+    /// The rows of what was staged, by its name: who commits it may be another owner than who staged it.
+    staged: BTreeMap<String, u64>,
     /// The rows of a shard when it has come to an epoch.
     sums: BTreeMap<ShardKey, BTreeMap<u64, u64>>,
 }
@@ -36,13 +37,17 @@ impl Epochs {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn asked(&self, shard: &ShardKey, mark: &Mark, previous: Option<u64>) {
+    fn asked(&self, shard: &ShardKey, mark: &Mark, previous: Option<u64>, staged: &impl Serialize) {
         let mut state = self.state();
-        let rows = state.staged.get(&(shard.clone(), mark.generation, mark.epoch)).copied().unwrap_or(0);
+        let rows = state.staged.get(&named(staged)).copied().expect("what is committed was staged");
         let sums = state.sums.entry(shard.clone()).or_default();
         let before = previous.and_then(|epoch| sums.get(&epoch)).copied().unwrap_or(0);
         sums.entry(mark.epoch).or_insert(before + rows);
     }
+}
+
+fn named(staged: &impl Serialize) -> String {
+    serde_json::to_string(staged).expect("it goes into a checkpoint")
 }
 
 /// A sink whose epochs are counted.
@@ -54,7 +59,6 @@ pub struct Counted<K> {
 pub struct CountedWriter<W> {
     writer: W,
     epochs: Epochs,
-    of: (ShardKey, u64, u64),
 }
 
 #[async_trait]
@@ -73,12 +77,11 @@ impl<K: Sink> Sink for Counted<K> {
     }
 
     async fn open(&self, epoch: EpochContext) -> Result<Self::Writer> {
-        let of = (epoch.shard.clone(), epoch.generation, epoch.epoch);
-        Ok(CountedWriter { writer: self.sink.open(epoch).await?, epochs: self.epochs.clone(), of })
+        Ok(CountedWriter { writer: self.sink.open(epoch).await?, epochs: self.epochs.clone() })
     }
 
     async fn commit(&self, env: &Env, request: CommitRequest<K::Staged>) -> Result<CommitOutcome> {
-        self.epochs.asked(&request.shard, &request.mark, request.previous);
+        self.epochs.asked(&request.shard, &request.mark, request.previous, &request.staged);
         self.sink.commit(env, request).await
     }
 
@@ -92,7 +95,10 @@ impl<K: Sink> Sink for Counted<K> {
 }
 
 #[async_trait]
-impl<W: Writer> Writer for CountedWriter<W> {
+impl<W: Writer> Writer for CountedWriter<W>
+where
+    W::Staged: Serialize,
+{
     type Item = W::Item;
     type Staged = W::Staged;
 
@@ -106,8 +112,9 @@ impl<W: Writer> Writer for CountedWriter<W> {
 
     async fn finish(self) -> Result<Option<StagedOutput<W::Staged>>> {
         let staged = self.writer.finish().await?;
-        let records = staged.as_ref().map_or(0, |staged| staged.records);
-        self.epochs.state().staged.insert(self.of, records);
+        if let Some(output) = &staged {
+            self.epochs.state().staged.insert(named(&output.staged), output.records);
+        }
         Ok(staged)
     }
 }

@@ -1,5 +1,7 @@
 //! The whole connector in a pipeline, under a fault at every operation, singly and in pairs.
 
+#![allow(clippy::disallowed_macros, clippy::print_stdout, reason = "it prints figures")]
+
 use landfall::landing::Landing;
 use landfall::pipeline::Pipeline;
 use landfall::sink::Quarantine;

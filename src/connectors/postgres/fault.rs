@@ -17,9 +17,15 @@ pub(super) fn statement(operation: &'static str, error: tokio_postgres::Error) -
         }
         return away.with_source(error);
     };
-    let (state, message) = (db.code().code().to_owned(), db.message().to_owned());
+    let state = db.code().code().to_owned();
     let (kind, hint) = meaning(&state);
-    let mut mapped = Error::new(kind, operation, message).with("sqlstate", &state);
+    if kind == ErrorKind::Auth && state.starts_with("28") {
+        // What a server says of credentials may repeat them. Not as the cause either, which is printed.
+        return Error::new(kind, operation, "the server refuses the credentials")
+            .with("sqlstate", state)
+            .with_hint("check the user and the password of the connection string");
+    }
+    let mut mapped = Error::new(kind, operation, db.message().to_owned()).with("sqlstate", &state);
     for (key, value) in [("table", db.table()), ("column", db.column()), ("constraint", db.constraint())] {
         if let Some(value) = value {
             mapped = mapped.with(key, value);
