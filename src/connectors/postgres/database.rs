@@ -82,9 +82,12 @@ impl Postgres {
     pub fn connect(url: &str) -> Result<Self> {
         let (url, parameters) = take_parameters(url);
         let mut config: Config = url.parse().map_err(|e: tokio_postgres::Error| {
+            // What it quotes of the text may be a part of the password.
+            let why = std::error::Error::source(&e).map(ToString::to_string).unwrap_or_default();
+            let why = why.split('`').next().unwrap_or_default().trim_end().to_owned();
             Error::config("connect to database", "the connection string cannot be read")
+                .with("why", why)
                 .with_hint("write `postgresql://user:password@host:port/database`")
-                .with_source(e)
         })?;
         let mut roots = None;
         for (key, value) in parameters {
