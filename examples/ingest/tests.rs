@@ -315,7 +315,7 @@ fn each_way_to_write_a_table_is_a_pipeline() {
             "scd2 = { key = [\"id\"], since = \"updated_at\" }",
         ] {
             // A replacement takes no stage that remembers, and one that infers its columns does.
-            let columns = "schema = \"id: int64, status: utf8, updated_at: utf8, gone: boolean\"\n[source]\nurl";
+            let columns = "schema = \"id: int64, status: utf8, updated_at: utf8, gone: bool\"\n[source]\nurl";
             let text = into(&format!("{place}\n{way}")).replacen("[source]\nurl", columns, 1);
             if let Err(error) = SpecFile::of(&text).pipeline() {
                 panic!("{text}: {error}");
