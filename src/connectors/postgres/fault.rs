@@ -19,11 +19,11 @@ pub(super) fn statement(operation: &'static str, error: tokio_postgres::Error) -
     };
     let state = db.code().code().to_owned();
     let (kind, hint) = meaning(&state);
-    if kind == ErrorKind::Auth && state.starts_with("28") {
+    if state.starts_with("28") {
         // What a server says of credentials may repeat them. Not as the cause either, which is printed.
-        return Error::new(kind, operation, "the server refuses the credentials")
-            .with("sqlstate", state)
-            .with_hint("check the user and the password of the connection string");
+        return Error::new(kind, operation, "the server refuses the credentials").with("sqlstate", state).with_hint(
+            "check user and password, and whether the server lets this host in: pg_hba.conf, with or without TLS",
+        );
     }
     let mut mapped = Error::new(kind, operation, db.message().to_owned()).with("sqlstate", &state);
     for (key, value) in [("table", db.table()), ("column", db.column()), ("constraint", db.constraint())] {
