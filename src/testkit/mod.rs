@@ -36,6 +36,7 @@ mod fault_store;
 mod faults;
 #[cfg(feature = "http")]
 pub mod http;
+mod point;
 mod schedules;
 
 pub use crate::defects::{Defect, SwitchedOn};
@@ -49,7 +50,8 @@ pub use fault_checkpoints::FaultCheckpoints;
 pub use fault_sink::{FaultSink, FaultWriter};
 pub use fault_source::FaultSource;
 pub use fault_store::FaultStore;
-pub use faults::{Faults, Mode, Plan, Point};
+pub use faults::Faults;
+pub use point::{Effect, Mode, Plan, Point};
 pub use schedules::{Outcome, Schedule, Schedules, Verdict, World, Wrong};
 
 use crate::env::Env;

@@ -23,18 +23,7 @@ async fn enumerate(shape: Shape) {
     // Every run compacts and vacuums twice: a part of the operations is enough for each way to go wrong.
     let every = if shape.into == Destination::DeltaKept { 5 } else { 1 };
     let outcome = Schedules::of(|| World::new(shape)).every(every).pairs(pairs() / every).run().await;
-    let pairs = outcome.modes.get("double").copied().unwrap_or(0);
-    let modes = outcome.modes.iter().filter(|(mode, _)| *mode != "double");
-    let modes: Vec<String> = modes.map(|(mode, schedules)| format!("{mode}={schedules}")).collect();
-    println!(
-        "proof suite=single of=\"{}\" every={every} points={} schedules={} {} {}",
-        shape.name,
-        outcome.points,
-        outcome.schedules - pairs,
-        outcome.total,
-        modes.join(" ")
-    );
-    println!("proof suite=pairs of=\"{}\" schedules={pairs}", shape.name);
+    println!("{}", outcome.proof(shape.name));
     outcome.assert_right();
 }
 
