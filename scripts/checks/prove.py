@@ -12,8 +12,9 @@ from collections import Counter, defaultdict
 LINE = re.compile(r'proof suite=(\w+) of=("[^"]*"|\S+)((?: \S+=\S+)*)')
 # Figures that must be 0, whatever the suite.
 WRONG = ("lost", "doubled", "invented", "corrupt", "partial", "wrong", "failed", "believed", "crashes")
-# Sinks and stores that `tests/crash` and `tests/warehouses` go through, and those that real processes are killed over.
-SHAPES, KILLED = 10, 8
+# Sinks and stores that `tests/crash` and `tests/warehouses` go through, those that real processes are killed over, and defects: of the chain and
+# of pipelines, and of each database.
+SHAPES, KILLED, DEFECTS = 10, 8, 50
 
 
 class Proof:
@@ -49,6 +50,7 @@ def commands(long):
     several = lambda short, night: str(night if long else short)
     return [
         ("defects", cargo("--test", "defects"), {}),
+        ("defects", ["scripts/with-postgres", "scripts/with-adbc", *cargo("--test", "postgres", "--test", "adbc", filter=["defects::"])], {}),
         ("model", cargo("--lib", filter=["chain::tests::model"]), {"LANDFALL_MODEL": several("short", "long")}),
         ("single,pairs", cargo("--test", "crash"), {"LANDFALL_CRASH_DOUBLES": several(200, 10_000)}),
         ("simulation,disk", cargo("--test", "simulation"),
@@ -77,16 +79,17 @@ def figures(proof, long):
         ("single", f"{sums['single']['schedules']} schedules, {len(whole)} of {len(single)} sinks and stores whole",
          f"every operation × mode of {SHAPES}, the others sampled", len(whole) >= several(SHAPES, max(SHAPES, len(single)))),
         ("pairs", f"{pairs}", f"{wanted}", pairs >= wanted),
-        ("simulation", f"{sums['simulation']['seeds']} seeds, {sums['simulation']['hours']} hours", f"{several(200, 10_000)} seeds",
-         sums["simulation"]["seeds"] >= several(200, 10_000)),
+        ("simulation", f"{sums['simulation']['seeds']} seeds, {sums['simulation']['hours']} hours, {sums['simulation']['caught']} of {sums['simulation']['defects']} defects caught",
+         f"{several(200, 10_000)} seeds", sums["simulation"]["seeds"] >= several(200, 10_000) and sums["simulation"]["caught"] == sums["simulation"]["defects"] > 0),
         ("disk", f"{sums['disk']['images']} images of a disk after a power loss, {sums['disk']['caught']} of {sums['disk']['lies']} lies caught",
          f"{several(4_000, 200_000)} images", sums["disk"]["images"] >= several(4_000, 200_000) and sums["disk"]["caught"] == sums["disk"]["lies"] > 0),
         ("model", f"{sums['model']['states']} states, {sums['model']['caught']} of {sums['model']['mutations']} mutations caught",
          "all states, 10⁶ or stated", sums["model"]["states"] > 0 and sums["model"]["caught"] == sums["model"]["mutations"] > 0),
-        ("defects", f"{caught} of {defects} caught", "all of at least 25", caught == defects >= 25),
+        ("defects", f"{caught} of {defects} caught", f"all of at least {DEFECTS}", caught == defects >= DEFECTS),
         ("kills", f"{sums['kills']['kills']} kills of {len(proof.of['kills'])} sinks and stores, at least {proof.least('kills', 'kills')} each",
          f"{several(100, 3_000)} each of {KILLED}", len(proof.of["kills"]) >= KILLED and proof.least("kills", "kills") >= several(100, 3_000)),
-        ("syscalls", f"{sums['syscalls']['injected']} calls of the system failed or killed", "some", sums["syscalls"]["injected"] > 0),
+        ("syscalls", f"{sums['syscalls']['injected']} calls of the system failed or killed, {sums['processes']['caught']} of {sums['processes']['defects']} defects caught",
+         "some, all", sums["syscalls"]["injected"] > 0 and sums["processes"]["caught"] == sums["processes"]["defects"] > 0),
         ("fuzz", f"{sums['fuzz']['runs']} inputs for {len(proof.of['fuzz'])} decoders, {proof.least('fuzz', 'seconds')} s each",
          f"{several(60, 3_600)} s each", proof.least("fuzz", "seconds") >= several(60, 3_600)),
         *([("mutants", f"{killed} of {mutants} caught", "95 %", mutants > 0 and killed >= 0.95 * mutants)] if long else []),
