@@ -159,7 +159,7 @@ impl Outcome {
         self.modes.get(PAIRS).copied().unwrap_or(0)
     }
 
-    /// The lines that a suite of `scripts/prove` prints: one for single faults, and one for pairs if there were any.
+    /// The lines that a suite of `scripts/prove` prints: one for single faults, one for pairs.
     pub fn proof(&self, of: impl fmt::Display) -> String {
         let Self { points, every, schedules, .. } = self;
         let (pairs, told) = (self.pairs(), |pairs: bool| {
@@ -168,15 +168,17 @@ impl Outcome {
         });
         let modes = self.modes.iter().filter(|(mode, _)| *mode != PAIRS);
         let modes: String = modes.map(|(mode, schedules)| format!(" {mode}={schedules}")).collect();
-        let single = format!(
-            "proof suite=single of=\"{of}\" every={every} points={points} schedules={} {}{modes}",
-            schedules - pairs,
-            told(false)
-        );
-        match pairs {
-            0 => single,
-            _ => format!("{single}\nproof suite=pairs of=\"{of}\" schedules={pairs} {}", told(true)),
+        let mut lines = Vec::new();
+        if *schedules > pairs {
+            let (schedules, sums) = (schedules - pairs, told(false));
+            lines.push(format!(
+                "proof suite=single of=\"{of}\" every={every} points={points} schedules={schedules} {sums}{modes}"
+            ));
         }
+        if pairs > 0 {
+            lines.push(format!("proof suite=pairs of=\"{of}\" schedules={pairs} {}", told(true)));
+        }
+        lines.join("\n")
     }
 
     /// # Panics
