@@ -349,10 +349,10 @@ impl<I: Item, P: Position> Emitter<I, P> {
     }
 }
 
-#[cfg(feature = "testkit")]
+#[cfg(any(test, feature = "testkit"))]
 impl<I: Item, P: Position> Emitter<I, P> {
     /// For the same read, into another queue; what comes there may be [passed on](Self::pass_on).
-    pub(crate) fn into_queue(&self, queue: mpsc::Sender<Emission<I>>) -> Self {
+    pub(crate) fn fork_to(&self, queue: mpsc::Sender<Emission<I>>) -> Self {
         let mut other = self.fork();
         other.queue = queue;
         other

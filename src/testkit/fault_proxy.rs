@@ -35,6 +35,7 @@ impl FaultProxy {
         let accepting = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
+                while connections.try_join_next().is_some() {}
                 connections.spawn(serve(client, upstream, faults.clone(), is_goodbye.clone()));
             }
         });

@@ -1,6 +1,6 @@
 use super::Faults;
 use crate::env::Env;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{Partition, StopReason};
 use crate::source::{ComponentConfig, Emitter, Listing, Source};
 use async_trait::async_trait;
@@ -46,7 +46,7 @@ impl<S: Source> Source for FaultSource<S> {
     ) -> Result<StopReason> {
         self.faults.read_point("begin to read", &partition.id, async { Ok(()) }).await?;
         let (queue, mut given) = mpsc::channel(1);
-        let mut into = out.into_queue(queue);
+        let mut into = out.fork_to(queue);
         let reading = async move { self.source.read(env, partition, from, &mut into).await };
         // Dropped when it fails: then nobody takes what the read gives, and it ends.
         let passing = async move {
@@ -54,7 +54,7 @@ impl<S: Source> Source for FaultSource<S> {
                 self.faults.read_point("read on", &partition.id, async { Ok(()) }).await?;
                 out.pass_on(emission).await?;
             }
-            Ok(())
+            Ok::<(), Error>(())
         };
         let (ended, passed) = join(reading, passing).await;
         passed.and(ended)

@@ -1,5 +1,6 @@
 //! What tests of pipelines and of connectors stand on: time and randomness that the test owns, faults at any I/O point, and
 //! the conformance checks of each contract. Comes with the feature `testkit`, which is exempt from semantic versioning.
+//! `docs/testkit.md` goes by question.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -30,6 +31,7 @@ mod decoders;
 mod disk;
 mod entropy;
 mod fault_checkpoints;
+mod fault_proxy;
 mod fault_sink;
 mod fault_source;
 mod fault_store;
@@ -47,6 +49,7 @@ pub use decoders::{Decoder, decoders};
 pub use disk::{Lie, SimDisk};
 pub use entropy::SeededEntropy;
 pub use fault_checkpoints::FaultCheckpoints;
+pub use fault_proxy::FaultProxy;
 pub use fault_sink::{FaultSink, FaultWriter};
 pub use fault_source::FaultSource;
 pub use fault_store::FaultStore;

@@ -8,6 +8,7 @@ use crate::sink::{
 use crate::source::ComponentConfig;
 use crate::testkit::conformance::{Destination, sink};
 use async_trait::async_trait;
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -79,7 +80,7 @@ impl Sink for Broken {
 
     fn config(&self) -> Result<ComponentConfig> {
         let by_chance = if self.table.defect == Defect::ConfiguresByChance { self.made } else { 0 };
-        Ok(ComponentConfig::none().with_identity(by_chance.into()))
+        Ok(ComponentConfig::none().with_identity(json!(by_chance)))
     }
 
     fn demand(&self) -> Demand {

@@ -163,8 +163,9 @@ impl Upload for Uploading {
     }
 
     async fn finish(self: Box<Self>) -> Result<u64> {
-        let size = self.bytes.len() as u64;
-        self.store.write(&self.path, self.bytes.into()).await;
+        let Self { store, path, bytes } = *self;
+        let size = bytes.len() as u64;
+        store.write(&path, bytes.into()).await;
         Ok(size)
     }
 }
