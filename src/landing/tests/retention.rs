@@ -114,6 +114,15 @@ async fn a_new_load_starts_at_the_beginning_if_it_is_there() {
 }
 
 #[tokio::test]
+async fn a_load_that_is_not_known_cannot_be_released() {
+    let store = Store::memory();
+    let retention = retention(&store);
+    retention.release(&load("new")).await.expect("nothing to do");
+    retention.announce(&load("new")).await.expect("announces");
+    assert_eq!(retention.retained().await.expect("reads"), Some(at(1, 0)), "it is new still");
+}
+
+#[tokio::test]
 async fn a_lower_position_is_not_published() {
     let store = Store::memory();
     let retention = retention(&store);
