@@ -20,7 +20,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from mutants_switches import ROOT, TREE, File, copy, unfit, write
+from mutants_switches import ROOT, TREE, File, closing, copy, unfit, write
 
 FEATURES = ["--no-default-features", "--features", "testkit object-store"]
 LEAST = 95.0
@@ -39,6 +39,12 @@ MODULES = {
 EQUIVALENT = {}
 
 
+def defects(file):
+    """Where a paired defect is, in place of a rule: `if on(Defect::…) … { … }`."""
+    for found in re.finditer(r"\bif on\(Defect::\w+\)[^{;]*\{", file.masked):
+        yield found.start(), closing(file.masked, found.end())
+
+
 def listed(modules):
     """The mutants of the modules, each with its name: that of its place without the line, so that it stays the same."""
     mutants = []
@@ -48,8 +54,9 @@ def listed(modules):
         seen = Counter()
         for mutant in json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout):
             file, start = File(mutant["file"]), mutant["span"]["start"]
-            # Switches of the paired defects are no rules.
-            if re.match(r"(&& |\|\| )?!?on\(Defect", file.text[file.at(start) :]):
+            # Switches of the paired defects are no rules, nor is what they do.
+            at = file.at(start)
+            if re.match(r"(&& |\|\| )?!?on\(Defect", file.text[at:]) or any(first < at < last for first, last in defects(file)):
                 continue
             what = "the body" if mutant["genre"] == "FnValue" else " ".join(file.text[slice(*file.span(mutant["span"]))].split())[:60]
             function = (mutant["function"] or {}).get("function_name", "constant")

@@ -77,6 +77,15 @@ SUM = ["+", "-"]
 PRODUCT = ["*", "/", "%"]
 
 
+def closing(text, at):
+    """Where the bracket closes that was opened before `at`."""
+    depth = 1
+    while depth:
+        depth += (text[at] in OPEN) - (text[at] in CLOSE)
+        at += 1
+    return at
+
+
 def stops(operator, forward):
     """What ends the operand of an operator, outside of all brackets."""
     end = [r"=>", r";", r","]
