@@ -326,7 +326,8 @@ impl ObjectAccess for Forgetful {
 #[tokio::test]
 async fn a_load_is_known_once_it_is_read_back() {
     for (says, kind) in [(Created::Exists, ErrorKind::Unavailable), (Created::New, ErrorKind::Corrupt)] {
-        let error = retention(&Store::new(Forgetful(says))).announce(&load("orders")).await.expect_err("it is not kept");
+        let error =
+            retention(&Store::new(Forgetful(says))).announce(&load("orders")).await.expect_err("it is not kept");
         assert_eq!(error.kind(), kind, "{says:?}: {error}");
         assert!(error.to_string().contains("known/000001.json"), "{error}");
     }

@@ -78,10 +78,9 @@ async fn rule_5_what_stays_open_is_ambiguous_and_the_chain_is_given_up() {
 
 #[tokio::test]
 async fn a_refusal_before_any_doubt_is_no_doubt() {
-    for (faults, kind, status) in [
-        (vec![Denied], ErrorKind::Auth, Status::Permanent),
-        (vec![Busy; 8], ErrorKind::Unavailable, Status::Exhausted),
-    ] {
+    for (faults, kind, status) in
+        [(vec![Denied], ErrorKind::Auth, Status::Permanent), (vec![Busy; 8], ErrorKind::Unavailable, Status::Exhausted)]
+    {
         let (bench, mut chain, appended) = append_under(faults, []).await;
         let refused = appended.expect_err("refused");
         assert_eq!((refused.kind(), refused.status()), (kind, status));
