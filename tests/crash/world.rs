@@ -30,6 +30,8 @@ pub struct Shape {
     pub parts: bool,
     pub prune: bool,
     pub into: Destination,
+    /// Whether the second load has a column more.
+    pub evolves: bool,
 }
 
 /// Where the numbers go.
@@ -79,9 +81,10 @@ const ONE_SHARD: Shape = Shape {
     parts: false,
     prune: false,
     into: Destination::Memory,
+    evolves: false,
 };
 
-pub const SHAPES: [Shape; 11] = [
+pub const SHAPES: [Shape; 13] = [
     ONE_SHARD,
     Shape { name: "three shards", partitions: 5, pages: 2, shards: 3, ..ONE_SHARD },
     Shape { name: "a response in parts", pages: 4, parts: true, ..ONE_SHARD },
@@ -101,6 +104,8 @@ pub const SHAPES: [Shape; 11] = [
     Shape { name: "tables", partitions: 1, pages: 2, into: Destination::Tables, ..ONE_SHARD },
     Shape { name: "parquet, put together", into: Destination::ParquetCompacted, ..ONE_SHARD },
     Shape { name: "delta, put together", partitions: 1, pages: 1, into: Destination::DeltaKept, ..ONE_SHARD },
+    Shape { name: "parquet, a new column", partitions: 1, into: Destination::Parquet, evolves: true, ..ONE_SHARD },
+    Shape { name: "delta, a new column", partitions: 1, into: Destination::Delta, evolves: true, ..ONE_SHARD },
 ];
 
 pub struct World {
@@ -146,7 +151,11 @@ impl World {
             .land(Landing::in_store(&store, "raw").expect("a name").segment_bytes(40));
         let quarantine = Quarantine::in_store(&store, "quarantine").expect("a name");
         let checkpoints = StoreCheckpoints::new(&store, "state").expect("a name");
-        let decode = || Decode::pages().ndjson().schema(Columns::new().int64("n"));
+        let mut columns = Columns::new().int64("n");
+        if self.shape.evolves && std::ptr::eq(script, &self.grown) {
+            columns = columns.list("children", ColumnType::Int64);
+        }
+        let decode = || Decode::pages().ndjson().schema(columns.clone());
         let delta = || DeltaTable::in_store(&store, "numbers").expect("a name").lanes(1);
         macro_rules! built {
             ($($step:ident($with:expr)),*) => {

@@ -46,6 +46,7 @@ macro_rules! cases {
     };
 }
 
+mod abandon;
 mod contract;
 mod crashes;
 mod ownership;

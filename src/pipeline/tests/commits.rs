@@ -4,9 +4,10 @@ use super::*;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::model::EpochLedger;
+use crate::pipeline::abandoned::AbandonedEpoch;
 use crate::pipeline::epoch::{
-    Abandons, Checkpoint, ConfigRecord, InputPosition, Owner, Prepared, QUARANTINE, SOURCE, check_mark,
-    check_transactional, is_committed, roll_forward,
+    Checkpoint, ConfigRecord, InputPosition, Owner, Prepared, QUARANTINE, SOURCE, check_mark, check_transactional,
+    is_committed, roll_forward,
 };
 use crate::pipeline::erased::{AnySink, AnyWriter};
 use crate::pipeline::events::{Event, Events};
@@ -156,15 +157,19 @@ async fn nothing_is_asked_for_an_epoch_without_output() {
 
 #[tokio::test]
 async fn the_mark_must_be_one_that_the_newest_checkpoint_allows() {
-    let abandons = Abandons {
+    let abandons = AbandonedEpoch {
+        shard: shard(),
         epoch: 6,
         digest: "of 6".into(),
+        instead: 7,
+        at: Timestamp::default(),
         by: String::new(),
         why: String::new(),
         refusal: String::new(),
         ledger: EpochLedger::default(),
     };
-    let instead = Checkpoint { abandons: Some(abandons.clone()), ..prepared() };
+    let instead = Checkpoint { abandoned: vec![abandons.clone()], ..prepared() };
+    let earlier = Checkpoint { abandoned: vec![AbandonedEpoch { instead: 5, ..abandons.clone() }], ..prepared() };
     let done = Checkpoint { marked: Some(5), ..empty() };
     let other = Mark { incarnation: Incarnation("b".into()), ..mark(7) };
     let ahead = "is ahead of the checkpoints";
@@ -175,6 +180,7 @@ async fn the_mark_must_be_one_that_the_newest_checkpoint_allows() {
         (Some(mark(5)), Some(&prepared()), ""),
         (Some(mark(6)), Some(&prepared()), "does not hold"),
         (Some(mark(6)), Some(&instead), ""),
+        (Some(mark(6)), Some(&earlier), "does not hold"),
         (Some(mark(8)), Some(&prepared()), ahead),
         (Some(other), Some(&prepared()), "another life"),
         (None, Some(&prepared()), "does not hold"),

@@ -20,6 +20,9 @@ fn the_frozen_checkpoint_is_read() {
     let sum = &accounts["rows"]["c[\"eu\",[\"2024-01-01\",\"2024-02-01\"]]"];
     assert_eq!((&sum["loaded"], &sum["filtered"]), (&37.into(), &serde_json::Value::Null));
     assert_eq!(accounts["runs"][0]["rows"], 60);
+    let abandoned = checkpoint.abandons(5).expect("it was given up");
+    assert_eq!((abandoned.epoch, abandoned.by.as_str(), abandoned.ledger.staged), (3, "ana", 12));
+    assert_eq!(checkpoint.abandons(7), None, "before this epoch");
     is_written_as(&checkpoint, FROZEN);
 }
 
