@@ -26,6 +26,7 @@
 mod clock;
 mod conditionless;
 pub mod conformance;
+mod damage;
 mod decoders;
 mod disk;
 mod entropy;
@@ -37,10 +38,12 @@ mod faults;
 #[cfg(feature = "http")]
 pub mod http;
 mod schedules;
+mod target;
 
 pub use crate::defects::{Defect, SwitchedOn};
 pub use clock::ManualClock;
 pub use conditionless::Conditionless;
+pub use damage::{Damage, DamagedStore};
 #[doc(hidden)]
 pub use decoders::{Decoder, decoders};
 pub use disk::{Lie, SimDisk};
@@ -51,6 +54,7 @@ pub use fault_source::FaultSource;
 pub use fault_store::FaultStore;
 pub use faults::{Faults, Mode, Plan, Point};
 pub use schedules::{Outcome, Schedule, Schedules, Verdict, World, Wrong};
+pub use target::Target;
 
 use crate::env::Env;
 use std::sync::Arc;
