@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release --example ingest -- orders.toml` prints the ledger as a table; with `--json`, as JSON. `ingest check
 //! orders.toml` says whether the spec is sound, and asks the API nothing; `ingest detect https://…` asks once, and prints a spec to
-//! begin with. What a spec can say: `docs/ingest.md`.
+//! begin with; `ingest abandon` gives up what the destination refuses for good, and `ingest abandoned` lists what was. What a spec can say: `docs/ingest.md`.
 //!
 //! The exit code is 0 if everything was read to a proven end and committed. Else it says what to do: 2 change the spec or the
 //! command, 3 renew the credentials, 4 try again later, 5 look at the data, 6 something is missing at the source, 7 another
@@ -12,6 +12,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_macros, reason = "it is a program")]
 #![allow(clippy::disallowed_methods, reason = "it runs on the machine's clock")]
 
+mod abandon;
 mod command;
 mod detect;
 mod file;
@@ -33,6 +34,7 @@ use file::SpecFile;
 use landfall::model::StopReason;
 use landfall::pipeline::RunReport;
 use landfall::{Error, ErrorKind, Result};
+use serde::Serialize;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -59,6 +61,12 @@ async fn ingest() -> Result<ExitCode> {
             return print(&format!("{}: nothing is wrong with it\n", spec.name)).map(|()| ExitCode::SUCCESS);
         }
         Command::Detect { of } => return print(&detect::detect(&of).await?).map(|()| ExitCode::SUCCESS),
+        Command::Abandon { path, by, why } => {
+            return print(&abandon::give_up(&SpecFile::read(&path)?, &by, &why).await?).map(|()| ExitCode::SUCCESS);
+        }
+        Command::Abandoned { path, json } => {
+            return print(&abandon::list(&SpecFile::read(&path)?, json).await?).map(|()| ExitCode::SUCCESS);
+        }
         Command::Load { path, json } => (path, json),
     };
     let file = SpecFile::read(&path)?;
@@ -109,13 +117,14 @@ async fn ingest() -> Result<ExitCode> {
 }
 
 fn show(report: &RunReport, json: bool) -> Result<()> {
-    if json {
-        let text = serde_json::to_string(report)
-            .map_err(|e| Error::bug("print report", "the report does not serialise").with_source(e))?;
-        print(&format!("{text}\n"))
-    } else {
-        print(&report.to_string())
-    }
+    if json { print(&json_of(report)?) } else { print(&report.to_string()) }
+}
+
+/// A line of JSON.
+fn json_of(report: &impl Serialize) -> Result<String> {
+    let text = serde_json::to_string(report)
+        .map_err(|e| Error::bug("print report", "the report does not serialise").with_source(e))?;
+    Ok(format!("{text}\n"))
 }
 
 /// Prints to a reader that may have read enough.

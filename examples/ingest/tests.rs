@@ -400,7 +400,12 @@ fn the_command_line() {
     assert_eq!(parse(&["check", "a.toml"]).expect("sound"), Command::Check { path: path() });
     assert_eq!(parse(&["detect", "http://h/"]).expect("sound"), Command::Detect { of: "http://h/".to_owned() });
     assert_eq!(parse(&["a.toml", "-h"]).expect("sound"), Command::Help);
-    for wrong in [&[][..], &["a", "b"], &["--jsn", "a"]] {
+    let (by, why) = ("ana".to_owned(), "no".to_owned());
+    let abandon = ["abandon", "a.toml", "--by", "ana", "--why", "no"];
+    assert_eq!(parse(&abandon).expect("sound"), Command::Abandon { path: path(), by, why });
+    assert_eq!(parse(&["abandoned", "a.toml"]).expect("sound"), Command::Abandoned { path: path(), json: false });
+    let halves = [&["abandon", "a", "--by", "ana"], &["abandon", "a", "--why", "no"], &["abandon", "a", "--by"][..]];
+    for wrong in halves.into_iter().chain([&[][..], &["a", "b"], &["--jsn", "a"], &["a", "--by", "ana"]]) {
         assert!(parse(wrong).is_err(), "{wrong:?}");
     }
 }

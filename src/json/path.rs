@@ -136,8 +136,19 @@ impl fmt::Debug for ValuePath {
     }
 }
 
+/// Reads a path of RFC 9535.
+#[allow(clippy::disallowed_methods, reason = "here is the guard")]
+pub(crate) fn json_path(text: &str) -> std::result::Result<JsonPath, Box<dyn std::error::Error + Send + Sync>> {
+    // The parser panics where a text ends within an escape of UTF-16, where no path can end.
+    let escapes = ["\\u", "\\ud", "\\uD"];
+    if escapes.iter().any(|escape| text.ends_with(escape)) {
+        return Err(format!("at position {}, it ends within an escape", text.len()).into());
+    }
+    Ok(JsonPath::parse(text)?)
+}
+
 fn query(text: &str) -> Result<JsonPath> {
-    JsonPath::parse(text).map_err(|e| {
+    json_path(text).map_err(|e| {
         Error::config("read path", "not an RFC 9535 path")
             .with("path", text)
             .with_hint("a path looks like $.data[*]; names with special characters are written ['like.this']")

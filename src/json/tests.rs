@@ -211,3 +211,11 @@ proptest! {
         let _outcome = field(&body, &ValuePath::parse("$.a[0]").expect("a path")).is_ok();
     }
 }
+
+#[test]
+fn a_path_that_ends_within_an_escape_is_refused() {
+    for path in [r#"$["\u"#, r"$['\uD", r"$['\ud800\u", r"$['a']['\uD834\ud", r"$.a\u"] {
+        let refused = Query::parse(path).expect_err(path).to_string();
+        assert!(refused.contains("not an RFC 9535 path"), "{refused}");
+    }
+}

@@ -1,7 +1,8 @@
 //! The way out for a prepared epoch that the destination refuses for good. Decision: docs/adr/0040-abandoned-epochs.md.
 
 use super::Pipeline;
-use super::epoch::{Abandons, Checkpoint, Owner, Prepared, check_transactional, digest};
+use super::abandoned::{AbandonedEpoch, MOST_ABANDONED};
+use super::epoch::{Checkpoint, Owner, Prepared, check_transactional, digest};
 use super::events::{Event, Events};
 use super::load::Load;
 use crate::checkpoint::Record;
@@ -10,27 +11,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::{EpochLedger, ShardKey};
 use crate::sink::{Enumeration, EpochContext};
 
-/// An epoch that was given up: its records are staged anew by the next run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct AbandonedEpoch {
-    /// Whose it was.
-    pub shard: ShardKey,
-    /// The number of its checkpoint.
-    pub epoch: u64,
-    /// What it would have committed.
-    pub ledger: EpochLedger,
-    /// Why the destination refused it.
-    pub refusal: String,
-}
-
 impl Pipeline {
     /// Gives up prepared epochs that the destination refuses for good, such as rows that break a constraint which the table has been
     /// given since. Their records are read from the landing (or the source) again by the next run, in a new epoch: let a stage refuse
     /// them first, or the destination refuses that one as well.
     ///
-    /// `by` says who does it, and `why`, for whoever reads the chain later: both are kept there with the refusal and the counts. No
-    /// secrets.
+    /// `by` says who does it, and `why`: both are kept in the chain with the refusal and the counts, and
+    /// [`abandoned`](Self::abandoned) gives them. No secrets.
     ///
     /// 1. *Only what is refused*: each prepared epoch is brought to its end first, as a run would. What then is committed, or may be later
     ///    (the destination is away, an answer was lost), is not given up. Gives those that were; none if nothing was refused.
@@ -53,15 +40,19 @@ impl Pipeline {
     ///
     /// # Errors
     /// `Config` if the sink is not [`Transactional`](crate::sink::Transactional): a part of the epoch may be visible; or if `by` or `why` is
-    /// empty. As a run that opens its shards: what the destination says that is no refusal for good, `Corrupt`, `Fenced`. A run
+    /// empty or longer than 1,000 bytes. As a run that opens its shards: what the destination says that is no refusal for good, `Corrupt`, `Fenced`. A run
     /// that goes on meanwhile is fenced.
     ///
     /// # Cancellation
     /// Dropped at any await, an epoch is given up or not: the next run, or the next call, finds out and goes on.
     pub async fn abandon_refused(&self, by: &str, why: &str) -> Result<Vec<AbandonedEpoch>> {
         check_transactional(self.sink.as_ref())?;
-        if by.trim().is_empty() || why.trim().is_empty() {
-            return Err(Error::config("abandon epoch", "it must be said who does it, and why"));
+        for said in [by, why] {
+            if said.trim().is_empty() || said.len() > MOST_SAID {
+                return Err(Error::config("abandon epoch", "it must be said who does it, and why, in few words")
+                    .with("bytes", said.len())
+                    .with("most_bytes", MOST_SAID));
+            }
         }
         chain::probe(self.checkpoints.as_ref(), &self.env).await?;
         let events = Events::new(&self.name);
@@ -98,7 +89,7 @@ impl Load {
         let Err(refusal) = self.finish(chain, owner, number, refused.clone()).await else { return Ok(None) };
         let Some(prepared) = &refused.prepared else { return Err(refusal) };
         // An epoch that abandons another one has nothing that could be refused for what it is.
-        if !is_for_good(&refusal) || refused.abandons.is_some() {
+        if !is_for_good(&refusal) || refused.abandons(number).is_some() {
             return Err(refusal);
         }
         let held = self.sink.mark(&self.shard).await?.map(|mark| mark.epoch);
@@ -117,23 +108,26 @@ impl Load {
                 Checkpoint::decode(&self.shard, &chain.read(before).await?)?
             }
         };
-        let abandons = Abandons {
+        let abandons = AbandonedEpoch {
+            shard: self.shard.clone(),
             epoch: number,
             digest: prepared.digest.clone(),
+            instead: chain.next_number(),
+            at: self.env.now(),
             by: by.to_owned(),
             why: why.to_owned(),
-            refusal: refusal.to_string(),
+            refusal: in_few_words(&refusal),
             ledger: refused.ledger.clone(),
         };
-        let (next, instead) = self.instead(chain, &refused, before, prepared.previous, abandons).await?;
-        let (shard, ledger) = (self.shard.clone(), refused.ledger);
-        let (_, ended, _) = self.finish(chain, owner, next, instead).await?;
-        if ended.abandons.is_none() {
+        let (next, instead) = self.instead(chain, &refused, before, prepared.previous, abandons.clone()).await?;
+        let (ended_at, ended, _) = self.finish(chain, owner, next, instead).await?;
+        if ended.abandons(ended_at).is_none() {
             // It was committed after all, by an older owner.
             return Ok(None);
         }
-        self.events.send(Event::EpochAbandoned { shard: shard.clone(), epoch: number, records: ledger.staged });
-        Ok(Some(AbandonedEpoch { shard, epoch: number, ledger, refusal: refusal.to_string() }))
+        let (shard, records) = (self.shard.clone(), abandons.ledger.staged);
+        self.events.send(Event::EpochAbandoned { shard, epoch: number, records });
+        Ok(Some(abandons))
     }
 
     /// Prepares the epoch that takes the place of one that is abandoned: empty, and everything as it was before that one.
@@ -143,13 +137,16 @@ impl Load {
         refused: &Checkpoint,
         before: Checkpoint,
         previous: Option<u64>,
-        abandons: Abandons,
+        abandons: AbandonedEpoch,
     ) -> Result<(u64, Checkpoint)> {
         let enumeration = refused.enumeration.map(|now| match before.enumeration {
             Some(then) if then.number == now.number => Enumeration { whole: false, ..then },
             _ => Enumeration::begun(now.number),
         });
-        let number = chain.next_number();
+        let number = abandons.instead;
+        let mut abandoned = refused.abandoned.clone();
+        abandoned.push(abandons);
+        abandoned.drain(..abandoned.len().saturating_sub(MOST_ABANDONED));
         let context = EpochContext {
             enumeration,
             must_commit: true,
@@ -163,7 +160,7 @@ impl Load {
             quarantine: None,
             ledger: EpochLedger::default(),
             enumeration,
-            abandons: Some(abandons),
+            abandoned,
             config: refused.config.clone(),
             landing: refused.landing.clone(),
             ..before
@@ -171,6 +168,19 @@ impl Load {
         let written = chain.append(checkpoint.encode()?).await?;
         Ok((written, checkpoint))
     }
+}
+
+/// Bytes of what is said of an epoch that is given up, in each of the words about it: each checkpoint repeats them.
+const MOST_SAID: usize = 1_000;
+
+fn in_few_words(refusal: &Error) -> String {
+    let mut said = refusal.to_string();
+    if said.len() > MOST_SAID {
+        let whole = (0..=MOST_SAID).rev().find(|end| said.is_char_boundary(*end));
+        said.truncate(whole.unwrap_or_default());
+        said.push('…');
+    }
+    said
 }
 
 /// Whether a commit that fails so fails each time.

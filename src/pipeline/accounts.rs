@@ -3,7 +3,7 @@ use super::epoch::Checkpoint;
 use crate::checkpoint::ChainId;
 use crate::checkpoint::chain::ChainReader;
 use crate::error::{Error, Result};
-use crate::landing::{AccountReader, AccountRows};
+use crate::landing::AccountReader;
 use crate::model::ShardKey;
 use std::sync::Arc;
 
@@ -36,14 +36,16 @@ impl Pipeline {
         let mut reader = AccountReader::new();
         for number in 0..self.settings.shards {
             let shard = ShardKey { pipeline: self.name.clone(), shard: number };
-            let chain = ChainReader::new(Arc::clone(&self.checkpoints), ChainId::checkpoints(&shard));
-            let newest = chain.with_env(&self.env).newest_data().await?;
-            let rows = match newest {
-                Some(record) => Checkpoint::decode(&shard, &record)?.accounts,
-                None => AccountRows::default(),
-            };
+            let rows = self.newest_checkpoint(&shard).await?.map(|newest| newest.accounts).unwrap_or_default();
             reader.add(landing, &self.landing_key(number), &self.name, rows, &self.env).await?;
         }
         Ok(reader)
+    }
+
+    /// The newest checkpoint of a shard, without owning it.
+    pub(super) async fn newest_checkpoint(&self, shard: &ShardKey) -> Result<Option<Checkpoint>> {
+        let chain = ChainReader::new(Arc::clone(&self.checkpoints), ChainId::checkpoints(shard));
+        let newest = chain.with_env(&self.env).newest_data().await?;
+        newest.map(|record| Checkpoint::decode(shard, &record)).transpose()
     }
 }

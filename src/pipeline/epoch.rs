@@ -1,5 +1,6 @@
 //! The content of a checkpoint, and the roll-forward of a prepared epoch. Format: docs/formats.md, "Checkpoint".
 
+use super::abandoned::AbandonedEpoch;
 use super::erased::AnySink;
 use super::events::{Event, Events};
 use crate::checkpoint::Record;
@@ -52,23 +53,6 @@ pub(super) struct Prepared {
     pub digest: String,
     /// What the sink needs to commit.
     pub staged: Value,
-}
-
-/// Another epoch, in the place of which this one stands.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Abandons {
-    /// Its number.
-    pub epoch: u64,
-    /// Of what it staged.
-    pub digest: String,
-    /// Who gave it up.
-    pub by: String,
-    /// Why.
-    pub why: String,
-    /// What the destination said.
-    pub refusal: String,
-    /// What it would have committed.
-    pub ledger: EpochLedger,
 }
 
 /// What the pipeline was configured to do when the epoch was prepared.
@@ -127,9 +111,9 @@ pub(super) struct Checkpoint {
     /// The part that the epoch is of an enumeration, if the sink demands enumerations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enumeration: Option<Enumeration>,
-    /// The epoch that it abandons: then it has nothing else.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub abandons: Option<Abandons>,
+    /// The newest epochs that were given up, oldest first; each checkpoint takes them over from the one before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub abandoned: Vec<AbandonedEpoch>,
 }
 
 pub(super) const FORMAT: &str = "landfall-checkpoint/1";
@@ -151,13 +135,13 @@ impl Checkpoint {
             ledger: EpochLedger::default(),
             accounts: AccountRows::default(),
             enumeration: None,
-            abandons: None,
+            abandoned: Vec::new(),
         }
     }
 
-    /// The epoch that it abandons.
-    fn abandoned(&self) -> Option<u64> {
-        self.abandons.as_ref().map(|abandons| abandons.epoch)
+    /// The epoch that it abandons as number `number` of its chain: then it has nothing else.
+    pub(super) fn abandons(&self, number: u64) -> Option<&AbandonedEpoch> {
+        self.abandoned.last().filter(|abandoned| abandoned.instead == number)
     }
 
     /// The enumeration that goes on after it.
@@ -346,7 +330,7 @@ pub(super) fn check_transactional(sink: &dyn AnySink) -> Result<()> {
 }
 
 /// Whether the destination holds the epoch that is abandoned: an older owner has committed it first.
-pub(super) async fn is_committed(sink: &dyn AnySink, shard: &ShardKey, abandons: &Abandons) -> Result<bool> {
+pub(super) async fn is_committed(sink: &dyn AnySink, shard: &ShardKey, abandons: &AbandonedEpoch) -> Result<bool> {
     let mark = sink.mark(shard).await?;
     Ok(mark.is_some_and(|mark| mark.epoch == abandons.epoch && mark.digest == abandons.digest))
 }
@@ -369,9 +353,10 @@ pub(super) async fn check_mark(
             .with("newest_checkpoint", newest.map_or(0, |(record, _)| record.number))
             .with_hint(hint))
     };
+    let abandoned = |record: &Record, of: &Checkpoint| of.abandons(record.number).map(|abandons| abandons.epoch);
     let fitting = newest.map_or([None; 3], |(record, checkpoint)| match &checkpoint.prepared {
         // It may have been committed, or not yet; and what it abandons may have been committed before.
-        Some(prepared) => [Some(record.number), prepared.previous, checkpoint.abandoned().or(prepared.previous)],
+        Some(prepared) => [Some(record.number), prepared.previous, abandoned(record, checkpoint).or(prepared.previous)],
         None => [checkpoint.marked; 3],
     });
     match mark_fit(mark.as_ref(), newest.map(|(record, _)| (&record.incarnation, record.number)), &fitting) {

@@ -20,6 +20,7 @@
 //! ```
 
 mod abandon;
+mod abandoned;
 mod accounts;
 mod beside;
 mod builder;
@@ -50,7 +51,7 @@ mod task;
 #[cfg(test)]
 mod tests;
 
-pub use abandon::AbandonedEpoch;
+pub use abandoned::AbandonedEpoch;
 pub use builder::{FitsSink, FitsStage, Landable, NoSink, NoSource, PipelineBuilder, SinkFor, StageFor};
 pub use events::{Event, Status};
 pub use handle::{RunControl, RunFailure, RunHandle};

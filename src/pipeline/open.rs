@@ -152,7 +152,7 @@ impl Load {
         }
         let (env, sink, quarantine) = (&self.env, self.sink.as_ref(), self.quarantine.as_ref());
         let ended = roll_forward(env, sink, quarantine, owner, number, &checkpoint, &self.events).await;
-        let abandoned = match (ended, &checkpoint.abandons) {
+        let abandoned = match (ended, checkpoint.abandons(number)) {
             (Ok(committed), _) => return Ok((number, checkpoint, committed)),
             (Err(error), Some(abandons)) if is_committed(sink, &self.shard, abandons).await? => {
                 tracing::warn!(shard = %self.shard, %error, epoch = abandons.epoch, "an epoch that was to be abandoned was committed before");

@@ -1,4 +1,4 @@
-use super::{FaultStore, Target};
+use super::{Effect, FaultStore, Mode, Plan, Point, Target};
 use crate::env::watch;
 use crate::error::{Error, ErrorKind, Result, Status};
 use crate::store::{Created, Store, Upload};
@@ -8,58 +8,6 @@ use std::fmt::{self, Debug, Display};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 const CRASH: &str = "injected crash";
-
-/// What happens at an I/O point.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Mode {
-    /// The process dies before the effect.
-    Before,
-    /// The effect happens, and the process dies before it hears the answer.
-    AfterLostResponse,
-    /// Part of the effect happens, as far as the contract allows, and the process dies: an upload or a write leaves a
-    /// temporary object behind, a rename has copied and not deleted. Where there is no such part it is [`Before`](Self::Before).
-    Torn,
-    /// The whole process stands still before the effect, until [`Faults::resume`]; then it goes on as if nothing had been.
-    Pause,
-    /// The effect happens, and the answer is lost: an error of kind `Ambiguous`, or `Unavailable` for a read. The process
-    /// lives on.
-    LostResponse,
-    /// The effect does not happen: an error of kind `Unavailable`, transient. The process lives on.
-    Fail,
-    /// The effect comes late: this operation alone waits until all others have had so many turns.
-    Slow(u32),
-    /// The effect does not happen, and the error is of this kind: `Unavailable` of a server that is busy (it is transient then), `Auth` of a
-    /// missing permission, `Config` of a store without space, `Ambiguous` of a request that was lost with its answer. The process lives on.
-    Refuse(ErrorKind),
-    /// A create has its effect, and the answer is that something was there: an earlier try of the client was lost. Other operations go well.
-    Exists,
-    /// A create has no effect, and the answer is that something was there: another request was under way, and failed. Other operations go well.
-    Conflict,
-    /// A create, a put or a delete is answered as [`LostResponse`](Self::LostResponse), and has its effect later: when the process comes to the
-    /// operation that is so many after it, or at [`Faults::arrive`]. Other operations go well.
-    Late(u32),
-}
-
-/// A fault at one I/O point.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Plan {
-    /// The number of the point, from 0.
-    pub at: u64,
-    /// What happens there.
-    pub mode: Mode,
-}
-
-/// An I/O point that was passed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Point {
-    /// Its number, from 0.
-    pub index: u64,
-    /// What was done.
-    pub operation: &'static str,
-    /// What it was done to.
-    pub name: String,
-}
 
 /// The counted I/O points of one imagined process, and the faults planned at them. Clones are the same process.
 ///
@@ -113,6 +61,12 @@ impl Faults {
     /// A process to which `mode` happens at each point of `target`.
     pub fn at(target: Target, mode: Mode) -> Self {
         Self::drawn(move |point| target.takes(point.operation, &point.name).then_some(mode))
+    }
+
+    /// A process without faults of which every operation lets the others have a turn before its effect: over what answers at once,
+    /// so that it can be dropped or overtaken there.
+    pub fn waiting() -> Self {
+        Self::drawn(|_| Some(Mode::Slow(1)))
     }
 
     /// `store` as this process reaches it.
@@ -203,7 +157,7 @@ impl Faults {
         name: impl Display + Send,
         effect: impl Future<Output = Result<T>> + Send,
     ) -> Result<T> {
-        let pass = self.enter(operation, name.to_string()).await?;
+        let pass = self.enter(operation, name.to_string(), Effect::Whole).await?;
         if pass.is_torn() {
             return Err(pass.die());
         }
@@ -223,7 +177,7 @@ impl Faults {
         name: impl Display + Send,
         answer: impl Future<Output = Result<T>> + Send,
     ) -> Result<T> {
-        let pass = self.enter(operation, name.to_string()).await?;
+        let pass = self.enter(operation, name.to_string(), Effect::None).await?;
         if pass.is_torn() {
             return Err(pass.die());
         }
@@ -231,7 +185,7 @@ impl Faults {
     }
 
     /// Counts a point and comes to it: what follows is the effect, or a part of it if it is torn.
-    pub(super) async fn enter(&self, operation: &'static str, name: String) -> Result<Pass<'_>> {
+    pub(super) async fn enter(&self, operation: &'static str, name: String, effect: Effect) -> Result<Pass<'_>> {
         self.wait(false).await;
         self.arrive_until(self.count()).await;
         let mode = {
@@ -239,7 +193,7 @@ impl Faults {
             if state.dead {
                 return Err(dead());
             }
-            let point = Point { index: state.trace.len() as u64, operation, name };
+            let point = Point { index: state.trace.len() as u64, operation, name, effect };
             let mode = (state.choose)(&point);
             state.trace.push(point);
             mode

@@ -12,7 +12,6 @@ use landfall::sink::{
 };
 use landfall::source::ComponentConfig;
 use landfall::stage::{Output, from_fn};
-use landfall::store::ObjectPath;
 use landfall::testkit::{self, FaultCheckpoints, FaultSink, Faults, Schedules, Verdict, test_env};
 use landfall::{Error, ErrorKind, Result, async_trait};
 use std::collections::BTreeSet;
@@ -187,14 +186,10 @@ async fn an_epoch_that_is_refused_is_given_up_on_record_and_its_records_come_aga
     let [epoch] = abandoned.as_slice() else { panic!("one epoch: {abandoned:?}") };
     assert!(epoch.refusal.contains("a multiple of five") && epoch.ledger.staged > 0, "{epoch:?}");
     assert_eq!(five.world.rows(), Vec::<u64>::new(), "nothing of it is visible");
-    let found = five.world.store.list(&ObjectPath::parse("state").expect("a name")).await.expect("a list");
-    let mut said = 0;
-    for object in found {
-        let body = five.world.store.get(&object.path, None).await.expect("reads").expect("there");
-        said += u64::from(String::from_utf8_lossy(&body).contains("\"why\":\"no fives since May\""));
-    }
-    assert_eq!(said, 1, "who and why are in the chain");
+    assert_eq!((epoch.by.as_str(), epoch.why.as_str()), ("ana", "no fives since May"));
+    assert_eq!(five.plain().abandoned().await.expect("reads"), abandoned);
     five.validating_run().await;
+    assert_eq!(five.plain().abandoned().await.expect("reads"), abandoned, "also once its checkpoints are collected");
     assert!(five.verdict().await.is_right(), "{}", five.verdict().await);
     let mut accounts = five.plain().accounts().await.expect("has a landing");
     while let Some(account) = accounts.next().await.expect("readable") {
@@ -223,6 +218,7 @@ async fn an_epoch_that_is_committed_while_it_is_given_up_counts() {
     five.constraint.overtaken.store(true, Ordering::SeqCst);
     let abandoned = five.plain().abandon_refused("ana", "no fives").await.expect("finds out");
     assert_eq!(abandoned, []);
+    assert_eq!(five.plain().abandoned().await.expect("reads"), [], "it was not given up in the end");
     let first = five.world.rows();
     assert!(first.contains(&5), "an older instance was quicker: {first:?}");
     five.validating_run().await;
@@ -246,8 +242,10 @@ async fn only_what_is_refused_for_good_is_given_up() {
     five.constraint.staged_fives.lock().expect("no panic").clear();
     assert_eq!(five.plain().abandon_refused("ana", "it takes it").await.expect("commits it"), []);
     assert!(five.world.rows().contains(&5), "it was committed instead");
-    let error = five.plain().abandon_refused("ana", " ").await.expect_err("without a reason");
-    assert_eq!(error.kind(), ErrorKind::Config);
+    for why in [" ", &"no fives ".repeat(120)] {
+        let error = five.plain().abandon_refused("ana", why).await.expect_err("without a reason, or with many");
+        assert_eq!(error.kind(), ErrorKind::Config);
+    }
 }
 
 #[tokio::test]
@@ -283,7 +281,7 @@ impl testkit::World for Five {
         Self::verdict(self).await
     }
 
-    async fn watch(&self) {
+    async fn watch(&self) -> Verdict {
         std::future::pending().await
     }
 }

@@ -53,6 +53,12 @@ impl Gate {
     pub fn open(&self) {
         self.open.add_permits(1_000);
     }
+
+    /// Waits until it is open.
+    pub async fn pass(&self) {
+        self.came.add_permits(1);
+        self.open.acquire().await.expect("never closed").forget();
+    }
 }
 
 type Look = Arc<dyn Fn(String, u64) -> futures::future::BoxFuture<'static, ()> + Send + Sync>;
@@ -131,9 +137,8 @@ impl Source for Api {
                 Answer::Records(records) => records,
                 Answer::Fails => return Err(Error::unavailable("fetch page", "the stream broke off")),
                 Answer::Waits(gate, records) => {
-                    gate.came.add_permits(1);
                     tokio::select! {
-                        permit = gate.open.acquire() => drop(permit),
+                        () = gate.pass() => {}
                         () = out.cancelled() => return Ok(StopReason::Cancelled),
                     }
                     records

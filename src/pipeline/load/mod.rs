@@ -516,7 +516,7 @@ impl Running {
             ledger: ledger.clone(),
             accounts,
             enumeration: self.enumeration,
-            abandons: None,
+            abandoned: self.newest.1.abandoned.clone(),
         };
         if on(Defect::CommitsBeforeCheckpoint) {
             let (env, sink, quarantine) = (&self.load.env, self.load.sink.as_ref(), self.load.quarantine.as_ref());

@@ -1,6 +1,7 @@
 use super::tokens::{Grant, Issued, Tokens};
 use super::{Answered, Auth, AuthContext, Endpoints, Exchange, Exchanged, Reaction, Secret, Signature};
 use crate::error::{Error, ErrorKind, Result};
+use crate::json::json_path;
 use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json_path::JsonPath;
@@ -268,6 +269,5 @@ impl Auth for Session {
 }
 
 fn parse(path: &str) -> Result<JsonPath> {
-    JsonPath::parse(path)
-        .map_err(|e| Error::config("build source", "not an RFC 9535 path").with("path", path).with_source(e))
+    json_path(path).map_err(|e| Error::config("build source", "not an RFC 9535 path").with("path", path).with_source(e))
 }

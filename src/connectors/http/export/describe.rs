@@ -1,7 +1,7 @@
 use super::super::template::Template;
 use super::words::Words;
 use crate::error::{Error, Result};
-use crate::json::ValuePath;
+use crate::json::{ValuePath, json_path};
 use crate::retry::Backoff;
 use reqwest::Url;
 use serde_json_path::JsonPath;
@@ -235,8 +235,7 @@ impl Export {
         }
         let value = |path: &String| ValuePath::parse(path);
         let json = |path: &str| {
-            JsonPath::parse(path)
-                .map_err(|e| wrong("the path of the files cannot be read").with("path", path).with_source(e))
+            json_path(path).map_err(|e| wrong("the path of the files cannot be read").with("path", path).with_source(e))
         };
         let files = match &self.files {
             Some(path) => {

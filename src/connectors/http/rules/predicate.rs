@@ -1,4 +1,5 @@
 use crate::error::{Error, Result};
+use crate::json::json_path;
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
@@ -18,7 +19,7 @@ impl Predicate {
     /// `Config` if it is neither.
     pub(in super::super) fn parse(text: &str) -> Result<Self> {
         let read = |query: &str| {
-            JsonPath::parse(query).map_err(|e| {
+            json_path(query).map_err(|e| {
                 Error::config("build source", "the condition on a body cannot be read")
                     .with("condition", text)
                     .with_hint(
