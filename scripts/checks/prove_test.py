@@ -18,10 +18,12 @@ def recorded(long=False):
     yield "proof suite=disk of=lies lies=2 caught=2"
     yield "proof suite=model of=storm states=2000000"
     yield "proof suite=model of=mutations mutations=33 caught=33"
-    yield from (f"proof suite=defects of=D{n} rule=I1 caught=1" for n in range(25))
+    yield from (f"proof suite=defects of=D{n} rule=I1 caught=1" for n in range(25 - len(prove.DATABASES)))
+    yield from (f'proof suite=defects of="D, {name}" caught=1' for name in prove.DATABASES)
     yield "proof suite=connector of=sqlite points=9 schedules=54 lost=0 broken_commit_noticed=1"
     yield from (f"proof suite=kills of={name} kills={amount['kills']} lost=0 doubled=0" for name in prove.KILLED)
     yield from (f"proof suite=syscalls of={name} injected=9 believed=0" for name in prove.SYSTEM_CALLS)
+    yield "proof suite=processes of=defects defects=7 caught=7"
     yield from (f"proof suite=zombies of={name} zombies=9 fenced=1" for name in prove.PROCESSES)
     yield from (f"proof suite=limits of={name} runs=9" for name in prove.LIMITS)
     yield from (f"proof suite=servers of={name} stops=2" for name in prove.PROCESSES if "s3" in name or "postgres" in name)

@@ -1,6 +1,7 @@
 //! The connection to a server is cut at every message in turn, before it arrives or after it was answered: however often, each row is
 //! there once.
 
+use crate::cuts::{Cut, Proxy};
 use crate::pipeline::pages;
 use crate::support::{Kind, World, every};
 use landfall::ErrorKind;
@@ -11,78 +12,6 @@ use landfall::landing::Landing;
 use landfall::pipeline::{Pipeline, Settings};
 use landfall::sink::{Disposition, Quarantine, Replace};
 use landfall::store::Store;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cut {
-    /// The message never arrives.
-    Before,
-    /// It arrives and is answered, and the answer is lost.
-    After,
-}
-
-/// Stands between client and server, and cuts one connection at one message.
-#[derive(Clone)]
-struct Proxy {
-    /// Messages until the cut; it happens at 0, once.
-    left: Arc<AtomicI64>,
-    cut: Cut,
-    upstream: SocketAddr,
-}
-
-impl Proxy {
-    /// Listens on a free port, and gives it.
-    async fn start(upstream: SocketAddr, at: i64, cut: Cut) -> (Self, u16) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let port = listener.local_addr().expect("is bound").port();
-        let proxy = Self { left: Arc::new(AtomicI64::new(at)), cut, upstream };
-        let serving = proxy.clone();
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let proxy = serving.clone();
-                tokio::spawn(async move { proxy.serve(client).await });
-            }
-        });
-        (proxy, port)
-    }
-
-    fn has_cut(&self) -> bool {
-        self.left.load(Ordering::SeqCst) < 0
-    }
-
-    async fn serve(self, mut client: TcpStream) -> Option<()> {
-        let mut server = TcpStream::connect(self.upstream).await.ok()?;
-        let (mut up, mut down) = (vec![0; 1 << 16], vec![0; 1 << 16]);
-        loop {
-            tokio::select! {
-                sent = client.read(&mut up) => {
-                    let sent = sent.ok().filter(|n| *n > 0)?;
-                    let cut = self.left.fetch_sub(1, Ordering::SeqCst) == 0;
-                    if cut && self.cut == Cut::Before {
-                        return None;
-                    }
-                    server.write_all(&up[..sent]).await.ok()?;
-                    if cut {
-                        // It is done when it is answered; a part of a copy is not, and more of it comes.
-                        tokio::select! {
-                            _answered = server.read(&mut down) => {}
-                            _more = client.readable() => {}
-                        }
-                        return None;
-                    }
-                }
-                answered = server.read(&mut down) => {
-                    let answered = answered.ok().filter(|n| *n > 0)?;
-                    client.write_all(&down[..answered]).await.ok()?;
-                }
-            }
-        }
-    }
-}
 
 /// Cuts at each message, until a run needs fewer: at some of them, because all of them take minutes (see [`every`]).
 async fn at_every_message(name: &str, disposition: impl Into<Disposition>) {
@@ -92,9 +21,7 @@ async fn at_every_message(name: &str, disposition: impl Into<Disposition>) {
         for at in (if cut == Cut::Before { 5 } else { 11 }..).step_by(step) {
             let Some(world) = World::new(Kind::Postgres) else { return };
             let url = std::env::var("LANDFALL_TEST_POSTGRES").expect("is there");
-            let upstream = url.split_once('@').and_then(|(_, rest)| rest.split_once('/')).expect("a URL").0;
-            let (proxy, port) = Proxy::start(upstream.parse().expect("an address"), at, cut).await;
-            let url = url.replace(upstream, &format!("127.0.0.1:{port}"));
+            let (proxy, url) = Proxy::start(&url, "", at, cut).await;
             let driver = std::env::var("LANDFALL_TEST_ADBC_POSTGRES").expect("is there");
             let (store, checkpoints) = (Store::memory(), MemoryCheckpoints::default());
             let mut complete = false;

@@ -8,11 +8,16 @@
     reason = "a test that is skipped says so, and one that counts prints its figures"
 )]
 
+#[path = "../postgres/cuts.rs"]
+mod cuts;
+#[path = "../defects/paired.rs"]
+mod paired;
 mod support;
 
 mod commits;
 mod conformance;
 mod crash;
+mod defects;
 mod dispositions;
 mod enumerations;
 mod evolution;
