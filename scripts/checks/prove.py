@@ -180,7 +180,7 @@ def commands(long):
     processes = [
         ("kills", ["scripts/kill-loop", amount["kills"]], {}),
         ("kills", ["scripts/warehouses", amount["kills"], "--store", "s3", "--only", "kills"], {}),
-        ("syscalls,zombies,limits,servers", ["scripts/processes", *(["--long"] if long else [])], {}),
+        ("syscalls,processes,zombies,limits,servers", ["scripts/processes", *(["--long"] if long else [])], {}),
     ]
     fuzz = [("fuzz", ["scripts/fuzz", amount["fuzz"]], {}), *([("mutants", ["scripts/mutants"], {})] if long else [])]
     return first, processes, fuzz
