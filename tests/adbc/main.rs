@@ -8,17 +8,23 @@
     reason = "a test that is skipped says so, and one that counts prints its figures"
 )]
 
+#[path = "../loads/load.rs"]
+mod load;
+#[path = "../loads/pages.rs"]
+mod pages;
 mod support;
 
 mod commits;
-mod conformance;
 mod crash;
 mod dispositions;
 mod enumerations;
 mod evolution;
-mod faults;
-mod odd_tables;
 mod pipeline;
 mod sessions;
 mod types;
 mod writers;
+
+/// Databases are waited for in earnest.
+fn clock() -> landfall::env::Env {
+    landfall::env::Env::system()
+}

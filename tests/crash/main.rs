@@ -10,9 +10,12 @@ mod source;
 #[allow(dead_code, reason = "shared with another test binary")]
 mod support;
 mod world;
+#[path = "../worlds/mod.rs"]
+mod worlds;
 
 use landfall::testkit::Schedules;
-use world::{Destination, SHAPES, Shape, World};
+use world::{SHAPES, Shape, World};
+use worlds::Destination;
 
 /// With `LANDFALL_CRASH_DOUBLES=n`, n pairs of faults for each shape; 150 without it.
 fn pairs() -> u64 {
@@ -21,7 +24,7 @@ fn pairs() -> u64 {
 
 async fn enumerate(shape: Shape) {
     // Every run compacts and vacuums twice: a part of the operations is enough for each way to go wrong.
-    let every = if shape.into == Destination::DeltaKept { 5 } else { 1 };
+    let every = if shape.into == Destination::Delta && shape.together { 5 } else { 1 };
     let outcome = Schedules::of(|| World::new(shape)).every(every).pairs(pairs() / every).run().await;
     let pairs = outcome.modes.get("double").copied().unwrap_or(0);
     let modes = outcome.modes.iter().filter(|(mode, _)| *mode != "double");

@@ -4,17 +4,24 @@
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 #![allow(clippy::print_stderr, clippy::disallowed_macros, reason = "a test that is skipped, or that measures, says so")]
 
+#[path = "../loads/load.rs"]
+mod load;
+#[path = "../loads/pages.rs"]
+mod pages;
 mod support;
 
 mod checkpoints;
 mod commits;
-mod conformance;
 mod dispositions;
 mod enumerations;
 mod evolution;
-mod faults;
 mod odd_tables;
 mod pipeline;
 mod restart;
 mod sessions;
 mod types;
+
+/// One on which waits pass at once.
+fn clock() -> landfall::env::Env {
+    landfall::testkit::test_env(1)
+}

@@ -2,7 +2,8 @@
 
 use crate::chance::Chance;
 use crate::oracle::{self, Reader};
-use crate::world::{Change, Destination, World};
+use crate::world::{Change, World};
+use crate::worlds::{Destination, dataset, delta};
 use landfall::pipeline::RunControl;
 use landfall::testkit::{Faults, Verdict};
 use landfall::{Error, ErrorKind, Result};
@@ -136,10 +137,10 @@ impl Days {
         world.weather.tell(|| format!("{number} maintains, parquet {parquet}, compacts {compact}"));
         let task = tokio::spawn(async move {
             match (parquet, compact) {
-                (true, true) => world.dataset(&store).compact(&env).await.map(drop),
-                (true, false) => world.dataset(&store).vacuum(&env, DAY, false).await.map(drop),
-                (false, true) => world.delta(&store).compact(&env).await.map(drop),
-                (false, false) => world.delta(&store).vacuum(&env, DAY, false).await.map(drop),
+                (true, true) => dataset(&store).compact(&env).await.map(drop),
+                (true, false) => dataset(&store).vacuum(&env, DAY, false).await.map(drop),
+                (false, true) => delta(&store, world.shape.into).compact(&env).await.map(drop),
+                (false, false) => delta(&store, world.shape.into).vacuum(&env, DAY, false).await.map(drop),
             }
         });
         self.told.processes += 1;

@@ -6,8 +6,17 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+/// The connection string of a proxy before the server of `url`.
+pub async fn before(url: &str, faults: &Faults) -> String {
+    let upstream = url.split_once('@').and_then(|(_, rest)| rest.split_once('/')).expect("a URL").0;
+    let port = start(upstream.parse().expect("an address"), faults).await;
+    // Who stands still with a transaction open is not waited for.
+    let url = url.replace(upstream, &format!("127.0.0.1:{port}"));
+    format!("{url}&options=-c%20idle_in_transaction_session_timeout%3D200ms")
+}
+
 /// Listens on a free port, and gives it.
-pub async fn start(upstream: SocketAddr, faults: &Faults) -> u16 {
+async fn start(upstream: SocketAddr, faults: &Faults) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let port = listener.local_addr().expect("is bound").port();
     let faults = faults.clone();

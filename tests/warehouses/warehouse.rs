@@ -215,6 +215,11 @@ impl Server {
         Self { url, database, schema, client }
     }
 
+    /// The same schema, reached over another connection string.
+    pub fn over(&self, url: String) -> Self {
+        Self::at(url, self.schema.clone(), Arc::clone(&self.client))
+    }
+
     pub async fn ask(&self, query: &str) -> Vec<String> {
         let query = &query.replace("{schema}", &format!("\"{}\"", self.schema));
         let messages = self.client.simple_query(query).await.unwrap_or_else(|e| panic!("{query}: {e:?}"));
@@ -228,7 +233,7 @@ impl Server {
     }
 
     /// The tables of the schema whose names are like `pattern`.
-    async fn tables(&self, pattern: &str) -> Vec<String> {
+    pub async fn tables(&self, pattern: &str) -> Vec<String> {
         let query = format!(
             "SELECT tablename FROM pg_tables WHERE schemaname = '{}' AND tablename LIKE '{pattern}'",
             self.schema
@@ -294,12 +299,7 @@ impl Warehouse for Server {
     }
 
     async fn reached_by(&self, faults: &Faults) -> Self {
-        let upstream = self.url.split_once('@').and_then(|(_, rest)| rest.split_once('/')).expect("a URL").0;
-        let port = proxy::start(upstream.parse().expect("an address"), faults).await;
-        // Who stands still with a transaction open is not waited for.
-        let url = self.url.replace(upstream, &format!("127.0.0.1:{port}"));
-        let url = format!("{url}&options=-c%20idle_in_transaction_session_timeout%3D200ms");
-        Self::at(url, self.schema.clone(), Arc::clone(&self.client))
+        self.over(proxy::before(&self.url, faults).await)
     }
 
     fn checkpoints(&self) -> Option<PostgresCheckpoints> {
