@@ -9,44 +9,45 @@ import kill_loop
 import process_syscalls
 from process_worlds import tried
 
-# Bugs that show when a process is killed at the wrong moment, or told of a failure.
-DEFECTS = (
-    "CommitsBeforeCheckpoint",
-    "PositionBeforePages",
-    "PositionIsAhead",
-    "PreparedEpochIsDropped",
-    "QuarantineIsApart",
-    "StateIsNotSaved",
-)
-
+KILL = process_syscalls.KILL
 # Behind these calls something is durable that was not before.
-CALLS = ("rename", "renameat2")
+NAMES = ("rename", "renameat2")
+
+# What is noticed of a process that is killed, and of one that is told of a failure.
+LEFT = ("lost", "doubled", "wrong", "corrupt", "failed")
+BELIEVED = ("believed",)
+
+# Bugs that show when a process is killed at the wrong moment, or told of a failure: at which calls, how, and what has to show it.
+DEFECTS = {
+    "CommitsBeforeCheckpoint": (NAMES, KILL, LEFT),
+    "FailedSyncIsIgnored": (("fsync",), "EIO", BELIEVED),
+    "PositionBeforePages": (NAMES, KILL, LEFT),
+    "PositionIsAhead": (NAMES, KILL, LEFT),
+    "PreparedEpochIsDropped": (NAMES, KILL, LEFT),
+    "QuarantineIsApart": (NAMES, KILL, LEFT),
+    "StateIsNotSaved": (NAMES, KILL, LEFT),
+}
 
 KIND = "parquet"
 
 
 def defects(worlds, wanted, seed):
-    """Each defect with kills at calls in random order, until one shows it. Prints one line."""
+    """Each defect with its calls in random order, until one shows it. Prints one line."""
     if reason := process_syscalls.why_not():
         print(f"skipped: {reason}", flush=True)
         return Counter(skipped=1)
     rng, figures = random.Random(seed), Counter()
-    for defect in DEFECTS:
+    for defect, (calls, fault, shows) in DEFECTS.items():
         options = ["--one-thread", "--defect", defect]
         figures["defects"] += 1
-        try:
-            points = process_syscalls.points(worlds, KIND, True, options)
-        except SystemExit as error:
-            print(f"{defect}: {error}", flush=True)
-            figures["caught"] += 1
-            continue
-        points = [p for p in points if p[0] in CALLS and p[1] == process_syscalls.KILL]
+        points = process_syscalls.points(worlds, KIND, True, options)
+        points = [p for p in points if p[0] in calls and p[1] == fault]
         rng.shuffle(points)
         for runs, point in enumerate(points):
             with contextlib.redirect_stdout(io.StringIO()):
                 found = tried(process_syscalls.inject, worlds, KIND, True, *point, options)
-            if shown := [k for k in process_syscalls.WRONG if found[k]]:
-                print(f"{defect}: {', '.join(shown)} after {runs + 1} runs, with a kill at {point[0]} number {point[2]}", flush=True)
+            if shown := [k for k in shows if found[k]]:
+                print(f"{defect}: {', '.join(shown)} after {runs + 1} runs, with {fault} at {point[0]} number {point[2]}", flush=True)
                 figures["caught"] += 1
                 break
         else:

@@ -38,7 +38,11 @@ def zombies(worlds, wanted, seed):
         found = list(pool.map(lambda kind: tried(of, worlds, kind, each, f"{seed} {kind}", not reason), worlds.kinds))
     for kind, figures in zip(worlds.kinds, found):
         kill_loop.proof("zombies", kind, {k: figures[k] for k in ("zombies", "fenced", "done", "vacuums", "replayed", *WRONG)})
-    return sum(found, Counter())
+    figures = sum(found, Counter())
+    if not figures["fenced"]:
+        print(f"failed: of {figures['zombies']} zombies not one was fenced: what they were woken to do is not tried", flush=True)
+        figures["failed"] += 1
+    return figures
 
 
 def of(worlds, kind, wanted, seed, can_trace):

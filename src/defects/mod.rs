@@ -37,6 +37,8 @@ macro_rules! defects {
 
 defects! {
     // The chain.
+    /// An owner takes a chain over without a fence: who owned it before goes on beside it. Ownership by a lease or an election alone.
+    OwnersWriteNoFence,
     /// A writer that slept through a take-over and a collection goes on: collection deleted the record that fenced it. SlateDB #352,
     /// #1622.
     FencesAreCollected,
@@ -101,6 +103,20 @@ defects! {
     OwnersShareNames,
     /// Files that are staged and not committed are cleaned up by age. RisingWave #21358.
     StagedIsVacuumed,
+    // Databases.
+    /// The mark is set in another transaction than the one that changes the rows. dlt #4052: state in a table of its own.
+    MarkIsApart,
+    /// A `COMMIT` whose answer was lost is taken for one that failed, and the rows are applied again. delta-rs #2279.
+    LostCommitIsFailure,
+    /// A `COMMIT` whose answer was lost is taken for one that succeeded.
+    LostCommitIsSuccess,
+    /// Two owners read the mark at once, and both find that nothing is committed yet. iceberg #17551.
+    MarkIsNotLocked,
+    /// Two shards change the children of one parent at once, and each misses those of the other.
+    ChildrenAreNotLocked,
+    // Local disks.
+    /// A sync that failed is taken for one that succeeded: what the system has dropped is relied upon. PostgreSQL, "fsyncgate".
+    FailedSyncIsIgnored,
     // Landing and quarantine.
     /// Positions become durable before the pages that they stand behind. Vector and NATS #7564: an acknowledgement before the sync.
     PositionBeforePages,

@@ -4,7 +4,7 @@ use crate::source::FaultySource;
 use crate::support::{Line, Script};
 use crate::worlds::{Destination, Epochs, Way, children, dataset, delta, landed, number, quarantined, rows};
 use landfall::checkpoint::StoreCheckpoints;
-use landfall::columnar::Columns;
+use landfall::columnar::{ColumnType, Columns};
 use landfall::connectors::parquet::DatasetReader;
 use landfall::env::Env;
 use landfall::landing::Landing;
@@ -31,6 +31,8 @@ pub struct Shape {
     /// Small files are put together: those of a dataset between epochs, those of a Delta table between the runs, when what nothing needs
     /// is deleted, too.
     pub together: bool,
+    /// Whether the second load has a column more.
+    pub evolves: bool,
 }
 
 const ONE_SHARD: Shape = Shape {
@@ -42,9 +44,10 @@ const ONE_SHARD: Shape = Shape {
     prune: false,
     into: Destination::Memory,
     together: false,
+    evolves: false,
 };
 
-pub const SHAPES: [Shape; 11] = [
+pub const SHAPES: [Shape; 13] = [
     ONE_SHARD,
     Shape { name: "three shards", partitions: 5, pages: 2, shards: 3, ..ONE_SHARD },
     Shape { name: "a response in parts", pages: 4, parts: true, ..ONE_SHARD },
@@ -71,6 +74,8 @@ pub const SHAPES: [Shape; 11] = [
         together: true,
         ..ONE_SHARD
     },
+    Shape { name: "parquet, a new column", partitions: 1, into: Destination::Parquet, evolves: true, ..ONE_SHARD },
+    Shape { name: "delta, a new column", partitions: 1, into: Destination::Delta, evolves: true, ..ONE_SHARD },
 ];
 
 pub struct World {
@@ -125,9 +130,11 @@ impl World {
             .settings(settings)
             .keys_stay_in_partition()
             .env(self.env());
+        let evolved = self.shape.evolves && std::ptr::eq(script, &self.grown);
+        let columns = Columns::new().int64("n");
         let way = Way {
             into: self.shape.into,
-            columns: Columns::new().int64("n"),
+            columns: if evolved { columns.list("children", ColumnType::Int64) } else { columns },
             key: "n",
             record: "n",
             compact_every: if self.shape.together { 2 } else { 0 },

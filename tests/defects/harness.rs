@@ -18,11 +18,19 @@ pub struct Pair {
     pub run: fn() -> LocalBoxFuture<'static, ()>,
 }
 
-/// Names for each defect its rule and its scenario: a function `pair`, which covers all of them or does not compile.
+/// Names for each defect its rule and its scenario: a function `pair`, which covers all of them or does not compile. Those that need a
+/// server, or a process of their own, are noticed elsewhere, in the files that are named.
 macro_rules! pairs {
-    ($($(#[$on:meta])* $defect:ident: $rule:literal => $room:ident::$scenario:ident,)+) => {
+    (
+        here { $($(#[$on:meta])* $defect:ident: $rule:literal => $room:ident::$scenario:ident,)+ }
+        elsewhere { $($other:ident: $of:literal => $what:literal in [$($file:literal),+],)+ }
+    ) => {
+        const ELSEWHERE: &[(Defect, u8, &str, &[&str])] =
+            &[$((Defect::$other, $of, $what, &[$(include_str!($file)),+]),)+];
+
         fn pair(defect: Defect) -> Option<Pair> {
             match defect {
+                $(Defect::$other => None,)+
                 // With the feature `http` only.
                 #[cfg(not(feature = "http"))]
                 Defect::CirclesAreFollowed | Defect::CutBodiesAreWhole | Defect::LateRowsAreMissed | Defect::LinksLeadAnywhere | Defect::RefusedPagesAreLeftOut => None,

@@ -1,6 +1,6 @@
 //! Paired defects: every scenario here holds, and fails with the defect that it is there for. A defect is a bug that this field has had
 //! (`landfall::testkit::Defect`), switched on at the decision where it would occur. What no scenario notices fails the suite; a
-//! defect without a scenario does not compile. The numbers are those of the invariants in docs/semantics.md. With `LANDFALL_DEFECTS_ONLY=Name` only those whose names contain it are run.
+//! defect without a scenario does not compile. Those of databases are in `tests/postgres` and `tests/adbc`, by the same bargain. The numbers are those of the invariants in docs/semantics.md. With `LANDFALL_DEFECTS_ONLY=Name` only those whose names contain it are run.
 
 #![allow(clippy::type_complexity, unreachable_pub, reason = "a test binary has no outside")]
 #![allow(clippy::disallowed_macros, clippy::print_stdout, reason = "it prints figures")]
@@ -31,68 +31,79 @@ use harness::{Pair, pairs};
 use landfall::testkit::Defect;
 
 pairs! {
-    // I1: prepare, then commit.
-    CommitsBeforeCheckpoint: 1 => pipelines::every_operation_may_fail,
-    PreparedEpochIsDropped: 1 => pipelines::every_operation_may_fail,
-    TwoEpochsAreOpen: 1 => pipelines::every_operation_may_fail,
-    // I2: the mark is state.
-    CommitsAgain: 2 => sinks::the_contract_of_a_sink_holds,
-    OlderOwnersCommit: 2 => sinks::the_contract_of_a_sink_holds,
-    GapsAreCommitted: 2 => sinks::the_contract_of_a_sink_holds,
-    ForksAreAccepted: 2 => sinks::the_contract_of_a_sink_holds,
-    MarkExpires: 2 => lake::the_mark_outlives_the_history_of_the_table,
-    // I3: the fence lies in the data path.
-    NewerOwnerIsSteppedOver: 3 => chain::of_two_that_take_over_at_once_one_is_fenced,
-    // I4: collection cannot un-fence.
-    FencesAreCollected: 4 => chain::a_writer_that_sleeps_through_take_over_and_collection_is_fenced,
-    FenceBelowBoundary: 4 => chain::an_owner_whose_fence_comes_too_late_is_fenced,
-    DeletesBeforeBoundary: 4 => chain::a_collection_that_dies_anywhere_leaves_a_chain,
-    UncommittedIsCollected: 4 => chain::the_newest_data_record_is_never_collected,
-    // I5: doubt is resolved by reading back.
-    ExistsIsTakenForOwn: 5 => chain::who_is_overtaken_stops_at_its_next_append,
-    LostAnswerIsFailure: 5 => chain::an_append_whose_answer_is_lost_is_an_append,
-    CommitsOverwrite: 5 => lake::one_that_sleeps_in_its_commit_overwrites_nobody,
-    // I6: nothing is deleted on an error path.
-    StagedIsVacuumed: 6 => lake::a_vacuum_between_crash_and_recovery_takes_nothing_that_is_prepared,
-    CleansUpInDoubt: 6 => pipelines::every_operation_may_fail,
-    // I7: a store that ignores conditions is refused.
-    ConditionsAreNotProbed: 7 => pipelines::a_store_that_ignores_conditions_is_refused,
-    // I8: damage halts.
-    HolesAreSteppedOver: 8 => chain::a_hole_in_a_chain_halts,
-    ChecksumIsNotVerified: 8 => chain::a_flipped_bit_halts,
-    NewerFormatIsRead: 8 => chain::a_newer_format_is_refused,
-    MarkIsNotCompared: 8 => pipelines::a_destination_that_lost_epochs_halts,
-    // I9: a stop is a crash with a deadline, and what gives identity does not change.
-    IdentityIsNotCompared: 9 => pipelines::a_change_of_the_key_is_refused,
-    // I10: the ledger balances, or the epoch does not commit.
-    LedgerIsNotChecked: 10 => pipelines::a_stage_that_loses_a_record_stops_the_run,
-    RejectsVanish: 10 => pipelines::every_operation_may_fail,
-    // I11: data before cursor.
-    PositionIsAhead: 11 => pipelines::every_operation_may_fail,
-    PositionBeforePages: 11 => pipelines::every_operation_may_fail,
-    // I12: a response is a unit.
-    PartsAreCommitted: 12 => pipelines::a_response_in_parts_is_loaded_whole,
-    #[cfg(feature = "http")]
-    CutBodiesAreWhole: 12 => http::lines_of_which_the_end_is_not_known_are_no_page,
-    // I13: replay gives the same.
-    StateIsNotSaved: 13 => pipelines::every_operation_may_fail,
-    // I14: the quarantine is output.
-    QuarantineIsApart: 14 => pipelines::every_operation_may_fail,
-    // I15: names are functions of state.
-    OwnersShareNames: 15 => sinks::the_contract_of_a_sink_holds,
-    // I16: an end needs proof.
-    FailedReadIsWhole: 16 => pipelines::a_replacement_that_failed_takes_nothing_away,
-    #[cfg(feature = "http")]
-    LateRowsAreMissed: 16 => http::rows_that_come_late_are_read_by_the_overlap,
-    #[cfg(feature = "http")]
-    CirclesAreFollowed: 16 => http::a_listing_that_goes_in_circles_is_an_error,
-    #[cfg(feature = "http")]
-    RefusedPagesAreLeftOut: 16 => http::a_page_that_is_refused_is_not_left_out,
-    // I18: secrets stay out.
-    #[cfg(feature = "http")]
-    LinksLeadAnywhere: 18 => http::nothing_is_asked_of_another_origin,
-    // I21: loads of one landing are independent.
-    RetentionForgetsTheSlow: 21 => pipelines::what_the_slowest_load_needs_is_kept,
+    here {
+        // I1: prepare, then commit.
+        CommitsBeforeCheckpoint: 1 => pipelines::every_operation_may_fail,
+        PreparedEpochIsDropped: 1 => pipelines::every_operation_may_fail,
+        TwoEpochsAreOpen: 1 => pipelines::every_operation_may_fail,
+        // I2: the mark is state.
+        CommitsAgain: 2 => sinks::the_contract_of_a_sink_holds,
+        OlderOwnersCommit: 2 => sinks::the_contract_of_a_sink_holds,
+        GapsAreCommitted: 2 => sinks::the_contract_of_a_sink_holds,
+        ForksAreAccepted: 2 => sinks::the_contract_of_a_sink_holds,
+        MarkExpires: 2 => lake::the_mark_outlives_the_history_of_the_table,
+        // I3: the fence lies in the data path.
+        OwnersWriteNoFence: 3 => chain::who_is_overtaken_stops_at_its_next_append,
+        NewerOwnerIsSteppedOver: 3 => chain::of_two_that_take_over_at_once_one_is_fenced,
+        // I4: collection cannot un-fence.
+        FencesAreCollected: 4 => chain::a_writer_that_sleeps_through_take_over_and_collection_is_fenced,
+        FenceBelowBoundary: 4 => chain::an_owner_whose_fence_comes_too_late_is_fenced,
+        DeletesBeforeBoundary: 4 => chain::a_collection_that_dies_anywhere_leaves_a_chain,
+        UncommittedIsCollected: 4 => chain::the_newest_data_record_is_never_collected,
+        // I5: doubt is resolved by reading back.
+        ExistsIsTakenForOwn: 5 => chain::who_is_overtaken_stops_at_its_next_append,
+        LostAnswerIsFailure: 5 => chain::an_append_whose_answer_is_lost_is_an_append,
+        CommitsOverwrite: 5 => lake::one_that_sleeps_in_its_commit_overwrites_nobody,
+        // I6: nothing is deleted on an error path.
+        StagedIsVacuumed: 6 => lake::a_vacuum_between_crash_and_recovery_takes_nothing_that_is_prepared,
+        CleansUpInDoubt: 6 => pipelines::every_operation_may_fail,
+        // I7: a store that ignores conditions is refused.
+        ConditionsAreNotProbed: 7 => pipelines::a_store_that_ignores_conditions_is_refused,
+        // I8: damage halts.
+        HolesAreSteppedOver: 8 => chain::a_hole_in_a_chain_halts,
+        ChecksumIsNotVerified: 8 => chain::a_flipped_bit_halts,
+        NewerFormatIsRead: 8 => chain::a_newer_format_is_refused,
+        MarkIsNotCompared: 8 => pipelines::a_destination_that_lost_epochs_halts,
+        // I9: a stop is a crash with a deadline, and what gives identity does not change.
+        IdentityIsNotCompared: 9 => pipelines::a_change_of_the_key_is_refused,
+        // I10: the ledger balances, or the epoch does not commit.
+        LedgerIsNotChecked: 10 => pipelines::a_stage_that_loses_a_record_stops_the_run,
+        RejectsVanish: 10 => pipelines::every_operation_may_fail,
+        // I11: data before cursor.
+        PositionIsAhead: 11 => pipelines::every_operation_may_fail,
+        PositionBeforePages: 11 => pipelines::every_operation_may_fail,
+        // I12: a response is a unit.
+        PartsAreCommitted: 12 => pipelines::a_response_in_parts_is_loaded_whole,
+        #[cfg(feature = "http")]
+        CutBodiesAreWhole: 12 => http::lines_of_which_the_end_is_not_known_are_no_page,
+        // I13: replay gives the same.
+        StateIsNotSaved: 13 => pipelines::every_operation_may_fail,
+        // I14: the quarantine is output.
+        QuarantineIsApart: 14 => pipelines::every_operation_may_fail,
+        // I15: names are functions of state.
+        OwnersShareNames: 15 => sinks::the_contract_of_a_sink_holds,
+        // I16: an end needs proof.
+        FailedReadIsWhole: 16 => pipelines::a_replacement_that_failed_takes_nothing_away,
+        #[cfg(feature = "http")]
+        LateRowsAreMissed: 16 => http::rows_that_come_late_are_read_by_the_overlap,
+        #[cfg(feature = "http")]
+        CirclesAreFollowed: 16 => http::a_listing_that_goes_in_circles_is_an_error,
+        #[cfg(feature = "http")]
+        RefusedPagesAreLeftOut: 16 => http::a_page_that_is_refused_is_not_left_out,
+        // I18: secrets stay out.
+        #[cfg(feature = "http")]
+        LinksLeadAnywhere: 18 => http::nothing_is_asked_of_another_origin,
+        // I21: loads of one landing are independent.
+        RetentionForgetsTheSlow: 21 => pipelines::what_the_slowest_load_needs_is_kept,
+    }
+    elsewhere {
+        MarkIsApart: 2 => "rows_and_mark_change_together" in ["../postgres/defects.rs", "../adbc/defects.rs"],
+        MarkIsNotLocked: 2 => "two_owners_that_commit_one_epoch_at_once_commit_it_once" in ["../postgres/defects.rs"],
+        LostCommitIsFailure: 5 => "a_commit_whose_answer_is_lost_is_there_once" in ["../postgres/defects.rs", "../adbc/defects.rs"],
+        LostCommitIsSuccess: 5 => "a_commit_whose_answer_is_lost_is_there_once" in ["../postgres/defects.rs", "../adbc/defects.rs"],
+        FailedSyncIsIgnored: 11 => "believed" in ["../../scripts/checks/process_defects.py"],
+        ChildrenAreNotLocked: 20 => "children_of_one_parent_are_those_of_one_shard" in ["../postgres/defects.rs"],
+    }
 }
 
 #[test]
@@ -114,11 +125,16 @@ fn the_table_of_the_documents_is_true() {
     let pairs = Defect::ALL.iter().filter_map(|defect| pair(*defect));
     let mut made: Vec<_> =
         pairs.map(|pair| (pair.rule, format!("{:?}", pair.defect), pair.scenario.to_owned())).collect();
+    made.extend(ELSEWHERE.iter().map(|(defect, rule, what, _)| (*rule, format!("{defect:?}"), (*what).to_owned())));
     if cfg!(not(feature = "http")) {
         told.retain(|(.., scenario)| !scenario.starts_with("http::"));
     }
     told.sort_unstable();
     made.sort_unstable();
     assert_eq!(told, made);
+    for (defect, _, what, files) in ELSEWHERE {
+        let name = format!("{defect:?}");
+        assert!(files.iter().all(|file| file.contains(&name) && file.contains(what)), "{name} is noticed elsewhere");
+    }
     assert!((1..=10).all(|rule| told.iter().any(|(of, ..)| *of == rule)), "each rule of the protocol is taken out");
 }

@@ -148,9 +148,8 @@ async fn deleted_rows_may_stay_and_then_older_versions_change_nothing() {
     assert_eq!(counts, ["2|0|0", "1|1|0", "0|0|0", "0|1|0"]);
 }
 
-/// Children have no key by which the database itself could make two commits wait for each other.
-#[tokio::test]
-async fn shards_that_bring_children_of_one_parent_at_the_same_time_leave_those_of_one_of_them() {
+/// Children have no key by which the database itself could make two commits wait for each other. A test in `defects.rs`.
+pub async fn children_of_one_parent_are_those_of_one_shard() {
     let Some(world) = World::new().await else { return };
     let name = world.schema.replace(['"', ' '], "_");
     let database = Postgres::connect(&format!("{}&application_name={name}", world.url)).expect("a URL");

@@ -2,16 +2,25 @@
 //! a server the tests are skipped, and say so.
 
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
-#![allow(clippy::print_stderr, clippy::disallowed_macros, reason = "a test that is skipped, or that measures, says so")]
+#![allow(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::disallowed_macros,
+    reason = "a test that is skipped, or that measures, says so"
+)]
 
+mod cuts;
 #[path = "../loads/load.rs"]
 mod load;
 #[path = "../loads/pages.rs"]
 mod pages;
+#[path = "../defects/paired.rs"]
+mod paired;
 mod support;
 
 mod checkpoints;
 mod commits;
+mod defects;
 mod dispositions;
 mod enumerations;
 mod evolution;

@@ -66,6 +66,8 @@ impl Position for Changed {
 }
 
 struct Served {
+    /// The records, and their lines.
+    ids: Vec<u64>,
     lines: Vec<String>,
     next: u64,
     more: bool,
@@ -115,6 +117,16 @@ impl Api {
             if row.version + 1 < VERSIONS {
                 (row.version, row.changed) = (row.version + 1, changed);
             }
+        }
+    }
+
+    /// These records change.
+    fn change_those(&self, partition: usize, ids: &[u64]) {
+        let mut state = self.state();
+        let Some(rows) = state.partitions.get_mut(partition) else { return };
+        let changed = self.now(rows);
+        for row in rows.iter_mut().filter(|row| ids.contains(&row.id) && row.version + 1 < VERSIONS) {
+            (row.version, row.changed) = (row.version + 1, changed);
         }
     }
 
@@ -193,11 +205,12 @@ impl Api {
         }
         let next = page.last().map_or(from, |last| last.changed).max(from);
         let more = rows.iter().any(|row| row.changed > next);
+        let ids = page.iter().map(|row| row.id).collect();
         let lines: Vec<String> = page.into_iter().map(|row| self.line(row, &state)).collect();
         for line in &lines {
             *state.served.entry(line.clone()).or_default() += 1;
         }
-        Served { lines, next, more }
+        Served { ids, lines, next, more }
     }
 }
 
@@ -247,7 +260,7 @@ impl Source for Connected {
             if self.chance(10) {
                 return Ok(StopReason::RateLimited { until: Some(env.now().saturating_add(Duration::from_secs(90))) });
             }
-            let Served { lines, next, more } = self.api.serve(number, at);
+            let Served { ids, lines, next, more } = self.api.serve(number, at);
             let page = |lines: &[String], part| {
                 let page =
                     Page::new(partition.id.clone(), lines.join("\n"), lines.len() as u64, Timestamp::from_micros(1));
@@ -258,6 +271,8 @@ impl Source for Connected {
                 out.emit_part(page(first, Some(Part { response, index: 0, last: false }))).await?;
                 self.request(format!("the rest of {} from {at}", partition.id)).await?;
                 if self.chance(100) {
+                    // When it is asked for again, what was sent is not what it was.
+                    self.api.change_those(number, &ids[..first.len()]);
                     return Err(Error::unavailable("read body", "the connection broke"));
                 }
                 out.emit(page(rest, Some(Part { response, index: 1, last: true })), &Changed(next)).await?;

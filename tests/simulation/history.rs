@@ -12,7 +12,9 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Processes that may work at the same time.
 const AT_ONCE: usize = 3;
 /// Runs that a recovery may need.
@@ -30,6 +32,19 @@ pub struct Told {
     pub processes: u64,
     pub looks: u64,
     pub refused: u64,
+}
+
+/// What somebody does to a table beside the pipelines.
+#[derive(Clone, Copy, Debug)]
+enum Chore {
+    /// Puts files together.
+    Compact,
+    /// Deletes files that are not needed any more.
+    Vacuum { older_than: Duration },
+    /// Writes down what its log says, so that the log need not be read from its beginning.
+    Checkpoint,
+    /// Deletes the old part of its log.
+    Expire,
 }
 
 /// A process that runs.
@@ -124,23 +139,37 @@ impl Days {
         self.running.push(Process { number, faults, control, task });
     }
 
-    /// Puts files together, or deletes what is not needed any more.
     fn maintain(&mut self) {
         let (number, env, faults) = self.world.machine();
         let (world, store) = (Arc::clone(&self.world), faults.store(&self.world.store));
-        let (parquet, compact) = match world.shape.into {
+        let parquet = match world.shape.into {
             Destination::Memory => return,
-            Destination::Parquet => (true, self.chance.per_mille(500)),
-            Destination::Delta | Destination::DeltaUpsert => (false, self.chance.per_mille(500)),
-            Destination::Tables => (self.chance.per_mille(500), self.chance.per_mille(500)),
+            Destination::Parquet => true,
+            Destination::Delta | Destination::DeltaUpsert => false,
+            Destination::Tables => self.chance.per_mille(500),
         };
-        world.weather.tell(|| format!("{number} maintains, parquet {parquet}, compacts {compact}"));
+        let chore = match self.chance.below(if parquet { 5 } else { 8 }) {
+            0 | 1 => Chore::Compact,
+            2..=4 => Chore::Vacuum { older_than: self.chance.pick(&[HOUR, DAY]) },
+            5 | 6 => Chore::Checkpoint,
+            _ => Chore::Expire,
+        };
+        // What was there before is old by now, whatever waits for it.
+        if let Chore::Vacuum { older_than } = chore
+            && self.chance.per_mille(500)
+        {
+            world.clock.advance(older_than + MINUTE);
+        }
+        world.weather.tell(|| format!("{number} maintains, parquet {parquet}: {chore:?}"));
         let task = tokio::spawn(async move {
-            match (parquet, compact) {
-                (true, true) => dataset(&store).compact(&env).await.map(drop),
-                (true, false) => dataset(&store).vacuum(&env, DAY, false).await.map(drop),
-                (false, true) => delta(&store, world.shape.into).compact(&env).await.map(drop),
-                (false, false) => delta(&store, world.shape.into).vacuum(&env, DAY, false).await.map(drop),
+            let (dataset, delta) = (dataset(&store), delta(&store, world.shape.into));
+            match chore {
+                Chore::Compact if parquet => dataset.compact(&env).await.map(drop),
+                Chore::Compact => delta.compact(&env).await.map(drop),
+                Chore::Vacuum { older_than } if parquet => dataset.vacuum(&env, older_than, false).await.map(drop),
+                Chore::Vacuum { older_than } => delta.vacuum(&env, older_than, false).await.map(drop),
+                Chore::Checkpoint => delta.checkpoint(&env).await.map(drop),
+                Chore::Expire => delta.expire_log(&env, Some(WEEK), false).await.map(drop),
             }
         });
         self.told.processes += 1;

@@ -25,7 +25,7 @@ mod world;
 mod worlds;
 
 use history::Told;
-use landfall::testkit::Verdict;
+use landfall::testkit::{Defect, Verdict};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Seeds that went wrong once. They always run.
@@ -93,4 +93,59 @@ fn seeds_lose_and_double_nothing() {
 fn seeds_that_went_wrong_once_are_right() {
     let wrong = simulate("regressions", REGRESSIONS.iter().copied());
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Bugs that random days meet, each with a seed that has met it: from there on seeds are run until one notices it. Others need a
+/// moment that hardly comes by chance, or have a second guard behind them: `tests/defects` has a scenario for each.
+const NOTICED: &[(Defect, u64)] = &[
+    (Defect::OwnersWriteNoFence, 0),
+    (Defect::NewerOwnerIsSteppedOver, 10),
+    (Defect::FencesAreCollected, 37),
+    (Defect::DeletesBeforeBoundary, 6),
+    (Defect::ExistsIsTakenForOwn, 3),
+    (Defect::CommitsBeforeCheckpoint, 0),
+    (Defect::PreparedEpochIsDropped, 1),
+    (Defect::TwoEpochsAreOpen, 1),
+    (Defect::CleansUpInDoubt, 1),
+    (Defect::PositionIsAhead, 10),
+    (Defect::PositionBeforePages, 4),
+    (Defect::PartsAreCommitted, 42),
+    (Defect::StateIsNotSaved, 0),
+    (Defect::IdentityIsNotCompared, 2),
+    (Defect::CommitsAgain, 0),
+    (Defect::CommitsOverwrite, 3),
+    (Defect::MarkExpires, 2),
+    (Defect::QuarantineIsApart, 25),
+    (Defect::RejectsVanish, 0),
+];
+/// Seeds that are run with a defect, at most.
+const TRIES: u64 = 40;
+
+#[test]
+fn seeds_notice_defects() {
+    let tried: Vec<(Defect, Option<u64>)> = std::thread::scope(|scope| {
+        let of = |half: usize| {
+            scope.spawn(move || {
+                NOTICED
+                    .iter()
+                    .skip(half)
+                    .step_by(2)
+                    .map(|(defect, first)| {
+                        let _on = defect.switch_on();
+                        (*defect, (0..TRIES).find(|n| !run(first + n).verdict.is_right()).map(|n| n + 1))
+                    })
+                    .collect::<Vec<_>>()
+            })
+        };
+        let halves = [of(0), of(1)];
+        halves.into_iter().flat_map(|half| half.join().expect("no panic")).collect()
+    });
+    let missed: Vec<Defect> = tried.iter().filter(|(_, seeds)| seeds.is_none()).map(|(defect, _)| *defect).collect();
+    println!(
+        "proof suite=simulation of=defects defects={} caught={} tries={}",
+        tried.len(),
+        tried.len() - missed.len(),
+        tried.iter().map(|(_, seeds)| seeds.unwrap_or(TRIES)).sum::<u64>()
+    );
+    assert!(missed.is_empty(), "no seed notices {missed:?}");
 }

@@ -125,6 +125,5 @@ async fn a_server_that_dies_at_any_request_loses_nothing() {
     }
     // Some requests come or do not come: the pipeline's parts run side by side.
     assert!(2 * failed > deaths, "only {failed} of {deaths} runs met the death");
-    // As the crash enumeration says it, which adds these up.
-    println!("s3: points={requests} schedules={deaths} lost=0 doubled=0 invented=0");
+    println!("proof suite=single of=\"s3, a server that dies\" every={step} points={requests} schedules={deaths}");
 }

@@ -144,6 +144,11 @@ async fn l16_postgres_append_survives_a_fault_at_every_operation() {
 }
 
 #[tokio::test]
+async fn l16_postgres_append_survives_a_fault_at_every_operation_with_its_checkpoints_there_too() {
+    on_postgres(Shape { checkpoints: true, ..Disposition::Append.into() }).await;
+}
+
+#[tokio::test]
 async fn l16_postgres_upsert_survives_a_fault_at_every_operation_with_its_checkpoints_there_too() {
     on_postgres(Shape { checkpoints: true, ..Disposition::from(Upsert::by(["id"])).into() }).await;
 }
@@ -169,14 +174,23 @@ mod adbc {
     }
 
     #[tokio::test]
+    async fn l16_duckdb_append_survives_a_fault_at_every_call() {
+        through::<DuckDb>(Disposition::Append).await;
+    }
+
+    #[tokio::test]
     async fn l16_duckdb_survives_a_fault_at_every_call() {
         through::<DuckDb>(Upsert::by(["id"])).await;
         through::<DuckDb>(Replace::table()).await;
     }
 
     #[tokio::test]
-    async fn l16_sqlite_survives_a_fault_at_every_call() {
+    async fn l16_sqlite_append_survives_a_fault_at_every_call() {
         through::<Sqlite>(Disposition::Append).await;
+    }
+
+    #[tokio::test]
+    async fn l16_sqlite_survives_a_fault_at_every_call() {
         through::<Sqlite>(Replace::table()).await;
     }
 

@@ -102,6 +102,9 @@ impl Chain {
             })?,
             nonce: env.nonce(),
         };
+        if let Some(head) = head.clone().filter(|_| on(Defect::OwnersWriteNoFence)) {
+            return Ok(Opened { chain: Self::owned(access, env, claim, head), newest_data });
+        }
         loop {
             let Place { number, parent, newest_data: newest } = place_after(&access, head.as_ref())?;
             let fence = Record {
@@ -124,15 +127,8 @@ impl Chain {
                     if !on(Defect::FenceBelowBoundary) {
                         counts(&access, fence.number).await?;
                     }
-                    let chain = Self {
-                        env,
-                        claim,
-                        head: Head { record: fence, digest: Record::digest(&bytes) },
-                        condition: Condition::Sound,
-                        swept: AtomicBool::new(false),
-                        access,
-                    };
-                    return Ok(Opened { chain, newest_data });
+                    let head = Head { record: fence, digest: Record::digest(&bytes) };
+                    return Ok(Opened { chain: Self::owned(access, env, claim, head), newest_data });
                 }
                 Settled::Lost(theirs) => {
                     // A leftover in a place that was collected must not be stepped over.
@@ -145,6 +141,10 @@ impl Chain {
                 }
             }
         }
+    }
+
+    fn owned(access: Access, env: Env, claim: Claim, head: Head) -> Self {
+        Self { access, env, claim, head, condition: Condition::Sound, swept: AtomicBool::new(false) }
     }
 
     /// Writes the next data record; returns its number. After an error the chain must be dropped and opened anew: every

@@ -5,6 +5,7 @@ use super::control::Counts;
 use super::database::schema_lock;
 use super::name::{TableName, literal, quoted};
 use super::table::LOAD;
+use crate::defects::{Defect, on};
 use crate::error::Result;
 use crate::sink::Children;
 
@@ -34,7 +35,9 @@ impl Apply<'_> {
             },
         );
         // No key of the table makes shards wait for each other that bring children of one parent.
-        self.execute(&schema_lock(&format!("children in {}", self.table))).await?;
+        if !on(Defect::ChildrenAreNotLocked) {
+            self.execute(&schema_lock(&format!("children in {}", self.table))).await?;
+        }
         let chosen = scratch(staging)?;
         let parents = format!(
             "CREATE UNLOGGED TABLE {chosen} AS SELECT {key}, {group}, {gone} AS _lf_gone FROM {newest} w{}",

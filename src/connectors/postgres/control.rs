@@ -6,6 +6,7 @@ use super::fault;
 use super::name::{TableName, quoted};
 use super::types::TableColumn;
 use super::writer::StagedRows;
+use crate::defects::{Defect, on};
 use crate::error::{Error, Result};
 use crate::model::{Incarnation, ShardKey};
 use crate::sink::{CommitRequest, Mark};
@@ -123,7 +124,7 @@ impl Control {
         let select = format!(
             "SELECT incarnation, generation, epoch, digest, enumeration, enumeration_rows FROM {marks} \
              WHERE table_name = $1 AND pipeline = $2 AND shard = $3{}",
-            if lock { " FOR UPDATE" } else { "" }
+            if lock && !on(Defect::MarkIsNotLocked) { " FOR UPDATE" } else { "" }
         );
         let Some(row) = client.query_opt(&select, &[&name, &pipeline, &number]).await.map_err(failed)? else {
             return Ok(Held::default());

@@ -1,5 +1,6 @@
 use super::fault;
 use super::name::literal;
+use crate::defects::{Defect, on};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use deadpool_postgres::{Client, Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Transaction};
@@ -40,6 +41,17 @@ pub(super) async fn begin(client: &mut Client) -> Result<Transaction<'_>, tokio_
     let transaction = client.build_transaction().isolation_level(IsolationLevel::ReadCommitted).start().await?;
     transaction.batch_execute("SET LOCAL synchronous_commit = on").await?;
     Ok(transaction)
+}
+
+/// Commits a transaction.
+///
+/// # Errors
+/// `Ambiguous` if it is not known whether it was committed.
+pub(super) async fn commit(operation: &'static str, transaction: Transaction<'_>) -> Result<()> {
+    match transaction.commit().await {
+        Err(_) if on(Defect::LostCommitIsSuccess) => Ok(()),
+        done => done.map_err(|e| fault::commit(operation, e)),
+    }
 }
 
 /// A database, and a pool of connections to it. Cheap to clone: clones share the pool. Connections are opened when they are needed.

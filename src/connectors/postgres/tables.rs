@@ -125,7 +125,7 @@ impl PostgresTables {
         for ((table, request), held) in requests.iter().zip(&all) {
             table.apply(&transaction, request, held).await?;
         }
-        transaction.commit().await.map_err(|e| fault::commit("commit tables", e))?;
+        database::commit("commit tables", transaction).await?;
         Ok(CommitOutcome::Done)
     }
 }
