@@ -5,7 +5,7 @@ use super::table::{History, Table};
 use super::{Landing, Retention};
 use crate::checkpoint::chain::ChainReader;
 use crate::env::Env;
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use crate::model::{ShardKey, Vacuumed, Why};
 use crate::store::ObjectPath;
 
@@ -52,20 +52,19 @@ impl Landing {
 
 /// The rows of a landing that is not owned: its owner may move on, and delete what it does not need any more.
 pub(super) async fn recover(landing: &Landing, shard: &ShardKey, chain: &ChainReader) -> Result<Table> {
-    let mut looks = 0;
-    loop {
-        let newest = chain.newest_data().await?;
+    let mut newest = chain.newest_data().await?;
+    for _ in 0..LOOKS {
         let number = newest.as_ref().map(|record| record.number);
-        match Table::recover(landing, shard, History::Read(chain), newest).await {
-            Err(e) if e.kind() == ErrorKind::Corrupt && looks < LOOKS => {
-                looks += 1;
-                if chain.newest_data().await?.map(|record| record.number) == number {
-                    return Err(e);
-                }
-            }
-            recovered => return recovered,
+        let error = match Table::recover(landing, shard, History::Read(chain), newest).await {
+            Ok(table) => return Ok(table),
+            Err(error) => error,
+        };
+        newest = chain.newest_data().await?;
+        if newest.as_ref().map(|record| record.number) == number {
+            return Err(error);
         }
     }
+    Table::recover(landing, shard, History::Read(chain), newest).await
 }
 
 /// The number of a segment: `<folder>/<number>.rec`.

@@ -551,5 +551,85 @@ mod tests {
         assert!(guard(0.5, 100, 50) && !guard(0.5, 100, 49));
         assert!(guard(0.0, 100, 100) && !guard(0.0, 100, 99));
         assert!(guard(1.0, 100, 0) && guard(0.0, 0, 0) && !guard(0.5, 1, 0));
+        let swept = |d: Disposition| d.guard(100, 79).is_ok();
+        assert!(!swept(Upsert::by(["id"]).sweep(0.2).into()) && swept(Upsert::by(["id"]).sweep(0.25).into()));
+        assert!(!swept(Scd2::by(["id"]).sweep(0.2).into()) && swept(Scd2::by(["id"]).sweep(0.25).into()));
+        assert!(swept(Upsert::by(["id"]).into()) && swept(ReplacePartitions::by(["day"]).into()));
+        let refused = Disposition::from(Replace::table()).guard(10, 1).expect_err("too many");
+        assert_eq!(refused.kind(), ErrorKind::Data);
+        assert!(refused.to_string().contains("would_be=`1`"), "{refused}");
+    }
+
+    /// One of each, with everything set.
+    fn all() -> [Disposition; 7] {
+        [
+            Disposition::Append,
+            Upsert::by(["id"]).newest("at").deleted_when("gone").keep_deleted().into(),
+            InsertOnly::by(["id", "day"]).into(),
+            Scd2::by(["id"]).since("at").deleted_when("gone").columns("from", "to").sweep(0.2).into(),
+            Replace::table().key(["id"]).newest("at").may_shrink_by(0.1).into(),
+            ReplacePartitions::by(["day"]).key(["id"]).newest("at").into(),
+            Children::of(["id"]).newest("at").deleted_when("gone").index("n").into(),
+        ]
+    }
+
+    #[test]
+    fn what_each_is_told_is_what_sinks_are_told() {
+        let named: [(_, &[&str], _, _, &[&str]); 7] = [
+            ("append", &[], None, None, &[]),
+            ("upsert", &["id"], Some("at"), Some("gone"), &["id", "at", "gone"]),
+            ("insert_only", &["id", "day"], None, None, &["id", "day"]),
+            ("scd2", &["id"], Some("at"), Some("gone"), &["id", "at", "gone"]),
+            ("replace", &["id"], Some("at"), None, &["id", "at"]),
+            ("replace_partitions", &["id"], Some("at"), None, &["id", "day", "at"]),
+            ("children", &["id"], Some("at"), Some("gone"), &["id", "n", "at", "gone"]),
+        ];
+        for (disposition, (name, key, newest, deleted, columns)) in all().iter().zip(named) {
+            disposition.check().expect(name);
+            assert_eq!(disposition.as_str(), name);
+            assert_eq!(disposition.key(), key, "{name}");
+            assert_eq!((disposition.newest(), disposition.deleted()), (newest, deleted), "{name}");
+            assert_eq!(disposition.columns().collect::<Vec<_>>(), columns, "{name}");
+            assert_eq!(disposition.keeps_deleted(), name == "upsert");
+        }
+        assert!(!Disposition::from(Upsert::by(["id"]).deleted_when("gone")).keeps_deleted());
+        let parts = all().map(|disposition| disposition.may_go());
+        assert_eq!(parts, [None, None, None, Some(0.2), Some(0.1), None, None]);
+        assert_eq!(Disposition::from(Upsert::by(["id"]).sweep(0.3)).may_go(), Some(0.3));
+    }
+
+    #[test]
+    fn the_identity_is_what_rows_were_made_by() {
+        let identities = all().map(|disposition| disposition.identity());
+        assert_eq!(
+            identities,
+            [
+                json!({ "disposition": "append" }),
+                json!({ "disposition": "upsert", "key": ["id"] }),
+                json!({ "disposition": "insert_only", "key": ["id", "day"] }),
+                json!({ "disposition": "scd2", "key": ["id"], "valid": ["from", "to"] }),
+                json!({ "disposition": "replace", "key": ["id"] }),
+                json!({ "disposition": "replace_partitions", "key": ["id"], "by": ["day"] }),
+                json!({ "disposition": "children", "key": ["id"], "index": "n" }),
+            ]
+        );
+        assert_eq!(Disposition::from(Replace::table()).identity(), json!({ "disposition": "replace" }));
+    }
+
+    #[test]
+    fn what_is_not_said_has_a_default() {
+        assert_eq!(Disposition::from(Replace::table()).may_go(), Some(0.5));
+        assert_eq!(Children::of(["id"]).index, "_index");
+        let Scd2 { valid_from, valid_to, .. } = Scd2::by(["id"]);
+        assert_eq!([valid_from, valid_to], ["_landfall_valid_from", "_landfall_valid_to"]);
+        let plain: [Disposition; 4] = [
+            Disposition::Append,
+            Replace::table().into(),
+            ReplacePartitions::by(["day"]).into(),
+            Upsert::by(["id"]).deleted_when("gone").sweep(1.0).into(),
+        ];
+        for disposition in plain {
+            disposition.check().expect("can be carried out");
+        }
     }
 }

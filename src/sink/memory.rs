@@ -277,6 +277,38 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_table_is_shared_by_its_clones_and_tells_of_its_epochs() {
+        let table = MemoryTable::default();
+        let (sink, reader) = (Sunk::new(&table).clone(), table.clone());
+        let context = EpochContext::new(shard(), 3, 7, Env::system());
+        let mut writer = sink.open(context).await.expect("opens");
+        assert_eq!(writer.staged_bytes(), 0);
+        for rows in [Rows(vec![1, 2, 3]), Rows(vec![4])] {
+            writer.write(rows).await.expect("writes");
+        }
+        assert_eq!(writer.staged_bytes(), 32);
+        let output = writer.finish().await.expect("finishes").expect("has rows");
+        assert_eq!((output.records, output.bytes, table.staged_epochs()), (4, 32, 1));
+        assert!(reader.items().is_empty() && reader.epochs().is_empty());
+        commit(&sink, 3, 7, None, &output.staged).await.expect("commits");
+        assert_eq!(reader.items(), [Rows(vec![1, 2, 3]), Rows(vec![4])]);
+        let epochs = reader.epochs();
+        assert_eq!(epochs.iter().map(|(of, mark)| (of, mark.epoch)).collect::<Vec<_>>(), [(&shard(), 7)]);
+        assert_eq!((sink.demand(), sink.replace().clone().demand()), (Demand::Increments, Demand::Enumerations));
+        assert_eq!(reader.staged_epochs(), 0);
+    }
+
+    #[tokio::test]
+    async fn collection_leaves_other_shards_alone() {
+        let sink = Sunk::new(&MemoryTable::new());
+        stage(&sink, 1, 1, &[1]).await;
+        let other = ShardKey { shard: 1, ..shard() };
+        assert_eq!(sink.collect(&other, 9, &[]).await.expect("collects"), 0);
+        assert_eq!(sink.collect(&shard(), 1, &[]).await.expect("collects"), 0, "of this owner");
+        assert_eq!(sink.collect(&shard(), 2, &[]).await.expect("collects"), 1);
+    }
+
+    #[tokio::test]
     async fn refuses_an_older_owner_a_gap_and_a_fork() {
         let table = MemoryTable::new();
         let sink = Sunk::new(&table);

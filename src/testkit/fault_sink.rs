@@ -30,10 +30,7 @@ pub struct FaultWriter<W> {
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
-impl<K: Sink> Sink for FaultSink<K>
-where
-    K::Writer: Sync,
-{
+impl<K: Sink> Sink for FaultSink<K> {
     type Item = K::Item;
     type Staged = K::Staged;
     type Promise = K::Promise;
@@ -69,7 +66,7 @@ where
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
-impl<W: Writer + Sync> Writer for FaultWriter<W> {
+impl<W: Writer> Writer for FaultWriter<W> {
     type Item = W::Item;
     type Staged = W::Staged;
 

@@ -1,4 +1,4 @@
-use super::FaultStore;
+use super::{Effect, FaultStore, Mode, Plan, Point};
 use crate::env::watch;
 use crate::error::{Error, ErrorKind, Result, Status};
 use crate::store::{Store, Upload};
@@ -6,48 +6,6 @@ use std::fmt::{self, Debug, Display};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 const CRASH: &str = "injected crash";
-
-/// What happens at an I/O point.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Mode {
-    /// The process dies before the effect.
-    Before,
-    /// The effect happens, and the process dies before it hears the answer.
-    AfterLostResponse,
-    /// Part of the effect happens, as far as the contract allows, and the process dies: an upload or a write leaves a
-    /// temporary object behind, a rename has copied and not deleted. Where there is no such part it is [`Before`](Self::Before).
-    Torn,
-    /// The whole process stands still before the effect, until [`Faults::resume`]; then it goes on as if nothing had been.
-    Pause,
-    /// The effect happens, and the answer is lost: an error of kind `Ambiguous`, or `Unavailable` for a read. The process
-    /// lives on.
-    LostResponse,
-    /// The effect does not happen: an error of kind `Unavailable`, transient. The process lives on.
-    Fail,
-    /// The effect comes late: this operation alone waits until all others have had so many turns.
-    Slow(u32),
-}
-
-/// A fault at one I/O point.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Plan {
-    /// The number of the point, from 0.
-    pub at: u64,
-    /// What happens there.
-    pub mode: Mode,
-}
-
-/// An I/O point that was passed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Point {
-    /// Its number, from 0.
-    pub index: u64,
-    /// What was done.
-    pub operation: &'static str,
-    /// What it was done to.
-    pub name: String,
-}
 
 /// The counted I/O points of one imagined process, and the faults planned at them. Clones are the same process.
 ///
@@ -89,6 +47,12 @@ impl Faults {
     pub fn drawn(choose: impl FnMut(&Point) -> Option<Mode> + Send + 'static) -> Self {
         let state = State { trace: Vec::new(), choose: Box::new(choose), dead: false };
         Self(Arc::new(Inner { state: Mutex::new(state), paused: watch::Sender::new(false), wrecks: Mutex::default() }))
+    }
+
+    /// A process without faults of which every operation lets the others have a turn before its effect: over what answers at once,
+    /// so that it can be dropped or overtaken there.
+    pub fn waiting() -> Self {
+        Self::drawn(|_| Some(Mode::Slow(1)))
     }
 
     /// `store` as this process reaches it.
@@ -159,7 +123,7 @@ impl Faults {
         name: impl Display + Send,
         effect: impl Future<Output = Result<T>> + Send,
     ) -> Result<T> {
-        let pass = self.enter(operation, name.to_string()).await?;
+        let pass = self.enter(operation, name.to_string(), Effect::Whole).await?;
         if pass.is_torn() {
             return Err(pass.die());
         }
@@ -179,7 +143,7 @@ impl Faults {
         name: impl Display + Send,
         answer: impl Future<Output = Result<T>> + Send,
     ) -> Result<T> {
-        let pass = self.enter(operation, name.to_string()).await?;
+        let pass = self.enter(operation, name.to_string(), Effect::None).await?;
         if pass.is_torn() {
             return Err(pass.die());
         }
@@ -187,14 +151,14 @@ impl Faults {
     }
 
     /// Counts a point and comes to it: what follows is the effect, or a part of it if it is torn.
-    pub(super) async fn enter(&self, operation: &'static str, name: String) -> Result<Pass<'_>> {
+    pub(super) async fn enter(&self, operation: &'static str, name: String, effect: Effect) -> Result<Pass<'_>> {
         self.wait(false).await;
         let mode = {
             let mut state = self.state();
             if state.dead {
                 return Err(dead());
             }
-            let point = Point { index: state.trace.len() as u64, operation, name };
+            let point = Point { index: state.trace.len() as u64, operation, name, effect };
             let mode = (state.choose)(&point);
             state.trace.push(point);
             mode

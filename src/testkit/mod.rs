@@ -1,5 +1,6 @@
 //! What tests of pipelines and of connectors stand on: time and randomness that the test owns, faults at any I/O point, and
 //! the conformance checks of each contract. Comes with the feature `testkit`, which is exempt from semantic versioning.
+//! `docs/testkit.md` goes by question.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -30,12 +31,14 @@ mod decoders;
 mod disk;
 mod entropy;
 mod fault_checkpoints;
+mod fault_proxy;
 mod fault_sink;
 mod fault_source;
 mod fault_store;
 mod faults;
 #[cfg(feature = "http")]
 pub mod http;
+mod point;
 mod schedules;
 
 pub use crate::defects::{Defect, SwitchedOn};
@@ -46,10 +49,12 @@ pub use decoders::{Decoder, decoders};
 pub use disk::{Lie, SimDisk};
 pub use entropy::SeededEntropy;
 pub use fault_checkpoints::FaultCheckpoints;
+pub use fault_proxy::FaultProxy;
 pub use fault_sink::{FaultSink, FaultWriter};
 pub use fault_source::FaultSource;
 pub use fault_store::FaultStore;
-pub use faults::{Faults, Mode, Plan, Point};
+pub use faults::Faults;
+pub use point::{Effect, Mode, Plan, Point};
 pub use schedules::{Outcome, Schedule, Schedules, Verdict, World, Wrong};
 
 use crate::env::Env;

@@ -49,12 +49,8 @@ async fn seeds_over_http_lose_and_double_nothing() {
         total = total.and(verdict);
     }
     println!(
-        "proof suite=simulation of=http seeds={seeds} requests={requests} faults={faults} deaths={deaths} lost={} doubled={} invented={} \
-         wrong={}",
-        total.lost,
-        total.doubled,
-        total.invented,
-        total.wrong.len()
+        "proof suite=simulation of=http seeds={seeds} requests={requests} faults={faults} deaths={deaths} {}",
+        total.sums()
     );
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -1,15 +1,14 @@
 //! Databases that are reached by an ADBC driver: those of `scripts/with-adbc`.
 
-use crate::proxy;
 use crate::sql::Engine;
-use crate::warehouse::{Warehouse, own_aside};
+use crate::warehouse::{Warehouse, before, own_aside};
 use landfall::async_trait;
 use landfall::columnar::Batch;
 use landfall::columnar::arrow::util::display::{ArrayFormatter, FormatOptions};
 use landfall::connectors::adbc::{Adbc, AdbcDialect, AdbcTable};
 use landfall::connectors::postgres::PostgresCheckpoints;
 use landfall::sink::{Disposition, TableSet};
-use landfall::testkit::{FaultSink, Faults};
+use landfall::testkit::{FaultProxy, FaultSink, Faults};
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -81,6 +80,8 @@ pub struct Through<D> {
     _folder: Arc<TempDir>,
     faults: Faults,
     driver: PhantomData<D>,
+    /// What a process with faults reaches a server through.
+    _proxy: Option<FaultProxy>,
 }
 
 /// The variable that has the URL of the server.
@@ -105,6 +106,7 @@ impl<D: Driver> Through<D> {
             _folder: Arc::new(folder),
             faults: Faults::none(),
             driver: PhantomData,
+            _proxy: None,
         })
     }
 
@@ -117,7 +119,7 @@ impl<D: Driver> Through<D> {
     fn reached(&self, faults: &Faults) -> Self {
         let Self { database, schema, _folder, driver, .. } = self;
         let (database, schema, _folder) = (database.clone(), schema.clone(), Arc::clone(_folder));
-        Self { database, schema, _folder, faults: faults.clone(), driver: *driver }
+        Self { database, schema, _folder, faults: faults.clone(), driver: *driver, _proxy: None }
     }
 
     fn table(&self, table: &str) -> AdbcTable {
@@ -214,7 +216,8 @@ impl<D: Driver> Warehouse for Through<D> {
     async fn reached_by(&self, faults: &Faults) -> Self {
         if D::ENGINE.is_server() {
             let url = std::env::var(SERVER).expect("as before");
-            return self.over(&proxy::before(&url, faults).await);
+            let (proxy, url) = before(&url, faults).await;
+            return Self { _proxy: Some(proxy), ..self.over(&url) };
         }
         self.reached(faults)
     }

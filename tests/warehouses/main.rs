@@ -14,7 +14,6 @@ mod adbc;
 mod api;
 #[path = "../loads/load.rs"]
 mod load;
-mod proxy;
 mod sql;
 mod warehouse;
 

@@ -1,6 +1,5 @@
 //! The warehouses, as the cases see them.
 
-use crate::proxy;
 use futures::future::BoxFuture;
 use landfall::columnar::Batch;
 use landfall::columnar::arrow::array::ArrayRef;
@@ -17,7 +16,7 @@ use landfall::sink::{
 };
 use landfall::source::ComponentConfig;
 use landfall::store::{ObjectPath, Store};
-use landfall::testkit::{Faults, test_env};
+use landfall::testkit::{FaultProxy, Faults, test_env};
 use landfall::{Result, async_trait};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -178,6 +177,17 @@ impl Warehouse for Delta {
     async fn leave(&self) {}
 }
 
+/// What a process with faults reaches the server of `url` through, and the connection string.
+pub async fn before(url: &str, faults: &Faults) -> (FaultProxy, String) {
+    let upstream = url.split_once('@').and_then(|(_, rest)| rest.split_once('/')).expect("a URL").0;
+    // `X` says goodbye.
+    let goodbye = |message: &[u8]| message.first() == Some(&b'X');
+    let proxy = FaultProxy::start(upstream.parse().expect("an address"), faults, goodbye).await.expect("a free port");
+    // Who stands still with a transaction open is not waited for.
+    let url = url.replace(upstream, &proxy.address().to_string());
+    (proxy, format!("{url}&options=-c%20idle_in_transaction_session_timeout%3D200ms"))
+}
+
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// Tables in a schema of their own of a PostgreSQL server.
@@ -186,6 +196,8 @@ pub struct Server {
     pub database: Postgres,
     pub schema: String,
     client: Arc<Client>,
+    /// What a process with faults reaches it through.
+    _proxy: Option<FaultProxy>,
 }
 
 fn new_schema() -> String {
@@ -212,7 +224,7 @@ impl Server {
     /// The tables as they are reached over a connection string; what the tests themselves ask goes straight to the server.
     fn at(url: String, schema: String, client: Arc<Client>) -> Self {
         let database = Postgres::connect(&url).expect("a URL").pool_size(4).expect("a size").env(test_env(5));
-        Self { url, database, schema, client }
+        Self { url, database, schema, client, _proxy: None }
     }
 
     /// The same schema, reached over another connection string.
@@ -299,7 +311,8 @@ impl Warehouse for Server {
     }
 
     async fn reached_by(&self, faults: &Faults) -> Self {
-        self.over(proxy::before(&self.url, faults).await)
+        let (proxy, url) = before(&self.url, faults).await;
+        Self { _proxy: Some(proxy), ..self.over(url) }
     }
 
     fn checkpoints(&self) -> Option<PostgresCheckpoints> {

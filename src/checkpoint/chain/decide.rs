@@ -164,11 +164,11 @@ pub fn unlisted(boundary: u64, hint: &[u64], top: u64) -> Vec<RangeInclusive<u64
         return gaps;
     }
     let mut next = boundary.saturating_add(1);
-    for number in hint.iter().copied().filter(|n| *n > boundary && *n < top).chain([top]) {
+    for number in hint.iter().copied().chain([top]).filter(|n| *n <= top) {
         if number > next {
             gaps.push(next..=number - 1);
         }
-        next = number.saturating_add(1);
+        next = next.max(number.saturating_add(1));
     }
     gaps
 }

@@ -48,31 +48,28 @@ impl Access {
     async fn walk(&self) -> Result<Look<Option<Head>>> {
         let boundary = self.boundary().await?;
         let mut hint = self.patiently(|| self.store.numbers(&self.id)).await?;
-        hint.retain(|n| *n > boundary);
         hint.sort_unstable();
 
+        let first = decide::begin(boundary, &[]);
         let mut at = decide::begin(boundary, &hint);
         let mut found = self.read_raw(at).await?;
-        let hinted = found.is_some() && !hint.is_empty();
-        if found.is_none() && !hint.is_empty() {
+        if found.is_none() && at != first {
             // The hint names what is not there: do without it.
-            at = decide::begin(boundary, &[]);
+            at = first;
             found = self.read_raw(at).await?;
         }
         let mut head = None;
-        if hinted {
+        if at != first {
             // Only the records that the hint did not name are looked for: the others were there when it was made.
             for number in decide::unlisted(boundary, &hint, at).into_iter().flatten() {
                 if self.read_raw(number).await?.is_none() {
                     return self.missing(number, HOLE).await;
                 }
             }
-            if at > boundary.saturating_add(1) {
-                head = match self.read_raw(at - 1).await? {
-                    Some(bytes) => Some(self.head(at - 1, bytes).await?),
-                    None => return self.missing(at - 1, HOLE).await,
-                };
-            }
+            head = match self.read_raw(at - 1).await? {
+                Some(bytes) => Some(self.head(at - 1, bytes).await?),
+                None => return self.missing(at - 1, HOLE).await,
+            };
         }
         while let Some(bytes) = found {
             let next = self.head(at, bytes).await?;

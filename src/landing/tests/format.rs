@@ -129,6 +129,17 @@ async fn a_changed_byte_never_goes_unseen() {
 }
 
 #[tokio::test]
+async fn a_header_that_was_never_written_is_damage() {
+    let (payload, _) = encode(&env(), &packer(Compression::None), vec![], empty_manifest()).await.expect("encodes");
+    for (at, byte) in [(4, 0), (6, 1), (7, 1)] {
+        let mut damaged = payload.to_vec();
+        damaged[at] = byte;
+        let error = decoded(&damaged.into(), 3).await.expect_err("no version has it");
+        assert!(error.kind() == ErrorKind::Corrupt && error.to_string().contains("never written"), "{at}: {error}");
+    }
+}
+
+#[tokio::test]
 async fn damage_names_the_page() {
     let pages = (0..3).map(|_| page("a", "x".repeat(700_000), 1)).collect();
     let (payload, _) = encode(&env(), &packer(Compression::None), pages, empty_manifest()).await.expect("encodes");

@@ -170,6 +170,27 @@ async fn merged_runs_are_deleted_and_what_the_base_names_stays() {
 }
 
 #[tokio::test]
+async fn a_collection_counts_segments_and_runs() {
+    let store = Store::memory();
+    let (mut writer, _) = open(&store).await.expect("opens");
+    for step in 0..300 {
+        writer.append(ten(step)).await.expect("lands");
+    }
+    let segments = async || {
+        let folder = landing(&store).folder("segments", &shard());
+        store.list(&folder).await.expect("lists").len()
+    };
+    let before = (segments().await, runs(&store).await.len());
+    let retention = Retention::new(&landing(&store), &shard(), &env());
+    let position = crate::model::LandingPosition { segment: 200, record: 0 };
+    retention.publish(&load("orders"), position).await.expect("publishes");
+    let collected = writer.collect().await.expect("collects");
+    let after = (segments().await, runs(&store).await.len());
+    assert!(after.0 < before.0 && after.1 < before.1, "{before:?} {after:?}");
+    assert_eq!(collected, (before.0 - after.0 + before.1 - after.1) as u64);
+}
+
+#[tokio::test]
 async fn a_run_that_cannot_be_written_is_tried_again_for_a_while() {
     let inner = MemoryStore::default();
     let (mut writer, _) = open(&DyingStore::over(&inner, Fault::Puts).store()).await.expect("opens");

@@ -114,6 +114,15 @@ async fn a_new_load_starts_at_the_beginning_if_it_is_there() {
 }
 
 #[tokio::test]
+async fn a_load_that_is_not_known_cannot_be_released() {
+    let store = Store::memory();
+    let retention = retention(&store);
+    retention.release(&load("new")).await.expect("nothing to do");
+    retention.announce(&load("new")).await.expect("announces");
+    assert_eq!(retention.retained().await.expect("reads"), Some(at(1, 0)), "it is new still");
+}
+
+#[tokio::test]
 async fn a_lower_position_is_not_published() {
     let store = Store::memory();
     let retention = retention(&store);
@@ -255,5 +264,71 @@ async fn a_vacuum_that_crashes_anywhere_loses_nothing_and_is_taken_up_again() {
                 break;
             }
         }
+    }
+}
+
+/// Stands still before one operation after the other, while the owner lands and collects.
+#[tokio::test]
+async fn a_vacuum_that_is_overtaken_looks_again() {
+    for at_point in 0..20 {
+        let store = Store::memory();
+        let mut writer = landed(&store, 80).await;
+        let retention = retention(&store);
+        retention.publish(&load("orders"), at(40, 0)).await.expect("publishes");
+        let faults = Faults::of([Plan { at: at_point, mode: Mode::Pause }]);
+        let slow = landing(&faults.store(&store));
+        let (shard, env) = (shard(), env());
+        let vacuum = slow.vacuum(&shard, &env, false);
+        let overtake = async {
+            faults.until_paused().await;
+            for number in 81..135 {
+                writer.append(moves("a", number)).await.expect("owns it");
+            }
+            retention.publish(&load("orders"), at(131, 0)).await.expect("publishes");
+            writer.collect().await.expect("collects");
+            faults.resume();
+        };
+        let (vacuumed, ()) = tokio::join!(vacuum, overtake);
+        vacuumed.unwrap_or_else(|e| panic!("paused at {at_point}: {e}"));
+        assert_eq!(oldest(&store).await, 130, "paused at {at_point}");
+    }
+}
+
+/// A store that keeps nothing, whatever it says.
+#[derive(Debug)]
+struct Forgetful(Created);
+
+#[async_trait]
+impl ObjectAccess for Forgetful {
+    async fn create(&self, _: &ObjectPath, _: Bytes) -> Result<Created> {
+        Ok(self.0)
+    }
+    async fn put(&self, _: &ObjectPath, _: Bytes) -> Result<()> {
+        Ok(())
+    }
+    async fn upload(&self, _: &ObjectPath) -> Result<Box<dyn Upload>> {
+        Err(Error::unavailable("upload", "not here"))
+    }
+    async fn get(&self, _: &ObjectPath, _: Option<Range<u64>>) -> Result<Option<Bytes>> {
+        Ok(None)
+    }
+    async fn list(&self, _: &ObjectPath) -> Result<Vec<ObjectInfo>> {
+        Ok(Vec::new())
+    }
+    async fn rename(&self, _: &ObjectPath, _: &ObjectPath) -> Result<bool> {
+        Ok(false)
+    }
+    async fn delete(&self, _: &ObjectPath) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_load_is_known_once_it_is_read_back() {
+    for (says, kind) in [(Created::Exists, ErrorKind::Unavailable), (Created::New, ErrorKind::Corrupt)] {
+        let error =
+            retention(&Store::new(Forgetful(says))).announce(&load("orders")).await.expect_err("it is not kept");
+        assert_eq!(error.kind(), kind, "{says:?}: {error}");
+        assert!(error.to_string().contains("known/000001.json"), "{error}");
     }
 }

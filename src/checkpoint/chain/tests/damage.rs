@@ -189,6 +189,35 @@ async fn a_hint_may_be_absent_stale_too_high_or_unsorted() {
     }
 }
 
+/// A chain of many records is not read from its beginning, and nothing is read twice.
+#[tokio::test]
+async fn a_walk_reads_what_it_must() {
+    for (hint, reads) in [
+        (vec![1, 2, 3, 4, 5], vec![5, 4, 6]),
+        (vec![3, 4, 5], vec![5, 4, 6]),
+        (vec![0, 5], vec![5, 3, 4, 4, 6]),
+        (vec![3], vec![3, 4, 5, 6]),
+        (vec![2], vec![3, 4, 5, 6]),
+        (vec![], vec![3, 4, 5, 6]),
+        (vec![6], vec![6, 3, 4, 5, 6]),
+        (vec![7], vec![7, 3, 4, 5, 6, 7]),
+    ] {
+        let bench = Bench::new();
+        bench.filled(5).await.collect(2).await.expect("collects");
+        let store = bench.view();
+        store.give_hint(Some(hint.clone()));
+        let reader = ChainReader::new(Arc::new(store.clone()), bench.id.clone());
+        assert_eq!(reader.newest().await.expect("sound").map(|r| r.number), Some(5), "{hint:?}");
+        let read: Vec<u64> = store.take_log().into_iter().filter(|(op, _)| *op == Op::Read).map(|(_, n)| n).collect();
+        assert_eq!(read, reads, "{hint:?}");
+    }
+    let bench = Bench::new();
+    let store = bench.view();
+    let reader = ChainReader::new(Arc::new(store.clone()), bench.id.clone());
+    assert_eq!(reader.newest().await.expect("empty"), None);
+    assert_eq!(store.take_log().into_iter().filter(|(op, _)| *op == Op::Read).count(), 1);
+}
+
 #[tokio::test]
 async fn passing_failures_while_opening_are_borne() {
     let bench = Bench::new();

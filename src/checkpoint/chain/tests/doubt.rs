@@ -1,6 +1,7 @@
 //! Rule 5: every conditional put can be ambiguous. Rule 7: a store that ignores conditions is refused.
 
 use super::*;
+use crate::error::Status;
 use Fault::*;
 
 async fn append_under(
@@ -77,9 +78,12 @@ async fn rule_5_what_stays_open_is_ambiguous_and_the_chain_is_given_up() {
 
 #[tokio::test]
 async fn a_refusal_before_any_doubt_is_no_doubt() {
-    for (faults, kind) in [(vec![Denied], ErrorKind::Auth), (vec![Busy; 8], ErrorKind::Unavailable)] {
+    for (faults, kind, status) in
+        [(vec![Denied], ErrorKind::Auth, Status::Permanent), (vec![Busy; 8], ErrorKind::Unavailable, Status::Exhausted)]
+    {
         let (bench, mut chain, appended) = append_under(faults, []).await;
-        assert_eq!(appended.expect_err("refused").kind(), kind);
+        let refused = appended.expect_err("refused");
+        assert_eq!((refused.kind(), refused.status()), (kind, status));
         assert_eq!(chain.append(payload(2)).await.expect_err("given up").kind(), kind);
         assert_eq!(bench.numbers().await, [1]);
     }

@@ -59,6 +59,10 @@ async fn damage_that_a_take_over_explains_is_no_damage() {
     }
     new.collect(7).await.expect("owns it");
     assert_eq!(old.explain(damage()).await.kind(), ErrorKind::Fenced, "nor if the fence was collected");
+    let store = bench.view();
+    let blind = bench.open_on(&store).await.expect("opens").chain;
+    store.plan(Op::Read, [Fault::Denied]);
+    assert_eq!(blind.explain(damage()).await.kind(), ErrorKind::Corrupt, "nobody can say who owns the chain");
 }
 
 #[tokio::test]

@@ -1,13 +1,11 @@
 //! Frozen examples of what the pipeline keeps.
 
-use super::epoch::{Checkpoint, InputPosition};
-use crate::checkpoint::{Record, RecordKind};
-use crate::error::ErrorKind;
-use crate::model::{Incarnation, LandingPosition, PipelineName, ShardKey, Timestamp};
+use super::*;
+use crate::pipeline::epoch::{Checkpoint, InputPosition};
 
 #[test]
 fn the_frozen_checkpoint_is_read() {
-    const FROZEN: &[u8] = include_bytes!("../../tests/fixtures/checkpoint-1.json");
+    const FROZEN: &[u8] = include_bytes!("../../../tests/fixtures/checkpoint-1.json");
     let checkpoint = Checkpoint::decode(&shard(), &record_of(FROZEN)).expect("reads");
     assert_eq!(checkpoint.input, InputPosition::Landing(LandingPosition { segment: 12, record: 40 }));
     assert_eq!(checkpoint.landing, Some(Incarnation("0f0e0d0c0b0a09080706050403020100".into())));
@@ -30,7 +28,7 @@ fn the_frozen_checkpoint_is_read() {
 
 #[test]
 fn the_frozen_checkpoint_without_a_landing_and_within_an_enumeration_is_read() {
-    const FROZEN: &[u8] = include_bytes!("../../tests/fixtures/checkpoint-source-1.json");
+    const FROZEN: &[u8] = include_bytes!("../../../tests/fixtures/checkpoint-source-1.json");
     let checkpoint = Checkpoint::decode(&shard(), &record_of(FROZEN)).expect("reads");
     assert!(matches!(&checkpoint.input, InputPosition::Source(positions) if positions.len() == 1));
     assert!(checkpoint.enumeration.is_some_and(|e| e.number == 12 && e.whole && e.quarantined == 1));
@@ -58,27 +56,9 @@ fn is_written_as(checkpoint: &Checkpoint, frozen: &[u8]) {
     assert_eq!(String::from_utf8_lossy(&written), String::from_utf8_lossy(frozen.trim_ascii_end()));
 }
 
-fn shard() -> ShardKey {
-    ShardKey { pipeline: PipelineName::new("orders").expect("valid"), shard: 0 }
-}
-
-fn record_of(payload: &[u8]) -> Record {
-    Record {
-        number: 7,
-        kind: RecordKind::Data,
-        incarnation: Incarnation("a".into()),
-        generation: 1,
-        nonce: String::new(),
-        parent: None,
-        newest_data: None,
-        written_at: Timestamp::default(),
-        payload: payload.to_vec().into(),
-    }
-}
-
 #[test]
 fn a_float_in_what_gives_identity_is_the_same_after_it_was_kept() {
-    use super::epoch::ConfigRecord;
+    use crate::pipeline::epoch::ConfigRecord;
     // Written with more digits than a plain parser of JSON reads to the last bit.
     #[allow(clippy::excessive_precision, reason = "the digits are the point")]
     for float in [0.1 + 0.2, 118_446_744_073_709_551_615.0, 5e-324, 1.7976931348623157e308, 2.2250738585072011e-308] {
