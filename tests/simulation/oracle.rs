@@ -75,8 +75,8 @@ pub async fn verdict(world: &World) -> Verdict {
         verdict.lost += expected.iter().filter(|n| !found.contains_key(n)).count() as u64;
     }
     if world.shape.into == Destination::Tables {
-        let children = found.keys().copied().filter(|n| n % 2 == 0);
-        verdict = verdict.and(Verdict::of(children, children(&world.store).await));
+        let even = found.keys().copied().filter(|n| n % 2 == 0);
+        verdict = verdict.and(Verdict::of(even, children(&world.store).await));
     }
     let refused = quarantined(&world.store).await;
     match landed {

@@ -199,7 +199,7 @@ async fn an_enumeration_has_the_types_that_the_table_has_when_it_begins<W: Sql>(
         warehouse.sql("ALTER TABLE {orders} ALTER COLUMN n TYPE decimal(12,6)").await;
         let error = load.stage("{\"id\":2,\"n\":\"1\"}").await.map(drop).expect_err("others wait");
         assert_eq!(error.kind(), ErrorKind::Config, "{error}");
-        let error = load.open(true).await.expect("opens").finish().await.expect_err("it has another type");
+        let error = load.open(true).await.expect("opens").finish().await.map(drop).expect_err("it has another type");
         assert!(error.to_string().contains("`n`"), "{error}");
         warehouse.sql("ALTER TABLE {orders} ALTER COLUMN n TYPE decimal(12,4)").await;
         load.whole().await.expect("is whole");
@@ -217,7 +217,7 @@ async fn a_column_that_is_gone_is_not_missed_by_the_next_enumeration<W: Sql>(war
     load.enumeration = Some(2);
     load.load("{\"id\":2,\"status\":\"b\"}").await.expect("loads");
     warehouse.sql("ALTER TABLE {orders} DROP COLUMN status").await;
-    let error = load.open(true).await.expect("opens").finish().await.expect_err("rows that wait have it");
+    let error = load.open(true).await.expect("opens").finish().await.map(drop).expect_err("rows that wait have it");
     assert_eq!(error.kind(), ErrorKind::Config, "{error}");
     assert!(error.to_string().contains("`status`"), "{error}");
     load.columns = Columns::new().int64("id");
@@ -240,7 +240,8 @@ async fn a_table_that_is_gone_does_not_take_what_waits_with_it<W: Sql>(warehouse
         warehouse.sql("DROP TABLE {orders}").await;
         let error = load.commit(&staged, true).await.expect_err("a row waits for the table");
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
-        let error = load.open(true).await.expect("opens").finish().await.expect_err("before it is prepared, too");
+        let error =
+            load.open(true).await.expect("opens").finish().await.map(drop).expect_err("before it is prepared, too");
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
         assert_eq!(load.sink.mark(&load.shard).await.expect("reads").map(|m| m.epoch), Some(1));
     }
