@@ -31,7 +31,7 @@ async fn a_column_of_the_sink_is_wide_enough<W: Sql>(warehouse: W) {
     warehouse.made("CREATE TABLE {orders} (id bigint, status text, _landfall_load varchar(31))").await;
     let mut load = load(&warehouse, Disposition::Append);
     is_refused(&mut load, ErrorKind::Config, "`_landfall_load`").await;
-    warehouse.sql("ALTER TABLE {orders} ALTER COLUMN _landfall_load TYPE varchar(32)").await;
+    warehouse.sql("ALTER TABLE {orders} ALTER COLUMN _landfall_load TYPE varchar").await;
     load.load("{\"id\":1}").await.expect("it is wide enough");
 }
 
@@ -39,7 +39,8 @@ async fn a_table_that_a_crash_of_the_server_empties_is_refused<W: Sql>(warehouse
     warehouse.made("CREATE UNLOGGED TABLE {orders} (id bigint, status text)").await;
     let mut load = load(&warehouse, Disposition::Append);
     is_refused(&mut load, ErrorKind::Config, "unlogged").await;
-    assert_eq!(warehouse.columns("orders").await, ["id", "status"], "nor was anything changed");
+    let columns = "SELECT count(*) FROM pg_attribute WHERE attrelid = '{orders}'::regclass AND attnum > 0";
+    assert_eq!(warehouse.sql(columns).await, ["2"], "nor was anything changed");
     warehouse.sql("ALTER TABLE {orders} SET LOGGED").await;
     load.load("{\"id\":1}").await.expect("it stays now");
 }
