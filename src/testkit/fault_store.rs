@@ -44,7 +44,8 @@ impl ObjectAccess for FaultStore {
         if pass.is_torn() {
             return Err(self.tear(pass, path, &bytes).await);
         }
-        pass.leave(self.inner.create(path, bytes).await)
+        let (inner, path) = (self.inner.clone(), path.clone());
+        pass.create(async move { inner.create(&path, bytes).await }).await
     }
 
     async fn put(&self, path: &ObjectPath, bytes: Bytes) -> Result<()> {
@@ -52,7 +53,8 @@ impl ObjectAccess for FaultStore {
         if pass.is_torn() {
             return Err(self.tear(pass, path, &bytes).await);
         }
-        pass.leave(self.inner.put(path, bytes).await)
+        let (inner, path) = (self.inner.clone(), path.clone());
+        pass.write(async move { inner.put(&path, bytes).await }).await
     }
 
     async fn upload(&self, path: &ObjectPath) -> Result<Box<dyn Upload>> {
@@ -88,7 +90,12 @@ impl ObjectAccess for FaultStore {
     }
 
     async fn delete(&self, path: &ObjectPath) -> Result<()> {
-        self.faults.point("delete", path, self.inner.delete(path)).await
+        let pass = self.faults.enter("delete", path.to_string(), Effect::Whole).await?;
+        if pass.is_torn() {
+            return Err(pass.die());
+        }
+        let (inner, path) = (self.inner.clone(), path.clone());
+        pass.write(async move { inner.delete(&path).await }).await
     }
 }
 

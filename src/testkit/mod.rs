@@ -27,6 +27,7 @@
 mod clock;
 mod conditionless;
 pub mod conformance;
+mod damage;
 mod decoders;
 mod disk;
 mod entropy;
@@ -40,10 +41,12 @@ mod faults;
 pub mod http;
 mod point;
 mod schedules;
+mod target;
 
 pub use crate::defects::{Defect, SwitchedOn};
 pub use clock::ManualClock;
 pub use conditionless::Conditionless;
+pub use damage::{Damage, DamagedStore};
 #[doc(hidden)]
 pub use decoders::{Decoder, decoders};
 pub use disk::{Lie, SimDisk};
@@ -56,6 +59,7 @@ pub use fault_store::FaultStore;
 pub use faults::Faults;
 pub use point::{Effect, Mode, Plan, Point};
 pub use schedules::{Outcome, Schedule, Schedules, Verdict, World, Wrong};
+pub use target::Target;
 
 use crate::env::Env;
 use std::sync::Arc;

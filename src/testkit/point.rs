@@ -1,3 +1,5 @@
+use crate::error::ErrorKind;
+
 /// What happens at an I/O point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -19,6 +21,16 @@ pub enum Mode {
     Fail,
     /// The effect comes late: this operation alone waits until all others have had so many turns.
     Slow(u32),
+    /// The effect does not happen, and the error is of this kind: `Unavailable` of a server that is busy (it is transient then), `Auth` of a
+    /// missing permission, `Config` of a store without space, `Ambiguous` of a request that was lost with its answer. The process lives on.
+    Refuse(ErrorKind),
+    /// A create has its effect, and the answer is that something was there: an earlier try of the client was lost. Other operations go well.
+    Exists,
+    /// A create has no effect, and the answer is that something was there: another request was under way, and failed. Other operations go well.
+    Conflict,
+    /// A create, a put or a delete is answered as [`LostResponse`](Self::LostResponse), and has its effect later: when the process comes to the
+    /// operation that is so many after it, or at [`Faults::arrive`](super::Faults::arrive). Other operations go well.
+    Late(u32),
 }
 
 impl Mode {
