@@ -76,3 +76,17 @@ async fn stages_that_need_the_order_may_be_all_there_are() {
     rows.sort_unstable();
     assert_eq!(rows, (0..30).collect::<Vec<_>>());
 }
+
+#[tokio::test]
+async fn what_was_read_fills_an_epoch_though_nothing_of_it_is_staged() {
+    let mut script = Script::new(1, 20, 10);
+    for line in script.partitions.iter_mut().flat_map(|(_, pages)| pages.iter_mut().flatten()) {
+        line.insert_str(0, "bad ");
+    }
+    let mut world = World::new(script);
+    world.settings.epoch_records = 1_000_000;
+    world.settings.epoch_bytes = 500;
+    let report = world.pipeline().run().await.expect("no faults");
+    assert!((2..5).contains(&report.epochs), "{report}");
+    world.assert_exact().await;
+}
