@@ -90,3 +90,16 @@ async fn what_was_read_fills_an_epoch_though_nothing_of_it_is_staged() {
     assert!((2..5).contains(&report.epochs), "{report}");
     world.assert_exact().await;
 }
+
+#[tokio::test]
+async fn a_response_that_broke_off_is_accounted_for_though_there_is_nothing_else() {
+    let mut script = Script::new(1, 4, 9);
+    script.parts = vec!["p0".to_owned()];
+    script.broken.store(1, std::sync::atomic::Ordering::SeqCst);
+    let world = World::new(script);
+    let first = world.pipeline().run().await.expect_err("it breaks off");
+    assert_eq!((first.report().ledger.read, first.report().ledger.superseded), (0, 27), "{first}");
+    let second = world.pipeline().run().await.expect("the rest");
+    assert_eq!((second.ledger.read, second.ledger.superseded), (36, 0), "{second}");
+    world.assert_exact().await;
+}
