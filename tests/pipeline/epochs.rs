@@ -1,15 +1,25 @@
 //! When an epoch begins, what belongs to it, and when it is cut.
 
-use crate::support::{Once, PageNumber, Script, World};
+use crate::support::{Once, PageNumber, Script, World, parse};
 use landfall::checkpoint::StoreCheckpoints;
 use landfall::env::Env;
-use landfall::model::{Page, Partition, Proof, Rows, StopReason, Timestamp};
-use landfall::pipeline::Pipeline;
-use landfall::sink::{MemorySink, MemoryTable};
+use landfall::landing::Landing;
+use landfall::model::{Page, Partition, PipelineName, Proof, Reject, Rows, ShardKey, StopReason, Timestamp};
+use landfall::pipeline::{Event, Pipeline};
+use landfall::sink::{
+    CommitOutcome, CommitRequest, Demand, EpochContext, Mark, MemorySink, MemoryStaged, MemoryTable, MemoryWriter,
+    Sink, StagedOutput, Transactional, Writer,
+};
 use landfall::source::{ComponentConfig, Emitter, IterSource, Listing, Source};
 use landfall::store::Store;
-use landfall::{Result, async_trait};
+use landfall::testkit::Faults;
+use landfall::{Error, ErrorKind, Result, async_trait};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+fn shard() -> ShardKey {
+    ShardKey { pipeline: PipelineName::new("numbers").expect("a name"), shard: 0 }
+}
 
 /// Rests after each page.
 #[derive(Clone, Debug)]
@@ -102,4 +112,169 @@ async fn a_response_that_broke_off_is_accounted_for_though_there_is_nothing_else
     let second = world.pipeline().run().await.expect("the rest");
     assert_eq!((second.ledger.read, second.ledger.superseded), (36, 0), "{second}");
     world.assert_exact().await;
+}
+
+#[tokio::test]
+async fn a_sink_that_refuses_nothing_is_no_stage_of_the_ledger() {
+    let world = World::new(Script::new(1, 2, 10));
+    let report = world.pipeline().run().await.expect("no faults");
+    let stages: Vec<&str> = report.ledger.stages.iter().map(|counts| counts.stage.as_str()).collect();
+    assert_eq!(stages, ["parse", "once"]);
+}
+
+#[tokio::test]
+async fn what_is_collected_is_told() {
+    let mut world = World::new(Script::new(2, 4, 9));
+    world.settings.kept_checkpoints = 0;
+    world.pipeline().run().await.expect("no faults");
+    // Staged by an owner that was shut out.
+    let late = EpochContext::new(shard(), 0, 99, world.env.clone());
+    let mut writer = MemorySink::new(&world.table).open(late).await.expect("opens");
+    writer.write(Rows(vec![1])).await.expect("writes");
+    writer.finish().await.expect("finishes").expect("has rows");
+
+    let faults = Faults::none();
+    let watched = World { store: faults.store(&world.store), script: Script::new(2, 8, 9), ..world.clone() };
+    let handle = watched.pipeline().start();
+    let mut events = handle.events();
+    handle.wait().await.expect("no faults");
+    let mut told = 0;
+    while let Ok(event) = events.try_recv() {
+        if let Event::Collected { deleted, .. } = event {
+            told += deleted;
+        }
+    }
+    let trace = faults.trace();
+    let deleted = |under: &str| {
+        trace.iter().filter(|point| point.operation == "delete" && point.name.starts_with(under)).count() as u64
+    };
+    assert!(deleted("state") > 0, "{trace:?}");
+    assert_eq!((told, world.table.staged_epochs()), (deleted("") + 1, 0));
+    watched.assert_exact().await;
+}
+
+/// Says which epochs were opened, and may refuse to make an enumeration whole.
+#[derive(Clone)]
+struct Watched {
+    inner: MemorySink<Rows<u64>>,
+    opened: Arc<Mutex<Vec<EpochContext>>>,
+    refuses: Option<ErrorKind>,
+}
+
+impl Watched {
+    fn over(inner: MemorySink<Rows<u64>>) -> Self {
+        Self { inner, opened: Arc::default(), refuses: None }
+    }
+}
+
+struct WatchedWriter(MemoryWriter<Rows<u64>>, Option<ErrorKind>);
+
+#[async_trait]
+impl Sink for Watched {
+    type Item = Rows<u64>;
+    type Staged = MemoryStaged;
+    type Promise = Transactional;
+    type Writer = WatchedWriter;
+
+    fn config(&self) -> Result<ComponentConfig> {
+        self.inner.config()
+    }
+
+    fn demand(&self) -> Demand {
+        self.inner.demand()
+    }
+
+    async fn open(&self, epoch: EpochContext) -> Result<WatchedWriter> {
+        self.opened.lock().expect("no panic").push(epoch.clone());
+        // The first enumeration alone.
+        let refuses = self.refuses.filter(|_| epoch.enumeration.is_some_and(|e| e.whole && e.number == 1));
+        Ok(WatchedWriter(self.inner.open(epoch).await?, refuses))
+    }
+
+    async fn commit(&self, env: &Env, request: CommitRequest<MemoryStaged>) -> Result<CommitOutcome> {
+        self.inner.commit(env, request).await
+    }
+
+    async fn mark(&self, shard: &ShardKey) -> Result<Option<Mark>> {
+        self.inner.mark(shard).await
+    }
+
+    async fn collect(&self, shard: &ShardKey, below_generation: u64, keep: &[MemoryStaged]) -> Result<u64> {
+        self.inner.collect(shard, below_generation, keep).await
+    }
+}
+
+#[async_trait]
+impl Writer for WatchedWriter {
+    type Item = Rows<u64>;
+    type Staged = MemoryStaged;
+
+    async fn write(&mut self, item: Rows<u64>) -> Result<Vec<Reject>> {
+        self.0.write(item).await
+    }
+
+    fn staged_bytes(&self) -> u64 {
+        self.0.staged_bytes()
+    }
+
+    async fn finish(self) -> Result<Option<StagedOutput<MemoryStaged>>> {
+        match self.1 {
+            Some(kind) => Err(Error::new(kind, "take rows away", "too many")),
+            None => self.0.finish().await,
+        }
+    }
+}
+
+/// What was given up may still be on its way: what is staged in its place has another name.
+#[tokio::test]
+async fn what_is_staged_again_is_another_attempt() {
+    let mut script = Script::new(2, 6, 9);
+    script.parts = vec!["p0".to_owned()];
+    script.broken.store(1, std::sync::atomic::Ordering::SeqCst);
+    let world = World::new(script);
+    let sink = Watched::over(MemorySink::new(&world.table));
+    let pipeline = Pipeline::named("numbers")
+        .source(world.script.clone())
+        .land(Landing::in_store(&world.raw, "raw").expect("a name").segment_bytes(1))
+        .stage(parse())
+        .sink(sink.clone())
+        .quarantine(landfall::sink::Quarantine::in_store(&world.store, "quarantine").expect("a name"))
+        .checkpoints(StoreCheckpoints::new(&world.store, "state").expect("a name"))
+        .settings(world.settings.clone())
+        .env(world.env.clone())
+        .build()
+        .expect("complete");
+    pipeline.run().await.expect_err("it breaks off");
+    let opened = std::mem::take(&mut *sink.opened.lock().expect("no panic"));
+    let attempts: Vec<(u64, u32)> = opened.iter().map(|epoch| (epoch.epoch, epoch.attempt)).collect();
+    assert!(attempts.iter().any(|(_, attempt)| *attempt == 1), "{attempts:?}");
+    assert!(attempts.windows(2).all(|two| two[0] < two[1]), "no name twice: {attempts:?}");
+    pipeline.run().await.expect("the rest");
+}
+
+#[tokio::test]
+async fn an_enumeration_that_a_guard_refuses_does_not_stand_in_the_way_of_the_next() {
+    let world = World::new(Script::new(1, 2, 5));
+    for _ in 0..2 {
+        let all = world.builder().from_the_beginning().build().expect("complete");
+        all.run().await.expect("no faults");
+    }
+    for (refuses, passes) in [(ErrorKind::Data, true), (ErrorKind::Auth, false)] {
+        let table = MemoryTable::<Rows<u64>>::new();
+        let sink = Watched { refuses: Some(refuses), ..Watched::over(MemorySink::new(&table).replace()) };
+        let again = Pipeline::named("again")
+            .landing_of("numbers", Landing::in_store(&world.raw, "raw").expect("a name"))
+            .stage(parse())
+            .sink(sink)
+            .accept_quarantined()
+            .quarantine(landfall::sink::Quarantine::in_store(&Store::memory(), "quarantine").expect("a name"))
+            .checkpoints(StoreCheckpoints::new(&Store::memory(), "state").expect("a name"))
+            .settings(world.settings.clone())
+            .env(world.env.clone())
+            .build()
+            .expect("complete");
+        let ended = again.run().await;
+        assert_eq!(ended.is_ok(), passes, "{refuses:?}");
+        assert_eq!(table.rows().is_empty(), !passes, "{refuses:?}");
+    }
 }
