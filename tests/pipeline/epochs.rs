@@ -8,7 +8,7 @@ use landfall::model::{Page, Partition, PipelineName, Proof, Reject, Rows, ShardK
 use landfall::pipeline::{Event, Pipeline};
 use landfall::sink::{
     CommitOutcome, CommitRequest, Demand, EpochContext, Mark, MemorySink, MemoryStaged, MemoryTable, MemoryWriter,
-    Sink, StagedOutput, Transactional, Writer,
+    Quarantine, Sink, StagedOutput, Transactional, Writer,
 };
 use landfall::source::{ComponentConfig, Emitter, IterSource, Listing, Source};
 use landfall::store::Store;
@@ -238,7 +238,7 @@ async fn what_is_staged_again_is_another_attempt() {
         .land(Landing::in_store(&world.raw, "raw").expect("a name").segment_bytes(1))
         .stage(parse())
         .sink(sink.clone())
-        .quarantine(landfall::sink::Quarantine::in_store(&world.store, "quarantine").expect("a name"))
+        .quarantine(Quarantine::in_store(&world.store, "quarantine").expect("a name"))
         .checkpoints(StoreCheckpoints::new(&world.store, "state").expect("a name"))
         .settings(world.settings.clone())
         .env(world.env.clone())
@@ -267,7 +267,7 @@ async fn an_enumeration_that_a_guard_refuses_does_not_stand_in_the_way_of_the_ne
             .stage(parse())
             .sink(sink)
             .accept_quarantined()
-            .quarantine(landfall::sink::Quarantine::in_store(&Store::memory(), "quarantine").expect("a name"))
+            .quarantine(Quarantine::in_store(&Store::memory(), "quarantine").expect("a name"))
             .checkpoints(StoreCheckpoints::new(&Store::memory(), "state").expect("a name"))
             .settings(world.settings.clone())
             .env(world.env.clone())
@@ -277,4 +277,32 @@ async fn an_enumeration_that_a_guard_refuses_does_not_stand_in_the_way_of_the_ne
         assert_eq!(ended.is_ok(), passes, "{refuses:?}");
         assert_eq!(table.rows().is_empty(), !passes, "{refuses:?}");
     }
+}
+
+/// What was read under one identity is not gone on with under another, though nothing of it was staged or remembered.
+#[tokio::test]
+async fn a_change_of_identity_is_refused_once_anything_was_read() {
+    let mut script = Script::new(1, 2, 5);
+    for line in script.partitions.iter_mut().flat_map(|(_, pages)| pages.iter_mut().flatten()) {
+        line.insert_str(0, "bad ");
+    }
+    let world = World::new(script);
+    let by = |key: &'static str, script: Script| {
+        Pipeline::named("numbers")
+            .source(script)
+            .land(Landing::in_store(&world.raw, "raw").expect("a name"))
+            .stage(parse())
+            .stage(Once::by(key))
+            .sink(MemorySink::new(&world.table))
+            .quarantine(Quarantine::in_store(&world.store, "quarantine").expect("a name"))
+            .checkpoints(StoreCheckpoints::new(&world.store, "state").expect("a name"))
+            .env(world.env.clone())
+            .build()
+            .expect("complete")
+    };
+    let run = async |pipeline: Pipeline| pipeline.run().await.map(|report| report.ledger.read);
+    assert_eq!(run(by("id", Script::new(0, 0, 0))).await.expect("nothing to read"), 0);
+    assert_eq!(run(by("key", world.script.clone())).await.expect("nothing was read yet"), 10);
+    let failure = run(by("id", world.script.clone())).await.expect_err("it has changed");
+    assert_eq!(failure.error().kind(), ErrorKind::Config, "{failure}");
 }
