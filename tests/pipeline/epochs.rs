@@ -124,7 +124,7 @@ async fn a_sink_that_refuses_nothing_is_no_stage_of_the_ledger() {
 
 #[tokio::test]
 async fn what_is_collected_is_told() {
-    let mut world = World::new(Script::new(2, 4, 9));
+    let mut world = World::new(Script::new(1, 6, 9));
     world.settings.kept_checkpoints = 0;
     world.pipeline().run().await.expect("no faults");
     // Staged by an owner that was shut out.
@@ -134,7 +134,7 @@ async fn what_is_collected_is_told() {
     writer.finish().await.expect("finishes").expect("has rows");
 
     let faults = Faults::none();
-    let watched = World { store: faults.store(&world.store), script: Script::new(2, 8, 9), ..world.clone() };
+    let watched = World { store: faults.store(&world.store), script: Script::new(1, 12, 9), ..world.clone() };
     let handle = watched.pipeline().start();
     let mut events = handle.events();
     handle.wait().await.expect("no faults");
