@@ -118,6 +118,9 @@ pub use error::{Error, ErrorKind, Result};
 mod documents {
     #[doc = include_str!("../README.md")]
     struct Readme;
+    #[cfg(feature = "testkit")]
+    #[doc = include_str!("../docs/testkit.md")]
+    struct Testkit;
     #[doc = include_str!("../docs/http.md")]
     struct Http;
     #[cfg(feature = "delta")]

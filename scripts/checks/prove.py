@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -159,12 +160,13 @@ SERVERS = ("scripts/with-postgres", "scripts/with-adbc")
 
 
 def commands(long):
-    """What is run, in an order that shows failures early: the suites it is for, the command, and how much of it."""
+    """What is run, in an order that shows failures early: the suites it is for, the command, and how much of it. What stands in one list runs
+    one after the other; the last two lists beside each other, since both wait for time to pass."""
     amount = {suite: str(both[long]) for suite, both in AMOUNTS.items()}
     # Nine shapes make as many pairs, and some fewer: more than enough of them.
     each, nth = str(AMOUNTS["pairs"][long] // 9), "1" if long else "61"
     warehouses = cargo("--test", "warehouses", filter=["survive"])
-    return [
+    first = [
         ("defects", [*SERVERS, *cargo("--test", "defects", "--test", "postgres", "--test", "adbc", filter=["defect"])], {}),
         ("model", cargo("--lib", filter=["chain::tests::model"]), {"LANDFALL_MODEL": "long" if long else "short"}),
         ("single", cargo("--test", "crash"), {"LANDFALL_CRASH_DOUBLES": "0", **({"LANDFALL_CRASH_EVERY": "1"} if long else {})}),
@@ -174,12 +176,22 @@ def commands(long):
         ("pairs", cargo("--test", "crash"), {"LANDFALL_CRASH_DOUBLES": each, "LANDFALL_CRASH_EVERY": "1000000"}),
         ("simulation,disk", cargo("--test", "simulation"), {"LANDFALL_SIMULATION_SEEDS": amount["simulation"], "LANDFALL_DISK_IMAGES": amount["disk"]}),
         ("connector", ["scripts/connector"], {}),
-        ("syscalls,processes,zombies,limits,servers", ["scripts/processes", *(["--long"] if long else [])], {}),
+    ]  # fmt: skip
+    processes = [
         ("kills", ["scripts/kill-loop", amount["kills"]], {}),
         ("kills", ["scripts/warehouses", amount["kills"], "--store", "s3", "--only", "kills"], {}),
-        ("fuzz", ["scripts/fuzz", amount["fuzz"]], {}),
-        *([("mutants", ["scripts/mutants"], {})] if long else []),
+        ("syscalls,processes,zombies,limits,servers", ["scripts/processes", *(["--long"] if long else [])], {}),
     ]
+    fuzz = [("fuzz", ["scripts/fuzz", amount["fuzz"]], {}), *([("mutants", ["scripts/mutants"], {})] if long else [])]
+    return first, processes, fuzz
+
+
+# Figures of time are those of the suites, not of the compiler.
+BUILDS = (
+    ["cargo", "test", "--locked", "--quiet", "--all-features", "--no-run"],
+    ["cargo", "build", "--locked", "--quiet", "--all-features", "--examples"],
+    ["scripts/fuzz", "--build"],
+)
 
 
 def run(proof, command, environment):
@@ -225,19 +237,28 @@ def main():
     only = set(filter(None, a.only.split(",")))
     if unknown := only - set(known):
         ap.error(f"no suite {', '.join(sorted(unknown))}: there are {', '.join(known)}")
-    wanted = [command for command in commands(a.long) if not only or only & set(command[0].split(","))]
-    # Figures of time are those of the suites, not of the compiler.
-    subprocess.run(["cargo", "test", "--locked", "--quiet", "--all-features", "--no-run"], check=True)
-    for suites, command, environment in wanted:
-        started = time.monotonic()
-        print(f"== {suites}: {' '.join([*(f'{k}={v}' for k, v in environment.items()), *command])}", flush=True)
-        well = run(proof, command, environment)
-        took = time.monotonic() - started
-        if not well:
-            broken.append(suites)
-        for suite in suites.split(","):
-            proof.seconds[suite] += took
-        print(f"== {suites}: {'ok' if well else 'FAILED'} ({took:.0f} s)", flush=True)
+    for command in BUILDS:
+        if "fuzz" not in command[0] or not only or "fuzz" in only:
+            subprocess.run(command, check=True)
+
+    def lane(commands):
+        for suites, command, environment in commands:
+            if only and not only & set(suites.split(",")):
+                continue
+            started = time.monotonic()
+            print(f"== {suites}: {' '.join([*(f'{k}={v}' for k, v in environment.items()), *command])}", flush=True)
+            well = run(proof, command, environment)
+            took = time.monotonic() - started
+            if not well:
+                broken.append(suites)
+            for suite in suites.split(","):
+                proof.seconds[suite] += took
+            print(f"== {suites}: {'ok' if well else 'FAILED'} ({took:.0f} s)", flush=True)
+
+    first, *beside = commands(a.long)
+    lane(first)
+    with ThreadPoolExecutor(len(beside)) as pool:
+        list(pool.map(lane, beside))
 
     missed = shown(proof, broken, only, a.long)
     for what in missed:

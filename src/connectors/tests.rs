@@ -2,7 +2,7 @@
 
 use crate::sink::Sink;
 
-/// `frozen` is read, and written again as it was. Anything else than all of it is damage.
+/// `frozen` is read, and written again as it was. Anything else than all of it is refused.
 fn is_frozen<S: Sink>(frozen: &[u8]) {
     let frozen = std::str::from_utf8(frozen.trim_ascii_end()).expect("text");
     let staged: S::Staged = serde_json::from_str(frozen).expect("the first format is read for ever");
@@ -14,6 +14,9 @@ fn is_frozen<S: Sink>(frozen: &[u8]) {
     for cut in 0..frozen.len() {
         assert!(serde_json::from_str::<S::Staged>(&frozen[..cut]).is_err(), "cut after {cut} bytes");
     }
+    // It has no version of its own: what a newer one adds is not passed over.
+    let newer = frozen.replacen('{', r#"{"newer":1,"#, 1);
+    assert!(serde_json::from_str::<S::Staged>(&newer).is_err(), "{newer}");
 }
 
 #[cfg(feature = "parquet")]

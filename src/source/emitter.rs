@@ -337,12 +337,30 @@ impl<I: Item, P: Position> Emitter<I, P> {
         let pass = self.passed.clone();
         let coverage = if position.is_some() { std::mem::take(&mut self.covered) } else { Vec::new() };
         let partition = self.partition.clone();
-        let emission = Emission { partition, item, position, coverage, reservation, tally, pass };
+        self.hand_over(Emission { partition, item, position, coverage, reservation, tally, pass }).await
+    }
+
+    async fn hand_over(&mut self, emission: Emission<I>) -> Result<()> {
         tokio::select! {
             biased;
             () = stopped(&mut self.stop) => Err(Error::cancelled("emit")),
             sent = self.queue.send(emission) => sent.map_err(|_| Error::cancelled("emit")),
         }
+    }
+}
+
+#[cfg(any(test, feature = "testkit"))]
+impl<I: Item, P: Position> Emitter<I, P> {
+    /// For the same read, into another queue; what comes there may be [passed on](Self::pass_on).
+    pub(crate) fn fork_to(&self, queue: mpsc::Sender<Emission<I>>) -> Self {
+        let mut other = self.fork();
+        other.queue = queue;
+        other
+    }
+
+    /// Hands over what another emitter has given.
+    pub(crate) async fn pass_on(&mut self, emission: Emission<I>) -> Result<()> {
+        self.hand_over(emission).await
     }
 }
 

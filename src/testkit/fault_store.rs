@@ -1,3 +1,4 @@
+use super::Effect;
 use super::faults::{Faults, Pass};
 use crate::error::{Error, Result};
 use crate::store::{Created, ObjectAccess, ObjectInfo, ObjectPath, Store, Upload};
@@ -19,7 +20,7 @@ impl FaultStore {
     }
 
     async fn enter(&self, operation: &'static str, name: &ObjectPath) -> Result<Pass<'_>> {
-        self.faults.enter(operation, name.to_string()).await
+        self.faults.enter(operation, name.to_string(), Effect::Parts).await
     }
 
     /// Dies within a write: half of the bytes are on their way, nothing is visible, and nobody cleans up.
@@ -43,7 +44,8 @@ impl ObjectAccess for FaultStore {
         if pass.is_torn() {
             return Err(self.tear(pass, path, &bytes).await);
         }
-        pass.leave(self.inner.create(path, bytes).await)
+        let (inner, path) = (self.inner.clone(), path.clone());
+        pass.create(async move { inner.create(&path, bytes).await }).await
     }
 
     async fn put(&self, path: &ObjectPath, bytes: Bytes) -> Result<()> {
@@ -51,7 +53,8 @@ impl ObjectAccess for FaultStore {
         if pass.is_torn() {
             return Err(self.tear(pass, path, &bytes).await);
         }
-        pass.leave(self.inner.put(path, bytes).await)
+        let (inner, path) = (self.inner.clone(), path.clone());
+        pass.write(async move { inner.put(&path, bytes).await }).await
     }
 
     async fn upload(&self, path: &ObjectPath) -> Result<Box<dyn Upload>> {
@@ -68,23 +71,15 @@ impl ObjectAccess for FaultStore {
     }
 
     async fn get(&self, path: &ObjectPath, range: Option<Range<u64>>) -> Result<Option<Bytes>> {
-        let pass = self.enter("get", path).await?;
-        if pass.is_torn() {
-            return Err(pass.die());
-        }
-        pass.leave_read(self.inner.get(path, range).await)
+        self.faults.read_point("get", path, self.inner.get(path, range)).await
     }
 
     async fn list(&self, prefix: &ObjectPath) -> Result<Vec<ObjectInfo>> {
-        let pass = self.enter("list", prefix).await?;
-        if pass.is_torn() {
-            return Err(pass.die());
-        }
-        pass.leave_read(self.inner.list(prefix).await)
+        self.faults.read_point("list", prefix, self.inner.list(prefix)).await
     }
 
     async fn rename(&self, from: &ObjectPath, to: &ObjectPath) -> Result<bool> {
-        let pass = self.faults.enter("rename", format!("{from} -> {to}")).await?;
+        let pass = self.faults.enter("rename", format!("{from} -> {to}"), Effect::Parts).await?;
         if pass.is_torn() {
             if let Ok(Some(bytes)) = self.inner.get(from, None).await {
                 drop(self.inner.put(to, bytes).await);
@@ -95,7 +90,12 @@ impl ObjectAccess for FaultStore {
     }
 
     async fn delete(&self, path: &ObjectPath) -> Result<()> {
-        self.faults.point("delete", path, self.inner.delete(path)).await
+        let pass = self.faults.enter("delete", path.to_string(), Effect::Whole).await?;
+        if pass.is_torn() {
+            return Err(pass.die());
+        }
+        let (inner, path) = (self.inner.clone(), path.clone());
+        pass.write(async move { inner.delete(&path).await }).await
     }
 }
 
@@ -109,7 +109,7 @@ struct FaultUpload {
 impl FaultUpload {
     async fn pass_write(&mut self, bytes: Bytes) -> Result<()> {
         let faults = self.faults.clone();
-        let pass = faults.enter("upload.write", self.path.to_string()).await?;
+        let pass = faults.enter("upload.write", self.path.to_string(), Effect::Parts).await?;
         let Some(inner) = self.inner.as_mut() else { return Err(self.cut_off()) };
         if pass.is_torn() {
             drop(inner.write(half(&bytes)).await);
@@ -135,7 +135,7 @@ impl Upload for FaultUpload {
 
     async fn finish(mut self: Box<Self>) -> Result<u64> {
         let faults = self.faults.clone();
-        let pass = faults.enter("upload.finish", self.path.to_string()).await?;
+        let pass = faults.enter("upload.finish", self.path.to_string(), Effect::Whole).await?;
         if pass.is_torn() {
             return Err(pass.die());
         }

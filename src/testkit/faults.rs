@@ -1,53 +1,13 @@
-use super::FaultStore;
+use super::{Effect, FaultStore, Mode, Plan, Point, Target};
 use crate::env::watch;
 use crate::error::{Error, ErrorKind, Result, Status};
-use crate::store::{Store, Upload};
+use crate::store::{Created, Store, Upload};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use std::fmt::{self, Debug, Display};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 const CRASH: &str = "injected crash";
-
-/// What happens at an I/O point.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Mode {
-    /// The process dies before the effect.
-    Before,
-    /// The effect happens, and the process dies before it hears the answer.
-    AfterLostResponse,
-    /// Part of the effect happens, as far as the contract allows, and the process dies: an upload or a write leaves a
-    /// temporary object behind, a rename has copied and not deleted. Where there is no such part it is [`Before`](Self::Before).
-    Torn,
-    /// The whole process stands still before the effect, until [`Faults::resume`]; then it goes on as if nothing had been.
-    Pause,
-    /// The effect happens, and the answer is lost: an error of kind `Ambiguous`, or `Unavailable` for a read. The process
-    /// lives on.
-    LostResponse,
-    /// The effect does not happen: an error of kind `Unavailable`, transient. The process lives on.
-    Fail,
-    /// The effect comes late: this operation alone waits until all others have had so many turns.
-    Slow(u32),
-}
-
-/// A fault at one I/O point.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Plan {
-    /// The number of the point, from 0.
-    pub at: u64,
-    /// What happens there.
-    pub mode: Mode,
-}
-
-/// An I/O point that was passed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Point {
-    /// Its number, from 0.
-    pub index: u64,
-    /// What was done.
-    pub operation: &'static str,
-    /// What it was done to.
-    pub name: String,
-}
 
 /// The counted I/O points of one imagined process, and the faults planned at them. Clones are the same process.
 ///
@@ -62,6 +22,8 @@ struct Inner {
     paused: watch::Sender<bool>,
     /// Uploads that the dead process will never clean up.
     wrecks: Mutex<Vec<Box<dyn Upload>>>,
+    /// Effects that are under way, and the points at which they arrive.
+    late: Mutex<Vec<(u64, BoxFuture<'static, ()>)>>,
 }
 
 /// What happens at a point.
@@ -88,7 +50,23 @@ impl Faults {
     /// A process of which `choose` is asked at each point, in their order: for faults that are drawn at random while it runs.
     pub fn drawn(choose: impl FnMut(&Point) -> Option<Mode> + Send + 'static) -> Self {
         let state = State { trace: Vec::new(), choose: Box::new(choose), dead: false };
-        Self(Arc::new(Inner { state: Mutex::new(state), paused: watch::Sender::new(false), wrecks: Mutex::default() }))
+        Self(Arc::new(Inner {
+            state: Mutex::new(state),
+            paused: watch::Sender::new(false),
+            wrecks: Mutex::default(),
+            late: Mutex::default(),
+        }))
+    }
+
+    /// A process to which `mode` happens at each point of `target`.
+    pub fn at(target: Target, mode: Mode) -> Self {
+        Self::drawn(move |point| target.takes(point.operation, &point.name).then_some(mode))
+    }
+
+    /// A process without faults of which every operation lets the others have a turn before its effect: over what answers at once,
+    /// so that it can be dropped or overtaken there.
+    pub fn waiting() -> Self {
+        Self::drawn(|_| Some(Mode::Slow(1)))
     }
 
     /// `store` as this process reaches it.
@@ -133,6 +111,26 @@ impl Faults {
         self.0.paused.send_replace(false);
     }
 
+    /// Lets what is late ([`Mode::Late`]) have its effect now, also after the process has died.
+    ///
+    /// # Cancellation
+    /// Dropped, it drops effects that have not happened.
+    pub async fn arrive(&self) {
+        self.arrive_until(u64::MAX).await;
+    }
+
+    async fn arrive_until(&self, point: u64) {
+        let due: Vec<_> = {
+            let mut late = self.0.late.lock().unwrap_or_else(PoisonError::into_inner);
+            let (due, still) = std::mem::take(&mut *late).into_iter().partition(|(at, _)| *at <= point);
+            *late = still;
+            due
+        };
+        for (_, effect) in due {
+            effect.await;
+        }
+    }
+
     /// Whether `error` says that the process has died here.
     pub fn is_crash(error: &Error) -> bool {
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
@@ -159,7 +157,7 @@ impl Faults {
         name: impl Display + Send,
         effect: impl Future<Output = Result<T>> + Send,
     ) -> Result<T> {
-        let pass = self.enter(operation, name.to_string()).await?;
+        let pass = self.enter(operation, name.to_string(), Effect::Whole).await?;
         if pass.is_torn() {
             return Err(pass.die());
         }
@@ -179,7 +177,7 @@ impl Faults {
         name: impl Display + Send,
         answer: impl Future<Output = Result<T>> + Send,
     ) -> Result<T> {
-        let pass = self.enter(operation, name.to_string()).await?;
+        let pass = self.enter(operation, name.to_string(), Effect::None).await?;
         if pass.is_torn() {
             return Err(pass.die());
         }
@@ -187,14 +185,15 @@ impl Faults {
     }
 
     /// Counts a point and comes to it: what follows is the effect, or a part of it if it is torn.
-    pub(super) async fn enter(&self, operation: &'static str, name: String) -> Result<Pass<'_>> {
+    pub(super) async fn enter(&self, operation: &'static str, name: String, effect: Effect) -> Result<Pass<'_>> {
         self.wait(false).await;
+        self.arrive_until(self.count()).await;
         let mode = {
             let mut state = self.state();
             if state.dead {
                 return Err(dead());
             }
-            let point = Point { index: state.trace.len() as u64, operation, name };
+            let point = Point { index: state.trace.len() as u64, operation, name, effect };
             let mode = (state.choose)(&point);
             state.trace.push(point);
             mode
@@ -203,6 +202,8 @@ impl Faults {
         match mode {
             Some(Mode::Before) => return Err(pass.die()),
             Some(Mode::Fail) => return Err(unavailable(operation)),
+            Some(Mode::Refuse(ErrorKind::Unavailable)) => return Err(unavailable(operation)),
+            Some(Mode::Refuse(kind)) => return Err(Error::new(kind, operation, "injected refusal")),
             Some(Mode::Pause) => {
                 self.0.paused.send_replace(true);
                 self.wait(false).await;
@@ -262,10 +263,37 @@ impl Pass<'_> {
         dead()
     }
 
+    /// What the process hears of a create, of which `effect` is the effect.
+    pub(super) async fn create(
+        self,
+        effect: impl Future<Output = Result<Created>> + Send + 'static,
+    ) -> Result<Created> {
+        match self.mode {
+            Some(Mode::Conflict) => self.heard(Ok(Created::Exists)),
+            Some(Mode::Exists) => {
+                let answer = effect.await.map(|_| Created::Exists);
+                self.heard(answer)
+            }
+            _ => self.write(effect).await,
+        }
+    }
+
+    /// What the process hears of a write that may arrive late.
+    pub(super) async fn write<T>(self, effect: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+        let Some(Mode::Late(after)) = self.mode else {
+            let answer = effect.await;
+            return self.leave(answer);
+        };
+        let at = self.faults.count() + u64::from(after);
+        let effect = async move { drop(effect.await) }.boxed();
+        self.faults.0.late.lock().unwrap_or_else(PoisonError::into_inner).push((at, effect));
+        Err(lost(self.operation))
+    }
+
     /// What the process hears of a write.
     pub(super) fn leave<T>(self, answer: Result<T>) -> Result<T> {
         if self.mode == Some(Mode::LostResponse) && answer.is_ok() && !self.faults.is_dead() {
-            return Err(Error::new(ErrorKind::Ambiguous, self.operation, "injected loss of the response"));
+            return Err(lost(self.operation));
         }
         self.heard(answer)
     }
@@ -289,6 +317,10 @@ impl Pass<'_> {
 fn dead() -> Error {
     // Not transient: nothing that a dead process tries again can succeed.
     Error::unavailable(CRASH, "this process is dead").with_status(Status::Permanent)
+}
+
+fn lost(operation: &'static str) -> Error {
+    Error::new(ErrorKind::Ambiguous, operation, "injected loss of the response")
 }
 
 fn unavailable(operation: &'static str) -> Error {

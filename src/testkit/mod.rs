@@ -1,5 +1,6 @@
 //! What tests of pipelines and of connectors stand on: time and randomness that the test owns, faults at any I/O point, and
 //! the conformance checks of each contract. Comes with the feature `testkit`, which is exempt from semantic versioning.
+//! `docs/testkit.md` goes by question.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -26,31 +27,39 @@
 mod clock;
 mod conditionless;
 pub mod conformance;
+mod damage;
 mod decoders;
 mod disk;
 mod entropy;
 mod fault_checkpoints;
+mod fault_proxy;
 mod fault_sink;
 mod fault_source;
 mod fault_store;
 mod faults;
 #[cfg(feature = "http")]
 pub mod http;
+mod point;
 mod schedules;
+mod target;
 
 pub use crate::defects::{Defect, SwitchedOn};
 pub use clock::ManualClock;
 pub use conditionless::Conditionless;
+pub use damage::{Damage, DamagedStore};
 #[doc(hidden)]
 pub use decoders::{Decoder, decoders};
 pub use disk::{Lie, SimDisk};
 pub use entropy::SeededEntropy;
 pub use fault_checkpoints::FaultCheckpoints;
+pub use fault_proxy::FaultProxy;
 pub use fault_sink::{FaultSink, FaultWriter};
 pub use fault_source::FaultSource;
 pub use fault_store::FaultStore;
-pub use faults::{Faults, Mode, Plan, Point};
+pub use faults::Faults;
+pub use point::{Effect, Mode, Plan, Point};
 pub use schedules::{Outcome, Schedule, Schedules, Verdict, World, Wrong};
+pub use target::Target;
 
 use crate::env::Env;
 use std::sync::Arc;

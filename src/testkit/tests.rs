@@ -3,6 +3,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::store::{Created, LocalStore, ObjectPath, Store, probe};
 use futures::FutureExt;
 use futures::future::join;
+use std::sync::Mutex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 fn path(name: &str) -> ObjectPath {
     ObjectPath::parse(name).expect("a valid name")
@@ -235,4 +238,134 @@ async fn a_create_whose_response_was_lost_meets_itself() {
     let error = store.create(&path("n"), "mine".into()).await.expect_err("lost");
     assert_eq!(error.kind(), ErrorKind::Ambiguous);
     assert_eq!(store.create(&path("n"), "mine".into()).await.expect("again"), Created::Exists);
+}
+
+#[tokio::test]
+async fn a_proxy_cuts_between_messages_and_a_dead_process_is_not_heard() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let upstream = listener.local_addr().expect("is bound");
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&heard);
+    let server = tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut message = [0; 3];
+            while client.read_exact(&mut message).await.is_ok() {
+                log.lock().expect("no panic").push(message);
+                client.write_all(b"yes").await.expect("writes");
+            }
+        }
+    });
+    let faults = Faults::of([Plan { at: 1, mode: Mode::AfterLostResponse }]);
+    let proxy = FaultProxy::start(upstream, &faults, |message| message == b"bye").await.expect("starts");
+    let mut answer = [0; 3];
+    let mut client = TcpStream::connect(proxy.address()).await.expect("connects");
+    client.write_all(b"one").await.expect("writes");
+    client.read_exact(&mut answer).await.expect("an answer");
+    client.write_all(b"two").await.expect("writes");
+    assert!(client.read_exact(&mut answer).await.is_err(), "the answer to the second is lost");
+    let mut again = TcpStream::connect(proxy.address()).await.expect("connects");
+    drop(again.write_all(b"six").await);
+    assert!(again.read_exact(&mut answer).await.is_err(), "a dead process is answered");
+    assert_eq!((heard.lock().expect("no panic").as_slice(), faults.count()), ([*b"one", *b"two"].as_slice(), 2));
+    server.abort();
+}
+
+#[tokio::test]
+async fn what_ends_a_connection_is_no_point() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let faults = Faults::none();
+    let upstream = listener.local_addr().expect("is bound");
+    let proxy = FaultProxy::start(upstream, &faults, |message| message == b"bye").await.expect("starts");
+    let mut client = TcpStream::connect(proxy.address()).await.expect("connects");
+    client.write_all(b"bye").await.expect("writes");
+    let mut end = Vec::new();
+    client.read_to_end(&mut end).await.expect("the end");
+    assert_eq!((end.len(), faults.count()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_refusal_is_of_its_kind_and_has_no_effect() {
+    for kind in [ErrorKind::Unavailable, ErrorKind::Auth, ErrorKind::Config, ErrorKind::Ambiguous] {
+        let disk = disk().await;
+        let faults = fault(1, Mode::Refuse(kind));
+        let error = every_operation(&faults.store(&disk)).await.expect_err("it was refused");
+        assert_eq!((error.kind(), error.is_transient()), (kind, kind == ErrorKind::Unavailable));
+        assert_eq!(content(&disk).await, after(1).await);
+        faults.store(&disk).put(&path("later"), "x".into()).await.expect("it lives on");
+    }
+}
+
+#[tokio::test]
+async fn a_create_may_meet_itself_or_nobody() {
+    for (mode, stored) in [(Mode::Exists, true), (Mode::Conflict, false)] {
+        let disk = Store::memory();
+        let store = fault(0, mode).store(&disk);
+        assert_eq!(store.create(&path("n"), "mine".into()).await.expect("an answer"), Created::Exists);
+        assert_eq!(disk.get(&path("n"), None).await.expect("get").is_some(), stored, "{mode:?}");
+        // Nothing else has such an answer.
+        for at in 1..9 {
+            let disk = self::disk().await;
+            every_operation(&fault(at, mode).store(&disk)).await.expect("it goes well");
+            assert_eq!(content(&disk).await, after(9).await, "{mode:?} at {at}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_late_request_arrives_after_its_answer_was_lost() {
+    let disk = Store::memory();
+    let faults = fault(0, Mode::Late(2));
+    let store = faults.store(&disk);
+    let error = store.put(&path("late"), "x".into()).await.expect_err("no answer");
+    assert_eq!(error.kind(), ErrorKind::Ambiguous);
+    store.put(&path("a"), "x".into()).await.expect("put");
+    assert_eq!(names(&disk).await, ["a"]);
+    store.put(&path("b"), "x".into()).await.expect("put");
+    assert_eq!(names(&disk).await, ["a", "b", "late"]);
+    // Also when nobody is there any more.
+    let faults = Faults::at(Target::operation("delete"), Mode::Late(9));
+    faults.store(&disk).delete(&path("late")).await.expect_err("no answer");
+    faults.crash();
+    assert_eq!(names(&disk).await, ["a", "b", "late"]);
+    faults.arrive().await;
+    assert_eq!(names(&disk).await, ["a", "b"]);
+}
+
+#[tokio::test]
+async fn a_target_is_an_operation_on_a_name_at_its_place() {
+    let disk = Store::memory();
+    let target = Target::operation("put").on("state/").after(1).times(2);
+    let store = Faults::at(target, Mode::Fail).store(&disk);
+    store.put(&path("data/1"), "x".into()).await.expect("another name");
+    store.delete(&path("state/1")).await.expect("another operation");
+    for (n, hit) in [false, true, true, false].into_iter().enumerate() {
+        assert_eq!(store.put(&path(&format!("state/{n}")), "x".into()).await.is_err(), hit, "{n}");
+    }
+}
+
+#[tokio::test]
+async fn damage_is_given_back_and_not_stored() {
+    let read = async |damage: Damage| {
+        let disk = Store::memory();
+        disk.put(&path("a/1"), "old!".into()).await.expect("put");
+        let store = Store::new(DamagedStore::new(&disk, damage, Target::all().on("a/")));
+        store.put(&path("a/1"), "new!".into()).await.expect("put");
+        store.create(&path("a/2"), "abcd".into()).await.expect("create");
+        store.put(&path("b"), "sound".into()).await.expect("put");
+        assert_eq!(store.get(&path("b"), None).await.expect("get"), Some("sound".into()));
+        let mut read = Vec::new();
+        for name in ["a/1", "a/2"] {
+            read.push(store.get(&path(name), None).await.expect("get").map(|bytes| bytes.to_vec()));
+        }
+        let part = store.get(&path("a/1"), Some(1..3)).await.expect("get").map(|bytes| bytes.to_vec());
+        (read, part, names(&store).await, names(&disk).await)
+    };
+    let some = |text: &str| Some(text.as_bytes().to_vec());
+    let all = || ["a/1", "a/2", "b"].map(str::to_owned).to_vec();
+    assert_eq!(read(Damage::Flip).await, (vec![some("nev!"), some("abbd")], some("ev"), all(), all()));
+    assert_eq!(read(Damage::Truncate).await, (vec![some("ne"), some("ab")], some("e"), all(), all()));
+    assert_eq!(read(Damage::Stale).await, (vec![some("old!"), None], some("ld"), all(), all()));
+    let late = vec!["b".to_owned()];
+    assert_eq!(read(Damage::LateListing).await, (vec![some("new!"), some("abcd")], some("ew"), late.clone(), all()));
+    assert_eq!(read(Damage::Vanished).await, (vec![None, None], None, late.clone(), late));
 }

@@ -26,22 +26,7 @@ async fn enumerate(shape: Shape) {
     let every = number("LANDFALL_CRASH_EVERY").unwrap_or(costs);
     let pairs = number("LANDFALL_CRASH_DOUBLES").unwrap_or(150) / costs;
     let outcome = Schedules::of(|| World::new(shape)).every(every).pairs(pairs).run().await;
-    let pairs = outcome.modes.get("double").copied().unwrap_or(0);
-    let modes = outcome.modes.iter().filter(|(mode, _)| *mode != "double");
-    let modes: Vec<String> = modes.map(|(mode, schedules)| format!("{mode}={schedules}")).collect();
-    if outcome.schedules > pairs {
-        println!(
-            "proof suite=single of=\"{}\" every={every} points={} schedules={} {} {}",
-            shape.name,
-            outcome.points,
-            outcome.schedules - pairs,
-            outcome.total,
-            modes.join(" ")
-        );
-    }
-    if pairs > 0 {
-        println!("proof suite=pairs of=\"{}\" schedules={pairs} {}", shape.name, outcome.total);
-    }
+    println!("{}", outcome.proof(shape.name));
     outcome.assert_right();
 }
 

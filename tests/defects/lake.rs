@@ -70,8 +70,8 @@ impl testkit::World for Vacuumed {
         self.0.verdict().await
     }
 
-    async fn watch(&self) {
-        self.0.watch().await;
+    async fn watch(&self) -> Verdict {
+        self.0.watch().await
     }
 }
 

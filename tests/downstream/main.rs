@@ -79,7 +79,7 @@ mod schedules {
             }
         }
 
-        async fn watch(&self) {
+        async fn watch(&self) -> Verdict {
             std::future::pending().await
         }
     }

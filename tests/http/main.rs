@@ -5,6 +5,9 @@
 
 mod drift;
 mod faults;
+#[path = "../secrets/keys.rs"]
+#[allow(dead_code, reason = "only its certificates are needed here")]
+mod keys;
 mod scripted;
 mod simulated;
 mod slices;

@@ -281,7 +281,7 @@ impl testkit::World for Five {
         Self::verdict(self).await
     }
 
-    async fn watch(&self) {
+    async fn watch(&self) -> Verdict {
         std::future::pending().await
     }
 }

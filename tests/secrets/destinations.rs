@@ -84,6 +84,62 @@ async fn repeats_the_password(listener: tokio::net::TcpListener) {
     }
 }
 
+/// A pipeline into a destination that refuses it; gives all that it told.
+#[cfg(any(feature = "postgres", feature = "adbc"))]
+async fn run_into<S>(api: &crate::api::Api, sink: S) -> String
+where
+    S: landfall::sink::Sink<Item = landfall::columnar::Batch, Promise = landfall::sink::Transactional>,
+{
+    use landfall::checkpoint::MemoryCheckpoints;
+    use landfall::columnar::{Columns, Decode};
+    use landfall::connectors::http::LinkHeader;
+    use landfall::landing::Landing;
+    use landfall::pipeline::Pipeline;
+    use landfall::store::Store;
+    let source = Rest::get(format!("{}/pages", api.url())).auth(Bearer::new(SECRET));
+    let pipeline = Pipeline::named("rows")
+        .source(source.paginate(LinkHeader::new().optional()))
+        .land(Landing::in_store(&Store::memory(), "raw").expect("a name"))
+        .stage(Decode::pages().schema(Columns::new().int64("id")))
+        .sink(sink)
+        .accept_quarantined()
+        .checkpoints(MemoryCheckpoints::default())
+        .build()
+        .expect("a pipeline");
+    let (ended, told) = crate::ways::watched(&pipeline).await;
+    let failure = ended.expect_err("the destination refuses");
+    let (others, debug) = (failure.others(), format!("{pipeline:?}"));
+    format!("{failure} {failure:?} {} {others:?} {debug} {told}", failure.report())
+}
+
+/// A driver that is not there; and, where there are some (`scripts/with-adbc`), drivers that do not know what they are told, or refuse it.
+#[cfg(feature = "adbc")]
+#[tokio::test]
+async fn no_destination_through_adbc_shows_its_password() {
+    use landfall::connectors::adbc::{Adbc, AdbcTable};
+    let driver = |name: &str| std::env::var(format!("LANDFALL_TEST_ADBC_{name}")).ok().map(Adbc::driver);
+    let encoded: String = url::form_urlencoded::byte_serialize(SECRET.as_bytes()).collect();
+    let uri = format!("postgresql://etl:{encoded}@127.0.0.1:1/warehouse");
+    let databases = [
+        Some(Adbc::driver("no such driver").secret("password", SECRET).option("uri", &uri)),
+        driver("DUCKDB")
+            .map(|duckdb| duckdb.entrypoint("duckdb_adbc_init").secret("path", format!("/no/{SECRET}/file"))),
+        driver("DUCKDB").map(|duckdb| duckdb.entrypoint("duckdb_adbc_init").secret("password", SECRET)),
+        driver("SQLITE").map(|sqlite| sqlite.secret("uri", format!("file:/no/{SECRET}/file"))),
+        driver("POSTGRES").map(|postgres| postgres.option("uri", &uri)),
+    ];
+    let api = crate::api::Api::start(crate::keys::Keys::all().server()).await;
+    let databases: Vec<_> = databases.into_iter().flatten().collect();
+    println!("databases through ADBC: {}", databases.len());
+    for database in databases {
+        let table = AdbcTable::at(&database, "rows").expect("a name");
+        let shown = format!("{database:?} {table:?}");
+        let told = shown + &run_into(&api, table).await;
+        assert_eq!(found(told.as_bytes()), None, "{told}");
+    }
+    assert_eq!(found(&Observed::all().log()), None);
+}
+
 #[cfg(feature = "postgres")]
 #[tokio::test]
 async fn no_destination_shows_its_password() {
@@ -113,6 +169,12 @@ async fn no_destination_shows_its_password() {
             assert_eq!(found(text.as_bytes()), None, "{text}");
         }
     }
+    let api = crate::api::Api::start(crate::keys::Keys::all().server()).await;
+    let url = format!("postgresql://etl:{encoded}@127.0.0.1:{refuses}/warehouse?sslmode=disable");
+    let database = Postgres::connect(&url).expect("a URL").retry_for(Duration::ZERO);
+    let table = PostgresTable::at(&database, "rows").expect("a name");
+    let told = run_into(&api, table).await;
+    assert_eq!(found(told.as_bytes()), None, "{told}");
     for wrong in [
         format!("postgresql://etl:{SECRET}@h:port/x"),
         format!("host=h password={SECRET} sslmode=never"),

@@ -45,8 +45,8 @@ impl Observed {
         self.log.0.lock().expect("not poisoned").clone()
     }
 
-    /// The names and labels of all metrics.
+    /// All metrics, with their labels, descriptions and values.
     pub fn metrics(&self) -> String {
-        self.metrics.snapshot().into_vec().into_iter().map(|(key, ..)| format!("{key:?}\n")).collect()
+        self.metrics.snapshot().into_vec().into_iter().map(|metric| format!("{metric:?}\n")).collect()
     }
 }

@@ -7,9 +7,10 @@ use landfall::checkpoint::StoreCheckpoints;
 use landfall::columnar::{Columns, Decode, Dedup};
 use landfall::connectors::http::{LinkHeader, Rest};
 use landfall::connectors::parquet::ParquetDataset;
+use landfall::env::Env;
 use landfall::landing::Landing;
-use landfall::model::Page;
-use landfall::pipeline::Pipeline;
+use landfall::model::{Page, PipelineName, ShardKey};
+use landfall::pipeline::{Pipeline, RunFailure, RunReport};
 use landfall::retry::Policy;
 use landfall::sink::Quarantine;
 use landfall::stage::{Output, from_fn};
@@ -18,6 +19,7 @@ use landfall::{Error, ErrorKind, Result};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
+use tokio::sync::broadcast::error::TryRecvError;
 use url::form_urlencoded;
 
 /// A path of the API, and how a run on it ends: with all pages, or with an error of this kind.
@@ -67,7 +69,9 @@ async fn run(path: &str, kind: &Kind, means: &Means, folder: &Path) -> (Result<(
     let ended = match built {
         Ok(pipeline) => {
             shown.push_str(&format!("{pipeline:?}"));
-            match pipeline.run().await {
+            let (ended, told) = watched(&pipeline).await;
+            shown.push_str(&told);
+            match ended {
                 Ok(report) => {
                     let json = serde_json::to_string(&report).expect("serialises");
                     shown.push_str(&format!("{report} {report:?} {json}"));
@@ -84,8 +88,39 @@ async fn run(path: &str, kind: &Kind, means: &Means, folder: &Path) -> (Result<(
     if let Err(error) = &ended {
         shown.push_str(&format!("{error} {error:?}"));
     }
+    let coverage = Landing::in_store(&store, "raw").expect("a name").coverage(&shard(), &Env::system()).await;
+    let coverage = match coverage {
+        Ok(reader) => format!("{:?}", reader.all().await),
+        Err(error) => format!("{error:?}"),
+    };
+    shown.push_str(&coverage);
     shown.push_str(&pages.lock().expect("not poisoned"));
     (ended, shown)
+}
+
+fn shard() -> ShardKey {
+    ShardKey { pipeline: PipelineName::new("rows").expect("a name"), shard: 0 }
+}
+
+/// Runs it; gives what it told meanwhile and afterwards: events, status, accounts.
+pub async fn watched(pipeline: &Pipeline) -> (std::result::Result<RunReport, RunFailure>, String) {
+    let handle = pipeline.start();
+    let (mut events, control) = (handle.events(), handle.control());
+    let ended = handle.wait().await;
+    let status = control.status();
+    let mut told = format!("{status:?}");
+    loop {
+        match events.try_recv() {
+            Ok(event) => told.push_str(&format!("{event:?}\n")),
+            Err(TryRecvError::Lagged(_)) => {}
+            Err(_) => break,
+        }
+    }
+    let accounts = match pipeline.accounts().await {
+        Ok(reader) => format!("{:?}", reader.all().await),
+        Err(error) => format!("{error:?}"),
+    };
+    (ended, told + &accounts)
 }
 
 #[tokio::test]

@@ -71,11 +71,8 @@ fn simulate(of: &str, seeds: impl Iterator<Item = u64>) -> Vec<String> {
     let Told { verdict, hours, points, faults, processes, looks, refused, .. } = total;
     println!(
         "proof suite=simulation of={of} seeds={count} again={run_again} hours={hours} processes={processes} points={points} faults={faults} \
-         looks={looks} refused={refused} lost={} doubled={} invented={} wrong={}",
-        verdict.lost,
-        verdict.doubled,
-        verdict.invented,
-        verdict.wrong.len()
+         looks={looks} refused={refused} {}",
+        verdict.sums()
     );
     wrong
 }

@@ -72,7 +72,7 @@ impl<W: Warehouse> testkit::World for World<W> {
         verdict
     }
 
-    async fn watch(&self) {
+    async fn watch(&self) -> Verdict {
         std::future::pending().await
     }
 }
@@ -93,18 +93,9 @@ async fn enumerate<W: Warehouse, Made: Future<Output = W> + Send>(
     let every = number("LANDFALL_WAREHOUSES_EVERY").unwrap_or(61);
     let pairs = number("LANDFALL_WAREHOUSES_PAIRS").unwrap_or(4);
     let outcome = Schedules::made_by(world).every(every).pairs(pairs).run().await;
-    println!(
-        "proof suite=single of=\"{} {}{}{}\" every={every} points={} schedules={} lost={} doubled={} invented={}",
-        W::NAME,
-        shape.disposition.as_str(),
-        if shape.checkpoints { ", checkpoints too" } else { "" },
-        if shape.children { ", with children" } else { "" },
-        outcome.points,
-        outcome.schedules,
-        outcome.total.lost,
-        outcome.total.doubled,
-        outcome.total.invented,
-    );
+    let checkpoints = if shape.checkpoints { ", checkpoints too" } else { "" };
+    let children = if shape.children { ", with children" } else { "" };
+    println!("{}", outcome.proof(format_args!("{} {}{checkpoints}{children}", W::NAME, shape.disposition.as_str())));
     outcome.assert_right();
 }
 

@@ -13,7 +13,6 @@
 #[cfg(feature = "adbc")]
 mod adbc;
 mod api;
-mod proxy;
 mod warehouse;
 
 /// Makes a test on one warehouse, if it is there, of each case.

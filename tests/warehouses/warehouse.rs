@@ -1,6 +1,5 @@
 //! The warehouses, as the cases see them.
 
-use crate::proxy;
 use futures::future::BoxFuture;
 use landfall::columnar::Batch;
 use landfall::columnar::arrow::array::ArrayRef;
@@ -17,7 +16,7 @@ use landfall::sink::{
 };
 use landfall::source::ComponentConfig;
 use landfall::store::{ObjectPath, Store};
-use landfall::testkit::{Faults, test_env};
+use landfall::testkit::{FaultProxy, Faults, test_env};
 use landfall::{Result, async_trait};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -186,6 +185,8 @@ pub struct Server {
     pub database: Postgres,
     pub schema: String,
     client: Arc<Client>,
+    /// What a process with faults reaches it through.
+    _proxy: Option<FaultProxy>,
 }
 
 fn new_schema() -> String {
@@ -212,7 +213,7 @@ impl Server {
     /// The tables as they are reached over a connection string; what the tests themselves ask goes straight to the server.
     fn at(url: String, schema: String, client: Arc<Client>) -> Self {
         let database = Postgres::connect(&url).expect("a URL").pool_size(4).expect("a size").env(test_env(5));
-        Self { url, database, schema, client }
+        Self { url, database, schema, client, _proxy: None }
     }
 
     pub async fn ask(&self, query: &str) -> Vec<String> {
@@ -295,11 +296,14 @@ impl Warehouse for Server {
 
     async fn reached_by(&self, faults: &Faults) -> Self {
         let upstream = self.url.split_once('@').and_then(|(_, rest)| rest.split_once('/')).expect("a URL").0;
-        let port = proxy::start(upstream.parse().expect("an address"), faults).await;
+        // `X` says goodbye.
+        let goodbye = |message: &[u8]| message.first() == Some(&b'X');
+        let proxy =
+            FaultProxy::start(upstream.parse().expect("an address"), faults, goodbye).await.expect("a free port");
         // Who stands still with a transaction open is not waited for.
-        let url = self.url.replace(upstream, &format!("127.0.0.1:{port}"));
+        let url = self.url.replace(upstream, &proxy.address().to_string());
         let url = format!("{url}&options=-c%20idle_in_transaction_session_timeout%3D200ms");
-        Self::at(url, self.schema.clone(), Arc::clone(&self.client))
+        Self { _proxy: Some(proxy), ..Self::at(url, self.schema.clone(), Arc::clone(&self.client)) }
     }
 
     fn checkpoints(&self) -> Option<PostgresCheckpoints> {

@@ -27,28 +27,33 @@ impl CheckpointStore for SqliteCheckpoints {
                 params![chain.as_str(), number, &record[..]],
             )
             .of("create record")
-        })?;
+        });
+        let new = new.await?;
         Ok(if new == 1 { Created::New } else { Created::Exists })
     }
 
     async fn read(&self, chain: &ChainId, number: u64) -> Result<Option<Bytes>> {
-        self.0.transaction("read record", |t| {
-            t.query_row(
-                "SELECT record FROM landfall_records WHERE chain = ?1 AND number = ?2",
-                params![chain.as_str(), number],
-                |row| row.get::<_, Vec<u8>>(0).map(Bytes::from),
-            )
-            .optional()
-            .of("read record")
-        })
+        self.0
+            .transaction("read record", |t| {
+                t.query_row(
+                    "SELECT record FROM landfall_records WHERE chain = ?1 AND number = ?2",
+                    params![chain.as_str(), number],
+                    |row| row.get::<_, Vec<u8>>(0).map(Bytes::from),
+                )
+                .optional()
+                .of("read record")
+            })
+            .await
     }
 
     async fn numbers(&self, chain: &ChainId) -> Result<Vec<u64>> {
-        self.0.transaction("list records", |t| {
-            t.prepare("SELECT number FROM landfall_records WHERE chain = ?1 ORDER BY number")
-                .and_then(|mut find| find.query_map([chain.as_str()], |row| row.get(0))?.collect())
-                .of("list records")
-        })
+        self.0
+            .transaction("list records", |t| {
+                t.prepare("SELECT number FROM landfall_records WHERE chain = ?1 ORDER BY number")
+                    .and_then(|mut find| find.query_map([chain.as_str()], |row| row.get(0))?.collect())
+                    .of("list records")
+            })
+            .await
     }
 
     async fn boundary(&self, chain: &ChainId) -> Result<u64> {
@@ -56,28 +61,35 @@ impl CheckpointStore for SqliteCheckpoints {
             t.query_row("SELECT number FROM landfall_boundaries WHERE chain = ?1", [chain.as_str()], |row| row.get(0))
                 .optional()
                 .of("read boundary")
-        })?;
-        Ok(number.unwrap_or(0))
+        });
+        Ok(number.await?.unwrap_or(0))
     }
 
     async fn advance_boundary(&self, chain: &ChainId, to: u64) -> Result<()> {
-        self.0.transaction("advance boundary", |t| {
-            t.execute(
-                "INSERT INTO landfall_boundaries VALUES (?1, ?2)
+        self.0
+            .transaction("advance boundary", |t| {
+                t.execute(
+                    "INSERT INTO landfall_boundaries VALUES (?1, ?2)
                  ON CONFLICT (chain) DO UPDATE SET number = max(number, excluded.number)",
-                params![chain.as_str(), to],
-            )
-            .of("advance boundary")
-        })?;
-        Ok(())
+                    params![chain.as_str(), to],
+                )
+                .of("advance boundary")
+                .map(drop)
+            })
+            .await
     }
 
     async fn remove(&self, chain: &ChainId, number: u64) -> Result<()> {
-        self.0.transaction("remove record", |t| {
-            t.execute("DELETE FROM landfall_records WHERE chain = ?1 AND number = ?2", params![chain.as_str(), number])
+        self.0
+            .transaction("remove record", |t| {
+                t.execute(
+                    "DELETE FROM landfall_records WHERE chain = ?1 AND number = ?2",
+                    params![chain.as_str(), number],
+                )
                 .of("remove record")
-        })?;
-        Ok(())
+                .map(drop)
+            })
+            .await
     }
 
     fn objects(&self) -> Option<(Store, ObjectPath)> {

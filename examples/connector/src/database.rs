@@ -1,8 +1,10 @@
 //! The destination: a file of SQLite, and what an error of it means.
 
-use landfall::{Error, ErrorKind, Result};
+use landfall::{Error, ErrorKind, Result, async_trait};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
+use std::fmt::Debug;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,7 +12,20 @@ use std::time::Duration;
 ///
 /// Calls are short, so they are made where they stand; of a database behind a network, take the asynchronous client.
 #[derive(Clone, Debug)]
-pub struct Database(Arc<Mutex<Connection>>);
+pub struct Database {
+    connection: Arc<Mutex<Connection>>,
+    wire: Option<Arc<dyn Wire>>,
+}
+
+/// What every transaction passes on its way to the database: nothing, but in a proof, which lets it fail there.
+#[async_trait]
+pub trait Wire: Debug + Send + Sync + 'static {
+    /// Lets `transaction` happen, as a whole; fails if it does not, or if its answer is lost.
+    async fn pass(&self, operation: &'static str, transaction: InOneStep<'_>) -> Result<()>;
+}
+
+/// A transaction that happens when it is awaited.
+pub type InOneStep<'a> = Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
 
 const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS readings (station TEXT NOT NULL, time TEXT NOT NULL, celsius REAL NOT NULL);
@@ -48,28 +63,46 @@ impl Database {
         // What was committed survives a power loss: guarantee 7 of a sink, guarantee 2 of a checkpoint store.
         connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;").of("open database")?;
         connection.execute_batch(TABLES).of("make tables")?;
-        Ok(Self(Arc::new(Mutex::new(connection))))
+        Ok(Self { connection: Arc::new(Mutex::new(connection)), wire: None })
+    }
+
+    /// The same, each transaction by way of `wire`.
+    #[must_use]
+    pub fn reached_by(&self, wire: impl Wire) -> Self {
+        Self { wire: Some(Arc::new(wire)), ..self.clone() }
     }
 
     /// The readings, each as `station,time,celsius`.
     ///
     /// # Errors
     /// `Unavailable` if SQLite refuses.
-    pub fn rows(&self) -> Result<Vec<String>> {
+    pub async fn rows(&self) -> Result<Vec<String>> {
         self.transaction("read readings", |t| {
             t.prepare("SELECT station || ',' || time || ',' || celsius FROM readings")
                 .and_then(|mut find| find.query_map([], |row| row.get(0))?.collect())
                 .of("read readings")
         })
+        .await
     }
 
     /// Does `work` as a whole or not at all: an error rolls it back.
-    pub(crate) fn transaction<T>(
+    pub(crate) async fn transaction<T: Send>(
         &self,
         operation: &'static str,
-        work: impl FnOnce(&Transaction<'_>) -> Result<T>,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T> + Send,
     ) -> Result<T> {
-        let mut connection = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(wire) = &self.wire else { return self.at_once(operation, work) };
+        let mut answer = None;
+        let transaction = async {
+            answer = Some(self.at_once(operation, work)?);
+            Ok(())
+        };
+        wire.pass(operation, Box::pin(transaction)).await?;
+        answer.ok_or_else(|| Error::bug(operation, "it has passed, and did not happen"))
+    }
+
+    fn at_once<T>(&self, operation: &'static str, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         // The lock for writing comes first: what is read in a transaction does not change before it writes.
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).of(operation)?;
         let answer = work(&transaction)?;

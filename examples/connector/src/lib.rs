@@ -11,7 +11,7 @@ mod parse;
 mod sink;
 
 pub use checkpoints::SqliteCheckpoints;
-pub use database::Database;
+pub use database::{Database, InOneStep, Wire};
 pub use feed::{BytesRead, StationLogs};
 pub use parse::{Parse, Reading};
 pub use sink::{Batch, SqliteReadings, SqliteWriter};

@@ -57,13 +57,13 @@ impl Sink for SqliteReadings {
 
     async fn open(&self, epoch: EpochContext) -> Result<SqliteWriter> {
         let batch = Batch::of(&epoch);
-        self.0.transaction("stage readings", |t| unstage(t, &batch.name))?;
+        self.0.transaction("stage readings", |t| unstage(t, &batch.name)).await?;
         Ok(SqliteWriter { database: self.0.clone(), batch, epoch, bytes: 0 })
     }
 
     async fn commit(&self, _env: &Env, request: CommitRequest<Batch>) -> Result<CommitOutcome> {
         let CommitRequest { shard, mark, previous, staged, .. } = request;
-        self.0.transaction("commit readings", |t| {
+        let committed = self.0.transaction("commit readings", |t| {
             match decide(held(t, &shard)?.as_ref(), &mark, previous) {
                 CommitDecision::Answer(outcome) => Ok(outcome),
                 CommitDecision::Apply => {
@@ -83,36 +83,43 @@ impl Sink for SqliteReadings {
                     if !FORGETFUL {
                         unstage(t, &staged.name)?;
                     }
-                    let mark = serde_json::to_string(&mark).map_err(|e| Error::bug("write mark", e.to_string()))?;
-                    t.execute("REPLACE INTO landfall_marks VALUES (?1, ?2)", params![shard.to_string(), mark])
-                        .of("write mark")?;
+                    if !MARK_APART {
+                        write_mark(t, &shard, &mark)?;
+                    }
                     Ok(CommitOutcome::Done)
                 }
             }
-        })
+        });
+        let outcome = committed.await?;
+        if MARK_APART && outcome == CommitOutcome::Done {
+            self.0.transaction("write mark", |t| write_mark(t, &shard, &mark)).await?;
+        }
+        Ok(outcome)
     }
 
     async fn mark(&self, shard: &ShardKey) -> Result<Option<Mark>> {
-        self.0.transaction("read mark", |t| held(t, shard))
+        self.0.transaction("read mark", |t| held(t, shard)).await
     }
 
     async fn collect(&self, shard: &ShardKey, below_generation: u64, keep: &[Batch]) -> Result<u64> {
-        self.0.transaction("collect staged rows", |t| {
-            let mut find = t
-                .prepare("SELECT DISTINCT batch FROM landfall_staged WHERE shard = ?1 AND generation < ?2")
-                .of("collect staged rows")?;
-            let batches = find
-                .query_map(params![shard.to_string(), below_generation], |row| row.get::<_, String>(0))
-                .and_then(Iterator::collect::<rusqlite::Result<Vec<_>>>)
-                .of("collect staged rows")?;
-            let abandoned = batches.iter().filter(|name| keep.iter().all(|kept| kept.name != **name));
-            let mut deleted = 0;
-            for name in abandoned {
-                unstage(t, name)?;
-                deleted += 1;
-            }
-            Ok(deleted)
-        })
+        self.0
+            .transaction("collect staged rows", |t| {
+                let mut find = t
+                    .prepare("SELECT DISTINCT batch FROM landfall_staged WHERE shard = ?1 AND generation < ?2")
+                    .of("collect staged rows")?;
+                let batches = find
+                    .query_map(params![shard.to_string(), below_generation], |row| row.get::<_, String>(0))
+                    .and_then(Iterator::collect::<rusqlite::Result<Vec<_>>>)
+                    .of("collect staged rows")?;
+                let abandoned = batches.iter().filter(|name| keep.iter().all(|kept| kept.name != **name));
+                let mut deleted = 0;
+                for name in abandoned {
+                    unstage(t, name)?;
+                    deleted += 1;
+                }
+                Ok(deleted)
+            })
+            .await
     }
 }
 
@@ -128,12 +135,22 @@ fn held(t: &Transaction<'_>, shard: &ShardKey) -> Result<Option<Mark>> {
     text.map(read).transpose()
 }
 
+fn write_mark(t: &Transaction<'_>, shard: &ShardKey, mark: &Mark) -> Result<()> {
+    let mark = serde_json::to_string(mark).map_err(|e| Error::bug("write mark", e.to_string()))?;
+    t.execute("REPLACE INTO landfall_marks VALUES (?1, ?2)", params![shard.to_string(), mark])
+        .of("write mark")
+        .map(drop)
+}
+
 fn unstage(t: &Transaction<'_>, batch: &str) -> Result<()> {
     t.execute("DELETE FROM landfall_staged WHERE batch = ?1", [batch]).of("delete staged rows").map(drop)
 }
 
 /// The commit as it is often written: it does what it is asked to. The tests must notice.
 const FORGETFUL: bool = cfg!(feature = "forgetful-commit");
+
+/// The same: rows in one transaction, the mark in the next one.
+const MARK_APART: bool = cfg!(feature = "mark-apart");
 
 fn decide(held: Option<&Mark>, wanted: &Mark, previous: Option<u64>) -> CommitDecision {
     if FORGETFUL { CommitDecision::Apply } else { decide_commit(held, wanted, previous) }
@@ -154,7 +171,7 @@ impl Writer for SqliteWriter {
     type Staged = Batch;
 
     async fn write(&mut self, readings: Rows<Reading>) -> Result<Vec<Reject>> {
-        self.database.transaction("stage readings", |t| {
+        let staged = self.database.transaction("stage readings", |t| {
             let mut insert =
                 t.prepare_cached("INSERT INTO landfall_staged VALUES (?1, ?2, ?3, ?4, ?5, ?6)").of("stage readings")?;
             let (shard, generation) = (self.epoch.shard.to_string(), self.epoch.generation);
@@ -166,7 +183,8 @@ impl Writer for SqliteWriter {
                 self.batch.rows += 1;
             }
             Ok(Vec::new()) // SQLite takes every reading: nothing goes to the quarantine
-        })
+        });
+        staged.await
     }
 
     fn staged_bytes(&self) -> u64 {

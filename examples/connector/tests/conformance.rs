@@ -3,7 +3,7 @@
 use landfall::async_trait;
 use landfall::model::{Page, PartitionId, Rows, Timestamp};
 use landfall::testkit::conformance::{Destination, SourceTrial, StageTrial};
-use landfall_stations::{Database, Parse, Reading, SqliteCheckpoints, SqliteReadings, StationLogs};
+use landfall_stations::{Database, InOneStep, Parse, Reading, SqliteCheckpoints, SqliteReadings, StationLogs, Wire};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -96,7 +96,21 @@ mod sink {
         }
 
         fn database(&self) -> Database {
-            Database::open(&self.file).expect("a database")
+            Database::open(&self.file).expect("a database").reached_by(Yielding)
+        }
+    }
+
+    /// SQLite answers at once: here others have their turn before and after each transaction, as with a server.
+    #[derive(Debug)]
+    struct Yielding;
+
+    #[async_trait]
+    impl Wire for Yielding {
+        async fn pass(&self, _operation: &'static str, transaction: InOneStep<'_>) -> landfall::Result<()> {
+            tokio::task::yield_now().await;
+            transaction.await?;
+            tokio::task::yield_now().await;
+            Ok(())
         }
     }
 

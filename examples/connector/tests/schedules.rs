@@ -3,12 +3,13 @@
 #![allow(clippy::disallowed_macros, clippy::print_stdout, reason = "it prints figures")]
 
 use landfall::landing::Landing;
+use landfall::model::{PipelineName, ShardKey};
 use landfall::pipeline::Pipeline;
-use landfall::sink::Quarantine;
+use landfall::sink::{Quarantine, Sink};
 use landfall::store::Store;
-use landfall::testkit::{FaultCheckpoints, FaultSink, FaultSource, Faults, Schedules, Verdict, World, test_env};
+use landfall::testkit::{FaultSource, Faults, Schedules, Verdict, World, test_env};
 use landfall::{Result, async_trait};
-use landfall_stations::{Database, Parse, SqliteCheckpoints, SqliteReadings, StationLogs};
+use landfall_stations::{Database, InOneStep, Parse, SqliteCheckpoints, SqliteReadings, StationLogs, Wire};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const OSLO: &str = "06:00,-3.5\n07:00,-2.0\n07:00,-2.0\n08:00,?\n";
@@ -32,19 +33,34 @@ impl Weather {
     }
 }
 
+/// The way from a process to its database: each transaction may go wrong.
+#[derive(Debug)]
+struct Faulty(Faults);
+
+#[async_trait]
+impl Wire for Faulty {
+    async fn pass(&self, operation: &'static str, transaction: InOneStep<'_>) -> Result<()> {
+        match operation.split(' ').next() {
+            Some("read" | "list") => self.0.read_point(operation, "database", transaction).await,
+            _ => self.0.point(operation, "database", transaction).await,
+        }
+    }
+}
+
 #[async_trait]
 impl World for Weather {
     /// One process: a run of the pipeline, each effect of which passes `faults`.
     async fn process(&self, faults: &Faults) -> Result<()> {
         let store = faults.store(&self.store);
         let logs = StationLogs::in_folder(self.logs.path()).page_bytes(20);
+        let database = self.database.reached_by(Faulty(faults.clone()));
         let pipeline = Pipeline::named("weather")
             .source(FaultSource::new(logs, faults))
             .land(Landing::in_store(&store, "raw")?)
             .stage(Parse)
-            .sink(FaultSink::new(SqliteReadings::new(&self.database), faults))
+            .sink(SqliteReadings::new(&database))
             .quarantine(Quarantine::in_store(&store, "quarantine")?)
-            .checkpoints(FaultCheckpoints::new(SqliteCheckpoints::new(&self.database), faults))
+            .checkpoints(SqliteCheckpoints::new(&database))
             .env(test_env(self.processes.fetch_add(1, Ordering::SeqCst)))
             .build()?;
         pipeline.run().await?;
@@ -58,12 +74,23 @@ impl World for Weather {
             good.map(|line| format!("{name},{line}")).collect()
         };
         let served = [station("oslo", OSLO), station("lima", LIMA)].concat();
-        Verdict::of(served, self.database.rows().expect("the table"))
+        Verdict::of(served, self.database.rows().await.expect("the table"))
     }
 
-    /// A reader may look at any time: here nothing of an epoch can be seen before all of it.
-    async fn watch(&self) {
-        std::future::pending().await
+    /// A reader that looks whenever it can: rows come with their mark, or not at all.
+    async fn watch(&self) -> Verdict {
+        let sink = SqliteReadings::new(&self.database);
+        let shard = ShardKey { pipeline: PipelineName::new("weather").expect("a name"), shard: 0 };
+        let mut before = (None, 0);
+        loop {
+            let mark = sink.mark(&shard).await.expect("the mark");
+            let rows = self.database.rows().await.expect("the table").len();
+            if mark == before.0 && rows != before.1 {
+                return Verdict::partial(format!("{rows} rows with the mark of {}", before.1));
+            }
+            before = (mark, rows);
+            tokio::task::yield_now().await;
+        }
     }
 }
 
@@ -71,6 +98,6 @@ impl World for Weather {
 async fn it_survives_a_fault_at_every_operation() {
     let outcome = Schedules::of(Weather::new).pairs(20).run().await;
     assert!(outcome.points > 30, "{outcome}");
-    println!("{outcome}");
+    println!("{}", outcome.proof("stations into SQLite"));
     outcome.assert_right();
 }

@@ -311,13 +311,14 @@ async fn rule_8_a_damaged_boundary_halts_and_names_the_object() {
 mod conformance {
     use super::super::StoreCheckpoints;
     use crate::store::Store;
+    use crate::testkit::Faults;
     use std::sync::Arc;
 
     mod in_memory {
         use super::*;
 
         crate::checkpoint_conformance!((
-            Arc::new(StoreCheckpoints::new(&Store::memory(), "state").expect("a name")),
+            Arc::new(StoreCheckpoints::new(&Faults::waiting().store(&Store::memory()), "state").expect("a name")),
             ()
         ));
     }

@@ -49,6 +49,7 @@ pub struct DataFile {
 
 /// What an epoch staged: names, sizes and hashes of files, and their columns.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct StagedFiles {
     /// The files.

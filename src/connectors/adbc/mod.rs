@@ -26,6 +26,8 @@ mod database;
 mod dialect;
 mod fault;
 mod fit;
+#[cfg(any(test, feature = "testkit"))]
+pub(crate) mod fuzz;
 mod name;
 mod open;
 mod probe;

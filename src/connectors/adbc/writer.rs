@@ -25,6 +25,7 @@ const CHUNK_BYTES: usize = 8 << 20;
 
 /// What an epoch staged: the table that holds its rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct AdbcStaged {
     /// Its name, in the schema of the control tables; `None` if the epoch only ends an enumeration.

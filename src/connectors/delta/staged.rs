@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 /// What an epoch staged: names and sizes of files, and their columns.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct DeltaStaged {
     /// The files.
@@ -27,6 +28,7 @@ pub struct DeltaStaged {
 
 /// A Parquet file that was staged for a Delta table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct DeltaFile {
     /// Its name below the folder of the table.

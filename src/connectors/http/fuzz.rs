@@ -4,14 +4,16 @@ use super::WaitFrom;
 use super::archive::Files;
 use super::auth::KeptRecord;
 use super::body::Body;
+use super::detect::{Detected, more};
 use super::limits::Limits;
 use super::origin::{Access, Origins};
-use super::pagination::target;
+use super::pagination::{Answer, At, Cursor, Keyset, LinkHeader, NextUrl, Offset, PageNumber, Paginate, Place, target};
 use super::position::RestPosition;
 use super::rules::{Rules, Told};
 use super::status;
 use super::template::{changes_path, path_segment};
 use crate::error::{Error, Result};
+use crate::json::{ValuePath, field};
 use crate::model::Timestamp;
 use crate::records::RecordsPath;
 use bytes::Bytes;
@@ -85,6 +87,74 @@ pub(crate) fn token(bytes: &[u8]) -> Result<()> {
     let again = KeptRecord::parse(&text)?.to_text();
     assert_eq!(KeptRecord::parse(&again)?.to_text().expose_secret(), again.expose_secret());
     Ok(())
+}
+
+/// What an API says of its export jobs.
+pub(crate) fn export(bytes: &[u8]) -> Result<()> {
+    super::export::fuzzed(bytes)
+}
+
+/// What a token endpoint or a login answers.
+pub(crate) fn credentials(bytes: &[u8]) -> Result<()> {
+    super::auth::fuzzed(bytes)
+}
+
+/// What a page says of the listing is understood or refused, by each way to the next page; and what a first response shows is told. Headers are in
+/// the first line.
+pub(crate) fn page(bytes: &[u8]) -> Result<()> {
+    let (header, body) = bytes.split_at(bytes.iter().position(|b| *b == b'\n').unwrap_or(0));
+    let mut headers = HeaderMap::new();
+    for name in ["link", "x-next", "x-total"] {
+        if let Ok(value) = HeaderValue::from_bytes(header) {
+            headers.insert(name, value);
+        }
+    }
+    let ways: [Box<dyn Paginate>; 8] = [
+        Box::new(Cursor::at("$.next").query("cursor").has_more("$.more")),
+        Box::new(Cursor::at("$.next").body("$.cursor").stop_when("$.last == true")),
+        Box::new(Cursor::in_header("x-next").query("cursor")),
+        Box::new(NextUrl::at("$.next")),
+        Box::new(LinkHeader::new()),
+        Box::new(Offset::query("offset").total(Place::header("x-total"))),
+        Box::new(PageNumber::query("page").total_pages("$.pages")),
+        Box::new(Keyset::of("id").query("after")),
+    ];
+    let mut read = Err(Error::data("read page", "nothing leads on"));
+    for way in &ways {
+        let places = way.values();
+        let value = |place: &Place| match place {
+            Place::Body(path) => Some(ValuePath::parse(path).and_then(|path| field(body, &path))),
+            Place::Header(_) => None,
+        };
+        let values: Result<Vec<Option<&[u8]>>> = places.iter().filter_map(value).collect();
+        let values = match values {
+            Ok(values) => values.into_iter().map(|raw| raw.map(|raw| String::from_utf8_lossy(raw).into_owned())),
+            Err(error) => {
+                read = read.or(Err(error));
+                continue;
+            }
+        };
+        for (is_first, records) in [(true, 2), (false, 2), (false, 0)] {
+            let answer = Answer {
+                places: &places,
+                values: &values.clone().collect::<Vec<_>>(),
+                around: body,
+                last: (records > 0).then_some(body),
+                headers: &headers,
+                is_first,
+                records,
+                again: 0,
+                largest: 2,
+                so_far: 4,
+            };
+            read = read.or(way.claims(&answer).and_then(|_| way.next(&At::First, &answer)).map(drop));
+        }
+    }
+    let shown = String::from_utf8_lossy(header);
+    let detected = Detected::from_response([("link", &*shown), ("x-total-count", &*shown)], body);
+    let more = more(&headers, body, 2);
+    assert!(more.is_none_or(|more| more.len() <= body.len() + 64));
+    read.or(detected.map(|detected| assert!(!detected.to_string().is_empty())))
 }
 
 /// A position is the same when it is kept and read again.

@@ -51,6 +51,7 @@ pub struct PostgresTables {
 
 /// What an epoch staged for each table of [`PostgresTables`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct StagedTables {
     tables: BTreeMap<Arc<str>, StagedRows>,
 }

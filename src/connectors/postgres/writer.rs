@@ -27,6 +27,7 @@ const MOST_KEY_BYTES: usize = 2_600;
 
 /// What an epoch staged: the table that holds its rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct StagedRows {
     /// Its name, in the schema of the control tables; `None` if the epoch only ends an enumeration.

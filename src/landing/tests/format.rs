@@ -129,6 +129,19 @@ async fn a_changed_byte_never_goes_unseen() {
 }
 
 #[tokio::test]
+async fn a_newer_segment_asks_for_an_upgrade() {
+    let (payload, _) = encode(&env(), &packer(Compression::Lz4), odd_pages(), empty_manifest()).await.expect("encodes");
+    let mut newer = payload.to_vec();
+    newer[4] = 2;
+    // Whatever else is other than here.
+    newer.truncate(30);
+    let error = decoded(&newer.into(), 12).await.expect_err("newer");
+    assert_eq!(error.kind(), ErrorKind::Config);
+    let text = format!("{error} {}", error.hint().unwrap_or_default());
+    assert!(text.contains("segment=`12`") && text.contains("upgrade"), "{text}");
+}
+
+#[tokio::test]
 async fn a_header_that_was_never_written_is_damage() {
     let (payload, _) = encode(&env(), &packer(Compression::None), vec![], empty_manifest()).await.expect("encodes");
     for (at, byte) in [(4, 0), (6, 1), (7, 1)] {

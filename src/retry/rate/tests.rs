@@ -321,7 +321,7 @@ mod conformance {
     use super::*;
 
     crate::rates_conformance!(|env: &Env| {
-        let store = Store::new(MemoryStore::new(env));
+        let store = Faults::waiting().store(&Store::new(MemoryStore::new(env)));
         let instance = || StoreRates::in_store(&store, "rates").expect("a name");
         (instance(), instance())
     });

@@ -32,6 +32,16 @@ impl Rate {
         Self { limit, per, kind: Kind::Moving }
     }
 
+    /// Weight that one window has room for.
+    pub fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    /// The length of a window.
+    pub fn per(&self) -> Duration {
+        self.per
+    }
+
     /// The window begins with its first call, and the whole limit is there again when it ends.
     #[must_use]
     pub fn fixed(mut self) -> Self {

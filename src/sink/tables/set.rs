@@ -55,6 +55,7 @@ struct Table<I> {
 
 /// What is staged for each table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct TableSetStaged {
     tables: BTreeMap<Arc<str>, Value>,
 }

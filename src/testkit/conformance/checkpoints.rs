@@ -1,6 +1,9 @@
-//! What [`CheckpointStore`] promises. [`checkpoint_conformance!`](crate::checkpoint_conformance) makes a test of each check. Durability
-//! (guarantee 2) does not show in a living process and is left to tests of the implementation.
+//! What [`CheckpointStore`] promises. [`checkpoint_conformance!`](crate::checkpoint_conformance) makes a test of each check.
+//!
+//! Left to tests of the implementation:
+//! - Guarantee 2: a loss of power, which a living process does not show. Over [`SimDisk`](crate::testkit::SimDisk) it does.
 
+use super::dropped::{AWAITS, dropped_at};
 use crate::checkpoint::chain::{Chain, Opened, probe};
 use crate::checkpoint::{ChainId, CheckpointStore};
 use crate::env::Env;
@@ -31,6 +34,7 @@ macro_rules! checkpoint_conformance {
             g4_the_boundary_outlives_the_records
             g5_numbers_name_what_there_is_in_ascending_order
             what_is_removed_is_gone_and_may_be_removed_again
+            a_call_that_is_dropped_has_happened_or_not
             a_new_owner_shuts_the_old_one_out
             the_probe_accepts_it
         }
@@ -182,6 +186,34 @@ pub async fn what_is_removed_is_gone_and_may_be_removed_again(store: Arc<dyn Che
     }
     assert_eq!(read(&*store, &chain, 2).await, Some("x".into()));
     assert!(!store.numbers(&chain).await.expect("numbers").contains(&1));
+}
+
+/// Cancellation: a call that is dropped at an await of it has happened or not, perhaps later, and never in part.
+pub async fn a_call_that_is_dropped_has_happened_or_not(store: Arc<dyn CheckpointStore>) {
+    let chain = chain("orders/checkpoints/0000");
+    let record = |text: &str| Bytes::from(text.repeat(10_000));
+    for number in 1..=AWAITS {
+        let first = dropped_at(number, store.create(&chain, number, record("first"))).await;
+        let seen = read(&*store, &chain, number).await;
+        assert!(seen.is_none_or(|seen| seen == record("first")), "dropped at its await {number}: a part is there");
+        let won = create(&*store, &chain, number, record("second")).await == Created::New;
+        let winner = if won { "second" } else { "first" };
+        assert!(read(&*store, &chain, number).await == Some(record(winner)), "dropped at its await {number}");
+        let before = number - 1;
+        let moved = dropped_at(number, store.advance_boundary(&chain, number)).await;
+        let boundary = store.boundary(&chain).await.expect("boundary");
+        assert!((before..=number).contains(&boundary), "dropped at its await {number}: the boundary is {boundary}");
+        store.advance_boundary(&chain, number).await.expect("advance");
+        assert_eq!(store.boundary(&chain).await.expect("boundary"), number, "dropped at its await {number}");
+        let removed = dropped_at(number, store.remove(&chain, number)).await;
+        let seen = read(&*store, &chain, number).await;
+        assert!(seen.is_none_or(|seen| seen == record(winner)), "dropped at its await {number}: half is removed");
+        store.remove(&chain, number).await.expect("remove");
+        assert_eq!(read(&*store, &chain, number).await, None);
+        if first.is_some() && moved.is_some() && removed.is_some() {
+            break;
+        }
+    }
 }
 
 /// The protocol above it.

@@ -2,7 +2,7 @@ use crate::env::Env;
 use crate::error::{ErrorKind, Result};
 use crate::model::{Incarnation, PipelineName, ShardKey};
 use crate::sink::{CommitOutcome, CommitRequest, Enumeration, EpochContext, Mark, Sink, Writer};
-use crate::testkit::test_env;
+use crate::testkit::{Faults, test_env};
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 use std::ops::Range;
@@ -15,6 +15,12 @@ pub trait Destination: Send + Sync {
 
     /// The sink as another process makes it: nothing but the destination is shared with the ones before.
     fn sink(&self) -> Self::Sink;
+
+    /// The sink as a process reaches it of which every access to the destination is an I/O point of `faults`. `None` if that cannot
+    /// be had: then guarantee 6 is not checked.
+    fn reached_by(&self, _faults: &Faults) -> Option<Self::Sink> {
+        None
+    }
 
     /// An item of as many rows as there are `numbers`, each with one of them. No two rows have the same key.
     fn item(&self, numbers: Range<u64>) -> <Self::Sink as Sink>::Item;
@@ -61,6 +67,11 @@ impl<'a, D: Destination> Shard<'a, D> {
             enumeration: self.enumeration,
             ..*self
         }
+    }
+
+    /// The same shard in a process that has these faults, if it can be had.
+    pub(super) fn reached_by(&self, faults: &Faults) -> Option<Self> {
+        Some(Self { sink: self.destination.reached_by(faults)?, ..self.restarted() })
     }
 
     /// The same shard in the hands of its next owner.
@@ -148,6 +159,10 @@ impl<'a, D: Destination> Shard<'a, D> {
 
     pub(super) async fn rows(&self) -> Vec<u64> {
         self.destination.read().await
+    }
+
+    pub(super) fn key(&self) -> &ShardKey {
+        &self.key
     }
 
     pub(super) fn sink(&self) -> &D::Sink {

@@ -4,12 +4,15 @@
 mod broken;
 pub mod checkpoints;
 mod destination;
+mod dropped;
 pub mod rates;
 pub mod sink;
 pub mod source;
 pub mod stage;
 pub mod store;
 
+#[cfg(test)]
+mod tests;
 mod told;
 
 pub use destination::Destination;

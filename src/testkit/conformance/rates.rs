@@ -1,6 +1,7 @@
 //! What [`SharedRates`] promises. The macro `rates_conformance!` makes a test
 //! of each check. Time passes on the clock of [`test_env`](crate::testkit::test_env).
 
+use super::dropped::{AWAITS, dropped_at};
 use crate::env::Env;
 use crate::retry::rate::{Grant, Rate, SharedRates};
 use futures::future::join_all;
@@ -23,11 +24,12 @@ use std::time::Duration;
 macro_rules! rates_conformance {
     ($open:expr) => {
         $crate::rates_conformance! { $open;
-            instances_stay_within_the_rates_together
-            instances_that_ask_at_the_same_time_stay_within_the_rates
-            the_strictest_rate_decides
-            a_wait_is_as_long_as_it_takes
-            names_are_accounted_for_apart
+            g1_instances_stay_within_the_rates_together
+            g1_instances_that_ask_at_the_same_time_stay_within_the_rates
+            g1_the_strictest_rate_decides
+            g1_names_are_accounted_for_apart
+            g2_an_answer_that_nobody_hears_costs_room_at_most
+            g3_a_wait_is_as_long_as_it_takes
         }
     };
     ($open:expr; $($check:ident)+) => {
@@ -51,7 +53,7 @@ async fn take(env: &Env, rates: &dyn SharedRates, name: &str, of: &[Rate], weigh
 }
 
 /// Guarantee 1.
-pub async fn instances_stay_within_the_rates_together(env: &Env, one: &dyn SharedRates, other: &dyn SharedRates) {
+pub async fn g1_instances_stay_within_the_rates_together(env: &Env, one: &dyn SharedRates, other: &dyn SharedRates) {
     let hour = [Rate::new(5, HOUR)];
     assert_eq!(take(env, one, "a", &hour, 2).await, Grant::Taken);
     assert_eq!(take(env, other, "a", &hour, 2).await, Grant::Taken);
@@ -61,7 +63,7 @@ pub async fn instances_stay_within_the_rates_together(env: &Env, one: &dyn Share
 }
 
 /// Guarantees 1 and 3.
-pub async fn instances_that_ask_at_the_same_time_stay_within_the_rates(
+pub async fn g1_instances_that_ask_at_the_same_time_stay_within_the_rates(
     env: &Env,
     one: &dyn SharedRates,
     other: &dyn SharedRates,
@@ -73,7 +75,7 @@ pub async fn instances_that_ask_at_the_same_time_stay_within_the_rates(
 }
 
 /// Guarantee 1.
-pub async fn the_strictest_rate_decides(env: &Env, one: &dyn SharedRates, other: &dyn SharedRates) {
+pub async fn g1_the_strictest_rate_decides(env: &Env, one: &dyn SharedRates, other: &dyn SharedRates) {
     let rates = [Rate::new(10, 10 * MINUTE), Rate::new(3, MINUTE), Rate::new(4, HOUR)];
     for _ in 0..3 {
         assert_eq!(take(env, one, "a", &rates, 1).await, Grant::Taken);
@@ -84,8 +86,30 @@ pub async fn the_strictest_rate_decides(env: &Env, one: &dyn SharedRates, other:
     assert!(matches!(take(env, one, "a", &rates, 1).await, Grant::Wait(wait) if wait > 50 * MINUTE));
 }
 
+/// Guarantee 2, and cancellation: a call that is dropped at an await of it may have taken its room, and never gives any.
+pub async fn g2_an_answer_that_nobody_hears_costs_room_at_most(
+    env: &Env,
+    one: &dyn SharedRates,
+    other: &dyn SharedRates,
+) {
+    let hour = [Rate::new(3, HOUR)];
+    for wait in 1..=AWAITS {
+        let name = format!("dropped at {wait}");
+        let heard = dropped_at(wait, one.take(env, &name, &hour, 1)).await;
+        let mut taken = 0;
+        while taken < 4 && take(env, if taken % 2 == 0 { other } else { one }, &name, &hour, 1).await == Grant::Taken {
+            taken += 1;
+        }
+        let left = if heard.is_some() { 2..=2 } else { 2..=3 };
+        assert!(left.contains(&taken), "{name}: room for {taken} is left of 3");
+        if heard.is_some() {
+            break;
+        }
+    }
+}
+
 /// Guarantee 3: the wait ends, and is not too short.
-pub async fn a_wait_is_as_long_as_it_takes(env: &Env, one: &dyn SharedRates, other: &dyn SharedRates) {
+pub async fn g3_a_wait_is_as_long_as_it_takes(env: &Env, one: &dyn SharedRates, other: &dyn SharedRates) {
     let minute = [Rate::new(1, MINUTE)];
     assert_eq!(take(env, one, "a", &minute, 1).await, Grant::Taken);
     let Grant::Wait(wait) = take(env, other, "a", &minute, 1).await else { panic!("it is taken") };
@@ -97,7 +121,7 @@ pub async fn a_wait_is_as_long_as_it_takes(env: &Env, one: &dyn SharedRates, oth
 }
 
 /// Guarantee 1: for one name.
-pub async fn names_are_accounted_for_apart(env: &Env, one: &dyn SharedRates, other: &dyn SharedRates) {
+pub async fn g1_names_are_accounted_for_apart(env: &Env, one: &dyn SharedRates, other: &dyn SharedRates) {
     let hour = [Rate::new(1, HOUR)];
     for name in ["a", "a/0", "a b", "ä", ""] {
         assert_eq!(take(env, one, name, &hour, 1).await, Grant::Taken, "{name}");

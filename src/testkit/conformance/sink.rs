@@ -1,10 +1,16 @@
 //! What [`Sink`] and its writers promise. [`sink_conformance!`](crate::sink_conformance) makes a test of each check for a sink that takes what
-//! is new, [`enumeration_conformance!`](crate::enumeration_conformance) for one that demands whole enumerations. Honest doubt and
-//! durability (guarantees 6 and 7) show under faults only: see the crash tests.
+//! is new, [`enumeration_conformance!`](crate::enumeration_conformance) for one that demands whole enumerations.
+//!
+//! Left to tests of the implementation:
+//! - Guarantee 7, a loss of power: a living process does not show it. Over [`SimDisk`](crate::testkit::SimDisk) it does.
 
 use super::destination::{Destination, Shard, digest};
+use super::dropped::{AWAITS, dropped_at};
+use crate::error::ErrorKind;
 use crate::sink::{CommitOutcome, Demand, Enumeration, EpochContext, Mark, Sink, Writer};
-use futures::future::join;
+use crate::testkit::{Faults, Mode, Plan};
+use futures::future::{join, select};
+use std::pin::pin;
 
 /// Makes a `#[tokio::test]` of every check of a sink that takes what is new. The expression gives an empty
 /// [`Destination`]; it may await, and it may `return` to skip the check.
@@ -43,6 +49,7 @@ macro_rules! sink_conformance {
             g1_what_is_staged_is_not_seen
             g2_an_epoch_is_seen_with_its_mark
             g2_a_reader_sees_whole_epochs_in_order
+            g2_a_commit_that_is_dropped_is_whole_or_nothing
             g3_the_same_commit_again_changes_nothing
             g3_one_epoch_committed_twice_at_once_is_there_once
             g4_an_older_owner_changes_nothing
@@ -51,8 +58,11 @@ macro_rules! sink_conformance {
             g5_a_fork_changes_nothing
             g5_another_life_changes_nothing
             g5_numbers_of_epochs_may_skip
+            g6_doubt_is_told
             g7_another_process_commits_what_was_staged
             attempts_do_not_mix
+            a_writer_that_is_dropped_is_in_nobodys_way
+            collection_that_is_dropped_may_be_done_again
             shards_do_not_touch_each_other
             collection_takes_only_what_nobody_commits
             nothing_written_is_nothing_staged
@@ -81,6 +91,7 @@ macro_rules! enumeration_conformance {
         $crate::sink_conformance! { $open;
             g3_the_step_that_makes_whole_again_changes_nothing
             g4_an_older_owner_makes_nothing_whole
+            g2_the_step_that_makes_whole_is_whole_or_nothing_when_it_is_dropped
             a_whole_enumeration_takes_the_place_of_what_was_there
             nothing_goes_before_an_enumeration_is_whole
             one_that_never_became_whole_takes_nothing_away
@@ -132,17 +143,46 @@ pub async fn g2_a_reader_sees_whole_epochs_in_order<D: Destination>(destination:
     };
     let look = async {
         let mut before = 0;
-        for _ in 0..3 * EPOCHS {
+        loop {
             let rows = destination.read().await;
             let seen = rows.len() as u64;
             assert_eq!(rows, Vec::from_iter(0..seen), "an epoch is seen before the one before it");
             assert_eq!(seen % ROWS, 0, "part of an epoch is seen");
             assert!(seen >= before, "rows that were seen are gone");
             before = seen;
+            // A reader that never waits lets the load go on.
+            tokio::task::yield_now().await;
         }
     };
-    join(load, look).await;
+    select(pin!(load), pin!(look)).await;
     assert_eq!(destination.read().await, Vec::from_iter(0..EPOCHS * ROWS));
+}
+
+/// Guarantee 2, atomic: what a commit has done by an await of it is all or nothing. A driver that never waits must be made to
+/// wait between its accesses, or there is nothing to see.
+pub async fn g2_a_commit_that_is_dropped_is_whole_or_nothing<D: Destination>(destination: &D) {
+    let mut shard = Shard::new(destination, 0);
+    for wait in 1..=AWAITS {
+        let (without, with) = (Vec::from_iter(0..10 * (wait - 1)), Vec::from_iter(0..10 * wait));
+        let staged = shard.stage(10 * (wait - 1)..10 * wait).await;
+        let ended = dropped_at(wait, shard.try_commit(&staged)).await;
+        let new = Some(shard.mark(&staged));
+        // What its driver still does for it, it does while these look.
+        let other = shard.restarted();
+        let before = other.held().await;
+        let rows = other.rows().await;
+        let after = other.held().await;
+        let whole = (rows == with && after == new) || (rows == without && before != new);
+        assert!(whole, "dropped at its await {wait}: {} rows, with the mark {after:?}", rows.len());
+        let again = other.commit(&staged).await;
+        assert!(matches!(again, CommitOutcome::Done | CommitOutcome::AlreadyCommitted), "then {again:?}");
+        assert_eq!(other.rows().await, with, "dropped at its await {wait}, and asked again");
+        shard = other;
+        shard.next();
+        if ended.is_some() {
+            break;
+        }
+    }
 }
 
 /// Guarantee 3, idempotent.
@@ -275,6 +315,38 @@ pub async fn g5_numbers_of_epochs_may_skip<D: Destination>(destination: &D) {
     assert_eq!(owner.rows().await, Vec::from_iter(0..30));
 }
 
+/// Guarantee 6, honest doubt: a commit that says that nothing has happened is right. Needs [`Destination::reached_by`].
+pub async fn g6_doubt_is_told<D: Destination>(destination: &D) {
+    let (mut shard, mut loaded) = (Shard::new(destination, 0), 0);
+    for mode in [Mode::Fail, Mode::LostResponse] {
+        for at in 0..AWAITS {
+            let faults = Faults::of([Plan { at, mode }]);
+            let Some(reached) = shard.reached_by(&faults) else { return };
+            let staged = shard.stage(loaded..loaded + 10).await;
+            loaded += 10;
+            let answer = reached.try_commit(&staged).await;
+            let other = shard.restarted();
+            let there = other.held().await == Some(shard.mark(&staged));
+            match answer {
+                Ok(CommitOutcome::Done | CommitOutcome::AlreadyCommitted) => {
+                    assert!(there, "{mode:?} at {at}: it is said to be there, and is not");
+                }
+                Ok(other) => panic!("{mode:?} at {at}: {other:?}"),
+                Err(e) if e.kind() == ErrorKind::Ambiguous => {}
+                Err(e) => assert!(!there, "{mode:?} at {at}: it is there, and \"{e}\" says that it is not"),
+            }
+            let again = other.commit(&staged).await;
+            assert!(matches!(again, CommitOutcome::Done | CommitOutcome::AlreadyCommitted), "then {again:?}");
+            assert_eq!(other.rows().await, Vec::from_iter(0..loaded), "{mode:?} at {at}");
+            shard = other;
+            shard.next();
+            if faults.count() <= at {
+                break;
+            }
+        }
+    }
+}
+
 /// Guarantee 7: a checkpoint is all that the next process has.
 pub async fn g7_another_process_commits_what_was_staged<D: Destination>(destination: &D) {
     let shard = Shard::new(destination, 0);
@@ -301,6 +373,53 @@ pub async fn attempts_do_not_mix<D: Destination>(destination: &D) {
     drop(given_up);
     assert_eq!(shard.commit(&staged).await, CommitOutcome::Done);
     assert_eq!(shard.rows().await, Vec::from_iter(0..10));
+}
+
+/// Cancellation: of a writer that is dropped at an await of it nothing is seen, and the next attempt is whole.
+pub async fn a_writer_that_is_dropped_is_in_nobodys_way<D: Destination>(destination: &D) {
+    let mut shard = Shard::new(destination, 0);
+    for wait in 1..=AWAITS {
+        let write = async {
+            let mut writer = shard.sink().open(shard.context()).await.expect("open");
+            for part in 0..2 {
+                writer.write(destination.item(900 + 10 * part..910 + 10 * part)).await.expect("write");
+            }
+            writer.finish().await.expect("finish");
+        };
+        let ended = dropped_at(wait, write).await;
+        let (before, all) = (10 * (wait - 1), 10 * wait);
+        assert_eq!(shard.rows().await, Vec::from_iter(0..before), "dropped at its await {wait}");
+        let staged = shard.stage_as(EpochContext { attempt: 1, ..shard.context() }, before..all).await;
+        assert_eq!(shard.commit(&staged).await, CommitOutcome::Done);
+        assert_eq!(shard.rows().await, Vec::from_iter(0..all), "dropped at its await {wait}");
+        shard.next();
+        if ended.is_some() {
+            break;
+        }
+    }
+}
+
+/// Cancellation, of a collection.
+pub async fn collection_that_is_dropped_may_be_done_again<D: Destination>(destination: &D) {
+    for wait in 1..=AWAITS {
+        let mut shard = Shard::new(destination, 0);
+        (shard.generation, shard.epoch) = (wait, wait);
+        shard.previous = wait.checked_sub(1).filter(|previous| *previous > 0);
+        let mut lost = shard.restarted();
+        lost.epoch += 1;
+        lost.stage(90..100).await;
+        let prepared = shard.stage(10 * (wait - 1)..10 * wait).await;
+        let keep = [shard.request(&prepared).staged];
+        let ended = dropped_at(wait, shard.sink().collect(shard.key(), wait + 1, &keep)).await;
+        let other = shard.restarted();
+        other.collect(wait + 1, &[&prepared]).await;
+        assert_eq!(other.collect(wait + 1, &[&prepared]).await, 0, "dropped at its await {wait}, something is left");
+        assert_eq!(other.commit(&prepared).await, CommitOutcome::Done, "dropped at its await {wait}");
+        assert_eq!(other.rows().await, Vec::from_iter(0..10 * wait));
+        if ended.is_some() {
+            break;
+        }
+    }
 }
 
 /// A mark is one of its shard.
@@ -423,6 +542,36 @@ pub async fn nothing_goes_before_an_enumeration_is_whole<D: Destination>(destina
     }
     whole(&mut shard).await;
     assert_eq!(shard.rows().await, Vec::from_iter(10..25));
+}
+
+/// Guarantee 2, atomic: what came and what went, by any await of the step that makes whole.
+pub async fn g2_the_step_that_makes_whole_is_whole_or_nothing_when_it_is_dropped<D: Destination>(destination: &D) {
+    let mut shard = enumerated(destination).await;
+    for wait in 1..=AWAITS {
+        let first = 10 * wait;
+        begin(&mut shard, wait + 1);
+        shard.load(first..first + 20).await;
+        let loaded = shard.rows().await;
+        shard.enumeration = shard.enumeration.map(|e| Enumeration { whole: true, ..e });
+        let staged = shard.stage(0..0).await;
+        let ended = dropped_at(wait, shard.try_commit(&staged)).await;
+        let new = Some(shard.mark(&staged));
+        let other = shard.restarted();
+        let before = other.held().await;
+        let rows = other.rows().await;
+        let after = other.held().await;
+        let replaced = Vec::from_iter(first..first + 20);
+        let whole = (rows == replaced && after == new) || (rows == loaded && before != new);
+        assert!(whole, "dropped at its await {wait}: rows {rows:?}, with the mark {after:?}");
+        let again = other.commit(&staged).await;
+        assert!(matches!(again, CommitOutcome::Done | CommitOutcome::AlreadyCommitted), "then {again:?}");
+        assert_eq!(other.rows().await, replaced, "dropped at its await {wait}, and asked again");
+        shard = other;
+        shard.next();
+        if ended.is_some() {
+            break;
+        }
+    }
 }
 
 /// An enumeration whose run failed.

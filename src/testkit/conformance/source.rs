@@ -1,5 +1,8 @@
-//! What [`Source`] promises. [`source_conformance!`](crate::source_conformance) makes a test of each check. What a source says of an API that
-//! breaks off, lies or repeats itself (the second half of guarantee 3) needs a script of that API, and is left to tests of the implementation.
+//! What [`Source`] promises. [`source_conformance!`](crate::source_conformance) makes a test of each check.
+//!
+//! Left to tests of the implementation, over a script of its API:
+//! - Guarantee 3, evidence that conflicts: an API that breaks off, lies or repeats itself.
+//! - Guarantee 4: a response that was cut on its way.
 
 use crate::env::Env;
 use crate::env::watch;
@@ -26,6 +29,17 @@ pub trait SourceTrial: Send + Sync {
     /// All records that there are, by partition. One of them gives more than one item; with two or more, reads side by side
     /// are checked too.
     async fn all(&self) -> BTreeMap<String, Vec<String>>;
+
+    /// Whether a position gives exactly what comes after it. `false` for a source that reads something again (an overlap, a page
+    /// that is read whole): then nothing may be skipped or invented.
+    fn is_exact(&self) -> bool {
+        true
+    }
+
+    /// The secrets that the source was given: they must appear nowhere.
+    fn secrets(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// Makes a `#[tokio::test]` of every check of a source. The expression gives a
@@ -67,6 +81,7 @@ macro_rules! source_conformance {
             g2_the_end_is_a_position_too
             g3_the_end_is_proven
             g5_reads_at_the_same_time_do_not_share
+            g6_secrets_appear_nowhere
             a_read_that_is_cancelled_ends_and_can_be_gone_on_with
             its_configuration_is_stable
         }
@@ -184,9 +199,12 @@ pub async fn g2_reading_from_a_position_gives_the_rest<T: SourceTrial>(trial: &T
             let rest = records(rest);
             let skipped: Vec<_> = rest.iter().filter(|record| !again.contains(record)).collect();
             assert!(skipped.is_empty(), "{} from {position}: skipped {skipped:?}", partition.id);
-            let known = [records(before), rest].concat();
+            let known = [records(before), rest.clone()].concat();
             let invented: Vec<_> = again.iter().filter(|record| !known.contains(record)).collect();
             assert!(invented.is_empty(), "{} from {position}: invented {invented:?}", partition.id);
+            if trial.is_exact() {
+                assert_eq!(sorted(again), sorted(rest), "{} from {position}: read again", partition.id);
+            }
         }
     }
     assert!(places > 1, "no partition gives more than one item");
@@ -201,8 +219,11 @@ pub async fn g2_the_end_is_a_position_too<T: SourceTrial>(trial: &T) {
         let (again, ended) = read(trial, &trial.source(), &partition, Some(end), usize::MAX).await;
         let ended = ended.unwrap_or_else(|e| panic!("read {} from its end: {e}", partition.id));
         assert!(matches!(ended, StopReason::Exhausted(_)), "{}: {ended:?}", partition.id);
-        let known = records(&steps);
-        let invented: Vec<_> = records(&again).into_iter().filter(|record| !known.contains(record)).collect();
+        let (known, again) = (records(&steps), records(&again));
+        if trial.is_exact() {
+            assert_eq!(again, [""; 0], "{}: read again from its end", partition.id);
+        }
+        let invented: Vec<_> = again.into_iter().filter(|record| !known.contains(record)).collect();
         assert!(invented.is_empty(), "{}: invented {invented:?} at its end", partition.id);
     }
 }
@@ -225,6 +246,22 @@ pub async fn g5_reads_at_the_same_time_do_not_share<T: SourceTrial>(trial: &T) {
     for (partition, together) in partitions.iter().zip(together) {
         let alone = read_all(trial, &trial.source(), partition).await;
         assert_eq!(records(&together), records(&alone), "{}: other records beside other reads", partition.id);
+    }
+}
+
+/// Guarantee 6, secrets.
+pub async fn g6_secrets_appear_nowhere<T: SourceTrial>(trial: &T) {
+    let source = trial.source();
+    let mut said = vec![format!("{:?}", source.config().expect("the configuration is valid"))];
+    for partition in partitions::<T>(&source).await {
+        let (steps, ended) = read(trial, &source, &partition, None, usize::MAX).await;
+        said.push(format!("{partition:?} {ended:?}"));
+        said.extend(steps.into_iter().map(|(records, position)| format!("{records:?} {position:?}")));
+    }
+    for secret in trial.secrets() {
+        // Without the text itself: a failed check is read by many.
+        let shown = said.iter().filter(|text| text.contains(&secret)).count();
+        assert_eq!(shown, 0, "a secret of {} bytes is shown", secret.len());
     }
 }
 

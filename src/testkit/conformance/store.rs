@@ -1,6 +1,10 @@
 //! What [`ObjectAccess`](crate::store::ObjectAccess) promises. [`store_conformance!`](crate::store_conformance) makes a test of
-//! each check. Durability (guarantee 1) does not show in a living process and is left to tests of the implementation.
+//! each check.
+//!
+//! Left to tests of the implementation:
+//! - Guarantee 1: a loss of power, which a living process does not show. [`SimDisk`](crate::testkit::SimDisk) loses it.
 
+use super::dropped::{AWAITS, dropped_at};
 use crate::env::Env;
 use crate::store::{Created, ObjectPath, Store, probe};
 use bytes::{Bytes, BytesMut};
@@ -17,17 +21,18 @@ use futures::future::{join, join_all};
 macro_rules! store_conformance {
     ($open:expr) => {
         $crate::store_conformance! { $open;
-            a_create_answers_new_then_exists_and_the_first_stays
-            one_of_sixteen_concurrent_creates_wins
-            a_put_replaces
-            a_read_during_puts_sees_whole_objects
-            an_upload_is_seen_when_it_is_finished
-            a_dropped_upload_leaves_nothing
+            g2_a_read_during_puts_sees_whole_objects
+            g2_an_upload_is_seen_when_it_is_finished
+            g2_a_dropped_upload_leaves_nothing
+            g2_a_write_that_is_dropped_is_whole_or_nothing
+            g3_a_create_answers_new_then_exists_and_the_first_stays
+            g3_one_of_sixteen_concurrent_creates_wins
+            g4_a_put_replaces
+            g5_a_list_is_in_order_and_of_one_folder
             an_upload_keeps_every_byte
             empty_objects_are_objects
             a_get_answers_the_range_that_there_is
             names_keep_their_characters
-            a_list_is_in_order_and_of_one_folder
             a_rename_moves_and_replaces
             a_rename_of_nothing_changes_nothing
             a_rename_onto_itself_keeps_the_object
@@ -64,8 +69,8 @@ async fn names(store: &Store, folder: &str) -> Vec<String> {
     listed.into_iter().map(|info| info.path.as_str().to_owned()).collect()
 }
 
-/// Create if absent.
-pub async fn a_create_answers_new_then_exists_and_the_first_stays(store: &Store) {
+/// Guarantee 3, exclusive.
+pub async fn g3_a_create_answers_new_then_exists_and_the_first_stays(store: &Store) {
     let name = path("chain/1");
     assert_eq!(store.create(&name, "first".into()).await.expect("create"), Created::New);
     assert_eq!(store.create(&name, "second".into()).await.expect("create again"), Created::Exists);
@@ -76,7 +81,7 @@ pub async fn a_create_answers_new_then_exists_and_the_first_stays(store: &Store)
 }
 
 /// Guarantee 3, exclusive.
-pub async fn one_of_sixteen_concurrent_creates_wins(store: &Store) {
+pub async fn g3_one_of_sixteen_concurrent_creates_wins(store: &Store) {
     for round in 0..8 {
         let name = path(&format!("race/{round}/n"));
         let creates = (0..16_u8).map(|writer| store.create(&name, Bytes::from(vec![writer; 1_000])));
@@ -90,15 +95,15 @@ pub async fn one_of_sixteen_concurrent_creates_wins(store: &Store) {
     }
 }
 
-/// Replace.
-pub async fn a_put_replaces(store: &Store) {
+/// Guarantee 4, strong reads: of what was replaced.
+pub async fn g4_a_put_replaces(store: &Store) {
     put(store, "a/x", "first, and longer").await;
     put(store, "a/x", "second").await;
     assert_eq!(read(store, "a/x").await, Some("second".into()));
 }
 
 /// Guarantees 2 and 4, whole objects and strong reads.
-pub async fn a_read_during_puts_sees_whole_objects(store: &Store) {
+pub async fn g2_a_read_during_puts_sees_whole_objects(store: &Store) {
     const SIZE: usize = 300_000;
     let name = path("a/x");
     store.put(&name, vec![0; SIZE].into()).await.expect("put");
@@ -120,7 +125,7 @@ pub async fn a_read_during_puts_sees_whole_objects(store: &Store) {
 }
 
 /// Guarantee 2, whole objects.
-pub async fn an_upload_is_seen_when_it_is_finished(store: &Store) {
+pub async fn g2_an_upload_is_seen_when_it_is_finished(store: &Store) {
     put(store, "a/old", "old").await;
     for (name, before) in [("a/new", None), ("a/old", Some(Bytes::from("old")))] {
         let mut upload = store.upload(&path(name)).await.expect("upload");
@@ -133,8 +138,45 @@ pub async fn an_upload_is_seen_when_it_is_finished(store: &Store) {
     assert_eq!(names(store, "").await, ["a/new", "a/old"]);
 }
 
-/// An upload that is not finished has never been.
-pub async fn a_dropped_upload_leaves_nothing(store: &Store) {
+/// Guarantee 2, and cancellation: a write that is dropped at an await of it has happened or not, perhaps later. Never a part of it.
+pub async fn g2_a_write_that_is_dropped_is_whole_or_nothing(store: &Store) {
+    let content = Bytes::from(vec![7; 70_000]);
+    let whole = async |name: &ObjectPath, wait: u64| {
+        let seen = store.get(name, None).await.expect("get");
+        assert!(
+            seen.is_none_or(|bytes| bytes == content),
+            "{name}, dropped at its await {wait}: a part of it is there"
+        );
+    };
+    let mut ended = [false; 3];
+    for wait in 1..=AWAITS {
+        let [created, put, uploaded] = ["created", "put", "uploaded"].map(|name| path(&format!("{name}/{wait}")));
+        let create = dropped_at(wait, store.create(&created, content.clone())).await;
+        whole(&created, wait).await;
+        // It may win after this one has read.
+        if store.create(&created, "other".into()).await.expect("create") == Created::Exists {
+            whole(&created, wait).await;
+        }
+        let replace = dropped_at(wait, store.put(&put, content.clone())).await;
+        whole(&put, wait).await;
+        let upload = dropped_at(wait, async {
+            let mut upload = store.upload(&uploaded).await.expect("upload");
+            for half in [content.slice(..30_000), content.slice(30_000..)] {
+                upload.write(half).await.expect("write");
+            }
+            upload.finish().await.expect("finish");
+        });
+        let upload = upload.await;
+        whole(&uploaded, wait).await;
+        ended = [ended[0] || create.is_some(), ended[1] || replace.is_some(), ended[2] || upload.is_some()];
+        if ended == [true; 3] {
+            break;
+        }
+    }
+}
+
+/// Guarantee 2: an upload that is not finished has never been.
+pub async fn g2_a_dropped_upload_leaves_nothing(store: &Store) {
     for size in [0, 1, 600_000] {
         let mut upload = store.upload(&path("a/x")).await.expect("upload");
         upload.write(vec![1; size].into()).await.expect("write");
@@ -231,8 +273,8 @@ pub async fn names_keep_their_characters(store: &Store) {
     assert_eq!(read(store, "enc/%252F").await, Some("enc/%252F".into()));
 }
 
-/// Order of names, at any depth, below one folder.
-pub async fn a_list_is_in_order_and_of_one_folder(store: &Store) {
+/// Guarantee 5: a hint that is not behind is in order of names, at any depth, below one folder.
+pub async fn g5_a_list_is_in_order_and_of_one_folder(store: &Store) {
     for name in ["b/2", "a/z", "a/b/c/d", "ab/1", "a-b", "a/b-c", "a.x", "b/10"] {
         put(store, name, "1234").await;
     }

@@ -4,7 +4,9 @@
 mod tests;
 
 use super::test_env;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::Page;
+use crate::sink::Sink;
 use crate::{checkpoint, landing, pipeline, retry, sink, store};
 use futures::FutureExt;
 
@@ -62,7 +64,12 @@ const DECODERS: &[Decoder] = &[
     Decoder::new("rows-base", landing::fuzz::base),
     Decoder::new("rows-run", |bytes| at_once(landing::fuzz::rows(bytes))),
     Decoder::new("segment", |bytes| at_once(landing::fuzz::segment(&test_env(1), bytes))),
+    Decoder::new("staged-tables", staged::<sink::TableSet<Page>>),
     Decoder::new("store-uri", store::fuzz::uri),
+    #[cfg(feature = "adbc")]
+    Decoder::new("adbc-names", crate::connectors::adbc::fuzz::names),
+    #[cfg(feature = "adbc")]
+    Decoder::new("staged-adbc", staged::<crate::connectors::adbc::AdbcTable>),
     #[cfg(any(feature = "http", feature = "arrow"))]
     Decoder::new("record-paths", crate::records::fuzz::paths),
     #[cfg(any(feature = "http", feature = "arrow"))]
@@ -79,6 +86,8 @@ const DECODERS: &[Decoder] = &[
     Decoder::new("dataset-commit", crate::connectors::parquet::fuzz::commit),
     #[cfg(feature = "parquet")]
     Decoder::new("dataset-compaction", crate::connectors::parquet::fuzz::compaction),
+    #[cfg(feature = "parquet")]
+    Decoder::new("staged-parquet", staged::<crate::connectors::parquet::ParquetDataset>),
     #[cfg(feature = "delta")]
     Decoder::new("delta-checkpoint", crate::connectors::delta::fuzz::checkpoint_file),
     #[cfg(feature = "delta")]
@@ -91,8 +100,16 @@ const DECODERS: &[Decoder] = &[
     Decoder::new("delta-pending", |bytes| at_once(crate::connectors::delta::fuzz::pending(bytes))),
     #[cfg(feature = "delta")]
     Decoder::new("delta-schema", crate::connectors::delta::fuzz::schema),
+    #[cfg(feature = "delta")]
+    Decoder::new("staged-delta", staged::<crate::connectors::delta::DeltaTable>),
     #[cfg(feature = "http")]
     Decoder::new("http-body", |bytes| at_once(crate::connectors::http::fuzz::body(bytes))),
+    #[cfg(feature = "http")]
+    Decoder::new("http-credentials", crate::connectors::http::fuzz::credentials),
+    #[cfg(feature = "http")]
+    Decoder::new("http-export", crate::connectors::http::fuzz::export),
+    #[cfg(feature = "http")]
+    Decoder::new("http-page", crate::connectors::http::fuzz::page),
     #[cfg(feature = "http")]
     Decoder::new("http-link", crate::connectors::http::fuzz::link),
     #[cfg(feature = "http")]
@@ -109,7 +126,24 @@ const DECODERS: &[Decoder] = &[
     Decoder::new("postgres-names", crate::connectors::postgres::fuzz::names),
     #[cfg(feature = "postgres")]
     Decoder::new("postgres-url", crate::connectors::postgres::fuzz::url),
+    #[cfg(feature = "postgres")]
+    Decoder::new("staged-postgres", staged::<crate::connectors::postgres::PostgresTable>),
+    #[cfg(feature = "postgres")]
+    Decoder::new("staged-postgres-tables", staged::<crate::connectors::postgres::PostgresTables>),
 ];
+
+/// What a sink has staged is the same when it is kept and read again.
+fn staged<S: Sink>(bytes: &[u8]) -> Result<()> {
+    let read = |text: &[u8]| {
+        serde_json::from_slice::<S::Staged>(text)
+            .map_err(|e| Error::corrupt("read staged output", "it does not parse").with_source(e))
+    };
+    let kept =
+        |staged| serde_json::to_vec(&staged).map_err(|e| Error::bug("keep staged output", "JSON").with_source(e));
+    let once = kept(read(bytes)?)?;
+    assert_eq!(kept(read(&once)?)?, once, "it is kept as another one");
+    Ok(())
+}
 
 /// What `work` comes to. Nothing in it waits: stores are in memory, and the environment does its work at once.
 fn at_once(work: impl Future<Output = Result<()>>) -> Result<()> {

@@ -3,6 +3,8 @@
 #![allow(clippy::disallowed_macros, clippy::print_stdout, reason = "it prints figures")]
 
 use super::*;
+use crate::env::Entropy;
+use crate::testkit::SeededEntropy;
 use std::collections::BTreeSet;
 use std::fs;
 use std::panic::catch_unwind;
@@ -28,23 +30,20 @@ fn contents(folder: &Path) -> Vec<Vec<u8>> {
     files(folder).iter().map(|file| fs::read(file).expect("a file")).collect()
 }
 
-/// A generator of 64-bit numbers (SplitMix64): the same in every run.
-struct Random(u64);
+/// Changes that follow from a seed.
+struct Random(SeededEntropy);
 
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+    fn next(&self) -> u64 {
+        self.0.next_u64()
     }
 
-    fn below(&mut self, limit: usize) -> usize {
+    fn below(&self, limit: usize) -> usize {
         (self.next() % limit.max(1) as u64) as usize
     }
 
     /// `bytes` with a few places changed, as damage and malice do it.
-    fn change(&mut self, bytes: &mut Vec<u8>, other: &[u8]) {
+    fn change(&self, bytes: &mut Vec<u8>, other: &[u8]) {
         for _ in 0..=self.below(4) {
             let at = self.below(bytes.len() + 1);
             match self.below(7) {
@@ -101,7 +100,7 @@ fn every_decoder_reads_or_refuses_whatever_it_is_given() {
             }
         };
         seeds.iter().chain(&fixtures).for_each(|bytes| give(bytes));
-        let mut random = Random(xxhash_rust::xxh3::xxh3_64(decoder.name().as_bytes()));
+        let random = Random(SeededEntropy::new(xxhash_rust::xxh3::xxh3_64(decoder.name().as_bytes())));
         for _ in 0..cases {
             // Its own seeds more often than what was written for others.
             let all = if random.below(4) == 0 || seeds.is_empty() { &fixtures } else { &seeds };
@@ -137,11 +136,11 @@ fn each_decoder_has_seeds_of_its_own_and_a_name_of_its_own() {
 #[test]
 fn a_decoder_that_breaks_its_word_is_noticed() {
     let broken: [fn(&[u8]) -> Result<()>; 3] = [
-        |_| Err(crate::Error::bug("decode", "it panicked beside")),
+        |_| Err(Error::bug("decode", "it panicked beside")),
         |bytes| bytes.first().map(|_| ()).ok_or_else(|| panic!("nothing there")),
         |_| {
             let keys = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
-            Err(keys.into_iter().fold(crate::Error::data("decode", "long"), |e, key| e.with(key, "x".repeat(LONGEST))))
+            Err(keys.into_iter().fold(Error::data("decode", "long"), |e, key| e.with(key, "x".repeat(LONGEST))))
         },
     ];
     for decode in broken {

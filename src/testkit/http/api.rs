@@ -1,11 +1,14 @@
 use super::access::{Access, Door};
-use super::fault::{Fault, RetryAfter};
-use super::paging::Paging;
+use super::export::{Jobs, Of};
+use super::fault::{Fault, Sent};
+use super::paging::{GROUPS, Paging};
 use super::served::{Served, ServedRow};
-use super::server::{Reply, Request, Server};
+use super::server::{Connection, Server, Socket};
+use super::wait::Wait;
+use super::{Reply, Request};
 use crate::env::{Entropy, Env};
 use crate::testkit::SeededEntropy;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,10 +19,20 @@ pub struct ApiScript {
     paging: Paging,
     page_size: usize,
     access: Access,
-    busy: Option<(u64, RetryAfter)>,
+    busy: Option<Busy>,
     faults: BTreeMap<u64, Fault>,
     drawn: Option<Drawn>,
     env: Env,
+    scheme: &'static str,
+}
+
+/// A limit of rate.
+#[derive(Clone, Copy, Debug)]
+struct Busy {
+    /// Requests that are served between two that are not.
+    requests: u64,
+    status: u16,
+    wait: Wait,
 }
 
 /// Faults that are drawn at random.
@@ -58,6 +71,9 @@ struct State {
     faults: u64,
     quiet: bool,
     served: Vec<ServedRow>,
+    jobs: Jobs<Row>,
+    /// The right answer before, and its rows.
+    before: Option<(Reply, Vec<Row>)>,
 }
 
 #[derive(Clone, Debug)]
@@ -81,13 +97,13 @@ impl ApiScript {
         self
     }
 
-    /// A limit of rate: after each so many pages a request is refused with 429, and told when to come again.
-    pub fn busy_after(mut self, pages: u64, again: RetryAfter) -> Self {
-        self.busy = Some((pages.max(1), again));
+    /// A limit of rate: after each so many requests that are served, one is refused with this status, and told when to come again.
+    pub fn busy_after(mut self, requests: u64, status: u16, wait: Wait) -> Self {
+        self.busy = Some(Busy { requests: requests.max(1), status, wait });
         self
     }
 
-    /// What goes wrong with the answer to a request for a page, counted from 0.
+    /// What goes wrong with the answer to a request, counted from 0. Those for tokens and those that are not let in do not count.
     pub fn fault_at(mut self, request: u64, fault: Fault) -> Self {
         self.faults.insert(request, fault);
         self
@@ -111,10 +127,27 @@ impl ApiScript {
     /// # Panics
     /// If there is none.
     pub async fn start(self) -> ScriptedApi {
-        let door = Door::new(self.access.clone());
+        self.start_over("http", |connection| std::future::ready(Some(connection))).await
+    }
+
+    /// The same over connections that `accept` makes of what comes in, such as those of TLS (`https`); `None` lets nobody in.
+    ///
+    /// # Panics
+    /// If there is no free port.
+    pub async fn start_over<S, A>(
+        mut self,
+        scheme: &'static str,
+        accept: impl Fn(Connection) -> A + Send + Sync + 'static,
+    ) -> ScriptedApi
+    where
+        S: Socket + 'static,
+        A: Future<Output = Option<S>> + Send + 'static,
+    {
+        self.scheme = scheme;
+        let door = Door::new(self.access.clone(), self.env.clone());
         let shared = Arc::new(Shared { script: self, door, state: Mutex::default() });
         let asked = Arc::clone(&shared);
-        let server = Server::start(move |request| asked.answer(request)).await;
+        let server = Server::start_over(scheme, accept, move |request| asked.answer(request)).await;
         ScriptedApi { shared, server }
     }
 }
@@ -131,6 +164,7 @@ impl ScriptedApi {
             faults: BTreeMap::new(),
             drawn: None,
             env: Env::system(),
+            scheme: "http",
         }
     }
 
@@ -144,9 +178,38 @@ impl ScriptedApi {
         self.server.url("/token")
     }
 
+    /// Where a login gives a token.
+    pub fn login_url(&self) -> String {
+        self.server.url("/login")
+    }
+
+    pub(super) fn groups_url(&self) -> String {
+        self.server.url("/groups")
+    }
+
+    pub(super) fn paging(&self) -> Paging {
+        self.shared.script.paging
+    }
+
+    pub(super) fn access(&self) -> &Access {
+        &self.shared.script.access
+    }
+
+    pub(super) fn page_size(&self) -> usize {
+        self.shared.script.page_size
+    }
+
+    /// How many changes there were.
+    pub(super) fn changes(&self) -> u64 {
+        self.shared.state().changes
+    }
+
     /// A record comes, or changes: it is the last of the listing then.
+    ///
+    /// # Panics
+    /// If `fields` is no object.
     pub fn put(&self, id: u64, fields: Value) {
-        let Value::Object(fields) = fields else { return };
+        let Value::Object(fields) = fields else { panic!("a record is an object, not {fields}") };
         self.shared.state().put(id, Some(fields));
     }
 
@@ -164,10 +227,10 @@ impl ScriptedApi {
     pub fn served(&self) -> Served {
         let state = self.shared.state();
         let held = state.rows.iter().map(|row| (row.id, row.version)).collect();
-        Served { rows: state.served.clone(), held }
+        Served { rows: state.served.clone(), held, ..Served::default() }
     }
 
-    /// Requests for pages so far, and how many of their answers went wrong.
+    /// Requests so far that were let in, and how many of their answers were not right, or came in an odd way.
     pub fn counts(&self) -> (u64, u64) {
         let state = self.shared.state();
         (state.requests, state.faults)
@@ -176,6 +239,13 @@ impl ScriptedApi {
     /// Every request, as it came.
     pub fn seen(&self) -> Vec<Request> {
         self.server.seen()
+    }
+}
+
+impl Busy {
+    /// How many more are served before one is not; `None` for that one.
+    fn left(self, number: u64) -> Option<u64> {
+        (self.requests - number % (self.requests + 1)).checked_sub(1)
     }
 }
 
@@ -207,8 +277,14 @@ impl Shared {
     fn answer(&self, request: &Request) -> Reply {
         match request.path() {
             "/token" => self.door.token(request),
-            "/records" => self.door.refuse(request).unwrap_or_else(|| self.page(request)),
-            _ => Reply::status(404, ""),
+            "/login" => self.door.login(request),
+            _ => match self.door.pass(request) {
+                Err(refusal) => refusal,
+                Ok(headers) => {
+                    let reply = self.page(request);
+                    headers.into_iter().fold(reply, |reply, (name, value)| reply.header(name, &value))
+                }
+            },
         }
     }
 
@@ -218,8 +294,8 @@ impl Shared {
         if let Some(fault) = faults.get(&number) {
             return Some(fault.clone());
         }
-        if let Some((_, again)) = busy.filter(|(pages, _)| number % (pages + 1) == *pages) {
-            return Some(Fault::Busy(again));
+        if let Some(busy) = busy.filter(|busy| busy.left(number).is_none()) {
+            return Some(Fault::Busy(busy.status, busy.wait));
         }
         let Drawn { chance, per_mille, faults } = drawn.as_ref()?;
         let hit = chance.next_u64() % 1000 < *per_mille;
@@ -232,26 +308,80 @@ impl Shared {
         let number = state.requests;
         state.requests += 1;
         let fault = if state.quiet { None } else { self.fault(number) };
-        state.faults += u64::from(fault.is_some());
-        if let (Some(Fault::Moved), Some(first)) = (&fault, state.rows.first().map(|row| row.id)) {
+        let first = state.rows.first().map(|row| row.id).filter(|_| fault == Some(Fault::Moved));
+        if let Some(first) = first {
             state.put(first, None);
         }
-        let ApiScript { paging, page_size, env, .. } = &self.script;
-        let changed: Vec<u64> = state.rows.iter().map(|row| row.changed).collect();
-        let Some(asked) = paging.asked(request, *page_size, &changed) else {
+        let State { rows, jobs, .. } = &mut *state;
+        let job = jobs.hear(request, rows).filter(|_| self.script.paging == Paging::Export);
+        let right = self.right(&state, request, job, None);
+        let Some((right, rows)) = right.map(|(reply, rows)| (self.counted(reply, number), rows)) else {
             return Reply::status(400, r#"{"error":"there is no such page"}"#);
         };
-        let rows = asked.of(&state.rows);
-        let whole = matches!(fault, None | Some(Fault::Moved | Fault::Repeated));
-        let sent = !matches!(fault, Some(Fault::Status(_) | Fault::Busy(_) | Fault::Html));
-        let served = rows.iter().filter(|_| sent);
-        let served: Vec<_> =
-            served.map(|row| ServedRow { id: row.id, version: row.version, page: number, whole }).collect();
-        state.served.extend(served);
-        let host = request.headers.get("host").map(String::as_str).unwrap_or_default();
-        let url = format!("http://{host}{}", request.path());
-        let bodies = rows.iter().map(Row::json).collect();
-        let right = paging.page(request, &url, &asked, bodies, state.rows.len(), fault == Some(Fault::Repeated));
-        fault.map_or(right.clone(), |fault| fault.spoil(right, env))
+        let (told, sent) = match &fault {
+            None => (right.clone(), rows.clone()),
+            Some(Fault::Again) => state.before.clone().unwrap_or_else(|| (right.clone(), rows.clone())),
+            Some(fault) => match self.right(&state, request, job, Some(fault)) {
+                Some((reply, rows)) => (fault.spoil(reply, &self.script.env), rows),
+                None => (right.clone(), rows.clone()),
+            },
+        };
+        let spoiled = told.differs(&right);
+        state.faults += u64::from(spoiled || first.is_some());
+        let part = fault.as_ref().map_or(Sent::Whole, Fault::sent);
+        if part != Sent::Nothing {
+            let whole = part == Sent::Whole || !spoiled;
+            state.served.extend(sent.iter().map(|row| ServedRow {
+                id: row.id,
+                version: row.version,
+                page: number,
+                whole,
+                row: row.json(),
+            }));
+        }
+        state.before = Some((right, rows));
+        told
+    }
+
+    /// The right answer, but for what `fault` makes of the page; and the rows that it has.
+    fn right(
+        &self,
+        state: &State,
+        request: &Request,
+        job: Option<Of>,
+        fault: Option<&Fault>,
+    ) -> Option<(Reply, Vec<Row>)> {
+        let ApiScript { paging, page_size, .. } = &self.script;
+        if let Some(job) = job {
+            return state.jobs.answer(job, *page_size, |row| row.json().to_string());
+        }
+        match request.path() {
+            "/groups" if *paging == Paging::Children => {
+                let groups: Vec<Value> = (0..GROUPS).map(|group| json!({ "group": group })).collect();
+                Some((Reply::json(Value::from(groups).to_string()), Vec::new()))
+            }
+            "/records" => {
+                let about = paging.about(request)?;
+                let all: Vec<Row> = state.rows.iter().filter(|row| about(row.id, row.changed)).cloned().collect();
+                let changed: Vec<u64> = all.iter().map(|row| row.changed).collect();
+                let asked = paging.asked(request, *page_size, &changed)?;
+                let rows = asked.of(&all);
+                let host = request.headers.get("host").map(String::as_str).unwrap_or_default();
+                let url = format!("{}://{host}{}", self.script.scheme, request.path());
+                let bodies: Vec<Value> = rows.iter().map(Row::json).collect();
+                let reply = paging.page(&url, &asked, &bodies, all.len(), fault);
+                let is_sent = fault != Some(&Fault::Empty) || !paging.has_tokens();
+                Some((reply, if is_sent { rows } else { Vec::new() }))
+            }
+            _ => None,
+        }
+    }
+
+    /// `reply`, with what is left of the limit of rate.
+    fn counted(&self, reply: Reply, number: u64) -> Reply {
+        match self.script.busy.and_then(|busy| Some((busy, busy.left(number)?))) {
+            Some((busy, left)) => busy.wait.say(reply, left, &self.script.env),
+            None => reply,
+        }
     }
 }

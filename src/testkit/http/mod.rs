@@ -4,18 +4,18 @@
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> landfall::Result<()> {
-//! use landfall::testkit::http::{Access, Fault, Paging, ScriptedApi};
+//! use landfall::testkit::http::{Access, Ending, Fault, Paging, ScriptedApi, Spot};
 //!
 //! let api = ScriptedApi::new(Paging::Cursor)
 //!     .page_size(2)
 //!     .access(Access::Bearer("secret".into()))
-//!     .fault_at(1, Fault::CutAt(10))
+//!     .fault_at(1, Fault::Breaks(Spot::Byte(10), Ending::Close))
 //!     .start()
 //!     .await;
 //! for id in 0..5 {
 //!     api.put(id, serde_json::json!({ "name": "x" }));
 //! }
-//! // Point the source at `api.url()`, run the pipeline, and compare what is in its destination: id and version of each row.
+//! // Load what `api.rest()` reads, and compare what is in the destination: each row as a JSON object.
 //! let verdict = api.served().verdict([]);
 //! assert_eq!(verdict.lost, 5);
 //! # Ok(())
@@ -24,14 +24,21 @@
 
 mod access;
 mod api;
+mod client;
+mod export;
 mod fault;
 mod paging;
+mod reply;
 mod served;
 mod server;
+mod signed;
+mod wait;
 
 pub use access::Access;
 pub use api::{ApiScript, ScriptedApi};
-pub use fault::{Fault, RetryAfter};
+pub use fault::{Ending, Fault, Spot};
 pub use paging::Paging;
+pub use reply::Reply;
 pub use served::{Served, ServedRow};
-pub use server::{Reply, Request, Server};
+pub use server::{Connection, Request, Server, Socket};
+pub use wait::Wait;

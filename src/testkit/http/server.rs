@@ -1,8 +1,9 @@
+use super::reply::{Reply, Then};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use url::form_urlencoded;
 
@@ -43,111 +44,13 @@ impl Request {
     }
 }
 
-/// What to answer, down to how its bytes end.
-#[derive(Clone, Debug)]
-pub struct Reply {
-    status: u16,
-    headers: Vec<(String, Vec<u8>)>,
-    pub(crate) body: Vec<u8>,
-    ending: Ending,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Ending {
-    Length,
-    /// The connection is closed after so many bytes of the body.
-    CutAt(usize),
-    /// In chunks of a size, with or without the last, empty one.
-    Chunks {
-        size: usize,
-        finished: bool,
-    },
-    /// Nothing tells the length.
-    Close,
-    /// So many bytes, and then silence.
-    SilenceAt(usize),
-    /// The length is said to be another.
-    Claims(usize),
-}
-
-impl Reply {
-    /// 200, `application/json`.
-    #[must_use]
-    pub fn json(body: impl Into<Vec<u8>>) -> Self {
-        Self { status: 200, headers: Vec::new(), body: body.into(), ending: Ending::Length }
-            .header("content-type", "application/json")
-    }
-
-    /// A status and a body, and no header.
-    #[must_use]
-    pub fn status(status: u16, body: impl Into<Vec<u8>>) -> Self {
-        Self { status, headers: Vec::new(), body: body.into(), ending: Ending::Length }
-    }
-
-    /// Sets a header, in the place of one of that name; of `link` there may be several.
-    #[must_use]
-    pub fn header(mut self, name: &str, value: &str) -> Self {
-        self.headers.retain(|(n, _)| n != name || name == "link");
-        self.raw_header(name, value.as_bytes())
-    }
-
-    /// Adds a header whose value need not be text.
-    #[must_use]
-    pub fn raw_header(mut self, name: &str, value: &[u8]) -> Self {
-        self.headers.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
-    /// The connection is closed after so many bytes of the body, which said its whole length.
-    #[must_use]
-    pub fn cut_at(mut self, bytes: usize) -> Self {
-        self.ending = Ending::CutAt(bytes);
-        self
-    }
-
-    /// In chunks of 7,000 bytes, without the last, empty one if it is not `finished`.
-    #[must_use]
-    pub fn chunked(mut self, finished: bool) -> Self {
-        self.ending = Ending::Chunks { size: 7_000, finished };
-        self
-    }
-
-    /// The length that is said is another than that of the body.
-    #[must_use]
-    pub fn claiming(mut self, bytes: usize) -> Self {
-        self.ending = Ending::Claims(bytes);
-        self
-    }
-
-    /// Each byte in a chunk of its own.
-    #[must_use]
-    pub fn one_by_one(mut self) -> Self {
-        self.ending = Ending::Chunks { size: 1, finished: true };
-        self
-    }
-
-    /// Nothing says the length: the body ends with the connection.
-    #[must_use]
-    pub fn until_close(mut self) -> Self {
-        self.ending = Ending::Close;
-        self
-    }
-
-    /// After so many bytes nothing comes any more, until the other side goes away.
-    #[must_use]
-    pub fn silent_at(mut self, bytes: usize) -> Self {
-        self.ending = Ending::SilenceAt(bytes);
-        self
-    }
-}
-
 /// What a connection runs over.
-pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin + Send {}
+pub trait Socket: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket for S {}
 
 /// A connection that came in.
-pub(crate) type Connection = Box<dyn Socket>;
+pub type Connection = Box<dyn Socket>;
 
 /// A server on loopback that answers by a script, and remembers what came. It ends when it is dropped.
 pub struct Server {
@@ -166,7 +69,10 @@ impl Server {
     }
 
     /// The same over connections that `accept` makes of what comes in, such as those of TLS; `None` lets nobody in.
-    pub(crate) async fn start_over<S, A>(
+    ///
+    /// # Panics
+    /// If there is no free port.
+    pub async fn start_over<S, A>(
         scheme: &str,
         accept: impl Fn(Connection) -> A + Send + Sync + 'static,
         script: impl Fn(&Request) -> Reply + Send + Sync + 'static,
@@ -182,10 +88,11 @@ impl Server {
         let task = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((socket, _)) = listener.accept().await {
+                let Ok((socket, twin)) = twins(socket) else { continue };
                 let (accepted, script, log) = (accept(Box::new(socket)), Arc::clone(&script), Arc::clone(&log));
                 connections.spawn(async move {
                     if let Some(socket) = accepted.await {
-                        serve(socket, script, log).await;
+                        serve(socket, &twin, script, log).await;
                     }
                 });
             }
@@ -223,6 +130,7 @@ impl Drop for Server {
 
 async fn serve<S: Socket, F: Fn(&Request) -> Reply + Send + Sync>(
     mut socket: S,
+    twin: &TcpStream,
     script: Arc<F>,
     log: Arc<Mutex<Vec<Request>>>,
 ) {
@@ -260,54 +168,43 @@ async fn serve<S: Socket, F: Fn(&Request) -> Reply + Send + Sync>(
             drop(log);
             script(&got)
         };
-        if !answer(&mut socket, reply).await {
+        if !answer(&mut socket, twin, reply).await {
             return;
         }
     }
 }
 
-/// Whether the connection can be used again.
-async fn answer(socket: &mut impl Socket, reply: Reply) -> bool {
-    let mut head = String::new();
-    let (length, body) = match reply.ending {
-        Ending::Length => (true, reply.body),
-        Ending::CutAt(n) | Ending::SilenceAt(n) => {
-            head.push_str(&format!("content-length: {}\r\n", reply.body.len()));
-            (false, reply.body[..n.min(reply.body.len())].to_vec())
-        }
-        Ending::Chunks { size, finished } => {
-            head.push_str("transfer-encoding: chunked\r\n");
-            let mut chunks = Vec::new();
-            for chunk in reply.body.chunks(size) {
-                chunks.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
-                chunks.extend_from_slice(chunk);
-                chunks.extend_from_slice(b"\r\n");
-            }
-            if finished {
-                chunks.extend_from_slice(b"0\r\n\r\n");
-            }
-            (false, chunks)
-        }
-        Ending::Close => (false, reply.body),
-        Ending::Claims(n) => {
-            head.push_str(&format!("content-length: {n}\r\n"));
-            (false, reply.body)
-        }
-    };
-    if length && !matches!(reply.status, 204 | 304) {
-        head.push_str(&format!("content-length: {}\r\n", body.len()));
+/// Whether the connection can be used again. `twin` is another handle of it.
+async fn answer(socket: &mut impl Socket, twin: &TcpStream, reply: Reply) -> bool {
+    if let Some((env, delay)) = &reply.delay {
+        env.sleep(*delay).await;
     }
-    head.push_str("\r\n");
-    let mut answer = format!("HTTP/1.1 {} Scripted\r\n", reply.status).into_bytes();
-    for (name, value) in &reply.headers {
-        answer.extend_from_slice(&[name.as_bytes(), b": ", value, b"\r\n"].concat());
+    let bytes = reply.bytes();
+    for piece in bytes.chunks(if reply.slowly { 1 } else { bytes.len().max(1) }) {
+        if socket.write_all(piece).await.is_err() {
+            return false;
+        }
+        if reply.slowly {
+            tokio::task::yield_now().await;
+        }
     }
-    answer.extend_from_slice(&[head.as_bytes(), &body].concat());
-    let sent = socket.write_all(&answer).await.is_ok();
-    if matches!(reply.ending, Ending::SilenceAt(_)) {
-        // Until the other side goes away.
-        let mut rest = Vec::new();
-        let _gone = socket.read_to_end(&mut rest).await.is_err();
+    let sent = socket.flush().await.is_ok();
+    match reply.then {
+        Then::GoOn | Then::Close => {}
+        // Nobody waits for what was sent; the other side gets a reset.
+        Then::Reset => drop(twin.set_zero_linger()),
+        Then::Silence => {
+            // Until the other side goes away.
+            let mut rest = Vec::new();
+            let _gone = socket.read_to_end(&mut rest).await.is_err();
+        }
     }
-    sent && matches!(reply.ending, Ending::Length | Ending::Chunks { finished: true, .. })
+    sent && reply.goes_on()
+}
+
+/// Two handles of one connection: it ends with the last of them.
+fn twins(socket: TcpStream) -> std::io::Result<(TcpStream, TcpStream)> {
+    let socket = socket.into_std()?;
+    let twin = TcpStream::from_std(socket.try_clone()?)?;
+    Ok((TcpStream::from_std(socket)?, twin))
 }

@@ -1,5 +1,6 @@
 //! A world under a fault at every I/O operation.
 
+mod history;
 mod outcome;
 mod schedule;
 #[cfg(test)]
@@ -10,8 +11,10 @@ pub use schedule::Schedule;
 
 use super::{Faults, Mode, Plan, Point, SeededEntropy};
 use crate::env::Entropy;
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use async_trait::async_trait;
+use history::{history, until_paused, watched};
+use std::collections::HashSet;
 use std::fmt::{self, Debug};
 use std::future::{Ready, ready};
 
@@ -20,8 +23,9 @@ use std::future::{Ready, ready};
 /// # Requires
 /// 1. *Owned*: worlds share nothing, and time and randomness come from [`test_env`](super::test_env) with another seed for each process, so
 ///    that one schedule is one history, and no process takes another one's writes for its own.
-/// 2. *Counted*: every effect of a process passes its [`Faults`]: use [`Faults::store`], [`FaultSink`](super::FaultSink),
-///    [`FaultSource`](super::FaultSource), [`FaultCheckpoints`](super::FaultCheckpoints), and [`Faults::point`] for what else there is.
+/// 2. *Counted*: every effect of a process passes its [`Faults`], and two that can happen one without the other pass it apart: use
+///    [`Faults::store`], [`FaultProxy`](super::FaultProxy), [`FaultSource`](super::FaultSource), [`FaultSink`](super::FaultSink) and
+///    [`FaultCheckpoints`](super::FaultCheckpoints) where a call is one effect, and [`Faults::point`] for what else there is.
 #[async_trait]
 pub trait World: Send + Sync {
     /// One process, to its end: a run of a pipeline, or several, one after the other.
@@ -30,20 +34,22 @@ pub trait World: Send + Sync {
     /// Compares what is there, after a process that had no faults, with what was served.
     async fn verdict(&self) -> Verdict;
 
-    /// Looks at the destination while processes run, as a reader does, and panics if it sees what none may see: part of an epoch, or a
-    /// row twice. Never ends by itself: `std::future::pending().await` looks at nothing.
-    async fn watch(&self);
+    /// Looks at the destination while processes run, as a reader does. Ends only when it has seen what none may see, with what that was:
+    /// [`Verdict::partial`] for a part of an epoch. `std::future::pending().await` looks at nothing.
+    async fn watch(&self) -> Verdict;
 }
 
-/// Runs a world under a fault at every operation, singly and in pairs, and says what was lost, doubled or invented.
+/// Runs a world under a fault at every operation, singly and in pairs, and says what was lost, doubled, corrupt, invented or seen in part.
 ///
-/// 1. *Single*: each operation that a process without faults does × each [`Mode`]. A process that stands still is overtaken: another
-///    one does all of its work, then the first one goes on.
-/// 2. *Pairs*: a fault, and a second one within the recovery from it; a sample that is spread by [`seed`](Self::seed).
-/// 3. *Recovery*: after the faults, processes without faults run until one ends well (at most three); then the oracle looks.
+/// 1. *Single*: each operation that a process without faults does × each [`Mode`]; those that cannot differ there (a read that is
+///    torn, and one before which the process dies) are one. A process that stands still is overtaken: another one does all of its
+///    work, then the first one goes on.
+/// 2. *Pairs*: a fault, and a second one within the recovery from it; a sample that is spread by [`seed`](Self::seed). Who overtakes a
+///    process that stands still has the second fault.
+/// 3. *Recovery*: after the faults, a process without any ends well, at its first try; then the oracle looks.
 /// 4. *Deterministic*: the same world and seed give the same histories; [`replay`](Self::replay) repeats one.
-/// 5. *Shrinking*: for a pair that goes wrong, the smallest schedule that goes wrong in its place is reported: one of its faults alone, if
-///    that is enough, at the first operation where it is.
+/// 5. *Shrinking*: for a pair that goes wrong, the smallest schedule that goes wrong in its place is reported, once: one of its faults
+///    alone, if that is enough, else both, each at the first operation where it is enough.
 ///
 /// ```
 /// use landfall::checkpoint::MemoryCheckpoints;
@@ -77,7 +83,7 @@ pub trait World: Send + Sync {
 ///     async fn verdict(&self) -> Verdict {
 ///         Verdict::of(1..=5, self.table.rows())
 ///     }
-///     async fn watch(&self) {
+///     async fn watch(&self) -> Verdict {
 ///         std::future::pending().await
 ///     }
 /// }
@@ -97,11 +103,11 @@ pub struct Schedules<F> {
     until_wrong: bool,
 }
 
-/// Processes that a recovery may need: a fault that a process survives can still end its run.
-const RECOVERIES: usize = 3;
-
 /// How far apart the operations begin that two modes take, if not all are taken.
 const OTHER: u64 = 31;
+
+/// How often a pair is drawn, at most, for each that is asked for: some come twice.
+const DRAWS: u64 = 4;
 
 impl Schedules<()> {
     /// Of the worlds that `make` makes, all alike: each operation in each mode, and 150 pairs.
@@ -129,7 +135,7 @@ where
         Self { modes: modes.into_iter().collect(), ..self }
     }
 
-    /// How many pairs are tried.
+    /// How many pairs are tried, of these modes: fewer if there are not so many.
     #[must_use]
     pub fn pairs(self, pairs: u64) -> Self {
         Self { pairs, ..self }
@@ -160,36 +166,38 @@ where
     pub async fn run(&self) -> Outcome {
         let trace = self.trace().await;
         let points = trace.len() as u64;
-        let mut outcome = Outcome { points, trace, ..Outcome::default() };
+        let mut outcome = Outcome { points, trace, every: self.every, ..Outcome::default() };
+        let mut ran = HashSet::new();
         for (n, mode) in (0..).zip(&self.modes) {
             let mut at = (self.seed + n * OTHER) % self.every;
             while at < points {
-                let schedule = Schedule::single(Plan { at, mode: *mode });
-                outcome.add(schedule, self.replay(schedule).await);
-                if self.until_wrong && !outcome.wrong.is_empty() {
-                    return outcome;
+                let schedule = Schedule::single(Plan { at, mode: *mode }.on(&outcome.trace));
+                if ran.insert(schedule) {
+                    outcome.count(schedule);
+                    outcome.tell(schedule, self.replay(schedule).await);
+                    if self.until_wrong && !outcome.wrong.is_empty() {
+                        return outcome;
+                    }
                 }
                 at += self.every;
             }
         }
-        let crashes: Vec<Mode> = self.modes.iter().copied().filter(|mode| *mode != Mode::Pause).collect();
         let chance = SeededEntropy::new(self.seed);
-        for _ in 0..self.pairs {
-            let draw = |below: usize| usize::try_from(chance.next_u64() % below.max(1) as u64).unwrap_or(0);
-            let modes = [draw(crashes.len()), draw(crashes.len())].map(|n| crashes.get(n).copied());
-            let [Some(first), Some(second)] = modes else { break };
-            let first = Plan { at: chance.next_u64() % points.max(1), mode: first };
-            let recovery = self.recovery(first).await;
-            let second = Plan { at: chance.next_u64() % recovery.max(1), mode: second };
-            let schedule = Schedule::pair(first, second);
-            match self.replay(schedule).await {
-                right if right.is_right() => outcome.add(schedule, right),
-                wrong => {
-                    let (schedule, wrong) = self.shrink(schedule, wrong).await;
-                    outcome.add(schedule, wrong);
-                    if self.until_wrong {
-                        return outcome;
-                    }
+        for _ in 0..self.pairs * DRAWS {
+            if outcome.pairs() == self.pairs {
+                break;
+            }
+            let Some(schedule) = self.pair(&chance, &outcome.trace).await else { continue };
+            if !ran.insert(schedule) {
+                continue;
+            }
+            outcome.count(schedule);
+            let wrong = self.replay(schedule).await;
+            if !wrong.is_right() && !outcome.is_told(schedule) {
+                let (schedule, wrong) = self.shrink(schedule, wrong).await;
+                outcome.tell(schedule, wrong);
+                if self.until_wrong {
+                    break;
                 }
             }
         }
@@ -199,102 +207,68 @@ where
     /// Runs one schedule in a new world.
     pub async fn replay(&self, schedule: Schedule) -> Verdict {
         let world = (self.make)().await;
-        let history = history(&world, schedule);
-        tokio::select! {
-            biased;
-            verdict = history => verdict,
-            () = world.watch() => Verdict::wrong("the reader stopped watching"),
-        }
+        history(&world, schedule).await
     }
 
     /// The operations of a process without faults.
     async fn trace(&self) -> Vec<Point> {
         let (world, faults) = ((self.make)().await, Faults::none());
-        let ended = world.process(&faults).await;
-        assert!(ended.is_ok(), "without any fault, the process ended with {ended:?}");
-        let verdict = world.verdict().await;
+        let history = async {
+            let ended = world.process(&faults).await;
+            assert!(ended.is_ok(), "without any fault, the process ended with {ended:?}");
+            world.verdict().await
+        };
+        let verdict = watched(&world, history).await;
         assert!(verdict.is_right(), "without any fault: {verdict}");
         faults.trace()
     }
 
-    /// How many operations the process does that recovers from `plan`.
-    async fn recovery(&self, plan: Plan) -> u64 {
-        let (world, recovery) = ((self.make)().await, Faults::none());
-        drop(world.process(&Faults::of([plan])).await);
+    /// Draws a pair: a fault of a process that passes these points, and one of the process that recovers from it.
+    async fn pair(&self, chance: &SeededEntropy, trace: &[Point]) -> Option<Schedule> {
+        let draw = |below: usize| usize::try_from(chance.next_u64() % below.max(1) as u64).unwrap_or(0);
+        let modes = [draw(self.modes.len()), draw(self.modes.len())].map(|n| self.modes.get(n).copied());
+        let [Some(first), Some(second)] = modes else { return None };
+        let first = Plan { at: draw(trace.len()) as u64, mode: first }.on(trace);
+        let recovery = self.recovery(first).await;
+        let second = Plan { at: draw(recovery.len()) as u64, mode: second }.on(&recovery);
+        Some(Schedule::pair(first, second))
+    }
+
+    /// The operations of the process that recovers from `plan`, or overtakes who stands still there.
+    async fn recovery(&self, plan: Plan) -> Vec<Point> {
+        let world = (self.make)().await;
+        let (faults, recovery) = (Faults::of([plan]), Faults::none());
+        let mut process = world.process(&faults);
+        drop(until_paused(&faults, &mut process).await);
         drop(world.process(&recovery).await);
-        recovery.count()
+        recovery.trace()
     }
 
     /// The smallest schedule that goes wrong in the place of a pair that does.
     async fn shrink(&self, schedule: Schedule, wrong: Verdict) -> (Schedule, Verdict) {
-        let alone = [Some(schedule.first), schedule.second];
-        for plan in alone.into_iter().flatten() {
-            for at in 0..=plan.at {
-                let smaller = Schedule::single(Plan { at, ..plan });
-                let verdict = self.replay(smaller).await;
-                if !verdict.is_right() {
-                    return (smaller, verdict);
-                }
+        let Schedule { first, second: Some(second) } = schedule else { return (schedule, wrong) };
+        for alone in [first, second] {
+            if let Some(smaller) = self.earliest(alone, Schedule::single).await {
+                return smaller;
             }
         }
-        // Neither alone: the earliest second fault that is enough.
-        let second = schedule.second.unwrap_or(schedule.first);
-        for at in 0..second.at {
-            let smaller = Schedule::pair(schedule.first, Plan { at, ..second });
+        let smaller = self.earliest(second, |second| Schedule::pair(first, second)).await;
+        let (schedule, wrong) = smaller.unwrap_or((schedule, wrong));
+        let second = schedule.second.unwrap_or(second);
+        let smaller = self.earliest(first, |first| Schedule::pair(first, second)).await;
+        smaller.unwrap_or((schedule, wrong))
+    }
+
+    /// The schedule with a fault at the first operation, up to its own, where that goes wrong.
+    async fn earliest(&self, plan: Plan, with: impl Fn(Plan) -> Schedule + Send) -> Option<(Schedule, Verdict)> {
+        for at in 0..=plan.at {
+            let smaller = with(Plan { at, ..plan });
             let verdict = self.replay(smaller).await;
             if !verdict.is_right() {
-                return (smaller, verdict);
+                return Some((smaller, verdict));
             }
         }
-        (schedule, wrong)
-    }
-}
-
-/// The processes of a schedule, and what the oracle says then.
-async fn history(world: &impl World, Schedule { first, second }: Schedule) -> Verdict {
-    let mut wrong = Vec::new();
-    let faults = Faults::of([first]);
-    if first.mode == Mode::Pause {
-        overtake(world, &faults, &mut wrong).await;
-    } else {
-        // How it ends is its own affair; what it leaves behind is not.
-        drop(world.process(&faults).await);
-    }
-    if let Some(second) = second {
-        drop(world.process(&Faults::of([second])).await);
-    }
-    recover(world, &mut wrong).await;
-    let mut verdict = world.verdict().await;
-    verdict.wrong.append(&mut wrong);
-    verdict
-}
-
-/// A process stands still, another one does its work, and then the first one goes on.
-async fn overtake(world: &impl World, faults: &Faults, wrong: &mut Vec<String>) {
-    let mut zombie = std::pin::pin!(world.process(faults));
-    let ended = tokio::select! {
-        biased;
-        ended = &mut zombie => Some(ended),
-        () = faults.until_paused() => None,
-    };
-    if ended.is_some() {
-        return;
-    }
-    recover(world, wrong).await;
-    faults.resume();
-    if let Err(error) = zombie.await {
-        if !matches!(error.kind(), ErrorKind::Fenced | ErrorKind::Ambiguous | ErrorKind::Unavailable) {
-            wrong.push(format!("the process that was overtaken ended with {error}"));
-        }
-    }
-}
-
-async fn recover(world: &impl World, wrong: &mut Vec<String>) {
-    for _ in 0..RECOVERIES {
-        match world.process(&Faults::none()).await {
-            Ok(()) => return,
-            Err(error) => wrong.push(format!("the recovery failed: {error}")),
-        }
+        None
     }
 }
 

@@ -10,9 +10,13 @@ pub struct Verdict {
     pub lost: u64,
     /// Records that are there more often than they were served.
     pub doubled: u64,
+    /// What is damaged, or cannot be read, or is said to be so.
+    pub corrupt: u64,
     /// Records that are there and were never served.
     pub invented: u64,
-    /// What else is wrong, in words.
+    /// Parts of epochs that a reader has seen.
+    pub partial: u64,
+    /// What else is wrong, in words, and words for what was counted.
     pub wrong: Vec<String>,
 }
 
@@ -38,12 +42,24 @@ impl Verdict {
         Self { wrong: vec![what.into()], ..Self::default() }
     }
 
+    /// Something is damaged or cannot be read.
+    pub fn corrupt(what: impl Into<String>) -> Self {
+        Self { corrupt: 1, ..Self::wrong(what) }
+    }
+
+    /// A reader has seen a part of an epoch.
+    pub fn partial(what: impl Into<String>) -> Self {
+        Self { partial: 1, ..Self::wrong(what) }
+    }
+
     /// This and another one.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         self.lost += other.lost;
         self.doubled += other.doubled;
+        self.corrupt += other.corrupt;
         self.invented += other.invented;
+        self.partial += other.partial;
         self.wrong.extend(other.wrong);
         self
     }
@@ -52,11 +68,18 @@ impl Verdict {
     pub fn is_right(&self) -> bool {
         *self == Self::default()
     }
+
+    /// The sums as every suite prints them: `lost=0 doubled=0 corrupt=0 invented=0 partial=0 wrong=0`.
+    pub fn sums(&self) -> String {
+        let Self { lost, doubled, corrupt, invented, partial, wrong } = self;
+        let wrong = wrong.len();
+        format!("lost={lost} doubled={doubled} corrupt={corrupt} invented={invented} partial={partial} wrong={wrong}")
+    }
 }
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "lost={} doubled={} invented={}", self.lost, self.doubled, self.invented)?;
+        f.write_str(&self.sums())?;
         self.wrong.iter().try_for_each(|wrong| write!(f, "; {wrong}"))
     }
 }
@@ -86,30 +109,76 @@ pub struct Outcome {
     pub points: u64,
     /// Which they are.
     pub trace: Vec<Point>,
-    /// Schedules that were run.
+    /// Each how many of them were taken: 1 is all.
+    pub every: u64,
+    /// Schedules that were run, each once.
     pub schedules: u64,
     /// The same by mode; pairs are `double`.
     pub modes: BTreeMap<String, u64>,
-    /// Sums over all schedules.
+    /// Sums over those that went wrong.
     pub total: Verdict,
-    /// Those that went wrong.
+    /// Those that went wrong; in the place of a pair, the smallest one that does.
     pub wrong: Vec<Wrong>,
 }
 
+const PAIRS: &str = "double";
+
 impl Outcome {
-    pub(super) fn add(&mut self, schedule: Schedule, verdict: Verdict) {
+    /// Counts a schedule that is run.
+    pub(super) fn count(&mut self, schedule: Schedule) {
         let mode = match schedule.second {
             None => format!("{:?}", schedule.first.mode),
-            Some(_) => "double".to_owned(),
+            Some(_) => PAIRS.to_owned(),
         };
         *self.modes.entry(mode).or_default() += 1;
         self.schedules += 1;
-        self.total = std::mem::take(&mut self.total).and(Verdict { wrong: Vec::new(), ..verdict.clone() });
-        if !verdict.is_right() {
-            let point = usize::try_from(schedule.first.at).ok().and_then(|at| self.trace.get(at));
-            let operation = point.map(|p| format!("{} `{}`", p.operation, p.name)).unwrap_or_default();
-            self.wrong.push(Wrong { schedule, operation, verdict });
+    }
+
+    /// Takes what came of a schedule, unless it was told of before.
+    pub(super) fn tell(&mut self, schedule: Schedule, verdict: Verdict) {
+        if verdict.is_right() || self.wrong.iter().any(|wrong| wrong.schedule == schedule) {
+            return;
         }
+        self.total = std::mem::take(&mut self.total).and(verdict.clone());
+        let point = usize::try_from(schedule.first.at).ok().and_then(|at| self.trace.get(at));
+        let operation = point.map(|p| format!("{} `{}`", p.operation, p.name)).unwrap_or_default();
+        self.wrong.push(Wrong { schedule, operation, verdict });
+    }
+
+    /// Whether one of the faults of a pair that goes wrong is known to be enough.
+    pub(super) fn is_told(&self, pair: Schedule) -> bool {
+        let plans = [Some(pair.first), pair.second];
+        self.wrong.iter().filter(|wrong| wrong.schedule.second.is_none()).any(|wrong| {
+            let known = wrong.schedule.first;
+            plans.into_iter().flatten().any(|plan| plan.mode == known.mode && known.at <= plan.at)
+        })
+    }
+
+    /// Pairs that were run.
+    pub(super) fn pairs(&self) -> u64 {
+        self.modes.get(PAIRS).copied().unwrap_or(0)
+    }
+
+    /// The lines that a suite of `scripts/prove` prints: one for single faults, one for pairs.
+    pub fn proof(&self, of: impl fmt::Display) -> String {
+        let Self { points, every, schedules, .. } = self;
+        let (pairs, told) = (self.pairs(), |pairs: bool| {
+            let wrong = self.wrong.iter().filter(|wrong| wrong.schedule.second.is_some() == pairs);
+            wrong.fold(Verdict::default(), |sum, wrong| sum.and(wrong.verdict.clone())).sums()
+        });
+        let modes = self.modes.iter().filter(|(mode, _)| *mode != PAIRS);
+        let modes: String = modes.map(|(mode, schedules)| format!(" {mode}={schedules}")).collect();
+        let mut lines = Vec::new();
+        if *schedules > pairs {
+            let (schedules, sums) = (schedules - pairs, told(false));
+            lines.push(format!(
+                "proof suite=single of=\"{of}\" every={every} points={points} schedules={schedules} {sums}{modes}"
+            ));
+        }
+        if pairs > 0 {
+            lines.push(format!("proof suite=pairs of=\"{of}\" schedules={pairs} {}", told(true)));
+        }
+        lines.join("\n")
     }
 
     /// # Panics
@@ -130,6 +199,6 @@ const TOLD: usize = 20;
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { points, schedules, modes, total, .. } = self;
-        write!(f, "points={points} schedules={schedules} {total} {modes:?}")
+        write!(f, "points={points} schedules={schedules} {} {modes:?}", total.sums())
     }
 }

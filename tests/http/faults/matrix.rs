@@ -1,6 +1,5 @@
 use super::clock::{IDLE, LimitClock, NEVER};
-use super::origin::{Coding, Format, Origin, PAGES, ROWS, rows};
-use super::proxy::{Fault, Plan, Proxy};
+use super::origin::{Coding, Format, Origin, PAGES, Pages, Plan, ROWS, rows};
 use landfall::checkpoint::StoreCheckpoints;
 use landfall::columnar::arrow::array::AsArray;
 use landfall::columnar::arrow::datatypes::Int64Type;
@@ -13,6 +12,7 @@ use landfall::pipeline::{Pipeline, RunReport, Settings};
 use landfall::sink::{MemorySink, MemoryTable, Quarantine};
 use landfall::store::Store;
 use landfall::testkit::SeededEntropy;
+use landfall::testkit::http::{Ending, Fault, Spot, Wait};
 use landfall::{Error, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,38 +67,46 @@ const FOR_EVER: u64 = u64::MAX;
 /// Attempts of one request, by default.
 const ATTEMPTS: u64 = 5;
 
-const fn once(name: &'static str, fault: Fault) -> Case {
+/// Ten years.
+const YEARS: u64 = 315_576_000;
+
+fn breaks(name: &'static str, spot: Spot, ending: Ending) -> Case {
+    once(name, Fault::Breaks(spot, ending))
+}
+
+fn once(name: &'static str, fault: Fault) -> Case {
     Case { name, fault, from: MIDDLE, times: 1, retries: 1, outcome: Complete, but: &[] }
 }
 
-const fn fine(name: &'static str, fault: Fault) -> Case {
+fn fine(name: &'static str, fault: Fault) -> Case {
     Case { retries: 0, ..once(name, fault) }
 }
 
-const fn down(name: &'static str, fault: Fault) -> Case {
+fn down(name: &'static str, fault: Fault) -> Case {
     let outcome = Fails(ErrorKind::Unavailable);
     Case { name, fault, from: LAST, times: FOR_EVER, retries: ATTEMPTS - 1, outcome, but: &[] }
 }
 
-const fn throttle(name: &'static str, after: Option<&'static str>, date: Option<&'static str>) -> Case {
-    Case { times: 3, retries: 3, ..once(name, Fault::Throttle(after, date)) }
+fn throttle(name: &'static str, wait: Wait) -> Case {
+    Case { times: 3, retries: 3, ..once(name, Fault::Busy(429, wait)) }
 }
 
 fn cases() -> Vec<Case> {
     vec![
-        fine("slowly, byte by byte", Fault::Dribble),
+        fine("slowly, byte by byte", Fault::Drip),
+        fine("late", Fault::Delay(Duration::from_secs(20))),
         fine("in chunks, with a trailer", Fault::Chunks),
         fine("after an interim response", Fault::EarlyHints),
-        once("closed before the head", Fault::CloseBeforeHead),
-        once("reset before the head", Fault::ResetBeforeHead),
-        once("silent before the head", Fault::SilenceBeforeHead),
-        once("cut in the head", Fault::CutHead),
-        once("silent in the head", Fault::SilenceInHead),
-        once("not HTTP", Fault::GarbageHead),
-        once("cut short of its length", Fault::CutBody),
-        once("cut at a line end", Fault::CutAtLine),
-        once("reset in the body", Fault::ResetInBody),
-        once("silent in the body", Fault::SilenceInBody),
+        breaks("closed before the head", Spot::Start, Ending::Close),
+        breaks("reset before the head", Spot::Start, Ending::Reset),
+        breaks("silent before the head", Spot::Start, Ending::Silence),
+        breaks("cut in the head", Spot::Head, Ending::Close),
+        breaks("silent in the head", Spot::Head, Ending::Silence),
+        once("not HTTP", Fault::NotHttp),
+        breaks("cut short of its length", Spot::Half, Ending::Close),
+        breaks("cut at a line end", Spot::Line, Ending::Close),
+        breaks("reset in the body", Spot::Half, Ending::Reset),
+        breaks("silent in the body", Spot::Half, Ending::Silence),
         once("chunks without an end", Fault::ChunksWithoutEnd),
         once("cut in a chunk", Fault::CutChunk),
         once("a bad chunk size", Fault::BadChunkSize),
@@ -108,11 +116,21 @@ fn cases() -> Vec<Case> {
         Case { retries: 0, but: UNKNOWN_END, ..once("until the connection closes", Fault::UntilClose) },
         Case { but: UNKNOWN_END, ..once("cut, until the connection closes", Fault::CutUntilClose) },
         once("half a body, rightly framed", Fault::HalfBody),
-        Case { retries: 0, outcome: Fails(ErrorKind::Data), ..once("other bytes", Fault::GarbageBody) },
+        Case { retries: 0, outcome: Fails(ErrorKind::Data), ..once("other bytes", Fault::Garbage) },
         Case { but: ONE_BAD_RECORD, ..once("a flipped bit", Fault::FlippedBit) },
         Case { but: NO_LINES, ..once("an empty body", Fault::EmptyBody) },
-        Case { retries: 0, outcome: Fails(ErrorKind::Data), ..once("a login page", Fault::LoginPage) },
-        Case { retries: 0, outcome: Fails(ErrorKind::Incomplete), ..once("the page before once more", Fault::Stale) },
+        Case { retries: 0, outcome: Fails(ErrorKind::Data), ..once("a login page", Fault::Html) },
+        Case { retries: 0, outcome: Fails(ErrorKind::Incomplete), ..once("the page before once more", Fault::Again) },
+        Case {
+            retries: 0,
+            outcome: Fails(ErrorKind::Config),
+            ..once("a redirect to elsewhere", Fault::Redirect("http://elsewhere.invalid/".into()))
+        },
+        Case {
+            retries: 0,
+            outcome: Fails(ErrorKind::Incomplete),
+            ..once("a redirect to the start", Fault::Redirect("?page=0".into()))
+        },
         fine("the right page twice", Fault::Twice),
         once("ten thousand headers", Fault::ManyHeaders),
         once("408", Fault::Status(408)),
@@ -120,38 +138,29 @@ fn cases() -> Vec<Case> {
         once("521", Fault::Status(521)),
         Case { times: 3, retries: 3, ..once("503 three times", Fault::Status(503)) },
         down("503 for ever", Fault::Status(503)),
-        down("connections reset for ever", Fault::ResetBeforeHead),
-        down("cut for ever", Fault::CutBody),
+        down("connections reset for ever", Fault::Breaks(Spot::Start, Ending::Reset)),
+        down("cut for ever", Fault::Breaks(Spot::Half, Ending::Close)),
         Case { retries: 0, outcome: Fails(ErrorKind::Auth), ..once("401", Fault::Status(401)) },
         Case { retries: 0, outcome: Fails(ErrorKind::Config), ..once("400", Fault::Status(400)) },
         Case { retries: 0, outcome: Fails(ErrorKind::Data), ..once("204", Fault::Status(204)) },
         Case { retries: 0, outcome: Fails(ErrorKind::Data), ..once("206", Fault::Status(206)) },
         Case { retries: 0, outcome: Fails(ErrorKind::Data), ..once("304", Fault::Status(304)) },
-        throttle("429, no wait said", None, None),
-        throttle("429, in seconds", Some("2"), None),
-        throttle("429, at a date", Some("Mon, 01 Jan 2024 00:00:05 GMT"), None),
-        throttle("429, at a date that is over", Some("Mon, 01 Jan 2023 00:00:05 GMT"), None),
-        throttle("429, negative", Some("-3"), None),
-        throttle("429, in words", Some("soon"), None),
-        throttle("429, now", Some("0"), None),
-        Case { times: 1, retries: 0, outcome: PutOff, ..throttle("429, absurd", Some("31536000000"), None) },
-        Case {
-            times: 1,
-            retries: 0,
-            outcome: PutOff,
-            ..throttle("429, in ten years", Some("Sun, 01 Jan 2034 00:00:05 GMT"), None)
-        },
-        throttle(
-            "429, at a date by a clock that is years ahead",
-            Some("Sun, 01 Jan 2034 00:00:05 GMT"),
-            Some("Sun, 01 Jan 2034 00:00:00 GMT"),
-        ),
+        throttle("429, no wait said", Wait::Unsaid),
+        throttle("429, in seconds", Wait::Seconds(2)),
+        throttle("429, at a date", Wait::Date(5)),
+        throttle("429, at a date that is over", Wait::Text("Mon, 01 Jan 2023 00:00:05 GMT")),
+        throttle("429, negative", Wait::Text("-3")),
+        throttle("429, in words", Wait::Text("soon")),
+        throttle("429, now", Wait::Seconds(0)),
+        Case { times: 1, retries: 0, outcome: PutOff, ..throttle("429, absurd", Wait::Seconds(31_536_000_000)) },
+        Case { times: 1, retries: 0, outcome: PutOff, ..throttle("429, in ten years", Wait::Date(YEARS)) },
+        throttle("429, at a date by a clock that is years ahead", Wait::DateAhead { wait: 5, ahead: YEARS }),
         Case {
             from: LAST,
             times: FOR_EVER,
             retries: 2,
             outcome: PutOff,
-            ..throttle("429 for ever", Some("1800"), None)
+            ..throttle("429 for ever", Wait::Seconds(1800))
         },
     ]
 }
@@ -201,17 +210,16 @@ impl World {
 }
 
 /// What is wrong with a cell, and how many requests it took.
-async fn cell(origin: &Origin, case: &Case, format: Format, coding: Coding) -> (Vec<String>, u64, u64) {
+async fn cell(pages: &Arc<Pages>, case: &Case, format: Format, coding: Coding) -> (Vec<String>, u64, u64) {
     let exception = case.but.iter().find(|(f, c, ..)| f.is_none_or(|f| f == format) && c.is_none_or(|c| c == coding));
     let (retries, outcome) =
         exception.map_or((case.retries, case.outcome), |(_, _, retries, outcome)| (*retries, *outcome));
     let world = World::new();
-    let proxy =
-        Proxy::start(origin.address, Plan { fault: case.fault, from: case.from, times: case.times }, &world.clock)
-            .await;
+    let plan = Plan { fault: case.fault.clone(), from: case.from, times: case.times };
+    let origin = Origin::start(pages, plan, &world.clock).await;
     let path = format!("/{}/{}", format.name(), coding.name());
     let mut wrong = Vec::new();
-    let ended = world.run(proxy.url(&path), format).await;
+    let ended = world.run(origin.url(&path), format).await;
     let lost = (PAGES * ROWS).saturating_sub(world.rows().len() as u64);
     let got = match &ended {
         Ok(report) if report.is_complete() && lost > 0 => CompleteBut(lost),
@@ -226,7 +234,7 @@ async fn cell(origin: &Origin, case: &Case, format: Format, coding: Coding) -> (
     // A run that ends at a page has asked for it once at least.
     let completes = matches!(outcome, Complete | CompleteBut(_));
     let needed = if completes { PAGES } else { case.from + 1 };
-    let requests = proxy.requests();
+    let requests = origin.requests();
     if requests != needed + retries {
         wrong.push(format!("{requests} requests for {needed}, not {retries} more"));
     }
@@ -236,9 +244,9 @@ async fn cell(origin: &Origin, case: &Case, format: Format, coding: Coding) -> (
         }
     }
     // Without the fault the next run completes what is missing, and nothing is there twice.
-    proxy.heal();
+    origin.heal();
     if !completes {
-        match world.run(proxy.url(&path), format).await {
+        match world.run(origin.url(&path), format).await {
             Ok(report) if report.is_complete() => {}
             other => wrong.push(format!("the next run: {other:?}")),
         }
@@ -255,12 +263,12 @@ async fn cell(origin: &Origin, case: &Case, format: Format, coding: Coding) -> (
 
 #[tokio::test]
 async fn every_fault_of_the_way_completes_or_ends_with_its_error() {
-    let origin = Origin::start().await;
+    let pages = Arc::new(Pages::new().await);
     let (mut cells, mut all, mut worst) = (0, Vec::new(), 0.0_f64);
     for case in cases() {
         for format in Format::ALL {
             for coding in Coding::ALL {
-                let run = cell(&origin, &case, format, coding);
+                let run = cell(&pages, &case, format, coding);
                 #[expect(clippy::disallowed_methods, reason = "only a test that hangs gets there")]
                 let ran = tokio::time::timeout(Duration::from_secs(60), run).await;
                 let (wrong, requests, needed) = ran.unwrap_or_else(|_| (vec!["it hangs".to_owned()], 0, 1));

@@ -1,14 +1,14 @@
-//! A listing served by a real HTTP server, as JSON, NDJSON or CSV, plain or compressed, in pages that `Link` headers lead through.
+//! A listing as JSON, NDJSON or CSV, plain or compressed, in pages that `Link` headers lead through; and what goes wrong with it.
 
+use super::clock::LimitClock;
 use async_compression::tokio::bufread::GzipEncoder;
-use axum::extract::{Path, Query};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::routing::get;
-use std::collections::HashMap;
-use std::net::SocketAddr;
+use landfall::env::Env;
+use landfall::testkit::SeededEntropy;
+use landfall::testkit::http::{Ending, Fault, Reply, Request, Server, Spot};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 
 pub const PAGES: u64 = 40;
 pub const ROWS: u64 = 25;
@@ -88,49 +88,98 @@ impl Coding {
     }
 }
 
-/// A server of `/<format>/<coding>?page=<n>`.
+/// The right answers to `/<format>/<coding>?page=<n>`.
+pub struct Pages(BTreeMap<String, Reply>);
+
+impl Pages {
+    pub async fn new() -> Self {
+        let mut pages = BTreeMap::new();
+        for format in Format::ALL {
+            for coding in Coding::ALL {
+                let path = format!("/{}/{}", format.name(), coding.name());
+                for number in 0..PAGES {
+                    let page = page(format, coding, number).await;
+                    if number == 0 {
+                        pages.insert(path.clone(), page.clone());
+                    }
+                    pages.insert(format!("{path}?page={number}"), page);
+                }
+            }
+        }
+        Self(pages)
+    }
+}
+
+async fn page(format: Format, coding: Coding, number: u64) -> Reply {
+    let plain = format.page(number).into_bytes();
+    let mut compressed = Vec::new();
+    GzipEncoder::new(plain.as_slice()).read_to_end(&mut compressed).await.expect("in memory");
+    let reply = match coding {
+        Coding::Plain => Reply::status(200, plain),
+        Coding::Gzip => Reply::status(200, compressed).header("content-encoding", "gzip"),
+    };
+    let reply = reply.header("content-type", format.content_type());
+    if number + 1 < PAGES { reply.header("link", &format!("<?page={}>; rel=\"next\"", number + 1)) } else { reply }
+}
+
+/// Which requests meet the fault: `times` of them from number `from` on.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub fault: Fault,
+    pub from: u64,
+    pub times: u64,
+}
+
+/// Serves `pages` with the fault of `plan`.
 pub struct Origin {
-    pub address: SocketAddr,
-    task: JoinHandle<()>,
+    server: Server,
+    healed: Arc<AtomicBool>,
 }
 
 impl Origin {
-    pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("bound");
-        let router = axum::Router::new().route("/{format}/{coding}", get(page));
-        let task = tokio::spawn(async move { axum::serve(listener, router).await.expect("a server") });
-        Self { address, task }
+    pub async fn start(pages: &Arc<Pages>, plan: Plan, clock: &LimitClock) -> Self {
+        let healed = Arc::new(AtomicBool::new(false));
+        let (pages, fine, clock) = (Arc::clone(pages), Arc::clone(&healed), clock.clone());
+        let before = Mutex::new(None);
+        let env = Env::deterministic(Arc::new(clock.clone()), Arc::new(SeededEntropy::new(1)));
+        let server = Server::start(move |request: &Request| {
+            let Some(right) = pages.0.get(&request.target).cloned() else { return Reply::status(404, "") };
+            let mut before = before.lock().unwrap_or_else(PoisonError::into_inner);
+            let number = request.number as u64;
+            if fine.load(Ordering::SeqCst) || number < plan.from || number - plan.from >= plan.times {
+                *before = Some(right.clone());
+                return right;
+            }
+            // The client has set a limit for the head when it asks, and sets more for the body: so many must be set before they pass.
+            let limits = match plan.fault {
+                Fault::Breaks(Spot::Start | Spot::Head, Ending::Silence) => Some(0),
+                Fault::Breaks(_, Ending::Silence) => Some(1),
+                _ => None,
+            };
+            if let Some(limits) = limits {
+                let (clock, begun) = (clock.clone(), clock.begun());
+                tokio::spawn(async move { clock.pass_limits(begun + limits).await });
+            }
+            match &plan.fault {
+                Fault::Again => before.clone().expect("the first request is right"),
+                fault => fault.spoil(right, &env),
+            }
+        })
+        .await;
+        Self { server, healed }
     }
-}
 
-impl Drop for Origin {
-    fn drop(&mut self) {
-        self.task.abort();
+    pub fn url(&self, path: &str) -> String {
+        self.server.url(path)
     }
-}
 
-async fn page(
-    Path((format, coding)): Path<(String, String)>,
-    Query(query): Query<HashMap<String, u64>>,
-) -> Result<(HeaderMap, Vec<u8>), StatusCode> {
-    let number = query.get("page").copied().unwrap_or(0);
-    let format = Format::ALL.into_iter().find(|f| f.name() == format).ok_or(StatusCode::NOT_FOUND)?;
-    if number >= PAGES {
-        return Err(StatusCode::NOT_FOUND);
+    /// From now on nothing goes wrong.
+    pub fn heal(&self) {
+        self.healed.store(true, Ordering::SeqCst);
     }
-    let mut headers = HeaderMap::new();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
-    if number + 1 < PAGES {
-        let link = format!("<?page={}>; rel=\"next\"", number + 1);
-        headers.insert(header::LINK, HeaderValue::from_str(&link).expect("text"));
+
+    /// Requests that came.
+    pub fn requests(&self) -> u64 {
+        self.server.seen().len() as u64
     }
-    let mut body = format.page(number).into_bytes();
-    if coding == "gzip" {
-        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        let mut compressed = Vec::new();
-        GzipEncoder::new(body.as_slice()).read_to_end(&mut compressed).await.expect("in memory");
-        body = compressed;
-    }
-    Ok((headers, body))
 }

@@ -1,8 +1,5 @@
 //! A scripted API, and what of a pipeline outlives a run.
 
-use axum::extract::Request;
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
 use landfall::checkpoint::StoreCheckpoints;
 use landfall::columnar::arrow::array::AsArray;
 use landfall::columnar::arrow::datatypes::Int64Type;
@@ -13,20 +10,19 @@ use landfall::pipeline::{Pipeline, PipelineBuilder, RunReport};
 use landfall::sink::{MemorySink, MemoryTable, Quarantine};
 use landfall::store::Store;
 use landfall::testkit::Faults;
+use landfall::testkit::http::{Reply, Request, Server};
 use landfall::{Error, Result};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
-use url::Url;
 
-/// Path and query of a request.
-pub struct Asked(pub Url);
+/// A request.
+pub struct Asked(pub Request);
 
 impl Asked {
     pub fn parameter(&self, name: &str) -> Option<String> {
-        self.0.query_pairs().find(|(n, _)| n == name).map(|(_, value)| value.into_owned())
+        self.0.parameter(name)
     }
 
     pub fn number(&self, name: &str) -> Option<i64> {
@@ -36,44 +32,35 @@ impl Asked {
 
 /// Answers by a script that may change, and remembers what was asked. To a status of 0 it says nothing at all.
 pub struct Api {
-    url: String,
-    asked: Arc<Mutex<Vec<String>>>,
+    server: Server,
+    /// How much of what was asked has been taken.
+    taken: AtomicUsize,
     silent: Arc<Notify>,
-    task: JoinHandle<()>,
 }
 
 impl Api {
     pub async fn start(script: impl Fn(&Asked) -> (u16, String) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let url = format!("http://{}", listener.local_addr().expect("bound"));
-        let asked = Arc::new(Mutex::new(Vec::new()));
         let silent = Arc::new(Notify::new());
-        let (script, log, silence) = (Arc::new(script), Arc::clone(&asked), Arc::clone(&silent));
-        let router = axum::Router::new().fallback(move |request: Request| {
-            let (script, log, silence) = (Arc::clone(&script), Arc::clone(&log), Arc::clone(&silence));
-            async move {
-                log.lock().expect("not poisoned").push(request.uri().to_string());
-                let url = Url::parse(&format!("http://h{}", request.uri())).expect("a URL");
-                let (status, body) = script(&Asked(url));
-                if status == 0 {
-                    silence.notify_one();
-                    std::future::pending::<()>().await;
-                }
-                let status = StatusCode::from_u16(status).expect("a status");
-                let kind = match body.bytes().next() {
-                    Some(b'<') => "application/xml",
-                    None | Some(b'{' | b'[') => "application/json",
-                    Some(_) => "text/csv",
-                };
-                (status, [(header::CONTENT_TYPE, kind)], body).into_response()
+        let silence = Arc::clone(&silent);
+        let server = Server::start(move |request| {
+            let (status, body) = script(&Asked(request.clone()));
+            if status == 0 {
+                silence.notify_one();
+                return Reply::status(200, "").cut_head_at(0).silent();
             }
-        });
-        let task = tokio::spawn(async move { axum::serve(listener, router).await.expect("a server") });
-        Self { url, asked, silent, task }
+            let kind = match body.bytes().next() {
+                Some(b'<') => "application/xml",
+                None | Some(b'{' | b'[') => "application/json",
+                Some(_) => "text/csv",
+            };
+            Reply::status(status, body).header("content-type", kind)
+        })
+        .await;
+        Self { server, taken: AtomicUsize::new(0), silent }
     }
 
     pub fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.url)
+        self.server.url(path)
     }
 
     /// Waits until it has been asked something to which it says nothing.
@@ -83,13 +70,9 @@ impl Api {
 
     /// What was asked since the last time.
     pub fn take_asked(&self) -> Vec<String> {
-        std::mem::take(&mut self.asked.lock().expect("not poisoned"))
-    }
-}
-
-impl Drop for Api {
-    fn drop(&mut self) {
-        self.task.abort();
+        let targets = self.server.targets();
+        let taken = self.taken.swap(targets.len(), Ordering::SeqCst);
+        targets[taken..].to_vec()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::sink::{Replace, ReplacePartitions};
+use crate::testkit::Faults;
 use crate::testkit::conformance::Destination;
 use async_trait::async_trait;
 use std::ops::Range;
@@ -15,6 +16,15 @@ impl Lake {
     fn of(disposition: impl Into<Disposition>) -> Self {
         Self { store: Store::memory(), disposition: disposition.into() }
     }
+
+    fn over(&self, store: &Store) -> DeltaTable {
+        let table = table(store).disposition(self.disposition.clone());
+        let by: &[String] = match &self.disposition {
+            Disposition::ReplacePartitions(partitions) => &partitions.by,
+            _ => &[],
+        };
+        if by.is_empty() { table } else { table.partition_by(by).expect("names") }
+    }
 }
 
 #[async_trait]
@@ -22,12 +32,11 @@ impl Destination for Lake {
     type Sink = DeltaTable;
 
     fn sink(&self) -> DeltaTable {
-        let table = table(&self.store).disposition(self.disposition.clone());
-        let by: &[String] = match &self.disposition {
-            Disposition::ReplacePartitions(partitions) => &partitions.by,
-            _ => &[],
-        };
-        if by.is_empty() { table } else { table.partition_by(by).expect("names") }
+        self.over(&Faults::waiting().store(&self.store))
+    }
+
+    fn reached_by(&self, faults: &Faults) -> Option<DeltaTable> {
+        Some(self.over(&faults.store(&self.store)))
     }
 
     /// All rows are of one partition, so that a replacement of partitions replaces everything.

@@ -319,6 +319,11 @@ pub struct Exchanged {
 }
 
 impl Exchanged {
+    #[cfg(any(test, feature = "testkit"))]
+    pub(super) fn said(status: u16, headers: HeaderMap, body: &[u8]) -> Self {
+        Self { endpoint: "https://login.example.com".to_owned(), status, headers, body: body.to_vec() }
+    }
+
     /// The status.
     pub fn status(&self) -> u16 {
         self.status

@@ -5,6 +5,8 @@ mod basic;
 mod bearer;
 mod context;
 mod endpoint;
+#[cfg(any(test, feature = "testkit"))]
+mod fuzz;
 mod hmac;
 mod jwt;
 mod jwt_bearer;
@@ -22,6 +24,8 @@ pub use basic::Basic;
 pub use bearer::Bearer;
 pub use context::{Answered, AuthContext};
 pub use endpoint::{Endpoints, Exchange, Exchanged};
+#[cfg(any(test, feature = "testkit"))]
+pub(super) use fuzz::answer as fuzzed;
 pub use hmac::{Hmac, HmacEncoding, HmacTime};
 pub use jwt::Jwt;
 pub use jwt_bearer::JwtBearer;

@@ -68,7 +68,7 @@ impl TokenAt {
         Self(Holder::Cookie(name.into()))
     }
 
-    fn of(&self, answer: &Exchanged) -> Result<String> {
+    pub(super) fn of(&self, answer: &Exchanged) -> Result<String> {
         let nothing = || answer.wrong(ErrorKind::Data, "the answer of the login has no token");
         match &self.0 {
             Holder::Body(path) => answer.at(&parse(path)?),

@@ -85,3 +85,15 @@ fn text(body: &[u8], path: &ValuePath) -> Result<Option<String>> {
 }
 
 const LONGEST_ID: usize = 2_048;
+
+/// What an API says of a job is read or refused: a job that is not done has no files, and an id is one that can be asked about.
+#[cfg(any(test, feature = "testkit"))]
+pub(in super::super) fn fuzzed(bytes: &[u8]) -> Result<()> {
+    let told = super::Export::poll("/jobs/{id}").status_at("$.status").rows_at("$.rows").download_at("$.urls[*]");
+    let exports = told.build()?;
+    let report = exports.report(200, bytes).map(|report| {
+        assert!(report.state == State::Done || (report.files.is_empty() && report.rows.is_none()), "{report:?}");
+    });
+    let id = exports.id(bytes).map(|id| assert!(!id.is_empty() && id.len() <= LONGEST_ID));
+    id.or(report)
+}

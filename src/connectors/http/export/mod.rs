@@ -8,6 +8,8 @@ mod describe;
 mod job;
 mod words;
 
+#[cfg(any(test, feature = "testkit"))]
+pub(super) use answer::fuzzed;
 pub use describe::Export;
 pub(super) use describe::Exports;
 pub(super) use job::{Export as Running, Job, Step};

@@ -1,6 +1,7 @@
 //! The contract of a sink.
 
 use super::*;
+use crate::testkit::Faults;
 use crate::testkit::conformance::Destination;
 use async_trait::async_trait;
 use std::ops::Range;
@@ -10,13 +11,23 @@ struct Folder {
     partitioned: bool,
 }
 
+impl Folder {
+    fn over(&self, store: &Store) -> ParquetDataset {
+        let dataset = dataset(store);
+        if self.partitioned { dataset.partition_by(["country"]).expect("a name") } else { dataset }
+    }
+}
+
 #[async_trait]
 impl Destination for Folder {
     type Sink = ParquetDataset;
 
     fn sink(&self) -> ParquetDataset {
-        let dataset = dataset(&self.store);
-        if self.partitioned { dataset.partition_by(["country"]).expect("a name") } else { dataset }
+        self.over(&Faults::waiting().store(&self.store))
+    }
+
+    fn reached_by(&self, faults: &Faults) -> Option<ParquetDataset> {
+        Some(self.over(&faults.store(&self.store)))
     }
 
     fn item(&self, numbers: Range<u64>) -> Batch {

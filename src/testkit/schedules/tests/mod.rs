@@ -1,3 +1,5 @@
+mod histories;
+
 use super::*;
 use crate::checkpoint::MemoryCheckpoints;
 use crate::env::Env;
@@ -8,7 +10,9 @@ use crate::sink::{
     Writer, decide_commit,
 };
 use crate::source::{ComponentConfig, IterSource};
-use crate::testkit::{FaultCheckpoints, FaultSink, FaultSource, test_env};
+use crate::testkit::{Effect, FaultCheckpoints, FaultSink, FaultSource, test_env};
+use std::cell::Cell;
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -31,6 +35,8 @@ struct Table {
 
 struct Rowed {
     rows: Vec<u64>,
+    /// A writer is `Send`, and no more is asked of it.
+    alone: PhantomData<Cell<()>>,
 }
 
 #[async_trait]
@@ -49,7 +55,7 @@ impl Sink for Table {
     }
 
     async fn open(&self, _epoch: EpochContext) -> Result<Rowed> {
-        Ok(Rowed { rows: Vec::new() })
+        Ok(Rowed { rows: Vec::new(), alone: PhantomData })
     }
 
     async fn commit(&self, _env: &Env, request: CommitRequest<Vec<u64>>) -> Result<CommitOutcome> {
@@ -138,7 +144,7 @@ impl World for Numbers {
         Verdict::of(1..=6, self.content.lock().expect("no panic").0.iter().copied())
     }
 
-    async fn watch(&self) {
+    async fn watch(&self) -> Verdict {
         std::future::pending().await
     }
 }
@@ -148,8 +154,15 @@ async fn a_right_sink_passes_and_one_history_is_like_the_other() {
     let schedules = Schedules::of(|| Numbers::with(Defect::None)).pairs(40);
     let outcome = schedules.run().await;
     outcome.assert_right();
-    assert_eq!(outcome.schedules, 6 * outcome.points + 40, "{outcome}");
+    let distinct = outcome.trace.iter().map(|point| match point.effect {
+        Effect::None => 3,
+        Effect::Whole => 5,
+        Effect::Parts => 6,
+    });
+    assert_eq!(outcome.schedules, distinct.sum::<u64>() + 40, "{outcome}");
     assert!(outcome.points > 10, "{outcome}");
+    let items = outcome.trace.iter().filter(|point| point.operation == "read on").count();
+    assert!(items >= 3, "each item is a point: {:?}", outcome.trace);
     assert_eq!(outcome, schedules.run().await);
 }
 

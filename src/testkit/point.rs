@@ -1,0 +1,87 @@
+use crate::error::ErrorKind;
+
+/// What happens at an I/O point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Mode {
+    /// The process dies before the effect.
+    Before,
+    /// The effect happens, and the process dies before it hears the answer.
+    AfterLostResponse,
+    /// Part of the effect happens, as far as the contract allows, and the process dies: an upload or a write leaves a
+    /// temporary object behind, a rename has copied and not deleted. Where there is no such part it is [`Before`](Self::Before).
+    Torn,
+    /// The whole process stands still before the effect, until [`Faults::resume`](super::Faults::resume); then it goes on as if
+    /// nothing had been.
+    Pause,
+    /// The effect happens, and the answer is lost: an error of kind `Ambiguous`, or `Unavailable` for a read. The process
+    /// lives on.
+    LostResponse,
+    /// The effect does not happen: an error of kind `Unavailable`, transient. The process lives on.
+    Fail,
+    /// The effect comes late: this operation alone waits until all others have had so many turns.
+    Slow(u32),
+    /// The effect does not happen, and the error is of this kind: `Unavailable` of a server that is busy (it is transient then), `Auth` of a
+    /// missing permission, `Config` of a store without space, `Ambiguous` of a request that was lost with its answer. The process lives on.
+    Refuse(ErrorKind),
+    /// A create has its effect, and the answer is that something was there: an earlier try of the client was lost. Other operations go well.
+    Exists,
+    /// A create has no effect, and the answer is that something was there: another request was under way, and failed. Other operations go well.
+    Conflict,
+    /// A create, a put or a delete is answered as [`LostResponse`](Self::LostResponse), and has its effect later: when the process comes to the
+    /// operation that is so many after it, or at [`Faults::arrive`](super::Faults::arrive). Other operations go well.
+    Late(u32),
+}
+
+impl Mode {
+    /// The same at an operation of this effect, by one name: histories that cannot differ are one.
+    pub(super) fn on(self, effect: Effect) -> Self {
+        match (self, effect) {
+            (Self::Torn, Effect::Whole | Effect::None) | (Self::AfterLostResponse, Effect::None) => Self::Before,
+            (Self::LostResponse, Effect::None) => Self::Fail,
+            (mode, _) => mode,
+        }
+    }
+}
+
+/// What an operation changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Effect {
+    /// Nothing: it reads.
+    None,
+    /// Something, as a whole or not at all.
+    Whole,
+    /// Something of which a part may be left.
+    Parts,
+}
+
+/// A fault at one I/O point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Plan {
+    /// The number of the point, from 0.
+    pub at: u64,
+    /// What happens there.
+    pub mode: Mode,
+}
+
+impl Plan {
+    /// The same by one name, for a process that passes these points.
+    pub(super) fn on(self, trace: &[Point]) -> Self {
+        let point = usize::try_from(self.at).ok().and_then(|at| trace.get(at));
+        Self { mode: point.map_or(self.mode, |point| self.mode.on(point.effect)), ..self }
+    }
+}
+
+/// An I/O point that was passed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Point {
+    /// Its number, from 0.
+    pub index: u64,
+    /// What was done.
+    pub operation: &'static str,
+    /// What it was done to.
+    pub name: String,
+    /// What it changes.
+    pub effect: Effect,
+}

@@ -1,0 +1,70 @@
+use super::{Schedule, Verdict, World};
+use crate::error::{ErrorKind, Result};
+use crate::testkit::{Faults, Plan};
+use futures::future::BoxFuture;
+use std::pin::pin;
+
+/// The processes of a schedule, and what the oracle says then.
+pub(super) async fn history(world: &impl World, schedule: Schedule) -> Verdict {
+    let plans: Vec<Plan> = [Some(schedule.first), schedule.second].into_iter().flatten().collect();
+    let told = async {
+        let mut wrong = Verdict::default();
+        processes(world, &plans, &mut wrong).await;
+        world.verdict().await.and(wrong)
+    };
+    watched(world, told).await
+}
+
+/// What comes of a history, and what a reader has seen meanwhile.
+pub(super) async fn watched(world: &impl World, history: impl Future<Output = Verdict> + Send) -> Verdict {
+    let mut history = pin!(history);
+    let seen = tokio::select! {
+        biased;
+        verdict = &mut history => return verdict,
+        seen = world.watch() => seen,
+    };
+    let seen = if seen.is_right() { Verdict::wrong("the reader stopped watching") } else { seen };
+    history.await.and(seen)
+}
+
+/// A process for each fault, the next one within the recovery from it, and then one without faults. Who stands still goes on when
+/// those who have overtaken it have ended.
+fn processes<'a>(world: &'a impl World, plans: &'a [Plan], wrong: &'a mut Verdict) -> BoxFuture<'a, ()> {
+    Box::pin(async move {
+        let Some((plan, rest)) = plans.split_first() else {
+            blame(wrong, "without faults, a process", world.process(&Faults::none()).await, &[]);
+            return;
+        };
+        let faults = Faults::of([*plan]);
+        let mut process = world.process(&faults);
+        let ended = until_paused(&faults, &mut process).await;
+        processes(world, rest, wrong).await;
+        match ended {
+            // How it ends is its own affair; what it leaves behind is not.
+            Some(_) => {}
+            None => {
+                faults.resume();
+                let shut_out = [ErrorKind::Fenced, ErrorKind::Ambiguous, ErrorKind::Unavailable];
+                blame(wrong, "a process that was overtaken", process.await, &shut_out);
+            }
+        }
+    })
+}
+
+/// Runs a process until it ends or stands still.
+pub(super) async fn until_paused(faults: &Faults, process: &mut BoxFuture<'_, Result<()>>) -> Option<Result<()>> {
+    tokio::select! {
+        biased;
+        ended = process => Some(ended),
+        () = faults.until_paused() => None,
+    }
+}
+
+/// Says what ended as it may not.
+fn blame(wrong: &mut Verdict, who: &str, ended: Result<()>, allowed: &[ErrorKind]) {
+    let Err(error) = ended else { return };
+    if !allowed.contains(&error.kind()) {
+        wrong.corrupt += u64::from(error.kind() == ErrorKind::Corrupt);
+        wrong.wrong.push(format!("{who} ended with {error}"));
+    }
+}

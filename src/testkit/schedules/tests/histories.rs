@@ -1,0 +1,151 @@
+//! Which processes a schedule has, in which order, and what is said of them.
+
+use super::*;
+use crate::error::{Error, ErrorKind};
+use std::sync::MutexGuard;
+use tokio::task::yield_now;
+
+/// What a world does that is not a sink at all: processes of five steps, in a diary.
+#[derive(Clone, Default)]
+struct Diary {
+    lines: Arc<Mutex<Vec<String>>>,
+    /// At which step each process has died.
+    died: Arc<Mutex<Vec<u64>>>,
+    judge: Option<fn(&[u64]) -> Verdict>,
+    fails: Option<ErrorKind>,
+    seen: Option<fn() -> Verdict>,
+}
+
+impl Diary {
+    fn lines(&self) -> MutexGuard<'_, Vec<String>> {
+        self.lines.lock().expect("no panic")
+    }
+
+    fn died(&self) -> MutexGuard<'_, Vec<u64>> {
+        self.died.lock().expect("no panic")
+    }
+
+    /// Worlds of which nothing outlives a history.
+    fn fresh(&self) -> Self {
+        Self { lines: Arc::default(), died: Arc::default(), ..self.clone() }
+    }
+}
+
+#[async_trait]
+impl World for Diary {
+    async fn process(&self, faults: &Faults) -> Result<()> {
+        let number = self.lines().iter().filter(|line| line.ends_with("begins")).count() + 1;
+        self.lines().push(format!("{number} begins"));
+        if let Some(kind) = self.fails.filter(|_| number == 2) {
+            return Err(Error::new(kind, "work", "it cannot"));
+        }
+        for step in 0..5 {
+            yield_now().await;
+            if let Err(error) = faults.point("work", step, async { Ok(()) }).await {
+                self.lines().push(format!("{number} dies"));
+                self.died().push(step);
+                return Err(error);
+            }
+        }
+        self.lines().push(format!("{number} ends"));
+        Ok(())
+    }
+
+    async fn verdict(&self) -> Verdict {
+        self.judge.map(|judge| judge(&self.died())).unwrap_or_default()
+    }
+
+    async fn watch(&self) -> Verdict {
+        let Some(seen) = self.seen else { return std::future::pending().await };
+        while self.lines().len() < 3 {
+            yield_now().await;
+        }
+        seen()
+    }
+}
+
+fn at(at: u64, mode: Mode) -> Plan {
+    Plan { at, mode }
+}
+
+async fn told(schedule: Schedule) -> String {
+    let diary = Diary::default();
+    let verdict = Schedules::of(|| diary.clone()).replay(schedule).await;
+    assert!(verdict.is_right(), "{schedule}: {verdict}");
+    let lines = diary.lines().join(", ");
+    lines
+}
+
+#[tokio::test]
+async fn who_stands_still_goes_on_after_those_who_have_overtaken_it() {
+    let (dies, stands) = (at(1, Mode::Before), at(2, Mode::Pause));
+    assert_eq!(told(Schedule::single(dies)).await, "1 begins, 1 dies, 2 begins, 2 ends");
+    assert_eq!(told(Schedule::single(stands)).await, "1 begins, 2 begins, 2 ends, 1 ends");
+    let pair = Schedule::pair;
+    assert_eq!(told(pair(dies, stands)).await, "1 begins, 1 dies, 2 begins, 3 begins, 3 ends, 2 ends");
+    assert_eq!(told(pair(stands, dies)).await, "1 begins, 2 begins, 2 dies, 3 begins, 3 ends, 1 ends");
+    assert_eq!(told(pair(stands, stands)).await, "1 begins, 2 begins, 3 begins, 3 ends, 2 ends, 1 ends");
+    // A pause that nobody comes to.
+    let never = at(99, Mode::Pause);
+    assert_eq!(told(pair(never, never)).await, "1 begins, 1 ends, 2 begins, 2 ends, 3 begins, 3 ends");
+}
+
+#[tokio::test]
+async fn pairs_are_of_all_modes_and_each_is_run_once() {
+    let run = async |modes: &[Mode]| Schedules::of(Diary::default).modes(modes.to_vec()).pairs(20).run().await;
+    let outcome = run(&[Mode::Pause]).await;
+    assert_eq!((outcome.modes["Pause"], outcome.modes["double"]), (5, 20), "{outcome}");
+    // Where nothing can be torn, to die before it is the same: 25 pairs are all that there are.
+    let outcome = Schedules::of(Diary::default).modes([Mode::Before, Mode::Torn]).pairs(40).run().await;
+    assert_eq!(outcome.modes.get("Torn"), None, "{outcome}");
+    assert!(outcome.modes["Before"] == 5 && outcome.modes["double"] <= 25, "{outcome}");
+}
+
+#[tokio::test]
+async fn both_faults_of_a_pair_are_shrunk_and_it_is_told_of_once() {
+    let judge = |died: &[u64]| match died {
+        [first, second, ..] if *first >= 2 && *second >= 1 => Verdict { lost: 1, ..Verdict::default() },
+        _ => Verdict::default(),
+    };
+    let diary = Diary { judge: Some(judge), ..Diary::default() };
+    let outcome = Schedules::of(|| diary.fresh()).modes([Mode::Before]).pairs(12).run().await;
+    let smallest = Schedule::pair(at(2, Mode::Before), at(1, Mode::Before));
+    let schedules: Vec<_> = outcome.wrong.iter().map(|wrong| wrong.schedule).collect();
+    assert_eq!((schedules, outcome.total.lost), (vec![smallest], 1), "{outcome}");
+}
+
+#[tokio::test]
+async fn a_pair_that_shows_what_one_fault_shows_is_not_counted_again() {
+    let judge = |died: &[u64]| match died {
+        [first, ..] if *first >= 3 => Verdict { doubled: 1, ..Verdict::default() },
+        _ => Verdict::default(),
+    };
+    let diary = Diary { judge: Some(judge), ..Diary::default() };
+    let outcome = Schedules::of(|| diary.fresh()).modes([Mode::Before]).pairs(12).run().await;
+    assert_eq!((outcome.wrong.len(), outcome.total.doubled, outcome.modes["double"]), (2, 2, 12), "{outcome}");
+    let proof = outcome.proof("a diary");
+    let (single, pairs) = proof.split_once('\n').expect("two lines");
+    assert_eq!(
+        single,
+        "proof suite=single of=\"a diary\" every=1 points=5 schedules=5 lost=0 doubled=2 corrupt=0 invented=0 partial=0 wrong=0 Before=5"
+    );
+    assert!(pairs.starts_with("proof suite=pairs of=\"a diary\" schedules=12 lost=0 doubled=0 "), "{pairs}");
+}
+
+#[tokio::test]
+async fn after_the_faults_a_process_ends_well_at_its_first_try() {
+    for (kind, corrupt) in [(ErrorKind::Unavailable, 0), (ErrorKind::Corrupt, 1)] {
+        let diary = Diary { fails: Some(kind), ..Diary::default() };
+        let verdict = Schedules::of(|| diary.fresh()).replay(Schedule::single(at(0, Mode::Fail))).await;
+        assert_eq!((verdict.corrupt, verdict.wrong.len()), (corrupt, 1), "{verdict}");
+        assert!(verdict.to_string().contains("without faults, a process ended with"), "{verdict}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_reader_has_seen_is_told_beside_what_is_there() {
+    let judge = |_: &[u64]| Verdict { lost: 1, ..Verdict::default() };
+    let diary = Diary { judge: Some(judge), seen: Some(|| Verdict::partial("half an epoch")), ..Diary::default() };
+    let verdict = Schedules::of(|| diary.fresh()).replay(Schedule::single(at(2, Mode::Pause))).await;
+    assert_eq!((verdict.lost, verdict.partial), (1, 1), "{verdict}");
+}
