@@ -25,6 +25,8 @@ pub(super) struct InFlight {
 /// What is known of an item besides its content.
 pub(super) struct Fed {
     pub(super) pages: Vec<PageOf>,
+    /// Whether there is content to work on.
+    pub(super) worked: bool,
     pub(super) records: u64,
     pub(super) bytes: u64,
     pub(super) superseded: u64,
@@ -132,16 +134,17 @@ impl Running {
     fn begin(&mut self, item: FedItem) -> Result<()> {
         let FedItem { pages, records, bytes, superseded, after, may_cut, reservation, turn } = item;
         let (pages, items): (Vec<PageOf>, Vec<_>) = pages.into_iter().unzip();
-        let items = items.into_iter().enumerate().filter_map(|(page, item)| Some((page, item?))).collect();
+        let items: Vec<_> = items.into_iter().enumerate().filter_map(|(page, item)| Some((page, item?))).collect();
+        let worked = !items.is_empty();
         let outcome = Outcome { items, pages: vec![LoadCounts::default(); pages.len()], ..Outcome::default() };
-        let fed = Fed { pages, records, bytes, superseded, after, may_cut, reservation, turn };
+        let fed = Fed { pages, worked, records, bytes, superseded, after, may_cut, reservation, turn };
         let mut program = match self.idle.pop() {
             Some(program) => program,
             None => self.leading.fork()?,
         };
         let env = self.load.env.clone();
         let work = Task::spawn("run stages", async move {
-            if outcome.items.is_empty() {
+            if !worked {
                 return Ok((program, Ok(outcome)));
             }
             env.cpu("run stages", move || {
@@ -157,8 +160,7 @@ impl Running {
     /// Runs the ordered stages on what the leading ones gave, and writes it.
     async fn finish(&mut self, fed: Fed, outcome: Outcome) -> Result<()> {
         let mut outcome = outcome;
-        let worked = !outcome.counts.is_empty() || !outcome.items.is_empty();
-        if worked && self.ordered.as_ref().is_some_and(|o| !o.stages.is_empty()) {
+        if fed.worked && self.ordered.as_ref().is_some_and(|o| !o.stages.is_empty()) {
             let mut ordered = self.ordered.take().ok_or_else(|| Error::bug("run stages", "they run already"))?;
             let env = self.load.env.clone();
             // Everything behind waits for it, so it does not queue for a core.
@@ -179,7 +181,7 @@ impl Running {
         self.epoch.bytes += fed.bytes;
         self.epoch.may_cut = fed.may_cut || on(Defect::PartsAreCommitted);
         self.position.advance(fed.after);
-        if self.epoch.since.is_none() && (fed.records > 0 || fed.superseded > 0 || worked || self.is_far()) {
+        if self.epoch.since.is_none() && (fed.worked || fed.superseded > 0 || self.is_far()) {
             self.epoch.since = Some(self.load.env.monotonic());
         }
         drop(fed.reservation);
