@@ -192,6 +192,9 @@ def main():
     left_out = {n for n, m in enumerate(mutants, 1) if m["name"] in EQUIVALENT or known(m) == "skipped"}
     copy()
     made, executables = compiled(mutants, left_out)
+    for number, mutant in enumerate(mutants, 1):
+        if number not in made and mutant["name"] not in EQUIVALENT:
+            print(f"skipped {mutant['name']} line {mutant['line']}, switch {number}")
     tests = reached(executables)
     verdicts = {n: "equivalent" if m["name"] in EQUIVALENT else "skipped" for n, m in enumerate(mutants, 1)}
 
@@ -205,8 +208,8 @@ def main():
     with ThreadPoolExecutor(JOBS) as pool:
         list(pool.map(verdict, made))
     for number, mutant in enumerate(mutants, 1):
-        if verdicts[number] not in ("caught", "equivalent"):
-            print(f"{verdicts[number]} {mutant['name']} line {mutant['line']}, switch {number}")
+        if verdicts[number] == "MISSED":
+            print(f"MISSED {mutant['name']} line {mutant['line']}, switch {number}")
     short = False
     for module in dict.fromkeys(m["module"] for m in mutants):
         sums = Counter(verdicts[n] for n, m in enumerate(mutants, 1) if m["module"] == module)

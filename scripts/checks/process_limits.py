@@ -18,8 +18,15 @@ MIB = 1 << 20
 
 WRONG = ("lost", "doubled", "wrong", "corrupt", "failed")
 
+# So many runs, of which each is given another part, do not all come to their end.
+ENOUGH_RUNS = 10
+
 # Room that a run needs.
 ROOM = {None: 300 << 10, "duckdb": 2 * MIB}
+
+# What ends a process, by its exit code, and what it says then.
+ANYTHING = ("",)
+NO_THREADS = ("OS can't spawn worker thread", "failed to spawn thread")
 
 # Memory that a process needs to begin with; and more than it ever needs.
 MEMORY = (30 * MIB, 200 * MIB)
@@ -40,6 +47,9 @@ def limits(worlds, wanted, seed):
         for case, found in pool.map(lambda case: (case, tried(one, worlds, *case)), cases):
             figures[case[0]] += found
     for way, found in figures.items():
+        if found["runs"] >= ENOUGH_RUNS and not found["errors"] + found["kills"]:
+            print(f"failed: {way}: in {found['runs']} runs nothing was missing", flush=True)
+            found["failed"] += 1
         kill_loop.proof("limits", way, {k: found[k] for k in ("runs", "enough", "errors", "kills", *WRONG)})
     return sum(figures.values(), Counter())
 
@@ -59,8 +69,12 @@ def one(worlds, way, kind, part):
         figures["runs"] += 1
         if code == 0:
             figures["enough"] += 1
+            if way == "readonly":
+                bad("failed", "it came to its end where nothing could be written")
         elif code in deaths:
             figures["kills"] += 1
+            if not any(word in said for word in deaths[code]):
+                bad("failed", f"ended with {code}, and does not say what is missing: {said}")
         elif code in (1, 4) and said.startswith("error: ") and "panicked" not in said:
             figures["errors"] += 1
             # It names what is missing, and where.
@@ -138,7 +152,7 @@ def disk(stack, target, part):
     target.freed = freed
     # SQLite's driver says that it could not roll back what the database had rolled back already.
     words = ("no space left", "No space left", "disk is full", "disk full", "out of disk", "cannot rollback")
-    return lambda: target.start(room.inside()), words, ()
+    return lambda: target.start(room.inside()), words, {}
 
 
 def readonly(stack, target, part):
@@ -153,7 +167,7 @@ def readonly(stack, target, part):
         return target.start(room.inside())
 
     target.freed = freed
-    return lambda: target.start(room.inside()), ("read-only", "readonly", "Read-only"), ()
+    return lambda: target.start(room.inside()), ("read-only", "readonly", "Read-only"), {}
 
 
 def prlimit(target, what, number, before=None):
@@ -164,7 +178,7 @@ def prlimit(target, what, number, before=None):
 def files(stack, target, part):
     """Of the files that may be open."""
     number = 12 + int(part * 15)
-    return prlimit(target, resource.RLIMIT_NOFILE, number), ("open files", "Too many", "unable to open", "os error 24"), ()
+    return prlimit(target, resource.RLIMIT_NOFILE, number), ("open files", "Too many", "unable to open", "os error 24"), {}
 
 
 def longest(target, part):
@@ -177,21 +191,23 @@ def length(stack, target, part):
     """Of the bytes that a file may have: the call fails."""
     ignored = lambda: signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     words = ("File too large", "file system failed", "too large", "disk I/O error", "database or disk is full", "could not write", "Could not write")
-    return prlimit(target, resource.RLIMIT_FSIZE, longest(target, part), ignored), words, ()
+    return prlimit(target, resource.RLIMIT_FSIZE, longest(target, part), ignored), words, {}
 
 
 def length_kills(stack, target, part):
     """The same, but whoever writes more is killed."""
     restored = lambda: signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-    return prlimit(target, resource.RLIMIT_FSIZE, longest(target, part), restored), (), (-signal.SIGXFSZ,)
+    return prlimit(target, resource.RLIMIT_FSIZE, longest(target, part), restored), (), {-signal.SIGXFSZ: ANYTHING}
 
 
 def memory(stack, target, part):
     """Of the address space: who asks for more ends."""
     number = MEMORY[0] + int(part * (MEMORY[1] - MEMORY[0]))
-    # Threads cannot be started, the driver cannot be loaded, or what was asked for is not there: by then nothing can be said well.
-    ways = (-signal.SIGABRT, -signal.SIGSEGV, 101, 127)
-    return prlimit(target, resource.RLIMIT_AS, number), ("",), ways
+    words = ("memory", "Memory", "bad_alloc", "failed to map", "cannot map", "os error 12", *NO_THREADS)
+    # Where a thread cannot be started the runtime panics, and the pipeline may say so; where it has not begun yet, it may hang. A stack that
+    # cannot grow is ended by the system without a word.
+    deaths = {-signal.SIGABRT: words, 101: words, 127: words, 10: NO_THREADS, None: NO_THREADS, -signal.SIGSEGV: ANYTHING}
+    return prlimit(target, resource.RLIMIT_AS, number), words, deaths
 
 
 WAYS = {"disk": disk, "readonly": readonly, "files": files, "length": length, "length,kills": length_kills, "memory": memory}

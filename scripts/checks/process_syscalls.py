@@ -130,6 +130,9 @@ def syscalls(worlds, wanted, seed):
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for case, found in pool.map(lambda case: (case, tried(inject, worlds, *case)), cases):
             figures[case[2]] += found
+    if sum(found["absent"] for found in figures.values()) > sum(found["injected"] for found in figures.values()):
+        print("failed: most of the calls did not come: nothing was done to those runs", flush=True)
+        figures[cases[0][2]]["failed"] += 1
     for call, found in figures.items():
         kill_loop.proof("syscalls", call, {k: found[k] for k in ("injected", "kills", "errors", "survived", "absent", *WRONG)})
     return sum(figures.values(), Counter())
@@ -163,6 +166,8 @@ def inject(worlds, kind, begun, call, fault, number, options=ORDERED):
         elif not at or missed(at):
             # Fewer calls than before; or a wake-up, which cannot fail.
             figures["absent"] += 1
+            if not at and code:
+                bad("corrupt" if code == 8 else "failed", f"nothing was done to it, and it ended with {code}: {said}")
             return figures
         else:
             figures["injected"] += 1

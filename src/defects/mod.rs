@@ -85,7 +85,13 @@ defects! {
     IdentityIsNotCompared,
     /// Records that no hop accounts for do not stop an epoch. Vector #12217: dropped is delivered.
     LedgerIsNotChecked,
+    /// A destination that says that it lacks an epoch, or holds another one, is taken for one that has it. iceberg #10892.
+    HaltsAreIgnored,
+    /// A quarantine that cannot be written does not stop its epoch. Dead-letter queues of best effort.
+    QuarantineMayFail,
     // Sinks.
+    /// A table of a set that fails is left behind, and the others go on. Loaders with a job for each table.
+    TablesAreLeftBehind,
     /// An epoch that is committed is committed again: a restart registers its files twice. iceberg #17340, materialize #38333, Redpanda
     /// Connect #4591.
     CommitsAgain,
@@ -129,6 +135,8 @@ defects! {
     /// A read that failed makes an enumeration whole: what was there is replaced by a part. dlt, ingestr: tables wiped by a failed
     /// replace.
     FailedReadIsWhole,
+    /// A parent moves on while its children are still read, or though they failed. Loaders with one cursor for parents and children.
+    ParentsAreAhead,
     // Sources over HTTP.
     /// A link or a redirect leads to another origin, and credentials go with it. Azure/acr #895, erpl-web #101, #183, PowerNetbox #404.
     LinksLeadAnywhere,

@@ -153,11 +153,11 @@ impl Fences {
 
 impl State {
     fn settle(&mut self, shards: u32) {
-        if let Some(unproven) = self.unproven {
+        if let Some(unproven) = self.unproven.filter(|_| !on(Defect::ParentsAreAhead)) {
             self.waiting.retain(|fence| fence.behind <= unproven);
         }
         while let Some(fence) = self.waiting.front() {
-            if self.open.first().is_some_and(|open| *open < fence.behind) {
+            if self.open.first().is_some_and(|open| *open < fence.behind) && !on(Defect::ParentsAreAhead) {
                 break;
             }
             if let Some(Fence { partition, to, .. }) = self.waiting.pop_front() {

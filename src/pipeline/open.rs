@@ -67,9 +67,7 @@ impl Load {
         let checkpoint = newest.map(|record| Checkpoint::decode(&self.shard, record)).transpose()?;
         if let Some(checkpoint) = &checkpoint {
             // Before the mark: that a destination is another one says more than that it does not hold what is expected.
-            let begun =
-                checkpoint.marked.is_some() || !checkpoint.state.is_empty() || checkpoint.input != self.beginning();
-            checkpoint.config.check_identity(&self.config, begun)?;
+            checkpoint.config.check_identity(&self.config, checkpoint.input != self.beginning())?;
         }
         check_mark(self.sink.as_ref(), &self.shard, newest.zip(checkpoint.as_ref())).await?;
         if let Some(checkpoint) = &checkpoint {

@@ -6,8 +6,10 @@ use crate::sink::{CommitOutcome, CommitRequest, Demand, EpochContext, Mark, Sink
 use crate::source::ComponentConfig;
 use async_trait::async_trait;
 
-/// A sink of which every call is an I/O point of a [`Faults`]: as a destination that its process reaches over a connection. A sink
-/// over a [`Store`](crate::store::Store) needs none: let it work on [`Faults::store`], which passes each of its operations.
+/// A sink of which every call is an I/O point of a [`Faults`]: for a destination that is asked once in each call. Where a call does
+/// several things that can happen one without the other, nothing is tried between them: let each of them pass
+/// [`Faults::point`], or put a [`FaultProxy`](super::FaultProxy) before the server. A sink over a
+/// [`Store`](crate::store::Store) needs none of that: let it work on [`Faults::store`], which passes each of its operations.
 #[derive(Clone, Debug)]
 pub struct FaultSink<K> {
     sink: K,

@@ -3,6 +3,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::store::{Created, LocalStore, ObjectPath, Store, probe};
 use futures::FutureExt;
 use futures::future::join;
+use std::sync::Mutex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 fn path(name: &str) -> ObjectPath {
     ObjectPath::parse(name).expect("a valid name")
@@ -235,6 +238,49 @@ async fn a_create_whose_response_was_lost_meets_itself() {
     let error = store.create(&path("n"), "mine".into()).await.expect_err("lost");
     assert_eq!(error.kind(), ErrorKind::Ambiguous);
     assert_eq!(store.create(&path("n"), "mine".into()).await.expect("again"), Created::Exists);
+}
+
+#[tokio::test]
+async fn a_proxy_cuts_between_messages_and_a_dead_process_is_not_heard() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let upstream = listener.local_addr().expect("is bound");
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&heard);
+    let server = tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut message = [0; 3];
+            while client.read_exact(&mut message).await.is_ok() {
+                log.lock().expect("no panic").push(message);
+                client.write_all(b"yes").await.expect("writes");
+            }
+        }
+    });
+    let faults = Faults::of([Plan { at: 1, mode: Mode::AfterLostResponse }]);
+    let proxy = FaultProxy::start(upstream, &faults, |message| message == b"bye").await.expect("starts");
+    let mut answer = [0; 3];
+    let mut client = TcpStream::connect(proxy.address()).await.expect("connects");
+    client.write_all(b"one").await.expect("writes");
+    client.read_exact(&mut answer).await.expect("an answer");
+    client.write_all(b"two").await.expect("writes");
+    assert!(client.read_exact(&mut answer).await.is_err(), "the answer to the second is lost");
+    let mut again = TcpStream::connect(proxy.address()).await.expect("connects");
+    drop(again.write_all(b"six").await);
+    assert!(again.read_exact(&mut answer).await.is_err(), "a dead process is answered");
+    assert_eq!((heard.lock().expect("no panic").as_slice(), faults.count()), ([*b"one", *b"two"].as_slice(), 2));
+    server.abort();
+}
+
+#[tokio::test]
+async fn what_ends_a_connection_is_no_point() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let faults = Faults::none();
+    let upstream = listener.local_addr().expect("is bound");
+    let proxy = FaultProxy::start(upstream, &faults, |message| message == b"bye").await.expect("starts");
+    let mut client = TcpStream::connect(proxy.address()).await.expect("connects");
+    client.write_all(b"bye").await.expect("writes");
+    let mut end = Vec::new();
+    client.read_to_end(&mut end).await.expect("the end");
+    assert_eq!((end.len(), faults.count()), (0, 0));
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_macros, clippy::print_stdout, reason = "it prints figures")]
 
 mod chain;
+mod halts;
 mod harness;
 #[cfg(feature = "http")]
 mod http;
@@ -13,6 +14,7 @@ mod lake;
 #[path = "../pipeline/odd.rs"]
 #[allow(dead_code, reason = "shared with another test binary")]
 mod odd;
+mod parents;
 mod pipelines;
 mod sinks;
 #[path = "../crash/source.rs"]
@@ -23,6 +25,9 @@ mod support;
 #[path = "../crash/world.rs"]
 #[allow(dead_code, reason = "shared with another test binary")]
 mod world;
+#[path = "../worlds/mod.rs"]
+#[allow(dead_code, reason = "shared with other test binaries")]
+mod worlds;
 
 use harness::{Pair, pairs};
 use landfall::testkit::Defect;
@@ -38,6 +43,7 @@ pairs! {
         OlderOwnersCommit: 2 => sinks::the_contract_of_a_sink_holds,
         GapsAreCommitted: 2 => sinks::the_contract_of_a_sink_holds,
         ForksAreAccepted: 2 => sinks::the_contract_of_a_sink_holds,
+        HaltsAreIgnored: 2 => halts::a_destination_that_lacks_an_epoch_halts,
         MarkExpires: 2 => lake::the_mark_outlives_the_history_of_the_table,
         // I3: the fence lies in the data path.
         OwnersWriteNoFence: 3 => chain::who_is_overtaken_stops_at_its_next_append,
@@ -77,6 +83,7 @@ pairs! {
         StateIsNotSaved: 13 => pipelines::every_operation_may_fail,
         // I14: the quarantine is output.
         QuarantineIsApart: 14 => pipelines::every_operation_may_fail,
+        QuarantineMayFail: 14 => pipelines::every_answer_may_be_lost,
         // I15: names are functions of state.
         OwnersShareNames: 15 => sinks::the_contract_of_a_sink_holds,
         // I16: an end needs proof.
@@ -90,6 +97,10 @@ pairs! {
         // I18: secrets stay out.
         #[cfg(feature = "http")]
         LinksLeadAnywhere: 18 => http::nothing_is_asked_of_another_origin,
+        // I19: parents behind their children.
+        ParentsAreAhead: 19 => parents::a_parent_stays_behind_a_child_that_fails,
+        // I20: tables of a set hold one epoch.
+        TablesAreLeftBehind: 20 => pipelines::tables_of_a_set_hold_one_epoch,
         // I21: loads of one landing are independent.
         RetentionForgetsTheSlow: 21 => pipelines::what_the_slowest_load_needs_is_kept,
     }

@@ -8,11 +8,11 @@ use landfall::checkpoint::{MemoryCheckpoints, StoreCheckpoints};
 use landfall::landing::{Landing, Retention};
 use landfall::model::{PipelineName, Rows, ShardKey};
 use landfall::pipeline::Pipeline;
-use landfall::sink::{MemorySink, MemoryTable, Quarantine};
+use landfall::sink::{MemorySink, MemoryTable, Quarantine, TableSet, Tables};
 use landfall::source::IterSource;
 use landfall::stage::{Output, from_fn};
 use landfall::store::Store;
-use landfall::testkit::{Conditionless, Schedules};
+use landfall::testkit::{Conditionless, FaultSink, Faults, Mode, Schedules};
 
 /// Each operation of a small pipeline × each way in which it may go wrong.
 pub async fn every_operation_may_fail() {
@@ -24,6 +24,44 @@ pub async fn a_response_in_parts_is_loaded_whole() {
     let shape = SHAPES[2];
     assert!(shape.parts);
     Schedules::of(|| World::new(shape)).every(7).pairs(0).until_wrong().run().await.assert_right();
+}
+
+/// Of a process that lives on when an answer is lost.
+pub async fn every_answer_may_be_lost() {
+    let lost = Schedules::of(|| World::new(SHAPES[0])).modes([Mode::LostResponse]);
+    lost.every(2).pairs(0).until_wrong().run().await.assert_right();
+}
+
+/// One table of two takes nothing for as long as a process lives.
+pub async fn tables_of_a_set_hold_one_epoch() {
+    let world = support::World::new(Script::new(1, 3, 10));
+    let copies = MemoryTable::<Rows<u64>>::new();
+    let run = async |faults: Faults| {
+        let second = FaultSink::new(MemorySink::new(&copies), &faults);
+        let twice = from_fn("twice", |rows: Rows<u64>, out: &mut Output<Tables<Rows<u64>>>| {
+            out.fanned_out(rows.0.len() as u64);
+            out.emit(Tables::new().with("numbers", rows.clone()).with("copies", rows));
+            Ok(())
+        });
+        Pipeline::named("numbers")
+            .source(world.script.clone())
+            .land(Landing::in_store(&world.raw, "raw").expect("a name"))
+            .stage(parse())
+            .stage(Once::default())
+            .stage(twice)
+            .sink(TableSet::new().table("numbers", MemorySink::new(&world.table)).table("copies", second))
+            .quarantine(Quarantine::in_store(&world.store, "quarantine").expect("a name"))
+            .checkpoints(StoreCheckpoints::new(&world.store, "state").expect("a name"))
+            .env(world.env.clone())
+            .build()
+            .expect("complete")
+            .run()
+            .await
+    };
+    let down = Faults::drawn(|point| (point.operation == "commit").then_some(Mode::Fail));
+    run(down).await.expect_err("a table takes nothing");
+    run(Faults::none()).await.expect("what was prepared goes forward");
+    assert_eq!(copies.rows(), world.table.rows());
 }
 
 pub async fn a_store_that_ignores_conditions_is_refused() {

@@ -12,7 +12,7 @@ use landfall::sink::{
 };
 use landfall::source::ComponentConfig;
 use landfall::stage::{Output, from_fn};
-use landfall::testkit::{self, FaultCheckpoints, FaultSink, Faults, Schedules, Verdict, test_env};
+use landfall::testkit::{self, FaultCheckpoints, FaultSink, Faults, Mode, Plan, Schedules, Verdict, test_env};
 use landfall::{Error, ErrorKind, Result, async_trait};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -296,4 +296,25 @@ async fn giving_up_survives_a_fault_at_every_operation() {
     let outcome = Schedules::of(|| Five::new(Script::new(1, 2, 6))).every(every()).pairs(20).run().await;
     outcome.assert_right();
     assert!(outcome.points > 100, "{outcome}");
+}
+
+/// Only what the destination holds is committed, however the end of the epoch fails that stands in the place of another.
+#[tokio::test]
+async fn an_epoch_that_is_given_up_is_not_taken_for_committed_while_the_destination_is_away() {
+    let give_up = async |five: &Five, faults: &Faults| {
+        five.refused().await;
+        five.pipeline(false, faults).abandon_refused("ana", "no fives since May").await
+    };
+    let faults = Faults::none();
+    give_up(&Five::new(script()), &faults).await.expect("gives up");
+    let last = faults.trace().iter().rfind(|point| point.operation == "commit").map(|point| point.index);
+
+    let five = Five::new(script());
+    let dying = Faults::of([Plan { at: last.expect("it commits"), mode: Mode::Before }]);
+    give_up(&five, &dying).await.expect_err("it dies");
+    five.constraint.away.store(true, Ordering::SeqCst);
+    five.plain().run().await.expect_err("the destination is away");
+    five.constraint.away.store(false, Ordering::SeqCst);
+    five.validating_run().await;
+    assert!(five.verdict().await.is_right(), "{}", five.verdict().await);
 }

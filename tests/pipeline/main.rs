@@ -7,6 +7,7 @@ mod support;
 mod abandon;
 mod coverage;
 mod enumerations;
+mod epochs;
 mod guards;
 mod observed;
 mod odd;

@@ -270,7 +270,7 @@ impl Source for Connected {
                 let (response, (first, rest)) = (env.random(), lines.split_at(lines.len() / 2));
                 out.emit_part(page(first, Some(Part { response, index: 0, last: false }))).await?;
                 self.request(format!("the rest of {} from {at}", partition.id)).await?;
-                if self.chance(100) {
+                if self.chance(300) {
                     // When it is asked for again, what was sent is not what it was.
                     self.api.change_those(number, &ids[..first.len()]);
                     return Err(Error::unavailable("read body", "the connection broke"));

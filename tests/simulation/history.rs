@@ -2,7 +2,8 @@
 
 use crate::chance::Chance;
 use crate::oracle::{self, Reader};
-use crate::world::{Change, Destination, World};
+use crate::world::{Change, World};
+use crate::worlds::{Destination, dataset, delta};
 use landfall::pipeline::RunControl;
 use landfall::testkit::{Faults, Verdict};
 use landfall::{Error, ErrorKind, Result};
@@ -109,6 +110,7 @@ impl Days {
             25 if self.settled && self.chance.per_mille(400) => self.change_config().await,
             26 | 27 if self.running.len() <= AT_ONCE => self.maintain(),
             28 => self.look().await,
+            29 if self.chance.per_mille(400) => self.night(),
             _ => {}
         }
     }
@@ -139,29 +141,37 @@ impl Days {
     }
 
     fn maintain(&mut self) {
-        let (number, env, faults) = self.world.machine();
-        let (world, store) = (Arc::clone(&self.world), faults.store(&self.world.store));
-        let parquet = match world.shape.into {
-            Destination::Memory => return,
-            Destination::Parquet => true,
-            Destination::Delta | Destination::DeltaUpsert => false,
-            Destination::Tables => self.chance.per_mille(500),
-        };
-        let chore = match self.chance.below(if parquet { 5 } else { 8 }) {
+        let chore = match self.chance.below(8) {
             0 | 1 => Chore::Compact,
             2..=4 => Chore::Vacuum { older_than: self.chance.pick(&[HOUR, DAY]) },
             5 | 6 => Chore::Checkpoint,
             _ => Chore::Expire,
         };
-        // What was there before is old by now, whatever waits for it.
-        if let Chore::Vacuum { older_than } = chore
-            && self.chance.per_mille(500)
-        {
-            world.clock.advance(older_than + MINUTE);
-        }
+        self.begin(chore);
+    }
+
+    /// All machines die, and nothing is done for hours but that old files are deleted, whatever waits for them.
+    fn night(&mut self) {
+        self.world.weather.tell(|| "night".to_owned());
+        self.running.iter().for_each(|process| process.faults.crash());
+        self.world.clock.advance(3 * HOUR);
+        self.begin(Chore::Vacuum { older_than: HOUR });
+    }
+
+    fn begin(&mut self, chore: Chore) {
+        let of_delta = matches!(chore, Chore::Checkpoint | Chore::Expire);
+        let parquet = match self.world.shape.into {
+            Destination::Memory => return,
+            Destination::Parquet if of_delta => return,
+            Destination::Parquet => true,
+            Destination::Delta | Destination::DeltaUpsert => false,
+            Destination::Tables => !of_delta && self.chance.per_mille(500),
+        };
+        let (number, env, faults) = self.world.machine();
+        let (world, store) = (Arc::clone(&self.world), faults.store(&self.world.store));
         world.weather.tell(|| format!("{number} maintains, parquet {parquet}: {chore:?}"));
         let task = tokio::spawn(async move {
-            let (dataset, delta) = (world.dataset(&store), world.delta(&store));
+            let (dataset, delta) = (dataset(&store), delta(&store, world.shape.into));
             match chore {
                 Chore::Compact if parquet => dataset.compact(&env).await.map(drop),
                 Chore::Compact => delta.compact(&env).await.map(drop),

@@ -13,7 +13,6 @@
 mod acked;
 mod api;
 mod chance;
-mod counted;
 mod disk;
 mod history;
 mod oracle;
@@ -21,6 +20,9 @@ mod oracle;
 #[allow(dead_code, reason = "shared with another test binary")]
 mod support;
 mod world;
+#[path = "../worlds/mod.rs"]
+#[allow(dead_code, reason = "shared with another test binary")]
+mod worlds;
 
 use history::Told;
 use landfall::testkit::{Defect, Verdict};
@@ -94,23 +96,24 @@ fn seeds_that_went_wrong_once_are_right() {
 /// moment that hardly comes by chance, or have a second guard behind them: `tests/defects` has a scenario for each.
 const NOTICED: &[(Defect, u64)] = &[
     (Defect::OwnersWriteNoFence, 0),
-    (Defect::NewerOwnerIsSteppedOver, 10),
-    (Defect::FencesAreCollected, 37),
-    (Defect::DeletesBeforeBoundary, 6),
+    (Defect::NewerOwnerIsSteppedOver, 19),
+    (Defect::FencesAreCollected, 31),
+    (Defect::DeletesBeforeBoundary, 5),
     (Defect::ExistsIsTakenForOwn, 3),
-    (Defect::CommitsBeforeCheckpoint, 0),
+    (Defect::CommitsBeforeCheckpoint, 3),
     (Defect::PreparedEpochIsDropped, 1),
     (Defect::TwoEpochsAreOpen, 1),
-    (Defect::CleansUpInDoubt, 1),
-    (Defect::PositionIsAhead, 10),
-    (Defect::PositionBeforePages, 4),
-    (Defect::PartsAreCommitted, 42),
+    (Defect::CleansUpInDoubt, 3),
+    (Defect::PositionIsAhead, 4),
+    (Defect::PositionBeforePages, 33),
     (Defect::StateIsNotSaved, 0),
     (Defect::IdentityIsNotCompared, 2),
     (Defect::CommitsAgain, 0),
     (Defect::CommitsOverwrite, 3),
     (Defect::MarkExpires, 2),
-    (Defect::QuarantineIsApart, 25),
+    (Defect::StagedIsVacuumed, 3),
+    (Defect::QuarantineIsApart, 4),
+    (Defect::QuarantineMayFail, 15),
     (Defect::RejectsVanish, 0),
 ];
 /// Seeds that are run with a defect, at most.

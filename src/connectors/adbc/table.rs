@@ -215,7 +215,8 @@ pub(super) fn evolve(
             format!("{}{not_null}", definition(column))
         });
         let definitions = definitions.collect::<Vec<_>>().join(", ");
-        session.execute(OPERATION, &format!("CREATE TABLE IF NOT EXISTS {} ({definitions})", table.sql()))?;
+        let create = format!("CREATE TABLE IF NOT EXISTS {} ({definitions})", table.sql());
+        session.execute(OPERATION, &create).map_err(|e| e.with("table", table))?;
         if !key.is_empty() && dialect.has_key_index() {
             let columns = name::list(key.iter().map(String::as_str));
             let index = match (dialect, &table.schema) {
@@ -226,7 +227,7 @@ pub(super) fn evolve(
                     format!("CREATE INDEX IF NOT EXISTS {name} ON {} ({columns})", quoted(&table.table))
                 }
             };
-            session.execute(OPERATION, &index)?;
+            session.execute(OPERATION, &index).map_err(|e| e.with("table", table))?;
         }
         return columns_in(session, table);
     }
@@ -236,13 +237,14 @@ pub(super) fn evolve(
         return Ok(there);
     }
     // Whoever reads the table waits behind a change that waits.
-    session.impatiently(OPERATION, 3, |session| {
+    let added = session.impatiently(OPERATION, 3, |session| {
         for column in &missing {
             // If somebody else has made it meanwhile, what is there is looked at again.
             session.execute(OPERATION, &format!("ALTER TABLE {} ADD COLUMN {}", table.sql(), definition(column)))?;
         }
         Ok(())
-    })?;
+    });
+    added.map_err(|e| e.with("table", table))?;
     columns_in(session, table)
 }
 

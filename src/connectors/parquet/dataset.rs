@@ -294,6 +294,7 @@ impl ParquetDataset {
         if let (Some(held), CommitDecision::Apply | CommitDecision::Answer(CommitOutcome::AlreadyCommitted)) =
             (&held, &decision)
         {
+            *doubt |= !matches!(decision, CommitDecision::Apply);
             self.publish(held).await?;
         }
         if let CommitDecision::Answer(outcome) = decision {
@@ -316,6 +317,8 @@ impl ParquetDataset {
             }
             Err(e) => return Err(e),
         }
+        // It is there from now on, whatever becomes of its files: to say that nothing has happened would be wrong.
+        *doubt = true;
         self.publish(&commit).await?;
         Ok(Some(CommitOutcome::Done))
     }

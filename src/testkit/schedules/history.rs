@@ -39,14 +39,11 @@ fn processes<'a>(world: &'a impl World, plans: &'a [Plan], wrong: &'a mut Verdic
         let mut process = world.process(&faults);
         let ended = until_paused(&faults, &mut process).await;
         processes(world, rest, wrong).await;
-        match ended {
-            // How it ends is its own affair; what it leaves behind is not.
-            Some(_) => {}
-            None => {
-                faults.resume();
-                let shut_out = [ErrorKind::Fenced, ErrorKind::Ambiguous, ErrorKind::Unavailable];
-                blame(wrong, "a process that was overtaken", process.await, &shut_out);
-            }
+        // How one ends that did not stand still is its own affair; what it leaves behind is not.
+        if ended.is_none() {
+            faults.resume();
+            let shut_out = [ErrorKind::Fenced, ErrorKind::Ambiguous, ErrorKind::Unavailable];
+            blame(wrong, "a process that was overtaken", process.await, &shut_out);
         }
     })
 }

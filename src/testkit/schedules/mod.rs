@@ -23,8 +23,9 @@ use std::future::{Ready, ready};
 /// # Requires
 /// 1. *Owned*: worlds share nothing, and time and randomness come from [`test_env`](super::test_env) with another seed for each process, so
 ///    that one schedule is one history, and no process takes another one's writes for its own.
-/// 2. *Counted*: every effect of a process passes its [`Faults`]: use [`Faults::store`], [`FaultSink`](super::FaultSink),
-///    [`FaultSource`](super::FaultSource), [`FaultCheckpoints`](super::FaultCheckpoints), and [`Faults::point`] for what else there is.
+/// 2. *Counted*: every effect of a process passes its [`Faults`], and two that can happen one without the other pass it apart: use
+///    [`Faults::store`], [`FaultProxy`](super::FaultProxy), [`FaultSource`](super::FaultSource), [`FaultSink`](super::FaultSink) and
+///    [`FaultCheckpoints`](super::FaultCheckpoints) where a call is one effect, and [`Faults::point`] for what else there is.
 #[async_trait]
 pub trait World: Send + Sync {
     /// One process, to its end: a run of a pipeline, or several, one after the other.

@@ -72,8 +72,7 @@ async fn told(schedule: Schedule) -> String {
     let diary = Diary::default();
     let verdict = Schedules::of(|| diary.clone()).replay(schedule).await;
     assert!(verdict.is_right(), "{schedule}: {verdict}");
-    let lines = diary.lines().join(", ");
-    lines
+    diary.lines().join(", ")
 }
 
 #[tokio::test]

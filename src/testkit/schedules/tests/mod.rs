@@ -11,6 +11,8 @@ use crate::sink::{
 };
 use crate::source::{ComponentConfig, IterSource};
 use crate::testkit::{Effect, FaultCheckpoints, FaultSink, FaultSource, test_env};
+use std::cell::Cell;
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -33,6 +35,8 @@ struct Table {
 
 struct Rowed {
     rows: Vec<u64>,
+    /// A writer is `Send`, and no more is asked of it.
+    alone: PhantomData<Cell<()>>,
 }
 
 #[async_trait]
@@ -51,7 +55,7 @@ impl Sink for Table {
     }
 
     async fn open(&self, _epoch: EpochContext) -> Result<Rowed> {
-        Ok(Rowed { rows: Vec::new() })
+        Ok(Rowed { rows: Vec::new(), alone: PhantomData })
     }
 
     async fn commit(&self, _env: &Env, request: CommitRequest<Vec<u64>>) -> Result<CommitOutcome> {
@@ -157,6 +161,8 @@ async fn a_right_sink_passes_and_one_history_is_like_the_other() {
     });
     assert_eq!(outcome.schedules, distinct.sum::<u64>() + 40, "{outcome}");
     assert!(outcome.points > 10, "{outcome}");
+    let items = outcome.trace.iter().filter(|point| point.operation == "read on").count();
+    assert!(items >= 3, "each item is a point: {:?}", outcome.trace);
     assert_eq!(outcome, schedules.run().await);
 }
 
