@@ -21,12 +21,14 @@ WRONG = (*PROMISE, "wrong", "failed", "believed", "crashes")
 # Every sink and store of the tree, by the names that the suites print: with a fault at every operation in every way.
 WHOLE = {
     "one shard", "three shards", "a response in parts", "collection", "parquet", "parquet, two shards", "delta", "delta, upsert", "tables",
-    "parquet, put together", "delta append", "s3, a server that dies", "postgres append", "postgres append, checkpoints too", "duckdb append", "sqlite append",
+    "parquet, put together", "delta append", "s3, a server that dies", "postgres append", "postgres append, checkpoints too", "adbc duckdb append",
+    "adbc sqlite append",
 }  # fmt: skip
 # More shapes: at each n-th operation, and at every one in a night.
 SAMPLED = {
     "delta, put together", "parquet, a new column", "delta, a new column", "delta upsert", "delta replace", "delta upsert, with children", "postgres upsert, checkpoints too",
-    "postgres replace", "postgres upsert, with children", "duckdb upsert", "duckdb replace", "sqlite replace",
+    "postgres replace", "postgres upsert, with children", "adbc duckdb upsert", "adbc duckdb replace", "adbc sqlite replace",
+    "adbc postgres append", "adbc postgres replace",
 }  # fmt: skip
 KILLED = {
     "parquet,local,ingest", "postgres", "delta,local", "delta,local,upsert", "duckdb", "sqlite", "delta,s3", "parquet,s3",

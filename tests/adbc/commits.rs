@@ -1,6 +1,7 @@
 //! Marks, lost answers, and what staging leaves behind.
 
-use crate::support::{Load, World, batch, shard};
+use crate::load::{batch, shard};
+use crate::support::{Load, World};
 use landfall::ErrorKind;
 use landfall::columnar::Columns;
 use landfall::connectors::adbc::{Adbc, AdbcTable};

@@ -1,6 +1,7 @@
 //! Columns that come and go.
 
-use crate::support::{Kind, Load, World, batch};
+use crate::load::batch;
+use crate::support::{Kind, Load, World};
 use landfall::columnar::arrow::array::{ArrayRef, Int64Array};
 use landfall::columnar::arrow::record_batch::RecordBatch;
 use landfall::columnar::arrow::util::display::array_value_to_string;

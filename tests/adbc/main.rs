@@ -10,20 +10,26 @@
 
 #[path = "../postgres/cuts.rs"]
 mod cuts;
+#[path = "../loads/load.rs"]
+mod load;
+#[path = "../loads/pages.rs"]
+mod pages;
 #[path = "../defects/paired.rs"]
 mod paired;
 mod support;
 
 mod commits;
-mod conformance;
 mod crash;
 mod defects;
 mod dispositions;
 mod enumerations;
 mod evolution;
-mod faults;
-mod odd_tables;
 mod pipeline;
 mod sessions;
 mod types;
 mod writers;
+
+/// Databases are waited for in earnest.
+fn clock() -> landfall::env::Env {
+    landfall::env::Env::system()
+}

@@ -1,6 +1,7 @@
 //! Sessions of PostgreSQL: whatever the defaults of the role are, and whoever holds a lock.
 
-use crate::support::{Kind, Load, World, shard};
+use crate::load::shard;
+use crate::support::{Kind, Load, World};
 use landfall::columnar::Columns;
 use landfall::connectors::adbc::Adbc;
 use landfall::sink::{CommitOutcome, Disposition, Replace, Sink, Upsert};

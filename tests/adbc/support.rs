@@ -3,15 +3,8 @@
 use landfall::columnar::arrow::array::Array;
 use landfall::columnar::arrow::record_batch::RecordBatch;
 use landfall::columnar::arrow::util::display::array_value_to_string;
-use landfall::columnar::{Batch, Columns, Decode};
-use landfall::connectors::adbc::{Adbc, AdbcDialect, AdbcStaged, AdbcTable, AdbcWriter};
-use landfall::env::Env;
-use landfall::model::{Incarnation, Page, PartitionId, PipelineName, Reject, ShardKey, Timestamp};
-use landfall::sink::{
-    CommitOutcome, CommitRequest, Disposition, Enumeration, EpochContext, Mark, Sink, StagedOutput, Writer,
-};
-use landfall::stage::{Output, Stage};
-use landfall::{Error, Result};
+use landfall::connectors::adbc::{Adbc, AdbcDialect, AdbcTable};
+use landfall::sink::Disposition;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tempfile::TempDir;
@@ -160,97 +153,7 @@ impl World {
     pub async fn staged(&self) -> Vec<String> {
         self.tables().await.into_iter().filter(|name| name.starts_with("_lf_")).collect()
     }
-
-    pub async fn has(&self, table: &str) -> bool {
-        self.tables().await.iter().any(|name| name == table)
-    }
 }
 
-pub fn shard() -> ShardKey {
-    ShardKey { pipeline: PipelineName::new("orders").expect("a name"), shard: 0 }
-}
-
-/// JSON lines as a batch.
-pub fn batch(columns: &Columns, lines: &str) -> Batch {
-    let records = lines.lines().filter(|l| !l.trim().is_empty()).collect::<Vec<_>>().join(",");
-    let count = lines.lines().filter(|l| !l.trim().is_empty()).count() as u64;
-    let page = Page::new(PartitionId("all".into()), format!("[{records}]"), count, Timestamp::from_micros(1));
-    let mut decode = Decode::pages().schema(columns.clone());
-    let mut out = Output::new();
-    decode.apply(page, &mut out).expect("decodes");
-    let (mut batches, rejects, _) = out.into_parts();
-    assert!(rejects.is_empty(), "{rejects:?}");
-    batches.remove(0)
-}
-
-/// A load that goes on from epoch to epoch.
-pub struct Load {
-    pub sink: Arc<AdbcTable>,
-    pub columns: Columns,
-    pub generation: u64,
-    pub epoch: u64,
-    pub previous: Option<u64>,
-    pub enumeration: Option<u64>,
-    pub clock: Env,
-}
-
-impl Load {
-    pub fn new(sink: AdbcTable, columns: Columns) -> Self {
-        // Databases are waited for in earnest.
-        let (sink, clock) = (Arc::new(sink), Env::system());
-        Self { sink, columns, generation: 1, epoch: 0, previous: None, enumeration: None, clock }
-    }
-
-    pub fn context(&self, whole: bool) -> EpochContext {
-        let enumeration = self.enumeration.map(|number| Enumeration { whole, ..Enumeration::begun(number) });
-        EpochContext {
-            enumeration,
-            must_commit: whole,
-            ..EpochContext::new(shard(), self.generation, self.epoch, self.clock.clone())
-        }
-    }
-
-    pub async fn open(&mut self, whole: bool) -> Result<AdbcWriter> {
-        self.epoch += 1;
-        self.sink.open(self.context(whole)).await
-    }
-
-    /// Stages lines of JSON; gives what was refused.
-    pub async fn stage(&mut self, lines: &str) -> Result<(Option<StagedOutput<AdbcStaged>>, Vec<Reject>)> {
-        let batch = batch(&self.columns, lines);
-        let mut writer = self.open(false).await?;
-        let rejects = writer.write(batch).await?;
-        Ok((writer.finish().await?, rejects))
-    }
-
-    pub fn request(&self, staged: &AdbcStaged, whole: bool) -> CommitRequest<AdbcStaged> {
-        let digest = format!("{:?}", serde_json::to_string(staged));
-        let mark =
-            Mark { incarnation: Incarnation("life".into()), generation: self.generation, epoch: self.epoch, digest };
-        let enumeration = self.enumeration.map(|number| Enumeration { whole, ..Enumeration::begun(number) });
-        CommitRequest { enumeration, ..CommitRequest::new(shard(), mark, self.previous, staged.clone()) }
-    }
-
-    pub async fn commit(&mut self, staged: &AdbcStaged, whole: bool) -> Result<CommitOutcome> {
-        let outcome = self.sink.commit(&self.clock, self.request(staged, whole)).await?;
-        self.previous = Some(self.epoch);
-        Ok(outcome)
-    }
-
-    /// Loads lines of JSON as one epoch.
-    pub async fn load(&mut self, lines: &str) -> Result<()> {
-        let (output, rejects) = self.stage(lines).await?;
-        assert!(rejects.is_empty(), "{rejects:?}");
-        let output = output.ok_or_else(|| Error::bug("load", "nothing staged"))?;
-        assert_eq!(self.commit(&output.staged, false).await?, CommitOutcome::Done);
-        Ok(())
-    }
-
-    /// Makes the enumeration whole.
-    pub async fn whole(&mut self) -> Result<()> {
-        let writer = self.open(true).await?;
-        let output = writer.finish().await?.expect("a whole enumeration is something");
-        assert_eq!(self.commit(&output.staged, true).await?, CommitOutcome::Done);
-        Ok(())
-    }
-}
+/// A load into such a table.
+pub type Load = crate::load::Load<AdbcTable>;

@@ -1,6 +1,7 @@
 //! Every type, at its edges: what is read back is what was written, or the row is in the quarantine.
 
-use crate::support::{Kind, Load, World, batch};
+use crate::load::batch;
+use crate::support::{Kind, Load, World};
 use landfall::columnar::arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, Decimal256Array, Int64Array, RecordBatch, StringArray,
     Time64MicrosecondArray, TimestampNanosecondArray, UInt64Array,

@@ -1,7 +1,8 @@
 //! Several that write at the same time: connections that share nothing, other processes, and locks that are not free.
 
 use crate::crash::{Child, child};
-use crate::support::{Kind, Load, World, shard};
+use crate::load::shard;
+use crate::support::{Kind, Load, World};
 use adbc_core::options::{AdbcVersion, OptionDatabase};
 use adbc_core::{Connection, Database, Driver, Statement};
 use adbc_driver_manager::{ManagedConnection, ManagedDriver};

@@ -10,9 +10,12 @@ mod source;
 #[allow(dead_code, reason = "shared with another test binary")]
 mod support;
 mod world;
+#[path = "../worlds/mod.rs"]
+mod worlds;
 
 use landfall::testkit::Schedules;
-use world::{Destination, SHAPES, Shape, World};
+use world::{SHAPES, Shape, World};
+use worlds::Destination;
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
@@ -22,7 +25,7 @@ fn number(variable: &str) -> Option<u64> {
 /// `LANDFALL_CRASH_DOUBLES=n`, 150 without it.
 async fn enumerate(shape: Shape) {
     // What is there in another shape too, or compacts and vacuums twice in every run, is sampled.
-    let costs = if shape.into == Destination::DeltaKept || shape.evolves { 5 } else { 1 };
+    let costs = if (shape.into == Destination::Delta && shape.together) || shape.evolves { 5 } else { 1 };
     let every = number("LANDFALL_CRASH_EVERY").unwrap_or(costs);
     let pairs = number("LANDFALL_CRASH_DOUBLES").unwrap_or(150) / costs;
     let outcome = Schedules::of(|| World::new(shape)).every(every).pairs(pairs).run().await;

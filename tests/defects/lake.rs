@@ -1,6 +1,7 @@
 //! Delta tables, with what goes on in them between a crash and its recovery.
 
-use crate::world::{Destination, SHAPES, Shape, World, much_later};
+use crate::world::{SHAPES, Shape, World, much_later};
+use crate::worlds::Destination;
 use futures::future::{Either, select};
 use landfall::columnar::Batch;
 use landfall::columnar::arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};

@@ -25,6 +25,9 @@ mod support;
 #[path = "../crash/world.rs"]
 #[allow(dead_code, reason = "shared with another test binary")]
 mod world;
+#[path = "../worlds/mod.rs"]
+#[allow(dead_code, reason = "shared with other test binaries")]
+mod worlds;
 
 use harness::{Pair, pairs};
 use landfall::testkit::Defect;

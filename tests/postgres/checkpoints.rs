@@ -50,3 +50,12 @@ async fn a_new_owner_shuts_the_old_one_out() {
     assert_eq!(newest_data.map(|record| record.number), Some(number));
     assert_eq!(first.append("two".into()).await.expect_err("fenced").kind(), ErrorKind::Fenced);
 }
+
+mod conformance {
+    use super::*;
+
+    landfall::checkpoint_conformance!({
+        let Some(world) = World::new().await else { return };
+        (Arc::new(PostgresCheckpoints::in_schema(&world.database, &world.schema).expect("a name")), world)
+    });
+}

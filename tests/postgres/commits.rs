@@ -1,6 +1,7 @@
 //! Marks, lost answers, and what staging leaves behind.
 
-use crate::support::{Load, World, shard};
+use crate::load::shard;
+use crate::support::{Load, World};
 use landfall::ErrorKind;
 use landfall::columnar::Columns;
 use landfall::sink::{CommitOutcome, Disposition, Sink};

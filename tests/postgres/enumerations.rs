@@ -3,7 +3,7 @@
 use crate::support::{Load, World};
 use landfall::ErrorKind;
 use landfall::columnar::Columns;
-use landfall::sink::{Disposition, Replace, ReplacePartitions, Scd2, Sink, Upsert, Writer};
+use landfall::sink::{Disposition, Replace, ReplacePartitions, Scd2, Upsert, Writer};
 
 const ALL: &str = "SELECT id, name FROM {orders} ORDER BY id, name";
 
@@ -161,67 +161,5 @@ async fn what_follows_the_return_of_a_swept_key_goes_by_its_own_times() {
             .ask("SELECT name, _landfall_valid_to IS NULL, coalesce(_landfall_valid_to > _landfall_valid_from, true) FROM {orders} WHERE id = 1 ORDER BY _landfall_valid_from")
             .await;
         assert_eq!(rows, expected, "{number}");
-    }
-}
-
-/// Numbers with so many digits after the point.
-fn amounts(scale: u8) -> Columns {
-    Columns::parse([("id", "int64"), ("n", format!("decimal(12,{scale})").as_str())]).expect("types")
-}
-
-#[tokio::test]
-async fn nothing_that_waits_is_rounded_by_a_column_that_is_changed_meanwhile() {
-    for disposition in [Disposition::from(Replace::table()), ReplacePartitions::by(["id"]).into()] {
-        let Some(world) = World::new().await else { return };
-        let mut load = load(&world, disposition);
-        load.columns = amounts(2);
-        load.load("{\"id\":1,\"n\":\"1.25\"}").await.expect("loads");
-        world.ask("ALTER TABLE {orders} ALTER COLUMN n TYPE numeric(12,4)").await;
-        load.columns = amounts(4);
-        let error = load.stage("{\"id\":2,\"n\":\"1.2345\"}").await.map(drop).expect_err("others wait");
-        assert_eq!(error.kind(), ErrorKind::Config, "{error}");
-        assert!(error.to_string().contains("`n`"), "{error}");
-        world.ask("ALTER TABLE {orders} ALTER COLUMN n TYPE numeric(12,1)").await;
-        let error = load.open(true).await.expect("opens").finish().await.expect_err("it would be rounded");
-        assert!(error.to_string().contains("`n`"), "{error}");
-        world.ask("ALTER TABLE {orders} ALTER COLUMN n TYPE numeric(12,4)").await;
-        load.enumeration = Some(2);
-        load.load("{\"id\":2,\"n\":\"1.2345\"}").await.expect("another enumeration has the new type");
-        load.whole().await.expect("is whole");
-        assert_eq!(world.ask("SELECT id, n FROM {orders}").await, ["2|1.2345"]);
-    }
-}
-
-#[tokio::test]
-async fn rows_of_one_enumeration_agree_on_the_columns_that_must_have_a_value() {
-    let Some(world) = World::new().await else { return };
-    world.ask(&format!("CREATE SCHEMA {}", world.schema_name())).await;
-    world.ask("CREATE TABLE {orders} (id bigint, name text NOT NULL DEFAULT 'new')").await;
-    let mut load = load(&world, Replace::table());
-    load.load(&lines(&[(1, "a")])).await.expect("loads");
-    load.columns = Columns::new().int64("id");
-    let error = load.stage("{\"id\":2}").await.map(drop).expect_err("rows that wait have the column");
-    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
-    assert!(error.to_string().contains("`name`"), "{error}");
-    load.enumeration = Some(2);
-    load.load("{\"id\":2}").await.expect("another enumeration may lack it");
-    load.whole().await.expect("is whole");
-    assert_eq!(world.ask(ALL).await, ["2|new"]);
-}
-
-#[tokio::test]
-async fn a_table_that_is_gone_does_not_take_what_waits_with_it() {
-    for disposition in [Disposition::from(Replace::table()), Upsert::by(["id"]).sweep(1.0).into()] {
-        let Some(world) = World::new().await else { return };
-        let mut load = load(&world, disposition);
-        load.load(&lines(&[(1, "a")])).await.expect("loads");
-        let staged = load.open(true).await.expect("opens").finish().await.expect("finishes").expect("whole").staged;
-        world.ask("DROP TABLE {orders}").await;
-        let error = load.commit(&staged, true).await.expect_err("a row waits for the table");
-        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
-        let error = load.open(true).await.expect("opens").finish().await.expect_err("before it is prepared, too");
-        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
-        let mark = load.sink.mark(&crate::support::shard()).await.expect("reads");
-        assert_eq!(mark.map(|mark| mark.epoch), Some(1));
     }
 }

@@ -1,6 +1,7 @@
 //! Columns that come and go.
 
-use crate::support::{Load, World, batch};
+use crate::load::batch;
+use crate::support::{Load, World};
 use landfall::columnar::Columns;
 use landfall::sink::{Disposition, Scd2, Writer};
 

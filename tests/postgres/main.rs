@@ -10,20 +10,27 @@
 )]
 
 mod cuts;
+#[path = "../loads/load.rs"]
+mod load;
+#[path = "../loads/pages.rs"]
+mod pages;
 #[path = "../defects/paired.rs"]
 mod paired;
 mod support;
 
 mod checkpoints;
 mod commits;
-mod conformance;
 mod defects;
 mod dispositions;
 mod enumerations;
 mod evolution;
-mod faults;
 mod odd_tables;
 mod pipeline;
 mod restart;
 mod sessions;
 mod types;
+
+/// One on which waits pass at once.
+fn clock() -> landfall::env::Env {
+    landfall::testkit::test_env(1)
+}

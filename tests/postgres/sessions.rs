@@ -1,6 +1,7 @@
 //! Sessions: whatever the role, the search path or a pooler say, and whoever holds a lock.
 
-use crate::support::{Load, World, shard};
+use crate::load::shard;
+use crate::support::{Load, World};
 use landfall::checkpoint::{ChainId, CheckpointStore};
 use landfall::columnar::Columns;
 use landfall::connectors::postgres::{Postgres, PostgresCheckpoints, PostgresTable};

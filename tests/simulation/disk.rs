@@ -2,34 +2,25 @@
 
 use crate::acked::Acked;
 use crate::chance::Chance;
-use crate::number;
 use crate::support::Script;
+use crate::worlds::{Destination, Epochs, Way, number, quarantined, rows};
 use landfall::checkpoint::StoreCheckpoints;
-use landfall::columnar::arrow::array::{AsArray, RecordBatch};
-use landfall::columnar::arrow::datatypes::Int64Type;
-use landfall::columnar::{Columns, Decode, Dedup};
-use landfall::connectors::delta::DeltaTable;
-use landfall::connectors::parquet::{DatasetReader, ParquetDataset};
+use landfall::columnar::Columns;
 use landfall::landing::Landing;
+use landfall::model::Rows;
 use landfall::pipeline::{Pipeline, Settings};
-use landfall::sink::Quarantine;
+use landfall::sink::{MemoryTable, Quarantine};
 use landfall::store::Store;
-use landfall::testkit::{Lie, SimDisk, Verdict, test_env};
+use landfall::testkit::{Faults, Lie, SimDisk, Verdict, test_env};
 use landfall::{Error, Result};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// Where the numbers go.
-#[derive(Clone, Copy, Debug)]
-enum Into {
-    Parquet,
-    Delta,
-}
-
 #[test]
 fn what_is_acknowledged_survives_a_power_loss_at_any_call() {
-    let images = number("LANDFALL_DISK_IMAGES", 1_600) / 2;
-    for into in [Into::Parquet, Into::Delta] {
+    let images = crate::number("LANDFALL_DISK_IMAGES", 1_600) / 2;
+    for into in [Destination::Parquet, Destination::Delta] {
         let Losses { calls, images, recovered, verdict } = block_on(lose(into, None, images));
         let sums = verdict.sums();
         println!("proof suite=disk of={into:?} calls={calls} images={images} recovered={recovered} {sums}");
@@ -41,7 +32,8 @@ fn what_is_acknowledged_survives_a_power_loss_at_any_call() {
 #[test]
 fn a_disk_that_does_not_sync_is_noticed() {
     let lies = [Lie::Files, Lie::Folders];
-    let caught = lies.into_iter().filter(|lie| !block_on(lose(Into::Parquet, Some(*lie), 200)).verdict.is_right());
+    let caught =
+        lies.into_iter().filter(|lie| !block_on(lose(Destination::Parquet, Some(*lie), 200)).verdict.is_right());
     let caught = caught.count();
     println!("proof suite=disk of=lies lies={} caught={caught}", lies.len());
     assert_eq!(caught, lies.len());
@@ -64,15 +56,17 @@ struct Losses {
 const RECOVERED: u64 = 16;
 
 struct Trial {
-    into: Into,
+    into: Destination,
     first: Script,
     grown: Script,
+    table: MemoryTable<Rows<u64>>,
+    epochs: Epochs,
     home: TempDir,
     folders: u64,
 }
 
 /// Runs a pipeline once, and loses power after each of its calls, in so many ways.
-async fn lose(into: Into, lie: Option<Lie>, images: u64) -> Losses {
+async fn lose(into: Destination, lie: Option<Lie>, images: u64) -> Losses {
     let mut trial = Trial::new(into);
     let mut losses = Losses::default();
     let folder = trial.folder();
@@ -95,7 +89,7 @@ async fn lose(into: Into, lie: Option<Lie>, images: u64) -> Losses {
 }
 
 impl Trial {
-    fn new(into: Into) -> Self {
+    fn new(into: Destination) -> Self {
         let mut first = Script::new(2, 2, 6);
         let lines = first.partitions.iter_mut().flat_map(|(_, pages)| pages.iter_mut().flatten());
         lines.for_each(|line| {
@@ -108,7 +102,8 @@ impl Trial {
         }
         let memory = Path::new("/dev/shm");
         let home = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
-        Self { into, first, grown, home: home.expect("a folder"), folders: 0 }
+        let (table, epochs) = Default::default();
+        Self { into, first, grown, table, epochs, home: home.expect("a folder"), folders: 0 }
     }
 
     fn folder(&mut self) -> PathBuf {
@@ -177,54 +172,36 @@ impl Trial {
         let builder = Pipeline::named("numbers")
             .source(script.clone())
             .land(Landing::in_store(store, "raw")?.segment_bytes(40))
-            .stage(Decode::pages().ndjson().schema(Columns::new().int64("n")))
-            .stage(Dedup::by(["n"]))
             .quarantine(Quarantine::in_store(store, "quarantine")?)
             .checkpoints(StoreCheckpoints::new(store, "state")?)
             .settings(settings)
             .keys_stay_in_partition()
             .env(test_env(seed));
-        match self.into {
-            Into::Parquet => {
-                builder.sink(ParquetDataset::in_store(store, "numbers")?.lanes(1).compact_every(2)).build()
-            }
-            Into::Delta => builder.sink(DeltaTable::in_store(store, "numbers")?.lanes(1)).build(),
-        }
+        let way = Way {
+            into: self.into,
+            columns: Columns::new().int64("n"),
+            key: "n",
+            record: "n",
+            compact_every: 2,
+            store,
+            table: &self.table,
+            epochs: &self.epochs,
+        };
+        way.end(builder, &Faults::none())
     }
 
     /// Compares destination and quarantine with what was served.
     async fn judge(&self, disk: &SimDisk, seed: u64, losses: &mut Losses) -> Option<String> {
         let store = disk.store(&test_env(seed)).expect("open");
-        let batches = match self.into {
-            Into::Parquet => {
-                let snapshot =
-                    DatasetReader::new(&store, "numbers").expect("a name").snapshot().await.expect("readable");
-                snapshot.read_batches().await.expect("readable")
-            }
-            Into::Delta => {
-                DeltaTable::in_store(&store, "numbers").expect("a name").read_batches().await.expect("readable")
-            }
-        };
         let lines = || self.grown.partitions.iter().flat_map(|(_, pages)| pages.iter().flatten());
-        let number = |line: &String| line.trim_start_matches("{\"n\":").trim_end_matches('}').parse::<u64>().ok();
-        let expected: std::collections::BTreeSet<u64> = lines().filter_map(number).collect();
-        let quarantine = Quarantine::in_store(&store, "quarantine").expect("a name");
-        let refused = quarantine.read_all().await.expect("readable").into_iter();
-        let refused = refused.map(|record| String::from_utf8_lossy(&record.raw).into_owned());
+        let expected: BTreeSet<u64> = lines().filter_map(|line| number(line)).collect();
         let bad = lines().filter(|line| number(line).is_none()).cloned();
-        let verdict = Verdict::of(expected, numbers(&batches)).and(Verdict::of(bad, refused));
+        let verdict = Verdict::of(expected, rows(&store, self.into, &self.table).await)
+            .and(Verdict::of(bad, quarantined(&store).await));
         let wrong = (!verdict.is_right()).then(|| verdict.to_string());
         losses.verdict = std::mem::take(&mut losses.verdict).and(verdict);
         wrong
     }
-}
-
-fn numbers(batches: &[RecordBatch]) -> Vec<u64> {
-    let of = |batch: &RecordBatch| -> Vec<u64> {
-        let column = batch.column_by_name("n").expect("the column").as_primitive::<Int64Type>();
-        column.values().iter().map(|n| u64::try_from(*n).expect("positive")).collect()
-    };
-    batches.iter().flat_map(of).collect()
 }
 
 fn remove(disk: &SimDisk) {

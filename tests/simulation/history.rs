@@ -2,7 +2,8 @@
 
 use crate::chance::Chance;
 use crate::oracle::{self, Reader};
-use crate::world::{Change, Destination, World};
+use crate::world::{Change, World};
+use crate::worlds::{Destination, dataset, delta};
 use landfall::pipeline::RunControl;
 use landfall::testkit::{Faults, Verdict};
 use landfall::{Error, ErrorKind, Result};
@@ -170,7 +171,7 @@ impl Days {
         let (world, store) = (Arc::clone(&self.world), faults.store(&self.world.store));
         world.weather.tell(|| format!("{number} maintains, parquet {parquet}: {chore:?}"));
         let task = tokio::spawn(async move {
-            let (dataset, delta) = (world.dataset(&store), world.delta(&store));
+            let (dataset, delta) = (dataset(&store), delta(&store, world.shape.into));
             match chore {
                 Chore::Compact if parquet => dataset.compact(&env).await.map(drop),
                 Chore::Compact => delta.compact(&env).await.map(drop),

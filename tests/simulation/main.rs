@@ -13,7 +13,6 @@
 mod acked;
 mod api;
 mod chance;
-mod counted;
 mod disk;
 mod history;
 mod oracle;
@@ -21,6 +20,9 @@ mod oracle;
 #[allow(dead_code, reason = "shared with another test binary")]
 mod support;
 mod world;
+#[path = "../worlds/mod.rs"]
+#[allow(dead_code, reason = "shared with another test binary")]
+mod worlds;
 
 use history::Told;
 use landfall::testkit::{Defect, Verdict};

@@ -1,13 +1,8 @@
 //! Looks from outside at what is there.
 
 use crate::api::record_of;
-use crate::world::{Destination, World};
-use landfall::columnar::arrow::array::{AsArray, RecordBatch};
-use landfall::columnar::arrow::datatypes::Int64Type;
-use landfall::connectors::parquet::DatasetReader;
-use landfall::landing::{Landing, LandingReader};
-use landfall::model::{Page, PipelineName, ShardKey};
-use landfall::sink::Quarantine;
+use crate::world::World;
+use crate::worlds::{Destination, children, landed, number, quarantined, rows};
 use landfall::testkit::{Faults, Verdict, test_env};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +17,7 @@ impl Reader {
     /// Looks at the destination; gives what none may see.
     pub async fn look(&mut self, world: &World) -> Vec<String> {
         self.looks += 1;
-        let rows = rows(world).await;
+        let rows = rows(&world.store, world.shape.into, &world.table).await;
         let mut wrong = Vec::new();
         let distinct: BTreeSet<u64> = rows.iter().copied().collect();
         if distinct.len() != rows.len() {
@@ -53,35 +48,9 @@ impl Reader {
     }
 }
 
-pub async fn rows(world: &World) -> Vec<u64> {
-    match world.shape.into {
-        Destination::Memory => world.table.rows(),
-        Destination::Parquet | Destination::Tables => {
-            let snapshot =
-                DatasetReader::new(&world.store, "numbers").expect("a name").snapshot().await.expect("readable");
-            let rows = numbers(&snapshot.read_batches().await.expect("readable"));
-            assert_eq!(rows.len() as u64, snapshot.rows(), "rows, and what the commits tell");
-            rows
-        }
-        Destination::Delta | Destination::DeltaUpsert => delta(world).await,
-    }
-}
-
-async fn delta(world: &World) -> Vec<u64> {
-    numbers(&world.delta(&world.store).read_batches().await.expect("readable"))
-}
-
-fn numbers(batches: &[RecordBatch]) -> Vec<u64> {
-    let of = |batch: &RecordBatch| -> Vec<u64> {
-        let column = batch.column_by_name("n").expect("the column").as_primitive::<Int64Type>();
-        column.values().iter().map(|n| u64::try_from(*n).expect("positive")).collect()
-    };
-    batches.iter().flat_map(of).collect()
-}
-
 /// Compares everything with what was served, after a process that ended well.
 pub async fn verdict(world: &World) -> Verdict {
-    let (rows, served) = (rows(world).await, world.api.served());
+    let (rows, served) = (rows(&world.store, world.shape.into, &world.table).await, world.api.served());
     let was_served: BTreeSet<u64> = served.keys().filter_map(|line| number(line)).collect();
     let mut found = BTreeMap::<u64, u64>::new();
     rows.iter().for_each(|n| *found.entry(*n).or_default() += 1);
@@ -93,7 +62,8 @@ pub async fn verdict(world: &World) -> Verdict {
     } else {
         verdict.doubled = found.values().map(|times| times - 1).sum();
     }
-    let landed = if world.shape.settings.prune_landing { None } else { Some(landed(world).await) };
+    let settings = &world.shape.settings;
+    let landed = if settings.prune_landing { None } else { Some(landed(&world.store, settings.shards).await) };
     if let Some(landed) = landed.as_ref().filter(|_| world.shape.into != Destination::DeltaUpsert) {
         let whole: BTreeSet<u64> = landed.iter().filter_map(|line| number(line)).collect();
         // A part of a response that broke off was served, and is loaded by nobody.
@@ -105,17 +75,10 @@ pub async fn verdict(world: &World) -> Verdict {
         verdict.lost += expected.iter().filter(|n| !found.contains_key(n)).count() as u64;
     }
     if world.shape.into == Destination::Tables {
-        let children = found.keys().copied().filter(|n| n % 2 == 0);
-        verdict = verdict.and(Verdict::of(children, delta(world).await));
+        let even = found.keys().copied().filter(|n| n % 2 == 0);
+        verdict = verdict.and(Verdict::of(even, children(&world.store).await));
     }
-    let quarantine = Quarantine::in_store(&world.store, "quarantine").expect("a name");
-    let refused: Vec<String> = quarantine
-        .read_all()
-        .await
-        .expect("readable")
-        .into_iter()
-        .map(|record| String::from_utf8_lossy(&record.raw).into_owned())
-        .collect();
+    let refused = quarantined(&world.store).await;
     match landed {
         Some(landed) => {
             let bad = landed.into_iter().filter(|line| number(line).is_none());
@@ -151,29 +114,4 @@ async fn accounts(world: &World, rows: u64) -> Vec<String> {
         wrong.push(format!("{loaded} records are said to be loaded, and {rows} are there"));
     }
     wrong
-}
-
-/// Every line that the landing holds, but for the parts of responses that never became whole.
-async fn landed(world: &World) -> Vec<String> {
-    let landing = Landing::in_store(&world.store, "raw").expect("a name");
-    let mut pages = Vec::new();
-    for shard in 0..world.shape.settings.shards {
-        let key = ShardKey { pipeline: PipelineName::new("numbers").expect("a name"), shard };
-        let reader = LandingReader::new(&landing, &key, &test_env(0));
-        let mut number = 1;
-        while let Some(segment) = reader.read(number).await.expect("readable") {
-            pages.extend(segment.pages);
-            number += 1;
-        }
-    }
-    let whole: BTreeSet<u64> =
-        pages.iter().filter_map(|page| page.part.filter(|part| part.last).map(|part| part.response)).collect();
-    let counts = |page: &&Page| page.part.is_none_or(|part| whole.contains(&part.response));
-    let bodies = pages.iter().filter(counts).map(|page| String::from_utf8_lossy(&page.body).into_owned());
-    bodies.flat_map(|body| body.lines().map(str::to_owned).collect::<Vec<_>>()).collect()
-}
-
-/// The number in a line, if it is a good one.
-fn number(line: &str) -> Option<u64> {
-    line.strip_prefix("{\"n\":").map_or(line, |rest| rest.split([',', '}']).next().unwrap_or_default()).parse().ok()
 }

@@ -2,39 +2,21 @@
 
 use crate::api::{Api, Connected};
 use crate::chance::Chance;
-use crate::counted::{Counted, Epochs};
-use crate::support::{Once, parse};
+use crate::worlds::{Destination, Epochs, Way};
 use futures::future::BoxFuture;
 use landfall::checkpoint::StoreCheckpoints;
-use landfall::columnar::{ColumnType, Columns, Decode, Dedup, Unnest, UnnestChild};
-use landfall::connectors::delta::DeltaTable;
-use landfall::connectors::parquet::ParquetDataset;
+use landfall::columnar::Columns;
 use landfall::env::{Clock, Env};
 use landfall::landing::Landing;
 use landfall::model::{Rows, Timestamp};
 use landfall::pipeline::{Pipeline, Settings};
-use landfall::sink::{MemorySink, MemoryTable, Quarantine, TableSet};
+use landfall::sink::{MemoryTable, Quarantine};
 use landfall::store::{MemoryStore, Store};
-use landfall::testkit::{FaultSink, Faults, ManualClock, Mode, Point, SeededEntropy};
+use landfall::testkit::{Faults, ManualClock, Mode, Point, SeededEntropy};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-
-/// Where the numbers go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Destination {
-    /// A table in memory.
-    Memory,
-    /// A Parquet dataset, put together between epochs.
-    Parquet,
-    /// A Delta table that holds each version.
-    Delta,
-    /// A Delta table that holds the newest version of each record.
-    DeltaUpsert,
-    /// A Parquet dataset, and a Delta table of the children: even numbers have one.
-    Tables,
-}
 
 pub const DESTINATIONS: [Destination; 5] =
     [Destination::Memory, Destination::Parquet, Destination::Delta, Destination::DeltaUpsert, Destination::Tables];
@@ -188,7 +170,7 @@ impl World {
         let shape = Shape::drawn(seed, &chance);
         let clock = ManualClock::auto();
         let env = Env::deterministic(Arc::new(clock.clone()), Arc::new(SeededEntropy::new(seed)));
-        let api = Api::new(chance.within(1, 4), shape.into != Destination::Memory, chance.below(u64::MAX));
+        let api = Api::new(chance.within(1, 4), shape.into.decodes(), chance.below(u64::MAX));
         Self {
             shape,
             api,
@@ -211,20 +193,6 @@ impl World {
         (number, env, Faults::drawn(move |point| weather.mode(number, point)))
     }
 
-    pub fn dataset(&self, store: &Store) -> ParquetDataset {
-        ParquetDataset::in_store(store, "numbers").expect("a name").lanes(1)
-    }
-
-    /// The Delta table: the numbers themselves, or their children.
-    pub fn delta(&self, store: &Store) -> DeltaTable {
-        let name = if self.shape.into == Destination::Tables { "children" } else { "numbers" };
-        DeltaTable::in_store(store, name).expect("a name").lanes(1)
-    }
-
-    fn counted<K>(&self, sink: K) -> Counted<K> {
-        Counted { sink, epochs: self.epochs.clone() }
-    }
-
     /// The pipeline as a process deploys it now.
     pub fn pipeline(&self, env: &Env, faults: &Faults, change: Change) -> Pipeline {
         let mut settings = self.shape.settings.clone();
@@ -234,54 +202,23 @@ impl World {
         let store = faults.store(&self.store);
         let builder = Pipeline::named("numbers")
             .source(Connected { api: self.api.clone(), faults: faults.clone() })
-            .land(Landing::in_store(&store, "raw").expect("a name").segment_bytes(self.shape.segment_bytes));
-        let quarantine = Quarantine::in_store(&store, "quarantine").expect("a name");
-        let checkpoints = StoreCheckpoints::new(&store, "state").expect("a name");
-        let mut columns = Columns::new().int64("n").int64("id");
-        if self.shape.into == Destination::Tables {
-            columns = columns.list("children", ColumnType::Int64);
-        }
-        if self.api.is_widened() {
-            columns = columns.utf8("extra");
-        }
-        let decode = Decode::pages().ndjson().schema(columns);
-        let key = if change == Change::Key { "id" } else { "n" };
-        macro_rules! built {
-            ($($step:ident($with:expr)),*) => {
-                builder
-                    $(.$step($with))*
-                    .quarantine(quarantine)
-                    .checkpoints(checkpoints)
-                    .settings(settings)
-                    .keys_stay_in_partition()
-                    .env(env.clone())
-                    .build()
-            };
-        }
-        let built = match self.shape.into {
-            Destination::Memory => {
-                let sink = FaultSink::new(MemorySink::new(&self.table), faults);
-                built!(stage(parse()), stage(Once::by(key)), sink(self.counted(sink)))
-            }
-            Destination::Parquet => {
-                let dataset = self.dataset(&store).compact_every(self.shape.compact_every);
-                built!(stage(decode), stage(Dedup::by([key])), sink(self.counted(dataset)))
-            }
-            Destination::Delta => {
-                built!(stage(decode), stage(Dedup::by([key])), sink(self.counted(self.delta(&store))))
-            }
-            Destination::DeltaUpsert => built!(stage(decode), sink(self.delta(&store).upsert(["id"]))),
-            Destination::Tables => {
-                let children = UnnestChild::at("children").copy("n", "parent").value("n").without_markers();
-                let set = TableSet::new().table("numbers", self.dataset(&store)).table("children", self.delta(&store));
-                built!(
-                    stage(decode),
-                    stage(Dedup::by([key])),
-                    stage(Unnest::new("numbers").child("children", children)),
-                    sink(set)
-                )
-            }
+            .land(Landing::in_store(&store, "raw").expect("a name").segment_bytes(self.shape.segment_bytes))
+            .quarantine(Quarantine::in_store(&store, "quarantine").expect("a name"))
+            .checkpoints(StoreCheckpoints::new(&store, "state").expect("a name"))
+            .settings(settings)
+            .keys_stay_in_partition()
+            .env(env.clone());
+        let columns = Columns::new().int64("n").int64("id");
+        let way = Way {
+            into: self.shape.into,
+            columns: if self.api.is_widened() { columns.utf8("extra") } else { columns },
+            key: if change == Change::Key { "id" } else { "n" },
+            record: "id",
+            compact_every: self.shape.compact_every,
+            store: &store,
+            table: &self.table,
+            epochs: &self.epochs,
         };
-        built.expect("complete")
+        way.end(builder, faults).expect("complete")
     }
 }

@@ -1,13 +1,14 @@
 //! Databases that are reached by an ADBC driver: those of `scripts/with-adbc`.
 
-use crate::warehouse::{Warehouse, own_aside};
+use crate::sql::Engine;
+use crate::warehouse::{Warehouse, before, own_aside};
 use landfall::async_trait;
 use landfall::columnar::Batch;
 use landfall::columnar::arrow::util::display::{ArrayFormatter, FormatOptions};
 use landfall::connectors::adbc::{Adbc, AdbcDialect, AdbcTable};
 use landfall::connectors::postgres::PostgresCheckpoints;
 use landfall::sink::{Disposition, TableSet};
-use landfall::testkit::{FaultSink, Faults};
+use landfall::testkit::{FaultProxy, FaultSink, Faults};
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,20 +21,21 @@ pub trait Driver: Send + Sync + 'static {
     /// The variable that has the path of the driver.
     const DRIVER: &'static str;
 
-    /// Whether its tables are in schemas of one server.
-    const SERVER: bool = false;
+    const ENGINE: Engine;
 
     fn at(driver: Adbc, place: &str) -> Adbc;
 }
 
 pub struct DuckDb;
 pub struct Sqlite;
+pub struct Postgres;
 /// PostgreSQL, as a database that nothing is known of.
 pub struct Unknown;
 
 impl Driver for DuckDb {
     const NAME: &'static str = "adbc duckdb";
     const DRIVER: &'static str = "LANDFALL_TEST_ADBC_DUCKDB";
+    const ENGINE: Engine = Engine::DuckDb;
 
     fn at(driver: Adbc, folder: &str) -> Adbc {
         driver.entrypoint("duckdb_adbc_init").option("path", format!("{folder}/x.duckdb"))
@@ -43,51 +45,81 @@ impl Driver for DuckDb {
 impl Driver for Sqlite {
     const NAME: &'static str = "adbc sqlite";
     const DRIVER: &'static str = "LANDFALL_TEST_ADBC_SQLITE";
+    const ENGINE: Engine = Engine::Sqlite;
 
     fn at(driver: Adbc, folder: &str) -> Adbc {
         driver.option("uri", format!("{folder}/x.sqlite"))
     }
 }
 
+impl Driver for Postgres {
+    const NAME: &'static str = "adbc postgres";
+    const DRIVER: &'static str = "LANDFALL_TEST_ADBC_POSTGRES";
+    const ENGINE: Engine = Engine::Postgres;
+
+    fn at(driver: Adbc, url: &str) -> Adbc {
+        driver.option("uri", url)
+    }
+}
+
 impl Driver for Unknown {
     const NAME: &'static str = "adbc unknown";
     const DRIVER: &'static str = "LANDFALL_TEST_ADBC_POSTGRES";
-    const SERVER: bool = true;
+    const ENGINE: Engine = Engine::Postgres;
 
     fn at(driver: Adbc, url: &str) -> Adbc {
         driver.option("uri", url).dialect(AdbcDialect::Standard)
     }
 }
 
-/// Tables of a file, or of a schema, of their own. Whoever has a part of a process open shares its connection.
+/// Tables of a file, or of a schema, of their own. Processes share the connection to a file: what goes wrong there is each call of the
+/// sink. To a server each has connections of its own, and what goes wrong is each message.
 pub struct Through<D> {
     database: Adbc,
-    schema: Option<String>,
+    pub schema: Option<String>,
     _folder: Arc<TempDir>,
     faults: Faults,
     driver: PhantomData<D>,
+    /// What a process with faults reaches a server through.
+    _proxy: Option<FaultProxy>,
 }
+
+/// The variable that has the URL of the server.
+const SERVER: &str = "LANDFALL_TEST_POSTGRES";
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 impl<D: Driver> Through<D> {
     /// `None` if the driver, or its server, is not there.
     pub fn new() -> Option<Self> {
-        let variable = if D::SERVER { "LANDFALL_TEST_POSTGRES" } else { D::DRIVER };
+        let variable = if D::ENGINE.is_server() { SERVER } else { D::DRIVER };
         let (Ok(driver), Ok(server)) = (std::env::var(D::DRIVER), std::env::var(variable)) else {
             eprintln!("skipped: {} or its server is not there; see scripts/with-adbc", D::DRIVER);
             return None;
         };
         let folder = tempfile::tempdir().expect("a folder");
-        let place = if D::SERVER { server } else { folder.path().display().to_string() };
+        let place = if D::ENGINE.is_server() { server } else { folder.path().display().to_string() };
         let number = NEXT.fetch_add(1, Ordering::SeqCst);
         Some(Self {
             database: D::at(Adbc::driver(driver), &place),
-            schema: D::SERVER.then(|| format!("a {} {number}", std::process::id())),
+            schema: D::ENGINE.is_server().then(|| format!("a {} {number}", std::process::id())),
             _folder: Arc::new(folder),
             faults: Faults::none(),
             driver: PhantomData,
+            _proxy: None,
         })
+    }
+
+    /// The same schema of the server, reached over another connection string.
+    pub fn over(&self, url: &str) -> Self {
+        let driver = Adbc::driver(std::env::var(D::DRIVER).expect("as before"));
+        Self { database: D::at(driver, url), ..self.reached(&Faults::none()) }
+    }
+
+    fn reached(&self, faults: &Faults) -> Self {
+        let Self { database, schema, _folder, driver, .. } = self;
+        let (database, schema, _folder) = (database.clone(), schema.clone(), Arc::clone(_folder));
+        Self { database, schema, _folder, faults: faults.clone(), driver: *driver, _proxy: None }
     }
 
     fn table(&self, table: &str) -> AdbcTable {
@@ -100,7 +132,7 @@ impl<D: Driver> Through<D> {
     }
 
     /// What a query gives, as text: columns with `|`, nulls as `-`.
-    async fn ask(&self, query: &str) -> Vec<String> {
+    pub async fn ask(&self, query: &str) -> Vec<String> {
         let mut rows = Vec::new();
         let options = FormatOptions::new().with_null("-");
         for batch in self.database.query(query).await.unwrap_or_else(|e| panic!("{}: {query}: {e}", D::NAME)) {
@@ -113,10 +145,10 @@ impl<D: Driver> Through<D> {
         rows
     }
 
-    async fn tables(&self) -> Vec<String> {
+    pub async fn tables(&self) -> Vec<String> {
         let query = match &self.schema {
             Some(schema) => format!("SELECT table_name FROM information_schema.tables WHERE table_schema = '{schema}'"),
-            None if D::NAME == Sqlite::NAME => "SELECT name FROM sqlite_master WHERE type = 'table'".to_owned(),
+            None if D::ENGINE == Engine::Sqlite => "SELECT name FROM sqlite_master WHERE type = 'table'".to_owned(),
             None => "SELECT table_name FROM information_schema.tables".to_owned(),
         };
         self.ask(&query).await
@@ -182,9 +214,12 @@ impl<D: Driver> Warehouse for Through<D> {
     }
 
     async fn reached_by(&self, faults: &Faults) -> Self {
-        let Self { database, schema, _folder, driver, .. } = self;
-        let (database, schema, _folder) = (database.clone(), schema.clone(), Arc::clone(_folder));
-        Self { database, schema, _folder, faults: faults.clone(), driver: *driver }
+        if D::ENGINE.is_server() {
+            let url = std::env::var(SERVER).expect("as before");
+            let (proxy, url) = before(&url, faults).await;
+            return Self { _proxy: Some(proxy), ..self.over(&url) };
+        }
+        self.reached(faults)
     }
 
     fn checkpoints(&self) -> Option<PostgresCheckpoints> {

@@ -154,12 +154,10 @@ async fn l16_postgres_parents_and_children_survive_a_fault_at_every_operation() 
     on_postgres(Shape { children: true, ..Disposition::from(Upsert::by(["id"])).into() }).await;
 }
 
-#[cfg(feature = "adbc")]
 mod adbc {
     use super::*;
-    use crate::adbc::{Driver, DuckDb, Sqlite, Through};
+    use crate::adbc::{Driver, DuckDb, Postgres, Sqlite, Through};
 
-    /// All processes share one connection, as those of one process do: what is cut is each call of the sink.
     async fn through<D: Driver>(disposition: impl Into<Disposition>) {
         if Through::<D>::new().is_some() {
             enumerate(disposition.into().into(), || async { Through::<D>::new().expect("as before") }).await;
@@ -185,5 +183,11 @@ mod adbc {
     #[tokio::test]
     async fn l16_sqlite_survives_a_fault_at_every_call() {
         through::<Sqlite>(Replace::table()).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn l16_postgres_through_adbc_survives_a_fault_at_every_message() {
+        through::<Postgres>(Disposition::Append).await;
+        through::<Postgres>(Replace::table()).await;
     }
 }

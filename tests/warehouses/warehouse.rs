@@ -177,6 +177,17 @@ impl Warehouse for Delta {
     async fn leave(&self) {}
 }
 
+/// What a process with faults reaches the server of `url` through, and the connection string.
+pub async fn before(url: &str, faults: &Faults) -> (FaultProxy, String) {
+    let upstream = url.split_once('@').and_then(|(_, rest)| rest.split_once('/')).expect("a URL").0;
+    // `X` says goodbye.
+    let goodbye = |message: &[u8]| message.first() == Some(&b'X');
+    let proxy = FaultProxy::start(upstream.parse().expect("an address"), faults, goodbye).await.expect("a free port");
+    // Who stands still with a transaction open is not waited for.
+    let url = url.replace(upstream, &proxy.address().to_string());
+    (proxy, format!("{url}&options=-c%20idle_in_transaction_session_timeout%3D200ms"))
+}
+
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// Tables in a schema of their own of a PostgreSQL server.
@@ -216,6 +227,11 @@ impl Server {
         Self { url, database, schema, client, _proxy: None }
     }
 
+    /// The same schema, reached over another connection string.
+    pub fn over(&self, url: String) -> Self {
+        Self::at(url, self.schema.clone(), Arc::clone(&self.client))
+    }
+
     pub async fn ask(&self, query: &str) -> Vec<String> {
         let query = &query.replace("{schema}", &format!("\"{}\"", self.schema));
         let messages = self.client.simple_query(query).await.unwrap_or_else(|e| panic!("{query}: {e:?}"));
@@ -229,7 +245,7 @@ impl Server {
     }
 
     /// The tables of the schema whose names are like `pattern`.
-    async fn tables(&self, pattern: &str) -> Vec<String> {
+    pub async fn tables(&self, pattern: &str) -> Vec<String> {
         let query = format!(
             "SELECT tablename FROM pg_tables WHERE schemaname = '{}' AND tablename LIKE '{pattern}'",
             self.schema
@@ -295,15 +311,8 @@ impl Warehouse for Server {
     }
 
     async fn reached_by(&self, faults: &Faults) -> Self {
-        let upstream = self.url.split_once('@').and_then(|(_, rest)| rest.split_once('/')).expect("a URL").0;
-        // `X` says goodbye.
-        let goodbye = |message: &[u8]| message.first() == Some(&b'X');
-        let proxy =
-            FaultProxy::start(upstream.parse().expect("an address"), faults, goodbye).await.expect("a free port");
-        // Who stands still with a transaction open is not waited for.
-        let url = self.url.replace(upstream, &proxy.address().to_string());
-        let url = format!("{url}&options=-c%20idle_in_transaction_session_timeout%3D200ms");
-        Self { _proxy: Some(proxy), ..Self::at(url, self.schema.clone(), Arc::clone(&self.client)) }
+        let (proxy, url) = before(&self.url, faults).await;
+        Self { _proxy: Some(proxy), ..self.over(url) }
     }
 
     fn checkpoints(&self) -> Option<PostgresCheckpoints> {

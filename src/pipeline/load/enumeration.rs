@@ -1,6 +1,6 @@
 //! Enumerations: where one ends and the next begins, and whether the sink takes it.
 
-use super::Running;
+use super::running::Running;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::feed::Turn;
 use crate::sink::Enumeration;

@@ -52,8 +52,14 @@ fn named(staged: &impl Serialize) -> String {
 
 /// A sink whose epochs are counted.
 pub struct Counted<K> {
-    pub sink: K,
-    pub epochs: Epochs,
+    sink: K,
+    epochs: Epochs,
+}
+
+impl<K> Counted<K> {
+    pub fn new(sink: K, epochs: &Epochs) -> Self {
+        Self { sink, epochs: epochs.clone() }
+    }
 }
 
 pub struct CountedWriter<W> {

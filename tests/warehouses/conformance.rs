@@ -1,0 +1,102 @@
+//! The contract of sinks, on each database.
+
+use crate::sql::Sql;
+use crate::warehouse::Server;
+use landfall::async_trait;
+use landfall::columnar::Batch;
+use landfall::columnar::arrow::array::{Int64Array, RecordBatch, StringArray};
+use landfall::sink::{Disposition, InsertOnly, Replace, ReplacePartitions, Scd2, Upsert};
+use landfall::testkit::conformance::Destination;
+use std::ops::Range;
+use std::sync::Arc;
+
+struct Table<W> {
+    warehouse: W,
+    disposition: Disposition,
+}
+
+#[async_trait]
+impl<W: Sql> Destination for Table<W> {
+    type Sink = W::Sink;
+
+    /// All processes that are configured alike share what they have open: a file of DuckDB is open once in a process.
+    fn sink(&self) -> W::Sink {
+        self.warehouse.sink("orders", self.disposition.clone())
+    }
+
+    /// All rows are of one partition, so that a replacement of partitions replaces everything.
+    fn item(&self, numbers: Range<u64>) -> Batch {
+        let ids: Vec<_> = numbers.map(|n| i64::try_from(n).expect("small")).collect();
+        let countries = StringArray::from(vec!["c"; ids.len()]);
+        let rows = [("id", Arc::new(Int64Array::from(ids)) as _), ("country", Arc::new(countries) as _)];
+        Batch::new(RecordBatch::try_from_iter(rows).expect("fits"))
+    }
+
+    async fn read(&self) -> Vec<u64> {
+        let rows = match &self.disposition {
+            Disposition::Scd2(scd2) => self.warehouse.rows("orders", &format!("id, {}", scd2.valid_to)).await,
+            _ => self.warehouse.rows("orders", "id").await,
+        };
+        // Of a history, the versions that hold.
+        let held = rows.iter().map(|row| row.strip_suffix("|-").unwrap_or(row));
+        let mut ids: Vec<_> = held.filter_map(|row| row.parse().ok()).collect();
+        ids.sort_unstable();
+        ids
+    }
+}
+
+macro_rules! conformance {
+    ($module:ident of $open:expr; $($name:ident: $suite:ident of $disposition:expr;)+) => {
+        mod $module {
+            $(mod $name {
+                use super::super::*;
+
+                landfall::$suite!({
+                    let Some(warehouse) = $open else { return };
+                    Table { warehouse, disposition: $disposition.into() }
+                });
+            })+
+        }
+    };
+}
+
+macro_rules! dispositions {
+    ($($module:ident of $open:expr;)+) => {
+        $(conformance! {
+            $module of $open;
+            append: sink_conformance of Disposition::Append;
+            upsert: sink_conformance of Upsert::by(["id"]);
+            insert_only: sink_conformance of InsertOnly::by(["id"]);
+            swept: enumeration_conformance of Upsert::by(["id"]).sweep(0.5);
+            replaced: enumeration_conformance of Replace::table();
+            replaced_by_key: enumeration_conformance of Replace::table().key(["id"]);
+            replaced_partitions: enumeration_conformance of ReplacePartitions::by(["country"]);
+        })+
+    };
+}
+
+dispositions! {
+    postgres of Server::new().await;
+}
+
+mod through {
+    use super::*;
+    use crate::adbc::{DuckDb, Postgres, Sqlite, Through};
+
+    dispositions! {
+        duckdb of Through::<DuckDb>::new();
+        sqlite of Through::<Sqlite>::new();
+        postgres of Through::<Postgres>::new();
+    }
+}
+
+/// What only PostgreSQL's own sink has.
+mod histories {
+    use super::*;
+
+    conformance! {
+        postgres of Server::new().await;
+        history: sink_conformance of Scd2::by(["id"]);
+        swept: enumeration_conformance of Scd2::by(["id"]).sweep(0.5);
+    }
+}
