@@ -36,7 +36,12 @@ MODULES = {
     "sink": ["src/sink/mod.rs", "src/sink/disposition.rs", "src/sink/memory.rs"],
 }
 # Mutants that change nothing that can be seen, and why.
-EQUIVALENT = {}
+EQUIVALENT = {
+    "src/pipeline/load/mod.rs: Running::load_all: + -> *": "how far stages run ahead is a matter of speed",
+    "src/pipeline/load/mod.rs: Running::finish: && -> ||": "no stages, or stages that are given nothing, change nothing",
+    "src/sink/mod.rs: decide_commit: > -> >= (2)": "equal epochs are told apart before",
+    "src/sink/memory.rs: <impl Sink for MemorySink<I>>::config: the body -> Ok(Default::default())": "it says no more than the default",
+}
 
 
 def defects(file):

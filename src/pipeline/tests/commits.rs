@@ -280,6 +280,13 @@ fn an_enumeration_goes_on_until_the_next_begins() {
 }
 
 #[test]
+fn the_digest_tells_what_was_staged() {
+    assert_eq!(sha256(b"[]"), "4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945");
+    assert_eq!(digest(&json!([])), sha256(b"[]"));
+    assert_ne!(digest(&json!(["a"])), digest(&json!(["b"])));
+}
+
+#[test]
 fn a_checkpoint_beyond_four_mebibytes_is_not_written() {
     let of = |bytes: usize| {
         let settings = [("sink".to_owned(), json!("x".repeat(bytes)))].into();
