@@ -81,16 +81,20 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
-/// Enumerates the schedules of one shape: `warehouse` makes a new one for each.
+/// Each so many operations are tried, unless somebody says otherwise.
+const EVERY: u64 = 61;
+
+/// Enumerates the schedules of one shape, at each so many operations unless somebody says otherwise: `warehouse` makes a new one for each.
 async fn enumerate<W: Warehouse, Made: Future<Output = W> + Send>(
     shape: Shape,
+    every: u64,
     warehouse: impl Fn() -> Made + Send + Sync,
 ) {
     let world = || {
         let (made, shape) = (warehouse(), shape.clone());
         async { World { warehouse: made.await, place: Place::new(), shape } }
     };
-    let every = number("LANDFALL_WAREHOUSES_EVERY").unwrap_or(61);
+    let every = number("LANDFALL_WAREHOUSES_EVERY").unwrap_or(every);
     let pairs = number("LANDFALL_WAREHOUSES_PAIRS").unwrap_or(4);
     let outcome = Schedules::made_by(world).every(every).pairs(pairs).run().await;
     let checkpoints = if shape.checkpoints { ", checkpoints too" } else { "" };
@@ -100,12 +104,12 @@ async fn enumerate<W: Warehouse, Made: Future<Output = W> + Send>(
 }
 
 async fn on_delta(shape: impl Into<Shape>) {
-    enumerate(shape.into(), || async { Delta::new() }).await;
+    enumerate(shape.into(), EVERY, || async { Delta::new() }).await;
 }
 
 async fn on_postgres(shape: impl Into<Shape>) {
     if let Some(server) = Server::new().await {
-        enumerate(shape.into(), || async { server.beside() }).await;
+        enumerate(shape.into(), EVERY, || async { server.beside() }).await;
     }
 }
 
@@ -160,7 +164,9 @@ mod adbc {
 
     async fn through<D: Driver>(disposition: impl Into<Disposition>) {
         if Through::<D>::new().is_some() {
-            enumerate(disposition.into().into(), || async { Through::<D>::new().expect("as before") }).await;
+            // A driver that opens its connections anew takes many times as long.
+            let every = if D::ENGINE.is_server() { 8 * EVERY } else { EVERY };
+            enumerate(disposition.into().into(), every, || async { Through::<D>::new().expect("as before") }).await;
         }
     }
 
