@@ -7,7 +7,7 @@ use crate::model::EpochLedger;
 use crate::pipeline::abandoned::AbandonedEpoch;
 use crate::pipeline::epoch::{
     Checkpoint, ConfigRecord, InputPosition, Owner, Prepared, QUARANTINE, SOURCE, check_mark, check_transactional,
-    is_committed, roll_forward, sha256,
+    digest, is_committed, roll_forward, sha256,
 };
 use crate::pipeline::erased::{AnySink, AnyWriter};
 use crate::pipeline::events::{Event, Events};
