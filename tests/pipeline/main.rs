@@ -6,6 +6,7 @@ mod support;
 
 mod abandon;
 mod coverage;
+mod damaged;
 mod enumerations;
 mod epochs;
 mod guards;

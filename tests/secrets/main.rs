@@ -10,5 +10,6 @@ mod credentials;
 mod destinations;
 mod keys;
 mod observed;
+mod programs;
 mod search;
 mod ways;

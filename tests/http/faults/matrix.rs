@@ -126,11 +126,6 @@ fn cases() -> Vec<Case> {
             outcome: Fails(ErrorKind::Config),
             ..once("a redirect to elsewhere", Fault::Redirect("http://elsewhere.invalid/".into()))
         },
-        Case {
-            retries: 0,
-            outcome: Fails(ErrorKind::Incomplete),
-            ..once("a redirect to the start", Fault::Redirect("?page=0".into()))
-        },
         fine("the right page twice", Fault::Twice),
         once("ten thousand headers", Fault::ManyHeaders),
         once("408", Fault::Status(408)),
