@@ -284,7 +284,8 @@ impl Pass<'_> {
             let answer = effect.await;
             return self.leave(answer);
         };
-        let at = self.faults.count() + u64::from(after);
+        // Counted from this point, the newest one.
+        let at = self.faults.count().saturating_sub(1) + u64::from(after);
         let effect = async move { drop(effect.await) }.boxed();
         self.faults.0.late.lock().unwrap_or_else(PoisonError::into_inner).push((at, effect));
         Err(lost(self.operation))
