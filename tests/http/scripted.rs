@@ -318,3 +318,16 @@ async fn one_seed_is_one_script() {
     }
     assert_eq!(served.len(), 2);
 }
+
+#[tokio::test]
+async fn a_server_that_is_idle_has_seen_all_that_was_sent() {
+    let server = Server::start(|_| Reply::status(200, "")).await;
+    for number in 0..20 {
+        let address = server.url("").rsplit('/').next().expect("an address").to_owned();
+        let mut client = tokio::net::TcpStream::connect(address).await.expect("a connection");
+        tokio::io::AsyncWriteExt::write_all(&mut client, b"GET /x HTTP/1.1\r\n\r\n").await.expect("sent");
+        drop(client);
+        server.idle().await;
+        assert_eq!(server.seen().len(), number + 1);
+    }
+}

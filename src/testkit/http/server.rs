@@ -1,9 +1,11 @@
 use super::reply::{Reply, Then};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use url::form_urlencoded;
 
@@ -56,7 +58,28 @@ pub type Connection = Box<dyn Socket>;
 pub struct Server {
     origin: String,
     seen: Arc<Mutex<Vec<Request>>>,
+    open: Arc<Open>,
     task: JoinHandle<()>,
+}
+
+/// How many connections are open.
+#[derive(Default)]
+struct Open(AtomicUsize, Notify);
+
+impl Open {
+    fn one(self: &Arc<Self>) -> OpenOne {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        OpenOne(Arc::clone(self))
+    }
+}
+
+struct OpenOne(Arc<Open>);
+
+impl Drop for OpenOne {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::SeqCst);
+        self.0.1.notify_waiters();
+    }
 }
 
 impl Server {
@@ -85,24 +108,47 @@ impl Server {
         let origin = format!("{scheme}://{}", listener.local_addr().expect("bound"));
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (script, log) = (Arc::new(script), Arc::clone(&seen));
+        let open = Arc::new(Open::default());
+        let opened = Arc::clone(&open);
         let task = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((socket, _)) = listener.accept().await {
                 let Ok((socket, twin)) = twins(socket) else { continue };
                 let (accepted, script, log) = (accept(Box::new(socket)), Arc::clone(&script), Arc::clone(&log));
+                let one = opened.one();
                 connections.spawn(async move {
+                    let _one = one;
                     if let Some(socket) = accepted.await {
                         serve(socket, &twin, script, log).await;
                     }
                 });
             }
         });
-        Self { origin, seen, task }
+        Self { origin, seen, open, task }
     }
 
     /// The URL of a path, which begins with `/`.
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.origin)
+    }
+
+    /// Waits until every client is gone: what a process sent before it died may still be on its way.
+    ///
+    /// # Panics
+    /// If the server cannot be reached.
+    pub async fn idle(&self) {
+        // Connections are taken in order: when this one has been, all before it have.
+        let address = self.origin.rsplit('/').next().unwrap_or_default();
+        let mut last = TcpStream::connect(address).await.expect("a connection");
+        last.shutdown().await.expect("a connection");
+        let _closed = last.read_to_end(&mut Vec::new()).await;
+        loop {
+            let closed = self.open.1.notified();
+            if self.open.0.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            closed.await;
+        }
     }
 
     /// All requests, in order.

@@ -39,6 +39,7 @@ async fn dies(world: &World, api: &Api, source: RestBuilder, death: Death, answe
         () = api.silent() => {}
         ended = world.run("w", source) => drop(ended),
     }
+    api.idle().await;
     answers.store(i64::MIN / 2, Ordering::SeqCst);
     faults
 }

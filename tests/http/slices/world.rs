@@ -68,6 +68,11 @@ impl Api {
         self.silent.notified().await;
     }
 
+    /// Waits until every client is gone.
+    pub async fn idle(&self) {
+        self.server.idle().await;
+    }
+
     /// What was asked since the last time.
     pub fn take_asked(&self) -> Vec<String> {
         let targets = self.server.targets();
