@@ -5,6 +5,7 @@ use landfall::testkit::Defect;
 use std::panic::AssertUnwindSafe;
 
 /// Demands that a scenario holds as it is, and does not with its defect; says so in the line that `scripts/prove` counts.
+#[allow(clippy::future_not_send, reason = "it is awaited where it is made")]
 pub async fn assert_noticed(defect: Defect, database: &str, scenario: impl AsyncFn()) {
     scenario().await;
     let noticed = {

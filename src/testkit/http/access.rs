@@ -95,7 +95,7 @@ impl Door {
     }
 
     /// Headers of the answer for who is let in, or the refusal.
-    pub(super) fn pass(&self, request: &Request) -> Result<Vec<(&'static str, String)>, Reply> {
+    pub(super) fn pass(&self, request: &Request) -> Result<Vec<(&'static str, String)>, Box<Reply>> {
         let header = |name: &str| request.headers.get(name).map(String::as_str);
         let is = |name: &str, value: &str| header(name) == Some(value);
         let bearer = || header("authorization").and_then(|value| value.strip_prefix("Bearer "));
@@ -126,11 +126,11 @@ impl Door {
             }
         };
         let refusal = || Reply::status(401, r#"{"error":"who are you?"}"#).header("www-authenticate", "Bearer");
-        if let_in { Ok(Vec::new()) } else { Err(refusal()) }
+        if let_in { Ok(Vec::new()) } else { Err(Box::new(refusal())) }
     }
 
     /// A request with a key that is known.
-    fn count(&self, key: &str, quota: u64) -> Result<Vec<(&'static str, String)>, Reply> {
+    fn count(&self, key: &str, quota: u64) -> Result<Vec<(&'static str, String)>, Box<Reply>> {
         let now = self.env.now().as_micros() / 1_000_000;
         let mut given = self.given();
         let (left, until) = given.keys.entry(key.to_owned()).or_insert((quota, now + MINUTE));
@@ -141,7 +141,7 @@ impl Door {
         *left = left.saturating_sub(1);
         let told = [("x-ratelimit-remaining", left.to_string()), ("x-ratelimit-reset", until.to_string())];
         let refusal = || told.iter().fold(Reply::status(429, ""), |reply, (name, value)| reply.header(name, value));
-        if spent { Err(refusal()) } else { Ok(told.into()) }
+        if spent { Err(Box::new(refusal())) } else { Ok(told.into()) }
     }
 
     /// The answer to a request for a token: the one before is not good any more.

@@ -279,7 +279,7 @@ impl Shared {
             "/token" => self.door.token(request),
             "/login" => self.door.login(request),
             _ => match self.door.pass(request) {
-                Err(refusal) => refusal,
+                Err(refusal) => *refusal,
                 Ok(headers) => {
                     let reply = self.page(request);
                     headers.into_iter().fold(reply, |reply, (name, value)| reply.header(name, &value))
