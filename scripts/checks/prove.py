@@ -174,7 +174,7 @@ def commands(long):
         ("single", cargo("--test", "crash"), {"LANDFALL_CRASH_DOUBLES": "0", **({"LANDFALL_CRASH_EVERY": "1"} if long else {})}),
         ("single", cargo("--test", "stores", filter=["a_server_that_dies"]), {"LANDFALL_DEATHS_EACH": "1"}),
         ("single", [*SERVERS, *cargo("--test", "warehouses", filter=["append_survives"])], {"LANDFALL_WAREHOUSES_EVERY": "1", "LANDFALL_WAREHOUSES_PAIRS": "0"}),
-        ("single", [*SERVERS, *warehouses, "--skip", "append_survives"], {"LANDFALL_WAREHOUSES_EVERY": "1"} if long else {}),
+        ("single", [*SERVERS, *warehouses, "--skip", "append_survives"], {"LANDFALL_WAREHOUSES_EVERY": "1"} if long else {"LANDFALL_WAREHOUSES_PAIRS": "0"}),
         ("pairs", cargo("--test", "crash"), {"LANDFALL_CRASH_DOUBLES": each, "LANDFALL_CRASH_EVERY": "1000000"}),
         ("simulation,disk", cargo("--test", "simulation"), {"LANDFALL_SIMULATION_SEEDS": amount["simulation"], "LANDFALL_DISK_IMAGES": amount["disk"]}),
         ("connector", ["scripts/connector"], {}),

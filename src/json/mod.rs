@@ -30,6 +30,7 @@ pub(crate) use element_path::ElementStep;
 pub(crate) use held::{Held, PIECE};
 pub(crate) use lines::{LineSplitter, lines};
 pub(crate) use part::part;
+#[cfg(feature = "http")]
 pub(crate) use path::json_path;
 pub use path::{Query, ValuePath};
 pub(crate) use scan::span;
