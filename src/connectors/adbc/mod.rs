@@ -52,7 +52,7 @@ use crate::sink::{
 use crate::source::ComponentConfig;
 use apply::Apply;
 use async_trait::async_trait;
-use control::{Control, Entry};
+use control::{Control, Entry, Held};
 use name::TableName;
 use serde_json::json;
 use session::Session;
@@ -166,6 +166,17 @@ impl AdbcTable {
         TableName::new(self.control.schema(), &name)
     }
 
+    /// # Errors
+    /// `Fenced` if the mark is that of a newer owner.
+    async fn fenced(&self, epoch: &EpochContext) -> Result<()> {
+        let (sink, shard, generation) = (self.clone(), epoch.shard.clone(), epoch.generation);
+        let work = move |session: &mut Session| {
+            let held = sink.control.held(session, &sink.table, &shard)?;
+            no_newer(&held, &shard, generation)
+        };
+        self.database.run(&epoch.env, "read mark", work).await
+    }
+
     /// Refuses an enumeration that would take too many rows away, before anything is prepared.
     async fn guard(&self, epoch: &EpochContext) -> Result<()> {
         let (sink, shard) = (self.clone(), epoch.shard.clone());
@@ -173,12 +184,7 @@ impl AdbcTable {
         let generation = epoch.generation;
         let work = move |session: &mut Session| {
             let held = sink.control.held(session, &sink.table, &shard)?;
-            if let Some(newer) = held.mark.map(|mark| mark.generation).filter(|newer| *newer > generation) {
-                return Err(Error::new(ErrorKind::Fenced, "take rows away", "a newer owner has taken over")
-                    .with("shard", &shard)
-                    .with("generation", generation)
-                    .with("newer", newer));
-            }
+            no_newer(&held, &shard, generation)?;
             let begun = held.enumeration.is_some_and(|(known, rows)| known == number && rows > 0);
             let (aside, relation) = (sink.aside(&shard, number), table::relation(session, &sink.table)?);
             if begun && !relation.columns.is_empty() {
@@ -186,7 +192,11 @@ impl AdbcTable {
             }
             apply::left(session, &sink.table, &aside, &shard, &sink.disposition, begun)
         };
-        let (before, after) = self.database.run(&epoch.env, "count rows", work).await?;
+        let (before, after) = match self.database.run(&epoch.env, "count rows", work).await {
+            Ok(counted) => counted,
+            // A newer owner may have collected what waits since the mark was read.
+            Err(error) => return Err(self.fenced(epoch).await.err().unwrap_or(error)),
+        };
         self.disposition.guard(before, after).map_err(|e| e.with("table", &self.table))
     }
 
@@ -247,6 +257,18 @@ impl AdbcTable {
 
     fn staged_in(&self, staged: &AdbcStaged) -> Result<Option<TableName>> {
         staged.staging.as_deref().map(|name| TableName::new(self.control.schema(), name)).transpose()
+    }
+}
+
+/// # Errors
+/// `Fenced` if the mark is that of a newer owner than `generation`.
+fn no_newer(held: &Held, shard: &ShardKey, generation: u64) -> Result<()> {
+    match held.mark.as_ref().map(|mark| mark.generation).filter(|newer| *newer > generation) {
+        Some(newer) => Err(Error::new(ErrorKind::Fenced, "take rows away", "a newer owner has taken over")
+            .with("shard", shard)
+            .with("generation", generation)
+            .with("newer", newer)),
+        None => Ok(()),
     }
 }
 
