@@ -41,7 +41,9 @@ def limits(worlds, wanted, seed):
         ways = [way for way in ways if way not in ("disk", "readonly")]
     for way in ways:
         number = -(-(wanted or 400) // len(ways))
-        cases += [(way, rng.choice(kinds), rng.random()) for _ in range(number)]
+        # Each kind in turn.
+        kinds = rng.sample(kinds, len(kinds))
+        cases += [(way, kinds[n % len(kinds)], rng.random()) for n in range(number)]
     figures = {way: Counter() for way in ways}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for case, found in pool.map(lambda case: (case, tried(one, worlds, *case)), cases):

@@ -8,7 +8,7 @@ use super::session::Session;
 use super::table::{self, LOAD};
 use super::types::ColumnType;
 use crate::columnar::{Batch, load_id};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Status};
 use crate::model::Reject;
 use crate::sink::{Disposition, EpochContext, StagedOutput, Writer};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, new_null_array};
@@ -143,7 +143,27 @@ impl AdbcWriter {
             }
             session.ingest("stage rows", &name, batches.clone())
         };
-        self.sink.database.run(&self.epoch.env, "stage rows", work).await
+        match self.sink.database.run(&self.epoch.env, "stage rows", work).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.unstaged(open.name.clone(), error).await),
+        }
+    }
+
+    /// Why rows could not be staged in `name`: drivers have no common word for a table that is not there.
+    async fn unstaged(&self, name: TableName, error: Error) -> Error {
+        let looked_for = name.clone();
+        let look = move |session: &mut Session| table::columns_in(session, &looked_for);
+        match self.sink.database.run(&self.epoch.env, "stage rows", look).await {
+            Ok(columns) if columns.is_empty() => Error::unavailable(
+                "stage rows",
+                "the rows that were staged are gone: another instance has taken over, or somebody dropped the table",
+            )
+            .with_status(Status::Permanent)
+            .with("table", name)
+            .with_hint("run again: nothing was committed")
+            .with_source(error),
+            _ => error,
+        }
     }
 }
 
