@@ -37,7 +37,7 @@ def zombies(worlds, wanted, seed):
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = list(pool.map(lambda kind: tried(of, worlds, kind, each, f"{seed} {kind}", not reason), worlds.kinds))
     for kind, figures in zip(worlds.kinds, found):
-        kill_loop.proof("zombies", kind, {k: figures[k] for k in ("zombies", "fenced", "done", "vacuums", "replayed", *WRONG)})
+        kill_loop.proof("zombies", kind, {k: figures[k] for k in ("zombies", "fenced", "gone", "done", "vacuums", "replayed", *WRONG)})
     figures = sum(found, Counter())
     if not figures["fenced"]:
         print(f"failed: of {figures['zombies']} zombies not one was fenced: what they were woken to do is not tried", flush=True)
@@ -129,6 +129,9 @@ def zombie(target, api, rng, can_trace, figures, bad):
         code, said = ended(proc, hopeless=lambda: wake(stopped))
     if code == FENCED:
         figures["fenced"] += 1
+    elif code == 4 and "another instance has taken over" in said:
+        # What it was about to stage was collected before it could ask who owns the shard.
+        figures["gone"] += 1
     elif code == 0:
         # What it had begun, the others have finished; nothing was left to it.
         figures["done"] += 1
