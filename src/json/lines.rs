@@ -3,16 +3,19 @@ use super::skip::mask;
 use crate::model::Span;
 use bytes::Bytes;
 
-/// Where each line of `body` lies that is not blank, without its line end. The last one needs no line end.
+/// Where each line of `body` lies that is not blank, without its line end, and without the mark of UTF-8 that may stand before each of
+/// them: files that were put together have one in the middle. The last one needs no line end.
 pub(crate) fn lines(body: &[u8]) -> Vec<Span> {
     let mut spans = Vec::new();
     let mut start = 0;
-    let body_start = if body.starts_with(super::walk::MARK) { super::walk::MARK.len() } else { 0 };
-    let mut line = |start: usize, end: usize| {
-        let text = body.get(start.max(body_start)..end).unwrap_or_default();
+    let mut line = |mut start: usize, end: usize| {
+        let mut text = body.get(start..end).unwrap_or_default();
+        if let Some(marked) = text.strip_prefix(super::walk::MARK) {
+            (text, start) = (marked, start + super::walk::MARK.len());
+        }
         let trimmed = text.trim_ascii();
         if let (false, Some(first)) = (trimmed.is_empty(), text.iter().position(|b| !b.is_ascii_whitespace())) {
-            spans.push(super::scan::span(start.max(body_start) + first, trimmed.len()));
+            spans.push(super::scan::span(start + first, trimmed.len()));
         }
     };
     let blocks = body.chunks_exact(64);
@@ -102,6 +105,7 @@ mod tests {
         assert_eq!(texts(b"{\"a\":1}\r\n\n  \n{\"b\":2}\n"), [b"{\"a\":1}", b"{\"b\":2}"]);
         assert_eq!(texts(b"1\n2"), [b"1", b"2"]);
         assert_eq!(texts(b"\xEF\xBB\xBF1\n2\n"), [b"1", b"2"]);
+        assert_eq!(texts(b"1\n\xEF\xBB\xBF2\n\xEF\xBB\xBF\n"), [b"1", b"2"]);
         assert!(texts(b"").is_empty());
     }
 
