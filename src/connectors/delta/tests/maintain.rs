@@ -1,6 +1,7 @@
 use super::*;
 use crate::model::Why;
 use crate::testkit::Target;
+use futures::future::{Either, select};
 use std::time::Duration;
 
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -105,8 +106,9 @@ async fn a_version_that_is_created_where_one_was_cleaned_up_is_not_taken_for_a_c
         let sleeper = table(&faults.store(&store)).partition_by(["country"]).expect("valid");
         let staged = stage(&sleeper, 1, 2, rows([20, 21])).await;
         let commits = std::pin::pin!(commit(&sleeper, 1, 2, Some(1), &staged));
-        let asleep = futures::future::select(commits, std::pin::pin!(faults.until_paused())).await;
-        let futures::future::Either::Right(((), sleeping)) = asleep else { panic!("it sleeps before its version") };
+        let Either::Right(((), sleeping)) = select(commits, std::pin::pin!(faults.until_paused())).await else {
+            panic!("it sleeps before its version")
+        };
         cleaned_by_others(&store, hint).await;
         faults.resume();
         assert_eq!(sleeping.await.expect("commits"), CommitOutcome::Done);
