@@ -2,10 +2,10 @@
 //! thread makes any.
 
 use futures::future::BoxFuture;
+use landfall::Result;
 use landfall::env::{Clock, Entropy, Env};
 use landfall::model::Timestamp;
 use landfall::store::{LocalStore, Store};
-use landfall::Result;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -38,7 +38,8 @@ impl Settings {
                 Target::Delta(self.lanes.iter().fold(table, |table, lanes| table.lanes(*lanes)))
             }
             "parquet" => {
-                let dataset = ParquetDataset::in_store(&store(place, &self.env)?, "")?.partition_by(&self.partition_by)?;
+                let dataset =
+                    ParquetDataset::in_store(&store(place, &self.env)?, "")?.partition_by(&self.partition_by)?;
                 Target::Parquet(self.lanes.iter().fold(dataset, |dataset, lanes| dataset.lanes(*lanes)))
             }
             "postgres" => {

@@ -149,20 +149,14 @@ impl PostgresWriter {
         Some(columns.iter().map(|(name, _)| other(name)).collect())
     }
 
-    /// The number of the record of each row, if it matters: it is another one in each batch.
+    /// The number of the record of each row, if it matters: it is another one in each batch. The rows of one need not lie side by side.
     fn groups(&mut self, batch: &Batch) -> Result<Option<Vec<i64>>> {
         if !matches!(self.sink.disposition, Disposition::Children(_)) {
             return Ok(None);
         }
-        let mut before = None;
-        let records = batch.records()?;
-        let numbers = records.values().iter().map(|record| {
-            if before.replace(*record) != Some(*record) {
-                self.groups += 1;
-            }
-            self.groups
-        });
-        Ok(Some(numbers.collect()))
+        let (records, first) = (batch.records()?, self.groups);
+        self.groups += records.values().iter().max().map_or(0, |last| i64::from(*last) + 1);
+        Ok(Some(records.values().iter().map(|record| first + i64::from(*record)).collect()))
     }
 
     /// Makes the table fit for rows of `schema`, and a table to stage them in.
