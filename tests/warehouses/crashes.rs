@@ -96,7 +96,8 @@ async fn enumerate<W: Warehouse, Made: Future<Output = W> + Send>(
     };
     let every = number("LANDFALL_WAREHOUSES_EVERY").unwrap_or(every);
     let pairs = number("LANDFALL_WAREHOUSES_PAIRS").unwrap_or(pairs);
-    let outcome = Schedules::made_by(world).every(every).pairs(pairs).run().await;
+    let schedules = Schedules::made_by(world).every(every).pairs(pairs);
+    let outcome = if W::IS_SERVER { schedules.varies() } else { schedules }.run().await;
     let checkpoints = if shape.checkpoints { ", checkpoints too" } else { "" };
     let children = if shape.children { ", with children" } else { "" };
     println!("{}", outcome.proof(format_args!("{} {}{checkpoints}{children}", W::NAME, shape.disposition.as_str())));
