@@ -120,15 +120,7 @@ impl Schedules<()> {
 
     /// As [`of`](Self::of), of worlds that take their time to be made: a schema of a database, a bucket.
     pub fn made_by<F: Fn() -> Made + Send + Sync, Made: Future>(make: F) -> Schedules<F> {
-        Schedules {
-            make,
-            modes: Mode::ANY.to_vec(),
-            pairs: 150,
-            every: 1,
-            seed: 0,
-            until_wrong: false,
-            varies: false,
-        }
+        Schedules { make, modes: Mode::ANY.to_vec(), pairs: 150, every: 1, seed: 0, until_wrong: false, varies: false }
     }
 }
 

@@ -204,7 +204,10 @@ impl Outcome {
     }
 
     fn assert_met(&self) {
-        assert!(self.schedules > 0 || !self.unmet.is_empty(), "{self}\nno schedule was run: take more modes, or more operations");
+        assert!(
+            self.schedules > 0 || !self.unmet.is_empty(),
+            "{self}\nno schedule was run: take more modes, or more operations"
+        );
         let (unmet, tried) = (self.unmet.len() as u64, self.schedules + self.unmet.len() as u64);
         let allowed = if self.varies { tried / UNMET } else { 0 };
         let Some(first) = self.unmet.first().filter(|_| unmet > allowed) else { return };
@@ -212,7 +215,9 @@ impl Outcome {
             true => "look whether its processes do the same work each time",
             false => "let one schedule be one history (`World`), or say `varies()` of a world over a server",
         };
-        panic!("{self}\nof {tried} schedules, {unmet} did not meet their faults, {allowed} may; the first: {first}\n{hint}");
+        panic!(
+            "{self}\nof {tried} schedules, {unmet} did not meet their faults, {allowed} may; the first: {first}\n{hint}"
+        );
     }
 }
 

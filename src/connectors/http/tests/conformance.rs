@@ -44,7 +44,7 @@ impl SourceTrial for Trial {
     }
 
     async fn all(&self) -> BTreeMap<String, Vec<String>> {
-        let ids = |group: u64, groups: u64| (group..ROWS).step_by(groups as usize).map(|id| id.to_string()).collect();
+        let ids = |from: u64, step: usize| (from..ROWS).step_by(step).map(|id| id.to_string()).collect::<Vec<_>>();
         match self.paging {
             Paging::Children => (0..3).map(|group| (group.to_string(), ids(group, 3))).collect(),
             _ => BTreeMap::from([("all".to_owned(), ids(0, 1))]),

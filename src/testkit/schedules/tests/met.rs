@@ -110,7 +110,11 @@ impl World for Objects {
 
     async fn verdict(&self) -> Verdict {
         let found = self.0.get(&path("put"), None).await.expect("readable").expect("it was put");
-        if found == "0" && self.1.load(Ordering::SeqCst) > 1 { Verdict::wrong("an old one") } else { Verdict::default() }
+        if found == "0" && self.1.load(Ordering::SeqCst) > 1 {
+            Verdict::wrong("an old one")
+        } else {
+            Verdict::default()
+        }
     }
 
     async fn watch(&self) -> Verdict {
@@ -124,22 +128,25 @@ async fn each_mode_is_tried_where_it_can_happen() {
     let outcome = Schedules::of(world).modes(Mode::OBJECT_STORE).pairs(0).run().await;
     let tried: Vec<_> = outcome.modes.iter().map(|(mode, n)| (mode.as_str(), *n)).collect();
     let late = format!("Late({})", u32::MAX);
-    assert_eq!(tried, [
-        ("AfterLostResponse", 3),
-        ("Before", 4),
-        ("Conflict", 1),
-        ("Exists", 1),
-        ("Fail", 4),
-        ("Late(2)", 3),
-        (late.as_str(), 3),
-        ("LostResponse", 3),
-        ("Pause", 4),
-        ("Refuse(Ambiguous)", 4),
-        ("Refuse(Auth)", 4),
-        ("Refuse(Config)", 4),
-        ("Torn", 2),
-    ]);
-    assert_eq!(outcome.unmet, []);
+    assert_eq!(
+        tried,
+        [
+            ("AfterLostResponse", 3),
+            ("Before", 4),
+            ("Conflict", 1),
+            ("Exists", 1),
+            ("Fail", 4),
+            ("Late(2)", 3),
+            (late.as_str(), 3),
+            ("LostResponse", 3),
+            ("Pause", 4),
+            ("Refuse(Ambiguous)", 4),
+            ("Refuse(Auth)", 4),
+            ("Refuse(Config)", 4),
+            ("Torn", 2),
+        ]
+    );
+    assert!(outcome.unmet.is_empty(), "{outcome}");
     // Who stands still before its put, and a put that is on its way, have their effect when all others have ended.
     let late = |mode| Schedule::single(Plan { at: 1, mode });
     let wrong: Vec<_> = outcome.wrong.iter().map(|wrong| wrong.schedule).collect();
