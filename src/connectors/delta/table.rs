@@ -56,6 +56,7 @@ pub struct DeltaTable {
     /// Whether the store was found to keep conditions: the log rests on them.
     probed: Arc<OnceCell<()>>,
 }
+
 impl DeltaTable {
     /// The table in folder `prefix` of `store`; an empty `prefix` is the root of the store.
     ///
@@ -82,6 +83,7 @@ impl DeltaTable {
     pub fn at(uri: &str) -> Result<Self> {
         Self::in_store(&Store::from_uri(uri)?, "")
     }
+
     /// The newest version of the table.
     pub(super) async fn newest(&self, keep: Keep) -> Result<Option<Arc<Snapshot>>> {
         // One after the other: so that the version that is known goes from one to the next, and is not copied.
