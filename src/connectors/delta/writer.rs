@@ -238,8 +238,7 @@ impl Writer for DeltaWriter {
         let Self { must_commit, planned, partition_by, own, disposition, env, .. } = self;
         let Some(Finished { files, .. }) = self.files.finish().await? else {
             let schema = planned.map(|planned| schema::text(&own.table(&planned.files))).transpose()?;
-            let staged =
-                DeltaStaged { files: Vec::new(), schema, partition_by, staged_at: env.now(), disposition };
+            let staged = DeltaStaged { files: Vec::new(), schema, partition_by, staged_at: env.now(), disposition };
             return Ok(must_commit.then_some(StagedOutput { staged, records: 0, bytes: 0 }));
         };
         let Some(Planned { files: schema, .. }) = planned else {
