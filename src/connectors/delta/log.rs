@@ -170,28 +170,34 @@ impl Log {
     pub(super) async fn newest(&self, known: Option<Arc<Snapshot>>, keep: Keep) -> Result<Option<Arc<Snapshot>>> {
         let known = known.filter(|k| k.keep >= keep);
         let keep = known.as_ref().map_or(keep, |k| k.keep);
-        let from = known.as_ref().map(|k| k.version);
-        let mut snapshot = match (known, self.last_checkpoint().await?) {
-            (None, Some(last)) => self.read_checkpoint(&last, keep).await?,
+        let hint = self.last_checkpoint().await?;
+        // Where the log is followed from; from its first version on nothing can be missing.
+        let from = known.as_ref().map(|k| k.version).or(hint.as_ref().map(|hint| hint.version));
+        let mut snapshot = match (known, hint) {
+            (None, Some(hint)) => self.read_checkpoint(&hint, keep).await?,
             (known, _) => self.follow(known, keep).await?,
         };
         // The versions that follow may have been cleaned up: a checkpoint stands for them.
         let last = self.last_checkpoint().await?;
-        let behind = match (&snapshot, &last, from) {
-            (None, ..) => true,
-            (Some(now), Some(last), _) => last.version > now.version,
+        let ahead = last.filter(|last| snapshot.as_ref().is_none_or(|now| last.version > now.version));
+        let behind = match (&snapshot, &ahead, from) {
             (Some(now), None, Some(from)) => self.is_passed_over(from, now.version).await?,
             (Some(_), None, None) => false,
+            _ => true,
         };
         if behind {
-            let newest = match &last {
+            let newest = match &ahead {
                 Some(last) => self.read_checkpoint(last, keep).await?,
                 None => None,
             };
-            snapshot = match (newest, self.listed().await?) {
-                (Some(newest), _) => Some(newest),
-                (None, Some(listed)) => self.read_checkpoint(&listed, keep).await?,
-                (None, None) => self.follow(None, keep).await?,
+            let known = newest.as_ref().map(|newest| newest.version);
+            snapshot = match self.listed().await?.filter(|listed| known.is_none_or(|known| listed.version > known)) {
+                // Not "no table": then the first version would be created anew.
+                Some(listed) => Some(self.read_checkpoint(&listed, keep).await?.ok_or_else(|| {
+                    Error::unavailable("read delta log", "others clean it up all the time").with("table", &self.folder)
+                })?),
+                None if newest.is_some() => newest,
+                None => self.follow(None, keep).await?,
             };
         }
         if let Some(snapshot) = &snapshot {
@@ -239,8 +245,8 @@ impl Log {
         Ok(first.map_or(Timestamp::from_micros(i64::MAX), |(_, object)| object.modified))
     }
 
-    /// Whether a reader that followed the log from version `from` to `version` has stopped before a gap: without a hint nothing else
-    /// tells. Logs are cleaned from their oldest version on, so nothing is missing behind one that is there.
+    /// Whether a reader that followed the log from version `from` to `version` has stopped before a gap, of which the hint need not
+    /// tell. Logs are cleaned from their oldest version on, so nothing is missing behind one that is there.
     async fn is_passed_over(&self, from: u64, version: u64) -> Result<bool> {
         if self.store.get(&self.commit_path(from)?, Some(0..1)).await?.is_some() {
             return Ok(false);
@@ -390,10 +396,12 @@ impl Log {
     /// Whether version `version`, which was just created, is the newest there can be: not one in the past that was
     /// cleaned up while its writer slept.
     pub(super) async fn is_current(&self, version: u64) -> Result<bool> {
-        match (self.last_checkpoint().await?, version.checked_sub(1)) {
-            (Some(last), _) => Ok(last.version < version),
-            (None, Some(before)) => Ok(!self.is_passed_over(before, version).await?),
-            (None, None) => Ok(true),
+        if self.last_checkpoint().await?.is_some_and(|last| last.version >= version) {
+            return Ok(false);
+        }
+        match version.checked_sub(1) {
+            Some(before) => Ok(!self.is_passed_over(before, version).await?),
+            None => Ok(true),
         }
     }
 
