@@ -66,7 +66,8 @@ macro_rules! shapes {
 
 shapes! {
     one_shard_survives_a_fault_at_every_operation: 0,
-    three_shards_survive_a_fault_at_every_operation: 1,
+    // It has the most operations, and begins early by its name.
+    all_three_shards_survive_a_fault_at_every_operation: 1,
     a_response_in_parts_survives_a_fault_at_every_operation: 2,
     collection_survives_a_fault_at_every_operation: 3,
     parquet_survives_a_fault_at_every_operation: 4,

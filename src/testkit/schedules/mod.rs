@@ -13,10 +13,12 @@ use super::{Faults, Mode, Plan, Point, SeededEntropy};
 use crate::env::Entropy;
 use crate::error::Result;
 use async_trait::async_trait;
+use futures::{StreamExt, stream};
 use history::{History, history, until_paused, watched};
 use std::collections::HashSet;
 use std::fmt::{self, Debug};
 use std::future::{Ready, ready};
+use std::pin::pin;
 
 /// What outlives the processes of a schedule, and the oracle that looks at it from outside.
 ///
@@ -104,6 +106,7 @@ pub struct Schedules<F> {
     seed: u64,
     until_wrong: bool,
     varies: bool,
+    at_once: usize,
 }
 
 /// How far apart the operations begin that two modes take, if not all are taken.
@@ -120,7 +123,16 @@ impl Schedules<()> {
 
     /// As [`of`](Self::of), of worlds that take their time to be made: a schema of a database, a bucket.
     pub fn made_by<F: Fn() -> Made + Send + Sync, Made: Future>(make: F) -> Schedules<F> {
-        Schedules { make, modes: Mode::ANY.to_vec(), pairs: 150, every: 1, seed: 0, until_wrong: false, varies: false }
+        Schedules {
+            make,
+            modes: Mode::ANY.to_vec(),
+            pairs: 150,
+            every: 1,
+            seed: 0,
+            until_wrong: false,
+            varies: false,
+            at_once: 1,
+        }
     }
 }
 
@@ -169,6 +181,12 @@ where
         Self { varies: true, ..self }
     }
 
+    /// So many histories run at the same time, on one thread: where they wait, as those over a server do. 1 by default.
+    #[must_use]
+    pub fn at_once(self, n: usize) -> Self {
+        Self { at_once: n.max(1), ..self }
+    }
+
     /// Runs all schedules.
     ///
     /// # Panics
@@ -177,8 +195,10 @@ where
         let trace = self.trace().await;
         let points = trace.len() as u64;
         let mut outcome = Outcome { points, trace, every: self.every, varies: self.varies, ..Outcome::default() };
-        for schedule in self.singles(&outcome.trace) {
-            let History { verdict, met } = self.history(schedule).await;
+        let singles = self.singles(&outcome.trace);
+        let histories = singles.into_iter().map(|schedule| async move { (schedule, self.history(schedule).await) });
+        let mut histories = pin!(stream::iter(histories).buffered(self.at_once));
+        while let Some((schedule, History { verdict, met })) = histories.next().await {
             outcome.count(schedule, met);
             outcome.tell(schedule, verdict);
             if self.until_wrong && !outcome.wrong.is_empty() {
@@ -309,6 +329,7 @@ impl<F> Debug for Schedules<F> {
             .field("seed", &self.seed)
             .field("until_wrong", &self.until_wrong)
             .field("varies", &self.varies)
+            .field("at_once", &self.at_once)
             .finish_non_exhaustive()
     }
 }
