@@ -46,12 +46,14 @@ impl Damaged {
         Some(Self { path, whole, left })
     }
 
-    /// Whether `error` says that this object is damaged or gone.
+    /// Whether `error` says that this object is damaged or gone: a record by its number, a file by its name, with which it may wait for
+    /// another folder.
     pub fn is_named_by(&self, error: &Error) -> bool {
-        let said = error.to_string();
-        let is_named = |(_, number): (&str, u64)| said.contains(&format!("=`{number}`"));
-        error.kind() == ErrorKind::Corrupt
-            && (said.contains(self.path.as_str()) || record(&self.path).is_some_and(is_named))
+        let name = match record(&self.path) {
+            Some((_, number)) => format!("=`{number}`"),
+            None => self.path.file_name().split('.').next().unwrap_or_default().to_owned(),
+        };
+        error.kind() == ErrorKind::Corrupt && error.to_string().contains(&name)
     }
 
     /// Puts the object back, unless it was collected meanwhile; gives what is wrong if another one has taken its place.

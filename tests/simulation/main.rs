@@ -74,6 +74,9 @@ fn simulate(of: &str, seeds: impl Iterator<Item = u64>) -> Vec<String> {
         total.halted += told.halted;
         total.verdict = std::mem::take(&mut total.verdict).and(told.verdict);
     }
+    if total.damaged >= 10 && total.halted == 0 {
+        wrong.push("nobody missed what was damaged".to_owned());
+    }
     let Told { verdict, hours, points, faults, processes, looks, refused, damaged, halted, .. } = total;
     println!(
         "proof suite=simulation of={of} seeds={count} again={run_again} hours={hours} processes={processes} points={points} faults={faults} \
@@ -134,7 +137,9 @@ fn seeds_notice_defects() {
                     .step_by(2)
                     .map(|(defect, first)| {
                         let _on = defect.switch_on();
-                        (*defect, (0..TRIES).find(|n| !run(first + n).verdict.is_right()).map(|n| n + 1))
+                        let tries = (1..=TRIES).find(|n| !run(first + n - 1).verdict.is_right());
+                        println!("  {defect:?}, from seed {first} on, after so many: {tries:?}");
+                        (*defect, tries)
                     })
                     .collect::<Vec<_>>()
             })
