@@ -1,7 +1,7 @@
 //! What the suites that break pipelines have in common: where numbers go, the way there, and what is there afterwards.
 
 mod counted;
-mod found;
+pub mod found;
 
 pub use counted::Epochs;
 pub use found::{children, landed, number, quarantined, rows};
