@@ -155,7 +155,7 @@ async fn r15_a_token_of_an_endpoint_is_hidden_in_each_way_of_writing() {
 
 #[tokio::test]
 async fn a_client_certificate_is_shown_to_the_own_origin() {
-    let authority = Authority::new();
+    let authority = Authority::named("ours");
     let (server, _) = server_with(authority.certify("127.0.0.1"), Some(&authority)).await;
 
     let (client, key) = authority.certify("client");
@@ -171,7 +171,7 @@ async fn a_client_certificate_is_shown_to_the_own_origin() {
     let brought = read_with(Tls::new().trust(authority.pem()).client_pem(Secret::from_file(file.path()))).await;
     assert_eq!(brought.records(), ["1"], "{:?}", brought.end);
     // Without it, with one of another authority, and without trust there is no connection.
-    let (other, other_key) = Authority::new().certify("client");
+    let (other, other_key) = Authority::named("another").certify("client");
     for tls in [
         trusting(),
         trusting().client(other.pem(), other_key.serialize_pem()),

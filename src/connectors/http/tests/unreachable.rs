@@ -29,7 +29,7 @@ fn tells(error: &Error, origin: &str, hint: &str) {
 
 #[tokio::test]
 async fn a_certificate_that_is_not_accepted_is_told_by_its_fault_and_not_tried_again() {
-    let (ours, other) = (Authority::new(), Authority::new());
+    let (ours, other) = (Authority::named("ours"), Authority::named("another"));
     for (certificate, hint) in [
         (ours.certify_for_years("127.0.0.1", 2_019, 2_020), "has expired"),
         (ours.certify_for_years("127.0.0.1", 3_000, 3_001), "not valid yet"),

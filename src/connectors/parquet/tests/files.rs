@@ -129,8 +129,8 @@ async fn ten_thousand_partition_values_keep_few_files_open_and_are_all_read_back
     let (store, faults) = (Store::memory(), Faults::none());
     let scattered = dataset(&faults.store(&store)).partition_by(["id"]).expect("valid").open_files(16);
     let (mut epoch, mut writer) = (1, scattered.open(context(1, 1)).await.expect("opens"));
-    for from in (0..VALUES).step_by(500) {
-        writer.write(Batch::new(rows(from..from + 500))).await.expect("it is cut in time");
+    for from in (0..VALUES).step_by(400) {
+        writer.write(Batch::new(rows(from..from + 400))).await.expect("it is cut in time");
         if writer.staged_bytes() >= 64 << 20 {
             let staged = writer.finish().await.expect("finishes").expect("some").staged;
             commit(&scattered, 1, epoch, (epoch > 1).then(|| epoch - 1), &staged).await.expect("commits");
