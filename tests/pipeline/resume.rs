@@ -86,7 +86,7 @@ async fn a_second_instance_takes_over_and_the_first_one_stops() {
 async fn a_damaged_checkpoint_halts_and_names_itself() {
     let world = World::new(Script::new(1, 3, 10));
     world.pipeline().run().await.expect("no faults");
-    let folder = landfall::store::ObjectPath::parse("state/numbers/checkpoints").expect("a name");
+    let folder = ObjectPath::parse("state/numbers/checkpoints").expect("a name");
     let records = world.store.list(&folder).await.expect("a list");
     for record in records.iter().filter(|r| r.path.as_str().ends_with(".rec")) {
         let bytes = world.store.get(&record.path, None).await.expect("read").expect("there");
