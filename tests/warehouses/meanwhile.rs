@@ -17,7 +17,8 @@ fn columns() -> Columns {
     Columns::parse([("id", "int64"), ("status", "utf8"), ("n", "float64"), ("small", "int32")]).expect("types")
 }
 
-const FIRST: &str = r#"{"id":1,"status":"a","n":0.5,"small":1}"#;
+/// Without a number that the change itself would round.
+const FIRST: &str = r#"{"id":1,"status":"a","small":1}"#;
 const SECOND: &str = r#"{"id":1,"n":1.5,"small":2}
 {"id":2,"status":"b","n":2.5,"small":3}"#;
 
@@ -44,7 +45,7 @@ fn expected(disposition: &Disposition, first: &str) -> Vec<String> {
 }
 
 async fn a_table_that_is_changed_before_the_commit_says_what_to_change_back<W: Sql>(warehouse: W) {
-    let text = if W::ENGINE == Engine::Sqlite { "TEXT" } else { "varchar" };
+    let text = if W::ENGINE == Engine::DuckDb { "varchar" } else { "text" };
     let gone = ("DROP COLUMN status".to_owned(), format!("ADD COLUMN status {text}"), "status", false);
     let of_type = |column: &'static str, to: &str, from: &str| {
         (format!("ALTER COLUMN {column} TYPE {to}"), format!("ALTER COLUMN {column} TYPE {from}"), column, true)
@@ -76,7 +77,7 @@ async fn a_table_that_is_changed_before_the_commit_says_what_to_change_back<W: S
         }
         warehouse.sql(&format!("ALTER TABLE {{orders}} {back}")).await;
         load.commit(&staged, false).await.unwrap_or_else(|e| panic!("{back}: {e}"));
-        assert_eq!(warehouse.rows("orders", "id, n, small").await, expected(disposition, "1|0.5|1"), "{change}");
+        assert_eq!(warehouse.rows("orders", "id, n, small").await, expected(disposition, "1|-|1"), "{change}");
         warehouse.sql("DROP TABLE {orders}").await;
     }
 }
@@ -99,7 +100,7 @@ async fn a_table_that_is_widened_before_the_commit_takes_the_rows_as_they_are<W:
         let staged = load.stage(SECOND).await.expect("stages").0.expect("rows").staged;
         warehouse.sql(&format!("ALTER TABLE {{orders}} {change}")).await;
         load.commit(&staged, false).await.unwrap_or_else(|e| panic!("{change}: {e}"));
-        assert_eq!(warehouse.rows("orders", "id, n, small").await, expected(disposition, "1|0.5|1"), "{change}");
+        assert_eq!(warehouse.rows("orders", "id, n, small").await, expected(disposition, "1|-|1"), "{change}");
         warehouse.sql("DROP TABLE {orders}").await;
     }
 }

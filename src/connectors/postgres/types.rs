@@ -150,6 +150,7 @@ impl ColumnType {
                 .is_some_and(|((whole, after), (other, others))| whole >= other && after >= others),
             // Of a `character` the blanks at the end would go.
             (Self::Text, Self::TextLike(name)) => name.starts_with("character varying"),
+            (Self::TextLike(name), Self::Text) => name == "character varying",
             (this, other) => this == other,
         }
     }
@@ -253,7 +254,11 @@ mod tests {
         ] {
             assert!(!of(one).holds(&of(other)) && !of(other).holds(&of(one)), "{one} {other}");
         }
-        assert!(of("numeric(12,2)").holds(&of("numeric(12,2)")));
+        for (one, same) in
+            [("numeric(12,2)", "numeric(12,2)"), ("character varying", "text"), ("text", "character varying")]
+        {
+            assert!(of(one).holds(&of(same)), "{one} {same}");
+        }
     }
 
     #[test]
