@@ -3,6 +3,7 @@
 mod authority;
 mod bodies;
 mod cases_p;
+mod conformance;
 mod credentials;
 mod drift;
 mod egress;
