@@ -3,7 +3,7 @@
 use crate::support::{Load, World};
 use landfall::ErrorKind;
 use landfall::columnar::Columns;
-use landfall::sink::{Disposition, Replace, ReplacePartitions, Scd2, Upsert, Writer};
+use landfall::sink::{CommitOutcome, Disposition, Replace, ReplacePartitions, Scd2, Sink, Upsert, Writer};
 
 const ALL: &str = "SELECT id, name FROM {orders} ORDER BY id, name";
 
@@ -40,6 +40,21 @@ async fn l04_a_table_is_replaced_in_one_step_and_only_by_what_is_whole() {
         .ask("SELECT id, l.epoch FROM {orders} o JOIN {loads} l ON l.load_id = o._landfall_load ORDER BY id")
         .await;
     assert_eq!(joined, ["1|5", "4|5"], "a row names the load that brought it");
+}
+
+#[tokio::test]
+async fn who_asks_for_an_old_commit_again_leaves_the_rows_of_a_later_enumeration() {
+    let Some(world) = World::new().await else { return };
+    let mut load = load(&world, Replace::table());
+    let staged = load.stage(&lines(&[(1, "a")])).await.expect("stages").0.expect("rows").staged;
+    let slept = load.request(&staged, false);
+    load.commit(&staged, false).await.expect("commits");
+    load.enumeration = Some(2);
+    load.load(&lines(&[(2, "b")])).await.expect("loads");
+    let outcome = load.sink.commit(&load.clock, slept).await.expect("is asked");
+    assert_eq!(outcome, CommitOutcome::AlreadyCommitted);
+    load.whole().await.expect("its rows are there");
+    assert_eq!(world.ask(ALL).await, ["2|b"]);
 }
 
 #[tokio::test]

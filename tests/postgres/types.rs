@@ -135,9 +135,10 @@ async fn a_table_that_is_there_keeps_its_types_and_takes_what_fits() {
 {"id":2147483648}
 {"id":3,"n":"1000"}
 {"id":4,"n":"0.001"}
-{"id":5,"u":"no"}"#;
+{"id":5,"u":"no"}
+{"id":6,"u":"+0EEBC999C0B4EF8BB6D6BB9BD380A11"}"#;
     let (output, rejects) = load.stage(lines).await.expect("stages");
-    assert_eq!(rejects.len(), 4, "{rejects:?}");
+    assert_eq!(rejects.len(), 5, "{rejects:?}");
     load.commit(&output.expect("rows").staged, false).await.expect("commits");
     assert_eq!(
         world.ask("SELECT * FROM {orders}").await,

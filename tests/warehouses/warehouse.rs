@@ -34,6 +34,9 @@ pub trait Warehouse: Send + Sync + Sized + 'static {
     /// Its name, for figures.
     const NAME: &'static str;
 
+    /// Whether it is a server, whose messages are not the same in each history.
+    const IS_SERVER: bool;
+
     /// A table, as one process reaches it.
     fn sink(&self, table: &str, disposition: impl Into<Disposition>) -> Self::Sink;
 
@@ -102,6 +105,7 @@ impl Warehouse for Delta {
     type Set = TableSet<Batch>;
 
     const NAME: &'static str = "delta";
+    const IS_SERVER: bool = false;
 
     fn sink(&self, table: &str, disposition: impl Into<Disposition>) -> DeltaTable {
         self.table(table).disposition(disposition)
@@ -260,6 +264,7 @@ impl Warehouse for Server {
     type Set = PostgresTables;
 
     const NAME: &'static str = "postgres";
+    const IS_SERVER: bool = true;
 
     fn sink(&self, table: &str, disposition: impl Into<Disposition>) -> PostgresTable {
         let table = PostgresTable::at(&self.database, &format!("{}.{table}", self.schema)).expect("a name");
