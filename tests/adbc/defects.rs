@@ -52,7 +52,8 @@ async fn a_commit_whose_answer_is_lost_is_there_once(kind: Kind) {
                     done => done,
                 };
                 let outcome = outcome.expect("is asked again");
-                assert!(matches!(outcome, CommitOutcome::Done | CommitOutcome::AlreadyCommitted), "{outcome:?}");
+                let there = matches!(outcome, CommitOutcome::Done | CommitOutcome::AlreadyCommitted);
+                assert!(there, "the commit before is not there: {outcome:?}");
             }
             assert_eq!(ids(&world).await, ["1", "2"], "rows are not there once: {cut:?} at {at}");
             if !proxy.has_cut() {
@@ -81,5 +82,5 @@ noticed! {
     sqlite_a_mark_apart: MarkIsApart on Sqlite => rows_and_mark_change_together, "rows are there without their mark";
     postgres_a_mark_apart: MarkIsApart on Postgres => rows_and_mark_change_together, "rows are there without their mark";
     postgres_a_lost_commit_that_is_failure: LostCommitIsFailure on Postgres => a_commit_whose_answer_is_lost_is_there_once, "rows are not there once";
-    postgres_a_lost_commit_that_is_success: LostCommitIsSuccess on Postgres => a_commit_whose_answer_is_lost_is_there_once, "rows are not there once";
+    postgres_a_lost_commit_that_is_success: LostCommitIsSuccess on Postgres => a_commit_whose_answer_is_lost_is_there_once, "the commit before is not there";
 }

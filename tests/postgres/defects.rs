@@ -46,7 +46,8 @@ async fn a_commit_whose_answer_is_lost_is_there_once() {
             for id in 1..=2 {
                 let staged = load.stage(&format!("{{\"id\":{id}}}")).await.expect("stages").0.expect("rows").staged;
                 let outcome = load.commit(&staged, false).await.expect("is asked again");
-                assert!(matches!(outcome, CommitOutcome::Done | CommitOutcome::AlreadyCommitted), "{outcome:?}");
+                let there = matches!(outcome, CommitOutcome::Done | CommitOutcome::AlreadyCommitted);
+                assert!(there, "the commit before is not there: {outcome:?}");
             }
             assert_eq!(ids(&world).await, ["1", "2"], "rows are not there once: {cut:?} at {at}");
             if !proxy.has_cut() {
@@ -84,12 +85,12 @@ async fn two_owners_that_commit_one_epoch_at_once_commit_it_once() {
         world.ask("COMMIT").await;
     };
     let ((one, another), ()) = tokio::join!(committed, both_wait);
-    let outcomes = [one.expect("commits"), another.expect("commits")];
+    let outcomes = [one, another].map(|outcome| outcome.expect("two that commit at once are answered"));
     assert!(
         outcomes.contains(&CommitOutcome::Done) && outcomes.contains(&CommitOutcome::AlreadyCommitted),
-        "both commit: {outcomes:?}"
+        "two that commit at once both commit: {outcomes:?}"
     );
-    assert_eq!(ids(&world).await, ["1", "2"]);
+    assert_eq!(ids(&world).await, ["1", "2"], "what two that commit at once have left");
 }
 
 macro_rules! noticed {
@@ -108,7 +109,7 @@ macro_rules! noticed {
 noticed! {
     a_mark_apart: MarkIsApart => rows_and_mark_change_together, "rows are there without their mark";
     a_lost_commit_that_is_failure: LostCommitIsFailure => a_commit_whose_answer_is_lost_is_there_once, "rows are not there once";
-    a_lost_commit_that_is_success: LostCommitIsSuccess => a_commit_whose_answer_is_lost_is_there_once, "rows are not there once";
-    a_mark_that_is_not_locked: MarkIsNotLocked => two_owners_that_commit_one_epoch_at_once_commit_it_once, "both commit";
+    a_lost_commit_that_is_success: LostCommitIsSuccess => a_commit_whose_answer_is_lost_is_there_once, "the commit before is not there";
+    a_mark_that_is_not_locked: MarkIsNotLocked => two_owners_that_commit_one_epoch_at_once_commit_it_once, "two that commit at once";
     children_that_are_not_locked: ChildrenAreNotLocked => crate::dispositions::children_of_one_parent_are_those_of_one_shard, "children of both shards";
 }
