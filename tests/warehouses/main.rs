@@ -12,8 +12,11 @@
 
 mod adbc;
 mod api;
+mod cuts;
 #[path = "../loads/load.rs"]
 mod load;
+#[path = "../defects/paired.rs"]
+mod paired;
 mod sql;
 mod warehouse;
 
@@ -63,15 +66,21 @@ macro_rules! server_cases {
 }
 
 mod abandon;
+mod commits;
 mod conformance;
 mod contract;
 mod crashes;
+mod defects;
+mod dispositions;
+mod enumerations;
+mod evolution;
 mod odd_servers;
 mod odd_tables;
 mod ownership;
 mod replace;
 mod state;
 mod tables;
+mod types;
 mod upsert;
 
 /// Databases are waited for in earnest.

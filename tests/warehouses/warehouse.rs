@@ -200,8 +200,14 @@ pub struct Server {
     _proxy: Option<FaultProxy>,
 }
 
-fn new_schema() -> String {
-    format!("w {} {}", std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst))
+/// The name of a schema that nobody else has, with all in it that a name can have.
+pub fn new_schema() -> String {
+    format!("w \"{}\" {}", std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst))
+}
+
+/// A name, for statements.
+pub fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 impl Server {
@@ -228,12 +234,16 @@ impl Server {
     }
 
     /// The same schema, reached over another connection string.
-    pub fn over(&self, url: String) -> Self {
-        Self::at(url, self.schema.clone(), Arc::clone(&self.client))
+    pub fn over(&self, url: &str) -> Self {
+        Self::at(url.to_owned(), self.schema.clone(), Arc::clone(&self.client))
+    }
+
+    fn name(&self, table: &str) -> String {
+        format!("{}.{}", quoted(&self.schema), quoted(table))
     }
 
     pub async fn ask(&self, query: &str) -> Vec<String> {
-        let query = &query.replace("{schema}", &format!("\"{}\"", self.schema));
+        let query = &query.replace("{schema}", &quoted(&self.schema));
         let messages = self.client.simple_query(query).await.unwrap_or_else(|e| panic!("{query}: {e:?}"));
         let row = |message: &SimpleQueryMessage| match message {
             SimpleQueryMessage::Row(row) => {
@@ -282,7 +292,7 @@ impl Warehouse for Server {
         if self.tables(table).await.is_empty() {
             return Vec::new();
         }
-        let mut rows = self.ask(&format!("SELECT {columns} FROM \"{}\".\"{table}\"", self.schema)).await;
+        let mut rows = self.ask(&format!("SELECT {columns} FROM {}", self.name(table))).await;
         rows.sort_unstable();
         rows
     }
@@ -299,20 +309,20 @@ impl Warehouse for Server {
         if self.tables("landfall_loads").await.is_empty() {
             return 0;
         }
-        let query = format!("SELECT 1 FROM \"{}\".landfall_loads WHERE table_name LIKE '%{table}%'", self.schema);
+        let query = format!("SELECT 1 FROM {} WHERE table_name LIKE '%{table}%'", self.name("landfall_loads"));
         self.ask(&query).await.len()
     }
 
     async fn lose_what_waits(&self, _table: &str) {
         let waiting = self.tables("\\_lf\\_%").await;
         let waiting = waiting.first().expect("something waits");
-        let table = format!("\"{}\".\"{waiting}\"", self.schema);
+        let table = self.name(waiting);
         self.ask(&format!("DELETE FROM {table} WHERE ctid IN (SELECT ctid FROM {table} LIMIT 1)")).await;
     }
 
     async fn reached_by(&self, faults: &Faults) -> Self {
         let (proxy, url) = before(&self.url, faults).await;
-        Self { _proxy: Some(proxy), ..self.over(url) }
+        Self { _proxy: Some(proxy), ..self.over(&url) }
     }
 
     fn checkpoints(&self) -> Option<PostgresCheckpoints> {
