@@ -33,7 +33,7 @@ MODULES = {
     "chain": ["src/checkpoint/chain/*.rs"],
     "landing": [f"src/landing/{name}.rs" for name in ("retention", "vacuum", "manifest", "writer")],
     "load": ["src/pipeline/load/*.rs", "src/pipeline/epoch.rs", "src/pipeline/open.rs"],
-    "sink": ["src/sink/mod.rs", "src/sink/disposition.rs", "src/sink/memory.rs"],
+    "sink": ["src/sink/mod.rs", "src/sink/disposition/*.rs", "src/sink/memory.rs"],
 }
 # Mutants that change nothing that can be seen, and why.
 EQUIVALENT = {

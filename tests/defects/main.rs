@@ -8,6 +8,9 @@
 mod chain;
 mod halts;
 mod harness;
+#[path = "../worlds/hooked.rs"]
+#[allow(dead_code, reason = "shared with another test binary")]
+mod hooked;
 #[cfg(feature = "http")]
 mod http;
 mod lake;

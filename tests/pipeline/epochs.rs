@@ -287,19 +287,7 @@ async fn a_change_of_identity_is_refused_once_anything_was_read() {
         line.insert_str(0, "bad ");
     }
     let world = World::new(script);
-    let by = |key: &'static str, script: Script| {
-        Pipeline::named("numbers")
-            .source(script)
-            .land(Landing::in_store(&world.raw, "raw").expect("a name"))
-            .stage(parse())
-            .stage(Once::by(key))
-            .sink(MemorySink::new(&world.table))
-            .quarantine(Quarantine::in_store(&world.store, "quarantine").expect("a name"))
-            .checkpoints(StoreCheckpoints::new(&world.store, "state").expect("a name"))
-            .env(world.env.clone())
-            .build()
-            .expect("complete")
-    };
+    let by = |key: &'static str, script: Script| world.builder_by(key, script).build().expect("complete");
     let run = async |pipeline: Pipeline| pipeline.run().await.map(|report| report.ledger.read);
     assert_eq!(run(by("id", Script::new(0, 0, 0))).await.expect("nothing to read"), 0);
     assert_eq!(run(by("key", world.script.clone())).await.expect("nothing was read yet"), 10);

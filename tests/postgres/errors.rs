@@ -11,10 +11,9 @@ use std::time::Duration;
 #[tokio::test]
 async fn errors_say_what_to_do_and_show_no_password() {
     let Some(world) = World::new().await else { return };
-    let unreachable =
-        Postgres::connect("postgresql://me:hunter2@127.0.0.1:1/x?sslmode=disable")
-            .expect("a URL")
-            .retry_for(Duration::ZERO);
+    let unreachable = Postgres::connect("postgresql://me:hunter2@127.0.0.1:1/x?sslmode=disable")
+        .expect("a URL")
+        .retry_for(Duration::ZERO);
     let table = PostgresTable::at(&unreachable, "t").expect("a name");
     let error = table.mark(&shard()).await.expect_err("nobody listens there");
     assert!(error.kind() == ErrorKind::Unavailable && error.to_string().contains("127.0.0.1:1/x"), "{error}");
@@ -24,9 +23,5 @@ async fn errors_say_what_to_do_and_show_no_password() {
     let tls = Postgres::connect(&tls).expect("a URL");
     let table = PostgresTable::at(&tls, "t").expect("a name");
     let error = table.mark(&shard()).await.expect_err("the server speaks no TLS");
-    assert_eq!(
-        error.status(),
-        Status::Permanent,
-        "it will not speak it the next time either: {error}"
-    );
+    assert_eq!(error.status(), Status::Permanent, "it will not speak it the next time either: {error}");
 }

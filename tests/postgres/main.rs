@@ -26,7 +26,6 @@ mod errors;
 mod histories;
 mod odd_tables;
 mod pipeline;
-mod restart;
 mod sessions;
 mod types;
 

@@ -25,7 +25,8 @@ fn lines(rows: &[(u64, &str)]) -> String {
 }
 
 /// The rows, each with the epoch of the load that it names.
-const BROUGHT: &str = "SELECT id, l.epoch FROM {orders} o JOIN {landfall_loads} l ON l.load_id = o._landfall_load ORDER BY id";
+const BROUGHT: &str =
+    "SELECT id, l.epoch FROM {orders} o JOIN {landfall_loads} l ON l.load_id = o._landfall_load ORDER BY id";
 
 async fn l04_a_table_is_replaced_in_one_step_and_only_by_what_is_whole<W: Sql>(warehouse: W) {
     let mut load = load(&warehouse, "orders", Replace::table());
@@ -60,11 +61,7 @@ async fn only_partitions_that_came_are_replaced<W: Sql>(warehouse: W) {
     load.load(&lines(&[(8, "mon"), (7, "x")]).replace("\"x\"", "null")).await.expect("loads");
     load.whole().await.expect("is whole");
     assert_eq!(all().await, ["4|wed", "7|-", "8|mon", "9|mon"], "null is a partition too");
-    assert_eq!(
-        warehouse.sql(BROUGHT).await,
-        ["4|2", "7|5", "8|5", "9|4"],
-        "a row names the load that brought it"
-    );
+    assert_eq!(warehouse.sql(BROUGHT).await, ["4|2", "7|5", "8|5", "9|4"], "a row names the load that brought it");
     load.enumeration = Some(3);
     load.whole().await.expect("is whole");
     assert_eq!(all().await.len(), 4, "no row is no partition");

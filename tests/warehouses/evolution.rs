@@ -35,7 +35,8 @@ async fn a_new_column_is_added_and_an_absent_one_is_null<W: Sql>(warehouse: W) {
     assert_eq!(warehouse.rows("orders", "id, a, b").await, ["1|x|-", "2|-|y", "3|-|z"]);
     assert_eq!(warehouse.rows("landfall_loads", "epoch, schema_version").await, ["1|1", "2|2", "3|2"]);
     let history = warehouse.rows("landfall_schema", "version, columns").await;
-    let versions = history.iter().map(|row| (row.split('|').next().unwrap_or_default(), row.matches("\"name\"").count()));
+    let versions =
+        history.iter().map(|row| (row.split('|').next().unwrap_or_default(), row.matches("\"name\"").count()));
     assert_eq!(versions.collect::<Vec<_>>(), [("1", 3), ("2", 4)], "{history:?}");
 }
 

@@ -12,7 +12,11 @@
 
 mod adbc;
 mod api;
+#[path = "../worlds/counted.rs"]
+mod counted;
 mod cuts;
+#[path = "../worlds/hooked.rs"]
+mod hooked;
 #[path = "../loads/load.rs"]
 mod load;
 #[path = "../defects/paired.rs"]
@@ -78,6 +82,7 @@ mod odd_servers;
 mod odd_tables;
 mod ownership;
 mod replace;
+mod restart;
 mod state;
 mod tables;
 mod types;

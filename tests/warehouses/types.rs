@@ -21,7 +21,8 @@ async fn a_table_that_is_there_keeps_its_types_and_takes_what_fits<W: Sql>(wareh
         // Any column holds any value there.
         return;
     }
-    let table = "CREATE TABLE {orders} (id integer NOT NULL, t varchar(5), n numeric(5,2), extra varchar(9) DEFAULT 'own')";
+    let table =
+        "CREATE TABLE {orders} (id integer NOT NULL, t varchar(5), n numeric(5,2), extra varchar(9) DEFAULT 'own')";
     warehouse.made(table).await;
     let mut fits = load(&warehouse, &[("id", "int64"), ("t", "utf8"), ("n", "decimal(18,4)")]);
     let lines = r#"

@@ -1,6 +1,7 @@
 //! What is there, as somebody sees it from outside.
 
 use super::{Destination, delta};
+use landfall::Result;
 use landfall::columnar::arrow::array::{AsArray, RecordBatch};
 use landfall::columnar::arrow::datatypes::Int64Type;
 use landfall::connectors::parquet::DatasetReader;
@@ -13,14 +14,18 @@ use std::collections::HashSet;
 
 /// The numbers at their destination.
 pub async fn rows(store: &Store, into: Destination, table: &MemoryTable<Rows<u64>>) -> Vec<u64> {
+    seen(store, into, table).await.expect("readable")
+}
+
+/// The same, for a reader whose files may be deleted before it comes to them.
+pub async fn seen(store: &Store, into: Destination, table: &MemoryTable<Rows<u64>>) -> Result<Vec<u64>> {
     match into {
-        Destination::Memory => table.rows(),
+        Destination::Memory => Ok(table.rows()),
         Destination::Parquet | Destination::Tables => {
-            let reader = DatasetReader::new(store, "numbers").expect("a name");
-            let snapshot = reader.snapshot().await.expect("readable");
-            let rows = numbers(&snapshot.read_batches().await.expect("readable"));
+            let snapshot = DatasetReader::new(store, "numbers")?.snapshot().await?;
+            let rows = numbers(&snapshot.read_batches().await?);
             assert_eq!(rows.len() as u64, snapshot.rows(), "rows, and what the commits tell");
-            rows
+            Ok(rows)
         }
         Destination::Delta | Destination::DeltaUpsert => of_delta(store, into).await,
     }
@@ -28,11 +33,11 @@ pub async fn rows(store: &Store, into: Destination, table: &MemoryTable<Rows<u64
 
 /// The numbers of children.
 pub async fn children(store: &Store) -> Vec<u64> {
-    of_delta(store, Destination::Tables).await
+    of_delta(store, Destination::Tables).await.expect("readable")
 }
 
-async fn of_delta(store: &Store, into: Destination) -> Vec<u64> {
-    numbers(&delta(store, into).read_batches().await.expect("readable"))
+async fn of_delta(store: &Store, into: Destination) -> Result<Vec<u64>> {
+    Ok(numbers(&delta(store, into).read_batches().await?))
 }
 
 fn numbers(batches: &[RecordBatch]) -> Vec<u64> {

@@ -1,7 +1,11 @@
 //! Each contract, held to its numbered guarantees: one macro call makes one test of each.
 
+mod faulty;
+
+use faulty::Faulty;
 use landfall::async_trait;
 use landfall::model::{Page, PartitionId, Rows, Timestamp};
+use landfall::testkit::Faults;
 use landfall::testkit::conformance::{Destination, SourceTrial, StageTrial};
 use landfall_stations::{Database, InOneStep, Parse, Reading, SqliteCheckpoints, SqliteReadings, StationLogs, Wire};
 use std::collections::BTreeMap;
@@ -120,6 +124,10 @@ mod sink {
 
         fn sink(&self) -> SqliteReadings {
             SqliteReadings::new(&self.database()) // a connection of its own, as another process has
+        }
+
+        async fn reached_by(&self, faults: &Faults) -> Option<SqliteReadings> {
+            Some(SqliteReadings::new(&self.database().reached_by(Faulty(faults.clone()))))
         }
 
         fn item(&self, numbers: Range<u64>) -> Rows<Reading> {
