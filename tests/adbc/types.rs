@@ -3,14 +3,14 @@
 use crate::columns::{TYPES, row};
 use crate::load::batch;
 use crate::support::{Kind, Load, World};
+use landfall::columnar::Columns;
 use landfall::columnar::arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, Decimal256Array, Int64Array, RecordBatch, StringArray,
-    Time64MicrosecondArray, TimestampNanosecondArray, UInt64Array,
+    Array, ArrayRef, AsArray, BinaryArray, Decimal256Array, Int64Array, StringArray, Time64MicrosecondArray,
+    TimestampNanosecondArray, UInt64Array,
 };
 use landfall::columnar::arrow::compute::cast;
 use landfall::columnar::arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType, i256};
 use landfall::columnar::arrow::util::display::array_value_to_string;
-use landfall::columnar::{Batch, Columns};
 use landfall::sink::{Disposition, Writer};
 use std::sync::Arc;
 

@@ -231,19 +231,9 @@ async fn what_is_staged_again_is_another_attempt() {
     let mut script = Script::new(2, 6, 9);
     script.parts = vec!["p0".to_owned()];
     script.broken.store(1, std::sync::atomic::Ordering::SeqCst);
-    let world = World::new(script);
+    let world = World { segment_bytes: 1, ..World::new(script) };
     let sink = Watched::over(MemorySink::new(&world.table));
-    let pipeline = Pipeline::named("numbers")
-        .source(world.script.clone())
-        .land(Landing::in_store(&world.raw, "raw").expect("a name").segment_bytes(1))
-        .stage(parse())
-        .sink(sink.clone())
-        .quarantine(Quarantine::in_store(&world.store, "quarantine").expect("a name"))
-        .checkpoints(StoreCheckpoints::new(&world.store, "state").expect("a name"))
-        .settings(world.settings.clone())
-        .env(world.env.clone())
-        .build()
-        .expect("complete");
+    let pipeline = world.builder_into(sink.clone()).build().expect("complete");
     pipeline.run().await.expect_err("it breaks off");
     let opened = std::mem::take(&mut *sink.opened.lock().expect("no panic"));
     let attempts: Vec<(u64, u32)> = opened.iter().map(|epoch| (epoch.epoch, epoch.attempt)).collect();

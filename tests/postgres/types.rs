@@ -4,7 +4,7 @@ use crate::columns::{TYPES, row};
 use crate::support::{Load, World};
 use landfall::columnar::Columns;
 use landfall::columnar::arrow::array::{
-    ArrayRef, BinaryArray, Decimal256Array, Int64Array, Time64MicrosecondArray, TimestampNanosecondArray, UInt64Array,
+    BinaryArray, Decimal256Array, Int64Array, Time64MicrosecondArray, TimestampNanosecondArray, UInt64Array,
 };
 use landfall::columnar::arrow::datatypes::i256;
 use landfall::sink::{Disposition, Writer};
