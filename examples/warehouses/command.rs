@@ -1,17 +1,20 @@
 //! The command line.
 
+use crate::machine;
 use crate::target::{Settings, Target};
+use landfall::env::Env;
 use landfall::sink::Disposition;
 use landfall::testkit::Defect;
 use landfall::{Error, Result};
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub(crate) struct Command {
     pub(crate) what: String,
     pub(crate) target: Target,
     pub(crate) files: Vec<PathBuf>,
     pub(crate) load: Load,
-    /// Whether everything runs on one thread, and what blocks on another one: calls of the system come in one order.
+    /// Whether everything runs on one thread: calls of the system come in one order.
     pub(crate) one_thread: bool,
     /// What is broken on purpose; it is broken on one thread only.
     pub(crate) defect: Option<Defect>,
@@ -20,6 +23,7 @@ pub(crate) struct Command {
 /// What is said of a load besides its sink.
 #[derive(Default)]
 pub(crate) struct Load {
+    pub(crate) env: Env,
     pub(crate) api: String,
     pub(crate) state: String,
     /// From the landing of the load that asks the API, which is not asked.
@@ -70,6 +74,10 @@ impl Command {
                 _ => files.push(argument.into()),
             }
         }
+        if one_thread {
+            settings.env = machine::one_thread(Duration::ZERO);
+        }
+        load.env = settings.env.clone();
         load.appends = settings.disposition == Disposition::Append;
         Ok(Self { what, target: settings.target(&sink)?, files, load, one_thread, defect })
     }

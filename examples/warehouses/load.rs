@@ -1,6 +1,7 @@
 //! A whole pipeline from the demo API, to be killed at any time.
 
 use crate::command::Load;
+use crate::machine::store;
 use crate::target::Target;
 use landfall::Result;
 use landfall::checkpoint::{CheckpointStore, StoreCheckpoints};
@@ -21,7 +22,7 @@ use std::time::Duration;
 const EPOCH_RECORDS: u64 = 400;
 
 pub(crate) async fn load(target: Target, load: &Load) -> Result<()> {
-    let state = Store::from_uri(&load.state)?;
+    let state = store(&load.state, &load.env)?;
     let pipeline = match target {
         Target::Delta(table) => pipeline(load, &state, table, chains(load, &state)?)?,
         Target::Parquet(dataset) => pipeline(load, &state, dataset, chains(load, &state)?)?,
@@ -36,7 +37,7 @@ pub(crate) async fn load(target: Target, load: &Load) -> Result<()> {
 
 fn chains(load: &Load, state: &Store) -> Result<Arc<dyn CheckpointStore>> {
     match load.in_database {
-        true => in_database(&Postgres::from_env("WAREHOUSE_URL")?, state),
+        true => in_database(&Postgres::from_env("WAREHOUSE_URL")?.env(load.env.clone()), state),
         false => Ok(Arc::new(StoreCheckpoints::new(state, "checkpoints")?)),
     }
 }
@@ -109,5 +110,6 @@ where
         .quarantine(Quarantine::in_store(state, quarantine)?)
         .checkpoints(checkpoints)
         .settings(settings)
+        .env(load.env.clone())
         .build()
 }

@@ -21,6 +21,7 @@
 
 mod command;
 mod load;
+mod machine;
 mod target;
 mod vacuum;
 mod write;
@@ -60,9 +61,6 @@ fn main() -> ExitCode {
             true => tokio::runtime::Builder::new_current_thread(),
             false => tokio::runtime::Builder::new_multi_thread(),
         };
-        if command.one_thread {
-            runtime.max_blocking_threads(1);
-        }
         let failed = |e| Error::unavailable("start", "no runtime can be started").with_source(e);
         runtime.enable_all().build().map_err(failed)?.block_on(run(command))
     });

@@ -1,11 +1,12 @@
 //! Where rows go.
 
+use crate::machine::store;
 use landfall::connectors::adbc::{Adbc, AdbcTable};
 use landfall::connectors::delta::DeltaTable;
 use landfall::connectors::parquet::ParquetDataset;
 use landfall::connectors::postgres::{Postgres, PostgresTable};
+use landfall::env::Env;
 use landfall::sink::Disposition;
-use landfall::store::Store;
 use landfall::{Error, Result};
 
 /// A sink of one of the kinds.
@@ -23,6 +24,7 @@ pub(crate) struct Settings {
     pub(crate) disposition: Disposition,
     pub(crate) partition_by: Vec<String>,
     pub(crate) lanes: Option<usize>,
+    pub(crate) env: Env,
 }
 
 impl Settings {
@@ -31,17 +33,17 @@ impl Settings {
         let (kind, place) = sink.split_once(':').ok_or_else(|| wrong("not `kind:place`"))?;
         Ok(match kind {
             "delta" => {
-                let table =
-                    DeltaTable::at(place)?.partition_by(&self.partition_by)?.disposition(self.disposition.clone());
+                let table = DeltaTable::in_store(&store(place, &self.env)?, "")?;
+                let table = table.partition_by(&self.partition_by)?.disposition(self.disposition.clone());
                 Target::Delta(self.lanes.iter().fold(table, |table, lanes| table.lanes(*lanes)))
             }
             "parquet" => {
                 let dataset =
-                    ParquetDataset::in_store(&Store::from_uri(place)?, "")?.partition_by(&self.partition_by)?;
+                    ParquetDataset::in_store(&store(place, &self.env)?, "")?.partition_by(&self.partition_by)?;
                 Target::Parquet(self.lanes.iter().fold(dataset, |dataset, lanes| dataset.lanes(*lanes)))
             }
             "postgres" => {
-                let database = Postgres::from_env("WAREHOUSE_URL")?;
+                let database = Postgres::from_env("WAREHOUSE_URL")?.env(self.env.clone());
                 Target::Postgres(PostgresTable::at(&database, place)?.disposition(self.disposition.clone()), database)
             }
             // A file, and a table `orders` in it.

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from mutants_switches import ROOT, TREE, File, closing, copy, unfit, write
 
-FEATURES = ["--no-default-features", "--features", "testkit object-store"]
+FEATURES = ["--no-default-features", "--features", "testkit object-store delta"]
 LEAST = 95.0
 JOBS = int(os.environ.get("LANDFALL_MUTANTS_JOBS", "1"))
 # Bytes of memory for a run of tests: some mutants never stop to collect.
@@ -30,10 +30,12 @@ MEMORY = 8 << 30
 
 # The modules of commit, fence and collection.
 MODULES = {
-    "chain": ["src/checkpoint/chain/*.rs"],
+    "chain": ["src/checkpoint/chain/*.rs", "src/checkpoint/record.rs", "src/store/probe.rs"],
     "landing": [f"src/landing/{name}.rs" for name in ("retention", "vacuum", "manifest", "writer")],
-    "load": ["src/pipeline/load/*.rs", "src/pipeline/epoch.rs", "src/pipeline/open.rs"],
+    "load": ["src/pipeline/load/*.rs", "src/pipeline/epoch.rs", "src/pipeline/open.rs", "src/model/ledger.rs"],
     "sink": ["src/sink/mod.rs", "src/sink/disposition/*.rs", "src/sink/memory.rs"],
+    "parquet": [f"src/connectors/parquet/{name}.rs" for name in ("commit", "dataset", "log", "state", "vacuum")],
+    "delta": [f"src/connectors/delta/{name}.rs" for name in ("commit", "mark", "log", "own", "pending", "staged", "retention", "vacuum")],
 }
 # Mutants that change nothing that can be seen, and why.
 EQUIVALENT = {

@@ -48,11 +48,12 @@ def limits(worlds, wanted, seed):
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for case, found in pool.map(lambda case: (case, tried(one, worlds, *case)), cases):
             figures[case[0]] += found
+            figures[case[0]][case[1]] += found["runs"]
     for way, found in figures.items():
         if found["runs"] >= ENOUGH_RUNS and not found["errors"] + found["kills"]:
             print(f"failed: {way}: in {found['runs']} runs nothing was missing", flush=True)
             found["failed"] += 1
-        kill_loop.proof("limits", way, {k: found[k] for k in ("runs", "enough", "errors", "kills", *WRONG)})
+        kill_loop.proof("limits", way, {k: found[k] for k in ("runs", "enough", "errors", "kills", *WRONG, *sorted(kinds))})
     return sum(figures.values(), Counter())
 
 

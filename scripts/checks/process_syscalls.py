@@ -110,7 +110,7 @@ def points(worlds, kind, begun, options=ORDERED):
 
 
 def syscalls(worlds, wanted, seed):
-    """`wanted` of all cases, of each call and each fault about as many, or all; prints a line for each call."""
+    """`wanted` cases that really happen, of each call and each fault about as many, or all of them; prints a line for each of these."""
     if reason := why_not():
         print(f"skipped: {reason}", flush=True)
         return Counter(skipped=1)
@@ -120,22 +120,27 @@ def syscalls(worlds, wanted, seed):
         for run, found in zip(runs, pool.map(lambda run: points(worlds, *run), runs)):
             for point in found:
                 groups[point[:2]].append((*run, *point))
-    for group in groups.values():
-        rng.shuffle(group)
-    every = sum(map(len, groups.values()))
-    turns = [[group[n] for group in groups.values() if n < len(group)] for n in range(max(map(len, groups.values())))]
-    cases = [case for turn in turns for case in rng.sample(turn, len(turn))][: wanted or every]
-    print(f"seed {seed}: {len(cases)} of {every} cases", flush=True)
-    figures = defaultdict(Counter)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for case, found in pool.map(lambda case: (case, tried(inject, worlds, *case)), cases):
-            figures[case[2]] += found
-    if sum(found["absent"] for found in figures.values()) > sum(found["injected"] for found in figures.values()):
-        print("failed: most of the calls did not come: nothing was done to those runs", flush=True)
-        figures[cases[0][2]]["failed"] += 1
-    for call, found in figures.items():
-        kill_loop.proof("syscalls", call, {k: found[k] for k in ("injected", "kills", "errors", "survived", "absent", *WRONG)})
+        each = -(-wanted // len(groups)) if wanted else None
+        print(f"seed {seed}: {each or 'all'} of each of {len(groups)}, of {sum(map(len, groups.values()))} cases", flush=True)
+        for cases in groups.values():
+            rng.shuffle(cases)
+        figures = dict(zip(groups, pool.map(lambda cases: until(worlds, cases, each), groups.values())))
+    for (call, fault), found in figures.items():
+        keys = ("injected", "kills", "errors", "survived", "absent", *WRONG, *(kind for kind in worlds.kinds if found[kind]))
+        kill_loop.proof("syscalls", f"{call},{fault}", {k: found[k] for k in keys})
     return sum(figures.values(), Counter())
+
+
+def until(worlds, cases, each):
+    """Cases until `each` have happened, of those that are there; a call may not come a second time where it came first."""
+    figures = Counter()
+    for case in cases[: each and 10 * each]:
+        found = tried(inject, worlds, *case)
+        figures += found
+        figures[case[0]] += found["injected"]
+        if each and figures["injected"] >= each:
+            break
+    return figures
 
 
 WRONG = ("lost", "doubled", "wrong", "corrupt", "believed", "failed")

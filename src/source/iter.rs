@@ -102,6 +102,10 @@ mod tests {
                 |id: &str, numbers: std::ops::Range<u64>| (id.to_owned(), numbers.map(|n| n.to_string()).collect());
             BTreeMap::from([texts("all", 1..11), texts("more", 11..13), texts("none", 0..0)])
         }
+
+        fn secrets(&self) -> Vec<String> {
+            Vec::new() // it asks nobody
+        }
     }
 
     crate::source_conformance!(Numbers);

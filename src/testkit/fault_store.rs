@@ -19,8 +19,8 @@ impl FaultStore {
         Self { inner: store.clone(), faults: faults.clone() }
     }
 
-    async fn enter(&self, operation: &'static str, name: &ObjectPath) -> Result<Pass<'_>> {
-        self.faults.enter(operation, name.to_string(), Effect::Parts).await
+    async fn enter(&self, operation: &'static str, name: &ObjectPath, effect: Effect) -> Result<Pass<'_>> {
+        self.faults.enter(operation, name.to_string(), effect).await
     }
 
     /// Dies within a write: half of the bytes are on their way, nothing is visible, and nobody cleans up.
@@ -40,7 +40,7 @@ fn half(bytes: &Bytes) -> Bytes {
 #[async_trait]
 impl ObjectAccess for FaultStore {
     async fn create(&self, path: &ObjectPath, bytes: Bytes) -> Result<Created> {
-        let pass = self.enter("create", path).await?;
+        let pass = self.enter("create", path, Effect::Create).await?;
         if pass.is_torn() {
             return Err(self.tear(pass, path, &bytes).await);
         }
@@ -49,7 +49,7 @@ impl ObjectAccess for FaultStore {
     }
 
     async fn put(&self, path: &ObjectPath, bytes: Bytes) -> Result<()> {
-        let pass = self.enter("put", path).await?;
+        let pass = self.enter("put", path, Effect::Put).await?;
         if pass.is_torn() {
             return Err(self.tear(pass, path, &bytes).await);
         }
@@ -58,7 +58,7 @@ impl ObjectAccess for FaultStore {
     }
 
     async fn upload(&self, path: &ObjectPath) -> Result<Box<dyn Upload>> {
-        let pass = self.enter("upload", path).await?;
+        let pass = self.enter("upload", path, Effect::Parts).await?;
         if pass.is_torn() {
             return Err(self.tear(pass, path, &Bytes::new()).await);
         }
@@ -90,7 +90,7 @@ impl ObjectAccess for FaultStore {
     }
 
     async fn delete(&self, path: &ObjectPath) -> Result<()> {
-        let pass = self.faults.enter("delete", path.to_string(), Effect::Whole).await?;
+        let pass = self.enter("delete", path, Effect::Delete).await?;
         if pass.is_torn() {
             return Err(pass.die());
         }

@@ -60,7 +60,19 @@ impl Faults {
 
     /// A process to which `mode` happens at each point of `target`.
     pub fn at(target: Target, mode: Mode) -> Self {
-        Self::drawn(move |point| target.takes(point.operation, &point.name).then_some(mode))
+        Self::at_each([(target, mode)])
+    }
+
+    /// A process to which each mode happens at the points of its target: the first one, where a point is of several. Each target counts for
+    /// itself.
+    pub fn at_each(faults: impl IntoIterator<Item = (Target, Mode)>) -> Self {
+        let faults: Vec<(Target, Mode)> = faults.into_iter().collect();
+        Self::drawn(move |point| {
+            let taken = |(target, mode): &(Target, Mode)| target.takes(point.operation, &point.name).then_some(*mode);
+            // All are asked, so that all count.
+            let hits: Vec<Mode> = faults.iter().filter_map(taken).collect();
+            hits.first().copied()
+        })
     }
 
     /// A process without faults of which every operation lets the others have a turn before its effect: over what answers at once,

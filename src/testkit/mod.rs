@@ -49,7 +49,6 @@ pub use crate::defects::{Defect, SwitchedOn};
 pub use clock::ManualClock;
 pub use conditionless::Conditionless;
 pub use damage::{Damage, DamagedStore};
-#[doc(hidden)]
 pub use decoders::{Decoder, decoders};
 pub use disk::{Lie, SimDisk};
 pub use entropy::SeededEntropy;

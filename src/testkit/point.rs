@@ -34,12 +34,39 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// The same at an operation of this effect, by one name: histories that cannot differ are one.
-    pub(super) fn on(self, effect: Effect) -> Self {
+    /// What can happen to any operation, whatever it is done to: what [`Schedules`](super::Schedules) take unless they are told otherwise.
+    pub const ANY: [Self; 6] =
+        [Self::Before, Self::AfterLostResponse, Self::Torn, Self::Pause, Self::LostResponse, Self::Fail];
+
+    /// All that an object store can do: besides [`ANY`](Self::ANY), the odd answers to a create, requests that arrive after others (within the
+    /// process, or when everybody has ended), refusals for good, and a request of which nothing is heard any more.
+    pub const OBJECT_STORE: [Self; 13] = [
+        Self::Before,
+        Self::AfterLostResponse,
+        Self::Torn,
+        Self::Pause,
+        Self::LostResponse,
+        Self::Fail,
+        Self::Exists,
+        Self::Conflict,
+        Self::Late(2),
+        Self::Late(u32::MAX),
+        Self::Refuse(ErrorKind::Auth),
+        Self::Refuse(ErrorKind::Config),
+        Self::Refuse(ErrorKind::Ambiguous),
+    ];
+
+    /// The same at an operation of this effect, by one name: histories that cannot differ are one. `None` if it cannot happen there.
+    fn on(self, effect: Effect) -> Option<Self> {
         match (self, effect) {
-            (Self::Torn, Effect::Whole | Effect::None) | (Self::AfterLostResponse, Effect::None) => Self::Before,
-            (Self::LostResponse, Effect::None) => Self::Fail,
-            (mode, _) => mode,
+            (Self::Torn, Effect::None | Effect::Whole | Effect::Delete) | (Self::AfterLostResponse, Effect::None) => {
+                Some(Self::Before)
+            }
+            (Self::LostResponse, Effect::None) | (Self::Refuse(ErrorKind::Unavailable), _) => Some(Self::Fail),
+            (Self::Exists | Self::Conflict, Effect::Create) => Some(self),
+            (Self::Late(_), Effect::Create | Effect::Put | Effect::Delete) => Some(self),
+            (Self::Exists | Self::Conflict | Self::Late(_), _) => None,
+            (mode, _) => Some(mode),
         }
     }
 }
@@ -54,6 +81,12 @@ pub enum Effect {
     Whole,
     /// Something of which a part may be left.
     Parts,
+    /// A create of an object: as [`Parts`](Self::Parts), unless something is there.
+    Create,
+    /// A put of an object, by one request: as [`Parts`](Self::Parts).
+    Put,
+    /// A delete of an object, by one request: as [`Whole`](Self::Whole).
+    Delete,
 }
 
 /// A fault at one I/O point.
@@ -66,10 +99,11 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The same by one name, for a process that passes these points.
-    pub(super) fn on(self, trace: &[Point]) -> Self {
-        let point = usize::try_from(self.at).ok().and_then(|at| trace.get(at));
-        Self { mode: point.map_or(self.mode, |point| self.mode.on(point.effect)), ..self }
+    /// The same by one name, in a process that passes these points. `None` if it is not met there: the process does not come so far, or
+    /// comes to an operation at which this cannot happen.
+    pub(super) fn on(self, trace: &[Point]) -> Option<Self> {
+        let point = trace.get(usize::try_from(self.at).ok()?)?;
+        Some(Self { mode: self.mode.on(point.effect)?, ..self })
     }
 }
 

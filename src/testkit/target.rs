@@ -1,6 +1,18 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Which operations something happens to: by what they do, what they do it to, and their place among those.
+/// Which operations something happens to: by what they do, what they do it to, and their place among those. For what it cannot say, ask it
+/// within [`Faults::drawn`](super::Faults::drawn):
+///
+/// ```
+/// use landfall::testkit::{Faults, Mode, Target};
+///
+/// // The second put under `state/` fails, unless it is that of the log.
+/// let second = Target::operation("put").on("state/").after(1).times(1);
+/// let faults = Faults::drawn(move |point| {
+///     let hit = second.takes(point.operation, &point.name) && !point.name.ends_with("log");
+///     hit.then_some(Mode::Fail)
+/// });
+/// ```
 #[derive(Debug)]
 #[must_use]
 pub struct Target {
@@ -46,13 +58,13 @@ impl Target {
         self.met.load(Ordering::SeqCst)
     }
 
-    /// Whether it is about something of that name.
-    pub(super) fn is_on(&self, name: &str) -> bool {
+    /// Whether it is about something of that name. Counts nothing.
+    pub fn is_on(&self, name: &str) -> bool {
         name.contains(&self.name)
     }
 
-    /// Whether it is this operation, which is counted.
-    pub(super) fn takes(&self, operation: &str, name: &str) -> bool {
+    /// Whether it is this operation, which is counted: ask once for each, as within [`Faults::drawn`](super::Faults::drawn).
+    pub fn takes(&self, operation: &str, name: &str) -> bool {
         if self.operation.is_some_and(|own| own != operation) || !self.is_on(name) {
             return false;
         }

@@ -344,6 +344,19 @@ async fn a_target_is_an_operation_on_a_name_at_its_place() {
 }
 
 #[tokio::test]
+async fn several_targets_count_each_for_itself_and_the_first_one_hits() {
+    let disk = Store::memory();
+    let third = (Target::operation("put").after(2), Mode::Refuse(ErrorKind::Auth));
+    let store = Faults::at_each([(Target::operation("put").on("b"), Mode::Fail), third]).store(&disk);
+    let mut kinds = Vec::new();
+    for name in ["a", "b", "a", "b"] {
+        kinds.push(store.put(&path(name), "x".into()).await.err().map(|error| error.kind()));
+    }
+    let (busy, refused) = (Some(ErrorKind::Unavailable), Some(ErrorKind::Auth));
+    assert_eq!(kinds, [None, busy, refused, busy]);
+}
+
+#[tokio::test]
 async fn damage_is_given_back_and_not_stored() {
     let read = async |damage: Damage| {
         let disk = Store::memory();

@@ -82,6 +82,10 @@ mod conformance {
         async fn all(&self) -> BTreeMap<String, Vec<String>> {
             BTreeMap::from([("log".to_owned(), LINES.map(str::to_owned).to_vec())])
         }
+
+        fn secrets(&self) -> Vec<String> {
+            Vec::new() // it asks nobody
+        }
     }
 
     landfall::source_conformance!(Trial);

@@ -1,7 +1,7 @@
 //! Random simulation over a real connection: a scripted API with faults that a seed draws, processes that die at their stores, rows that
 //! come and change in between. Then the faults end, and what the API holds must be there, once.
 //!
-//! `LANDFALL_SIMULATION_HTTP=n` runs that many seeds.
+//! `LANDFALL_SIMULATION_HTTP=n` runs that many seeds, from `LANDFALL_SIMULATION_FIRST` on.
 
 use crate::scripted::{NEVER, accesses, env, rest};
 use landfall::checkpoint::StoreCheckpoints;
@@ -34,9 +34,10 @@ struct World {
 
 #[tokio::test]
 async fn seeds_over_http_lose_and_double_nothing() {
-    let seeds = std::env::var("LANDFALL_SIMULATION_HTTP").ok().and_then(|n| n.parse().ok()).unwrap_or(18);
+    let number = |name, default| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default);
+    let (first, seeds) = (number("LANDFALL_SIMULATION_FIRST", 0), number("LANDFALL_SIMULATION_HTTP", 18));
     let (mut total, mut requests, mut faults, mut deaths, mut wrong) = (Verdict::default(), 0, 0, 0, Vec::new());
-    for seed in 0..seeds {
+    for seed in first..first + seeds {
         let world = World::new(seed).await;
         let (verdict, died) = world.days().await;
         let (asked, failed) = world.api.counts();

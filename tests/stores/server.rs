@@ -118,6 +118,10 @@ impl Server {
         self.state().dies_at = Some((at, has_effect));
     }
 
+    pub fn is_dead(&self) -> bool {
+        self.state().dead
+    }
+
     /// It answers again.
     pub fn revives(&self) {
         let mut state = self.state();

@@ -161,6 +161,7 @@ impl<D: Driver> Warehouse for Through<D> {
     type Set = TableSet<Batch>;
 
     const NAME: &'static str = D::NAME;
+    const IS_SERVER: bool = D::ENGINE.is_server();
 
     fn sink(&self, table: &str, disposition: impl Into<Disposition>) -> Self::Sink {
         FaultSink::new(self.table(table).disposition(disposition), &self.faults)

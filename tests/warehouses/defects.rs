@@ -5,7 +5,7 @@ use crate::cuts::{Cut, Proxy};
 use crate::load::Load;
 use crate::paired::assert_noticed;
 use crate::sql::{Sql, server};
-use crate::warehouse::Server;
+use crate::warehouse::{Server, Warehouse};
 use landfall::ErrorKind;
 use landfall::columnar::Columns;
 use landfall::sink::{CommitOutcome, Disposition};

@@ -5,10 +5,11 @@ use crate::sql::Sql;
 use crate::warehouse::Warehouse;
 use landfall::ErrorKind;
 use landfall::columnar::Columns;
-use landfall::sink::{Disposition, Replace, ReplacePartitions, Scd2, Upsert, Writer};
+use landfall::sink::{CommitOutcome, Disposition, Replace, ReplacePartitions, Scd2, Sink, Upsert, Writer};
 
 sql_cases! {
     l04_a_table_is_replaced_in_one_step_and_only_by_what_is_whole,
+    who_asks_for_an_old_commit_again_leaves_the_rows_of_a_later_enumeration,
     only_partitions_that_came_are_replaced,
     l09_a_sweep_deletes_what_did_not_come_and_nothing_of_others,
     a_sweep_that_would_take_too_much_is_refused_before_anything_is_prepared,
@@ -47,6 +48,19 @@ async fn l04_a_table_is_replaced_in_one_step_and_only_by_what_is_whole<W: Sql>(w
     assert_eq!(all().await, ["1|A", "4|d"]);
     assert!(warehouse.waiting().await.is_empty(), "{:?}", warehouse.waiting().await);
     assert_eq!(warehouse.sql(BROUGHT).await, ["1|5", "4|5"], "a row names the load that brought it");
+}
+
+async fn who_asks_for_an_old_commit_again_leaves_the_rows_of_a_later_enumeration<W: Sql>(warehouse: W) {
+    let mut load = load(&warehouse, "orders", Replace::table());
+    let staged = load.stage(&lines(&[(1, "a")])).await.expect("stages").0.expect("rows").staged;
+    let slept = load.request(&staged, false);
+    load.commit(&staged, false).await.expect("commits");
+    load.enumeration = Some(2);
+    load.load(&lines(&[(2, "b")])).await.expect("loads");
+    let outcome = load.sink.commit(&load.clock, slept).await.expect("is asked");
+    assert_eq!(outcome, CommitOutcome::AlreadyCommitted);
+    load.whole().await.expect("its rows are there");
+    assert_eq!(warehouse.rows("orders", "id, name").await, ["2|b"]);
 }
 
 async fn only_partitions_that_came_are_replaced<W: Sql>(warehouse: W) {

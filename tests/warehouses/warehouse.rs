@@ -27,6 +27,9 @@ pub trait Warehouse: Send + Sync + Sized + 'static {
     /// Its name, for figures.
     const NAME: &'static str;
 
+    /// Whether it is a server, whose messages are not the same in each history.
+    const IS_SERVER: bool;
+
     /// Whether the tables of a set change in one step.
     const SET_IS_ATOMIC: bool = false;
 
@@ -98,6 +101,7 @@ impl Warehouse for Delta {
     type Set = TableSet<Batch>;
 
     const NAME: &'static str = "delta";
+    const IS_SERVER: bool = false;
 
     fn sink(&self, table: &str, disposition: impl Into<Disposition>) -> DeltaTable {
         self.table(table).disposition(disposition)
@@ -266,6 +270,7 @@ impl Warehouse for Server {
     type Set = PostgresTables;
 
     const NAME: &'static str = "postgres";
+    const IS_SERVER: bool = true;
     const SET_IS_ATOMIC: bool = true;
 
     fn sink(&self, table: &str, disposition: impl Into<Disposition>) -> PostgresTable {

@@ -4,14 +4,20 @@
 
 #![forbid(unsafe_code)]
 
-mod checkpoints;
-mod database;
 mod feed;
-mod parse;
-mod sink;
-
-pub use checkpoints::SqliteCheckpoints;
-pub use database::{Database, InOneStep, Wire};
 pub use feed::{BytesRead, StationLogs};
+
+mod parse;
 pub use parse::{Parse, Reading};
-pub use sink::{Batch, SqliteReadings, SqliteWriter};
+
+mod database;
+pub use database::{Database, InOneStep, Wire};
+
+mod writer;
+pub use writer::{Batch, SqliteWriter};
+
+mod sink;
+pub use sink::SqliteReadings;
+
+mod checkpoints;
+pub use checkpoints::SqliteCheckpoints;

@@ -2,16 +2,15 @@
 
 use crate::database::{Answer, Database};
 use crate::parse::Reading;
+use crate::writer::{Batch, SqliteWriter, unstage};
 use landfall::env::Env;
-use landfall::model::{Reject, Rows, ShardKey};
+use landfall::model::{Rows, ShardKey};
 use landfall::sink::{
-    CommitDecision, CommitOutcome, CommitRequest, Demand, EpochContext, Mark, Sink, StagedOutput, Transactional,
-    Writer, decide_commit,
+    CommitDecision, CommitOutcome, CommitRequest, Demand, EpochContext, Mark, Sink, Transactional, decide_commit,
 };
 use landfall::source::ComponentConfig;
 use landfall::{Error, Result, async_trait};
 use rusqlite::{OptionalExtension, Transaction, params};
-use serde::{Deserialize, Serialize};
 
 /// The table `readings` of a database.
 #[derive(Clone, Debug)]
@@ -21,22 +20,6 @@ impl SqliteReadings {
     /// That of `database`.
     pub fn new(database: &Database) -> Self {
         Self(database.clone())
-    }
-}
-
-/// Names what a writer staged. It goes into the checkpoint.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Batch {
-    name: String,
-    rows: u64,
-}
-
-impl Batch {
-    /// Of everything that makes an epoch this owner's, and this try of it: an owner that was shut out and still writes does not
-    /// touch what its successor staged.
-    fn of(epoch: &EpochContext) -> Self {
-        let EpochContext { shard, generation, epoch, attempt, .. } = epoch;
-        Self { name: format!("{shard}/g{generation}/{epoch}/{attempt}"), rows: 0 }
     }
 }
 
@@ -56,9 +39,7 @@ impl Sink for SqliteReadings {
     }
 
     async fn open(&self, epoch: EpochContext) -> Result<SqliteWriter> {
-        let batch = Batch::of(&epoch);
-        self.0.transaction("stage readings", |t| unstage(t, &batch.name)).await?;
-        Ok(SqliteWriter { database: self.0.clone(), batch, epoch, bytes: 0 })
+        SqliteWriter::open(&self.0, epoch).await
     }
 
     async fn commit(&self, _env: &Env, request: CommitRequest<Batch>) -> Result<CommitOutcome> {
@@ -142,10 +123,6 @@ fn write_mark(t: &Transaction<'_>, shard: &ShardKey, mark: &Mark) -> Result<()> 
         .map(drop)
 }
 
-fn unstage(t: &Transaction<'_>, batch: &str) -> Result<()> {
-    t.execute("DELETE FROM landfall_staged WHERE batch = ?1", [batch]).of("delete staged rows").map(drop)
-}
-
 /// The commit as it is often written: it does what it is asked to. The tests must notice.
 const FORGETFUL: bool = cfg!(feature = "forgetful-commit");
 
@@ -154,46 +131,4 @@ const MARK_APART: bool = cfg!(feature = "mark-apart");
 
 fn decide(held: Option<&Mark>, wanted: &Mark, previous: Option<u64>) -> CommitDecision {
     if FORGETFUL { CommitDecision::Apply } else { decide_commit(held, wanted, previous) }
-}
-
-/// Stages the readings of one epoch.
-#[derive(Debug)]
-pub struct SqliteWriter {
-    database: Database,
-    batch: Batch,
-    epoch: EpochContext,
-    bytes: u64,
-}
-
-#[async_trait]
-impl Writer for SqliteWriter {
-    type Item = Rows<Reading>;
-    type Staged = Batch;
-
-    async fn write(&mut self, readings: Rows<Reading>) -> Result<Vec<Reject>> {
-        let staged = self.database.transaction("stage readings", |t| {
-            let mut insert =
-                t.prepare_cached("INSERT INTO landfall_staged VALUES (?1, ?2, ?3, ?4, ?5, ?6)").of("stage readings")?;
-            let (shard, generation) = (self.epoch.shard.to_string(), self.epoch.generation);
-            for Reading { station, time, celsius } in &readings.0 {
-                insert
-                    .execute(params![self.batch.name, shard, generation, station, time, celsius])
-                    .of("stage readings")?;
-                self.bytes += (station.len() + time.len() + size_of::<f64>()) as u64;
-                self.batch.rows += 1;
-            }
-            Ok(Vec::new()) // SQLite takes every reading: nothing goes to the quarantine
-        });
-        staged.await
-    }
-
-    fn staged_bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    async fn finish(self) -> Result<Option<StagedOutput<Batch>>> {
-        let Self { batch, epoch, bytes, .. } = self;
-        let nothing = batch.rows == 0 && !epoch.must_commit;
-        Ok((!nothing).then_some(StagedOutput { records: batch.rows, staged: batch, bytes }))
-    }
 }

@@ -2,9 +2,6 @@
 
 #![allow(clippy::disallowed_macros, clippy::print_stdout, reason = "it prints figures")]
 
-mod faulty;
-
-use faulty::Faulty;
 use landfall::landing::Landing;
 use landfall::model::{PipelineName, ShardKey};
 use landfall::pipeline::Pipeline;
@@ -12,7 +9,7 @@ use landfall::sink::{Quarantine, Sink};
 use landfall::store::Store;
 use landfall::testkit::{FaultSource, Faults, Schedules, Verdict, World, test_env};
 use landfall::{Result, async_trait};
-use landfall_stations::{Database, Parse, SqliteCheckpoints, SqliteReadings, StationLogs};
+use landfall_stations::{Database, InOneStep, Parse, SqliteCheckpoints, SqliteReadings, StationLogs, Wire};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const OSLO: &str = "06:00,-3.5\n07:00,-2.0\n07:00,-2.0\n08:00,?\n";
@@ -33,6 +30,20 @@ impl Weather {
         std::fs::write(logs.path().join("lima.log"), LIMA).expect("a log");
         let database = Database::in_memory().expect("a database");
         Self { logs, store: Store::memory(), database, processes: AtomicU64::new(1) }
+    }
+}
+
+/// The way from a process to its database: each transaction may go wrong.
+#[derive(Debug)]
+struct Faulty(Faults);
+
+#[async_trait]
+impl Wire for Faulty {
+    async fn pass(&self, operation: &'static str, transaction: InOneStep<'_>) -> Result<()> {
+        match operation.split(' ').next() {
+            Some("read" | "list") => self.0.read_point(operation, "database", transaction).await,
+            _ => self.0.point(operation, "database", transaction).await,
+        }
     }
 }
 

@@ -217,10 +217,9 @@ fn is_of_connection(key: &str) -> bool {
     key.starts_with("adbc.connection.")
 }
 
-/// What is secret in an option.
-fn secrets_in(key: &str, value: &str) -> Vec<String> {
-    let key = key.to_ascii_lowercase();
-    const NAMES: [&str; 13] = [
+/// Whether something of this name is secret.
+fn is_secret(name: &str) -> bool {
+    const PARTS: [&str; 16] = [
         "password",
         "passphrase",
         "passwd",
@@ -233,11 +232,21 @@ fn secrets_in(key: &str, value: &str) -> Vec<String> {
         "api-key",
         "apikey",
         "access_key",
-        "auth",
+        "account_key",
+        "accountkey",
+        "authorization",
+        "signature",
     ];
-    if NAMES.iter().any(|name| key.contains(name)) {
+    let name = name.to_ascii_lowercase();
+    PARTS.iter().any(|part| name.contains(part)) || ["key", "sig", "jwt", "auth"].contains(&name.as_str())
+}
+
+/// What is secret in an option.
+fn secrets_in(key: &str, value: &str) -> Vec<String> {
+    let authorises = key.to_ascii_lowercase().contains("auth");
+    if is_secret(key) || authorises {
         // A header says how it authorises before it does: `Bearer …`.
-        let credentials = value.split_once(' ').filter(|_| key.contains("auth")).map(|(_, credentials)| credentials);
+        let credentials = value.split_once(' ').filter(|_| authorises).map(|(_, credentials)| credentials);
         return credentials.into_iter().chain([value]).map(ToOwned::to_owned).collect();
     }
     let mut found = Vec::new();
@@ -250,10 +259,11 @@ fn secrets_in(key: &str, value: &str) -> Vec<String> {
             found.push(password.to_owned());
         }
     }
-    for word in ["password=", "pwd=", "token=", "secret="] {
-        let mut rest = value;
-        while let Some(at) = rest.to_ascii_lowercase().find(word) {
-            rest = rest.get(at + word.len()..).unwrap_or_default();
+    for (at, _) in value.match_indices('=') {
+        let (before, after) = value.split_at(at);
+        let ends = |c: char| !c.is_ascii_alphanumeric() && !matches!(c, '_' | '-');
+        if before.trim_end().rsplit(ends).next().is_some_and(is_secret) {
+            let rest = after.get(1..).unwrap_or_default().trim_start();
             let quoted = rest.strip_prefix('\'').and_then(|rest| rest.split_once('\''));
             let plain = || rest.split(['&', ' ', ';']).next().unwrap_or_default();
             found.push(quoted.map_or_else(plain, |(secret, _)| secret).to_owned());
@@ -296,6 +306,10 @@ mod tests {
             Adbc::driver("x").option("uri", "host=db password=hunter2 user=etl"),
             Adbc::driver("x").option("uri", "host=db password='hun ter2' user=etl"),
             Adbc::driver("x").option("uri", "grpc://h:1?TOKEN=hunter2&x=1"),
+            Adbc::driver("x").option("uri", "host=db password = hunter2 user=etl"),
+            Adbc::driver("x").option("uri", "grpc://h:1?api_key=hunter2"),
+            Adbc::driver("x").option("uri", "https://h/w?x=1&sig=hunter2"),
+            Adbc::driver("x").option("uri", "Endpoint=https://h;AccountKey=hunter2"),
             Adbc::driver("x").option("uri", "etl:hunter2@org-account/db"),
             Adbc::driver("x").option("adbc.some.auth_token", "hunter2"),
             Adbc::driver("x").option("adbc.flight.sql.authorization_header", "Bearer hunter2"),

@@ -7,13 +7,17 @@ use crate::error::{Error, Result};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, StringArray, StringBuilder, new_null_array};
 use arrow::compute::kernels::cmp::not_distinct;
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Date32Type, Field, Float32Type, Float64Type, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{
+    DataType, Date32Type, Field, Float32Type, Float64Type, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
+};
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use std::sync::Arc;
 
 /// Years from 1 to 9999: what text in four digits, and all databases, can hold.
 const DAYS: std::ops::RangeInclusive<i32> = -719_162..=2_932_896;
+/// Microseconds.
+const DAY: i64 = 86_400_000_000;
 const MICROS: std::ops::RangeInclusive<i64> = -62_135_596_800_000_000..=253_402_300_799_999_999;
 
 const INEXACT: &str = "the column cannot hold the value exactly";
@@ -176,6 +180,7 @@ fn more(values: &ArrayRef, kind: &ColumnType, dialect: AdbcDialect, refused: &mu
 }
 
 fn out_of_range(values: &ArrayRef, refused: &mut Vec<(usize, &'static str)>) {
+    let mut why = "the year is not between 1 and 9999";
     let fits: Box<dyn Fn(usize) -> bool + '_> = match values.data_type() {
         DataType::Date32 => {
             let days = values.as_primitive::<Date32Type>();
@@ -185,17 +190,22 @@ fn out_of_range(values: &ArrayRef, refused: &mut Vec<(usize, &'static str)>) {
             let micros = values.as_primitive::<TimestampMicrosecondType>();
             Box::new(|row| MICROS.contains(&micros.value(row)))
         }
+        DataType::Time64(TimeUnit::Microsecond) => {
+            why = "the time is not within a day";
+            let micros = values.as_primitive::<Time64MicrosecondType>();
+            Box::new(|row| (0..DAY).contains(&micros.value(row)))
+        }
         _ => return,
     };
     let rows = (0..values.len()).filter(|row| values.is_valid(*row) && !fits(*row));
-    refused.extend(rows.map(|row| (row, "the year is not between 1 and 9999")));
+    refused.extend(rows.map(|row| (row, why)));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use AdbcDialect::{DuckDb, Postgres, Sqlite};
-    use arrow::array::{Decimal128Array, Int64Array, TimestampNanosecondArray, UInt64Array};
+    use arrow::array::{Decimal128Array, Int64Array, Time64MicrosecondArray, TimestampNanosecondArray, UInt64Array};
 
     fn fitted(array: impl Array + 'static, kind: ColumnType, dialect: AdbcDialect) -> (Vec<String>, Vec<usize>) {
         let array: ArrayRef = Arc::new(array);
@@ -226,6 +236,8 @@ mod tests {
         let texts = StringArray::from(vec!["a\0", "äöü"]);
         assert_eq!(fitted(texts.clone(), ColumnType::Text(Some(2)), Postgres).1, [0, 1]);
         assert_eq!(fitted(texts, ColumnType::Text(None), DuckDb).1, [0_usize; 0]);
+        let times = Time64MicrosecondArray::from(vec![0, 86_399_999_999, 86_400_000_000, -1]);
+        assert_eq!(fitted(times, ColumnType::Text(None), Sqlite).1, [2, 3]);
     }
 
     #[test]

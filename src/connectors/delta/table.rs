@@ -56,6 +56,7 @@ pub struct DeltaTable {
     /// Whether the store was found to keep conditions: the log rests on them.
     probed: Arc<OnceCell<()>>,
 }
+
 impl DeltaTable {
     /// The table in folder `prefix` of `store`; an empty `prefix` is the root of the store.
     ///
@@ -82,6 +83,7 @@ impl DeltaTable {
     pub fn at(uri: &str) -> Result<Self> {
         Self::in_store(&Store::from_uri(uri)?, "")
     }
+
     /// The newest version of the table.
     pub(super) async fn newest(&self, keep: Keep) -> Result<Option<Arc<Snapshot>>> {
         // One after the other: so that the version that is known goes from one to the next, and is not copied.
@@ -89,6 +91,11 @@ impl DeltaTable {
         let newest = self.log.newest(seen.take(), keep).await?;
         seen.clone_from(&newest);
         Ok(newest)
+    }
+
+    /// The table as it was configured when this was staged, as far as that decides what becomes of rows.
+    fn as_staged(&self, staged: &DeltaStaged) -> Self {
+        Self { disposition: staged.disposition.clone(), ..self.clone() }
     }
 
     /// How much of the table a commit must know.
@@ -147,6 +154,7 @@ impl Sink for DeltaTable {
         let mut settings = self.options.settings(&self.log.folder);
         if let Value::Object(fields) = &mut settings {
             fields.insert("record_provenance".to_owned(), json!(self.records));
+            fields.insert("disposition".to_owned(), json!(self.disposition));
         }
         Ok(ComponentConfig::none().with_identity(identity).with_settings(settings))
     }
@@ -195,7 +203,7 @@ impl Sink for DeltaTable {
 
     async fn commit(&self, env: &Env, request: CommitRequest<DeltaStaged>) -> Result<CommitOutcome> {
         let mut memo = Memo::default();
-        let outcome = self.commit_until(env, &request, &mut memo).await;
+        let outcome = self.as_staged(&request.staged).commit_until(env, &request, &mut memo).await;
         // What is left goes with a vacuum.
         if let Err(error) = memo.enumeration.clean_up().await {
             tracing::debug!(%error, table = %self.log.folder, "keys of an enumeration stay for now");

@@ -12,6 +12,14 @@ use crate::sink::Children;
 /// The record, within its epoch, that a staged row comes from: the rows of a record that have one parent are a group.
 pub(super) const GROUP: &str = "_landfall_group";
 
+/// The groups of the rows of a batch, of which the first may be `next`. A record has rows in one batch only, and they need not lie side by
+/// side.
+pub(super) fn groups(records: &[u32], next: &mut i64) -> Vec<i64> {
+    let first = *next;
+    *next += records.iter().max().map_or(0, |last| i64::from(*last) + 1);
+    records.iter().map(|record| first + i64::from(*record)).collect()
+}
+
 impl Apply<'_> {
     pub(super) async fn children(&self, children: &Children, staging: &TableName, counts: Counts) -> Result<Counts> {
         let (table, from, group, index) = (self.table.sql(), staging.sql(), quoted(GROUP), quoted(&children.index));
@@ -61,5 +69,19 @@ impl Apply<'_> {
         let inserted = self.execute(&insert).await?;
         self.execute(&format!("DROP TABLE {chosen}")).await?;
         Ok(Counts { inserted, deleted, ..counts })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_one_record_are_a_group_wherever_they_lie() {
+        let mut next = 0;
+        assert_eq!(groups(&[0, 1, 0, 3], &mut next), [0, 1, 0, 3]);
+        assert_eq!(groups(&[0, 2], &mut next), [4, 6], "the same number in another batch is another record");
+        assert_eq!(groups(&[], &mut next), [0_i64; 0]);
+        assert_eq!(next, 7);
     }
 }

@@ -223,7 +223,8 @@ fn encoder(array: &ArrayRef, kind: &ColumnType) -> Option<Encode> {
             let values = cast(array, &DataType::LargeUtf8)?.as_string::<i64>().clone();
             Box::new(move |row, out| {
                 let digits: String = values.value(row).chars().filter(|c| !matches!(c, '-' | '{' | '}')).collect();
-                let number = u128::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 32);
+                let whole = digits.len() == 32 && digits.bytes().all(|b| b.is_ascii_hexdigit());
+                let number = u128::from_str_radix(&digits, 16).ok().filter(|_| whole);
                 out.extend_from_slice(&number.ok_or("not a UUID")?.to_be_bytes());
                 Ok(())
             })

@@ -259,11 +259,14 @@ impl PostgresTable {
     ) -> Result<()> {
         let mut client = self.database.client().await?;
         let mut done: Vec<_> = staged.staging.iter().cloned().collect();
-        if let Some(Enumeration { whole, .. }) = enumeration {
-            let current = self.aside(shard, *enumeration)?;
+        if let Some(Enumeration { number, whole, .. }) = enumeration {
             let prefix = format!("{}{ASIDE}", self.staging_prefix(shard));
             let left = table::tables(&client, &self.control_schema, &prefix).await?;
-            done.extend(left.into_iter().filter(|name| *whole || *name != current.table));
+            // One that is later may be under way: whoever asks may have slept, and has been overtaken.
+            done.extend(left.into_iter().filter(|name| {
+                let of = name.strip_prefix(&prefix).and_then(|digits| u64::from_str_radix(digits, 16).ok());
+                of.is_some_and(|of| of < *number || (*whole && of == *number))
+            }));
         }
         for name in done {
             let table = TableName::new(&self.control_schema, &name)?;
@@ -315,9 +318,7 @@ impl Sink for PostgresTable {
         let identity = json!({ "table": self.table.to_string(), "control_schema": self.control_schema, "disposition": self.disposition.identity() });
         Ok(ComponentConfig::none().with_identity(identity).with_settings(json!({
             "database": self.database.place(),
-            "newest": self.disposition.newest(),
-            "deleted": self.disposition.deleted(),
-            "keep_deleted": self.disposition.keeps_deleted(),
+            "disposition": self.disposition,
             "record_provenance": self.records,
         })))
     }

@@ -1,5 +1,6 @@
 use super::PostgresTable;
 use super::apply::ROW;
+use super::children;
 use super::chunk::Chunk;
 use super::encode::{Rows, TRAILER};
 use super::fault;
@@ -149,20 +150,12 @@ impl PostgresWriter {
         Some(columns.iter().map(|(name, _)| other(name)).collect())
     }
 
-    /// The number of the record of each row, if it matters: it is another one in each batch.
+    /// The group of each row, if it matters.
     fn groups(&mut self, batch: &Batch) -> Result<Option<Vec<i64>>> {
         if !matches!(self.sink.disposition, Disposition::Children(_)) {
             return Ok(None);
         }
-        let mut before = None;
-        let records = batch.records()?;
-        let numbers = records.values().iter().map(|record| {
-            if before.replace(*record) != Some(*record) {
-                self.groups += 1;
-            }
-            self.groups
-        });
-        Ok(Some(numbers.collect()))
+        Ok(Some(children::groups(batch.records()?.values(), &mut self.groups)))
     }
 
     /// Makes the table fit for rows of `schema`, and a table to stage them in.

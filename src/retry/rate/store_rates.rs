@@ -232,7 +232,16 @@ impl SharedRates for StoreRates {
         let mut newest = self.newest(env, name, &folder).await?;
         for _ in 0..TRIES {
             let mut now = Moment::shared(env);
-            // Where clocks differ, the one that is ahead counts.
+            // Where clocks differ, the one that is ahead counts; one that is far ahead would stop all others.
+            if newest.record.at.saturating_sub(now.at) > KEPT {
+                return Err(Error::config(
+                    "take rate",
+                    "a record is of the future: the clock of this process is behind, or that of another one was ahead",
+                )
+                .with("object", folder.join(&file(newest.number))?)
+                .with("seconds", newest.record.at.saturating_sub(now.at).as_secs())
+                .with_hint("set the clocks; if the record is wrong, delete the folder while nobody takes"));
+            }
             now.at = now.at.max(newest.record.at);
             let (mono, utc) = (env.monotonic(), now.utc);
             let mut windows = newest.record.windows(rates);
@@ -416,6 +425,23 @@ mod tests {
         env.sleep(Duration::from_secs(34)).await;
         let all = taken(&other).await + taken(&dies).await;
         assert!((90..=100).contains(&all), "{all}");
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_far_ahead_stops_nobody_without_a_word() {
+        let (env, ahead) = (test_env(1), test_env(2));
+        let store = memory(&env);
+        let minute = [Rate::new(1, Duration::from_secs(60))];
+        let take =
+            async |env: &Env| StoreRates::in_store(&store, "rates").expect("a name").take(env, "a", &minute, 1).await;
+        ahead.sleep(KEPT).await;
+        assert_eq!(take(&ahead).await.expect("reached"), Grant::Taken);
+        assert!(matches!(take(&env).await.expect("an hour may be"), Grant::Wait(_)));
+        ahead.sleep(KEPT).await;
+        assert_eq!(take(&ahead).await.expect("reached"), Grant::Taken);
+        let error = take(&env).await.expect_err("two hours ahead");
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains("rates/a/"), "{error}");
     }
 
     #[tokio::test]

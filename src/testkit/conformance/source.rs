@@ -11,14 +11,15 @@ use crate::source::{Emission, Emitter, Source, list_partitions};
 use async_trait::async_trait;
 use futures::future::{join, join_all};
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc};
 
 /// A source that is checked, over data that do not change meanwhile.
 #[async_trait]
 pub trait SourceTrial: Send + Sync {
-    /// The source.
-    type Source: Source;
+    /// The source. What its items show of themselves is searched for secrets.
+    type Source: Source<Item: Debug>;
 
     /// The source as another process makes it.
     fn source(&self) -> Self::Source;
@@ -36,10 +37,9 @@ pub trait SourceTrial: Send + Sync {
         true
     }
 
-    /// The secrets that the source was given: they must appear nowhere.
-    fn secrets(&self) -> Vec<String> {
-        Vec::new()
-    }
+    /// The secrets that the source was given, as they are: they must appear nowhere. Let the API refuse who does not show them, or the check
+    /// shows nothing. None only of a source that takes none.
+    fn secrets(&self) -> Vec<String>;
 }
 
 /// Makes a `#[tokio::test]` of every check of a source. The expression gives a
@@ -66,6 +66,9 @@ pub trait SourceTrial: Send + Sync {
 ///     async fn all(&self) -> BTreeMap<String, Vec<String>> {
 ///         let texts = |numbers: std::ops::RangeInclusive<u64>| numbers.map(|n| n.to_string()).collect();
 ///         BTreeMap::from([("all".into(), texts(1..=10)), ("more".into(), texts(11..=12))])
+///     }
+///     fn secrets(&self) -> Vec<String> {
+///         Vec::new() // it asks nobody
 ///     }
 /// }
 ///
@@ -98,8 +101,15 @@ macro_rules! source_conformance {
     };
 }
 
-/// An item's records and the position after it, as a checkpoint holds it.
-type Step = (Vec<String>, Option<serde_json::Value>);
+/// What a read gives at a time.
+struct Step {
+    /// The records of the item, if there is one.
+    records: Vec<String>,
+    /// All that the item shows.
+    shown: String,
+    /// The position after it, as a checkpoint holds it.
+    position: Option<serde_json::Value>,
+}
 
 /// Memory for a read of a check: more than any needs.
 const BYTES: u64 = 64 << 20;
@@ -128,7 +138,11 @@ async fn read<T: SourceTrial>(
                 assert_eq!(records.len() as u64, item.records(), "an item counts other records than it has");
                 records
             });
-            steps.push((records.unwrap_or_default(), emission.position.map(|position| position.value)));
+            steps.push(Step {
+                records: records.unwrap_or_default(),
+                shown: format!("{:?}", emission.item),
+                position: emission.position.map(|position| position.value),
+            });
             if steps.len() >= items {
                 cancel.send_replace(true);
             }
@@ -147,7 +161,7 @@ async fn read_all<T: SourceTrial>(trial: &T, source: &T::Source, partition: &Par
 }
 
 fn records(steps: &[Step]) -> Vec<String> {
-    steps.iter().flat_map(|(records, _)| records).cloned().collect()
+    steps.iter().flat_map(|step| &step.records).cloned().collect()
 }
 
 fn sorted(mut records: Vec<String>) -> Vec<String> {
@@ -188,8 +202,8 @@ pub async fn g2_reading_from_a_position_gives_the_rest<T: SourceTrial>(trial: &T
     let mut places = 0;
     for partition in partitions::<T>(&source).await {
         let steps = read_all(trial, &source, &partition).await;
-        for (number, (_, position)) in steps.iter().enumerate() {
-            let Some(position) = position else { continue };
+        for (number, step) in steps.iter().enumerate() {
+            let Some(position) = &step.position else { continue };
             places += 1;
             let (again, ended) = read(trial, &trial.source(), &partition, Some(position.clone()), usize::MAX).await;
             let ended = ended.unwrap_or_else(|e| panic!("read {} from {position}: {e}", partition.id));
@@ -215,7 +229,7 @@ pub async fn g2_the_end_is_a_position_too<T: SourceTrial>(trial: &T) {
     let source = trial.source();
     for partition in partitions::<T>(&source).await {
         let steps = read_all(trial, &source, &partition).await;
-        let Some(end) = steps.iter().rev().find_map(|(_, position)| position.clone()) else { continue };
+        let Some(end) = steps.iter().rev().find_map(|step| step.position.clone()) else { continue };
         let (again, ended) = read(trial, &trial.source(), &partition, Some(end), usize::MAX).await;
         let ended = ended.unwrap_or_else(|e| panic!("read {} from its end: {e}", partition.id));
         assert!(matches!(ended, StopReason::Exhausted(_)), "{}: {ended:?}", partition.id);
@@ -256,9 +270,10 @@ pub async fn g6_secrets_appear_nowhere<T: SourceTrial>(trial: &T) {
     for partition in partitions::<T>(&source).await {
         let (steps, ended) = read(trial, &source, &partition, None, usize::MAX).await;
         said.push(format!("{partition:?} {ended:?}"));
-        said.extend(steps.into_iter().map(|(records, position)| format!("{records:?} {position:?}")));
+        said.extend(steps.into_iter().map(|step| format!("{:?} {} {:?}", step.records, step.shown, step.position)));
     }
     for secret in trial.secrets() {
+        assert!(!secret.is_empty(), "a secret of no letters is nowhere");
         // Without the text itself: a failed check is read by many.
         let shown = said.iter().filter(|text| text.contains(&secret)).count();
         assert_eq!(shown, 0, "a secret of {} bytes is shown", secret.len());
@@ -275,7 +290,7 @@ pub async fn a_read_that_is_cancelled_ends_and_can_be_gone_on_with<T: SourceTria
             Err(e) if e.kind() == crate::error::ErrorKind::Cancelled => {}
             other => panic!("{}: cancelled, and ended by {other:?}", partition.id),
         }
-        let from = steps.iter().rev().find_map(|(_, position)| position.clone());
+        let from = steps.iter().rev().find_map(|step| step.position.clone());
         let (rest, ended) = read(trial, &trial.source(), &partition, from, usize::MAX).await;
         ended.unwrap_or_else(|e| panic!("read the rest of {}: {e}", partition.id));
         let read = [records(&steps), records(&rest)].concat();

@@ -11,7 +11,6 @@ use crate::{checkpoint, landing, pipeline, retry, sink, store};
 use futures::FutureExt;
 
 /// A decoder of bytes from outside or from disk, and what holds of it whatever the bytes are.
-#[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub struct Decoder {
     name: &'static str,
@@ -44,8 +43,13 @@ impl Decoder {
 const LONGEST: usize = 32 << 10;
 
 /// All decoders that this build has, each with what holds of it: no panic, no loop, no more memory than the bytes are worth; and
-/// that what is written is read again, and what is damaged is not.
-#[doc(hidden)]
+/// that what is written is read again, and what is damaged is not. A fuzzer of your own gives them what it likes:
+///
+/// ```
+/// for decoder in landfall::testkit::decoders() {
+///     println!("{}: read={}", decoder.name(), decoder.check(b"{}"));
+/// }
+/// ```
 pub fn decoders() -> &'static [Decoder] {
     DECODERS
 }

@@ -4,15 +4,24 @@ use crate::testkit::{Faults, Plan};
 use futures::future::BoxFuture;
 use std::pin::pin;
 
+/// What came of a schedule.
+pub(super) struct History {
+    pub(super) verdict: Verdict,
+    /// Whether its faults happened: each process came to the operation at which its own stands.
+    pub(super) met: bool,
+}
+
 /// The processes of a schedule, and what the oracle says then.
-pub(super) async fn history(world: &impl World, schedule: Schedule) -> Verdict {
+pub(super) async fn history(world: &impl World, schedule: Schedule) -> History {
     let plans: Vec<Plan> = [Some(schedule.first), schedule.second].into_iter().flatten().collect();
+    let mut met = true;
     let told = async {
         let mut wrong = Verdict::default();
-        processes(world, &plans, &mut wrong).await;
+        met = processes(world, &plans, &mut wrong).await;
         world.verdict().await.and(wrong)
     };
-    watched(world, told).await
+    let verdict = watched(world, told).await;
+    History { verdict, met }
 }
 
 /// What comes of a history, and what a reader has seen meanwhile.
@@ -28,23 +37,25 @@ pub(super) async fn watched(world: &impl World, history: impl Future<Output = Ve
 }
 
 /// A process for each fault, the next one within the recovery from it, and then one without faults. Who stands still goes on when
-/// those who have overtaken it have ended.
-fn processes<'a>(world: &'a impl World, plans: &'a [Plan], wrong: &'a mut Verdict) -> BoxFuture<'a, ()> {
+/// those who have overtaken it have ended; what was still on its way from a process arrives then. Whether all faults were met.
+fn processes<'a>(world: &'a impl World, plans: &'a [Plan], wrong: &'a mut Verdict) -> BoxFuture<'a, bool> {
     Box::pin(async move {
         let Some((plan, rest)) = plans.split_first() else {
             blame(wrong, "without faults, a process", world.process(&Faults::none()).await, &[]);
-            return;
+            return true;
         };
         let faults = Faults::of([*plan]);
         let mut process = world.process(&faults);
         let ended = until_paused(&faults, &mut process).await;
-        processes(world, rest, wrong).await;
+        let others_met = processes(world, rest, wrong).await;
         // How one ends that did not stand still is its own affair; what it leaves behind is not.
         if ended.is_none() {
             faults.resume();
             let shut_out = [ErrorKind::Fenced, ErrorKind::Ambiguous, ErrorKind::Unavailable];
             blame(wrong, "a process that was overtaken", process.await, &shut_out);
         }
+        faults.arrive().await;
+        plan.on(&faults.trace()).is_some() && others_met
     })
 }
 

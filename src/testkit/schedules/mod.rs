@@ -13,10 +13,12 @@ use super::{Faults, Mode, Plan, Point, SeededEntropy};
 use crate::env::Entropy;
 use crate::error::Result;
 use async_trait::async_trait;
-use history::{history, until_paused, watched};
+use futures::{StreamExt, stream};
+use history::{History, history, until_paused, watched};
 use std::collections::HashSet;
 use std::fmt::{self, Debug};
 use std::future::{Ready, ready};
+use std::pin::pin;
 
 /// What outlives the processes of a schedule, and the oracle that looks at it from outside.
 ///
@@ -41,14 +43,16 @@ pub trait World: Send + Sync {
 
 /// Runs a world under a fault at every operation, singly and in pairs, and says what was lost, doubled, corrupt, invented or seen in part.
 ///
-/// 1. *Single*: each operation that a process without faults does × each [`Mode`]; those that cannot differ there (a read that is
-///    torn, and one before which the process dies) are one. A process that stands still is overtaken: another one does all of its
+/// 1. *Single*: each operation that a process without faults does × each [`Mode`] that can happen there; those that cannot differ (a read
+///    that is torn, and one before which the process dies) are one. A process that stands still is overtaken: another one does all of its
 ///    work, then the first one goes on.
 /// 2. *Pairs*: a fault, and a second one within the recovery from it; a sample that is spread by [`seed`](Self::seed). Who overtakes a
 ///    process that stands still has the second fault.
 /// 3. *Recovery*: after the faults, a process without any ends well, at its first try; then the oracle looks.
-/// 4. *Deterministic*: the same world and seed give the same histories; [`replay`](Self::replay) repeats one.
-/// 5. *Shrinking*: for a pair that goes wrong, the smallest schedule that goes wrong in its place is reported, once: one of its faults
+/// 4. *Met*: only what happened counts. A history whose process never came to the operation of its fault is [unmet](Outcome::unmet), and
+///    no schedule; of a world that does not [vary](Self::varies) there must be none.
+/// 5. *Deterministic*: the same world and seed give the same histories; [`replay`](Self::replay) repeats one.
+/// 6. *Shrinking*: for a pair that goes wrong, the smallest schedule that goes wrong in its place is reported, once: one of its faults
 ///    alone, if that is enough, else both, each at the first operation where it is enough.
 ///
 /// ```
@@ -101,6 +105,8 @@ pub struct Schedules<F> {
     every: u64,
     seed: u64,
     until_wrong: bool,
+    varies: bool,
+    at_once: usize,
 }
 
 /// How far apart the operations begin that two modes take, if not all are taken.
@@ -110,16 +116,23 @@ const OTHER: u64 = 31;
 const DRAWS: u64 = 4;
 
 impl Schedules<()> {
-    /// Of the worlds that `make` makes, all alike: each operation in each mode, and 150 pairs.
+    /// Of the worlds that `make` makes, all alike: each operation in each mode of [`Mode::ANY`], and 150 pairs.
     pub fn of<W>(make: impl Fn() -> W + Send + Sync) -> Schedules<impl Fn() -> Ready<W> + Send + Sync> {
         Self::made_by(move || ready(make()))
     }
 
     /// As [`of`](Self::of), of worlds that take their time to be made: a schema of a database, a bucket.
     pub fn made_by<F: Fn() -> Made + Send + Sync, Made: Future>(make: F) -> Schedules<F> {
-        let modes =
-            vec![Mode::Before, Mode::AfterLostResponse, Mode::Torn, Mode::Pause, Mode::LostResponse, Mode::Fail];
-        Schedules { make, modes, pairs: 150, every: 1, seed: 0, until_wrong: false }
+        Schedules {
+            make,
+            modes: Mode::ANY.to_vec(),
+            pairs: 150,
+            every: 1,
+            seed: 0,
+            until_wrong: false,
+            varies: false,
+            at_once: 1,
+        }
     }
 }
 
@@ -129,7 +142,9 @@ where
     Made: Future<Output = W> + Send,
     W: World,
 {
-    /// Only these modes.
+    /// Only these modes: [`Mode::OBJECT_STORE`] for all that an object store can do. The default, [`Mode::ANY`], can happen to any operation;
+    /// the others are odd answers of object stores, and refusals, which end a run as a wrong configuration does. Where a mode cannot
+    /// happen, it is no schedule.
     #[must_use]
     pub fn modes(self, modes: impl IntoIterator<Item = Mode>) -> Self {
         Self { modes: modes.into_iter().collect(), ..self }
@@ -159,30 +174,38 @@ where
         Self { until_wrong: true, ..self }
     }
 
+    /// The operations are not the same in each history: messages of a server, threads of a driver. Then up to a tenth of the faults may
+    /// not be [met](Outcome::unmet).
+    #[must_use]
+    pub fn varies(self) -> Self {
+        Self { varies: true, ..self }
+    }
+
+    /// So many histories run at the same time, on one thread: where they wait, as those over a server do. 1 by default.
+    #[must_use]
+    pub fn at_once(self, n: usize) -> Self {
+        Self { at_once: n.max(1), ..self }
+    }
+
     /// Runs all schedules.
     ///
     /// # Panics
-    /// If a world goes wrong without any fault: then nothing can be said of faults.
+    /// If a world goes wrong without any fault, or has no operations: then nothing can be said of faults.
     pub async fn run(&self) -> Outcome {
         let trace = self.trace().await;
         let points = trace.len() as u64;
-        let mut outcome = Outcome { points, trace, every: self.every, ..Outcome::default() };
-        let mut ran = HashSet::new();
-        for (n, mode) in (0..).zip(&self.modes) {
-            let mut at = (self.seed + n * OTHER) % self.every;
-            while at < points {
-                let schedule = Schedule::single(Plan { at, mode: *mode }.on(&outcome.trace));
-                if ran.insert(schedule) {
-                    outcome.count(schedule);
-                    outcome.tell(schedule, self.replay(schedule).await);
-                    if self.until_wrong && !outcome.wrong.is_empty() {
-                        return outcome;
-                    }
-                }
-                at += self.every;
+        let mut outcome = Outcome { points, trace, every: self.every, varies: self.varies, ..Outcome::default() };
+        let singles = self.singles(&outcome.trace);
+        let histories = singles.into_iter().map(|schedule| async move { (schedule, self.history(schedule).await) });
+        let mut histories = pin!(stream::iter(histories).buffered(self.at_once));
+        while let Some((schedule, History { verdict, met })) = histories.next().await {
+            outcome.count(schedule, met);
+            outcome.tell(schedule, verdict);
+            if self.until_wrong && !outcome.wrong.is_empty() {
+                return outcome;
             }
         }
-        let chance = SeededEntropy::new(self.seed);
+        let (chance, mut ran) = (SeededEntropy::new(self.seed), HashSet::new());
         for _ in 0..self.pairs * DRAWS {
             if outcome.pairs() == self.pairs {
                 break;
@@ -191,11 +214,11 @@ where
             if !ran.insert(schedule) {
                 continue;
             }
-            outcome.count(schedule);
-            let wrong = self.replay(schedule).await;
-            if !wrong.is_right() && !outcome.is_told(schedule) {
-                let (schedule, wrong) = self.shrink(schedule, wrong).await;
-                outcome.tell(schedule, wrong);
+            let History { verdict, met } = self.history(schedule).await;
+            outcome.count(schedule, met);
+            if !verdict.is_right() && !outcome.is_told(schedule) {
+                let (schedule, verdict) = self.shrink(schedule, verdict).await;
+                outcome.tell(schedule, verdict);
                 if self.until_wrong {
                     break;
                 }
@@ -204,10 +227,28 @@ where
         outcome
     }
 
-    /// Runs one schedule in a new world.
+    /// Runs one schedule in a new world. That a fault of it was not met is told as wrong: then the world is another one.
     pub async fn replay(&self, schedule: Schedule) -> Verdict {
+        let History { verdict, met } = self.history(schedule).await;
+        if met { verdict } else { verdict.and(Verdict::wrong(format!("a fault was not met: {schedule}"))) }
+    }
+
+    async fn history(&self, schedule: Schedule) -> History {
         let world = (self.make)().await;
         history(&world, schedule).await
+    }
+
+    /// Each operation in each mode, or those that are asked for: each history once.
+    fn singles(&self, trace: &[Point]) -> Vec<Schedule> {
+        let place = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        let (mut singles, mut known) = (Vec::new(), HashSet::new());
+        for (n, mode) in (0..).zip(&self.modes) {
+            let first = place((self.seed + n * OTHER) % self.every);
+            let points = trace.iter().skip(first).step_by(place(self.every));
+            let plans = points.filter_map(|point| Plan { at: point.index, mode: *mode }.on(trace));
+            singles.extend(plans.map(Schedule::single).filter(|schedule| known.insert(*schedule)));
+        }
+        singles
     }
 
     /// The operations of a process without faults.
@@ -220,7 +261,13 @@ where
         };
         let verdict = watched(&world, history).await;
         assert!(verdict.is_right(), "without any fault: {verdict}");
-        faults.trace()
+        let trace = faults.trace();
+        assert!(
+            !trace.is_empty(),
+            "the world passes its faults to nothing: let each effect of `World::process` pass them, by `faults.store(…)`, `FaultSink` and its \
+             sisters, or `faults.point(…)`"
+        );
+        trace
     }
 
     /// Draws a pair: a fault of a process that passes these points, and one of the process that recovers from it.
@@ -228,9 +275,10 @@ where
         let draw = |below: usize| usize::try_from(chance.next_u64() % below.max(1) as u64).unwrap_or(0);
         let modes = [draw(self.modes.len()), draw(self.modes.len())].map(|n| self.modes.get(n).copied());
         let [Some(first), Some(second)] = modes else { return None };
-        let first = Plan { at: draw(trace.len()) as u64, mode: first }.on(trace);
+        let first = Plan { at: draw(trace.len()) as u64, mode: first }.on(trace)?;
+        // Where nothing is left to do, no second fault can be met.
         let recovery = self.recovery(first).await;
-        let second = Plan { at: draw(recovery.len()) as u64, mode: second }.on(&recovery);
+        let second = Plan { at: draw(recovery.len()) as u64, mode: second }.on(&recovery)?;
         Some(Schedule::pair(first, second))
     }
 
@@ -263,7 +311,7 @@ where
     async fn earliest(&self, plan: Plan, with: impl Fn(Plan) -> Schedule + Send) -> Option<(Schedule, Verdict)> {
         for at in 0..=plan.at {
             let smaller = with(Plan { at, ..plan });
-            let verdict = self.replay(smaller).await;
+            let verdict = self.history(smaller).await.verdict;
             if !verdict.is_right() {
                 return Some((smaller, verdict));
             }
@@ -280,6 +328,8 @@ impl<F> Debug for Schedules<F> {
             .field("every", &self.every)
             .field("seed", &self.seed)
             .field("until_wrong", &self.until_wrong)
+            .field("varies", &self.varies)
+            .field("at_once", &self.at_once)
             .finish_non_exhaustive()
     }
 }

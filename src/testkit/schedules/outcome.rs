@@ -111,8 +111,12 @@ pub struct Outcome {
     pub trace: Vec<Point>,
     /// Each how many of them were taken: 1 is all.
     pub every: u64,
-    /// Schedules that were run, each once.
+    /// Schedules that were run, each once, and whose faults were met.
     pub schedules: u64,
+    /// Those of which a fault was not met, as its process never came to that operation. They are no schedules: nothing was tried.
+    pub unmet: Vec<Schedule>,
+    /// Whether some may be.
+    pub(super) varies: bool,
     /// The same by mode; pairs are `double`.
     pub modes: BTreeMap<String, u64>,
     /// Sums over those that went wrong.
@@ -124,8 +128,12 @@ pub struct Outcome {
 const PAIRS: &str = "double";
 
 impl Outcome {
-    /// Counts a schedule that is run.
-    pub(super) fn count(&mut self, schedule: Schedule) {
+    /// Counts a schedule that was run, if its faults were met.
+    pub(super) fn count(&mut self, schedule: Schedule, met: bool) {
+        if !met {
+            self.unmet.push(schedule);
+            return;
+        }
         let mode = match schedule.second {
             None => format!("{:?}", schedule.first.mode),
             Some(_) => PAIRS.to_owned(),
@@ -168,27 +176,47 @@ impl Outcome {
         });
         let modes = self.modes.iter().filter(|(mode, _)| *mode != PAIRS);
         let modes: String = modes.map(|(mode, schedules)| format!(" {mode}={schedules}")).collect();
+        let unmet = |pairs: bool| self.unmet.iter().filter(|schedule| schedule.second.is_some() == pairs).count();
         let mut lines = Vec::new();
-        if *schedules > pairs {
-            let (schedules, sums) = (schedules - pairs, told(false));
+        if (*schedules - pairs, unmet(false)) != (0, 0) {
+            let (schedules, unmet, sums) = (schedules - pairs, unmet(false), told(false));
             lines.push(format!(
-                "proof suite=single of=\"{of}\" every={every} points={points} schedules={schedules} {sums}{modes}"
+                "proof suite=single of=\"{of}\" every={every} points={points} schedules={schedules} unmet={unmet} {sums}{modes}"
             ));
         }
-        if pairs > 0 {
-            lines.push(format!("proof suite=pairs of=\"{of}\" schedules={pairs} {}", told(true)));
+        if (pairs, unmet(true)) != (0, 0) {
+            let (unmet, sums) = (unmet(true), told(true));
+            lines.push(format!("proof suite=pairs of=\"{of}\" schedules={pairs} unmet={unmet} {sums}"));
         }
         lines.join("\n")
     }
 
     /// # Panics
-    /// If a schedule went wrong, with the first twenty of them and how to repeat the first.
+    /// If a schedule went wrong, with the first twenty of them and how to repeat the first; if none was run; if faults were
+    /// [not met](Self::unmet), or, in a world that [varies](super::Schedules::varies), more than a tenth of them.
     pub fn assert_right(&self) {
-        let Some(first) = self.wrong.first() else { return };
+        let Some(first) = self.wrong.first() else { return self.assert_met() };
         let told: Vec<_> = self.wrong.iter().take(TOLD).map(Wrong::to_string).collect();
         let (told, count, again) = (told.join("\n"), self.wrong.len(), first.schedule.as_code());
         panic!(
             "{self}\n{count} went wrong (fault, operation, what was found):\n{told}\nrepeat the first: .replay({again})"
+        );
+    }
+
+    fn assert_met(&self) {
+        assert!(
+            self.schedules > 0 || !self.unmet.is_empty(),
+            "{self}\nno schedule was run: take more modes, or more operations"
+        );
+        let (unmet, tried) = (self.unmet.len() as u64, self.schedules + self.unmet.len() as u64);
+        let allowed = if self.varies { tried / UNMET } else { 0 };
+        let Some(first) = self.unmet.first().filter(|_| unmet > allowed) else { return };
+        let hint = match self.varies {
+            true => "look whether its processes do the same work each time",
+            false => "let one schedule be one history (`World`), or say `varies()` of a world over a server",
+        };
+        panic!(
+            "{self}\nof {tried} schedules, {unmet} did not meet their faults, {allowed} may; the first: {first}\n{hint}"
         );
     }
 }
@@ -196,9 +224,12 @@ impl Outcome {
 /// Schedules that a failure shows.
 const TOLD: usize = 20;
 
+/// In a world that varies, one in so many may not meet its fault.
+const UNMET: u64 = 10;
+
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { points, schedules, modes, total, .. } = self;
-        write!(f, "points={points} schedules={schedules} {} {modes:?}", total.sums())
+        write!(f, "points={points} schedules={schedules} unmet={} {} {modes:?}", self.unmet.len(), total.sums())
     }
 }

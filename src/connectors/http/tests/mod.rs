@@ -2,6 +2,7 @@
 
 mod bodies;
 mod cases_p;
+mod conformance;
 mod credentials;
 mod drift;
 mod egress;

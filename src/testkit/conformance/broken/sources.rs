@@ -19,6 +19,7 @@ enum Defect {
     BeginsAgainAtTheEnd,
     IgnoresPositions,
     ShowsItsKey,
+    ShowsItsKeyInItems,
     EndsWithoutProof,
     SharesItsPlace,
     FailsWhenCancelled,
@@ -35,11 +36,18 @@ struct Numbers {
     place: AtomicU64,
 }
 
+/// A record, and beside it how it was asked for.
+#[derive(Clone, Debug)]
+struct Number {
+    number: u64,
+    _asked: String,
+}
+
 const PARTITIONS: [(&str, std::ops::Range<u64>); 2] = [("a", 0..7), ("b", 10..14)];
 
 #[async_trait]
 impl Source for Numbers {
-    type Item = Rows<u64>;
+    type Item = Rows<Number>;
     type Position = RowsRead;
 
     fn config(&self) -> Result<ComponentConfig> {
@@ -64,7 +72,7 @@ impl Source for Numbers {
         _env: &Env,
         partition: &Partition,
         from: Option<RowsRead>,
-        out: &mut Emitter<Rows<u64>, RowsRead>,
+        out: &mut Emitter<Rows<Number>, RowsRead>,
     ) -> Result<StopReason> {
         let numbers = PARTITIONS.into_iter().find(|(id, _)| *id == partition.id.0).map_or(0..0, |(_, numbers)| numbers);
         let mut numbers: Vec<u64> = numbers.collect();
@@ -89,7 +97,8 @@ impl Source for Numbers {
             at += 1;
             self.place.store(at, Ordering::SeqCst);
             let after = if self.defect == Defect::PositionsAhead { at + 1 } else { at };
-            match out.emit(Rows(vec![*number]), &RowsRead(after)).await {
+            let asked = if self.defect == Defect::ShowsItsKeyInItems { format!("?key={KEY}") } else { String::new() };
+            match out.emit(Rows(vec![Number { number: *number, _asked: asked }]), &RowsRead(after)).await {
                 Err(_) if self.defect == Defect::FailsWhenCancelled => panic!("nobody takes the item"),
                 emitted => emitted?,
             }
@@ -114,8 +123,8 @@ impl SourceTrial for Trial {
         Numbers { defect: self.0, made: MADE.fetch_add(1, Ordering::SeqCst), place: AtomicU64::new(0) }
     }
 
-    fn records(&self, item: &Rows<u64>) -> Vec<String> {
-        item.0.iter().map(u64::to_string).collect()
+    fn records(&self, item: &Rows<Number>) -> Vec<String> {
+        item.0.iter().map(|row| row.number.to_string()).collect()
     }
 
     fn secrets(&self) -> Vec<String> {
@@ -140,7 +149,7 @@ caught! { run:
     g2_the_end_is_a_position_too by BeginsAgainAtTheEnd, IgnoresPositions;
     g3_the_end_is_proven by EndsWithoutProof;
     g5_reads_at_the_same_time_do_not_share by SharesItsPlace;
-    g6_secrets_appear_nowhere by ShowsItsKey;
+    g6_secrets_appear_nowhere by ShowsItsKey, ShowsItsKeyInItems;
     a_read_that_is_cancelled_ends_and_can_be_gone_on_with by FailsWhenCancelled, PositionsAhead;
     its_configuration_is_stable by ConfiguresByChance;
 }

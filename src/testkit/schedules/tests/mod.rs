@@ -1,4 +1,5 @@
 mod histories;
+mod met;
 
 use super::*;
 use crate::checkpoint::MemoryCheckpoints;
@@ -129,7 +130,7 @@ async fn a_right_sink_passes_and_one_history_is_like_the_other() {
     let distinct = outcome.trace.iter().map(|point| match point.effect {
         Effect::None => 3,
         Effect::Whole => 5,
-        Effect::Parts => 6,
+        _ => 6,
     });
     assert_eq!(outcome.schedules, distinct.sum::<u64>() + 40, "{outcome}");
     assert!(outcome.points > 10, "{outcome}");

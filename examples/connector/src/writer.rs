@@ -1,0 +1,80 @@
+//! Staging: the readings of an epoch lie where no reader looks, until the sink commits them.
+
+use crate::database::{Answer, Database};
+use crate::parse::Reading;
+use landfall::model::{Reject, Rows};
+use landfall::sink::{EpochContext, StagedOutput, Writer};
+use landfall::{Result, async_trait};
+use rusqlite::{Transaction, params};
+use serde::{Deserialize, Serialize};
+
+/// Names what a writer staged. It goes into the checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    pub(crate) name: String,
+    pub(crate) rows: u64,
+}
+
+impl Batch {
+    /// Of everything that makes an epoch this owner's, and this try of it: an owner that was shut out and still writes does not
+    /// touch what its successor staged.
+    fn of(epoch: &EpochContext) -> Self {
+        let EpochContext { shard, generation, epoch, attempt, .. } = epoch;
+        Self { name: format!("{shard}/g{generation}/{epoch}/{attempt}"), rows: 0 }
+    }
+}
+
+/// Stages the readings of one epoch.
+#[derive(Debug)]
+pub struct SqliteWriter {
+    database: Database,
+    batch: Batch,
+    epoch: EpochContext,
+    bytes: u64,
+}
+
+impl SqliteWriter {
+    pub(crate) async fn open(database: &Database, epoch: EpochContext) -> Result<Self> {
+        let batch = Batch::of(&epoch);
+        database.transaction("stage readings", |t| unstage(t, &batch.name)).await?;
+        Ok(Self { database: database.clone(), batch, epoch, bytes: 0 })
+    }
+}
+
+#[async_trait]
+impl Writer for SqliteWriter {
+    type Item = Rows<Reading>;
+    type Staged = Batch;
+
+    async fn write(&mut self, readings: Rows<Reading>) -> Result<Vec<Reject>> {
+        let staged = self.database.transaction("stage readings", |t| {
+            let mut insert =
+                t.prepare_cached("INSERT INTO landfall_staged VALUES (?1, ?2, ?3, ?4, ?5, ?6)").of("stage readings")?;
+            let (shard, generation) = (self.epoch.shard.to_string(), self.epoch.generation);
+            for Reading { station, time, celsius } in &readings.0 {
+                insert
+                    .execute(params![self.batch.name, shard, generation, station, time, celsius])
+                    .of("stage readings")?;
+                self.bytes += (station.len() + time.len() + size_of::<f64>()) as u64;
+                self.batch.rows += 1;
+            }
+            Ok(Vec::new()) // SQLite takes every reading: nothing goes to the quarantine
+        });
+        staged.await
+    }
+
+    fn staged_bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    async fn finish(self) -> Result<Option<StagedOutput<Batch>>> {
+        let Self { batch, epoch, bytes, .. } = self;
+        let nothing = batch.rows == 0 && !epoch.must_commit;
+        Ok((!nothing).then_some(StagedOutput { records: batch.rows, staged: batch, bytes }))
+    }
+}
+
+/// Takes away what lies under this name.
+pub(crate) fn unstage(t: &Transaction<'_>, batch: &str) -> Result<()> {
+    t.execute("DELETE FROM landfall_staged WHERE batch = ?1", [batch]).of("delete staged rows").map(drop)
+}

@@ -1,0 +1,182 @@
+//! What counts as a schedule: a history whose faults happened.
+
+use super::*;
+use crate::store::{ObjectPath, Store};
+
+/// Processes of so many steps.
+struct Steps(u64);
+
+#[async_trait]
+impl World for Steps {
+    async fn process(&self, faults: &Faults) -> Result<()> {
+        for step in 0..self.0 {
+            faults.point("work", step, async { Ok(()) }).await?;
+        }
+        Ok(())
+    }
+
+    async fn verdict(&self) -> Verdict {
+        Verdict::default()
+    }
+
+    async fn watch(&self) -> Verdict {
+        std::future::pending().await
+    }
+}
+
+/// Worlds of which the first, the one that is traced, takes other steps than the others.
+fn worlds(first: u64, others: u64) -> impl Fn() -> Steps + Send + Sync {
+    let made = AtomicU64::new(0);
+    move || Steps(if made.fetch_add(1, Ordering::SeqCst) == 0 { first } else { others })
+}
+
+async fn singles(first: u64, others: u64) -> Outcome {
+    Schedules::of(worlds(first, others)).modes([Mode::Before]).pairs(0).run().await
+}
+
+fn before(at: u64) -> Plan {
+    Plan { at, mode: Mode::Before }
+}
+
+#[tokio::test]
+async fn a_fault_that_no_process_comes_to_is_no_schedule() {
+    let outcome = singles(20, 19).await;
+    assert_eq!((outcome.schedules, outcome.modes["Before"]), (19, 19), "{outcome}");
+    assert_eq!(outcome.unmet, [Schedule::single(before(19))]);
+    assert!(outcome.proof("steps").contains(" points=20 schedules=19 unmet=1 lost=0 "), "{}", outcome.proof("steps"));
+
+    let outcome = Schedules::of(worlds(5, 4)).modes([Mode::Before]).every(u64::MAX).pairs(12).run().await;
+    assert!(outcome.unmet.iter().any(|pair| pair.first == before(4) && pair.second.is_some()), "{outcome}");
+    assert!(outcome.proof("steps").contains(&format!("schedules={} unmet=", outcome.modes["double"])), "{outcome}");
+}
+
+#[tokio::test]
+#[should_panic(expected = "of 20 schedules, 1 did not meet their faults, 0 may; the first: Before at 19")]
+async fn in_a_world_of_one_history_all_faults_are_met() {
+    singles(20, 19).await.assert_right();
+}
+
+#[tokio::test]
+async fn in_a_world_that_varies_a_tenth_may_not_be_met() {
+    let outcome = Schedules::of(worlds(20, 18)).modes([Mode::Before]).pairs(0).varies().run().await;
+    outcome.assert_right();
+    assert_eq!(outcome.unmet.len(), 2, "{outcome}");
+}
+
+#[tokio::test]
+#[should_panic(expected = "of 20 schedules, 3 did not meet their faults, 2 may")]
+async fn in_a_world_that_varies_no_more_than_a_tenth_is_not_met() {
+    Schedules::of(worlds(20, 17)).modes([Mode::Before]).pairs(0).varies().run().await.assert_right();
+}
+
+#[tokio::test]
+#[should_panic(expected = "the world passes its faults to nothing")]
+async fn a_world_without_operations_is_refused() {
+    singles(0, 0).await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "no schedule was run")]
+async fn nothing_is_not_right() {
+    Schedules::of(worlds(5, 5)).modes([Mode::Exists]).pairs(9).run().await.assert_right();
+}
+
+#[tokio::test]
+async fn a_replay_tells_that_its_fault_was_not_met() {
+    let schedules = Schedules::of(worlds(5, 5));
+    assert!(schedules.replay(Schedule::pair(before(4), before(4))).await.is_right());
+    for schedule in [Schedule::single(before(5)), Schedule::pair(before(4), before(5))] {
+        let verdict = schedules.replay(schedule).await;
+        assert_eq!(verdict.wrong, [format!("a fault was not met: {schedule}")]);
+    }
+}
+
+/// Objects that each process creates, puts, reads and deletes.
+struct Objects(Store, AtomicU64);
+
+fn path(name: &str) -> ObjectPath {
+    ObjectPath::parse(name).expect("a valid name")
+}
+
+#[async_trait]
+impl World for Objects {
+    async fn process(&self, faults: &Faults) -> Result<()> {
+        let (store, number) = (faults.store(&self.0), self.1.fetch_add(1, Ordering::SeqCst));
+        store.create(&path("created"), "x".into()).await?;
+        store.put(&path("put"), number.to_string().into()).await?;
+        store.get(&path("put"), None).await?;
+        store.delete(&path("deleted")).await
+    }
+
+    async fn verdict(&self) -> Verdict {
+        let found = self.0.get(&path("put"), None).await.expect("readable").expect("it was put");
+        if found == "0" && self.1.load(Ordering::SeqCst) > 1 {
+            Verdict::wrong("an old one")
+        } else {
+            Verdict::default()
+        }
+    }
+
+    async fn watch(&self) -> Verdict {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn each_mode_is_tried_where_it_can_happen() {
+    let world = || Objects(Store::memory(), AtomicU64::new(0));
+    let outcome = Schedules::of(world).modes(Mode::OBJECT_STORE).pairs(0).run().await;
+    let tried: Vec<_> = outcome.modes.iter().map(|(mode, n)| (mode.as_str(), *n)).collect();
+    let late = format!("Late({})", u32::MAX);
+    assert_eq!(
+        tried,
+        [
+            ("AfterLostResponse", 3),
+            ("Before", 4),
+            ("Conflict", 1),
+            ("Exists", 1),
+            ("Fail", 4),
+            ("Late(2)", 3),
+            (late.as_str(), 3),
+            ("LostResponse", 3),
+            ("Pause", 4),
+            ("Refuse(Ambiguous)", 4),
+            ("Refuse(Auth)", 4),
+            ("Refuse(Config)", 4),
+            ("Torn", 2),
+        ]
+    );
+    assert!(outcome.unmet.is_empty(), "{outcome}");
+    // Who stands still before its put, and a put that is on its way, have their effect when all others have ended.
+    let late = |mode| Schedule::single(Plan { at: 1, mode });
+    let wrong: Vec<_> = outcome.wrong.iter().map(|wrong| wrong.schedule).collect();
+    assert!(wrong.contains(&late(Mode::Late(u32::MAX))) && wrong.contains(&late(Mode::Pause)), "{wrong:?}");
+}
+
+/// What is done once and for all.
+#[derive(Default)]
+struct Once(AtomicU64);
+
+#[async_trait]
+impl World for Once {
+    async fn process(&self, faults: &Faults) -> Result<()> {
+        if self.0.load(Ordering::SeqCst) == 0 {
+            faults.point("work", "all", async { Ok(self.0.store(1, Ordering::SeqCst)) }).await?;
+        }
+        Ok(())
+    }
+
+    async fn verdict(&self) -> Verdict {
+        Verdict::of([1], [self.0.load(Ordering::SeqCst)])
+    }
+
+    async fn watch(&self) -> Verdict {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn where_nothing_is_left_to_do_there_is_no_second_fault() {
+    let outcome = Schedules::of(Once::default).modes([Mode::LostResponse]).pairs(5).run().await;
+    assert_eq!((outcome.schedules, outcome.modes.get("double"), outcome.unmet.len()), (1, None, 0), "{outcome}");
+}
