@@ -195,7 +195,7 @@ async fn what_a_load_needs_is_kept_though_its_life_before_was_further() {
 
     let anew = World { store: Store::memory(), ..world.clone() };
     let (table, down) = (MemoryTable::new(), Arc::new(AtomicBool::new(true)));
-    let again = || copy(&anew, "copy", Down { sink: MemorySink::new(&table), down: Arc::clone(&down), wholly: false });
+    let again = || copy(&anew, "copy", while_down(MemorySink::new(&table), &down, false));
     again().run().await.expect_err("it is down");
     assert_eq!(retained().await, Some(1));
     landing(&world).vacuum(&shard(), &world.env, false).await.expect("deletes what nobody needs");

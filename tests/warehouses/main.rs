@@ -16,6 +16,7 @@ mod api;
 mod counted;
 mod cuts;
 #[path = "../worlds/hooked.rs"]
+#[allow(dead_code, reason = "shared with another test binary")]
 mod hooked;
 #[path = "../loads/load.rs"]
 mod load;
