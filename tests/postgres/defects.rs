@@ -50,18 +50,18 @@ async fn two_owners_that_commit_one_epoch_at_once_commit_it_once() {
     let outcomes = [one.expect("commits"), another.expect("commits")];
     assert!(
         outcomes.contains(&CommitOutcome::Done) && outcomes.contains(&CommitOutcome::AlreadyCommitted),
-        "{outcomes:?}"
+        "both commit: {outcomes:?}"
     );
     assert_eq!(ids(&world).await, ["1", "2"]);
 }
 
 macro_rules! noticed {
-    ($($test:ident: $defect:ident => $scenario:path;)+) => {
+    ($($test:ident: $defect:ident => $scenario:path, $says:literal;)+) => {
         $(
             #[tokio::test]
             async fn $test() {
                 if World::new().await.is_some() {
-                    assert_noticed(Defect::$defect, "postgres", async || $scenario().await).await;
+                    assert_noticed(Defect::$defect, "postgres", $says, async || $scenario().await).await;
                 }
             }
         )+
@@ -69,6 +69,6 @@ macro_rules! noticed {
 }
 
 noticed! {
-    a_mark_that_is_not_locked: MarkIsNotLocked => two_owners_that_commit_one_epoch_at_once_commit_it_once;
-    children_that_are_not_locked: ChildrenAreNotLocked => crate::dispositions::children_of_one_parent_are_those_of_one_shard;
+    a_mark_that_is_not_locked: MarkIsNotLocked => two_owners_that_commit_one_epoch_at_once_commit_it_once, "both commit";
+    children_that_are_not_locked: ChildrenAreNotLocked => crate::dispositions::children_of_one_parent_are_those_of_one_shard, "children of both shards";
 }

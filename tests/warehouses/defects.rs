@@ -23,7 +23,7 @@ async fn rows_and_mark_change_together<W: Sql>(open: impl AsyncFn() -> W) {
     let staged = load.stage("{\"id\":2}").await.expect("stages").0.expect("rows").staged;
     warehouse.sql("ALTER TABLE {landfall_loads} RENAME TO kept").await;
     load.commit(&staged, false).await.expect_err("there is no ledger of loads");
-    assert_eq!(warehouse.rows("orders", "id").await, ["1"]);
+    assert_eq!(warehouse.rows("orders", "id").await, ["1"], "rows are there without their mark");
     warehouse.sql("ALTER TABLE {kept} RENAME TO landfall_loads").await;
     assert_eq!(load.commit(&staged, false).await.expect("commits"), CommitOutcome::Done);
     assert_eq!(warehouse.rows("orders", "id").await, ["1", "2"]);
@@ -46,9 +46,10 @@ async fn a_commit_whose_answer_is_lost_is_there_once<W: Sql>(open: impl AsyncFn(
                     done => done,
                 };
                 let outcome = outcome.expect("is asked again");
-                assert!(matches!(outcome, CommitOutcome::Done | CommitOutcome::AlreadyCommitted), "{outcome:?}");
+                let there = matches!(outcome, CommitOutcome::Done | CommitOutcome::AlreadyCommitted);
+                assert!(there, "rows are not there once: {outcome:?}");
             }
-            assert_eq!(warehouse.rows("orders", "id").await, ["1", "2"], "{cut:?} at {at}");
+            assert_eq!(warehouse.rows("orders", "id").await, ["1", "2"], "rows are not there once: {cut:?} at {at}");
             if !proxy.has_cut() {
                 break;
             }
@@ -61,13 +62,13 @@ fn name<W: Sql>(_: &W) -> &'static str {
 }
 
 macro_rules! noticed {
-    ($($test:ident: $defect:ident in $open:expr => $scenario:ident;)+) => {
+    ($($test:ident: $defect:ident in $open:expr => $scenario:ident, $says:literal;)+) => {
         $(
             #[tokio::test]
             async fn $test() {
                 if let Some(warehouse) = $open {
                     let open = async || $open.expect("as before");
-                    assert_noticed(Defect::$defect, name(&warehouse), async || $scenario(open).await).await;
+                    assert_noticed(Defect::$defect, name(&warehouse), $says, async || $scenario(open).await).await;
                 }
             }
         )+
@@ -75,12 +76,12 @@ macro_rules! noticed {
 }
 
 noticed! {
-    postgres_a_mark_apart: MarkIsApart in Server::new().await => rows_and_mark_change_together;
-    duckdb_a_mark_apart: MarkIsApart in Through::<DuckDb>::new() => rows_and_mark_change_together;
-    sqlite_a_mark_apart: MarkIsApart in Through::<Sqlite>::new() => rows_and_mark_change_together;
-    through_adbc_a_mark_apart: MarkIsApart in Through::<Postgres>::new() => rows_and_mark_change_together;
-    postgres_a_lost_commit_that_is_failure: LostCommitIsFailure in Server::new().await => a_commit_whose_answer_is_lost_is_there_once;
-    postgres_a_lost_commit_that_is_success: LostCommitIsSuccess in Server::new().await => a_commit_whose_answer_is_lost_is_there_once;
-    through_adbc_a_lost_commit_that_is_failure: LostCommitIsFailure in Through::<Postgres>::new() => a_commit_whose_answer_is_lost_is_there_once;
-    through_adbc_a_lost_commit_that_is_success: LostCommitIsSuccess in Through::<Postgres>::new() => a_commit_whose_answer_is_lost_is_there_once;
+    postgres_a_mark_apart: MarkIsApart in Server::new().await => rows_and_mark_change_together, "rows are there without their mark";
+    duckdb_a_mark_apart: MarkIsApart in Through::<DuckDb>::new() => rows_and_mark_change_together, "rows are there without their mark";
+    sqlite_a_mark_apart: MarkIsApart in Through::<Sqlite>::new() => rows_and_mark_change_together, "rows are there without their mark";
+    through_adbc_a_mark_apart: MarkIsApart in Through::<Postgres>::new() => rows_and_mark_change_together, "rows are there without their mark";
+    postgres_a_lost_commit_that_is_failure: LostCommitIsFailure in Server::new().await => a_commit_whose_answer_is_lost_is_there_once, "rows are not there once";
+    postgres_a_lost_commit_that_is_success: LostCommitIsSuccess in Server::new().await => a_commit_whose_answer_is_lost_is_there_once, "rows are not there once";
+    through_adbc_a_lost_commit_that_is_failure: LostCommitIsFailure in Through::<Postgres>::new() => a_commit_whose_answer_is_lost_is_there_once, "rows are not there once";
+    through_adbc_a_lost_commit_that_is_success: LostCommitIsSuccess in Through::<Postgres>::new() => a_commit_whose_answer_is_lost_is_there_once, "rows are not there once";
 }

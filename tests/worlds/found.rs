@@ -14,30 +14,26 @@ use std::collections::HashSet;
 
 /// The numbers at their destination.
 pub async fn rows(store: &Store, into: Destination, table: &MemoryTable<Rows<u64>>) -> Vec<u64> {
-    seen(store, into, table).await.expect("readable")
+    read_rows(store, into, table).await.expect("readable")
 }
 
-/// The same, for a reader whose files may be deleted before it comes to them.
-pub async fn seen(store: &Store, into: Destination, table: &MemoryTable<Rows<u64>>) -> Result<Vec<u64>> {
-    match into {
-        Destination::Memory => Ok(table.rows()),
+/// The numbers at a destination that may be damaged.
+pub async fn read_rows(store: &Store, into: Destination, table: &MemoryTable<Rows<u64>>) -> Result<Vec<u64>> {
+    Ok(match into {
+        Destination::Memory => table.rows(),
         Destination::Parquet | Destination::Tables => {
             let snapshot = DatasetReader::new(store, "numbers")?.snapshot().await?;
             let rows = numbers(&snapshot.read_batches().await?);
             assert_eq!(rows.len() as u64, snapshot.rows(), "rows, and what the commits tell");
-            Ok(rows)
+            rows
         }
-        Destination::Delta | Destination::DeltaUpsert => of_delta(store, into).await,
-    }
+        Destination::Delta | Destination::DeltaUpsert => numbers(&delta(store, into).read_batches().await?),
+    })
 }
 
 /// The numbers of children.
 pub async fn children(store: &Store) -> Vec<u64> {
-    of_delta(store, Destination::Tables).await.expect("readable")
-}
-
-async fn of_delta(store: &Store, into: Destination) -> Result<Vec<u64>> {
-    Ok(numbers(&delta(store, into).read_batches().await?))
+    numbers(&delta(store, Destination::Tables).read_batches().await.expect("readable"))
 }
 
 fn numbers(batches: &[RecordBatch]) -> Vec<u64> {

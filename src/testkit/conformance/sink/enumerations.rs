@@ -130,8 +130,9 @@ pub async fn g4_an_older_owner_makes_nothing_whole<D: Destination>(destination: 
     begin(&mut owner, 3);
     owner.epoch += 1;
     owner.load(0..20).await;
-    assert!(matches!(zombie.commit(&staged).await, CommitOutcome::Fenced { generation: 2 }));
+    let fenced = CommitOutcome::Fenced { generation: 2 };
+    assert_eq!(zombie.commit(&staged).await, fenced, "an older owner makes an enumeration whole");
     whole(&mut owner).await;
-    assert!(matches!(zombie.commit(&staged).await, CommitOutcome::Fenced { generation: 2 }));
+    assert_eq!(zombie.commit(&staged).await, fenced, "an older owner makes a later enumeration whole");
     assert_eq!(owner.rows().await, Vec::from_iter(0..20));
 }
