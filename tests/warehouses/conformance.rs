@@ -35,9 +35,10 @@ impl<W: Sql> Destination for Table<W> {
         self.warehouse.sink("orders", self.disposition.clone())
     }
 
-    /// What a driver does to a file cannot be made to fail from here, call by call of the system: `scripts/processes` does that.
+    /// What a driver of ADBC does cannot be made to fail from here: to a file `scripts/processes` does it, call by call of the system; to a
+    /// server `crashes` does, message by message, on threads of which a driver may block one.
     async fn reached_by(&self, faults: &Faults) -> Option<W::Sink> {
-        if !W::ENGINE.is_server() {
+        if W::NAME != Server::NAME {
             return None;
         }
         let reached = self.warehouse.reached_by(faults).await;

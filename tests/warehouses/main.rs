@@ -79,6 +79,7 @@ mod defects;
 mod dispositions;
 mod enumerations;
 mod evolution;
+mod meanwhile;
 mod odd_servers;
 mod odd_tables;
 mod ownership;
