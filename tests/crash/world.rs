@@ -2,7 +2,7 @@
 
 use crate::source::FaultySource;
 use crate::support::{Line, Script};
-use crate::worlds::{Destination, Epochs, Way, children, dataset, delta, landed, number, quarantined, read_rows, rows};
+use crate::worlds::{Destination, Epochs, Way, children, dataset, delta, found, landed, number, quarantined, rows};
 use landfall::checkpoint::StoreCheckpoints;
 use landfall::columnar::{ColumnType, Columns};
 use landfall::connectors::parquet::DatasetReader;
@@ -213,7 +213,7 @@ impl World {
             false => 0,
         };
         let before = committed().await;
-        let mut rows = match read_rows(&self.store, self.shape.into, &self.table).await {
+        let mut rows = match found::read_rows(&self.store, self.shape.into, &self.table).await {
             Ok(rows) => rows,
             // Files that nothing needs any more are deleted at once here, and not after the hours that readers have.
             Err(_) if self.shape.together => return None,
