@@ -202,7 +202,7 @@ def commands(long):
     days = {"LANDFALL_SIMULATION_FIRST": str(int(time.time()) // 86_400 * AMOUNTS["simulation"][1])} if long else {}
     warehouses = cargo("--test", "warehouses", filter=["survive"])
     first = [
-        ("defects", [*SERVERS, *cargo("--test", "defects", "--test", "postgres", "--test", "adbc", filter=["defect"])], {}),
+        ("defects", [*SERVERS, *cargo("--test", "defects", "--test", "warehouses", "--test", "postgres", filter=["defect"])], {}),
         ("model", cargo("--lib", filter=["chain::tests::model"]), {"LANDFALL_MODEL": "long" if long else "short"}),
         ("single", cargo("--test", "crash"), {"LANDFALL_CRASH_DOUBLES": "0", **({"LANDFALL_CRASH_EVERY": "1"} if long else {})}),
         ("single", cargo("--test", "stores", filter=["a_server_that_dies"]), {"LANDFALL_DEATHS_EACH": "1"}),

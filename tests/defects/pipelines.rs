@@ -4,32 +4,40 @@ use crate::odd::{Odd, Oddity};
 use crate::support::{self, Once, Script, parse};
 use crate::world::{SHAPES, World};
 use landfall::ErrorKind;
-use landfall::checkpoint::{MemoryCheckpoints, StoreCheckpoints};
+use landfall::checkpoint::StoreCheckpoints;
 use landfall::landing::{Landing, Retention};
 use landfall::model::{PipelineName, Rows, ShardKey};
 use landfall::pipeline::Pipeline;
 use landfall::sink::{MemorySink, MemoryTable, Quarantine, TableSet, Tables};
-use landfall::source::IterSource;
 use landfall::stage::{Output, from_fn};
 use landfall::store::Store;
-use landfall::testkit::{Conditionless, FaultSink, Faults, Mode, Schedules};
+use landfall::testkit::{Conditionless, FaultSink, Faults, Mode, Outcome, Schedules, Verdict, Wrong};
+
+/// Fails with the promise that is broken.
+pub fn assert_kept(outcome: &Outcome) {
+    let Verdict { lost, doubled, .. } = outcome.total;
+    let wrong = outcome.wrong.first().map(Wrong::to_string).unwrap_or_default();
+    assert_eq!(doubled, 0, "records are there twice: {wrong}");
+    assert_eq!(lost, 0, "records are lost: {wrong}");
+    outcome.assert_right();
+}
 
 /// Each operation of a small pipeline × each way in which it may go wrong.
 pub async fn every_operation_may_fail() {
     // All of them, in all shapes, are run by `tests/crash`.
-    Schedules::of(|| World::new(SHAPES[0])).every(5).pairs(0).until_wrong().run().await.assert_right();
+    assert_kept(&Schedules::of(|| World::new(SHAPES[0])).every(5).pairs(0).until_wrong().run().await);
 }
 
 pub async fn a_response_in_parts_is_loaded_whole() {
     let shape = SHAPES[2];
     assert!(shape.parts);
-    Schedules::of(|| World::new(shape)).every(7).pairs(0).until_wrong().run().await.assert_right();
+    assert_kept(&Schedules::of(|| World::new(shape)).every(7).pairs(0).until_wrong().run().await);
 }
 
 /// Of a process that lives on when an answer is lost.
 pub async fn every_answer_may_be_lost() {
     let lost = Schedules::of(|| World::new(SHAPES[0])).modes([Mode::LostResponse]);
-    lost.every(2).pairs(0).until_wrong().run().await.assert_right();
+    assert_kept(&lost.every(2).pairs(0).until_wrong().run().await);
 }
 
 /// One table of two takes nothing for as long as a process lives.
@@ -59,7 +67,7 @@ pub async fn tables_of_a_set_hold_one_epoch() {
             .await
     };
     let down = Faults::drawn(|point| (point.operation == "commit").then_some(Mode::Fail));
-    run(down).await.expect_err("a table takes nothing");
+    run(down).await.expect_err("a table is left behind, and nobody says so");
     run(Faults::none()).await.expect("what was prepared goes forward");
     assert_eq!(copies.rows(), world.table.rows());
 }
@@ -92,19 +100,7 @@ pub async fn a_destination_that_lost_epochs_halts() {
 
 pub async fn a_change_of_the_key_is_refused() {
     let world = support::World::new(Script::new(1, 3, 10));
-    let by = |key: &'static str| {
-        Pipeline::named("numbers")
-            .source(world.script.clone())
-            .land(Landing::in_store(&world.raw, "raw").expect("a name"))
-            .stage(parse())
-            .stage(Once::by(key))
-            .sink(MemorySink::new(&world.table))
-            .quarantine(Quarantine::in_store(&world.store, "quarantine").expect("a name"))
-            .checkpoints(StoreCheckpoints::new(&world.store, "state").expect("a name"))
-            .env(world.env.clone())
-            .build()
-            .expect("complete")
-    };
+    let by = |key: &'static str| world.builder_by(key, world.script.clone()).build().expect("complete");
     by("id").run().await.expect("no faults");
     let failure = by("name").run().await.expect_err("another key is taken up");
     assert_eq!(failure.error().kind(), ErrorKind::Config, "{failure}");
@@ -114,19 +110,7 @@ pub async fn a_change_of_the_key_is_refused() {
 
 pub async fn a_stage_that_loses_a_record_stops_the_run() {
     let table = MemoryTable::<Rows<u64>>::new();
-    let leaky = from_fn("leaky", |mut rows: Rows<u64>, out: &mut Output<Rows<u64>>| {
-        rows.0.pop();
-        out.emit(rows);
-        Ok(())
-    });
-    let pipeline = Pipeline::named("numbers")
-        .source(IterSource::new(0..20_u64))
-        .stage(leaky)
-        .sink(MemorySink::new(&table))
-        .checkpoints(MemoryCheckpoints::default())
-        .build()
-        .expect("complete");
-    let failure = pipeline.run().await.expect_err("a record is missing, and nobody says so");
+    let failure = support::leaky(&table).run().await.expect_err("a record is missing, and nobody says so");
     assert_eq!(failure.error().kind(), ErrorKind::Bug, "{failure}");
     assert!(table.rows().is_empty());
 }
