@@ -7,7 +7,7 @@ use super::table::fuzz as table;
 use super::{Compression, Landing, Retention, coverage, segment};
 use crate::env::Env;
 use crate::error::Result;
-use crate::model::{Coverage, LoadCounts, PipelineName, PositionValue, ShardKey};
+use crate::model::{Coverage, Incarnation, LandingPosition, LoadCounts, PipelineName, PositionValue, ShardKey};
 use crate::store::{ObjectPath, Store};
 use bytes::Bytes;
 use serde::Serialize;
@@ -104,12 +104,13 @@ pub(crate) async fn loads(env: &Env, bytes: &[u8]) -> Result<()> {
     let store = Store::memory();
     let folder = ObjectPath::parse("raw/fuzz/loads/0000")?;
     let retention = Retention::new(&Landing::in_store(&store, "raw")?, &shard(), env);
-    let name = folder.join("etl.json")?;
+    let (etl, life) = (PipelineName::new("etl")?, Incarnation("0f0e0d0c0b0a09080706050403020100".to_owned()));
+    let name = folder.join(&format!("etl-{life}.json"))?;
     store.put(&name, Bytes::copy_from_slice(bytes)).await?;
-    let announced = retention.announce(&PipelineName::new("etl")?).await;
+    let published = retention.publish(&etl, &life, LandingPosition::default()).await;
     store.delete(&name).await?;
     store.put(&folder.join("known/000001.json")?, Bytes::copy_from_slice(bytes)).await?;
-    announced.or(retention.retained().await.map(drop))
+    published.or(retention.retained().await.map(drop))
 }
 
 fn json<T: DeserializeOwned>(operation: &'static str, bytes: &[u8]) -> Result<T> {

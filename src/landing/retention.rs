@@ -5,13 +5,17 @@ use crate::checkpoint::{ChainId, CheckpointStore, StoreCheckpoints};
 use crate::defects::{Defect, on};
 use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::model::{LandingPosition, PipelineName, ShardKey, Timestamp};
+use crate::model::{Incarnation, LandingPosition, PipelineName, ShardKey, Timestamp};
 use crate::store::{Created, ObjectPath, Store};
 use futures::future::try_join;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What the landing of a shard must keep: each load that reads it publishes how far it has committed.
+///
+/// A load that starts over under its name lives anew, with a chain of its own. Of a load the newest life counts: what it needs
+/// is kept though an older one was further, and an older one that runs on changes nothing.
 ///
 /// Removal is up to the owner of the landing: see [`LandingWriter::collect`](super::LandingWriter::collect).
 #[derive(Clone, Debug)]
@@ -31,20 +35,27 @@ struct Progress {
     format: u32,
     shard: ShardKey,
     load: PipelineName,
+    /// The life of the load's chain; `None` if it has not run.
+    incarnation: Option<Incarnation>,
     position: LandingPosition,
     /// Whether nothing is kept for it any more.
     released: bool,
     published_at: Timestamp,
 }
 
-/// The name of a load that is known. Loads are numbered from 1, without gaps, so that none can be missed.
+/// A life of a load that is known; `None` if it has not run. They are numbered from 1, without gaps, so that none can be missed; of
+/// a load the last one counts.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct KnownLoad {
     format: u32,
     shard: ShardKey,
     load: PipelineName,
+    incarnation: Option<Incarnation>,
 }
+
+/// The life of a load's chain; `None` if the load has not run.
+type Life = Option<Incarnation>;
 
 /// The format of both.
 const FORMAT: u32 = 1;
@@ -63,8 +74,8 @@ impl Retention {
         }
     }
 
-    /// Publishes that `load` has committed everything before `position`. From the first call on, what `load` has not
-    /// committed is kept.
+    /// Publishes that `load`, with a chain of this `incarnation`, has committed everything before `position`. From the first call on,
+    /// what it has not committed is kept, and what an older incarnation has published does not count any more.
     ///
     /// A position lower than the published one changes nothing. Should an older instance of the load write a lower one
     /// at the same time, more is kept than needed, until the next call.
@@ -72,15 +83,13 @@ impl Retention {
     /// # Errors
     /// `Corrupt` if the landing does not hold everything from `position` on any more, which includes a new load on a
     /// landing whose beginning is gone. Nothing is published then, and the load must not go on.
-    pub async fn publish(&self, load: &PipelineName, position: LandingPosition) -> Result<()> {
-        let (held, boundary) = try_join(self.progress(load), self.checkpoints.boundary(&self.id)).await?;
-        check_retained(&self.shard, boundary, position.segment.max(1)).map_err(|e| e.with("load", load))?;
-        match held {
-            Some(held) if held.position >= position && !held.released => return Ok(()),
-            Some(_) => {}
-            None => self.register(load).await?,
-        }
-        self.write(load, position, false).await
+    pub async fn publish(
+        &self,
+        load: &PipelineName,
+        incarnation: &Incarnation,
+        position: LandingPosition,
+    ) -> Result<()> {
+        self.advance(load, Some(incarnation.clone()), position).await
     }
 
     /// Makes a load known that has not run yet: everything is kept for it from now on. Changes nothing for one that is known.
@@ -88,9 +97,9 @@ impl Retention {
     /// # Errors
     /// `Corrupt` if the beginning of the landing is gone: a load that is new needs it.
     pub async fn announce(&self, load: &PipelineName) -> Result<()> {
-        match self.progress(load).await? {
-            Some(_) => Ok(()),
-            None => self.publish(load, LandingPosition { segment: 1, record: 0 }).await,
+        match self.loads().await?.contains_key(load) {
+            true => Ok(()),
+            false => self.advance(load, None, LandingPosition { segment: 1, record: 0 }).await,
         }
     }
 
@@ -99,11 +108,9 @@ impl Retention {
     /// # Errors
     /// Those of the store.
     pub async fn release(&self, load: &PipelineName) -> Result<()> {
-        match self.progress(load).await? {
-            Some(held) => self.write(load, held.position, true).await,
-            None if self.loads().await?.contains(load) => self.write(load, LandingPosition::default(), true).await,
-            None => Ok(()),
-        }
+        let Some(life) = self.loads().await?.remove(load) else { return Ok(()) };
+        let position = self.progress(load, &life).await?.map_or(LandingPosition::default(), |held| held.position);
+        self.write(load, life, position, true).await
     }
 
     /// Everything from this position on is kept for a load; `None` if everything is kept because no load, or not
@@ -113,52 +120,75 @@ impl Retention {
     /// `Corrupt` if what a load has published is damaged; `Config` if a newer version of this crate has written it.
     pub async fn retained(&self) -> Result<Option<LandingPosition>> {
         let mut progress = Vec::new();
-        for load in self.loads().await? {
-            progress.push(self.progress(&load).await?.map(|p| (!p.released).then_some(p.position)));
+        for (load, life) in self.loads().await? {
+            progress.push(self.progress(&load, &life).await?.map(|p| (!p.released).then_some(p.position)));
         }
         Ok(slowest(progress))
     }
 
-    async fn progress(&self, load: &PipelineName) -> Result<Option<Progress>> {
-        let path = self.folder.join(&format!("{load}.json"))?;
+    async fn advance(&self, load: &PipelineName, life: Life, position: LandingPosition) -> Result<()> {
+        let (held, boundary) = try_join(self.progress(load, &life), self.checkpoints.boundary(&self.id)).await?;
+        check_retained(&self.shard, boundary, position.segment.max(1)).map_err(|e| e.with("load", load))?;
+        match held {
+            Some(held) if held.position >= position && !held.released => return Ok(()),
+            Some(_) => {}
+            None => self.register(load, &life).await?,
+        }
+        self.write(load, life, position, false).await
+    }
+
+    fn progress_path(&self, load: &PipelineName, life: &Life) -> Result<ObjectPath> {
+        self.folder.join(&match life {
+            Some(incarnation) => format!("{load}-{incarnation}.json"),
+            None => format!("{load}.json"),
+        })
+    }
+
+    async fn progress(&self, load: &PipelineName, life: &Life) -> Result<Option<Progress>> {
+        let path = self.progress_path(load, life)?;
         let Some(bytes) = self.store.get(&path, None).await? else { return Ok(None) };
         let progress: Progress = read_versioned(READ, &path, &bytes, FORMAT)?;
-        if &progress.load != load || progress.shard != self.shard {
+        if &progress.load != load || &progress.incarnation != life || progress.shard != self.shard {
             return Err(self.foreign(&path));
         }
         Ok(Some(progress))
     }
 
-    async fn write(&self, load: &PipelineName, position: LandingPosition, released: bool) -> Result<()> {
-        let path = self.folder.join(&format!("{load}.json"))?;
+    async fn write(&self, load: &PipelineName, life: Life, position: LandingPosition, released: bool) -> Result<()> {
+        let path = self.progress_path(load, &life)?;
         let published_at = self.env.now();
         let (shard, load) = (self.shard.clone(), load.clone());
-        let progress = Progress { format: FORMAT, shard, load, position, released, published_at };
+        let progress = Progress { format: FORMAT, shard, load, incarnation: life, position, released, published_at };
         self.store.put(&path, to_json(&progress)?.into()).await
     }
 
-    /// All loads that are known. Read one by one: a listing may miss one, and its segments would be lost.
-    async fn loads(&self) -> Result<Vec<PipelineName>> {
-        let mut loads = Vec::new();
-        while let Some(load) = self.known(loads.len() + 1).await? {
-            loads.push(load);
+    /// All loads that are known, with the newest life of each. Read one by one: a listing may miss one, and its segments would
+    /// be lost.
+    async fn loads(&self) -> Result<BTreeMap<PipelineName, Life>> {
+        let mut loads = BTreeMap::new();
+        let mut number = 1;
+        while let Some((load, life)) = self.known(number).await? {
+            loads.insert(load, life);
+            number += 1;
         }
         Ok(loads)
     }
 
-    async fn register(&self, load: &PipelineName) -> Result<()> {
+    async fn register(&self, load: &PipelineName, life: &Life) -> Result<()> {
         let mut number = 1;
         loop {
             let mut known = self.known(number).await?;
             let mut created = None;
             if known.is_none() {
-                let entry = KnownLoad { format: FORMAT, shard: self.shard.clone(), load: load.clone() };
+                let (shard, load, incarnation) = (self.shard.clone(), load.clone(), life.clone());
+                let entry = KnownLoad { format: FORMAT, shard, load, incarnation };
                 // Whoever created it: what counts is what is there now.
                 created = Some(self.store.create(&self.known_path(number)?, to_json(&entry)?.into()).await?);
                 known = self.known(number).await?;
             }
             match known {
-                Some(known) if &known == load => return Ok(()),
+                // One that runs is known already: to announce it would take its place.
+                Some((known, of)) if &known == load && (&of == life || life.is_none()) => return Ok(()),
                 Some(_) => number += 1,
                 // Another one was under way, and failed.
                 None if created == Some(Created::Exists) => {
@@ -177,14 +207,14 @@ impl Retention {
         self.folder.join(&format!("known/{number:06}.json"))
     }
 
-    async fn known(&self, number: usize) -> Result<Option<PipelineName>> {
+    async fn known(&self, number: usize) -> Result<Option<(PipelineName, Life)>> {
         let path = self.known_path(number)?;
         let Some(bytes) = self.store.get(&path, None).await? else { return Ok(None) };
         let known: KnownLoad = read_versioned(READ, &path, &bytes, FORMAT)?;
         if known.shard != self.shard {
             return Err(self.foreign(&path));
         }
-        Ok(Some(known.load))
+        Ok(Some((known.load, known.incarnation)))
     }
 
     fn foreign(&self, path: &ObjectPath) -> Error {

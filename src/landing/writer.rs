@@ -133,7 +133,10 @@ impl LandingWriter {
             manifest.coverage = Some(keep(&coverage)?);
         }
         let moved = manifest.moved(Place { shard: &self.shard, segment: number })?;
-        self.table.describe(&self.env, number, moved, &mut manifest).await?;
+        if let Err(error) = self.table.describe(&self.env, number, moved, &mut manifest).await {
+            // It reads runs, which a newer owner may have merged and deleted.
+            return Err(self.chain.explain(error).await);
+        }
         let (payload, pages) = encode(&self.env, &self.packer, pages, manifest).await?;
         let stored_bytes = payload.len() as u64;
         let landed = self.chain.append(payload).await?;

@@ -117,8 +117,9 @@ pub(super) struct Checkpoint {
 }
 
 pub(super) const FORMAT: &str = "landfall-checkpoint/1";
-/// Big parts go by reference; a checkpoint beyond this is a bug of a component.
-const MAX_BYTES: usize = 4 << 20;
+/// Big parts go by reference. What remains are mostly names and statistics of staged files, of each table of a set: some
+/// thousand, about 1 KiB each.
+const MAX_BYTES: usize = 32 << 20;
 
 impl Checkpoint {
     /// What is recorded before anything is loaded: the configuration, and where the input begins.
@@ -171,9 +172,14 @@ impl Checkpoint {
         let bytes = serde_json::to_vec(self)
             .map_err(|e| Error::bug("write checkpoint", "does not serialise").with_source(e))?;
         if bytes.len() > MAX_BYTES {
-            return Err(Error::bug("write checkpoint", "over 4 MiB")
+            let staged = self.prepared.as_ref().map_or(0, |prepared| prepared.staged.to_string().len());
+            return Err(Error::config("write checkpoint", "over 32 MiB: what it names is too much for one epoch")
                 .with("bytes", bytes.len())
-                .with_hint("cut smaller epochs: fewer staged files, or fewer partitions without a landing"));
+                .with("staged", staged)
+                .with_hint(
+                    "if most of it is staged: partition by columns with fewer values, or put fewer tables into one set; else read \
+                     fewer partitions without a landing",
+                ));
         }
         Ok(bytes.into())
     }

@@ -9,7 +9,7 @@ use crate::checkpoint::chain::{Chain, ChainReader, Opened};
 use crate::checkpoint::{ChainId, Record};
 use crate::defects::{Defect, on};
 use crate::error::{Error, Result};
-use crate::model::LandingPosition;
+use crate::model::{Incarnation, LandingPosition};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -132,7 +132,7 @@ impl Load {
             generation: owner.generation,
             recovered: committed.then_some(number),
         });
-        self.publish(&checkpoint.input).await?;
+        self.publish(&owner.incarnation, &checkpoint.input).await?;
         Ok((number, checkpoint))
     }
 
@@ -167,10 +167,10 @@ impl Load {
     }
 
     /// Publishes how far the load has committed, for the retention of its landing.
-    pub(super) async fn publish(&self, position: &InputPosition) -> Result<()> {
+    pub(super) async fn publish(&self, incarnation: &Incarnation, position: &InputPosition) -> Result<()> {
         match (&self.retention, position) {
             (Some(retention), InputPosition::Landing(position)) => {
-                retention.publish(&self.shard.pipeline, *position).await
+                retention.publish(&self.shard.pipeline, incarnation, *position).await
             }
             _ => Ok(()),
         }

@@ -3,11 +3,13 @@
 use crate::odd::{Odd, Oddity};
 use crate::support::{Once, PageNumber, Script, World, parse};
 use landfall::checkpoint::StoreCheckpoints;
-use landfall::landing::Landing;
-use landfall::model::{Page, Rows};
+use landfall::landing::{Landing, LandingWriter};
+use landfall::model::{Page, PipelineName, Rows, ShardKey};
 use landfall::pipeline::{Pipeline, PipelineBuilder, RunReport};
 use landfall::sink::{MemorySink, MemoryTable, Quarantine};
 use landfall::source::{IterSource, Source};
+use landfall::store::Store;
+use landfall::testkit::{Faults, Mode, Plan};
 use landfall::{Error, ErrorKind};
 
 fn landing(world: &World) -> Landing {
@@ -128,6 +130,42 @@ async fn a_load_that_is_added_later_replaces_from_the_landing() {
     run(all).await;
     run(later(&copy)).await;
     assert_eq!(sorted(&copy), served(&world.script));
+}
+
+/// A load of what was landed as a whole, whose checkpoints are in `store`.
+fn whole(world: &World, store: &Store, table: &MemoryTable<Rows<u64>>) -> Pipeline {
+    let builder = Pipeline::named("copy").landing_of("numbers", landing(world));
+    parts(&World { store: store.clone(), ..world.clone() }, builder, "copy")
+        .accept_quarantined()
+        .sink(MemorySink::new(table).replace())
+        .build()
+        .expect("complete")
+}
+
+#[tokio::test]
+async fn an_enumeration_is_taken_wherever_a_run_breaks_off() {
+    let shard = ShardKey { pipeline: PipelineName::new("numbers").expect("a name"), shard: 0 };
+    // Records at the end, and 64 segments without any.
+    for (script, fences) in [(Script::new(2, 4, 7), 0), (Script::new(0, 0, 0), 62)] {
+        let world = World::new(script);
+        for _ in 0..fences {
+            LandingWriter::open(&landing(&world), &shard, &world.env).await.expect("owns it");
+        }
+        world.builder().from_the_beginning().build().expect("complete").run().await.expect("no faults");
+        for at in 0.. {
+            let (store, table) = (Store::memory(), MemoryTable::<Rows<u64>>::new());
+            let faults = Faults::of([Plan { at, mode: Mode::Before }]);
+            let broken = whole(&world, &faults.store(&store), &table).run().await.is_err();
+            let report = run(whole(&world, &store, &table)).await;
+            assert_eq!(report.enumerated, Some(true), "died at {at}: {report}");
+            let mut rows = table.rows();
+            rows.sort_unstable();
+            assert_eq!(rows, served(&world.script), "died at {at}");
+            if !broken && faults.trace().len() as u64 <= at {
+                break;
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use crate::support::{Once, PageNumber, Script, World, parse};
 use landfall::checkpoint::StoreCheckpoints;
 use landfall::env::Env;
-use landfall::landing::Landing;
+use landfall::landing::{Landing, LandingWriter};
 use landfall::model::{Page, Partition, PipelineName, Proof, Reject, Rows, ShardKey, StopReason, Timestamp};
 use landfall::pipeline::{Event, Pipeline};
 use landfall::sink::{
@@ -158,7 +158,8 @@ async fn what_is_collected_is_told() {
 struct Watched {
     inner: MemorySink<Rows<u64>>,
     opened: Arc<Mutex<Vec<EpochContext>>>,
-    refuses: Option<ErrorKind>,
+    /// The error, and the number of the enumeration.
+    refuses: Option<(ErrorKind, u64)>,
 }
 
 impl Watched {
@@ -186,9 +187,9 @@ impl Sink for Watched {
 
     async fn open(&self, epoch: EpochContext) -> Result<WatchedWriter> {
         self.opened.lock().expect("no panic").push(epoch.clone());
-        // The first enumeration alone.
-        let refuses = self.refuses.filter(|_| epoch.enumeration.is_some_and(|e| e.whole && e.number == 1));
-        Ok(WatchedWriter(self.inner.open(epoch).await?, refuses))
+        let refuses =
+            self.refuses.filter(|(_, number)| epoch.enumeration.is_some_and(|e| e.whole && e.number == *number));
+        Ok(WatchedWriter(self.inner.open(epoch).await?, refuses.map(|(kind, _)| kind)))
     }
 
     async fn commit(&self, env: &Env, request: CommitRequest<MemoryStaged>) -> Result<CommitOutcome> {
@@ -253,6 +254,43 @@ async fn what_is_staged_again_is_another_attempt() {
 }
 
 #[tokio::test]
+async fn an_enumeration_that_a_guard_refuses_is_told_by_each_run_and_taken_once_the_guard_lets_it() {
+    // Records at the end, and 64 segments without any.
+    for (script, fences) in [(Script::new(1, 2, 5), 0), (Script::new(0, 0, 0), 62)] {
+        let world = World::new(script);
+        let landing = || Landing::in_store(&world.raw, "raw").expect("a name");
+        for _ in 0..fences {
+            LandingWriter::open(&landing(), &shard(), &world.env).await.expect("owns it");
+        }
+        world.builder().from_the_beginning().build().expect("complete").run().await.expect("no faults");
+        let (store, table) = (Store::memory(), MemoryTable::<Rows<u64>>::new());
+        let again = |refuses: Option<ErrorKind>| {
+            let refuses = refuses.map(|kind| (kind, fences + 1));
+            Pipeline::named("again")
+                .landing_of("numbers", landing())
+                .stage(parse())
+                .sink(Watched { refuses, ..Watched::over(MemorySink::new(&table).replace()) })
+                .accept_quarantined()
+                .quarantine(Quarantine::in_store(&store, "quarantine").expect("a name"))
+                .checkpoints(StoreCheckpoints::new(&store, "state").expect("a name"))
+                .settings(world.settings.clone())
+                .env(world.env.clone())
+                .build()
+                .expect("complete")
+        };
+        for _ in 0..3 {
+            let failure = again(Some(ErrorKind::Data)).run().await.expect_err("the guard refuses it");
+            assert_eq!((failure.error().kind(), failure.report().enumerated), (ErrorKind::Data, Some(false)));
+            assert!(table.rows().is_empty());
+        }
+        for _ in 0..2 {
+            assert_eq!(again(None).run().await.expect("nothing refuses it").enumerated, Some(true));
+            assert_eq!(table.rows().len() as u64, world.script.served());
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_enumeration_that_a_guard_refuses_does_not_stand_in_the_way_of_the_next() {
     let world = World::new(Script::new(1, 2, 5));
     for _ in 0..2 {
@@ -261,7 +299,7 @@ async fn an_enumeration_that_a_guard_refuses_does_not_stand_in_the_way_of_the_ne
     }
     for (refuses, passes) in [(ErrorKind::Data, true), (ErrorKind::Auth, false)] {
         let table = MemoryTable::<Rows<u64>>::new();
-        let sink = Watched { refuses: Some(refuses), ..Watched::over(MemorySink::new(&table).replace()) };
+        let sink = Watched { refuses: Some((refuses, 1)), ..Watched::over(MemorySink::new(&table).replace()) };
         let again = Pipeline::named("again")
             .landing_of("numbers", Landing::in_store(&world.raw, "raw").expect("a name"))
             .stage(parse())

@@ -9,6 +9,7 @@ use landfall::landing::{Landing, LandingReader, Retention};
 use landfall::model::{PipelineName, Rows, ShardKey};
 use landfall::pipeline::{Ended, Event, Pipeline, Pipelines, RunFailure, RunReport};
 use landfall::sink::{MemorySink, MemoryTable, Quarantine, Sink};
+use landfall::store::Store;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -180,6 +181,27 @@ async fn what_the_slowest_load_needs_is_kept() {
     assert!(failure.to_string().contains("beginning of the landing"), "{failure}");
     assert!(failure.error().hint().is_some_and(|hint| hint.contains("announce")), "{failure:?}");
     assert!(late.rows().is_empty());
+}
+
+/// The landing is loaded again under the same name: an empty destination, checkpoints in a new place.
+#[tokio::test]
+async fn what_a_load_needs_is_kept_though_its_life_before_was_further() {
+    let world = World::new(Script::new(2, 12, 9));
+    lands(&world).run().await.expect("no faults");
+    let before = || copy(&world, "copy", MemorySink::new(&MemoryTable::new()));
+    before().run().await.expect("no faults");
+    let retained = async || retention(&world).retained().await.expect("readable").map(|p| p.segment);
+    assert!(retained().await > Some(10));
+
+    let anew = World { store: Store::memory(), ..world.clone() };
+    let (table, down) = (MemoryTable::new(), Arc::new(AtomicBool::new(true)));
+    let again = || copy(&anew, "copy", Down { sink: MemorySink::new(&table), down: Arc::clone(&down), wholly: false });
+    again().run().await.expect_err("it is down");
+    assert_eq!(retained().await, Some(1));
+    landing(&world).vacuum(&shard(), &world.env, false).await.expect("deletes what nobody needs");
+    down.store(false, Ordering::SeqCst);
+    again().run().await.expect("everything is there");
+    assert_eq!(sorted(&table), served(&world.script));
 }
 
 #[tokio::test]

@@ -297,8 +297,7 @@ impl Sink for AdbcTable {
         let identity = json!({ "table": self.table.to_string(), "control_schema": self.control.schema(), "disposition": self.disposition.identity() });
         Ok(ComponentConfig::none().with_identity(identity).with_settings(json!({
             "database": self.database.place(),
-            "newest": self.disposition.newest(),
-            "deleted": self.disposition.deleted(),
+            "disposition": self.disposition,
             "record_provenance": self.records,
         })))
     }

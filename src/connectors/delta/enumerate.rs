@@ -16,7 +16,7 @@ use super::sweep;
 use super::table::{DeltaTable, millis};
 use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::model::{ShardKey, Timestamp};
+use crate::model::ShardKey;
 use crate::sink::{CommitRequest, Disposition, Enumeration, EpochContext};
 use arrow::datatypes::SchemaRef;
 use futures::TryStreamExt;
@@ -125,8 +125,7 @@ fn replaced<'a>(
 
 /// All that an enumeration has staged as if it were one epoch.
 fn gather(epochs: &[DeltaStaged]) -> Result<DeltaStaged> {
-    let mut all =
-        DeltaStaged { files: Vec::new(), schema: None, partition_by: Vec::new(), staged_at: Timestamp::default() };
+    let mut all = DeltaStaged::default();
     for epoch in epochs {
         all.files.extend(epoch.files.iter().cloned());
         all.schema = match (all.schema, &epoch.schema) {
@@ -195,7 +194,8 @@ async fn part(
     staged: &DeltaStaged,
     columns: &SchemaRef,
 ) -> Result<Buckets> {
-    let newest = table.disposition.newest().map(str::to_owned);
+    // Where no row has the column it is null in all of them: what was landed last is the newest.
+    let newest = table.disposition.newest().filter(|name| columns.field_with_name(name).is_ok()).map(str::to_owned);
     let rule = Rule { key: table.disposition.key().to_vec(), newest, deleted: None, first_stays: false };
     let keyed = Keyed::new(&rule, columns)?;
     let mut filling = Filling::new(table, env, names, buckets::count(rows_of(staged).iter().sum()));

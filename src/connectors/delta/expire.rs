@@ -90,7 +90,7 @@ async fn expired(log: &Log, cutoff: Timestamp, before: u64) -> Result<(u64, Vec<
 }
 
 /// The version that an object of a log is of. Compacted versions are of the last one in them.
-fn version_of(path: &ObjectPath) -> Option<u64> {
+pub(super) fn version_of(path: &ObjectPath) -> Option<u64> {
     let (head, rest) = path.file_name().split_once('.')?;
     let known = |rest: &str| rest == "json" || rest == "crc" || rest.starts_with("checkpoint.");
     if head.len() != 20 {

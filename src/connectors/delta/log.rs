@@ -2,6 +2,7 @@
 
 use super::actions::{Add, DomainMetadata, Line, Metadata, Protocol, Remove, Txn};
 use super::checkpoint;
+use super::expire::version_of;
 use super::features;
 use crate::defects::{Defect, on};
 use crate::env::Env;
@@ -53,9 +54,9 @@ pub(super) struct Snapshot {
 #[serde(rename_all = "camelCase")]
 pub(super) struct LastCheckpoint {
     pub(super) version: u64,
-    /// Actions in it; negative if that is not known.
-    #[serde(default)]
-    pub(super) size: i64,
+    /// Actions in it, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) size: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) parts: Option<u32>,
 }
@@ -169,14 +170,20 @@ impl Log {
     pub(super) async fn newest(&self, known: Option<Arc<Snapshot>>, keep: Keep) -> Result<Option<Arc<Snapshot>>> {
         let known = known.filter(|k| k.keep >= keep);
         let keep = known.as_ref().map_or(keep, |k| k.keep);
+        let from = known.as_ref().map(|k| k.version);
         let mut snapshot = match (known, self.last_checkpoint().await?) {
             (None, Some(last)) => self.read_checkpoint(&last, keep).await?,
             (known, _) => self.follow(known, keep).await?,
         };
         // The versions that follow may have been cleaned up: a checkpoint stands for them.
         let last = self.last_checkpoint().await?;
-        let behind = |now: &Arc<Snapshot>| last.as_ref().is_some_and(|last| last.version > now.version);
-        if snapshot.as_ref().is_none_or(behind) {
+        let behind = match (&snapshot, &last, from) {
+            (None, ..) => true,
+            (Some(now), Some(last), _) => last.version > now.version,
+            (Some(now), None, Some(from)) => self.is_passed_over(from, now.version).await?,
+            (Some(_), None, None) => false,
+        };
+        if behind {
             let newest = match &last {
                 Some(last) => self.read_checkpoint(last, keep).await?,
                 None => None,
@@ -230,6 +237,16 @@ impl Log {
         let versions = self.versions().await?;
         let first = versions.iter().find(|(version, _)| *version > held.begins);
         Ok(first.map_or(Timestamp::from_micros(i64::MAX), |(_, object)| object.modified))
+    }
+
+    /// Whether a reader that followed the log from version `from` to `version` has stopped before a gap: without a hint nothing else
+    /// tells. Logs are cleaned from their oldest version on, so nothing is missing behind one that is there.
+    async fn is_passed_over(&self, from: u64, version: u64) -> Result<bool> {
+        if self.store.get(&self.commit_path(from)?, Some(0..1)).await?.is_some() {
+            return Ok(false);
+        }
+        let listed = self.store.list(&self.folder.join("_delta_log")?).await?;
+        Ok(listed.iter().filter_map(|object| version_of(&object.path)).any(|number| number > version))
     }
 
     /// Reads the versions after `known`, until one is absent.
@@ -351,7 +368,7 @@ impl Log {
             }
         }
         let whole = parts.into_iter().filter(|((_, of), found)| of.unwrap_or(1) == *found);
-        Ok(whole.map(|((version, parts), _)| LastCheckpoint { version, size: 0, parts }).collect())
+        Ok(whole.map(|((version, parts), _)| LastCheckpoint { version, size: None, parts }).collect())
     }
 
     /// Writes a version. What it removes was in the table until now, however long ago that was decided.
@@ -373,7 +390,11 @@ impl Log {
     /// Whether version `version`, which was just created, is the newest there can be: not one in the past that was
     /// cleaned up while its writer slept.
     pub(super) async fn is_current(&self, version: u64) -> Result<bool> {
-        Ok(self.last_checkpoint().await?.is_none_or(|last| last.version < version))
+        match (self.last_checkpoint().await?, version.checked_sub(1)) {
+            (Some(last), _) => Ok(last.version < version),
+            (None, Some(before)) => Ok(!self.is_passed_over(before, version).await?),
+            (None, None) => Ok(true),
+        }
     }
 
     /// Writes the checkpoint of a whole snapshot, and the hint to it.
@@ -383,8 +404,7 @@ impl Log {
         self.store.put(&self.path(&format!("{version:020}.checkpoint.parquet"))?, bytes).await?;
         // The hint never goes back.
         if self.last_checkpoint().await?.is_none_or(|last| last.version < version) {
-            let size = i64::try_from(size).unwrap_or(-1);
-            let hint = LastCheckpoint { version, size, parts: None };
+            let hint = LastCheckpoint { version, size: i64::try_from(size).ok(), parts: None };
             let hint = serde_json::to_vec(&hint)
                 .map_err(|e| Error::bug("write delta checkpoint", "the hint does not serialise").with_source(e))?;
             self.store.put(&self.path("_last_checkpoint")?, hint.into()).await?;

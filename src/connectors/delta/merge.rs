@@ -28,11 +28,26 @@ use std::collections::{HashMap, HashSet};
 pub(super) struct Memo {
     keys: Option<EpochKeys>,
     files: HashMap<String, Verdict>,
+    inserted: Option<Inserted>,
     pub(super) versions: versions::Memo,
     pub(super) children: children::Memo,
     pub(super) enumeration: enumerate::Memo,
     /// The files of an append with the columns of the table.
     pub(super) widened: Option<(SchemaRef, Vec<Add>)>,
+}
+
+/// The rows of the epoch that go into the table, as files with these columns: all but those of the keys that had lost then.
+#[derive(Debug)]
+struct Inserted {
+    columns: SchemaRef,
+    lost: HashSet<Box<[u8]>>,
+    adds: Vec<Add>,
+}
+
+impl Inserted {
+    fn is_of(&self, columns: &SchemaRef, lost: &HashSet<&[u8]>) -> bool {
+        self.columns == *columns && self.lost.len() == lost.len() && lost.iter().all(|key| self.lost.contains(*key))
+    }
 }
 
 /// What becomes of a file.
@@ -64,7 +79,7 @@ pub(super) async fn merge(
     if memo.keys.is_none() {
         memo.keys = Some(collect(table, &request.staged, &keyed).await?);
     }
-    let Memo { keys: Some(keys), files, .. } = memo else { return Err(Error::bug("merge delta", "no keys")) };
+    let Memo { keys: Some(keys), files, inserted, .. } = memo else { return Err(Error::bug("merge delta", "no keys")) };
     let mut change = Change { rewrites: true, schema: Some(staged.clone()), ..Change::default() };
     let mut lost: HashSet<&[u8]> = HashSet::new();
     let candidates = held.iter().flat_map(|held| held.files.values()).filter(|file| keys.may_be_in(file, &keyed));
@@ -85,11 +100,16 @@ pub(super) async fn merge(
             change.lines.extend(replaced.iter().cloned().map(Line::from));
         }
     }
-    let fits = held.map_or(Ok(true), |held| schema::fits(&held.metadata.schema_string, staged))?;
-    let winners = write_winners(table, env, request, &columns, keys, &lost, fits).await?;
-    let rows: u64 = winners.iter().filter_map(|add| stats::rows(add.stats.as_deref())).sum();
+    if inserted.as_ref().is_none_or(|known| !known.is_of(&columns, &lost)) {
+        let fits = held.map_or(Ok(true), |held| schema::fits(&held.metadata.schema_string, staged))?;
+        let adds = write_winners(table, env, request, &columns, keys, &lost, fits).await?;
+        let lost = lost.into_iter().map(Box::from).collect();
+        *inserted = Some(Inserted { columns, lost, adds });
+    }
+    let adds = inserted.iter().flat_map(|inserted| &inserted.adds);
+    let rows: u64 = adds.clone().filter_map(|add| stats::rows(add.stats.as_deref())).sum();
     change.counts.inserted = rows.saturating_sub(change.counts.updated);
-    change.lines.extend(winners.into_iter().map(Line::from));
+    change.lines.extend(adds.cloned().map(Line::from));
     Ok(change)
 }
 

@@ -7,7 +7,7 @@ use super::log::{Log, Snapshot};
 use super::mark::app_id;
 use super::staged::{DeltaFile, DeltaStaged};
 use crate::error::{Error, Result};
-use crate::model::{PipelineName, ShardKey, Timestamp};
+use crate::model::{PipelineName, ShardKey};
 use crate::store::{Created, ObjectPath};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -141,12 +141,7 @@ pub(super) async fn all(log: &Log, shard: &ShardKey, head: Head) -> Result<Vec<D
             return Err(broken("it is of another enumeration"));
         }
         next = pending.before;
-        staged.push(DeltaStaged {
-            files: pending.files,
-            schema: pending.schema,
-            partition_by: Vec::new(),
-            staged_at: Timestamp::default(),
-        });
+        staged.push(DeltaStaged { files: pending.files, schema: pending.schema, ..DeltaStaged::default() });
     }
     staged.reverse();
     Ok(staged)

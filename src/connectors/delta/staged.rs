@@ -7,12 +7,12 @@ use crate::columnar::files::partition::{Key, Partitioning};
 use crate::env::Env;
 use crate::error::Result;
 use crate::model::{PipelineName, ShardKey, Timestamp};
-use crate::sink::{EpochContext, Mark};
+use crate::sink::{Disposition, EpochContext, Mark};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What an epoch staged: names and sizes of files, and their columns.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct DeltaStaged {
@@ -24,6 +24,8 @@ pub struct DeltaStaged {
     pub partition_by: Vec<String>,
     /// When they were complete.
     pub staged_at: Timestamp,
+    /// What was asked for when they were staged: an epoch is committed as it was prepared, whatever is configured later.
+    pub disposition: Disposition,
 }
 
 /// A Parquet file that was staged for a Delta table.

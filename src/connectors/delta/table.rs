@@ -93,6 +93,11 @@ impl DeltaTable {
         Ok(newest)
     }
 
+    /// The table as it was configured when this was staged, as far as that decides what becomes of rows.
+    fn as_staged(&self, staged: &DeltaStaged) -> Self {
+        Self { disposition: staged.disposition.clone(), ..self.clone() }
+    }
+
     /// How much of the table a commit must know.
     pub(super) fn keep(&self) -> Keep {
         if self.disposition == Disposition::Append { Keep::Head } else { Keep::Files }
@@ -149,6 +154,7 @@ impl Sink for DeltaTable {
         let mut settings = self.options.settings(&self.log.folder);
         if let Value::Object(fields) = &mut settings {
             fields.insert("record_provenance".to_owned(), json!(self.records));
+            fields.insert("disposition".to_owned(), json!(self.disposition));
         }
         Ok(ComponentConfig::none().with_identity(identity).with_settings(settings))
     }
@@ -197,7 +203,7 @@ impl Sink for DeltaTable {
 
     async fn commit(&self, env: &Env, request: CommitRequest<DeltaStaged>) -> Result<CommitOutcome> {
         let mut memo = Memo::default();
-        let outcome = self.commit_until(env, &request, &mut memo).await;
+        let outcome = self.as_staged(&request.staged).commit_until(env, &request, &mut memo).await;
         // What is left goes with a vacuum.
         if let Err(error) = memo.enumeration.clean_up().await {
             tracing::debug!(%error, table = %self.log.folder, "keys of an enumeration stay for now");

@@ -22,6 +22,9 @@ use std::sync::Arc;
 /// Bytes of statistics of the files of one epoch.
 const MOST_STATS: usize = 2 << 20;
 
+/// An epoch is cut where a response ends: it may have so many times the rows with which it is full, and no more.
+const MOST_TIMES: u64 = 4;
+
 /// Stages one epoch of a [`DeltaTable`](super::DeltaTable): Parquet files in the folder of the table, which nobody sees
 /// before its log names them.
 #[derive(Debug)]
@@ -38,10 +41,11 @@ pub struct DeltaWriter {
     pub(super) sort_by: Vec<String>,
     transforms: Vec<Transform>,
     own: Own,
+    disposition: Disposition,
     /// Known with the first batch.
     planned: Option<Planned>,
     pub(super) rows: u64,
-    /// From this many rows on the epoch is full.
+    /// From this many rows on the epoch is full: the commit has their keys in memory.
     pub(super) most_rows: u64,
     /// Whether there is something to commit without rows too.
     pub(super) must_commit: bool,
@@ -82,6 +86,7 @@ impl DeltaWriter {
             partition_by,
             sort_by: Vec::new(),
             own: Own::of(context, disposition, records, derived),
+            disposition: disposition.clone(),
             transforms,
             planned: None,
             rows: 0,
@@ -145,6 +150,21 @@ impl DeltaWriter {
         }
     }
 
+    /// Refuses more keys than the commit should hold: once the epoch is prepared there is no way back.
+    fn check_room(&self, more: usize) -> Result<()> {
+        let (rows, most) = (self.rows + more as u64, self.most_rows.saturating_mul(MOST_TIMES));
+        if rows <= most {
+            return Ok(());
+        }
+        Err(Error::data("stage delta", "one response has more rows than can be merged at once")
+            .with("rows", rows)
+            .with("limit", most)
+            .with_hint(
+                "ask for less in one response: pages, or a window of time; or put what was landed into a table by `append`, or by \
+                 `Replace` with a key, which take any number of rows",
+            ))
+    }
+
     /// Takes out the rows for which `bad` is true.
     fn refuse(
         batch: Batch,
@@ -202,6 +222,7 @@ impl Writer for DeltaWriter {
         let planned = self.plan(item.rows().schema_ref())?;
         let batch = self.check(item, &mut rejects)?;
         if batch.num_rows() > 0 {
+            self.check_room(batch.num_rows())?;
             let rows = self.own.add(&schema::convert(batch.rows(), &planned.stored)?, &planned.files, &batch)?;
             self.rows += rows.num_rows() as u64;
             self.files.write(rows).await?;
@@ -214,10 +235,10 @@ impl Writer for DeltaWriter {
     }
 
     async fn finish(self) -> Result<Option<StagedOutput<DeltaStaged>>> {
-        let Self { must_commit, planned, partition_by, own, env, .. } = self;
+        let Self { must_commit, planned, partition_by, own, disposition, env, .. } = self;
         let Some(Finished { files, .. }) = self.files.finish().await? else {
             let schema = planned.map(|planned| schema::text(&own.table(&planned.files))).transpose()?;
-            let staged = DeltaStaged { files: Vec::new(), schema, partition_by, staged_at: env.now() };
+            let staged = DeltaStaged { files: Vec::new(), schema, partition_by, staged_at: env.now(), disposition };
             return Ok(must_commit.then_some(StagedOutput { staged, records: 0, bytes: 0 }));
         };
         let Some(Planned { files: schema, .. }) = planned else {
@@ -245,7 +266,7 @@ impl Writer for DeltaWriter {
         }
         let (records, bytes) = (stored.iter().map(|f| f.rows).sum(), stored.iter().map(|f| f.bytes).sum());
         let schema = Some(schema::text(&own.table(&schema))?);
-        let staged = DeltaStaged { files: stored, schema, partition_by, staged_at: env.now() };
+        let staged = DeltaStaged { files: stored, schema, partition_by, staged_at: env.now(), disposition };
         Ok(Some(StagedOutput { staged, records, bytes }))
     }
 }

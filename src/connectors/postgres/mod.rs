@@ -318,9 +318,7 @@ impl Sink for PostgresTable {
         let identity = json!({ "table": self.table.to_string(), "control_schema": self.control_schema, "disposition": self.disposition.identity() });
         Ok(ComponentConfig::none().with_identity(identity).with_settings(json!({
             "database": self.database.place(),
-            "newest": self.disposition.newest(),
-            "deleted": self.disposition.deleted(),
-            "keep_deleted": self.disposition.keeps_deleted(),
+            "disposition": self.disposition,
             "record_provenance": self.records,
         })))
     }

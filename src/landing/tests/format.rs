@@ -330,14 +330,15 @@ async fn the_frozen_load_progress_is_what_is_written_and_read() {
     let position = LandingPosition { segment: 7, record: 3 };
     let store = Store::memory();
     let retention = Retention::new(&landing(&store), &shard(), &env());
-    retention.publish(&load("etl"), position).await.expect("publishes");
-    for (name, frozen) in [("etl.json", PROGRESS), ("known/000001.json", KNOWN)] {
+    retention.publish(&load("etl"), &life(), position).await.expect("publishes");
+    let progress = format!("etl-{}.json", life());
+    for (name, frozen) in [(progress.as_str(), PROGRESS), ("known/000001.json", KNOWN)] {
         let written = store.get(&path(name), None).await.expect("reads").expect("is there");
         assert_eq!(String::from_utf8_lossy(&written), frozen.trim_end());
     }
 
     let store = Store::memory();
-    store.put(&path("etl.json"), PROGRESS.into()).await.expect("writes");
+    store.put(&path(&progress), PROGRESS.into()).await.expect("writes");
     store.put(&path("known/000001.json"), KNOWN.into()).await.expect("writes");
     let retention = Retention::new(&landing(&store), &shard(), &env());
     assert_eq!(retention.retained().await.expect("reads"), Some(position));

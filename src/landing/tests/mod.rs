@@ -9,7 +9,7 @@ mod retention;
 use super::*;
 use crate::env::{Clock, Entropy, Env};
 use crate::error::Error;
-use crate::model::{Page, PartitionId, PipelineName, PositionValue, Timestamp, Validity};
+use crate::model::{Incarnation, Page, PartitionId, PipelineName, PositionValue, Timestamp, Validity};
 use crate::store::{Created, MemoryStore, ObjectAccess, ObjectInfo, Upload};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -56,6 +56,10 @@ fn shard() -> ShardKey {
 
 fn load(name: &str) -> PipelineName {
     PipelineName::new(name).expect("a valid name")
+}
+
+fn life() -> Incarnation {
+    Incarnation("0f0e0d0c0b0a09080706050403020100".to_owned())
 }
 
 fn landing(store: &Store) -> Landing {

@@ -125,7 +125,10 @@ async fn a_damaged_or_missing_run_is_never_taken_for_no_position() {
 #[tokio::test]
 async fn an_owner_whose_append_failed_deletes_nothing() {
     let (store, path) = with_runs().await;
-    Retention::new(&landing(&store), &shard(), &env()).publish(&load("fast"), Default::default()).await.expect("fine");
+    Retention::new(&landing(&store), &shard(), &env())
+        .publish(&load("fast"), &life(), Default::default())
+        .await
+        .expect("fine");
     let (mut old, _) = open(&store).await.expect("opens");
     let (_new, _) = open(&store).await.expect("opens");
     // The old owner takes its next segment, which is never landed, for one with a base.
@@ -152,6 +155,31 @@ async fn an_owner_that_was_overtaken_deletes_nothing_that_is_needed() {
     }
     old.collect_merged().await.expect("it does not know");
     assert_eq!(read_all(&store).await.expect("whole"), 1_300);
+}
+
+/// What it would merge is gone: that is no damage.
+#[tokio::test]
+async fn an_owner_that_was_overtaken_is_fenced_though_its_runs_are_merged_and_deleted() {
+    let much = |step: u64| {
+        let positions = (0..700).map(|n| (PartitionId(format!("{step}-{n}")), long(n))).collect();
+        SegmentDraft { positions, ..SegmentDraft::default() }
+    };
+    for runs in 1..6 {
+        let store = Store::memory();
+        let (mut writer, _) = open(&store).await.expect("opens");
+        for step in 0..runs {
+            writer.append(much(step)).await.expect("lands");
+        }
+        let (mut old, _) = open(&store).await.expect("opens");
+        let (mut new, _) = open(&store).await.expect("opens");
+        for step in runs..10 {
+            new.append(much(step)).await.expect("lands");
+            new.collect_merged().await.expect("collects");
+        }
+        let error = old.append(much(99)).await.expect_err("it is not the owner");
+        assert_eq!(error.kind(), ErrorKind::Fenced, "after {runs} runs: {error}");
+        assert_eq!(read_all(&store).await.expect("whole"), 7_000);
+    }
 }
 
 #[tokio::test]
@@ -184,7 +212,7 @@ async fn a_collection_counts_segments_and_runs() {
     let before = (segments().await, runs(&store).await.len());
     let retention = Retention::new(&landing(&store), &shard(), &env());
     let position = crate::model::LandingPosition { segment: 200, record: 0 };
-    retention.publish(&load("orders"), position).await.expect("publishes");
+    retention.publish(&load("orders"), &life(), position).await.expect("publishes");
     let collected = writer.collect().await.expect("collects");
     let after = (segments().await, runs(&store).await.len());
     assert!(after.0 < before.0 && after.1 < before.1, "{before:?} {after:?}");

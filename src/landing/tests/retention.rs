@@ -50,10 +50,10 @@ async fn the_slowest_load_decides() {
     let mut writer = landed(&store, 80).await;
     let retention = retention(&store);
     for (name, position) in [("fast", at(80, 0)), ("slow", at(30, 1)), ("idle", at(1, 0))] {
-        retention.publish(&load(name), position).await.expect("publishes");
+        retention.publish(&load(name), &life(), position).await.expect("publishes");
     }
     assert_eq!(writer.collect().await.expect("collects"), 0);
-    retention.publish(&load("idle"), at(50, 0)).await.expect("publishes");
+    retention.publish(&load("idle"), &life(), at(50, 0)).await.expect("publishes");
     assert_eq!(retention.retained().await.expect("reads"), Some(at(30, 1)));
     assert_eq!(writer.collect().await.expect("collects"), 29);
     assert_eq!(oldest(&store).await, 30, "the segment that the slowest load is in stays");
@@ -68,12 +68,12 @@ async fn what_recovery_needs_is_not_removed() {
     let store = Store::memory();
     let retention = retention(&store);
     let mut writer = landed(&store, 40).await;
-    retention.publish(&load("fast"), at(41, 0)).await.expect("publishes");
+    retention.publish(&load("fast"), &life(), at(41, 0)).await.expect("publishes");
     assert_eq!(writer.collect().await.expect("collects"), 1, "only the fence before the first segment");
     for number in 40..90 {
         writer.append(moves("b", number)).await.expect("lands");
     }
-    retention.publish(&load("fast"), at(91, 0)).await.expect("publishes");
+    retention.publish(&load("fast"), &life(), at(91, 0)).await.expect("publishes");
     writer.collect().await.expect("collects");
     assert_eq!(oldest(&store).await, 66);
     let (_, state) = open(&store).await.expect("recovers");
@@ -88,10 +88,10 @@ async fn a_load_below_the_retained_start_halts() {
     let store = Store::memory();
     let mut writer = landed(&store, 80).await;
     let retention = retention(&store);
-    retention.publish(&load("orders"), at(40, 0)).await.expect("publishes");
+    retention.publish(&load("orders"), &life(), at(40, 0)).await.expect("publishes");
     assert_eq!(writer.collect().await.expect("collects"), 39);
     for (name, position) in [("orders", at(39, 0)), ("new", at(1, 0)), ("new", LandingPosition::default())] {
-        let e = retention.publish(&load(name), position).await.expect_err("gone");
+        let e = retention.publish(&load(name), &life(), position).await.expect_err("gone");
         assert!(e.kind() == ErrorKind::Corrupt && e.to_string().contains("retained_from=`40`"), "{e}");
         assert_eq!(reader(&store).check(position, None).await.expect_err("gone").kind(), ErrorKind::Corrupt);
     }
@@ -108,9 +108,9 @@ async fn a_load_below_the_retained_start_halts() {
 #[tokio::test]
 async fn a_new_load_starts_at_the_beginning_if_it_is_there() {
     let store = Store::memory();
-    retention(&store).publish(&load("first"), LandingPosition::default()).await.expect("an empty landing");
+    retention(&store).publish(&load("first"), &life(), LandingPosition::default()).await.expect("an empty landing");
     let _writer = landed(&store, 3).await;
-    retention(&store).publish(&load("second"), at(1, 0)).await.expect("nothing was removed");
+    retention(&store).publish(&load("second"), &life(), at(1, 0)).await.expect("nothing was removed");
 }
 
 #[tokio::test]
@@ -126,11 +126,46 @@ async fn a_load_that_is_not_known_cannot_be_released() {
 async fn a_lower_position_is_not_published() {
     let store = Store::memory();
     let retention = retention(&store);
-    retention.publish(&load("orders"), at(7, 3)).await.expect("publishes");
-    retention.publish(&load("orders"), at(7, 2)).await.expect("changes nothing");
+    retention.publish(&load("orders"), &life(), at(7, 3)).await.expect("publishes");
+    retention.publish(&load("orders"), &life(), at(7, 2)).await.expect("changes nothing");
     assert_eq!(retention.retained().await.expect("reads"), Some(at(7, 3)));
-    retention.publish(&load("orders"), at(7, 4)).await.expect("publishes");
+    retention.publish(&load("orders"), &life(), at(7, 4)).await.expect("publishes");
     assert_eq!(retention.retained().await.expect("reads"), Some(at(7, 4)));
+}
+
+/// Who loads a landing again under the name of a load that was further begins at its beginning.
+#[tokio::test]
+async fn of_a_load_the_newest_life_counts() {
+    let store = Store::memory();
+    let mut writer = landed(&store, 80).await;
+    let retention = retention(&store);
+    let anew = Incarnation("anew".to_owned());
+    retention.publish(&load("orders"), &life(), at(60, 0)).await.expect("publishes");
+    retention.publish(&load("orders"), &anew, at(1, 0)).await.expect("publishes");
+    assert_eq!(retention.retained().await.expect("reads"), Some(at(1, 0)));
+    retention.publish(&load("orders"), &anew, at(20, 0)).await.expect("publishes");
+    // The life before it runs on.
+    retention.publish(&load("orders"), &life(), at(70, 0)).await.expect("publishes");
+    retention.announce(&load("orders")).await.expect("it is known");
+    assert_eq!(retention.retained().await.expect("reads"), Some(at(20, 0)));
+    assert_eq!(writer.collect().await.expect("collects"), 19);
+    assert_eq!(oldest(&store).await, 20);
+    let error = retention.publish(&load("orders"), &Incarnation("late".to_owned()), at(1, 0)).await.expect_err("gone");
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    assert_eq!(retention.retained().await.expect("reads"), Some(at(20, 0)), "one that is refused is not known");
+    retention.release(&load("orders")).await.expect("releases");
+    assert_eq!(retention.retained().await.expect("reads"), None, "nothing of any life of it is kept");
+}
+
+#[tokio::test]
+async fn a_load_that_was_announced_may_be_released_and_still_begin() {
+    let store = Store::memory();
+    let retention = retention(&store);
+    retention.announce(&load("later")).await.expect("announces");
+    retention.release(&load("later")).await.expect("releases");
+    assert_eq!(retention.retained().await.expect("reads"), None);
+    retention.publish(&load("later"), &life(), at(1, 0)).await.expect("begins");
+    assert_eq!(retention.retained().await.expect("reads"), Some(at(1, 0)));
 }
 
 #[tokio::test]
@@ -138,9 +173,9 @@ async fn a_load_that_is_known_but_has_published_nothing_keeps_everything() {
     let store = Store::memory();
     let mut writer = landed(&store, 80).await;
     let retention = retention(&store);
-    retention.publish(&load("a"), at(60, 0)).await.expect("publishes");
-    retention.publish(&load("b"), at(60, 0)).await.expect("publishes");
-    let progress = landing(&store).folder("loads", &shard()).join("b.json").expect("a valid name");
+    retention.publish(&load("a"), &life(), at(60, 0)).await.expect("publishes");
+    retention.publish(&load("b"), &life(), at(60, 0)).await.expect("publishes");
+    let progress = landing(&store).folder("loads", &shard()).join(&format!("b-{}.json", life())).expect("a valid name");
     store.delete(&progress).await.expect("deletes");
     assert_eq!(writer.collect().await.expect("collects"), 0);
     retention.release(&load("b")).await.expect("releases");
@@ -152,10 +187,10 @@ async fn a_load_that_is_known_but_has_published_nothing_keeps_everything() {
 async fn damaged_or_newer_progress_stops_collection() {
     let store = Store::memory();
     let mut writer = landed(&store, 80).await;
-    retention(&store).publish(&load("a"), at(60, 0)).await.expect("publishes");
+    retention(&store).publish(&load("a"), &life(), at(60, 0)).await.expect("publishes");
     let folder = landing(&store).folder("loads", &shard());
-    for name in ["a.json", "known/000001.json"] {
-        let path = folder.join(name).expect("a valid name");
+    for name in [format!("a-{}.json", life()), "known/000001.json".to_owned()] {
+        let path = folder.join(&name).expect("a valid name");
         let good = store.get(&path, None).await.expect("reads").expect("is there");
         let text = String::from_utf8(good.to_vec()).expect("JSON");
         let newer = text.replace("\"format\":1", "\"format\":2,\"more\":[]");
@@ -193,8 +228,8 @@ async fn collection_that_crashes_anywhere_loses_nothing_and_is_taken_up_again() 
             let run = async {
                 let (mut writer, _) = open(&dying.store()).await?;
                 let retention = retention(&dying.store());
-                retention.publish(&load("slow"), at(12, 0)).await?;
-                retention.publish(&load("fast"), at(100, 0)).await?;
+                retention.publish(&load("slow"), &life(), at(12, 0)).await?;
+                retention.publish(&load("fast"), &life(), at(100, 0)).await?;
                 writer.collect().await
             };
             let result = run.await;
@@ -206,8 +241,8 @@ async fn collection_that_crashes_anywhere_loses_nothing_and_is_taken_up_again() 
             for number in 12..=141 {
                 reader(&store).read(number).await.expect("kept").expect("kept");
             }
-            retention(&store).publish(&load("slow"), at(13, 0)).await.expect("publishes");
-            retention(&store).publish(&load("fast"), at(100, 0)).await.expect("publishes");
+            retention(&store).publish(&load("slow"), &life(), at(13, 0)).await.expect("publishes");
+            retention(&store).publish(&load("fast"), &life(), at(100, 0)).await.expect("publishes");
             writer.collect().await.expect("collects");
             assert_eq!(oldest(&store).await, 13, "{:?}", fault(step));
             if !dying.died() {
@@ -226,7 +261,7 @@ async fn a_vacuum_says_what_it_would_delete_and_what_holds_the_rest_up_and_needs
     assert_eq!((none.deleted.len(), none.kept[&Why::Unloaded].objects), (0, 81), "no load is known");
     let retention = retention(&store);
     for (name, position) in [("fast", at(80, 0)), ("slow", at(30, 1))] {
-        retention.publish(&load(name), position).await.expect("publishes");
+        retention.publish(&load(name), &life(), position).await.expect("publishes");
     }
     let would = vacuum(true).await;
     assert_eq!((would.deleted.len(), would.kept[&Why::Unloaded].objects), (29, 52));
@@ -236,7 +271,7 @@ async fn a_vacuum_says_what_it_would_delete_and_what_holds_the_rest_up_and_needs
     assert_eq!((&done.deleted, &done.kept), (&would.deleted, &would.kept));
     assert_eq!(oldest(&store).await, 30);
     // What recovery needs stays, whatever loads have done; the owner goes on.
-    retention.publish(&load("slow"), at(80, 1)).await.expect("publishes");
+    retention.publish(&load("slow"), &life(), at(80, 1)).await.expect("publishes");
     let rest = vacuum(false).await;
     assert_eq!((rest.deleted.len(), rest.kept[&Why::InUse].objects), (36, 14));
     assert_eq!(oldest(&store).await, 66);
@@ -250,7 +285,7 @@ async fn a_vacuum_that_crashes_anywhere_loses_nothing_and_is_taken_up_again() {
         for at_point in 0.. {
             let store = Store::memory();
             landed(&store, 80).await;
-            retention(&store).publish(&load("orders"), at(70, 0)).await.expect("publishes");
+            retention(&store).publish(&load("orders"), &life(), at(70, 0)).await.expect("publishes");
             let faults = Faults::of([Plan { at: at_point, mode }]);
             let ended = landing(&faults.store(&store)).vacuum(&shard(), &env(), false).await.is_ok();
             reader(&store).check(at(70, 0), None).await.expect("what the load needs is there");
@@ -274,7 +309,7 @@ async fn a_vacuum_that_is_overtaken_looks_again() {
         let store = Store::memory();
         let mut writer = landed(&store, 80).await;
         let retention = retention(&store);
-        retention.publish(&load("orders"), at(40, 0)).await.expect("publishes");
+        retention.publish(&load("orders"), &life(), at(40, 0)).await.expect("publishes");
         let faults = Faults::of([Plan { at: at_point, mode: Mode::Pause }]);
         let slow = landing(&faults.store(&store));
         let (shard, env) = (shard(), env());
@@ -284,7 +319,7 @@ async fn a_vacuum_that_is_overtaken_looks_again() {
             for number in 81..135 {
                 writer.append(moves("a", number)).await.expect("owns it");
             }
-            retention.publish(&load("orders"), at(131, 0)).await.expect("publishes");
+            retention.publish(&load("orders"), &life(), at(131, 0)).await.expect("publishes");
             writer.collect().await.expect("collects");
             faults.resume();
         };

@@ -148,7 +148,7 @@ impl Running {
         let Some(Pending { number, ledger, named, position, .. }) = pending else { return Ok(()) };
         self.load.events.loaded(named);
         self.load.events.send(Event::EpochCommitted { shard: self.load.shard.clone(), epoch: number, ledger });
-        self.load.publish(&position).await
+        self.load.publish(&self.owner.incarnation, &position).await
     }
 
     /// Gives up what was staged since the last checkpoint, and goes on from there without `response`.

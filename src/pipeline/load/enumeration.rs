@@ -7,10 +7,8 @@ use crate::sink::Enumeration;
 use std::sync::Arc;
 
 impl Running {
-    /// Ends what belongs to an enumeration before anything of the next one comes; and tells the sink when it is whole, in an
-    /// epoch of its own.
+    /// Begins an enumeration, or tells the sink that it is whole, in an epoch of its own. What came before must be cut.
     pub(super) async fn turn(&mut self, turn: Turn) -> Result<()> {
-        self.cut().await?;
         match turn {
             Turn::Begins(number) => {
                 self.whole = false;

@@ -140,9 +140,11 @@ impl Running {
         }
     }
 
-    /// Whether the position alone is worth an epoch: each start reads what lies between, even where it holds no record.
+    /// Whether the position alone is worth an epoch: each start reads what lies between, even where it holds no record. An
+    /// enumeration that is refused is not left behind.
     pub(super) fn is_far(&self) -> bool {
         match (&self.position, &self.newest.1.input) {
+            _ if self.refused.is_some() => false,
             (InputPosition::Landing(now), InputPosition::Landing(then)) => {
                 now.segment.saturating_sub(then.segment) >= FAR_SEGMENTS
             }

@@ -97,9 +97,13 @@ impl Running {
                     let (program, outcome) = done??;
                     self.idle.push(program);
                     if let Some(InFlight { fed, .. }) = self.in_flight.pop_front() {
-                        let turn = fed.turn;
+                        let turn = fed.turn.filter(|_| self.load.sink.demand() == Demand::Enumerations);
+                        if turn.is_some() {
+                            // What comes before it ends before it: it is given again until an epoch of its own is cut.
+                            self.cut().await?;
+                        }
                         self.finish(fed, outcome?).await?;
-                        if let (Some(turn), Demand::Enumerations) = (turn, self.load.sink.demand()) {
+                        if let Some(turn) = turn {
                             self.turn(turn).await?;
                         }
                     }
@@ -181,7 +185,8 @@ impl Running {
         self.epoch.bytes += fed.bytes;
         self.epoch.may_cut = fed.may_cut || on(Defect::PartsAreCommitted);
         self.position.advance(fed.after);
-        if self.epoch.since.is_none() && (fed.worked || fed.superseded > 0 || self.is_far()) {
+        let is_far = || fed.turn.is_none() && self.is_far();
+        if self.epoch.since.is_none() && (fed.worked || fed.superseded > 0 || is_far()) {
             self.epoch.since = Some(self.load.env.monotonic());
         }
         drop(fed.reservation);

@@ -286,14 +286,29 @@ fn the_digest_tells_what_was_staged() {
     assert_ne!(digest(&json!(["a"])), digest(&json!(["b"])));
 }
 
+/// Each table of a set is bounded by itself, before anything is prepared; together they must fit too.
 #[test]
-fn a_checkpoint_beyond_four_mebibytes_is_not_written() {
+fn a_set_of_tables_with_thousands_of_files_each_is_written() {
+    let stats = json!({ "numRecords": 1, "minValues": { "text": "x".repeat(200) } }).to_string();
+    let file = json!({ "path": "x".repeat(200), "rows": 1, "partition": { "day": "2024-01-01" }, "stats": stats });
+    let table = json!({ "files": vec![file; 4096] });
+    let tables: std::collections::BTreeMap<_, _> = (0..8).map(|n| (format!("table_{n}"), table.clone())).collect();
+    let staged = json!({ "tables": tables });
+    let prepared = Some(Prepared { previous: None, digest: digest(&staged), staged });
+    let bytes = Checkpoint { prepared, ..empty() }.encode().expect("fits").len();
+    assert!(bytes > 16 << 20, "{bytes}");
+}
+
+#[test]
+fn a_checkpoint_beyond_its_bound_is_not_written() {
     let of = |bytes: usize| {
         let settings = [("sink".to_owned(), json!("x".repeat(bytes)))].into();
         let config = ConfigRecord { settings, ..ConfigRecord::default() };
         Checkpoint { config, ..empty() }.encode()
     };
     let frame = of(0).expect("small").len();
-    assert_eq!(of((4 << 20) - frame).expect("fits").len(), 4 << 20);
-    assert_eq!(of((4 << 20) - frame + 1).expect_err("too large").kind(), ErrorKind::Bug);
+    assert_eq!(of((32 << 20) - frame).expect("fits").len(), 32 << 20);
+    let error = of((32 << 20) - frame + 1).expect_err("too large");
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.to_string().contains("fewer tables"), "{error}");
 }

@@ -99,8 +99,7 @@ async fn a_list_of_pending_files_is_read_from_its_first_format_and_damage_is_not
             stats: "{\"numRecords\":2}".into(),
         }],
         schema: Some("{\"type\":\"struct\",\"fields\":[]}".into()),
-        partition_by: Vec::new(),
-        staged_at: Timestamp::default(),
+        ..DeltaStaged::default()
     };
     let head = pending::keep(&log, &shard(), head, &staged).await.expect("keeps");
     let folder = ObjectPath::parse(PREFIX).and_then(|p| p.join("_landfall/pending")).expect("valid");

@@ -1,5 +1,7 @@
 use super::*;
 use crate::model::Why;
+use crate::testkit::Target;
+use futures::future::{Either, select};
 use std::time::Duration;
 
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -48,22 +50,70 @@ async fn a_writer_that_slept_while_its_version_was_cleaned_up_is_not_in_the_past
     load(&store, 1..=1).await;
     let sleeper = table(&store).partition_by(["country"]).expect("valid");
     let staged = stage(&sleeper, 1, 2, rows([20, 21])).await;
-    // Others go on, and clean up what the sleeper would write next.
+    cleaned_by_others(&store, Some("{\"version\":3,\"size\":9}")).await;
+    assert_eq!(commit(&sleeper, 1, 2, Some(1), &staged).await.expect("commits"), CommitOutcome::Done);
+    assert_eq!(ids(&store).await, [10, 11, 20, 21, 101, 102, 103]);
+}
+
+/// Others commit three epochs, write a checkpoint, and clean up what it stands for; the hint becomes `hint`.
+async fn cleaned_by_others(store: &Store, hint: Option<&'static str>) {
     for shard_number in 1..=3 {
         let other = ShardKey { shard: shard_number, ..shard() };
         let context = EpochContext { shard: other.clone(), ..context(1, 1) };
-        let owner = table(&store).partition_by(["country"]).expect("valid");
+        let owner = table(store).partition_by(["country"]).expect("valid");
         let (more, _) = try_stage(&owner, context, vec![rows([100 + i64::from(shard_number)])]).await.expect("stages");
         let request = CommitRequest { shard: other, ..request(1, 1, None, &more) };
         owner.commit(&env(), request).await.expect("commits");
     }
-    table(&store).checkpoint(&env()).await.expect("writes");
+    table(store).checkpoint(&env()).await.expect("writes");
+    let object = |name: &str| ObjectPath::parse(&format!("{PREFIX}/_delta_log/{name}")).expect("valid");
     for version in 0..=2 {
-        let path = format!("{PREFIX}/_delta_log/{version:020}.json");
-        store.delete(&ObjectPath::parse(&path).expect("valid")).await.expect("deletes");
+        store.delete(&object(&format!("{version:020}.json"))).await.expect("deletes");
     }
-    assert_eq!(commit(&sleeper, 1, 2, Some(1), &staged).await.expect("commits"), CommitOutcome::Done);
-    assert_eq!(ids(&store).await, [10, 11, 20, 21, 101, 102, 103]);
+    match hint {
+        Some(hint) => store.put(&object("_last_checkpoint"), hint.into()).await.expect("puts"),
+        None => store.delete(&object("_last_checkpoint")).await.expect("deletes"),
+    }
+}
+
+/// By the protocol the hint may be missing, and may be anything.
+const HINTS: [Option<&str>; 4] = [None, Some("{}"), Some("no JSON"), Some("{\"version\":3,\"size\":null}")];
+
+#[tokio::test]
+async fn a_version_that_is_known_is_not_the_newest_where_the_next_was_cleaned_up_and_no_hint_tells() {
+    for hint in HINTS {
+        let store = Store::memory();
+        load(&store, 1..=1).await;
+        let sleeper = table(&store).partition_by(["country"]).expect("valid");
+        let staged = stage(&sleeper, 1, 2, rows([20, 21])).await;
+        cleaned_by_others(&store, hint).await;
+        assert_eq!(commit(&sleeper, 1, 2, Some(1), &staged).await.expect("commits"), CommitOutcome::Done);
+        assert_eq!(ids(&store).await, [10, 11, 20, 21, 101, 102, 103], "{hint:?}");
+        // Without a version that is missing behind the one that it knows now.
+        let third = stage(&sleeper, 1, 3, rows([30])).await;
+        assert_eq!(commit(&sleeper, 1, 3, Some(2), &third).await.expect("commits"), CommitOutcome::Done);
+        assert_eq!(ids(&store).await, [10, 11, 20, 21, 30, 101, 102, 103], "{hint:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_version_that_is_created_where_one_was_cleaned_up_is_not_taken_for_a_commit() {
+    for hint in HINTS {
+        let store = Store::memory();
+        load(&store, 1..=1).await;
+        let target = Target::operation("create").on(format!("{:020}.json", 1));
+        let faults = Faults::at(target, Mode::Pause);
+        let sleeper = table(&faults.store(&store)).partition_by(["country"]).expect("valid");
+        let staged = stage(&sleeper, 1, 2, rows([20, 21])).await;
+        let commits = std::pin::pin!(commit(&sleeper, 1, 2, Some(1), &staged));
+        let Either::Right(((), sleeping)) = select(commits, std::pin::pin!(faults.until_paused())).await else {
+            panic!("it sleeps before its version")
+        };
+        cleaned_by_others(&store, hint).await;
+        faults.resume();
+        assert_eq!(sleeping.await.expect("commits"), CommitOutcome::Done);
+        assert_eq!(ids(&store).await, [10, 11, 20, 21, 101, 102, 103], "{hint:?}");
+    }
 }
 
 #[tokio::test]

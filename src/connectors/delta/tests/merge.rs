@@ -1,8 +1,9 @@
 use super::*;
+use crate::testkit::Target;
 use arrow::array::{ArrayRef, Float64Array};
 
 /// Rows of id, version, text; and whether they are deleted.
-fn versions(given: &[(i64, i64, &str, bool)]) -> RecordBatch {
+pub(super) fn versions(given: &[(i64, i64, &str, bool)]) -> RecordBatch {
     let texts = StringArray::from_iter_values(given.iter().map(|r| r.2));
     let deleted: BooleanArray = given.iter().map(|r| Some(r.3)).collect();
     RecordBatch::try_from_iter([
@@ -15,7 +16,7 @@ fn versions(given: &[(i64, i64, &str, bool)]) -> RecordBatch {
 }
 
 /// The texts by id.
-async fn texts(store: &Store) -> Vec<(i64, String)> {
+pub(super) async fn texts(store: &Store) -> Vec<(i64, String)> {
     let mut all = Vec::new();
     for batch in batches(store).await {
         let ids = batch.column_by_name("id").expect("there").as_primitive::<Int64Type>().clone();
@@ -82,6 +83,50 @@ async fn l02_deletes_follow_the_newest_row_and_insert_only_changes_nothing() {
     let more = versions(&[(3, 9, "x", false), (4, 1, "d", false), (4, 2, "e", false)]);
     let seen = load(&store, InsertOnly::by(["id"]), &[begun, more]).await;
     assert_eq!(seen, pairs(&[(1, "a"), (2, "b"), (3, "c"), (4, "d")]));
+}
+
+/// What a merge holds in memory is bounded before the epoch is prepared: it cannot be cut within a response.
+#[tokio::test]
+async fn an_epoch_of_more_rows_than_can_be_merged_is_refused_before_it_is_prepared() {
+    let keyed: [Disposition; 4] = [
+        Upsert::by(["id"]).into(),
+        InsertOnly::by(["id"]).into(),
+        crate::sink::Scd2::by(["id"]).into(),
+        crate::sink::Children::of(["country"]).index("id").into(),
+    ];
+    for disposition in keyed {
+        let store = Store::memory();
+        let mut writer = table(&store).disposition(disposition).open(context(1, 1)).await.expect("opens");
+        assert_eq!(writer.most_rows, 1 << 20);
+        writer.most_rows = 10;
+        writer.write(Batch::new(rows(0..11))).await.expect("writes");
+        assert_eq!(writer.staged_bytes(), u64::MAX, "it is to be cut where it can be");
+        writer.write(Batch::new(rows(11..40))).await.expect("a response goes on");
+        let error = writer.write(Batch::new(rows([40]))).await.expect_err("too many");
+        assert_eq!(error.kind(), ErrorKind::Data);
+        assert!(error.to_string().contains("limit=`40`") && error.hint().is_some(), "{error}");
+    }
+    let appends = table(&Store::memory()).open(context(1, 1)).await.expect("opens");
+    assert_eq!(appends.most_rows, u64::MAX);
+}
+
+#[tokio::test]
+async fn what_goes_into_the_table_is_written_once_however_often_others_commit_meanwhile() {
+    let store = Store::memory();
+    let begun = versions(&[(1, 1, "a", false), (2, 9, "b", false)]);
+    load(&store, Upsert::by(["id"]).newest("at"), &[begun]).await;
+    // Of the epoch a row loses, so that what was staged is not what goes in.
+    let upsert = || Upsert::by(["id"]).newest("at");
+    let target = Target::operation("create").on(format!("{:020}.json", 1)).times(5);
+    let faults = Faults::at(target, Mode::Conflict);
+    let owner = table(&faults.store(&store)).disposition(upsert());
+    let staged = stage(&owner, 1, 2, versions(&[(1, 2, "A", false), (2, 2, "B", false), (3, 1, "C", false)])).await;
+    let before = faults.count();
+    assert_eq!(commit(&owner, 1, 2, Some(1), &staged).await.expect("commits"), CommitOutcome::Done);
+    assert_eq!(texts(&store).await, pairs(&[(1, "A"), (2, "b"), (3, "C")]));
+    let written: Vec<_> = faults.trace().into_iter().filter(|p| p.index >= before && p.operation == "upload").collect();
+    let in_table: Vec<_> = written.iter().filter(|point| !point.name.contains("_landfall/")).collect();
+    assert_eq!(in_table.len(), 2, "the file that loses a row, and what comes: {in_table:?}");
 }
 
 #[tokio::test]
@@ -151,4 +196,23 @@ async fn keys_are_equal_as_sql_has_it() {
     let epochs = [rows(10, [0.0, f64::NAN, 1.0]), rows(20, [-0.0, -f64::NAN, -1.0])];
     let seen = load(&Store::memory(), Upsert::by(["key"]), &epochs).await;
     assert_eq!(seen, pairs(&[(12, "one"), (20, "zero"), (21, "no number"), (22, "one")]));
+}
+
+/// Where databases leave such a column as it was: docs/warehouses.md says both.
+#[tokio::test]
+async fn a_row_is_written_whole_and_null_where_its_epoch_has_no_column() {
+    let store = Store::memory();
+    let owner = table(&store).upsert(["id"]);
+    let staged = stage(&owner, 1, 1, rows([1, 2])).await;
+    commit(&owner, 1, 1, None, &staged).await.expect("commits");
+    let staged = stage(&owner, 1, 2, rows([2]).project(&[0]).expect("fits")).await;
+    commit(&owner, 1, 2, Some(1), &staged).await.expect("commits");
+    let mut seen = Vec::new();
+    for batch in owner.read_batches().await.expect("reads") {
+        let ids = batch.column_by_name("id").expect("there").as_primitive::<Int64Type>().clone();
+        let countries = batch.column_by_name("country").expect("there").as_string::<i32>().clone();
+        seen.extend(ids.values().iter().zip(&countries).map(|(id, country)| (*id, country.map(str::to_owned))));
+    }
+    seen.sort();
+    assert_eq!(seen, [(1, Some("c1".to_owned())), (2, None)]);
 }

@@ -10,6 +10,7 @@ mod layout;
 mod ledger;
 mod maintain;
 mod merge;
+mod prepared;
 mod replace;
 mod sweep;
 mod torture;
