@@ -95,6 +95,8 @@ defects! {
     /// An epoch that is committed is committed again: a restart registers its files twice. iceberg #17340, materialize #38333, Redpanda
     /// Connect #4591.
     CommitsAgain,
+    /// A recovery that finds an epoch committed takes that for an error, and never gets past it. Arroyo #1027.
+    AlreadyDoneIsAnError,
     /// An owner of a lower generation commits. KAFKA-15059, iceberg #17551.
     OlderOwnersCommit,
     /// An epoch is committed without the one before it. iceberg #10892.
@@ -109,6 +111,8 @@ defects! {
     OwnersShareNames,
     /// Files that are staged and not committed are cleaned up by age. RisingWave #21358.
     StagedIsVacuumed,
+    /// A staged file that is gone is registered all the same. RisingWave #21358.
+    StagedIsNotLookedFor,
     // Databases.
     /// The mark is set in another transaction than the one that changes the rows. dlt #4052: state in a table of its own.
     MarkIsApart,
@@ -148,6 +152,12 @@ defects! {
     CutBodiesAreWhole,
     /// Rows that come after later ones are behind the cursor. dlt #2269.
     LateRowsAreMissed,
+    /// Rows that share their cursor value with the last one that was read are behind the cursor. airbyte #14732, bkn-foundry #1354.
+    TiesAreCut,
+    /// The first read has a bound, although nothing was read yet: an API leaves rows without a cursor value out of it. PostHog #76090.
+    NullsAreLeftOut,
+    /// Rows move while offsets are counted, and nobody looks whether a page follows the one before. airbyte #21500.
+    DriftIsNotNoticed,
 }
 
 #[cfg(test)]

@@ -308,6 +308,9 @@ async fn commit(env: &Env, sink: &dyn AnySink, request: &CommitRequest<Value>, e
     let text = |m: &Mark| format!("epoch {} of generation {} ({})", m.epoch, m.generation, m.incarnation);
     match outcome {
         CommitOutcome::Done => Ok(true),
+        CommitOutcome::AlreadyCommitted if on(Defect::AlreadyDoneIsAnError) => {
+            Err(halt("the destination holds the epoch already", text(&request.mark)))
+        }
         CommitOutcome::AlreadyCommitted => Ok(false),
         CommitOutcome::Fenced { generation } => {
             Err(Error::new(ErrorKind::Fenced, "commit epoch", "a newer owner has taken over")

@@ -29,7 +29,7 @@ async fn rows_and_mark_change_together(kind: Kind) {
     let staged = load.stage("{\"id\":2}").await.expect("stages").0.expect("rows").staged;
     world.ask("ALTER TABLE {loads} RENAME TO kept").await;
     load.commit(&staged, false).await.expect_err("there is no ledger of loads");
-    assert_eq!(ids(&world).await, ["1"]);
+    assert_eq!(ids(&world).await, ["1"], "rows are there without their mark");
     world.ask("ALTER TABLE {kept} RENAME TO landfall_loads").await;
     assert_eq!(load.commit(&staged, false).await.expect("commits"), CommitOutcome::Done);
     assert_eq!(ids(&world).await, ["1", "2"]);
@@ -54,7 +54,7 @@ async fn a_commit_whose_answer_is_lost_is_there_once(kind: Kind) {
                 let outcome = outcome.expect("is asked again");
                 assert!(matches!(outcome, CommitOutcome::Done | CommitOutcome::AlreadyCommitted), "{outcome:?}");
             }
-            assert_eq!(ids(&world).await, ["1", "2"], "{cut:?} at {at}");
+            assert_eq!(ids(&world).await, ["1", "2"], "rows are not there once: {cut:?} at {at}");
             if !proxy.has_cut() {
                 break;
             }
@@ -63,13 +63,13 @@ async fn a_commit_whose_answer_is_lost_is_there_once(kind: Kind) {
 }
 
 macro_rules! noticed {
-    ($($test:ident: $defect:ident on $kind:ident => $scenario:ident;)+) => {
+    ($($test:ident: $defect:ident on $kind:ident => $scenario:ident, $says:literal;)+) => {
         $(
             #[tokio::test]
             async fn $test() {
                 if World::new(Kind::$kind).is_some() {
                     let database = format!("adbc {}", stringify!($kind).to_lowercase());
-                    assert_noticed(Defect::$defect, &database, async || $scenario(Kind::$kind).await).await;
+                    assert_noticed(Defect::$defect, &database, $says, async || $scenario(Kind::$kind).await).await;
                 }
             }
         )+
@@ -77,9 +77,9 @@ macro_rules! noticed {
 }
 
 noticed! {
-    duckdb_a_mark_apart: MarkIsApart on DuckDb => rows_and_mark_change_together;
-    sqlite_a_mark_apart: MarkIsApart on Sqlite => rows_and_mark_change_together;
-    postgres_a_mark_apart: MarkIsApart on Postgres => rows_and_mark_change_together;
-    postgres_a_lost_commit_that_is_failure: LostCommitIsFailure on Postgres => a_commit_whose_answer_is_lost_is_there_once;
-    postgres_a_lost_commit_that_is_success: LostCommitIsSuccess on Postgres => a_commit_whose_answer_is_lost_is_there_once;
+    duckdb_a_mark_apart: MarkIsApart on DuckDb => rows_and_mark_change_together, "rows are there without their mark";
+    sqlite_a_mark_apart: MarkIsApart on Sqlite => rows_and_mark_change_together, "rows are there without their mark";
+    postgres_a_mark_apart: MarkIsApart on Postgres => rows_and_mark_change_together, "rows are there without their mark";
+    postgres_a_lost_commit_that_is_failure: LostCommitIsFailure on Postgres => a_commit_whose_answer_is_lost_is_there_once, "rows are not there once";
+    postgres_a_lost_commit_that_is_success: LostCommitIsSuccess on Postgres => a_commit_whose_answer_is_lost_is_there_once, "rows are not there once";
 }

@@ -173,7 +173,7 @@ pub async fn an_append_whose_answer_is_lost_is_an_append() {
         for mode in [Mode::LostResponse, Mode::Fail] {
             let (shared, faults) = (Shared::default(), Faults::of([Plan { at, mode }]));
             let mut chain = shared.filled(&faults, 3).await;
-            assert_eq!(chain.append(payload(4)).await.expect("one fault is nothing"), 4);
+            assert_eq!(chain.append(payload(4)).await.expect("one lost answer ends it"), 4);
             assert_eq!(chain.append(payload(5)).await.expect("it goes on"), 5);
             shared.check(5).await;
         }

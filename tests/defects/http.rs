@@ -5,7 +5,7 @@ use landfall::checkpoint::StoreCheckpoints;
 use landfall::columnar::arrow::array::AsArray;
 use landfall::columnar::arrow::datatypes::Int64Type;
 use landfall::columnar::{Batch, Columns, Decode, Dedup};
-use landfall::connectors::http::{Bearer, Rest, RestBuilder, Since};
+use landfall::connectors::http::{Bearer, Edge, Rest, RestBuilder, Since};
 use landfall::landing::Landing;
 use landfall::pipeline::{Pipeline, RunFailure, RunReport};
 use landfall::sink::{MemorySink, MemoryTable, Quarantine};
@@ -95,9 +95,8 @@ pub async fn rows_that_come_late_are_read_by_the_overlap() {
         let since: i64 = request.parameter("since").and_then(|n| n.parse().ok()).unwrap_or(0);
         let rows = [(1, 1_000), (2, 2_000), (3, 1_990)];
         // The last one is there from the second run on.
-        let there = rows.iter().take(if request.number == 0 { 2 } else { 3 }).filter(|(_, at)| *at >= since);
-        let rows: Vec<_> = there.map(|(id, at)| format!("{{\"id\":{id},\"at\":{at}}}")).collect();
-        Reply::json(format!("[{}]", rows.join(",")))
+        let there = rows.into_iter().take(if request.number == 0 { 2 } else { 3 });
+        listing(there.filter(|(_, at)| *at >= since).map(|(id, at)| (id, Some(at))))
     })
     .await;
     let world = World::new();
@@ -105,5 +104,50 @@ pub async fn rows_that_come_late_are_read_by_the_overlap() {
         || Rest::get(server.url("/rows")).records("$[*]").since(Since::field("at").query("since").overlap_number(60));
     world.run(rest()).await.expect("no faults");
     world.run(rest()).await.expect("no faults");
-    assert_eq!(world.ids(), [1, 2, 3], "asked: {:?}", server.targets());
+    assert_eq!(world.ids(), [1, 2, 3], "rows that came late are missing: asked {:?}", server.targets());
+}
+
+/// The API gives rows after the bound, and another row has come with the value of the last one.
+pub async fn rows_at_the_bound_are_read_again() {
+    let server = Server::start(|request| {
+        let since: i64 = request.parameter("since").and_then(|n| n.parse().ok()).unwrap_or(0);
+        let there = [(1, 10), (2, 20), (3, 20)].into_iter().take(if request.number == 0 { 2 } else { 3 });
+        listing(there.filter(|(_, at)| *at > since).map(|(id, at)| (id, Some(at))))
+    })
+    .await;
+    let world = World::new();
+    let since = || Since::field("at").query("since").lower(Edge::Exclusive);
+    let rest = || Rest::get(server.url("/rows")).records("$[*]").since(since());
+    world.run(rest()).await.expect("no faults");
+    world.run(rest()).await.expect("no faults");
+    let asked = server.targets();
+    assert_eq!(world.ids(), [1, 2, 3], "rows that share the value of the last one are missing: asked {asked:?}");
+}
+
+/// The API compares a bound with nothing, so rows without a value come only where it is asked for all.
+pub async fn rows_without_a_cursor_value_are_read() {
+    let server = Server::start(|request| {
+        let since: Option<i64> = request.parameter("since").and_then(|n| n.parse().ok());
+        let rows = [(1, Some(10)), (2, None), (3, Some(20))].into_iter();
+        listing(rows.filter(|(_, at)| since.is_none_or(|since| at.is_some_and(|at| at >= since))))
+    })
+    .await;
+    let world = World::new();
+    let rest = Rest::get(server.url("/rows")).records("$[*]").since(Since::field("at").query("since"));
+    world.run(rest).await.expect("no faults");
+    assert_eq!(world.ids(), [1, 2, 3], "rows without a value are missing: asked {:?}", server.targets());
+}
+
+/// The first row changes, and so moves to the end, before the second page is asked for.
+pub async fn rows_that_move_under_the_offset_are_found() {
+    let api = ScriptedApi::new(Paging::Offset).page_size(2).fault_at(1, Fault::Moved).start().await;
+    (1..=6).for_each(|id| api.put(id, serde_json::json!({ "at": 1 })));
+    let world = World::new();
+    world.run(api.rest()).await.expect("it finds its place again");
+    assert_eq!(world.ids(), Vec::from_iter(1..=6), "rows that moved up are missing");
+}
+
+fn listing(rows: impl Iterator<Item = (i64, Option<i64>)>) -> Reply {
+    let rows: Vec<_> = rows.map(|(id, at)| serde_json::json!({ "id": id, "at": at })).collect();
+    Reply::json(serde_json::Value::from(rows).to_string())
 }

@@ -1,5 +1,6 @@
 //! Delta tables, with what goes on in them between a crash and its recovery.
 
+use crate::pipelines::assert_kept;
 use crate::world::{SHAPES, Shape, World, much_later};
 use crate::worlds::Destination;
 use futures::future::{Either, select};
@@ -9,9 +10,9 @@ use landfall::columnar::arrow::datatypes::Int64Type;
 use landfall::connectors::delta::DeltaTable;
 use landfall::model::{Incarnation, PipelineName, ShardKey};
 use landfall::sink::{CommitOutcome, CommitRequest, EpochContext, Mark, Sink, Writer};
-use landfall::store::Store;
+use landfall::store::{ObjectPath, Store};
 use landfall::testkit::{self, Faults, Mode, Plan, Schedules, Verdict, World as _, test_env};
-use landfall::{Result, async_trait};
+use landfall::{ErrorKind, Result, async_trait};
 use std::ops::Range;
 use std::pin::pin;
 use std::sync::Arc;
@@ -79,7 +80,23 @@ impl testkit::World for Vacuumed {
 pub async fn a_vacuum_between_crash_and_recovery_takes_nothing_that_is_prepared() {
     let crashes = [Mode::Before, Mode::AfterLostResponse];
     let schedules = Schedules::of(|| Vacuumed(World::new(delta()))).modes(crashes).every(5).pairs(0);
-    schedules.until_wrong().run().await.assert_right();
+    assert_kept(&schedules.until_wrong().run().await);
+}
+
+/// What an epoch has staged is deleted by somebody else before it is committed.
+pub async fn a_staged_file_that_is_gone_is_not_registered() {
+    let (store, env) = (Store::memory(), test_env(1));
+    let request = staged(&table(&store), 0, 0..10).await;
+    let files = store.list(&ObjectPath::parse("numbers").expect("a name")).await.expect("a list");
+    let file = files.into_iter().map(|file| file.path).find(|path| path.as_str().ends_with(".parquet"));
+    let file = file.expect("it is staged");
+    let bytes = store.get(&file, None).await.expect("in memory").expect("is there");
+    store.delete(&file).await.expect("in memory");
+    let error = table(&store).commit(&env, request.clone()).await.expect_err("a file that is gone is registered");
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    store.put(&file, bytes).await.expect("in memory");
+    assert_eq!(table(&store).commit(&env, request).await.expect("it is put back"), CommitOutcome::Done);
+    assert_eq!(ids(&table(&store).read_batches().await.expect("readable")), Vec::from_iter(0..10));
 }
 
 /// At every operation of its commit, while another shard commits to the same table.
@@ -106,7 +123,7 @@ pub async fn one_that_sleeps_in_its_commit_overwrites_nobody() {
             return;
         }
         let rows = ids(&table(&store).read_batches().await.expect("readable"));
-        assert_eq!(rows, Vec::from_iter(0..20), "what the table holds, with a pause at {at}");
+        assert_eq!(rows, Vec::from_iter(0..20), "a commit is overwritten, with a pause at {at}");
     }
 }
 

@@ -12,24 +12,33 @@ use landfall::sink::{MemorySink, MemoryTable, Quarantine, TableSet, Tables};
 use landfall::source::IterSource;
 use landfall::stage::{Output, from_fn};
 use landfall::store::Store;
-use landfall::testkit::{Conditionless, FaultSink, Faults, Mode, Schedules};
+use landfall::testkit::{Conditionless, FaultSink, Faults, Mode, Outcome, Schedules, Verdict, Wrong};
+
+/// Fails with the promise that is broken.
+pub fn assert_kept(outcome: &Outcome) {
+    let Verdict { lost, doubled, .. } = outcome.total;
+    let wrong = outcome.wrong.first().map(Wrong::to_string).unwrap_or_default();
+    assert_eq!(doubled, 0, "records are there twice: {wrong}");
+    assert_eq!(lost, 0, "records are lost: {wrong}");
+    outcome.assert_right();
+}
 
 /// Each operation of a small pipeline × each way in which it may go wrong.
 pub async fn every_operation_may_fail() {
     // All of them, in all shapes, are run by `tests/crash`.
-    Schedules::of(|| World::new(SHAPES[0])).every(5).pairs(0).until_wrong().run().await.assert_right();
+    assert_kept(&Schedules::of(|| World::new(SHAPES[0])).every(5).pairs(0).until_wrong().run().await);
 }
 
 pub async fn a_response_in_parts_is_loaded_whole() {
     let shape = SHAPES[2];
     assert!(shape.parts);
-    Schedules::of(|| World::new(shape)).every(7).pairs(0).until_wrong().run().await.assert_right();
+    assert_kept(&Schedules::of(|| World::new(shape)).every(7).pairs(0).until_wrong().run().await);
 }
 
 /// Of a process that lives on when an answer is lost.
 pub async fn every_answer_may_be_lost() {
     let lost = Schedules::of(|| World::new(SHAPES[0])).modes([Mode::LostResponse]);
-    lost.every(2).pairs(0).until_wrong().run().await.assert_right();
+    assert_kept(&lost.every(2).pairs(0).until_wrong().run().await);
 }
 
 /// One table of two takes nothing for as long as a process lives.
@@ -59,7 +68,7 @@ pub async fn tables_of_a_set_hold_one_epoch() {
             .await
     };
     let down = Faults::drawn(|point| (point.operation == "commit").then_some(Mode::Fail));
-    run(down).await.expect_err("a table takes nothing");
+    run(down).await.expect_err("a table is left behind, and nobody says so");
     run(Faults::none()).await.expect("what was prepared goes forward");
     assert_eq!(copies.rows(), world.table.rows());
 }

@@ -28,7 +28,7 @@ async fn rows_and_mark_change_together() {
     let staged = load.stage("{\"id\":2}").await.expect("stages").0.expect("rows").staged;
     world.ask("ALTER TABLE {loads} RENAME TO kept").await;
     load.commit(&staged, false).await.expect_err("there is no ledger of loads");
-    assert_eq!(ids(&world).await, ["1"]);
+    assert_eq!(ids(&world).await, ["1"], "rows are there without their mark");
     world.ask("ALTER TABLE {kept} RENAME TO landfall_loads").await;
     assert_eq!(load.commit(&staged, false).await.expect("commits"), CommitOutcome::Done);
     assert_eq!(ids(&world).await, ["1", "2"]);
@@ -48,7 +48,7 @@ async fn a_commit_whose_answer_is_lost_is_there_once() {
                 let outcome = load.commit(&staged, false).await.expect("is asked again");
                 assert!(matches!(outcome, CommitOutcome::Done | CommitOutcome::AlreadyCommitted), "{outcome:?}");
             }
-            assert_eq!(ids(&world).await, ["1", "2"], "{cut:?} at {at}");
+            assert_eq!(ids(&world).await, ["1", "2"], "rows are not there once: {cut:?} at {at}");
             if !proxy.has_cut() {
                 break;
             }
@@ -87,18 +87,18 @@ async fn two_owners_that_commit_one_epoch_at_once_commit_it_once() {
     let outcomes = [one.expect("commits"), another.expect("commits")];
     assert!(
         outcomes.contains(&CommitOutcome::Done) && outcomes.contains(&CommitOutcome::AlreadyCommitted),
-        "{outcomes:?}"
+        "both commit: {outcomes:?}"
     );
     assert_eq!(ids(&world).await, ["1", "2"]);
 }
 
 macro_rules! noticed {
-    ($($test:ident: $defect:ident => $scenario:path;)+) => {
+    ($($test:ident: $defect:ident => $scenario:path, $says:literal;)+) => {
         $(
             #[tokio::test]
             async fn $test() {
                 if World::new().await.is_some() {
-                    assert_noticed(Defect::$defect, "postgres", async || $scenario().await).await;
+                    assert_noticed(Defect::$defect, "postgres", $says, async || $scenario().await).await;
                 }
             }
         )+
@@ -106,9 +106,9 @@ macro_rules! noticed {
 }
 
 noticed! {
-    a_mark_apart: MarkIsApart => rows_and_mark_change_together;
-    a_lost_commit_that_is_failure: LostCommitIsFailure => a_commit_whose_answer_is_lost_is_there_once;
-    a_lost_commit_that_is_success: LostCommitIsSuccess => a_commit_whose_answer_is_lost_is_there_once;
-    a_mark_that_is_not_locked: MarkIsNotLocked => two_owners_that_commit_one_epoch_at_once_commit_it_once;
-    children_that_are_not_locked: ChildrenAreNotLocked => crate::dispositions::children_of_one_parent_are_those_of_one_shard;
+    a_mark_apart: MarkIsApart => rows_and_mark_change_together, "rows are there without their mark";
+    a_lost_commit_that_is_failure: LostCommitIsFailure => a_commit_whose_answer_is_lost_is_there_once, "rows are not there once";
+    a_lost_commit_that_is_success: LostCommitIsSuccess => a_commit_whose_answer_is_lost_is_there_once, "rows are not there once";
+    a_mark_that_is_not_locked: MarkIsNotLocked => two_owners_that_commit_one_epoch_at_once_commit_it_once, "both commit";
+    children_that_are_not_locked: ChildrenAreNotLocked => crate::dispositions::children_of_one_parent_are_those_of_one_shard, "children of both shards";
 }

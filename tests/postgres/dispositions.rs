@@ -178,5 +178,5 @@ pub async fn children_of_one_parent_are_those_of_one_shard() {
     let (committed, ()) = tokio::join!(futures::future::join_all(committed), both_wait);
     committed.into_iter().for_each(|outcome| drop(outcome.expect("commits")));
     let left = world.ask("SELECT sku FROM {items}").await;
-    assert_eq!(left.len(), 1, "{left:?}");
+    assert_eq!(left.len(), 1, "children of both shards: {left:?}");
 }

@@ -1,9 +1,10 @@
 //! What happens in the days of a seed.
 
 use crate::chance::Chance;
+use crate::damage::Damaged;
 use crate::oracle::{self, Reader};
 use crate::world::{Change, World};
-use crate::worlds::{Destination, dataset, delta};
+use crate::worlds::{Destination, dataset, delta, read_rows};
 use landfall::pipeline::RunControl;
 use landfall::testkit::{Faults, Verdict};
 use landfall::{Error, ErrorKind, Result};
@@ -32,6 +33,9 @@ pub struct Told {
     pub processes: u64,
     pub looks: u64,
     pub refused: u64,
+    /// Objects that were damaged, and how often somebody could not go on without one.
+    pub damaged: u64,
+    pub halted: u64,
 }
 
 /// What somebody does to a table beside the pipelines.
@@ -111,6 +115,7 @@ impl Days {
             26 | 27 if self.running.len() <= AT_ONCE => self.maintain(),
             28 => self.look().await,
             29 if self.chance.per_mille(400) => self.night(),
+            29 if self.settled && self.chance.per_mille(500) => self.damage().await,
             _ => {}
         }
     }
@@ -225,16 +230,62 @@ impl Days {
 
     /// Somebody deploys what must be refused.
     async fn change_config(&mut self) {
-        let (number, env, _) = self.world.machine();
         let key = self.world.shape.into != Destination::DeltaUpsert && self.chance.per_mille(500);
         let change = if key { Change::Key } else { Change::Shards };
-        self.world.weather.tell(|| format!("{number} deploys another {change:?}"));
-        let ended = self.world.pipeline(&env, &Faults::none(), change).run().await.map_err(Error::from);
-        match ended {
+        self.world.weather.tell(|| format!("somebody deploys another {change:?}"));
+        match self.undisturbed(change).await {
             Err(error) if error.kind() == ErrorKind::Config => self.told.refused += 1,
             Err(error) if error.kind() == ErrorKind::Fenced => {}
-            ended => self.wrong(format!("process {number} with another {change:?} ended with {ended:?}")),
+            ended => self.wrong(format!("a process with another {change:?} ended with {ended:?}")),
         }
+    }
+
+    /// All machines die, and an object is damaged. Nobody who needs it goes on until it is put back.
+    async fn damage(&mut self) {
+        for process in std::mem::take(&mut self.running) {
+            process.faults.crash();
+            process.faults.resume();
+            self.ended(process).await;
+        }
+        let world = Arc::clone(&self.world);
+        let Some(damaged) = Damaged::one(&world.store, &self.chance).await else { return };
+        world.weather.tell(|| damaged.to_string());
+        self.told.damaged += 1;
+        for _ in 0..2 {
+            let ended = self.undisturbed(Change::None).await;
+            self.needs(&damaged, ended);
+        }
+        let read = read_rows(&world.store, world.shape.into, &world.table).await.map(drop);
+        self.needs(&damaged, read);
+        if let Some(wrong) = damaged.put_back(&world.store).await {
+            self.wrong(wrong);
+        }
+        match self.undisturbed(Change::None).await {
+            Err(error) if error.kind() != ErrorKind::Unavailable => {
+                self.wrong(format!("{damaged} no more, and a process ended with {error}"))
+            }
+            _ => self.look().await,
+        }
+    }
+
+    /// What somebody makes of an object that is damaged: does without it, or says which it is.
+    fn needs(&mut self, damaged: &Damaged, ended: Result<()>) {
+        match ended {
+            Err(error) if damaged.is_named_by(&error) => self.told.halted += 1,
+            // The API.
+            Err(error) if error.kind() != ErrorKind::Unavailable => {
+                self.wrong(format!("{damaged}, and somebody ended with {error}"))
+            }
+            _ => {}
+        }
+    }
+
+    /// Runs a process to which nothing happens.
+    async fn undisturbed(&mut self, change: Change) -> Result<()> {
+        let (number, env, _) = self.world.machine();
+        let ended = self.world.pipeline(&env, &Faults::none(), change).run().await.map(drop).map_err(Error::from);
+        self.world.weather.tell(|| format!("{number} ended: {:?}", ended.as_ref().map_err(Error::kind)));
+        ended
     }
 
     async fn look(&mut self) {

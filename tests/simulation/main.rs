@@ -1,5 +1,5 @@
 //! Random simulation: days of a pipeline that a seed decides. Up to three owners at a time over an API that changes while it is read; processes die,
-//! stand still while others take over, and wake; stores fail, answer late and lose answers; clocks jump; somebody deploys what must be
+//! stand still while others take over, and wake; stores fail, answer late, lose answers and damage what they hold; clocks jump; somebody deploys what must be
 //! refused, puts files together and deletes old ones. Then the faults end, and what was served must be there, once.
 //!
 //! And a disk that loses its power after each call, with all that a write-back cache may lose.
@@ -13,6 +13,7 @@
 mod acked;
 mod api;
 mod chance;
+mod damage;
 mod disk;
 mod history;
 mod oracle;
@@ -69,12 +70,17 @@ fn simulate(of: &str, seeds: impl Iterator<Item = u64>) -> Vec<String> {
         total.processes += told.processes;
         total.looks += told.looks;
         total.refused += told.refused;
+        total.damaged += told.damaged;
+        total.halted += told.halted;
         total.verdict = std::mem::take(&mut total.verdict).and(told.verdict);
     }
-    let Told { verdict, hours, points, faults, processes, looks, refused, .. } = total;
+    if total.damaged >= 10 && total.halted == 0 {
+        wrong.push("nobody missed what was damaged".to_owned());
+    }
+    let Told { verdict, hours, points, faults, processes, looks, refused, damaged, halted, .. } = total;
     println!(
         "proof suite=simulation of={of} seeds={count} again={run_again} hours={hours} processes={processes} points={points} faults={faults} \
-         looks={looks} refused={refused} {}",
+         looks={looks} refused={refused} damaged={damaged} halted={halted} {}",
         verdict.sums()
     );
     wrong
@@ -131,7 +137,9 @@ fn seeds_notice_defects() {
                     .step_by(2)
                     .map(|(defect, first)| {
                         let _on = defect.switch_on();
-                        (*defect, (0..TRIES).find(|n| !run(first + n).verdict.is_right()).map(|n| n + 1))
+                        let tries = (1..=TRIES).find(|n| !run(first + n - 1).verdict.is_right());
+                        println!("  {defect:?}, from seed {first} on, after so many: {tries:?}");
+                        (*defect, tries)
                     })
                     .collect::<Vec<_>>()
             })

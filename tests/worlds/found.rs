@@ -1,6 +1,7 @@
 //! What is there, as somebody sees it from outside.
 
 use super::{Destination, delta};
+use landfall::Result;
 use landfall::columnar::arrow::array::{AsArray, RecordBatch};
 use landfall::columnar::arrow::datatypes::Int64Type;
 use landfall::connectors::parquet::DatasetReader;
@@ -13,26 +14,26 @@ use std::collections::HashSet;
 
 /// The numbers at their destination.
 pub async fn rows(store: &Store, into: Destination, table: &MemoryTable<Rows<u64>>) -> Vec<u64> {
-    match into {
+    read_rows(store, into, table).await.expect("readable")
+}
+
+/// The numbers at a destination that may be damaged.
+pub async fn read_rows(store: &Store, into: Destination, table: &MemoryTable<Rows<u64>>) -> Result<Vec<u64>> {
+    Ok(match into {
         Destination::Memory => table.rows(),
         Destination::Parquet | Destination::Tables => {
-            let reader = DatasetReader::new(store, "numbers").expect("a name");
-            let snapshot = reader.snapshot().await.expect("readable");
-            let rows = numbers(&snapshot.read_batches().await.expect("readable"));
+            let snapshot = DatasetReader::new(store, "numbers")?.snapshot().await?;
+            let rows = numbers(&snapshot.read_batches().await?);
             assert_eq!(rows.len() as u64, snapshot.rows(), "rows, and what the commits tell");
             rows
         }
-        Destination::Delta | Destination::DeltaUpsert => of_delta(store, into).await,
-    }
+        Destination::Delta | Destination::DeltaUpsert => numbers(&delta(store, into).read_batches().await?),
+    })
 }
 
 /// The numbers of children.
 pub async fn children(store: &Store) -> Vec<u64> {
-    of_delta(store, Destination::Tables).await
-}
-
-async fn of_delta(store: &Store, into: Destination) -> Vec<u64> {
-    numbers(&delta(store, into).read_batches().await.expect("readable"))
+    numbers(&delta(store, Destination::Tables).read_batches().await.expect("readable"))
 }
 
 fn numbers(batches: &[RecordBatch]) -> Vec<u64> {

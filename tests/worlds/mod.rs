@@ -4,7 +4,7 @@ mod counted;
 mod found;
 
 pub use counted::Epochs;
-pub use found::{children, landed, number, quarantined, rows};
+pub use found::{children, landed, number, quarantined, read_rows, rows};
 
 use crate::support::{Once, parse};
 use counted::Counted;

@@ -15,6 +15,7 @@ use super::staged::{DeltaFile, DeltaStaged};
 use super::table::{DeltaTable, millis, uuid};
 use super::versions::versions;
 use crate::columnar::files::{TAIL, checksum};
+use crate::defects::{Defect, on};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::ShardKey;
@@ -62,6 +63,7 @@ impl DeltaTable {
         let message = match self.log.store.get(&path, Some(range)).await? {
             Some(tail) if tail.len() as u64 == expected && checksum(&tail) == file.tail_crc32c => return Ok(()),
             Some(_) => "a staged file is not the one that was staged; nothing was committed",
+            None if on(Defect::StagedIsNotLookedFor) => return Ok(()),
             None => "a staged file is gone; nothing was committed",
         };
         Err(Error::corrupt("commit delta", message).with("file", path).with_hint(

@@ -234,11 +234,13 @@ pub async fn g4_an_older_owner_changes_nothing<D: Destination>(destination: &D) 
     let fresh = owner.stage(10..20).await;
     assert_eq!(owner.commit(&fresh).await, CommitOutcome::Done);
     // The zombie's epoch has a lower number than the owner's; later it tries a higher one.
-    assert!(matches!(zombie.commit(&staged).await, CommitOutcome::Fenced { generation: 2 }));
+    let outcome = zombie.commit(&staged).await;
+    assert_eq!(outcome, CommitOutcome::Fenced { generation: 2 }, "an older owner commits");
     let mut later = zombie.restarted();
     (later.epoch, later.previous) = (owner.epoch + 1, Some(owner.epoch));
     let staged = later.stage(90..100).await;
-    assert!(matches!(later.commit(&staged).await, CommitOutcome::Fenced { generation: 2 }));
+    let outcome = later.commit(&staged).await;
+    assert_eq!(outcome, CommitOutcome::Fenced { generation: 2 }, "an older owner commits a later epoch");
     assert_eq!(shard.rows().await, Vec::from_iter(0..20));
     assert_eq!(shard.held().await, Some(owner.mark(&fresh)));
 }
@@ -251,7 +253,9 @@ pub async fn g4_staged_output_of_two_owners_does_not_mix<D: Destination>(destina
     let stale = zombie.stage(90..110).await;
     assert_eq!(owner.commit(&fresh).await, CommitOutcome::Done);
     assert_eq!(owner.rows().await, Vec::from_iter(0..10));
-    assert!(!matches!(zombie.commit(&stale).await, CommitOutcome::Done | CommitOutcome::AlreadyCommitted));
+    let outcome = zombie.commit(&stale).await;
+    let taken = matches!(outcome, CommitOutcome::Done | CommitOutcome::AlreadyCommitted);
+    assert!(!taken, "what an older owner has staged for the same epoch is committed: {outcome:?}");
     owner.next();
     owner.load(10..20).await;
     assert_eq!(owner.rows().await, Vec::from_iter(0..20));
@@ -619,8 +623,9 @@ pub async fn g4_an_older_owner_makes_nothing_whole<D: Destination>(destination: 
     begin(&mut owner, 3);
     owner.epoch += 1;
     owner.load(0..20).await;
-    assert!(matches!(zombie.commit(&staged).await, CommitOutcome::Fenced { generation: 2 }));
+    let fenced = CommitOutcome::Fenced { generation: 2 };
+    assert_eq!(zombie.commit(&staged).await, fenced, "an older owner makes an enumeration whole");
     whole(&mut owner).await;
-    assert!(matches!(zombie.commit(&staged).await, CommitOutcome::Fenced { generation: 2 }));
+    assert_eq!(zombie.commit(&staged).await, fenced, "an older owner makes a later enumeration whole");
     assert_eq!(owner.rows().await, Vec::from_iter(0..20));
 }

@@ -89,7 +89,8 @@ impl Since {
     /// `Config` if they cannot be written as declared.
     pub(in super::super) fn sent(&self, bounds: &Bounds) -> Result<Sent> {
         let (lower, upper) = self.values(bounds)?;
-        let lower = lower.map(|value| self.written(value, self.lower == Edge::Exclusive, true)).transpose()?;
+        let one_below = self.lower == Edge::Exclusive && !on(Defect::TiesAreCut);
+        let lower = lower.map(|value| self.written(value, one_below, true)).transpose()?;
         let upper = upper.filter(|_| self.sends_upper());
         let upper = upper.map(|value| self.written(value, self.upper == Edge::Inclusive, false)).transpose()?;
         Ok(Sent { lower, upper })
@@ -158,6 +159,7 @@ impl Since {
         let lower = match (&bounds.since, bounds.window, &self.initial) {
             (Some(since), ..) => Some(self.begin_at(since)?),
             (None, Some(window), _) => Some(self.value_at(window.from)),
+            (None, None, None) if on(Defect::NullsAreLeftOut) => Some(CursorValue::of("0")),
             (None, None, initial) => initial.as_deref().map(CursorValue::of),
         };
         let until = self.until.as_deref().map(CursorValue::of);

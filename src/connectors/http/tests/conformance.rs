@@ -46,7 +46,7 @@ impl SourceTrial for Trial {
     async fn all(&self) -> BTreeMap<String, Vec<String>> {
         let ids = |from: u64, step: usize| (from..ROWS).step_by(step).map(|id| id.to_string()).collect::<Vec<_>>();
         match self.paging {
-            Paging::Children => (0..3).map(|group| (group.to_string(), ids(group, 3))).collect(),
+            Paging::Children => (0..3).map(|group| (format!("group={group}"), ids(group, 3))).collect(),
             _ => BTreeMap::from([("all".to_owned(), ids(0, 1))]),
         }
     }
