@@ -4,7 +4,8 @@ use crate::chance::Chance;
 use crate::damage::Damaged;
 use crate::oracle::{self, Reader};
 use crate::world::{Change, World};
-use crate::worlds::{Destination, dataset, delta, read_rows};
+use crate::worlds::found::read_rows;
+use crate::worlds::{Destination, dataset, delta};
 use landfall::pipeline::RunControl;
 use landfall::testkit::{Faults, Verdict};
 use landfall::{Error, ErrorKind, Result};
@@ -115,7 +116,7 @@ impl Days {
             26 | 27 if self.running.len() <= AT_ONCE => self.maintain(),
             28 => self.look().await,
             29 if self.chance.per_mille(400) => self.night(),
-            29 if self.settled && self.chance.per_mille(500) => self.damage().await,
+            29 if self.settled => self.damage().await,
             _ => {}
         }
     }

@@ -1,10 +1,10 @@
 //! What the suites that break pipelines have in common: where numbers go, the way there, and what is there afterwards.
 
 mod counted;
-mod found;
+pub mod found;
 
 pub use counted::Epochs;
-pub use found::{children, landed, number, quarantined, read_rows, rows};
+pub use found::{children, landed, number, quarantined, rows};
 
 use crate::support::{Once, parse};
 use counted::Counted;
