@@ -149,11 +149,24 @@ impl Feed {
         }
     }
 
-    /// Goes back to `position`, never to give `superseded` again.
-    pub(super) fn rewind(&mut self, position: &InputPosition, superseded: u64) -> Result<()> {
+    /// Never gives `response` again.
+    pub(super) fn supersede(&mut self, response: u64) {
+        if let Self::Landing(feed) = self {
+            feed.superseded.insert(response);
+        }
+    }
+
+    /// Gives nothing from `end` on.
+    pub(super) fn end_at(&mut self, end: LandingPosition) {
+        if let Self::Landing(feed) = self {
+            feed.end_at = Some(end);
+        }
+    }
+
+    /// Goes back to `position`.
+    pub(super) fn rewind(&mut self, position: &InputPosition) -> Result<()> {
         match (self, position) {
             (Self::Landing(feed), InputPosition::Landing(position)) => {
-                feed.superseded.insert(superseded);
                 feed.seek(*position);
                 Ok(())
             }
@@ -179,6 +192,8 @@ pub(super) struct LandingFeed {
     passed: u64,
     open: Option<OpenResponse>,
     superseded: HashSet<u64>,
+    /// Nothing is given from here on.
+    end_at: Option<LandingPosition>,
 }
 
 struct OpenResponse {
@@ -216,6 +231,7 @@ impl LandingFeed {
             passed: 0,
             open: None,
             superseded: HashSet::new(),
+            end_at: None,
         };
         feed.seek(from);
         feed
@@ -248,6 +264,8 @@ impl LandingFeed {
         while let Some(next) = self.queue.front() {
             match (&group, next) {
                 (Some(group), Queued::Page(page, _)) if !self.together.has_room(group, page) => break,
+                // An epoch may end before a response that may never become whole.
+                (Some(group), Queued::Page(page, _)) if group.may_cut && self.opens(page) => break,
                 (Some(_), Queued::Turn(..)) => break,
                 (Some(group), _) if group.turn.is_some() => break,
                 _ => {}
@@ -267,6 +285,9 @@ impl LandingFeed {
     /// Puts the next segment into the queue; `false` at the end of the landing.
     async fn fill(&mut self) -> Result<bool> {
         let number = self.segment;
+        if self.end_at.is_some_and(|end| LandingPosition { segment: number, record: self.skip } >= end) {
+            return Ok(false);
+        }
         let records = loop {
             if self.handed.is_none() {
                 self.handed = self.handoff.queue.try_recv().ok();
@@ -299,6 +320,15 @@ impl LandingFeed {
                 }
             }
         };
+        if let Some(end) = self.end_at.filter(|end| end.segment == number) {
+            self.queue.retain(|queued| match queued {
+                Queued::Page(page, _) => page.origin.is_some_and(|origin| origin.start < end),
+                Queued::Fence | Queued::Turn(Turn::Begins(_), _) => true,
+                _ => false,
+            });
+            self.skip = end.record;
+            return Ok(true);
+        }
         self.queue.push_back(Queued::Next(number + 1, records));
         self.segment = number + 1;
         self.skip = 0;
@@ -422,6 +452,11 @@ impl LandingFeed {
             reservation,
             turn: None,
         })))
+    }
+
+    /// Whether a response begins with this page that is not whole with it.
+    fn opens(&self, page: &Page) -> bool {
+        self.open.is_none() && page.part.is_some_and(|part| !part.last && !self.superseded.contains(&part.response))
     }
 
     fn abandon(&mut self) -> Option<Input> {

@@ -3,15 +3,15 @@
 use crate::support::{Once, PageNumber, Script, World, parse};
 use landfall::checkpoint::StoreCheckpoints;
 use landfall::env::Env;
-use landfall::landing::{Landing, LandingWriter};
-use landfall::model::{Page, Partition, PipelineName, Proof, Reject, Rows, ShardKey, StopReason, Timestamp};
-use landfall::pipeline::{Event, Pipeline};
+use landfall::landing::{Landing, LandingWriter, SegmentDraft};
+use landfall::model::{Page, Part, Partition, PipelineName, Proof, Reject, Rows, ShardKey, StopReason, Timestamp};
+use landfall::pipeline::{Event, Pipeline, Settings};
 use landfall::sink::{
     CommitOutcome, CommitRequest, Demand, EpochContext, Mark, MemorySink, MemoryStaged, MemoryTable, MemoryWriter,
     Quarantine, Sink, StagedOutput, Transactional, Writer,
 };
 use landfall::source::{ComponentConfig, Emitter, IterSource, Listing, Source};
-use landfall::store::Store;
+use landfall::store::{ObjectPath, Store};
 use landfall::testkit::Faults;
 use landfall::{Error, ErrorKind, Result, async_trait};
 use std::sync::{Arc, Mutex};
@@ -315,6 +315,89 @@ async fn an_enumeration_that_a_guard_refuses_does_not_stand_in_the_way_of_the_ne
         assert_eq!(ended.is_ok(), passes, "{refuses:?}");
         assert_eq!(table.rows().is_empty(), !passes, "{refuses:?}");
     }
+}
+
+/// A landing is loaded again under the same name: an empty destination, checkpoints in a new place, the same quarantine.
+#[tokio::test]
+async fn what_is_rejected_again_lies_beside_what_the_life_before_rejected() {
+    let world = World::new(Script::new(2, 6, 9));
+    world.pipeline().run().await.expect("no faults");
+    world.assert_exact().await;
+    let mut anew = World { table: MemoryTable::new(), ..world.clone() };
+    // Other epochs under the same numbers.
+    anew.settings.epoch_records = 30;
+    let checkpoints = StoreCheckpoints::new(&Store::memory(), "state").expect("a name");
+    anew.builder().checkpoints(checkpoints).build().expect("complete").run().await.expect("no faults");
+    assert_eq!(anew.rows(), world.script.expected());
+    let (bad, twice) = (world.script.bad(), anew.quarantined().await);
+    assert!(bad.len() > 2 && bad.iter().flat_map(|line| [line, line]).eq(&twice), "{twice:?}");
+}
+
+/// A landing may end where its owner died, inside of a response.
+#[tokio::test]
+async fn what_lies_before_a_response_that_is_not_whole_does_not_wait_for_it() {
+    for epoch_records in [1, 3, 1_000] {
+        let mut world = World::new(Script::new(0, 0, 0));
+        world.settings.epoch_records = epoch_records;
+        let landing = || Landing::in_store(&world.raw, "raw").expect("a name");
+        let page = |number: u64| Page::new("p0".into(), number.to_string(), 1, Timestamp::from_micros(1));
+        let part = |response, index| {
+            let part = Some(Part { response, index, last: false });
+            Page { part, ..page(100) }
+        };
+        let land = async |drafts: Vec<Vec<Page>>| {
+            let (mut owner, _) = LandingWriter::open(&landing(), &shard(), &world.env).await.expect("owns it");
+            for pages in drafts {
+                owner.append(SegmentDraft { pages, ..SegmentDraft::default() }).await.expect("lands");
+            }
+        };
+        let run = async || {
+            Pipeline::named("copy")
+                .landing_of("numbers", landing())
+                .stage(parse())
+                .sink(MemorySink::new(&world.table))
+                .checkpoints(StoreCheckpoints::new(&world.store, "state").expect("a name"))
+                .settings(world.settings.clone())
+                .env(world.env.clone())
+                .build()
+                .expect("complete")
+                .run()
+                .await
+        };
+        land(vec![vec![page(1)], vec![page(2), page(3), part(7, 0)], vec![part(7, 1)]]).await;
+        for _ in 0..3 {
+            let failure = run().await.expect_err("it may become whole");
+            assert_eq!(failure.error().kind(), ErrorKind::Unavailable, "{failure}");
+            assert_eq!(world.rows(), [1, 2, 3], "epochs of {epoch_records}");
+        }
+        land(vec![vec![part(8, 0)]]).await;
+        run().await.expect_err("another one");
+        assert_eq!(world.rows(), [1, 2, 3]);
+        land(vec![vec![page(4)]]).await;
+        run().await.expect("it was given up");
+        assert_eq!(world.rows(), [1, 2, 3, 4], "epochs of {epoch_records}");
+    }
+}
+
+#[tokio::test]
+async fn starts_that_bring_nothing_do_not_fill_the_store() {
+    let (store, table) = (Store::memory(), MemoryTable::<Rows<u64>>::new());
+    let mut settings = Settings::default();
+    settings.kept_checkpoints = 0;
+    for _ in 0..200 {
+        Pipeline::named("numbers")
+            .source(IterSource::new(0..20_u64))
+            .sink(MemorySink::new(&table))
+            .checkpoints(StoreCheckpoints::new(&store, "state").expect("a name"))
+            .settings(settings.clone())
+            .build()
+            .expect("complete")
+            .run()
+            .await
+            .expect("no faults");
+    }
+    let objects = store.list(&ObjectPath::root()).await.expect("lists").len();
+    assert!(objects < 80, "{objects} objects");
 }
 
 /// What was read under one identity is not gone on with under another, though nothing of it was staged or remembered.

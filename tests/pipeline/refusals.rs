@@ -12,6 +12,7 @@ use landfall::sink::{
 };
 use landfall::source::ComponentConfig;
 use landfall::stage::from_fn;
+use landfall::testkit::{Faults, Mode, Target};
 use landfall::{ErrorKind, Result, async_trait};
 
 /// Holds no multiples of five.
@@ -119,6 +120,41 @@ async fn without_a_quarantine_a_record_that_the_sink_cannot_hold_stops_the_run()
     assert_eq!(failure.error().kind(), ErrorKind::Data);
     assert!(failure.to_string().contains("sink"), "{failure}");
     assert!(world.rows().is_empty());
+}
+
+/// Nothing gets into the quarantine, or out of it, for two whole runs.
+#[tokio::test]
+async fn while_the_quarantine_is_away_nothing_is_committed_past_a_rejected_record_and_then_all_is_there() {
+    for mode in [Mode::Fail, Mode::LostResponse, Mode::Refuse(ErrorKind::Auth)] {
+        let mut world = World::new(Script::new(1, 12, 9));
+        world.settings.epoch_records = 4;
+        // What comes before the first bad record needs no quarantine.
+        let lines: Vec<_> = world.script.partitions[0].1.iter().flatten().cloned().collect();
+        let before: Vec<u64> = lines.iter().map_while(|line| line.parse().ok()).collect();
+        assert!(before.len() > 2 * 4 && before.len() < lines.len() / 2);
+        let (mut rows, mut landed) = (Vec::new(), 0);
+        for _ in 0..2 {
+            let away = Faults::at(Target::all(), mode).store(&world.store);
+            let quarantine = Quarantine::in_store(&away, "quarantine").expect("a name");
+            let failure = world.builder().quarantine(quarantine).build().expect("complete").run().await;
+            let failure = failure.expect_err("there is no quarantine");
+            let expected = match mode {
+                Mode::Refuse(kind) => vec![kind],
+                _ => vec![ErrorKind::Unavailable, ErrorKind::Ambiguous],
+            };
+            assert!(expected.contains(&failure.error().kind()), "{mode:?}: {failure}");
+            rows = world.rows();
+            assert!(rows.iter().all(|n| before.contains(n)), "{mode:?}: {rows:?}");
+            assert!(world.quarantined().await.is_empty(), "{mode:?}");
+            let segments = landfall::store::ObjectPath::parse("raw").expect("a name");
+            let count = world.raw.list(&segments).await.expect("a list").len();
+            assert!(count >= landed, "{mode:?}: the landing stays");
+            landed = count;
+        }
+        assert!(mode == Mode::LostResponse || rows.len() > 4, "what is whole without it is there: {rows:?}");
+        world.pipeline().run().await.expect("it is back");
+        world.assert_exact().await;
+    }
 }
 
 #[test]

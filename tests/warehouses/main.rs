@@ -66,6 +66,7 @@ mod abandon;
 mod conformance;
 mod contract;
 mod crashes;
+mod meanwhile;
 mod odd_servers;
 mod odd_tables;
 mod ownership;

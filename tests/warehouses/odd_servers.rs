@@ -6,6 +6,7 @@ use crate::sql::Sql;
 use landfall::ErrorKind;
 use landfall::columnar::Columns;
 use landfall::sink::{CommitOutcome, Disposition, Sink, Upsert};
+use tokio_postgres::NoTls;
 
 server_cases! {
     what_only_the_database_makes_is_no_key,
@@ -13,6 +14,7 @@ server_cases! {
     a_table_that_a_crash_of_the_server_empties_is_refused,
     a_key_whose_texts_are_equal_and_differ_is_refused,
     rows_that_a_policy_hides_are_never_taken_for_rows_that_are_not_there,
+    a_type_that_changes_in_the_midst_of_a_commit_rounds_nothing,
 }
 
 async fn what_only_the_database_makes_is_no_key<W: Sql>(warehouse: W) {
@@ -89,4 +91,33 @@ async fn rows_that_a_policy_hides_are_never_taken_for_rows_that_are_not_there<W:
     assert_eq!(load.commit(&staged, false).await.expect("commits"), CommitOutcome::Done);
     warehouse.sql(&format!("DROP OWNED BY \"{role}\"")).await;
     warehouse.sql(&format!("DROP ROLE \"{role}\"")).await;
+}
+
+/// The change is under way when the commit reads what columns there are, and is done before it inserts.
+async fn a_type_that_changes_in_the_midst_of_a_commit_rounds_nothing<W: Sql>(warehouse: W) {
+    let url = std::env::var("LANDFALL_TEST_POSTGRES").expect("is there");
+    let (other, connection) = tokio_postgres::connect(&url, NoTls).await.expect("the server answers");
+    tokio::spawn(connection);
+    let mut load = load(&warehouse, Disposition::Append);
+    load.columns = Columns::new().int64("id").float64("n");
+    load.load("{\"id\":1,\"n\":0.5}").await.expect("loads");
+    let staged = load.stage("{\"id\":2,\"n\":1.5}").await.expect("stages").0.expect("rows").staged;
+    let orders = format!("{}.orders", warehouse.schema().expect("a server"));
+    let change = format!("BEGIN; ALTER TABLE {orders} ALTER COLUMN n TYPE numeric(6,0)");
+    other.batch_execute(&change).await.expect("changes");
+    let waits = format!("SELECT 1 FROM pg_locks WHERE NOT granted AND relation = '{orders}'::regclass");
+    let changing = async {
+        while other.query(&waits, &[]).await.expect("reads").is_empty() {
+            tokio::task::yield_now().await;
+        }
+        other.batch_execute("COMMIT").await.expect("changes");
+    };
+    let (committed, ()) = futures::future::join(load.commit(&staged, false), changing).await;
+    let error = committed.expect_err("1.5 is no whole number");
+    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+    assert!(error.to_string().contains("column=`n`"), "{error}");
+    assert_eq!(warehouse.rows("orders", "id").await, ["1"]);
+    warehouse.sql("ALTER TABLE {orders} ALTER COLUMN n TYPE double precision").await;
+    load.commit(&staged, false).await.expect("commits");
+    assert_eq!(warehouse.sql("SELECT n FROM {orders} WHERE id = 2").await, ["1.5"]);
 }

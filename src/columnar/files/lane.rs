@@ -127,8 +127,8 @@ impl Lane {
                 .with("limit", self.shared.most_files)
                 .with("open_files", self.shared.open_files as u64 * self.shared.lanes)
                 .with_hint(
-                    "partition by columns with fewer values, or keep open as many files as there are partitions \
-                     (`open_files`)",
+                    "partition by columns with fewer values; or keep open as many files as there are partitions \
+                     (`open_files`); or ask for smaller pages, if one of them alone has so many",
                 ));
         }
         let number = self.started * self.shared.lanes + self.number;

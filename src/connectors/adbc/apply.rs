@@ -4,13 +4,14 @@
 //! deletes; what is left is the new state of its keys. For enumerations there is another table of the shard (*aside*), which gathers what
 //! has come until the enumeration is whole: its rows, or only their keys.
 
+use super::check::{CHANGED, still_fits};
 use super::control::Counts;
 use super::name::{TableName, list, list_of, quoted};
 use super::session::Session;
-use super::table::{self, LOAD};
+use super::table::{self, LOAD, TableColumn};
 use super::writer::StagedRows;
 use crate::columnar::load_prefix;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::ShardKey;
 use crate::sink::{Disposition, Enumeration, ReplacePartitions, Upsert};
 
@@ -27,6 +28,8 @@ pub(super) struct Apply<'a> {
     pub shard: &'a ShardKey,
     pub epoch: u64,
     pub table: &'a TableName,
+    /// Its columns; empty if it is not there.
+    pub there: &'a [TableColumn],
     /// Where rows of an enumeration wait.
     pub aside: &'a TableName,
     /// Where the rows of this epoch are; `None` if it has none.
@@ -77,9 +80,11 @@ impl Apply<'_> {
                 "restore the database; or load the landing again under a new pipeline name, into an empty table",
             )
         };
-        if table::columns_in(self.session, staging)?.is_empty() {
+        let columns = table::columns_in(self.session, staging)?;
+        if columns.is_empty() {
             return Err(gone("the staged rows are gone; nothing was committed"));
         }
+        self.check_fits(&columns, self.columns())?;
         let found = self.session.count(OPERATION, &format!("SELECT count(*) FROM {}", staging.sql()))?;
         if found != self.staged.rows {
             return Err(gone("other rows are staged than were; nothing was committed").with("found", found));
@@ -87,9 +92,21 @@ impl Apply<'_> {
         Ok(found)
     }
 
+    /// Columns of rows that wait must fit those of the table, if it is there.
+    fn check_fits<'c>(&self, waiting: &[TableColumn], moved: impl Iterator<Item = &'c str>) -> Result<()> {
+        if self.there.is_empty() {
+            return Ok(());
+        }
+        still_fits(self.table, self.there, waiting, moved, self.session.dialect)
+    }
+
     /// Runs a statement; gives the rows that it changed. Drivers that say nothing mean none.
     fn execute(&mut self, statement: &str) -> Result<u64> {
-        let rows = self.session.execute(OPERATION, statement).map_err(|e| e.with("into", self.table))?;
+        let rows = self.session.execute(OPERATION, statement).map_err(|e| {
+            let is_refused = matches!(e.kind(), ErrorKind::Config | ErrorKind::Data) && e.hint().is_none();
+            let e = e.with("into", self.table);
+            if is_refused { e.with_hint(CHANGED) } else { e }
+        })?;
         Ok(rows.and_then(|rows| u64::try_from(rows).ok()).unwrap_or_default())
     }
 
@@ -255,7 +272,9 @@ impl Apply<'_> {
         }
         let own = [EPOCH, ROW];
         let columns = table::columns_in(self.session, self.aside)?;
-        let columns = list(columns.iter().map(|c| c.name.as_str()).filter(|name| !own.contains(name)));
+        let moved = columns.iter().map(|c| c.name.as_str()).filter(|name| !own.contains(name));
+        self.check_fits(&columns, moved.clone().filter(|name| *name != LOAD))?;
+        let columns = list(moved);
         let insert = format!(
             "INSERT INTO {} ({columns}) SELECT {columns} FROM {aside} ORDER BY {epoch}, {row}",
             self.table.sql()

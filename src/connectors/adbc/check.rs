@@ -4,10 +4,45 @@
 use super::dialect::AdbcDialect;
 use super::name::{TableName, list};
 use super::session::Session;
-use super::table::{Given, LOAD, Relation};
+use super::table::{Given, LOAD, Relation, TableColumn};
 use super::types::ColumnType;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sink::Disposition;
+
+/// What to do about a table that does not take the rows that are prepared for it.
+pub(super) const CHANGED: &str = "change the table back and run again, or give the epoch up: docs/operations.md, \
+     \"A destination that refuses an epoch for good\"";
+
+/// Refuses to move rows into a table that somebody has changed since they were staged: the database would round some values without a
+/// word. `there` are the columns of the table, `waiting` those of the rows, of which `moved` go into it.
+///
+/// # Errors
+/// `Config`, saying what to change back.
+pub(super) fn still_fits<'a>(
+    table: &TableName,
+    there: &[TableColumn],
+    waiting: &[TableColumn],
+    moved: impl Iterator<Item = &'a str>,
+    dialect: AdbcDialect,
+) -> Result<()> {
+    let named = |column: &&TableColumn, name: &str| dialect.same_name(&column.name, name);
+    for name in moved {
+        let Some(waiting) = waiting.iter().find(|column| named(column, name)) else { continue };
+        let refuse = |message: &'static str| {
+            let error = Error::config("commit rows", message).with("table", table).with("column", name);
+            error.with("staged_type", &waiting.sql).with_hint(CHANGED)
+        };
+        let Some(there) = there.iter().find(|column| named(column, name)) else {
+            return Err(refuse("a column is gone since the rows were staged; nothing was committed"));
+        };
+        let kinds = there.kind.as_ref().zip(waiting.kind.as_ref());
+        if there.sql != waiting.sql && !kinds.is_some_and(|(there, waiting)| there.holds(waiting)) {
+            let message = "a column has another type since the rows were staged; nothing was committed";
+            return Err(refuse(message).with("type", &there.sql));
+        }
+    }
+    Ok(())
+}
 
 /// What is written into a table.
 pub(super) struct Written<'a> {

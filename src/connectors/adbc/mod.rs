@@ -212,8 +212,10 @@ impl AdbcTable {
         }
         let staging = self.staged_in(staged)?;
         let (aside, load) = (self.aside(shard, enumeration.map_or(0, |e| e.number)), load_id(shard, mark.epoch));
+        let before = table::columns_in(session, &self.table)?;
         let mut apply = Apply {
             session: &mut *session,
+            there: &before,
             shard,
             epoch: mark.epoch,
             table: &self.table,
@@ -228,6 +230,13 @@ impl AdbcTable {
             session.begin("commit rows")?;
         }
         let columns = table::columns_in(session, &self.table)?;
+        // Since a row has moved, nobody else changes them.
+        if columns != before {
+            return Err(Error::unavailable(
+                "commit rows",
+                "the table has been changed meanwhile; nothing was committed",
+            ));
+        }
         let entry = Entry { id: &load, columns: &columns, counts, enumeration };
         self.control.enter(session, &self.table, request, &held, &entry)?;
         Ok(CommitOutcome::Done)
@@ -264,7 +273,7 @@ impl AdbcTable {
 /// `Fenced` if the mark is that of a newer owner than `generation`.
 fn no_newer(held: &Held, shard: &ShardKey, generation: u64) -> Result<()> {
     match held.mark.as_ref().map(|mark| mark.generation).filter(|newer| *newer > generation) {
-        Some(newer) => Err(Error::new(ErrorKind::Fenced, "take rows away", "a newer owner has taken over")
+        Some(newer) => Err(Error::new(ErrorKind::Fenced, "stage rows", "a newer owner has taken over")
             .with("shard", shard)
             .with("generation", generation)
             .with("newer", newer)),

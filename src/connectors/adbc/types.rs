@@ -125,6 +125,23 @@ impl ColumnType {
         !matches!(self, Self::Text(_)) || source.is_string() || Self::is_moment(source)
     }
 
+    /// Whether it holds all values of `other` as they are.
+    pub(super) fn holds(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Int(wider), Self::Int(narrower)) => {
+                let is_signed = |kind: &DataType| kind.is_signed_integer();
+                is_signed(wider) == is_signed(narrower) && wider.primitive_width() >= narrower.primitive_width()
+            }
+            (Self::Float64, Self::Float32) | (Self::Text(None), Self::Text(_)) => true,
+            (Self::Text(Some(wider)), Self::Text(Some(narrower))) => wider >= narrower,
+            (Self::Decimal(Some((digits, scale))), Self::Decimal(Some((others, of_others)))) => {
+                let whole = |digits: &u8, scale: &i8| i32::from(*digits) - i32::from(*scale);
+                scale >= of_others && whole(digits, scale) >= whole(others, of_others)
+            }
+            (this, other) => this == other,
+        }
+    }
+
     /// Its name in a statement.
     pub(super) fn sql(&self, dialect: AdbcDialect) -> String {
         use AdbcDialect::{DuckDb, Postgres, Sqlite, Standard};

@@ -154,14 +154,17 @@ impl AdbcWriter {
         let looked_for = name.clone();
         let look = move |session: &mut Session| table::columns_in(session, &looked_for);
         match self.sink.database.run(&self.epoch.env, "stage rows", look).await {
-            Ok(columns) if columns.is_empty() => Error::unavailable(
-                "stage rows",
-                "the rows that were staged are gone: another instance has taken over, or somebody dropped the table",
-            )
-            .with_status(Status::Permanent)
-            .with("table", name)
-            .with_hint("run again: nothing was committed")
-            .with_source(error),
+            // The mark may tell who has collected them.
+            Ok(columns) if columns.is_empty() => self.sink.fenced(&self.epoch).await.err().unwrap_or_else(|| {
+                Error::unavailable(
+                    "stage rows",
+                    "the rows that were staged are gone: another instance has taken over, or somebody dropped the table",
+                )
+                .with_status(Status::Permanent)
+                .with("table", name)
+                .with_hint("run again: nothing was committed")
+                .with_source(error)
+            }),
             _ => error,
         }
     }

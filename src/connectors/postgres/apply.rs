@@ -5,8 +5,9 @@
 
 use super::control::Counts;
 use super::fault;
+use super::fit;
 use super::name::{TableName, list, literal, quoted};
-use super::table::{self, HASH, LOAD};
+use super::table::{self, HASH, LOAD, Relation};
 use super::types::TableColumn;
 use super::writer::StagedRows;
 use crate::columnar::load_prefix;
@@ -27,7 +28,8 @@ pub(super) struct Apply<'a> {
     pub shard: &'a ShardKey,
     pub epoch: u64,
     pub table: &'a TableName,
-    pub partitioned: bool,
+    /// What the catalogue says of it; `None` if it is not there.
+    pub relation: Option<&'a Relation>,
     /// Where rows of an enumeration wait.
     pub aside: &'a TableName,
     /// Where the rows of this epoch are; `None` if it has none.
@@ -44,6 +46,9 @@ impl Apply<'_> {
         held: Option<(i64, i64)>,
     ) -> Result<(Counts, Option<(i64, i64)>)> {
         let staged = self.check_staged().await?;
+        if let Some(staging) = self.staging {
+            self.check_fits(&table::columns_in(self.transaction, staging).await?, self.columns())?;
+        }
         let Some(Enumeration { number, whole, .. }) = enumeration else {
             return Ok((self.rows(staged).await?, None));
         };
@@ -92,9 +97,15 @@ impl Apply<'_> {
         Ok(found)
     }
 
+    /// Columns of rows that wait must fit those of the table, if it is there.
+    fn check_fits<'c>(&self, waiting: &'c [TableColumn], moved: impl Iterator<Item = &'c str>) -> Result<()> {
+        let there = self.relation.map(|relation| relation.columns.as_slice());
+        there.map_or(Ok(()), |there| fit::still_fits(self.table, there, waiting, moved))
+    }
+
     pub(super) async fn execute(&self, statement: &str) -> Result<i64> {
         let rows = self.transaction.execute(statement, &[]).await;
-        let rows = rows.map_err(|e| fault::statement("commit rows", e).with("into", self.table))?;
+        let rows = rows.map_err(|e| fault::moving("commit rows", e).with("into", self.table))?;
         Ok(i64::try_from(rows).unwrap_or(i64::MAX))
     }
 
@@ -167,7 +178,7 @@ impl Apply<'_> {
         };
         // `xmax` tells a row that was updated from one that was inserted. Of a partition it cannot be had: there the statement asks what
         // was there before it.
-        let inserted = match self.partitioned {
+        let inserted = match self.relation.is_some_and(|relation| relation.partitioned) {
             false => "xmax = 0".to_owned(),
             true => format!("NOT EXISTS (SELECT 1 FROM {table} o WHERE {})", self.same_key("o", "t")),
         };
@@ -179,7 +190,7 @@ impl Apply<'_> {
             id = literal(self.load),
         );
         let row = self.transaction.query_one(&statement, &[]).await;
-        let row = row.map_err(|e| fault::statement("commit rows", e).with("into", self.table))?;
+        let row = row.map_err(|e| fault::moving("commit rows", e).with("into", self.table))?;
         let updated = row.get::<_, i64>(1) + marked;
         Ok(Counts { inserted: row.get(0), updated, deleted, ..counts })
     }
@@ -361,7 +372,9 @@ impl Apply<'_> {
         }
         let there = table::columns_in(self.transaction, self.aside).await?;
         let own = [EPOCH, ROW, LOAD];
-        let columns = list(there.iter().map(|column| column.name.as_str()).filter(|name| !own.contains(name)));
+        let columns = there.iter().map(|column| column.name.as_str()).filter(|name| !own.contains(name));
+        self.check_fits(&there, columns.clone())?;
+        let columns = list(columns);
         let order = format!("{} DESC, {} DESC", quoted(EPOCH), quoted(ROW));
         let from = if self.staged.disposition.key().is_empty() {
             format!("{} w", self.aside.sql())

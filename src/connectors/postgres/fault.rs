@@ -1,5 +1,6 @@
 //! What an error of the server means: by its SQLSTATE (PostgreSQL manual, appendix A).
 
+use super::fit::CHANGED;
 use crate::error::{Error, ErrorKind, Status};
 use deadpool_postgres::PoolError;
 use tokio_postgres::error::SqlState;
@@ -35,6 +36,14 @@ pub(super) fn statement(operation: &'static str, error: tokio_postgres::Error) -
         Some(hint) => mapped.with_hint(hint),
         None => mapped,
     }
+}
+
+/// The error of a statement that moves prepared rows into the table: as [`statement`], and what to do if the table does not take them.
+pub(super) fn moving(operation: &'static str, error: tokio_postgres::Error) -> Error {
+    let state = error.code().map(|state| state.code().to_owned()).unwrap_or_default();
+    let is_refused = ["22", "23", "42"].iter().any(|class| state.starts_with(class)) && state != "42501";
+    let error = statement(operation, error);
+    if is_refused { error.with_hint(CHANGED) } else { error }
 }
 
 /// The error of a statement on a table in which rows are staged: as [`statement`], but that a newer owner may have collected it.
@@ -130,6 +139,8 @@ mod tests {
     fn the_sqlstate_tells_what_to_do() {
         let cases = [
             ("57P01", ErrorKind::Unavailable),
+            ("53100", ErrorKind::Unavailable),
+            ("53200", ErrorKind::Unavailable),
             ("53300", ErrorKind::Unavailable),
             ("40P01", ErrorKind::Unavailable),
             ("55P03", ErrorKind::Unavailable),

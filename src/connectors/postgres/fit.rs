@@ -64,6 +64,43 @@ pub(super) fn check(
     Ok(())
 }
 
+/// Refuses to move rows into a table that somebody has changed since they were staged: the database would round some values without a
+/// word. `there` are the columns of the table, `waiting` those of the rows, of which `moved` go into it.
+///
+/// # Errors
+/// `Config`, saying what to change back.
+pub(super) fn still_fits<'a>(
+    table: &TableName,
+    there: &[TableColumn],
+    waiting: &[TableColumn],
+    moved: impl Iterator<Item = &'a str>,
+) -> Result<()> {
+    for name in moved {
+        let Some(waiting) = named(waiting, name) else { continue };
+        let refuse = |message: &'static str| {
+            let error = Error::config("commit rows", message).with("table", table).with("column", name);
+            error.with("staged_type", &waiting.kind).with_hint(CHANGED)
+        };
+        let Some(there) = named(there, name) else {
+            return Err(refuse("a column is gone since the rows were staged; nothing was committed"));
+        };
+        let kinds = ColumnType::from_sql(&there.kind).zip(ColumnType::from_sql(&waiting.kind));
+        if there.kind != waiting.kind && !kinds.is_some_and(|(there, waiting)| there.holds(&waiting)) {
+            let message = "a column has another type since the rows were staged; nothing was committed";
+            return Err(refuse(message).with("type", &there.kind));
+        }
+    }
+    Ok(())
+}
+
+fn named<'a>(columns: &'a [TableColumn], name: &str) -> Option<&'a TableColumn> {
+    columns.iter().find(|column| column.name == name)
+}
+
+/// What to do about a table that does not take the rows that are prepared for it.
+pub(super) const CHANGED: &str = "change the table back and run again, or give the epoch up: docs/operations.md, \
+     \"A destination that refuses an epoch for good\"";
+
 /// The types that a column which the sink fills itself may have.
 fn own_kinds(column: &str, disposition: &Disposition) -> Option<&'static [&'static str]> {
     match disposition {

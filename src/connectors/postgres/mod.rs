@@ -45,7 +45,7 @@ pub use writer::{PostgresWriter, StagedRows};
 use crate::columnar::{Batch, load_id};
 use crate::defects::{Defect, on};
 use crate::env::Env;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Status};
 use crate::model::ShardKey;
 use crate::sink::{
     CommitDecision, CommitOutcome, CommitRequest, Demand, Disposition, Enumeration, EpochContext, Mark, Sink,
@@ -181,12 +181,7 @@ impl PostgresTable {
     async fn guard(&self, epoch: &EpochContext) -> Result<()> {
         let client = self.database.client().await?;
         let held = self.control.held(&client, &self.table, &epoch.shard, false).await?;
-        if let Some(newer) = held.mark.map(|mark| mark.generation).filter(|newer| *newer > epoch.generation) {
-            return Err(Error::new(ErrorKind::Fenced, "take rows away", "a newer owner has taken over")
-                .with("shard", &epoch.shard)
-                .with("generation", epoch.generation)
-                .with("newer", newer));
-        }
+        no_newer(&held, epoch)?;
         let number = epoch.enumeration.and_then(|e| i64::try_from(e.number).ok());
         // What lies aside may be of another enumeration.
         let begun = held.enumeration.is_some_and(|(known, rows)| Some(known) == number && rows > 0);
@@ -196,6 +191,21 @@ impl PostgresTable {
         }
         let (before, after) = apply::left(&client, &self.table, &aside, &epoch.shard, &self.disposition, begun).await?;
         self.disposition.guard(before, after).map_err(|e| e.with("table", &self.table))
+    }
+
+    /// Why rows could not be staged: what is gone, a newer owner may have collected, which the mark may tell.
+    async fn unstaged(&self, epoch: &EpochContext, error: Error) -> Error {
+        if error.kind() != ErrorKind::Unavailable || error.status() != Status::Permanent {
+            return error;
+        }
+        let look = self.database.again(&epoch.env, |_| async {
+            let held = self.control.held(&self.database.client().await?, &self.table, &epoch.shard, false).await?;
+            no_newer(&held, epoch)
+        });
+        match look.await {
+            Err(newer) if newer.kind() == ErrorKind::Fenced => newer,
+            _ => error,
+        }
     }
 
     async fn try_commit(&self, request: &CommitRequest<StagedRows>) -> Result<CommitOutcome> {
@@ -226,7 +236,7 @@ impl PostgresTable {
         let relation = table::relation(transaction, &self.table).await?;
         let apply = Apply {
             transaction,
-            partitioned: relation.as_ref().is_some_and(|relation| relation.partitioned),
+            relation: relation.as_ref(),
             shard,
             epoch: mark.epoch,
             table: &self.table,
@@ -240,6 +250,14 @@ impl PostgresTable {
             apply.execute("COMMIT AND CHAIN").await?;
         }
         let columns = relation.map(|relation| relation.columns).unwrap_or_default();
+        // Since a row has moved, nobody else changes them.
+        if table::columns_in(transaction, &self.table).await? != columns {
+            return Err(Error::unavailable(
+                "commit rows",
+                "the table has been changed meanwhile; nothing was committed",
+            )
+            .with("table", &self.table));
+        }
         let (id, disposition, columns) = (load.as_str(), staged.disposition.as_str(), columns.as_slice());
         let entry = Entry { id, disposition, columns, counts, enumeration };
         self.control.enter(transaction, &self.table, request, &entry).await
@@ -303,6 +321,18 @@ impl PostgresTable {
             }
         }
         Ok(dropped)
+    }
+}
+
+/// # Errors
+/// `Fenced` if the mark is that of a newer owner.
+fn no_newer(held: &Held, epoch: &EpochContext) -> Result<()> {
+    match held.mark.as_ref().map(|mark| mark.generation).filter(|newer| *newer > epoch.generation) {
+        Some(newer) => Err(Error::new(ErrorKind::Fenced, "stage rows", "a newer owner has taken over")
+            .with("shard", &epoch.shard)
+            .with("generation", epoch.generation)
+            .with("newer", newer)),
+        None => Ok(()),
     }
 }
 

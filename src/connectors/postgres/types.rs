@@ -133,6 +133,28 @@ impl ColumnType {
         name.split_once('(')?.1.split_once(')')?.0.parse().ok()
     }
 
+    /// Whether it holds all values of `other` as they are, and the database turns them by itself.
+    pub(super) fn holds(&self, other: &Self) -> bool {
+        let digits = |kind: &Self| match kind {
+            Self::Int2 => Some((5, 0)),
+            Self::Int4 => Some((10, 0)),
+            Self::Int8 => Some((19, 0)),
+            Self::Numeric(Some((digits, scale))) => Some((i32::from(*digits) - i32::from(*scale), i32::from(*scale))),
+            _ => None,
+        };
+        match (self, other) {
+            (Self::Int4, Self::Int2) | (Self::Int8, Self::Int2 | Self::Int4) | (Self::Float8, Self::Float4) => true,
+            (Self::Numeric(None), other) => matches!(other, Self::Numeric(_)) || digits(other).is_some(),
+            (Self::Numeric(_), other) => digits(self)
+                .zip(digits(other))
+                .is_some_and(|((whole, after), (other, others))| whole >= other && after >= others),
+            // Of a `character` the blanks at the end would go.
+            (Self::Text, Self::TextLike(name)) => name.starts_with("character varying"),
+            (Self::TextLike(name), Self::Text) => name == "character varying",
+            (this, other) => this == other,
+        }
+    }
+
     /// The object id of the type, for elements of arrays (`pg_type.dat`).
     pub(super) fn oid(&self) -> u32 {
         match self {
@@ -203,6 +225,41 @@ pub(super) struct TableColumn {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wider_type_holds_a_narrower_one_and_no_other_does() {
+        let of = |name: &str| ColumnType::from_sql(name).expect("a type");
+        for (wider, narrower) in [
+            ("bigint", "integer"),
+            ("integer", "smallint"),
+            ("double precision", "real"),
+            ("numeric", "numeric(12,2)"),
+            ("numeric", "bigint"),
+            ("numeric(21,2)", "bigint"),
+            ("numeric(14,4)", "numeric(12,2)"),
+            ("text", "character varying(20)"),
+        ] {
+            assert!(of(wider).holds(&of(narrower)), "{wider} {narrower}");
+            assert!(!of(narrower).holds(&of(wider)), "{narrower} {wider}");
+        }
+        for (one, other) in [
+            ("double precision", "bigint"),
+            ("numeric(20,2)", "bigint"),
+            ("numeric(12,4)", "numeric(12,2)"),
+            ("numeric", "double precision"),
+            ("timestamp with time zone", "timestamp without time zone"),
+            ("date", "timestamp without time zone"),
+            ("text", "bigint"),
+            ("jsonb", "json"),
+        ] {
+            assert!(!of(one).holds(&of(other)) && !of(other).holds(&of(one)), "{one} {other}");
+        }
+        for (one, same) in
+            [("numeric(12,2)", "numeric(12,2)"), ("character varying", "text"), ("text", "character varying")]
+        {
+            assert!(of(one).holds(&of(same)), "{one} {same}");
+        }
+    }
 
     #[test]
     fn the_names_of_the_catalogue_are_read_as_they_are_written() {

@@ -279,6 +279,40 @@ impl PostgresWriter {
         Ok(())
     }
 
+    /// Sends what is left, and looks whether all of it is there.
+    async fn stage(mut self) -> Result<Option<StagedOutput<StagedRows>>> {
+        self.send().await?;
+        self.arrive().await?;
+        if self.epoch.enumeration.is_some_and(|e| e.whole) {
+            self.sink.database.again(&self.epoch.env, |_| self.sink.guard(&self.epoch)).await?;
+        }
+        if self.rows == 0 && !self.epoch.must_commit {
+            return Ok(None);
+        }
+        let Self { sink, epoch, open, rows, bytes, .. } = self;
+        let open = open.filter(|_| rows > 0);
+        if let Some(open) = &open {
+            // Once it is prepared, there is no way back.
+            let found = sink.database.again(&epoch.env, |_| count(&sink, &open.name)).await?;
+            if u64::try_from(found).ok() != Some(rows) {
+                return Err(Error::unavailable(
+                    "stage rows",
+                    "other rows are staged than were sent; nothing is prepared",
+                )
+                .with("staging", &open.name)
+                .with("sent", rows)
+                .with("found", found)
+                .with_hint("run again"));
+            }
+        }
+        let staging = open.as_ref().map(|open| open.name.table.clone());
+        let (columns, bools) = open.map(|open| (open.all, open.bools)).unwrap_or_default();
+        let (columns, bools) = (columns.into_iter().collect(), bools.into_iter().collect());
+        let (staged_at, disposition) = (epoch.env.now(), sink.disposition);
+        let staged = StagedRows { staging, rows, columns, bools, staged_at, disposition };
+        Ok(Some(StagedOutput { staged, records: rows, bytes }))
+    }
+
     async fn arrive(&mut self) -> Result<()> {
         let Some(open) = &mut self.open else { return Ok(()) };
         while let Some(sent) = open.sending.join_next().await {
@@ -426,49 +460,28 @@ impl Writer for PostgresWriter {
         if std::mem::replace(&mut self.failed, true) {
             return Err(Error::bug("stage rows", "an earlier write failed, so the epoch is not complete"));
         }
-        let rejects = self.write_batch(&item).await?;
-        self.failed = false;
-        Ok(rejects)
+        match self.write_batch(&item).await {
+            Err(error) => Err(self.sink.unstaged(&self.epoch, error).await),
+            rejects => {
+                self.failed = false;
+                rejects
+            }
+        }
     }
 
     fn staged_bytes(&self) -> u64 {
         self.bytes + self.open.as_ref().map_or(0, |open| open.buffer.len() as u64)
     }
 
-    async fn finish(mut self) -> Result<Option<StagedOutput<StagedRows>>> {
+    async fn finish(self) -> Result<Option<StagedOutput<StagedRows>>> {
         if self.failed {
             return Err(Error::bug("stage rows", "an earlier write failed, so the epoch is not complete"));
         }
-        self.send().await?;
-        self.arrive().await?;
-        if self.epoch.enumeration.is_some_and(|e| e.whole) {
-            self.sink.database.again(&self.epoch.env, |_| self.sink.guard(&self.epoch)).await?;
+        let (sink, epoch) = (self.sink.clone(), self.epoch.clone());
+        match self.stage().await {
+            Err(error) => Err(sink.unstaged(&epoch, error).await),
+            staged => staged,
         }
-        if self.rows == 0 && !self.epoch.must_commit {
-            return Ok(None);
-        }
-        let Self { sink, epoch, open, rows, bytes, .. } = self;
-        let open = open.filter(|_| rows > 0);
-        if let Some(open) = &open {
-            // Once it is prepared, there is no way back.
-            let found = sink.database.again(&epoch.env, |_| count(&sink, &open.name)).await?;
-            if u64::try_from(found).ok() != Some(rows) {
-                return Err(Error::unavailable(
-                    "stage rows",
-                    "other rows are staged than were sent; nothing is prepared",
-                )
-                .with("staging", &open.name)
-                .with("sent", rows)
-                .with("found", found)
-                .with_hint("run again"));
-            }
-        }
-        let staging = open.as_ref().map(|open| open.name.table.clone());
-        let (columns, bools) = open.map(|open| (open.all, open.bools)).unwrap_or_default();
-        let (columns, bools) = (columns.into_iter().collect(), bools.into_iter().collect());
-        let (staged_at, disposition) = (epoch.env.now(), sink.disposition);
-        let staged = StagedRows { staging, rows, columns, bools, staged_at, disposition };
-        Ok(Some(StagedOutput { staged, records: rows, bytes }))
     }
 }
 

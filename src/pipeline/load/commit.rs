@@ -152,9 +152,8 @@ impl Running {
         self.load.publish(&self.owner.incarnation, &position).await
     }
 
-    /// Gives up what was staged since the last checkpoint, and goes on from there without `response`.
-    pub(super) async fn go_back(&mut self, response: u64) -> Result<()> {
-        self.load.events.send(Event::ResponseSuperseded { shard: self.load.shard.clone() });
+    /// Gives up what was staged since the last checkpoint, and goes on from there.
+    pub(super) async fn go_back(&mut self) -> Result<()> {
         self.in_flight.clear();
         self.attempt += 1;
         let Some(mut ordered) = self.ordered.take() else { return Err(Error::bug("go back", "stages still run")) };
@@ -166,7 +165,7 @@ impl Running {
         let stages = self.leading.stages.iter_mut().chain(&mut ordered.stages);
         state::restore(self.load.state.as_ref(), stages, &refs).await?;
         self.ordered = Some(ordered);
-        self.feed.rewind(&position, response)?;
+        self.feed.rewind(&position)?;
         self.position = position;
         self.enumeration = self.newest.1.enumeration_on(self.load.sink.demand());
         Ok(())

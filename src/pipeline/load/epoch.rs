@@ -4,7 +4,7 @@ use super::SINK;
 use super::running::Running;
 use crate::defects::{Defect, on};
 use crate::error::{Error, Result};
-use crate::model::{EpochLedger, LoadCounts, PartitionId, Reject, StageCounts};
+use crate::model::{EpochLedger, LandingPosition, LoadCounts, PartitionId, Reject, StageCounts};
 use crate::pipeline::epoch::InputPosition;
 use crate::pipeline::erased::AnyWriter;
 use crate::pipeline::events::MOST_NAMED;
@@ -14,8 +14,9 @@ use crate::sink::{EpochContext, QuarantineWriter, StagedOutput};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Segments without records after which the position is recorded all the same.
-const FAR_SEGMENTS: u64 = 64;
+/// Segments without records after which the position is recorded all the same; and owners without any, whose fences lie in the
+/// chain.
+const FAR: u64 = 64;
 
 /// The epoch that is being filled.
 pub(super) struct Epoch {
@@ -30,6 +31,8 @@ pub(super) struct Epoch {
     /// When its first input came; `None` while there was none.
     pub(super) since: Option<Duration>,
     pub(super) may_cut: bool,
+    /// Where it could have been cut last, of what is in the landing; `None` while there was nothing to commit.
+    pub(super) may_cut_at: Option<LandingPosition>,
     pub(super) writer: Option<Box<dyn AnyWriter>>,
     /// What is staged already, in the place of a writer.
     pub(super) output: Option<StagedOutput<serde_json::Value>>,
@@ -42,8 +45,9 @@ impl Epoch {
         let stages = stages.map(|s| StageCounts { stage: s.name().to_owned(), ..StageCounts::default() }).collect();
         let ledger = EpochLedger { stages, ..EpochLedger::default() };
         let (accounted, named) = Default::default();
-        let (writer, output, rejects) = (None, None, None);
-        Self { ledger, accounted, named, refused: 0, bytes: 0, since: None, may_cut: true, writer, output, rejects }
+        let (since, may_cut_at, writer, output, rejects) = Default::default();
+        let (refused, bytes, may_cut) = (0, 0, true);
+        Self { ledger, accounted, named, refused, bytes, since, may_cut, may_cut_at, writer, output, rejects }
     }
 }
 
@@ -120,7 +124,7 @@ impl Running {
                 .with_hint("give the pipeline a quarantine; the record is landed and nothing is lost"));
         };
         if self.epoch.rejects.is_none() {
-            self.epoch.rejects = Some(quarantine.open(&self.context())?);
+            self.epoch.rejects = Some(quarantine.open(&self.context(), &self.owner.incarnation)?);
         }
         if let Some(rejects) = &mut self.epoch.rejects {
             rejects.add(stage, reject).await?;
@@ -140,16 +144,15 @@ impl Running {
         }
     }
 
-    /// Whether the position alone is worth an epoch: each start reads what lies between, even where it holds no record. An
-    /// enumeration that is refused is not left behind.
+    /// Whether an epoch is worth it without records: each start reads what lies between in the landing, and nothing after the newest
+    /// checkpoint is ever collected. An enumeration that is refused is not left behind.
     pub(super) fn is_far(&self) -> bool {
-        match (&self.position, &self.newest.1.input) {
-            _ if self.refused.is_some() => false,
-            (InputPosition::Landing(now), InputPosition::Landing(then)) => {
-                now.segment.saturating_sub(then.segment) >= FAR_SEGMENTS
-            }
-            _ => false,
-        }
+        let segments = match (&self.position, &self.newest.1.input) {
+            (InputPosition::Landing(now), InputPosition::Landing(then)) => now.segment.saturating_sub(then.segment),
+            _ => 0,
+        };
+        let fences = self.chain.next_number().saturating_sub(self.newest.0 + 1);
+        segments.max(fences) >= FAR && self.refused.is_none()
     }
 
     pub(super) fn is_full(&self) -> bool {

@@ -8,6 +8,7 @@ use crate::defects::{Defect, on};
 use crate::error::{Error, Result};
 use crate::model::{Incarnation, LoadCounts, PartitionId};
 use crate::pipeline::epoch::{Checkpoint, InputPosition, Owner};
+use crate::pipeline::events::Event;
 use crate::pipeline::feed::{Advance, FedItem, Feed, Input, PageOf, Turn};
 use crate::pipeline::program::{Outcome, Program};
 use crate::pipeline::task::Task;
@@ -78,6 +79,33 @@ impl Running {
     }
 
     async fn load_all(&mut self) -> Result<()> {
+        self.load_given().await?;
+        if !self.epoch.may_cut {
+            // The run ended inside of a response that is not known to be whole: the next run decides about it. What comes before
+            // it does not wait for that.
+            if let Some(end) = self.epoch.may_cut_at {
+                self.feed.end_at(end);
+                self.go_back().await?;
+                self.load_given().await?;
+                if self.epoch.may_cut {
+                    self.cut().await?;
+                }
+            }
+            self.settle().await?;
+            return Err(Error::unavailable("load", "the landing ends inside of a response")
+                .with("shard", &self.load.shard)
+                .with_hint("nothing is lost; run again, once its owner has"));
+        }
+        if self.epoch.since.is_none() && self.is_far() {
+            self.epoch.since = Some(self.load.env.monotonic());
+        }
+        self.cut().await?;
+        self.settle().await?;
+        self.refused.take().map_or(Ok(()), Err)
+    }
+
+    /// Loads what the feed gives, to its end.
+    async fn load_given(&mut self) -> Result<()> {
         let env = self.load.env.clone();
         let ahead = env.cores() + 2;
         let mut open = true;
@@ -90,7 +118,11 @@ impl Running {
                 biased;
                 input = self.feed.next(), if open && self.in_flight.len() < ahead => match input? {
                     Some(Input::Item(fed)) => self.begin(fed)?,
-                    Some(Input::Abandoned(response)) => self.go_back(response).await?,
+                    Some(Input::Abandoned(response)) => {
+                        self.load.events.send(Event::ResponseSuperseded { shard: self.load.shard.clone() });
+                        self.feed.supersede(response);
+                        self.go_back().await?;
+                    }
                     None => open = false,
                 },
                 done = first(&mut self.in_flight) => {
@@ -123,15 +155,7 @@ impl Running {
                 self.cut().await?;
             }
         }
-        if !self.epoch.may_cut {
-            // The run ended inside of a response that is not known to be whole: the next run decides about it.
-            return Err(Error::data("load", "the landing ends inside of a response")
-                .with("shard", &self.load.shard)
-                .with_hint("nothing is lost; run again"));
-        }
-        self.cut().await?;
-        self.settle().await?;
-        self.refused.take().map_or(Ok(()), Err)
+        Ok(())
     }
 
     /// Starts the leading stages on some items, beside everything else.
@@ -188,6 +212,9 @@ impl Running {
         let is_far = || fed.turn.is_none() && self.is_far();
         if self.epoch.since.is_none() && (fed.worked || fed.superseded > 0 || is_far()) {
             self.epoch.since = Some(self.load.env.monotonic());
+        }
+        if let (true, Some(_), InputPosition::Landing(at)) = (self.epoch.may_cut, self.epoch.since, &self.position) {
+            self.epoch.may_cut_at = Some(*at);
         }
         drop(fed.reservation);
         Ok(())

@@ -12,7 +12,7 @@ pub use writer::{QuarantineRef, QuarantineWriter};
 
 use super::EpochContext;
 use crate::error::{Error, Result};
-use crate::model::ShardKey;
+use crate::model::{Incarnation, ShardKey};
 use crate::source::ComponentConfig;
 use crate::store::{ObjectPath, Store};
 use sha2::{Digest, Sha256};
@@ -20,7 +20,8 @@ use sha2::{Digest, Sha256};
 /// Where rejected records go, with the reason and a pointer to the landed bytes.
 ///
 /// The records of an epoch are staged while the epoch is prepared, and published after the sink has committed it.
-/// Both names follow from shard and epoch alone, so that a replay overwrites and never doubles.
+/// Both names follow from shard, life and epoch alone, so that a replay overwrites and never doubles. Who loads a landing again
+/// under the same name, with checkpoints in a new place, lives anew: then the records of each life are there.
 #[derive(Clone, Debug)]
 pub struct Quarantine {
     store: Store,
@@ -41,14 +42,16 @@ impl Quarantine {
         ComponentConfig::none().with_settings(serde_json::json!({ "folder": self.prefix.as_str() }))
     }
 
-    /// Starts to stage the rejected records of an epoch. Nothing is written before there is one.
+    /// Starts to stage the rejected records of an epoch in the checkpoint chain of this `incarnation`. Nothing is written before
+    /// there is one.
     ///
     /// # Errors
     /// `Config` if the names become too long.
-    pub fn open(&self, epoch: &EpochContext) -> Result<QuarantineWriter> {
+    pub fn open(&self, epoch: &EpochContext, incarnation: &Incarnation) -> Result<QuarantineWriter> {
         let EpochContext { shard, generation, epoch, attempt, .. } = epoch;
-        let staged = format!("{}/g{generation:010}/{epoch:020}-{attempt:04}.staged", staged_folder(shard));
-        let path = format!("{}-{:04}-{epoch:020}.ndjson", shard.pipeline, shard.shard);
+        let life: String = incarnation.0.chars().take(LIFE).collect();
+        let staged = format!("{}/g{generation:010}/{epoch:020}-{attempt:04}-{life}.staged", staged_folder(shard));
+        let path = format!("{}-{:04}-{life}-{epoch:020}.ndjson", shard.pipeline, shard.shard);
         QuarantineWriter::new(self.store.clone(), &self.prefix, shard.clone(), *epoch, staged, path)
     }
 
@@ -84,7 +87,7 @@ impl Quarantine {
         }
         Err(Error::corrupt("publish quarantine", "other records are quarantined under the name of this epoch")
             .with("object", path)
-            .with_hint("another life of the pipeline wrote here; give this one a quarantine folder of its own"))
+            .with_hint("it was changed, or restored from a backup: bring back the one that was published"))
     }
 
     /// Deletes staged records of `shard` that no epoch will ever commit: of generations below `below_generation` and
@@ -107,7 +110,7 @@ impl Quarantine {
         Ok(deleted)
     }
 
-    /// All published records, by pipeline, shard and epoch. They are held in memory: for reports and tests.
+    /// All published records, by pipeline, shard, life and epoch. They are held in memory: for reports and tests.
     ///
     /// # Errors
     /// `Corrupt` if a line cannot be read, `Config` if it is of a newer format; errors of the store.
@@ -128,6 +131,9 @@ impl Quarantine {
         Ok(records)
     }
 }
+
+/// How many characters of an incarnation tell one life of a pipeline from another.
+const LIFE: usize = 8;
 
 fn staged_folder(shard: &ShardKey) -> String {
     format!("_staged/{}/{:04}", shard.pipeline, shard.shard)

@@ -11,6 +11,10 @@ fn shard() -> ShardKey {
     ShardKey { pipeline: PipelineName::new("orders").expect("valid"), shard: 3 }
 }
 
+fn life() -> Incarnation {
+    Incarnation("0f0e0d0c0b0a09080706050403020100".to_owned())
+}
+
 fn context(generation: u64, epoch: u64) -> EpochContext {
     EpochContext::new(shard(), generation, epoch, Env::system())
 }
@@ -20,7 +24,7 @@ fn reject(raw: &[u8]) -> Reject {
 }
 
 async fn stage(quarantine: &Quarantine, generation: u64, epoch: u64, raws: &[&[u8]]) -> QuarantineRef {
-    let mut writer = quarantine.open(&context(generation, epoch)).expect("opens");
+    let mut writer = quarantine.open(&context(generation, epoch), &life()).expect("opens");
     for raw in raws {
         writer.add("decode", reject(raw)).await.expect("adds");
     }
@@ -47,7 +51,7 @@ async fn what_was_given_up_never_gets_under_the_name_of_what_is_staged_in_its_pl
     let store = Store::memory();
     let quarantine = Quarantine::in_store(&store, "q").expect("valid");
     let attempt = async |attempt, raw: &[u8]| {
-        let mut writer = quarantine.open(&EpochContext { attempt, ..context(1, 7) }).expect("opens");
+        let mut writer = quarantine.open(&EpochContext { attempt, ..context(1, 7) }, &life()).expect("opens");
         writer.add("decode", reject(raw)).await.expect("adds");
         writer.finish().await.expect("finishes").expect("has records")
     };
@@ -71,7 +75,7 @@ async fn keeps_where_a_record_came_from() {
     record.origin = Some(LandingPosition { segment: 12, record: 34 });
     record.span = Some(Span { start: 5, len: 2 });
     record.received_at = Some(Timestamp::from_micros(1_700_000_000_123_456));
-    let mut writer = quarantine.open(&context(2, 9)).expect("opens");
+    let mut writer = quarantine.open(&context(2, 9), &life()).expect("opens");
     writer.add("validate", record).await.expect("adds");
     quarantine.publish(&writer.finish().await.expect("finishes").expect("one")).await.expect("publishes");
     let kept = quarantine.read_all().await.expect("reads").remove(0);
@@ -89,7 +93,7 @@ async fn a_replay_never_doubles() {
     stage(&quarantine, 1, 7, &[b"a", b"b"]).await;
     stage(&quarantine, 2, 7, &[b"a"]).await;
     let committed = stage(&quarantine, 2, 7, &[b"a", b"b"]).await;
-    assert_eq!(committed.path, "orders-0003-00000000000000000007.ndjson");
+    assert_eq!(committed.path, "orders-0003-0f0e0d0c-00000000000000000007.ndjson");
     for _ in 0..3 {
         quarantine.publish(&committed).await.expect("publishes");
     }
@@ -107,7 +111,7 @@ async fn collection_keeps_newer_generations_other_shards_and_what_a_checkpoint_n
     stage(&quarantine, 1, 8, &[b"b"]).await;
     let newer = stage(&quarantine, 2, 8, &[b"b"]).await;
     let other = ShardKey { shard: 30, ..shard() };
-    let mut writer = quarantine.open(&EpochContext { shard: other, ..context(1, 1) }).expect("opens");
+    let mut writer = quarantine.open(&EpochContext { shard: other, ..context(1, 1) }, &life()).expect("opens");
     writer.add("decode", reject(b"c")).await.expect("adds");
     let elsewhere = writer.finish().await.expect("finishes").expect("one");
 
@@ -118,7 +122,7 @@ async fn collection_keeps_newer_generations_other_shards_and_what_a_checkpoint_n
 }
 
 #[tokio::test]
-async fn refuses_to_publish_what_is_gone_or_what_another_life_has_published() {
+async fn refuses_to_publish_what_is_gone_or_in_the_place_of_other_records() {
     let store = Store::memory();
     let quarantine = Quarantine::in_store(&store, "q").expect("valid");
     let staged = stage(&quarantine, 1, 7, &[b"a"]).await;
@@ -133,10 +137,25 @@ async fn refuses_to_publish_what_is_gone_or_what_another_life_has_published() {
 }
 
 #[tokio::test]
+async fn another_life_publishes_beside_the_one_before_though_its_numbers_are_the_same() {
+    let quarantine = Quarantine::in_store(&Store::memory(), "q").expect("valid");
+    let mut refs = Vec::new();
+    for (life, raw) in [(life(), b"old"), (Incarnation("anew".to_owned()), b"new")] {
+        let mut writer = quarantine.open(&context(1, 7), &life).expect("opens");
+        writer.add("decode", reject(raw)).await.expect("adds");
+        refs.push(writer.finish().await.expect("finishes").expect("one"));
+    }
+    for records in refs {
+        quarantine.publish(&records).await.expect("publishes");
+    }
+    assert_eq!(raws(&quarantine).await, [b"old", b"new"]);
+}
+
+#[tokio::test]
 async fn spills_what_does_not_fit_into_memory() {
     let quarantine = Quarantine::in_store(&Store::memory(), "q").expect("valid");
     let raw = vec![b'x'; 300_000];
-    let mut writer = quarantine.open(&context(1, 1)).expect("opens");
+    let mut writer = quarantine.open(&context(1, 1), &life()).expect("opens");
     for _ in 0..20 {
         writer.add("decode", reject(&raw)).await.expect("adds");
         assert!(writer.buffer.capacity() < 3 << 20, "{}", writer.buffer.capacity());
@@ -155,7 +174,7 @@ async fn run(store: &Store, generation: u64, checkpoint: &Mutex<Option<Quarantin
     let staged = match known {
         Some(staged) => staged,
         None => {
-            let mut writer = quarantine.open(&context(generation, 7))?;
+            let mut writer = quarantine.open(&context(generation, 7), &life())?;
             writer.spill_at = 300;
             for raw in [b"0", b"1", b"2"] {
                 writer.add("decode", reject(raw)).await?;
@@ -195,7 +214,7 @@ async fn a_fault_at_every_operation_and_again_in_the_recovery_loses_and_doubles_
 async fn an_epoch_without_rejects_writes_nothing() {
     let store = Store::memory();
     let quarantine = Quarantine::in_store(&store, "q").expect("valid");
-    assert_eq!(quarantine.open(&context(1, 1)).expect("opens").finish().await.expect("finishes"), None);
+    assert_eq!(quarantine.open(&context(1, 1), &life()).expect("opens").finish().await.expect("finishes"), None);
     assert!(store.list(&ObjectPath::root()).await.expect("lists").is_empty());
 }
 

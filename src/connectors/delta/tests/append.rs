@@ -109,3 +109,43 @@ async fn statistics_are_those_of_their_column_also_behind_a_partition_column() {
         assert_eq!((&nulls["id"], &nulls["amount"], &nulls["none"]), (&0.into(), &0.into(), &1.into()), "{stats}");
     }
 }
+
+#[tokio::test]
+async fn a_staged_file_that_is_gone_or_another_one_is_not_registered_and_put_back_it_is() {
+    for (damage, merges) in ["gone", "shorter", "longer", "other"].into_iter().flat_map(|d| [(d, false), (d, true)]) {
+        let store = Store::memory();
+        let owner = if merges { table(&store).upsert(["id"]) } else { table(&store) };
+        let first = stage(&owner, 1, 1, rows([1, 2])).await;
+        commit(&owner, 1, 1, None, &first).await.expect("commits");
+        let staged = stage(&owner, 1, 2, rows(2..3_000)).await;
+        let path = ObjectPath::parse(PREFIX).and_then(|p| p.join(&staged.files[0].path)).expect("valid");
+        let bytes = store.get(&path, None).await.expect("reads").expect("is there");
+        let mut other = bytes.to_vec();
+        match damage {
+            "gone" => store.delete(&path).await.expect("deletes"),
+            "shorter" => drop(other.remove(0)),
+            "longer" => other.push(0),
+            _ => {
+                let last = other.len() - 100;
+                other[last] ^= 1;
+            }
+        }
+        if damage != "gone" {
+            store.put(&path, other.into()).await.expect("puts");
+        }
+        for _ in 0..2 {
+            let error = commit(&owner, 1, 2, Some(1), &staged).await.expect_err("must not register it");
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{damage}");
+            assert!(error.to_string().contains(path.as_str()) && error.hint().is_some(), "{error}");
+            assert_eq!(owner.mark(&shard()).await.expect("reads").map(|m| m.epoch), Some(1), "{damage}");
+            assert_eq!(ids(&store).await, [1, 2], "{damage}");
+        }
+        store.put(&path, bytes).await.expect("puts");
+        assert_eq!(commit(&owner, 1, 2, Some(1), &staged).await.expect("commits"), CommitOutcome::Done);
+        let mut expected: Vec<i64> = (1..3_000).collect();
+        if !merges {
+            expected.insert(1, 2);
+        }
+        assert_eq!(ids(&store).await, expected, "{damage}");
+    }
+}

@@ -1,12 +1,13 @@
 //! Keeps requests to origins that only data names away from private addresses: names are resolved here, and what is connected to
 //! is what was checked.
 
+use super::connect::lookup;
 use super::is_denied;
 use crate::error::Error;
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use url::Host;
 
 /// Resolves names to public addresses only.
@@ -16,8 +17,8 @@ pub(super) struct PublicOnly;
 impl Resolve for PublicOnly {
     fn resolve(&self, name: Name) -> Resolving {
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let public: Vec<SocketAddr> = found.filter(|address| !is_denied(address.ip())).collect();
+            let mut public = lookup(&name).await?;
+            public.retain(|address| !is_denied(address.ip()));
             if public.is_empty() {
                 return Err(Denied.into());
             }

@@ -1,5 +1,6 @@
 //! The one place where a socket may open. Nothing here knows of credentials: who comes here has checked where the request goes.
 
+mod connect;
 mod denied;
 mod guard;
 mod proxy;
@@ -12,7 +13,7 @@ pub(super) use settings::EgressSettings;
 pub use tls::Tls;
 
 use super::auth::Signature;
-use super::client::{failed, in_time};
+use super::client::in_time;
 use super::limits::Limits;
 use super::origin::Access;
 use crate::env::Env;
@@ -62,7 +63,7 @@ impl Egress {
     /// Cancel-safe: the connection is closed.
     ///
     /// # Errors
-    /// `Unavailable`, transient, if there is no response in time; `Data` if its head is too large; `Config` if it would go to a
+    /// `Unavailable` if there is no response in time, transient unless the server's certificate is not accepted; `Data` if its head is too large; `Config` if it would go to a
     /// private address that only data names.
     pub(super) async fn send(&self, env: &Env, access: Access, request: Request) -> Result<Response> {
         let client = match access {
@@ -74,8 +75,12 @@ impl Egress {
             }
         };
         let client = client.ok_or_else(|| Error::bug("send request", "no client for this kind of origin"))?;
-        let response = in_time(env, self.limits.idle, "send request", client.execute(request)).await?;
-        let response = response.map_err(|e| guard::denied(&e).unwrap_or_else(|| failed("send request", e)))?;
+        let url = request.url().clone();
+        let response = in_time(env, self.limits.idle, "send request", client.execute(request)).await;
+        let response = response.map_err(|e| {
+            connect::at(e, &url).with_hint("if the API may take longer, raise the limit with Limits::with_idle(…)")
+        })?;
+        let response = response.map_err(|e| guard::denied(&e).unwrap_or_else(|| connect::unanswered(e, &url)))?;
         check_head(response.headers(), &self.limits)?;
         Ok(response)
     }
@@ -89,6 +94,7 @@ impl fmt::Debug for Egress {
 
 fn client(settings: &EgressSettings, limits: &Limits) -> Result<reqwest::ClientBuilder> {
     let builder = reqwest::Client::builder()
+        .dns_resolver(Arc::new(connect::System))
         .user_agent(concat!("landfall/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())

@@ -1,9 +1,8 @@
 //! Where a source may send requests, through what, and what goes with them.
 
+use super::authority::{Authority, server_with};
 use super::*;
 use crate::retry::Policy;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 const CANARY: &str = "s3cret/canary+7";
 
@@ -154,54 +153,10 @@ async fn r15_a_token_of_an_endpoint_is_hidden_in_each_way_of_writing() {
     }
 }
 
-/// An authority, and what it has certified.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).expect("valid");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("signed"))
-    }
-
-    /// A certificate for `name` and its key.
-    fn certify(&self, name: &str) -> (rcgen::Certificate, KeyPair) {
-        let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new(vec![name.to_owned()]).expect("valid");
-        (params.signed_by(&key, &self.0).expect("signed"), key)
-    }
-
-    fn pem(&self) -> String {
-        self.0.pem()
-    }
-
-    fn roots(&self) -> Arc<rustls::RootCertStore> {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from(self.0.der().to_vec())).expect("a certificate");
-        Arc::new(roots)
-    }
-}
-
 #[tokio::test]
 async fn a_client_certificate_is_shown_to_the_own_origin() {
-    let authority = Authority::new();
-    let (certificate, key) = authority.certify("127.0.0.1");
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let verifier =
-        rustls::server::WebPkiClientVerifier::builder_with_provider(authority.roots(), Arc::clone(&provider));
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_client_cert_verifier(verifier.build().expect("roots"))
-        .with_single_cert(vec![certificate.der().clone()], key)
-        .expect("a certificate and its key");
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-    let accept = move |connection| {
-        let acceptor = acceptor.clone();
-        async move { acceptor.accept(connection).await.ok() }
-    };
-    let server = Server::start_over("https", accept, |_| Reply::json("[1]")).await;
+    let authority = Authority::named("ours");
+    let (server, _) = server_with(authority.certify("127.0.0.1"), Some(&authority)).await;
 
     let (client, key) = authority.certify("client");
     let read_with = async |tls: Tls| {
@@ -216,7 +171,7 @@ async fn a_client_certificate_is_shown_to_the_own_origin() {
     let brought = read_with(Tls::new().trust(authority.pem()).client_pem(Secret::from_file(file.path()))).await;
     assert_eq!(brought.records(), ["1"], "{:?}", brought.end);
     // Without it, with one of another authority, and without trust there is no connection.
-    let (other, other_key) = Authority::new().certify("client");
+    let (other, other_key) = Authority::named("another").certify("client");
     for tls in [
         trusting(),
         trusting().client(other.pem(), other_key.serialize_pem()),

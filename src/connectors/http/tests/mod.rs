@@ -1,5 +1,6 @@
 //! The source against a scripted server on loopback, with time owned by the test.
 
+mod authority;
 mod bodies;
 mod cases_p;
 mod conformance;
@@ -23,6 +24,7 @@ mod rules;
 mod secrets;
 mod together;
 mod told;
+mod unreachable;
 mod waits;
 mod windows;
 

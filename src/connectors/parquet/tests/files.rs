@@ -122,6 +122,45 @@ async fn an_epoch_of_many_partitions_in_random_order_asks_to_be_cut_in_time() {
     assert_eq!(followed(&store).await, (0..5_000).collect::<Vec<_>>());
 }
 
+/// Each row has a partition of its own.
+#[tokio::test]
+async fn ten_thousand_partition_values_keep_few_files_open_and_are_all_read_back() {
+    const VALUES: i64 = 10_000;
+    let (store, faults) = (Store::memory(), Faults::none());
+    let scattered = dataset(&faults.store(&store)).partition_by(["id"]).expect("valid").open_files(16);
+    let (mut epoch, mut writer) = (1, scattered.open(context(1, 1)).await.expect("opens"));
+    for from in (0..VALUES).step_by(400) {
+        writer.write(Batch::new(rows(from..from + 400))).await.expect("it is cut in time");
+        if writer.staged_bytes() >= 64 << 20 {
+            let staged = writer.finish().await.expect("finishes").expect("some").staged;
+            commit(&scattered, 1, epoch, (epoch > 1).then(|| epoch - 1), &staged).await.expect("commits");
+            epoch += 1;
+            writer = scattered.open(context(1, epoch)).await.expect("opens");
+        }
+    }
+    let rest = writer.finish().await.expect("finishes").expect("some").staged;
+    commit(&scattered, 1, epoch, Some(epoch - 1), &rest).await.expect("commits");
+    assert!((3..10).contains(&epoch), "{epoch}");
+    assert_eq!(followed(&store).await, (0..VALUES).collect::<Vec<_>>());
+    let (mut open, mut most) = (0, 0);
+    for point in faults.trace() {
+        match point.operation {
+            "upload" => open += 1,
+            "upload.finish" => open -= 1,
+            _ => {}
+        }
+        most = most.max(open);
+    }
+    assert_eq!(open, 0);
+    assert!((1..=16).contains(&most), "{most} files were open");
+
+    // What cannot be cut is refused, and says what to do.
+    let mut writer = scattered.open(context(2, 1)).await.expect("opens");
+    let error = writer.write(Batch::new(rows(0..VALUES))).await.expect_err("one batch is of one epoch");
+    assert_eq!(error.kind(), ErrorKind::Data);
+    assert!(error.hint().is_some_and(|hint| hint.contains("partition by") && hint.contains("pages")), "{error}");
+}
+
 #[tokio::test]
 async fn hostile_partition_values_stay_inside_and_are_read_back_exactly() {
     let long = "ü".repeat(40);
