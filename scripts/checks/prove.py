@@ -44,7 +44,7 @@ DATABASES = {"postgres", "adbc duckdb", "adbc sqlite", "adbc postgres"}
 SYSTEM_CALLS = {f"{call},{fault}" for call in ("fsync", "write", "renameat2") for fault in ("EIO", "ENOSPC", "KILL")} | {"sendto,KILL", "sendto,ECONNRESET"}
 LIMITS = {"disk", "readonly", "files", "length", "length,kills", "memory"}
 # Defects that are switched on in random days, and in processes; and the ways in which a disk lies.
-DEFECTS_OF_DAYS, DEFECTS_OF_PROCESSES, LIES = 20, 7, 2
+DEFECTS_OF_DAYS, DEFECTS_OF_PROCESSES, LIES = 21, 7, 2
 # One is noticed in processes alone.
 OF_PROCESSES = {"FailedSyncIsIgnored"}
 # No world is so small that it has fewer operations.
