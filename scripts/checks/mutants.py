@@ -33,7 +33,7 @@ MODULES = {
     "chain": ["src/checkpoint/chain/*.rs", "src/checkpoint/record.rs", "src/store/probe.rs"],
     "landing": [f"src/landing/{name}.rs" for name in ("retention", "vacuum", "manifest", "writer")],
     "load": ["src/pipeline/load/*.rs", "src/pipeline/epoch.rs", "src/pipeline/open.rs", "src/model/ledger.rs"],
-    "sink": ["src/sink/mod.rs", "src/sink/disposition.rs", "src/sink/memory.rs"],
+    "sink": ["src/sink/mod.rs", "src/sink/disposition/*.rs", "src/sink/memory.rs"],
     "parquet": [f"src/connectors/parquet/{name}.rs" for name in ("commit", "dataset", "log", "state", "vacuum")],
     "delta": [f"src/connectors/delta/{name}.rs" for name in ("commit", "mark", "log", "own", "pending", "staged", "retention", "vacuum")],
 }

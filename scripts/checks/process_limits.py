@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import kill_loop
-from process_worlds import ended, tried
+from process_worlds import Found, ended, tried
 
 MIB = 1 << 20
 
@@ -59,12 +59,7 @@ def limits(worlds, wanted, seed):
 
 def one(worlds, way, kind, part):
     """A run that is given this part of what it needs, and one that is given all."""
-    figures, what = Counter(), f"{kind} with {part:.3f} of {way}"
-
-    def bad(figure, said, by=1):
-        figures[figure] += by
-        print(f"{figure}: {what}: {said.strip()}", flush=True)
-
+    figures = Found(f"{kind} with {part:.3f} of {way}")
     with contextlib.ExitStack() as stack:
         target = stack.enter_context(worlds.world(kind))
         limited, words, deaths = WAYS[way](stack, target, part)
@@ -73,36 +68,27 @@ def one(worlds, way, kind, part):
         if code == 0:
             figures["enough"] += 1
             if way == "readonly":
-                bad("failed", "it came to its end where nothing could be written")
+                figures.bad("failed", "it came to its end where nothing could be written")
         elif code in deaths:
             figures["kills"] += 1
             if not any(word in said for word in deaths[code]):
-                bad("failed", f"ended with {code}, and does not say what is missing: {said}")
+                figures.bad("failed", f"ended with {code}, and does not say what is missing: {said}")
         elif code in (1, 4) and said.startswith("error: ") and "panicked" not in said:
             figures["errors"] += 1
             # It names what is missing, and where.
             if not any(word in said for word in words):
-                bad("failed", f"it does not say what is missing: {said}")
+                figures.bad("failed", f"it does not say what is missing: {said}")
             # A driver names the table.
             if way in ("disk", "readonly") and str(target.folder) not in said and "table=" not in said:
-                bad("failed", f"it does not say where: {said}")
+                figures.bad("failed", f"it does not say where: {said}")
         else:
-            bad("corrupt" if code == 8 else "failed", f"ended with {code}: {said}")
+            figures.ended_badly(code, said)
         try:
-            ids = target.ids()
+            figures.twice(worlds.truth, target)
         except Exception as error:
-            ids = []
-            bad("corrupt", f"ended with {code}: {said}\nand cannot be read before the next run: {error}")
-        if len(ids) != len(set(ids)) or set(ids) - worlds.truth.right.keys():
-            bad("doubled", f"{len(ids)} rows, {len(set(ids))} ids, before the next run")
+            figures.bad("corrupt", f"ended with {code}: {said}\nand cannot be read before the next run: {error}")
         # What was missing is there again.
-        code, said = ended(target.freed())
-        if code:
-            bad("corrupt" if code == 8 else "failed", f"the next run ended with {code}: {said}")
-            return figures
-        for figure, n in kill_loop.compare(worlds.truth, target).items():
-            if n:
-                bad(figure, f"{n} after the next run", n)
+        figures.next_run(worlds.truth, target, target.freed())
     return figures
 
 

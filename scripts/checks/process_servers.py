@@ -8,7 +8,7 @@ import time
 from collections import Counter
 
 import kill_loop
-from process_worlds import ended, tried
+from process_worlds import Found, ended, tried
 
 WRONG = ("lost", "doubled", "wrong", "corrupt", "failed")
 
@@ -28,12 +28,7 @@ def servers(worlds, wanted, seed):
 
 def pause(worlds, kind, rng):
     """The server is stopped at some moment of a run, for some seconds."""
-    figures = Counter()
-
-    def bad(figure, said, by=1):
-        figures[figure] += by
-        print(f"{figure}: {kind}: {said.strip()}", flush=True)
-
+    figures = Found(kind)
     with worlds.world(kind, begun=rng.random() < 0.5) as target:
         proc = target.start()
         time.sleep(rng.uniform(0.02, 0.6))
@@ -47,13 +42,8 @@ def pause(worlds, kind, rng):
         elif code == 4:
             figures["errors"] += 1
         else:
-            bad("corrupt" if code == 8 else "failed", f"ended with {code}: {said}")
-        code, said = ended(target.start())
-        if code:
-            bad("corrupt" if code == 8 else "failed", f"the next run ended with {code}: {said}")
-        for figure, n in kill_loop.compare(worlds.truth, target).items():
-            if n:
-                bad(figure, f"{n} after the next run", n)
+            figures.ended_badly(code, said)
+        figures.next_run(worlds.truth, target, target.start())
     return figures
 
 

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import kill_loop
-from process_worlds import ended, tried
+from process_worlds import Found, ended, tried
 
 KILL = "KILL"
 
@@ -148,13 +148,7 @@ WRONG = ("lost", "doubled", "wrong", "corrupt", "believed", "failed")
 
 def inject(worlds, kind, begun, call, fault, number, options=ORDERED):
     """One case: its figures."""
-    what = f"{kind}, {'begun' if begun else 'empty'}: {call} number {number} with {fault}"
-    figures = Counter()
-
-    def bad(figure, said, by=1):
-        figures[figure] += by
-        print(f"{figure}: {what}: {said.strip()}", flush=True)
-
+    figures = Found(f"{kind}, {'begun' if begun else 'empty'}: {call} number {number} with {fault}")
     with worlds.world(kind, begun, options) as target, tempfile.TemporaryDirectory(prefix="landfall-strace-") as place:
         log = Path(place, "log")
         how = "signal=SIGKILL" if fault == KILL else f"error={fault}"
@@ -172,35 +166,26 @@ def inject(worlds, kind, begun, call, fault, number, options=ORDERED):
             # Fewer calls than before; or a wake-up, which cannot fail.
             figures["absent"] += 1
             if not at and code:
-                bad("corrupt" if code == 8 else "failed", f"nothing was done to it, and it ended with {code}: {said}")
+                figures.ended_badly(code, said, "nothing was done to it, and it")
             return figures
         else:
             figures["injected"] += 1
             # A database that cannot read a page of its own may take it for damaged; the next one reads it.
             unread = call in ("read", "pread64") and kind in ("duckdb", "sqlite")
             if "panicked" in said or code not in (0, *CLEAN, *((8,) if unread else ())):
-                bad("corrupt" if code == 8 else "failed", f"ended with {code}: {said}")
+                figures.ended_badly(code, said)
             elif code:
                 figures["errors"] += 1
                 if not said.startswith("error: "):
-                    bad("failed", f"not an error of its own: {said}")
+                    figures.bad("failed", f"not an error of its own: {said}")
             else:
                 # Tried again, or of no importance: then nothing is missing.
                 figures["survived"] += 1
-                for figure, n in kill_loop.compare(worlds.truth, target).items():
-                    if n:
-                        bad(figure, f"{n} although it ended well", n)
+                figures.compare(worlds.truth, target, "although it ended well")
             if fault in ("EIO", "ENOSPC") and call == "fsync":
-                believed(log, min(at), target, bad)
-        ids = target.ids()
-        if len(ids) != len(set(ids)) or set(ids) - worlds.truth.right.keys():
-            bad("doubled", f"{len(ids)} rows, {len(set(ids))} ids, before the next run")
-        code, said = ended(target.start())
-        if code:
-            bad("corrupt" if code == 8 else "failed", f"the next run ended with {code}: {said}")
-        for figure, n in kill_loop.compare(worlds.truth, target).items():
-            if n:
-                bad(figure, f"{n} after the next run", n)
+                believed(log, min(at), target, figures.bad)
+        figures.twice(worlds.truth, target)
+        figures.next_run(worlds.truth, target, target.start())
     return figures
 
 

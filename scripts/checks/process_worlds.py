@@ -123,6 +123,40 @@ def ended(proc, patience=120, hopeless=lambda: False):
                 return None, f"{said}\n(killed: it took too long)"
 
 
+class Found(Counter):
+    """What a case finds: figures, and a line for each that is bad."""
+
+    def __init__(self, of):
+        super().__init__()
+        self.of = of
+
+    def bad(self, figure, said, by=1):
+        self[figure] += by
+        print(f"{figure}: {self.of}: {said.strip()}", flush=True)
+
+    def ended_badly(self, code, said, which=""):
+        self.bad("corrupt" if code == 8 else "failed", f"{which} ended with {code}: {said}".lstrip())
+
+    def compare(self, truth, target, when):
+        for figure, n in kill_loop.compare(truth, target).items():
+            if n:
+                self.bad(figure, f"{n} {when}", n)
+
+    def twice(self, truth, target):
+        """What is there before the next run has come to its end."""
+        ids = target.ids()
+        if len(ids) != len(set(ids)) or set(ids) - truth.right.keys():
+            self.bad("doubled", f"{len(ids)} rows, {len(set(ids))} ids, before the next run")
+
+    def next_run(self, truth, target, proc):
+        """Comes to its end, and then everything is there."""
+        code, said = ended(proc)
+        if code:
+            self.ended_badly(code, said, "the next run")
+        else:
+            self.compare(truth, target, "after the next run")
+
+
 def tried(case, *args):
     """What a case gives; one that does not come to its end has failed, and the others go on."""
     try:

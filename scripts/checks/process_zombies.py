@@ -14,7 +14,7 @@ from pathlib import Path
 import kill_loop
 from harness import FENCED, demo_api, fetch
 from process_syscalls import traced, why_not
-from process_worlds import children, ended, tried
+from process_worlds import Found, children, ended, tried
 
 # Calls at whose N-th a process is stopped: by each one it has just done something that others can see, or has sent something off.
 MOMENTS = ("renameat2", "rename", "fsync", "unlink", "pwrite64", "sendto", "writev", "recvfrom")
@@ -47,12 +47,7 @@ def zombies(worlds, wanted, seed):
 
 def of(worlds, kind, wanted, seed, can_trace):
     """One place in which one process after the other is stopped, while the API grows."""
-    rng, figures = random.Random(seed), Counter()
-
-    def bad(figure, said, by=1):
-        figures[figure] += by
-        print(f"{figure}: {kind}, zombie {figures['zombies']}: {said.strip()}", flush=True)
-
+    rng, figures = random.Random(seed), Found(kind)
     # Every other one with a landing that is kept: it is loaded once more in the end.
     for greedy in (True, False):
         options = GREEDY if greedy else ["--keep", "1"]
@@ -62,25 +57,23 @@ def of(worlds, kind, wanted, seed, can_trace):
             most = figures["zombies"] + max(1, wanted // 2)
             for _ in range(2 * wanted):
                 if figures["zombies"] < most:
-                    zombie(target, api, rng, can_trace, figures, bad)
+                    zombie(target, api, rng, can_trace, figures)
             kill_loop.finish(target, "last")
             truth = kill_loop.Truth(api)
-            for figure, n in kill_loop.compare(truth, target).items():
-                if n:
-                    bad(figure, f"{n} in the end", n)
+            figures.compare(truth, target, "in the end")
             if not greedy:
                 with tempfile.TemporaryDirectory(prefix="landfall-again-") as folder:
                     again, said = target.again(folder)
                     if again is None:
-                        bad("failed", f"what was landed could not be loaded again: {said}")
+                        figures.bad("failed", f"what was landed could not be loaded again: {said}")
                     elif missing := truth.right.keys() ^ set(again.ids()):
-                        bad("lost", f"{len(missing)} records differ in what was landed", len(missing))
+                        figures.bad("lost", f"{len(missing)} records differ in what was landed", len(missing))
                     else:
                         figures["replayed"] += 1
     return figures
 
 
-def zombie(target, api, rng, can_trace, figures, bad):
+def zombie(target, api, rng, can_trace, figures):
     """One that is stopped, outrun, and woken."""
     fetch(f"{api}/grow?n={rng.randint(100, 500)}", "POST")
     with tempfile.TemporaryDirectory(prefix="landfall-zombie-") as folder:
@@ -104,10 +97,11 @@ def zombie(target, api, rng, can_trace, figures, bad):
             # It made fewer calls, or was faster.
             code, said = ended(proc)
             if code:
-                bad("failed", f"one that was not stopped ended with {code}: {said}")
+                figures.bad("failed", f"one that was not stopped ended with {code}: {said}")
             return
         try:
             figures["zombies"] += 1
+            number_of = f"zombie {figures['zombies']}"
             waits = False
             for _ in range(rng.randint(1, 3)):
                 fetch(f"{api}/grow?n={rng.randint(500, 900)}", "POST")
@@ -116,13 +110,13 @@ def zombie(target, api, rng, can_trace, figures, bad):
                     waits = True
                     break
                 if code:
-                    bad("corrupt" if code == 8 else "failed", f"stopped at {what}: the one after it ended with {code}: {said}")
+                    figures.ended_badly(code, said, f"{number_of}, stopped at {what}: the one after it")
             before = target.ids() if not waits else []
             if rng.random() < 0.5 and target.sink.startswith(("delta", "parquet")):
                 figures["vacuums"] += 1
                 ran = target.do("vacuum")
                 if ran.returncode:
-                    bad("failed", f"vacuum ended with {ran.returncode}: {ran.stderr}")
+                    figures.bad("failed", f"vacuum ended with {ran.returncode}: {ran.stderr}")
         finally:
             wake(stopped)
         # Another thread may make its N-th call, and be stopped, only now.
@@ -136,10 +130,10 @@ def zombie(target, api, rng, can_trace, figures, bad):
         # What it had begun, the others have finished; nothing was left to it.
         figures["done"] += 1
     else:
-        bad("corrupt" if code == 8 else "failed", f"stopped at {what}, it ended with {code}: {said}")
+        figures.ended_badly(code, said, f"{number_of}, stopped at {what}, it")
     ids = target.ids()
     if len(ids) != len(set(ids)) or set(before) - set(ids):
-        bad("doubled", f"stopped at {what}: {len(ids)} rows, {len(set(ids))} ids, {len(before)} before it was woken")
+        figures.bad("doubled", f"{number_of}, stopped at {what}: {len(ids)} rows, {len(set(ids))} ids, {len(before)} before it was woken")
 
 
 def wake(pid):

@@ -362,6 +362,7 @@ mod tests {
 
     mod conformance {
         use super::*;
+        use crate::testkit::Faults;
         use crate::testkit::conformance::Destination;
         use std::ops::Range;
 
@@ -378,6 +379,11 @@ mod tests {
             fn sink(&self) -> Sunk {
                 let sink = Sunk::new(&self.rows);
                 if self.replace { sink.replace() } else { sink }
+            }
+
+            /// A commit is one step in memory: nothing of it fails by itself.
+            async fn reached_by(&self, _faults: &Faults) -> Option<Sunk> {
+                None
             }
 
             fn item(&self, numbers: Range<u64>) -> Rows<u64> {

@@ -40,6 +40,8 @@ mod faults;
 #[cfg(feature = "http")]
 pub mod http;
 mod point;
+#[cfg(test)]
+mod rowed;
 mod schedules;
 mod target;
 

@@ -8,23 +8,17 @@
     reason = "a test that is skipped says so, and one that counts prints its figures"
 )]
 
-#[path = "../postgres/cuts.rs"]
-mod cuts;
+#[path = "../loads/columns.rs"]
+mod columns;
 #[path = "../loads/load.rs"]
 mod load;
 #[path = "../loads/pages.rs"]
 mod pages;
-#[path = "../defects/paired.rs"]
-mod paired;
 mod support;
 
-mod commits;
 mod crash;
-mod defects;
-mod dispositions;
-mod enumerations;
-mod evolution;
 mod pipeline;
+mod refusals;
 mod sessions;
 mod types;
 mod writers;

@@ -1,15 +1,16 @@
 //! Every type, at its edges: what is read back is what was written, or the row is in the quarantine.
 
+use crate::columns::{TYPES, row};
 use crate::load::batch;
 use crate::support::{Kind, Load, World};
+use landfall::columnar::Columns;
 use landfall::columnar::arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, Decimal256Array, Int64Array, RecordBatch, StringArray,
-    Time64MicrosecondArray, TimestampNanosecondArray, UInt64Array,
+    Array, ArrayRef, AsArray, BinaryArray, Decimal256Array, Int64Array, StringArray, Time64MicrosecondArray,
+    TimestampNanosecondArray, UInt64Array,
 };
 use landfall::columnar::arrow::compute::cast;
 use landfall::columnar::arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType, i256};
 use landfall::columnar::arrow::util::display::array_value_to_string;
-use landfall::columnar::{Batch, Columns};
 use landfall::sink::{Disposition, Writer};
 use std::sync::Arc;
 
@@ -19,24 +20,7 @@ const TORTURE: &str = r#"
 {"id":3,"b":false,"i8":127,"i32":-2147483648,"u64":0,"f32":-2.25,"f64":5e-324,"d":"-0.0000000001","t":"","j":"text","day":"9999-12-31","at":"1969-12-31T23:59:59.999999Z","wall":"0001-01-01T00:00:00","tags":[],"who":{"name":null,"age":null}}"#;
 
 fn torture() -> Columns {
-    Columns::parse([
-        ("id", "int64"),
-        ("b", "bool"),
-        ("i8", "int8"),
-        ("i32", "int32"),
-        ("u64", "uint64"),
-        ("f32", "float32"),
-        ("f64", "float64"),
-        ("d", "decimal(38,10)"),
-        ("t", "utf8"),
-        ("j", "json"),
-        ("day", "date"),
-        ("at", "timestamp(us)"),
-        ("wall", "datetime(ms)"),
-        ("tags", "list<utf8>"),
-        ("who", "struct<name: utf8, age: int64>"),
-    ])
-    .expect("types")
+    Columns::parse(TYPES.into_iter().chain([("who", "struct<name: utf8, age: int64>")])).expect("types")
 }
 
 #[tokio::test]
@@ -106,10 +90,6 @@ fn equal(read: &str, expected: &str, kind: &DataType) -> bool {
     }
 }
 
-fn row(columns: Vec<(&str, ArrayRef)>) -> Batch {
-    Batch::new(RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, a)| (n, a, true))).expect("fits"))
-}
-
 #[tokio::test]
 async fn other_arrow_types_have_a_place_too() {
     for world in World::all().filter(|world| world.kind != Kind::Unknown) {
@@ -150,58 +130,6 @@ async fn a_number_that_has_no_place_is_refused_by_its_type_or_row_by_row() {
         let mut writer = load.open(false).await.expect("opens");
         let rejects = writer.write(row(vec![("big", big)])).await.expect("writes");
         assert_eq!(rejects.len(), usize::from(world.kind == Kind::Sqlite), "{:?}: {rejects:?}", world.kind);
-    }
-}
-
-#[tokio::test]
-async fn a_table_that_is_there_keeps_its_types_and_takes_what_fits() {
-    for world in World::all().filter(|world| world.kind != Kind::Sqlite) {
-        if let Some(schema) = &world.schema {
-            world.ask(&format!("CREATE SCHEMA \"{}\"", schema.replace('"', "\"\""))).await;
-        }
-        world.ask("CREATE TABLE {orders} (id integer NOT NULL, t varchar(5), n numeric(5,2), extra varchar DEFAULT 'own')").await;
-        let columns = Columns::parse([("id", "int64"), ("t", "utf8"), ("n", "decimal(18,4)")]).expect("types");
-        let mut load = Load::new(world.table(Disposition::Append), columns.clone());
-        let lines = r#"
-{"id":1,"t":"short","n":"123.4500"}
-{"id":2147483648}
-{"id":3,"n":"1000"}
-{"id":4,"n":"0.001"}
-{"t":"x"}"#;
-        let (output, rejects) = load.stage(lines).await.expect("stages");
-        assert_eq!(rejects.len(), 4, "{rejects:?}");
-        load.commit(&output.expect("rows").staged, false).await.expect("commits");
-        assert_eq!(
-            world.ask("SELECT * FROM {orders}").await,
-            ["1|short|123.45|own|orders-0000-00000000000000000001"],
-            "{:?}",
-            world.kind
-        );
-
-        let other = Columns::parse([("id", "int64"), ("t", "bool")]).expect("types");
-        let mut load = Load::new(world.table(Disposition::Append), other);
-        let error = load.stage(r#"{"id":1,"t":true}"#).await.expect_err("a bool is no text");
-        assert!(error.to_string().contains("`t`"), "{error}");
-    }
-}
-
-#[tokio::test]
-async fn a_type_that_would_round_is_refused() {
-    for world in World::all() {
-        if let Some(schema) = &world.schema {
-            world.ask(&format!("CREATE SCHEMA \"{}\"", schema.replace('"', "\"\""))).await;
-        }
-        // In SQLite it would become a number.
-        let kind = match world.kind {
-            Kind::Sqlite => "numeric(10,2)",
-            Kind::DuckDb => "timestamp_s",
-            _ => "timestamp(0)",
-        };
-        world.ask(&format!("CREATE TABLE {{orders}} (id bigint, \"at\" {kind})")).await;
-        let columns = Columns::parse([("id", "int64"), ("at", "datetime(us)")]).expect("types");
-        let mut load = Load::new(world.table(Disposition::Append), columns);
-        let error = load.stage("{\"id\":1,\"at\":\"2024-01-01T00:00:00.6\"}").await.map(drop).expect_err("it rounds");
-        assert!(error.to_string().contains("`at`"), "{error}");
     }
 }
 

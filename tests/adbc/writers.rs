@@ -1,7 +1,8 @@
-//! Several that write at the same time: connections that share nothing, other processes, and locks that are not free.
+//! Several that write at the same time: connections that share nothing, other processes, locks that are not free, and whoever deletes
+//! what waits.
 
 use crate::crash::{Child, child};
-use crate::load::shard;
+use crate::load::{batch, shard};
 use crate::support::{Kind, Load, World};
 use adbc_core::options::{AdbcVersion, OptionDatabase};
 use adbc_core::{Connection, Database, Driver, Statement};
@@ -9,7 +10,7 @@ use adbc_driver_manager::{ManagedConnection, ManagedDriver};
 use landfall::ErrorKind;
 use landfall::columnar::Columns;
 use landfall::connectors::adbc::Adbc;
-use landfall::sink::{CommitOutcome, Disposition, Sink, Upsert};
+use landfall::sink::{CommitOutcome, Disposition, Sink, Upsert, Writer};
 
 fn columns() -> Columns {
     Columns::new().int64("id").utf8("name")
@@ -157,4 +158,22 @@ async fn a_file_of_duckdb_that_another_process_has_open_is_said_so() {
     holder.kill();
     let mut load = Load::new(table, columns());
     load.load("{\"id\":1}").await.expect("it is free now");
+}
+
+#[tokio::test]
+async fn staged_rows_that_are_gone_before_they_are_prepared_are_no_damage_but_a_reason_to_run_again() {
+    for world in World::all() {
+        let mut load = Load::new(world.table(Disposition::Append), columns());
+        load.load("{\"id\":1}").await.expect("loads");
+        let mut writer = load.open(false).await.expect("opens");
+        // So much that it does not wait for the end.
+        let long = "x".repeat(9 << 20);
+        let rows = batch(&load.columns, &format!("{{\"id\":2,\"name\":\"{long}\"}}"));
+        assert!(writer.write(rows).await.expect("writes").is_empty());
+        let [staging] = &world.staged().await[..] else { panic!("one table") };
+        world.ask(&format!("DELETE FROM {}", world.name(staging))).await;
+        let error = writer.finish().await.expect_err("they are gone");
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        assert_eq!(world.ask("SELECT id FROM {orders}").await, ["1"]);
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::source::FaultySource;
 use crate::support::{Line, Script};
-use crate::worlds::{Destination, Epochs, Way, children, dataset, delta, landed, number, quarantined, rows};
+use crate::worlds::{Destination, Epochs, Way, children, dataset, delta, found, landed, number, quarantined, rows};
 use landfall::checkpoint::StoreCheckpoints;
 use landfall::columnar::{ColumnType, Columns};
 use landfall::connectors::parquet::DatasetReader;
@@ -85,6 +85,8 @@ pub struct World {
     first: Script,
     grown: Script,
     epochs: Epochs,
+    /// Those of the children.
+    children: Epochs,
     processes: AtomicU64,
 }
 
@@ -107,8 +109,8 @@ impl World {
                 vec![repeated, new, bad]
             });
         }
-        let (table, epochs, processes) = Default::default();
-        Self { shape, store: Store::memory(), table, first, grown, epochs, processes }
+        let (table, epochs, children, processes) = Default::default();
+        Self { shape, store: Store::memory(), table, first, grown, epochs, children, processes }
     }
 
     fn env(&self) -> Env {
@@ -141,6 +143,7 @@ impl World {
             store: &store,
             table: &self.table,
             epochs: &self.epochs,
+            children: &self.children,
         };
         way.end(builder, faults).expect("complete")
     }
@@ -201,34 +204,40 @@ impl World {
         found
     }
 
-    /// Whoever follows the commits of the dataset sees whole epochs only.
-    async fn follow(&self) -> Verdict {
-        if !self.shape.into.is_parquet() {
-            std::future::pending::<()>().await;
+    /// What a reader sees that none may see: part of an epoch, or a row twice.
+    async fn look(&self) -> Option<Verdict> {
+        let committed = async || match self.shape.into.is_parquet() {
+            true => {
+                DatasetReader::new(&self.store, "numbers").expect("a name").snapshot().await.expect("readable").rows()
+            }
+            false => 0,
+        };
+        let before = committed().await;
+        let mut rows = match found::read_rows(&self.store, self.shape.into, &self.table).await {
+            Ok(rows) => rows,
+            // Files that nothing needs any more are deleted at once here, and not after the hours that readers have.
+            Err(_) if self.shape.together => return None,
+            Err(e) => return Some(Verdict::corrupt(format!("a reader: {e}"))),
+        };
+        let after = committed().await;
+        let seen = rows.len() as u64;
+        if self.shape.into.is_parquet() && !(before..=after).contains(&seen) {
+            return Some(Verdict::partial(format!("a reader saw {seen} rows, between {before} and {after} committed")));
         }
-        let reader = DatasetReader::new(&self.store, "numbers").expect("a name");
-        loop {
-            let before = reader.snapshot().await.expect("readable").rows();
-            let mut rows = rows(&self.store, self.shape.into, &self.table).await;
-            let after = reader.snapshot().await.expect("readable").rows();
-            let seen = rows.len() as u64;
-            if !(before..=after).contains(&seen) {
-                return Verdict::partial(format!("a reader saw {seen} rows, between {before} and {after} committed"));
-            }
-            // A set of tables commits each by itself.
-            if self.shape.into == Destination::Parquet && !self.epochs.allow(seen) {
-                return Verdict::partial(format!("a reader saw {seen} rows, which is part of an epoch"));
-            }
-            rows.sort_unstable();
-            rows.dedup();
-            let doubled = seen - rows.len() as u64;
-            if doubled > 0 {
-                return Verdict { doubled, ..Verdict::wrong("a reader saw rows twice") };
-            }
-            for _ in 0..50 {
-                tokio::task::yield_now().await;
+        // A set of tables commits each by itself.
+        if !self.epochs.allow(seen) {
+            return Some(Verdict::partial(format!("a reader saw {seen} rows, which is part of an epoch")));
+        }
+        if self.shape.into == Destination::Tables {
+            let children = children(&self.store).await.len() as u64;
+            if !self.children.allow(children) {
+                return Some(Verdict::partial(format!("a reader saw {children} children, which is part of an epoch")));
             }
         }
+        rows.sort_unstable();
+        rows.dedup();
+        let doubled = seen - rows.len() as u64;
+        (doubled > 0).then(|| Verdict { doubled, ..Verdict::wrong("a reader saw rows twice") })
     }
 
     fn served(&self) -> Vec<Line> {
@@ -268,7 +277,18 @@ impl testkit::World for World {
     }
 
     async fn watch(&self) -> Verdict {
-        self.follow().await
+        // A table in memory changes with its mark under one lock.
+        if self.shape.into == Destination::Memory {
+            std::future::pending::<()>().await;
+        }
+        loop {
+            if let Some(verdict) = self.look().await {
+                return verdict;
+            }
+            for _ in 0..50 {
+                tokio::task::yield_now().await;
+            }
+        }
     }
 }
 

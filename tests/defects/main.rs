@@ -1,6 +1,6 @@
 //! Paired defects: every scenario here holds, and fails with the defect that it is there for. A defect is a bug that this field has had
 //! (`landfall::testkit::Defect`), switched on at the decision where it would occur. What no scenario notices fails the suite; a
-//! defect without a scenario does not compile. Those of databases are in `tests/postgres` and `tests/adbc`, by the same bargain. The numbers are those of the invariants in docs/semantics.md. With `LANDFALL_DEFECTS_ONLY=Name` only those whose names contain it are run.
+//! defect without a scenario does not compile. Those of databases are in `tests/warehouses` and `tests/postgres`, by the same bargain. The numbers are those of the invariants in docs/semantics.md. With `LANDFALL_DEFECTS_ONLY=Name` only those whose names contain it are run.
 
 #![allow(clippy::type_complexity, unreachable_pub, reason = "a test binary has no outside")]
 #![allow(clippy::disallowed_macros, clippy::print_stdout, reason = "it prints figures")]
@@ -8,6 +8,9 @@
 mod chain;
 mod halts;
 mod harness;
+#[path = "../worlds/hooked.rs"]
+#[allow(dead_code, reason = "shared with another test binary")]
+mod hooked;
 #[cfg(feature = "http")]
 mod http;
 mod lake;
@@ -116,10 +119,10 @@ pairs! {
         RetentionForgetsTheSlow: 21 => pipelines::what_the_slowest_load_needs_is_kept says "the landing has everything from its beginning on",
     }
     elsewhere {
-        MarkIsApart: 2 => "rows_and_mark_change_together" in ["../postgres/defects.rs", "../adbc/defects.rs"],
+        MarkIsApart: 2 => "rows_and_mark_change_together" in ["../warehouses/defects.rs"],
         MarkIsNotLocked: 2 => "two_owners_that_commit_one_epoch_at_once_commit_it_once" in ["../postgres/defects.rs"],
-        LostCommitIsFailure: 5 => "a_commit_whose_answer_is_lost_is_there_once" in ["../postgres/defects.rs", "../adbc/defects.rs"],
-        LostCommitIsSuccess: 5 => "a_commit_whose_answer_is_lost_is_there_once" in ["../postgres/defects.rs", "../adbc/defects.rs"],
+        LostCommitIsFailure: 5 => "a_commit_whose_answer_is_lost_is_there_once" in ["../warehouses/defects.rs"],
+        LostCommitIsSuccess: 5 => "a_commit_whose_answer_is_lost_is_there_once" in ["../warehouses/defects.rs"],
         FailedSyncIsIgnored: 11 => "believed" in ["../../scripts/checks/process_defects.py"],
         ChildrenAreNotLocked: 20 => "children_of_one_parent_are_those_of_one_shard" in ["../postgres/defects.rs"],
     }

@@ -4,12 +4,12 @@ use crate::odd::{Configured, Odd, Oddity};
 use crate::support::{self, Once, Script, parse};
 use crate::world::{SHAPES, World};
 use landfall::ErrorKind;
-use landfall::checkpoint::{MemoryCheckpoints, StoreCheckpoints};
+use landfall::checkpoint::StoreCheckpoints;
 use landfall::landing::{Landing, Retention};
 use landfall::model::{PipelineName, Rows, ShardKey};
 use landfall::pipeline::{Event, Pipeline};
 use landfall::sink::{MemorySink, MemoryTable, Quarantine, TableSet, Tables};
-use landfall::source::{ComponentConfig, IterSource};
+use landfall::source::ComponentConfig;
 use landfall::stage::{Output, from_fn};
 use landfall::store::Store;
 use landfall::testkit::{Conditionless, FaultSink, Faults, Mode, Outcome, Schedules, Verdict, Wrong};
@@ -101,19 +101,7 @@ pub async fn a_destination_that_lost_epochs_halts() {
 
 pub async fn a_change_of_the_key_is_refused() {
     let world = support::World::new(Script::new(1, 3, 10));
-    let by = |key: &'static str| {
-        Pipeline::named("numbers")
-            .source(world.script.clone())
-            .land(Landing::in_store(&world.raw, "raw").expect("a name"))
-            .stage(parse())
-            .stage(Once::by(key))
-            .sink(MemorySink::new(&world.table))
-            .quarantine(Quarantine::in_store(&world.store, "quarantine").expect("a name"))
-            .checkpoints(StoreCheckpoints::new(&world.store, "state").expect("a name"))
-            .env(world.env.clone())
-            .build()
-            .expect("complete")
-    };
+    let by = |key: &'static str| world.builder_by(key, world.script.clone()).build().expect("complete");
     by("id").run().await.expect("no faults");
     let failure = by("name").run().await.expect_err("another key is taken up");
     assert_eq!(failure.error().kind(), ErrorKind::Config, "{failure}");
@@ -145,19 +133,7 @@ pub async fn changed_settings_are_recorded() {
 
 pub async fn a_stage_that_loses_a_record_stops_the_run() {
     let table = MemoryTable::<Rows<u64>>::new();
-    let leaky = from_fn("leaky", |mut rows: Rows<u64>, out: &mut Output<Rows<u64>>| {
-        rows.0.pop();
-        out.emit(rows);
-        Ok(())
-    });
-    let pipeline = Pipeline::named("numbers")
-        .source(IterSource::new(0..20_u64))
-        .stage(leaky)
-        .sink(MemorySink::new(&table))
-        .checkpoints(MemoryCheckpoints::default())
-        .build()
-        .expect("complete");
-    let failure = pipeline.run().await.expect_err("a record is missing, and nobody says so");
+    let failure = support::leaky(&table).run().await.expect_err("a record is missing, and nobody says so");
     assert_eq!(failure.error().kind(), ErrorKind::Bug, "{failure}");
     assert!(table.rows().is_empty());
 }

@@ -7,6 +7,7 @@ use landfall::async_trait;
 use landfall::columnar::Batch;
 use landfall::connectors::parquet::{DatasetReader, ParquetDataset};
 use landfall::store::Store;
+use landfall::testkit::Faults;
 use landfall::testkit::conformance::{Destination, sink};
 use std::ops::Range;
 use std::panic::AssertUnwindSafe;
@@ -19,6 +20,10 @@ impl Destination for Folder {
 
     fn sink(&self) -> ParquetDataset {
         ParquetDataset::in_store(&self.0, "numbers").expect("a name").lanes(1)
+    }
+
+    async fn reached_by(&self, faults: &Faults) -> Option<ParquetDataset> {
+        Some(ParquetDataset::in_store(&faults.store(&self.0), "numbers").expect("a name").lanes(1))
     }
 
     fn item(&self, of: Range<u64>) -> Batch {
@@ -49,6 +54,7 @@ pub async fn the_contract_of_a_sink_holds() {
         g5_a_gap_changes_nothing
         g5_a_fork_changes_nothing
         g4_staged_output_of_two_owners_does_not_mix
+        g6_doubt_is_told
         g7_another_process_commits_what_was_staged
         collection_takes_only_what_nobody_commits
     }

@@ -232,19 +232,9 @@ async fn what_is_staged_again_is_another_attempt() {
     let mut script = Script::new(2, 6, 9);
     script.parts = vec!["p0".to_owned()];
     script.broken.store(1, std::sync::atomic::Ordering::SeqCst);
-    let world = World::new(script);
+    let world = World { segment_bytes: 1, ..World::new(script) };
     let sink = Watched::over(MemorySink::new(&world.table));
-    let pipeline = Pipeline::named("numbers")
-        .source(world.script.clone())
-        .land(Landing::in_store(&world.raw, "raw").expect("a name").segment_bytes(1))
-        .stage(parse())
-        .sink(sink.clone())
-        .quarantine(Quarantine::in_store(&world.store, "quarantine").expect("a name"))
-        .checkpoints(StoreCheckpoints::new(&world.store, "state").expect("a name"))
-        .settings(world.settings.clone())
-        .env(world.env.clone())
-        .build()
-        .expect("complete");
+    let pipeline = world.builder_into(sink.clone()).build().expect("complete");
     pipeline.run().await.expect_err("it breaks off");
     let opened = std::mem::take(&mut *sink.opened.lock().expect("no panic"));
     let attempts: Vec<(u64, u32)> = opened.iter().map(|epoch| (epoch.epoch, epoch.attempt)).collect();
@@ -408,19 +398,7 @@ async fn a_change_of_identity_is_refused_once_anything_was_read() {
         line.insert_str(0, "bad ");
     }
     let world = World::new(script);
-    let by = |key: &'static str, script: Script| {
-        Pipeline::named("numbers")
-            .source(script)
-            .land(Landing::in_store(&world.raw, "raw").expect("a name"))
-            .stage(parse())
-            .stage(Once::by(key))
-            .sink(MemorySink::new(&world.table))
-            .quarantine(Quarantine::in_store(&world.store, "quarantine").expect("a name"))
-            .checkpoints(StoreCheckpoints::new(&world.store, "state").expect("a name"))
-            .env(world.env.clone())
-            .build()
-            .expect("complete")
-    };
+    let by = |key: &'static str, script: Script| world.builder_by(key, script).build().expect("complete");
     let run = async |pipeline: Pipeline| pipeline.run().await.map(|report| report.ledger.read);
     assert_eq!(run(by("id", Script::new(0, 0, 0))).await.expect("nothing to read"), 0);
     assert_eq!(run(by("key", world.script.clone())).await.expect("nothing was read yet"), 10);

@@ -215,17 +215,7 @@ async fn a_change_of_the_dedup_key_is_refused_and_a_change_of_settings_is_told()
     let world = World::new(Script::new(1, 3, 10));
     let with = |key: &'static str, settings: u64| {
         let config = ComponentConfig::none().with_settings(settings.into());
-        Pipeline::named("numbers")
-            .source(Configured(world.script.clone(), config))
-            .land(Landing::in_store(&world.raw, "raw").expect("a name"))
-            .stage(parse())
-            .stage(Once::by(key))
-            .sink(MemorySink::new(&world.table))
-            .quarantine(Quarantine::in_store(&world.store, "quarantine").expect("a name"))
-            .checkpoints(StoreCheckpoints::new(&world.store, "state").expect("a name"))
-            .env(world.env.clone())
-            .build()
-            .expect("complete")
+        world.builder_by(key, Configured(world.script.clone(), config)).build().expect("complete")
     };
     let changes = async |pipeline: Pipeline| {
         let handle = pipeline.start();

@@ -1,5 +1,5 @@
 use crate::odd::{Odd, Oddity, Refusing};
-use crate::support::{Once, Script, World, parse};
+use crate::support::{Once, Script, World, leaky, parse};
 use landfall::ErrorKind;
 use landfall::checkpoint::{MemoryCheckpoints, StoreCheckpoints};
 use landfall::landing::{Landing, LandingReader, Retention};
@@ -112,19 +112,7 @@ async fn a_panic_in_a_stage_is_an_error_that_says_where_and_nothing_is_committed
 #[tokio::test]
 async fn a_stage_that_loses_a_record_stops_the_pipeline() {
     let table = MemoryTable::<Rows<u64>>::new();
-    let leaky = from_fn("leaky", |mut rows: Rows<u64>, out: &mut Output<Rows<u64>>| {
-        rows.0.pop();
-        out.emit(rows);
-        Ok(())
-    });
-    let pipeline = Pipeline::named("numbers")
-        .source(IterSource::new(0..20_u64))
-        .stage(leaky)
-        .sink(MemorySink::new(&table))
-        .checkpoints(MemoryCheckpoints::default())
-        .build()
-        .expect("complete");
-    let failure = pipeline.run().await.expect_err("a record is missing");
+    let failure = leaky(&table).run().await.expect_err("a record is missing");
     assert_eq!(failure.error().kind(), ErrorKind::Bug);
     assert!(failure.to_string().contains("leaky"), "{failure}");
     assert!(table.rows().is_empty());

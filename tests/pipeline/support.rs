@@ -1,12 +1,12 @@
 //! A small scripted source of pages, and the parts of a pipeline around it.
 
-use landfall::checkpoint::StoreCheckpoints;
+use landfall::checkpoint::{MemoryCheckpoints, StoreCheckpoints};
 use landfall::env::Env;
 use landfall::landing::Landing;
 use landfall::model::{Page, Part, Partition, Position, Proof, Reject, Rows, StopReason, Timestamp, Validity};
 use landfall::pipeline::{Pipeline, PipelineBuilder, Settings};
-use landfall::sink::{MemorySink, MemoryTable, Quarantine};
-use landfall::source::{ComponentConfig, Emitter, Listing, Source};
+use landfall::sink::{MemorySink, MemoryTable, Quarantine, Sink};
+use landfall::source::{ComponentConfig, Emitter, IterSource, Listing, Source};
 use landfall::stage::{FnStage, Output, Stage, StageState, from_fn};
 use landfall::store::Store;
 use landfall::testkit::{Faults, test_env};
@@ -250,6 +250,22 @@ impl StageState for Once {
     }
 }
 
+/// A pipeline of twenty numbers, of which a stage loses one and does not say so.
+pub fn leaky(table: &MemoryTable<Rows<u64>>) -> Pipeline {
+    let leaky = from_fn("leaky", |mut rows: Rows<u64>, out: &mut Output<Rows<u64>>| {
+        rows.0.pop();
+        out.emit(rows);
+        Ok(())
+    });
+    Pipeline::named("numbers")
+        .source(IterSource::new(0..20_u64))
+        .stage(leaky)
+        .sink(MemorySink::new(table))
+        .checkpoints(MemoryCheckpoints::default())
+        .build()
+        .expect("complete")
+}
+
 /// Everything that outlives a process.
 #[derive(Clone)]
 pub struct World {
@@ -289,12 +305,35 @@ impl World {
         &self,
         source: S,
     ) -> PipelineBuilder<S, Rows<u64>, MemorySink<Rows<u64>>> {
+        self.builder_by("", source)
+    }
+
+    /// The same into another sink.
+    pub fn builder_into<K: Sink<Item = Rows<u64>>>(&self, sink: K) -> PipelineBuilder<Script, Rows<u64>, K> {
+        self.builder_from("", self.script.clone(), sink)
+    }
+
+    /// The same with another name for the key of the stage that lets each number through once.
+    pub fn builder_by<S: Source<Item = Page>>(
+        &self,
+        key: &'static str,
+        source: S,
+    ) -> PipelineBuilder<S, Rows<u64>, MemorySink<Rows<u64>>> {
+        self.builder_from(key, source, MemorySink::new(&self.table))
+    }
+
+    fn builder_from<S: Source<Item = Page>, K: Sink<Item = Rows<u64>>>(
+        &self,
+        key: &'static str,
+        source: S,
+        sink: K,
+    ) -> PipelineBuilder<S, Rows<u64>, K> {
         Pipeline::named("numbers")
             .source(source)
             .land(Landing::in_store(&self.raw, "raw").expect("a name").segment_bytes(self.segment_bytes))
             .stage(parse())
-            .stage(Once::default())
-            .sink(MemorySink::new(&self.table))
+            .stage(Once::by(key))
+            .sink(sink)
             .quarantine(Quarantine::in_store(&self.store, "quarantine").expect("a name"))
             .checkpoints(StoreCheckpoints::new(&self.store, "state").expect("a name"))
             .settings(self.settings.clone())

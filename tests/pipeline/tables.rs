@@ -2,66 +2,26 @@
 
 use crate::support::{Once, Script, World, parse};
 use landfall::checkpoint::StoreCheckpoints;
-use landfall::env::Env;
 use landfall::landing::Landing;
-use landfall::model::{Rows, ShardKey};
+use landfall::model::Rows;
 use landfall::pipeline::{Pipeline, RunFailure, RunReport};
-use landfall::sink::{
-    CommitOutcome, CommitRequest, Demand, EpochContext, Mark, MemorySink, MemoryTable, Quarantine, Sink, TableSet,
-    Tables,
-};
-use landfall::source::ComponentConfig;
+use landfall::sink::{MemorySink, MemoryTable, Quarantine, TableSet, Tables};
 use landfall::stage::{FnStage, Output, from_fn};
-use landfall::{Error, ErrorKind, Result, async_trait};
+use landfall::testkit::{FaultSink, Faults, Mode, Point};
+use landfall::{ErrorKind, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 type Memory = MemorySink<Rows<u64>>;
 
-/// A sink that is down when it is to commit, for a while.
-pub struct Down {
-    pub sink: Memory,
-    pub down: Arc<AtomicBool>,
-    /// Not even its mark can be read then.
-    pub wholly: bool,
-}
-
-#[async_trait]
-impl Sink for Down {
-    type Item = Rows<u64>;
-    type Staged = <Memory as Sink>::Staged;
-    type Promise = <Memory as Sink>::Promise;
-    type Writer = <Memory as Sink>::Writer;
-
-    fn config(&self) -> Result<ComponentConfig> {
-        self.sink.config()
-    }
-
-    fn demand(&self) -> Demand {
-        self.sink.demand()
-    }
-
-    async fn open(&self, epoch: EpochContext) -> Result<Self::Writer> {
-        self.sink.open(epoch).await
-    }
-
-    async fn commit(&self, env: &Env, request: CommitRequest<Self::Staged>) -> Result<CommitOutcome> {
-        if self.down.load(Ordering::SeqCst) {
-            return Err(Error::unavailable("commit", "it is down"));
-        }
-        self.sink.commit(env, request).await
-    }
-
-    async fn mark(&self, shard: &ShardKey) -> Result<Option<Mark>> {
-        if self.wholly && self.down.load(Ordering::SeqCst) {
-            return Err(Error::unavailable("read mark", "it is down"));
-        }
-        self.sink.mark(shard).await
-    }
-
-    async fn collect(&self, shard: &ShardKey, below_generation: u64, keep: &[Self::Staged]) -> Result<u64> {
-        self.sink.collect(shard, below_generation, keep).await
-    }
+/// A sink that is down when it is to commit, while somebody says so; `wholly`, if not even its mark can be read then.
+pub fn while_down(sink: Memory, down: &Arc<AtomicBool>, wholly: bool) -> FaultSink<Memory> {
+    let down = Arc::clone(down);
+    let fails = move |point: &Point| {
+        let asked = point.operation == "commit" || (wholly && point.operation == "mark");
+        (asked && down.load(Ordering::SeqCst)).then_some(Mode::Fail)
+    };
+    FaultSink::new(sink, &Faults::drawn(fails))
 }
 
 /// Each number goes into `all`, and its digits into `digits`.
@@ -97,7 +57,7 @@ impl Split {
     }
 
     fn set(&self) -> TableSet<Rows<u64>> {
-        let last = Down { sink: MemorySink::new(&self.digits), down: Arc::clone(&self.down), wholly: false };
+        let last = while_down(MemorySink::new(&self.digits), &self.down, false);
         TableSet::new().table("all", MemorySink::new(&self.world.table)).table("digits", last)
     }
 

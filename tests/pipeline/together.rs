@@ -2,7 +2,7 @@
 
 use crate::odd::{Odd, Oddity};
 use crate::support::{Once, Script, World, parse};
-use crate::tables::Down;
+use crate::tables::while_down;
 use landfall::ErrorKind;
 use landfall::checkpoint::StoreCheckpoints;
 use landfall::landing::{Landing, LandingReader, Retention};
@@ -130,7 +130,7 @@ async fn a_sink_that_is_down_stops_neither_the_others_nor_what_is_landed() {
     let world = World::new(Script::new(2, 12, 9));
     let (table, other, down) = (MemoryTable::new(), MemoryTable::new(), Arc::new(AtomicBool::new(true)));
     let group = || {
-        let sink = Down { sink: MemorySink::new(&table), down: Arc::clone(&down), wholly: false };
+        let sink = while_down(MemorySink::new(&table), &down, false);
         Pipelines::of([lands(&world), copy(&world, "down", sink), copy(&world, "other", MemorySink::new(&other))])
             .expect("fits")
     };
@@ -154,7 +154,7 @@ async fn what_the_slowest_load_needs_is_kept() {
     world.settings.prune_landing = true;
     let (table, down) = (MemoryTable::new(), Arc::new(AtomicBool::new(true)));
     let slow = || {
-        let sink = Down { sink: MemorySink::new(&table), down: Arc::clone(&down), wholly: true };
+        let sink = while_down(MemorySink::new(&table), &down, true);
         copy(&world, "slow", sink)
     };
     let group = || Pipelines::of([world.pipeline(), slow()]).expect("fits");
@@ -195,7 +195,7 @@ async fn what_a_load_needs_is_kept_though_its_life_before_was_further() {
 
     let anew = World { store: Store::memory(), ..world.clone() };
     let (table, down) = (MemoryTable::new(), Arc::new(AtomicBool::new(true)));
-    let again = || copy(&anew, "copy", Down { sink: MemorySink::new(&table), down: Arc::clone(&down), wholly: false });
+    let again = || copy(&anew, "copy", while_down(MemorySink::new(&table), &down, false));
     again().run().await.expect_err("it is down");
     assert_eq!(retained().await, Some(1));
     landing(&world).vacuum(&shard(), &world.env, false).await.expect("deletes what nobody needs");

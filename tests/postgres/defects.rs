@@ -1,11 +1,10 @@
-//! Paired defects of the commits: see `tests/defects`.
+//! Paired defects of locks: see `tests/defects`. Those that every database can have are in `tests/warehouses`.
 
-use crate::cuts::{Cut, Proxy};
 use crate::paired::assert_noticed;
 use crate::support::{Load, World};
 use landfall::columnar::Columns;
 use landfall::connectors::postgres::{Postgres, PostgresTable};
-use landfall::sink::{CommitOutcome, Disposition, Sink};
+use landfall::sink::{CommitOutcome, Sink};
 use landfall::testkit::Defect;
 
 fn columns() -> Columns {
@@ -18,42 +17,6 @@ async fn world() -> World {
 
 async fn ids(world: &World) -> Vec<String> {
     world.ask("SELECT id FROM {orders} ORDER BY id").await
-}
-
-/// A commit that cannot enter its load has not changed the rows.
-async fn rows_and_mark_change_together() {
-    let world = world().await;
-    let mut load = Load::new(world.table(Disposition::Append), columns());
-    load.load("{\"id\":1}").await.expect("loads");
-    let staged = load.stage("{\"id\":2}").await.expect("stages").0.expect("rows").staged;
-    world.ask("ALTER TABLE {loads} RENAME TO kept").await;
-    load.commit(&staged, false).await.expect_err("there is no ledger of loads");
-    assert_eq!(ids(&world).await, ["1"], "rows are there without their mark");
-    world.ask("ALTER TABLE {kept} RENAME TO landfall_loads").await;
-    assert_eq!(load.commit(&staged, false).await.expect("commits"), CommitOutcome::Done);
-    assert_eq!(ids(&world).await, ["1", "2"]);
-}
-
-/// At each `COMMIT` of a load.
-async fn a_commit_whose_answer_is_lost_is_there_once() {
-    for cut in [Cut::Before, Cut::After] {
-        for at in 0.. {
-            let world = world().await;
-            let (proxy, url) = Proxy::start(&world.url, "COMMIT", at, cut).await;
-            let database = Postgres::connect(&url).expect("a URL").pool_size(4).expect("a size");
-            let table = PostgresTable::at(&database, &format!("{}.orders", world.schema)).expect("a name");
-            let mut load = Load::new(table, columns());
-            for id in 1..=2 {
-                let staged = load.stage(&format!("{{\"id\":{id}}}")).await.expect("stages").0.expect("rows").staged;
-                let outcome = load.commit(&staged, false).await.expect("is asked again");
-                assert!(matches!(outcome, CommitOutcome::Done | CommitOutcome::AlreadyCommitted), "{outcome:?}");
-            }
-            assert_eq!(ids(&world).await, ["1", "2"], "rows are not there once: {cut:?} at {at}");
-            if !proxy.has_cut() {
-                break;
-            }
-        }
-    }
 }
 
 /// Both read the mark before either changes a row, unless one waits for the other.
@@ -106,9 +69,6 @@ macro_rules! noticed {
 }
 
 noticed! {
-    a_mark_apart: MarkIsApart => rows_and_mark_change_together, "rows are there without their mark";
-    a_lost_commit_that_is_failure: LostCommitIsFailure => a_commit_whose_answer_is_lost_is_there_once, "rows are not there once";
-    a_lost_commit_that_is_success: LostCommitIsSuccess => a_commit_whose_answer_is_lost_is_there_once, "rows are not there once";
     a_mark_that_is_not_locked: MarkIsNotLocked => two_owners_that_commit_one_epoch_at_once_commit_it_once, "both commit";
     children_that_are_not_locked: ChildrenAreNotLocked => crate::dispositions::children_of_one_parent_are_those_of_one_shard, "children of both shards";
 }

@@ -9,7 +9,8 @@
     reason = "a test that is skipped, or that measures, says so"
 )]
 
-mod cuts;
+#[path = "../loads/columns.rs"]
+mod columns;
 #[path = "../loads/load.rs"]
 mod load;
 #[path = "../loads/pages.rs"]
@@ -19,14 +20,12 @@ mod paired;
 mod support;
 
 mod checkpoints;
-mod commits;
 mod defects;
 mod dispositions;
-mod enumerations;
-mod evolution;
+mod errors;
+mod histories;
 mod odd_tables;
 mod pipeline;
-mod restart;
 mod sessions;
 mod types;
 

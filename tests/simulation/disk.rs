@@ -61,6 +61,7 @@ struct Trial {
     grown: Script,
     table: MemoryTable<Rows<u64>>,
     epochs: Epochs,
+    children: Epochs,
     home: TempDir,
     folders: u64,
 }
@@ -102,8 +103,8 @@ impl Trial {
         }
         let memory = Path::new("/dev/shm");
         let home = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
-        let (table, epochs) = Default::default();
-        Self { into, first, grown, table, epochs, home: home.expect("a folder"), folders: 0 }
+        let (table, epochs, children) = Default::default();
+        Self { into, first, grown, table, epochs, children, home: home.expect("a folder"), folders: 0 }
     }
 
     fn folder(&mut self) -> PathBuf {
@@ -186,6 +187,7 @@ impl Trial {
             store,
             table: &self.table,
             epochs: &self.epochs,
+            children: &self.children,
         };
         way.end(builder, &Faults::none())
     }

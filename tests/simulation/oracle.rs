@@ -39,9 +39,14 @@ impl Reader {
         } else {
             wrong.extend(self.seen.difference(&distinct).map(|n| format!("{n} was there, and is gone")));
         }
-        let counted = !matches!(world.shape.into, Destination::DeltaUpsert | Destination::Tables);
-        if counted && !world.epochs.allow(rows.len() as u64) {
+        if !world.epochs.allow(rows.len() as u64) {
             wrong.push(format!("a reader saw {} rows, which is part of an epoch", rows.len()));
+        }
+        if world.shape.into == Destination::Tables {
+            let children = children(&world.store).await.len();
+            if !world.children.allow(children as u64) {
+                wrong.push(format!("a reader saw {children} children, which is part of an epoch"));
+            }
         }
         self.seen = distinct;
         wrong

@@ -46,6 +46,8 @@ pub struct World {
     pub clock: ManualClock,
     pub weather: Weather,
     pub epochs: Epochs,
+    /// Those of the children.
+    pub children: Epochs,
     chance: Chance,
     processes: AtomicU64,
 }
@@ -182,6 +184,7 @@ impl World {
             clock,
             weather: Weather::new(chance.below(u64::MAX)),
             epochs: Epochs::default(),
+            children: Epochs::default(),
             chance,
             processes: AtomicU64::new(0),
         }
@@ -221,6 +224,7 @@ impl World {
             store: &store,
             table: &self.table,
             epochs: &self.epochs,
+            children: &self.children,
         };
         way.end(builder, faults).expect("complete")
     }

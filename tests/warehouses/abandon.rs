@@ -1,7 +1,8 @@
 //! An epoch is given up while an older owner, which nobody hears of any more, is about to commit it: one of the two counts.
 
 use crate::api::{Api, Gate, Place};
-use crate::warehouse::{Warehouse, before_commit};
+use crate::hooked::before_commit;
+use crate::warehouse::Warehouse;
 use landfall::columnar::{Batch, Columns, Decode};
 use landfall::pipeline::Pipeline;
 use landfall::sink::{Disposition, Sink, Transactional};
@@ -42,7 +43,7 @@ async fn race<W: Warehouse>(warehouse: &W, goes_on: Older, name: &str) {
         let gate = held.clone();
         async move {
             gate.pass().await;
-            Ok(())
+            Ok(None)
         }
     });
     let (run, end) = (pipeline(&place, name, waits).start(), Arc::clone(&ended));
@@ -66,7 +67,7 @@ async fn race<W: Warehouse>(warehouse: &W, goes_on: Older, name: &str) {
             if goes_on == Older::Before {
                 ended.acquire().await.expect("never closed").forget();
             }
-            Ok(())
+            Ok(None)
         }
     });
     let abandoned = pipeline(&place, name, refuses).abandon_refused("ana", "a check").await.expect("one counts");

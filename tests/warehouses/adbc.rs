@@ -1,7 +1,7 @@
 //! Databases that are reached by an ADBC driver: those of `scripts/with-adbc`.
 
 use crate::sql::Engine;
-use crate::warehouse::{Warehouse, before, own_aside};
+use crate::warehouse::{Warehouse, before, new_schema, own_aside, quoted};
 use landfall::async_trait;
 use landfall::columnar::Batch;
 use landfall::columnar::arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -11,7 +11,6 @@ use landfall::sink::{Disposition, TableSet};
 use landfall::testkit::{FaultProxy, FaultSink, Faults};
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use tempfile::TempDir;
 
 /// A database, and the driver that reaches it.
@@ -87,8 +86,6 @@ pub struct Through<D> {
 /// The variable that has the URL of the server.
 const SERVER: &str = "LANDFALL_TEST_POSTGRES";
 
-static NEXT: AtomicU64 = AtomicU64::new(0);
-
 impl<D: Driver> Through<D> {
     /// `None` if the driver, or its server, is not there.
     pub fn new() -> Option<Self> {
@@ -99,10 +96,9 @@ impl<D: Driver> Through<D> {
         };
         let folder = tempfile::tempdir().expect("a folder");
         let place = if D::ENGINE.is_server() { server } else { folder.path().display().to_string() };
-        let number = NEXT.fetch_add(1, Ordering::SeqCst);
         Some(Self {
             database: D::at(Adbc::driver(driver), &place),
-            schema: D::ENGINE.is_server().then(|| format!("a {} {number}", std::process::id())),
+            schema: (D::ENGINE != Engine::Sqlite).then(new_schema),
             _folder: Arc::new(folder),
             faults: Faults::none(),
             driver: PhantomData,
@@ -128,7 +124,8 @@ impl<D: Driver> Through<D> {
     }
 
     fn name(&self, table: &str) -> String {
-        self.schema.as_ref().map_or_else(|| format!("\"{table}\""), |schema| format!("\"{schema}\".\"{table}\""))
+        let schema = self.schema.as_ref().map(|schema| quoted(schema) + ".");
+        schema.unwrap_or_default() + &quoted(table)
     }
 
     /// What a query gives, as text: columns with `|`, nulls as `-`.
@@ -148,8 +145,7 @@ impl<D: Driver> Through<D> {
     pub async fn tables(&self) -> Vec<String> {
         let query = match &self.schema {
             Some(schema) => format!("SELECT table_name FROM information_schema.tables WHERE table_schema = '{schema}'"),
-            None if D::ENGINE == Engine::Sqlite => "SELECT name FROM sqlite_master WHERE type = 'table'".to_owned(),
-            None => "SELECT table_name FROM information_schema.tables".to_owned(),
+            None => "SELECT name FROM sqlite_master WHERE type = 'table'".to_owned(),
         };
         self.ask(&query).await
     }
@@ -229,7 +225,7 @@ impl<D: Driver> Warehouse for Through<D> {
 
     async fn leave(&self) {
         if let Some(schema) = &self.schema {
-            self.ask(&format!("DROP SCHEMA IF EXISTS \"{schema}\" CASCADE")).await;
+            self.ask(&format!("DROP SCHEMA IF EXISTS {} CASCADE", quoted(schema))).await;
         }
     }
 }

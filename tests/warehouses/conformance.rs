@@ -1,18 +1,29 @@
 //! The contract of sinks, on each database.
 
 use crate::sql::Sql;
-use crate::warehouse::Server;
+use crate::warehouse::{Server, Warehouse};
 use landfall::async_trait;
 use landfall::columnar::Batch;
 use landfall::columnar::arrow::array::{Int64Array, RecordBatch, StringArray};
-use landfall::sink::{Disposition, InsertOnly, Replace, ReplacePartitions, Scd2, Upsert};
+use landfall::connectors::postgres::PostgresTables;
+use landfall::sink::{Disposition, InsertOnly, Replace, ReplacePartitions, Scd2, Tables, Upsert};
+use landfall::testkit::Faults;
 use landfall::testkit::conformance::Destination;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 struct Table<W> {
     warehouse: W,
     disposition: Disposition,
+    /// What processes with faults reach it through, for as long as they may live.
+    reached: Mutex<Vec<W>>,
+}
+
+fn batch(numbers: Vec<u64>) -> Batch {
+    let ids: Vec<_> = numbers.into_iter().map(|n| i64::try_from(n).expect("small")).collect();
+    let countries = StringArray::from(vec!["c"; ids.len()]);
+    let rows = [("id", Arc::new(Int64Array::from(ids)) as _), ("country", Arc::new(countries) as _)];
+    Batch::new(RecordBatch::try_from_iter(rows).expect("fits"))
 }
 
 #[async_trait]
@@ -24,12 +35,21 @@ impl<W: Sql> Destination for Table<W> {
         self.warehouse.sink("orders", self.disposition.clone())
     }
 
+    /// What a driver of ADBC does cannot be made to fail from here: to a file `scripts/processes` does it, call by call of the system; to a
+    /// server `crashes` does, message by message, on threads of which a driver may block one.
+    async fn reached_by(&self, faults: &Faults) -> Option<W::Sink> {
+        if W::NAME != Server::NAME {
+            return None;
+        }
+        let reached = self.warehouse.reached_by(faults).await;
+        let sink = reached.sink("orders", self.disposition.clone());
+        self.reached.lock().expect("no panic").push(reached);
+        Some(sink)
+    }
+
     /// All rows are of one partition, so that a replacement of partitions replaces everything.
     fn item(&self, numbers: Range<u64>) -> Batch {
-        let ids: Vec<_> = numbers.map(|n| i64::try_from(n).expect("small")).collect();
-        let countries = StringArray::from(vec!["c"; ids.len()]);
-        let rows = [("id", Arc::new(Int64Array::from(ids)) as _), ("country", Arc::new(countries) as _)];
-        Batch::new(RecordBatch::try_from_iter(rows).expect("fits"))
+        batch(numbers.collect())
     }
 
     async fn read(&self) -> Vec<u64> {
@@ -53,7 +73,7 @@ macro_rules! conformance {
 
                 landfall::$suite!({
                     let Some(warehouse) = $open else { return };
-                    Table { warehouse, disposition: $disposition.into() }
+                    Table { warehouse, disposition: $disposition.into(), reached: Mutex::default() }
                 });
             })+
         }
@@ -88,6 +108,53 @@ mod through {
         sqlite of Through::<Sqlite>::new();
         postgres of Through::<Postgres>::new();
     }
+}
+
+/// Tables of one database as one sink: rows of an epoch go to both.
+struct Pair {
+    server: Server,
+    reached: Mutex<Vec<Server>>,
+}
+
+#[async_trait]
+impl Destination for Pair {
+    type Sink = PostgresTables;
+
+    fn sink(&self) -> PostgresTables {
+        self.server.set(Disposition::Append, Disposition::Append)
+    }
+
+    async fn reached_by(&self, faults: &Faults) -> Option<PostgresTables> {
+        let reached = self.server.reached_by(faults).await;
+        let set = reached.set(Disposition::Append, Disposition::Append);
+        self.reached.lock().expect("no panic").push(reached);
+        Some(set)
+    }
+
+    fn item(&self, numbers: Range<u64>) -> Tables<Batch> {
+        let (threes, others) = numbers.partition(|n| n % 3 == 0);
+        Tables::new().with("orders", batch(threes)).with("items", batch(others))
+    }
+
+    async fn read(&self) -> Vec<u64> {
+        // In one statement: it sees one moment.
+        if self.server.columns("items").await.is_empty() {
+            return Vec::new();
+        }
+        let rows = self.server.sql("SELECT id FROM {orders} UNION ALL SELECT id FROM {items}").await;
+        let mut ids: Vec<u64> = rows.iter().map(|id| id.parse().expect("a number")).collect();
+        ids.sort_unstable();
+        ids
+    }
+}
+
+mod sets {
+    use super::*;
+
+    landfall::sink_conformance!({
+        let Some(server) = Server::new().await else { return };
+        Pair { server, reached: Mutex::default() }
+    });
 }
 
 /// What only PostgreSQL's own sink has.

@@ -2,18 +2,26 @@
 //! process goes on, and the table must hold what was served, each row once. Some operations only: each n-th with `LANDFALL_WAREHOUSES_EVERY=n`.
 
 use crate::api::{Answer, Api, Place};
+use crate::counted::{Counted, Epochs};
 use crate::warehouse::{Delta, Server, Warehouse};
 use landfall::columnar::{ColumnType, Columns, Decode, Unnest, UnnestChild};
 use landfall::sink::{Children, Disposition, Replace, Upsert};
 use landfall::testkit::{self, Faults, Schedules, Verdict};
 use landfall::{Result, async_trait};
+use std::sync::Mutex;
 
 /// What outlives the processes.
 struct World<W> {
     warehouse: W,
     place: Place,
     shape: Shape,
+    epochs: Epochs,
+    /// What readers have seen.
+    seen: Mutex<Verdict>,
 }
+
+/// How many records are served.
+const SERVED: u64 = 5;
 
 /// What is loaded, and how.
 #[derive(Clone, Debug)]
@@ -28,6 +36,26 @@ struct Shape {
 impl From<Disposition> for Shape {
     fn from(disposition: Disposition) -> Self {
         Self { disposition, checkpoints: false, children: false }
+    }
+}
+
+impl<W: Warehouse> World<W> {
+    /// Whether a reader sees whole epochs only, and of what is replaced all or nothing.
+    async fn look(&self) {
+        let rows = self.warehouse.rows("orders", "id").await.len() as u64;
+        let right = if self.shape.children {
+            // A set whose tables commit each by itself has both when it is whole.
+            let items = self.warehouse.rows("items", "order_id").await.len() as u64;
+            !W::SET_IS_ATOMIC || items == rows
+        } else if matches!(self.shape.disposition, Disposition::Replace(_)) {
+            [0, SERVED].contains(&rows)
+        } else {
+            self.epochs.allow(rows)
+        };
+        if !right {
+            let mut seen = self.seen.lock().expect("no panic");
+            *seen = seen.clone().and(Verdict::partial(format!("a reader saw {rows} rows, which is part of an epoch")));
+        }
     }
 }
 
@@ -49,14 +77,17 @@ impl<W: Warehouse> testkit::World for World<W> {
             self.place.builder_of("orders", &api, &columns, unnest, set).build()
         } else {
             let decode = Decode::pages().schema(columns);
-            let sink = reached.sink("orders", self.shape.disposition.clone());
+            let sink = Counted::new(reached.sink("orders", self.shape.disposition.clone()), &self.epochs);
+            let sink = if matches!(self.shape.disposition, Disposition::Upsert(_)) { sink.by("id") } else { sink };
             let builder = self.place.builder("orders", &api, decode, 3, sink);
             match reached.checkpoints().filter(|_| self.shape.checkpoints) {
                 Some(checkpoints) => builder.checkpoints(checkpoints).build(),
                 None => builder.build(),
             }
         };
-        built?.run().await?;
+        let ran = built?.run().await;
+        self.look().await;
+        ran?;
         Ok(())
     }
 
@@ -65,13 +96,15 @@ impl<W: Warehouse> testkit::World for World<W> {
         let tables: &[_] =
             if self.shape.children { &[("orders", "id"), ("items", "order_id")] } else { &[("orders", "id")] };
         for (table, column) in tables {
-            let served = (1..=5).map(|id: u64| id.to_string());
+            let served = (1..=SERVED).map(|id| id.to_string());
             verdict = verdict.and(Verdict::of(served, self.warehouse.rows(table, column).await));
         }
         self.warehouse.leave().await;
-        verdict
+        verdict.and(self.seen.lock().expect("no panic").clone())
     }
 
+    /// A reader looks where a process has ended: before its next operation, if it has died. One that looked all the time would cost more
+    /// than all the rest.
     async fn watch(&self) -> Verdict {
         std::future::pending().await
     }
@@ -90,7 +123,10 @@ async fn enumerate<W: Warehouse, Made: Future<Output = W> + Send>(
 ) {
     let world = || {
         let (made, shape) = (warehouse(), shape.clone());
-        async { World { warehouse: made.await, place: Place::new(), shape } }
+        async {
+            let (warehouse, place) = (made.await, Place::new());
+            World { warehouse, place, shape, epochs: Epochs::default(), seen: Mutex::default() }
+        }
     };
     let every = costs * number("LANDFALL_WAREHOUSES_EVERY").unwrap_or(61);
     let pairs = number("LANDFALL_WAREHOUSES_PAIRS").unwrap_or(4) / costs;

@@ -12,8 +12,16 @@
 
 mod adbc;
 mod api;
+#[path = "../worlds/counted.rs"]
+mod counted;
+mod cuts;
+#[path = "../worlds/hooked.rs"]
+#[allow(dead_code, reason = "shared with another test binary")]
+mod hooked;
 #[path = "../loads/load.rs"]
 mod load;
+#[path = "../defects/paired.rs"]
+mod paired;
 mod sql;
 mod warehouse;
 
@@ -63,16 +71,23 @@ macro_rules! server_cases {
 }
 
 mod abandon;
+mod commits;
 mod conformance;
 mod contract;
 mod crashes;
+mod defects;
+mod dispositions;
+mod enumerations;
+mod evolution;
 mod meanwhile;
 mod odd_servers;
 mod odd_tables;
 mod ownership;
 mod replace;
+mod restart;
 mod state;
 mod tables;
+mod types;
 mod upsert;
 
 /// Databases are waited for in earnest.

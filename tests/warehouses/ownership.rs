@@ -1,7 +1,8 @@
 //! Who loads: failures on the way, graceful stops, and another instance that takes over.
 
 use crate::api::{Answer, Api, Gate, Place};
-use crate::warehouse::{Warehouse, before_commit};
+use crate::hooked::before_commit;
+use crate::warehouse::Warehouse;
 use landfall::columnar::{Batch, Columns, Decode};
 use landfall::env::Env;
 use landfall::pipeline::Pipeline;

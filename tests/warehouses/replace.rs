@@ -1,7 +1,8 @@
 //! What takes the place of what was there.
 
 use crate::api::{Answer, Api, Place};
-use crate::warehouse::{Warehouse, before_commit};
+use crate::hooked::before_commit;
+use crate::warehouse::Warehouse;
 use landfall::ErrorKind;
 use landfall::columnar::{Columns, Decode};
 use landfall::sink::{Replace, Upsert};
@@ -51,7 +52,7 @@ async fn l04_a_reader_never_sees_a_table_that_is_replaced_by_half<W: Warehouse>(
         let reader = Arc::clone(&reader);
         async move {
             assert_eq!(reader.rows("orders", "id").await, ["10", "11", "12", "13", "14", "15"]);
-            Ok(())
+            Ok(None)
         }
     });
     place.run_by(1, &pages(20), &columns(), hooked).await.expect("runs");
@@ -71,7 +72,7 @@ async fn l14_replace_verifies_the_staged_row_count<W: Warehouse>(warehouse: W) {
             if step.whole && step.number > 0 {
                 thief.lose_what_waits("orders").await;
             }
-            Ok(())
+            Ok(None)
         }
     });
     let failure = place.run_by(2, &pages([5, 6, 7, 8]), &columns(), robbed).await.expect_err("a row is missing");

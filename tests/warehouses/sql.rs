@@ -1,7 +1,7 @@
 //! Warehouses that are asked, and changed behind landfall's back, in SQL.
 
 use crate::adbc::{Driver, Through};
-use crate::warehouse::{Server, Warehouse};
+use crate::warehouse::{Server, Warehouse, quoted};
 use landfall::async_trait;
 
 /// Which database it is.
@@ -26,6 +26,9 @@ pub trait Sql: Warehouse {
     /// What makes a column the key of a table that somebody else makes, where the sink needs that.
     const KEY: &'static str;
 
+    /// What makes the control tables those of a newer version.
+    const NEWER: &'static str;
+
     /// The name of the schema, for statements.
     fn schema(&self) -> Option<String>;
 
@@ -35,8 +38,13 @@ pub trait Sql: Warehouse {
     /// The tables that hold rows which are not visible yet.
     async fn waiting(&self) -> Vec<String>;
 
+    /// The same, reached over another connection string.
+    fn over(&self, url: &str) -> Self;
+
     /// The same as another user of the server reaches it.
-    fn as_user(&self, user: &str) -> Self;
+    fn as_user(&self, user: &str) -> Self {
+        self.over(&server().replace("landfall@", &format!("{user}@")))
+    }
 
     /// Makes a table as somebody else does.
     async fn made(&self, statement: &str) {
@@ -45,6 +53,11 @@ pub trait Sql: Warehouse {
         }
         self.sql(statement).await;
     }
+}
+
+/// The URL of the server.
+pub fn server() -> String {
+    std::env::var("LANDFALL_TEST_POSTGRES").expect("is there")
 }
 
 /// A statement with the names of tables for the words in braces.
@@ -63,9 +76,10 @@ pub fn with_names(statement: &str, schema: Option<&str>) -> String {
 impl Sql for Server {
     const ENGINE: Engine = Engine::Postgres;
     const KEY: &'static str = " PRIMARY KEY";
+    const NEWER: &'static str = "COMMENT ON TABLE {landfall_marks} IS 'landfall marks, version 2'";
 
     fn schema(&self) -> Option<String> {
-        Some(format!("\"{}\"", self.schema))
+        Some(quoted(&self.schema))
     }
 
     async fn sql(&self, statement: &str) -> Vec<String> {
@@ -76,8 +90,8 @@ impl Sql for Server {
         self.tables("\\_lf\\_%").await
     }
 
-    fn as_user(&self, user: &str) -> Self {
-        self.over(self.url.replace("landfall@", &format!("{user}@")))
+    fn over(&self, url: &str) -> Self {
+        Self::over(self, url)
     }
 }
 
@@ -85,9 +99,10 @@ impl Sql for Server {
 impl<D: Driver> Sql for Through<D> {
     const ENGINE: Engine = D::ENGINE;
     const KEY: &'static str = "";
+    const NEWER: &'static str = "UPDATE {landfall_version} SET version = 2";
 
     fn schema(&self) -> Option<String> {
-        self.schema.as_ref().map(|schema| format!("\"{schema}\""))
+        self.schema.as_deref().map(quoted)
     }
 
     async fn sql(&self, statement: &str) -> Vec<String> {
@@ -98,8 +113,7 @@ impl<D: Driver> Sql for Through<D> {
         self.tables().await.into_iter().filter(|name| name.starts_with("_lf_")).collect()
     }
 
-    fn as_user(&self, user: &str) -> Self {
-        let url = std::env::var("LANDFALL_TEST_POSTGRES").expect("is there");
-        self.over(&url.replace("landfall@", &format!("{user}@")))
+    fn over(&self, url: &str) -> Self {
+        Self::over(self, url)
     }
 }

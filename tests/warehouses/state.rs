@@ -1,7 +1,8 @@
 //! Where a source stands, and what is in the table, never part.
 
 use crate::api::{Answer, Api, Place};
-use crate::warehouse::{Warehouse, before_commit};
+use crate::hooked::before_commit;
+use crate::warehouse::Warehouse;
 use landfall::columnar::{Columns, Decode};
 use landfall::sink::{Disposition, Upsert};
 use landfall::{Error, ErrorKind};
@@ -23,7 +24,7 @@ async fn l05_the_state_of_a_load_that_was_not_committed_is_not_gone_on_from<W: W
     let sink = || warehouse.sink("orders", Disposition::Append);
     let broken = before_commit(sink(), |step| async move {
         match step.number {
-            0 => Ok(()),
+            0 => Ok(None),
             _ => Err(Error::config("commit rows", "somebody took the right to write away")),
         }
     });
@@ -76,7 +77,7 @@ async fn l08_no_stream_is_read_on_from_beyond_the_rows_that_are_there<W: Warehou
                 if process == 0 && step.number == stop_at {
                     return Err(Error::config("commit rows", "the process dies here"));
                 }
-                Ok(())
+                Ok(None)
             });
             let pipeline = place.replayable(&table, &api, Decode::pages().schema(columns()), 1, sink);
             let ended = pipeline.run().await;

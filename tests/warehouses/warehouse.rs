@@ -1,6 +1,6 @@
 //! The warehouses, as the cases see them.
 
-use futures::future::BoxFuture;
+use landfall::async_trait;
 use landfall::columnar::Batch;
 use landfall::columnar::arrow::array::ArrayRef;
 use landfall::columnar::arrow::compute::cast;
@@ -8,16 +8,9 @@ use landfall::columnar::arrow::datatypes::DataType;
 use landfall::columnar::arrow::util::display::{ArrayFormatter, FormatOptions};
 use landfall::connectors::delta::DeltaTable;
 use landfall::connectors::postgres::{Postgres, PostgresCheckpoints, PostgresTable, PostgresTables};
-use landfall::env::Env;
-use landfall::model::ShardKey;
-use landfall::sink::{
-    CommitOutcome, CommitRequest, Demand, Disposition, EpochContext, ExactlyOnce, Mark, Sink, TableSet, Tables,
-    Transactional,
-};
-use landfall::source::ComponentConfig;
+use landfall::sink::{Disposition, ExactlyOnce, Sink, TableSet, Tables, Transactional};
 use landfall::store::{ObjectPath, Store};
 use landfall::testkit::{FaultProxy, Faults, test_env};
-use landfall::{Result, async_trait};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,6 +29,9 @@ pub trait Warehouse: Send + Sync + Sized + 'static {
 
     /// Whether it is a server, whose messages are not the same in each history.
     const IS_SERVER: bool;
+
+    /// Whether the tables of a set change in one step.
+    const SET_IS_ATOMIC: bool = false;
 
     /// A table, as one process reaches it.
     fn sink(&self, table: &str, disposition: impl Into<Disposition>) -> Self::Sink;
@@ -204,8 +200,14 @@ pub struct Server {
     _proxy: Option<FaultProxy>,
 }
 
-fn new_schema() -> String {
-    format!("w {} {}", std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst))
+/// The name of a schema that nobody else has, with all in it that a name can have.
+pub fn new_schema() -> String {
+    format!("w \"{}\" {}", std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst))
+}
+
+/// A name, for statements.
+pub fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 impl Server {
@@ -232,12 +234,16 @@ impl Server {
     }
 
     /// The same schema, reached over another connection string.
-    pub fn over(&self, url: String) -> Self {
-        Self::at(url, self.schema.clone(), Arc::clone(&self.client))
+    pub fn over(&self, url: &str) -> Self {
+        Self::at(url.to_owned(), self.schema.clone(), Arc::clone(&self.client))
+    }
+
+    fn name(&self, table: &str) -> String {
+        format!("{}.{}", quoted(&self.schema), quoted(table))
     }
 
     pub async fn ask(&self, query: &str) -> Vec<String> {
-        let query = &query.replace("{schema}", &format!("\"{}\"", self.schema));
+        let query = &query.replace("{schema}", &quoted(&self.schema));
         let messages = self.client.simple_query(query).await.unwrap_or_else(|e| panic!("{query}: {e:?}"));
         let row = |message: &SimpleQueryMessage| match message {
             SimpleQueryMessage::Row(row) => {
@@ -265,6 +271,7 @@ impl Warehouse for Server {
 
     const NAME: &'static str = "postgres";
     const IS_SERVER: bool = true;
+    const SET_IS_ATOMIC: bool = true;
 
     fn sink(&self, table: &str, disposition: impl Into<Disposition>) -> PostgresTable {
         let table = PostgresTable::at(&self.database, &format!("{}.{table}", self.schema)).expect("a name");
@@ -287,7 +294,7 @@ impl Warehouse for Server {
         if self.tables(table).await.is_empty() {
             return Vec::new();
         }
-        let mut rows = self.ask(&format!("SELECT {columns} FROM \"{}\".\"{table}\"", self.schema)).await;
+        let mut rows = self.ask(&format!("SELECT {columns} FROM {}", self.name(table))).await;
         rows.sort_unstable();
         rows
     }
@@ -304,20 +311,20 @@ impl Warehouse for Server {
         if self.tables("landfall_loads").await.is_empty() {
             return 0;
         }
-        let query = format!("SELECT 1 FROM \"{}\".landfall_loads WHERE table_name LIKE '%{table}%'", self.schema);
+        let query = format!("SELECT 1 FROM {} WHERE table_name LIKE '%{table}%'", self.name("landfall_loads"));
         self.ask(&query).await.len()
     }
 
     async fn lose_what_waits(&self, _table: &str) {
         let waiting = self.tables("\\_lf\\_%").await;
         let waiting = waiting.first().expect("something waits");
-        let table = format!("\"{}\".\"{waiting}\"", self.schema);
+        let table = self.name(waiting);
         self.ask(&format!("DELETE FROM {table} WHERE ctid IN (SELECT ctid FROM {table} LIMIT 1)")).await;
     }
 
     async fn reached_by(&self, faults: &Faults) -> Self {
         let (proxy, url) = before(&self.url, faults).await;
-        Self { _proxy: Some(proxy), ..self.over(url) }
+        Self { _proxy: Some(proxy), ..self.over(&url) }
     }
 
     fn checkpoints(&self) -> Option<PostgresCheckpoints> {
@@ -335,65 +342,4 @@ pub fn own_aside(names: impl Iterator<Item = String>) -> Vec<String> {
     let mut names: Vec<_> = names.filter(|name| !name.starts_with("_landfall_")).collect();
     names.sort_unstable();
     names
-}
-
-/// What is about to be committed.
-#[derive(Clone, Copy, Debug)]
-pub struct Step {
-    /// How many commits were asked of this process before.
-    pub number: u64,
-    /// Whether it makes an enumeration whole.
-    pub whole: bool,
-}
-
-type Hook = Arc<dyn Fn(Step) -> BoxFuture<'static, Result<()>> + Send + Sync>;
-
-/// A sink of which each commit can be stopped before it happens, or something else done.
-pub struct Hooked<K> {
-    sink: K,
-    hook: Hook,
-    number: AtomicU64,
-}
-
-/// Calls `hook` before each commit of `sink`.
-pub fn before_commit<K, F, R>(sink: K, hook: F) -> Hooked<K>
-where
-    F: Fn(Step) -> R + Send + Sync + 'static,
-    R: Future<Output = Result<()>> + Send + 'static,
-{
-    Hooked { sink, hook: Arc::new(move |step| Box::pin(hook(step))), number: AtomicU64::new(0) }
-}
-
-#[async_trait]
-impl<K: Sink> Sink for Hooked<K> {
-    type Item = K::Item;
-    type Staged = K::Staged;
-    type Promise = K::Promise;
-    type Writer = K::Writer;
-
-    fn config(&self) -> Result<ComponentConfig> {
-        self.sink.config()
-    }
-
-    fn demand(&self) -> Demand {
-        self.sink.demand()
-    }
-
-    async fn open(&self, epoch: EpochContext) -> Result<K::Writer> {
-        self.sink.open(epoch).await
-    }
-
-    async fn commit(&self, env: &Env, request: CommitRequest<K::Staged>) -> Result<CommitOutcome> {
-        let number = self.number.fetch_add(1, Ordering::SeqCst);
-        (self.hook)(Step { number, whole: request.enumeration.is_some_and(|e| e.whole) }).await?;
-        self.sink.commit(env, request).await
-    }
-
-    async fn mark(&self, shard: &ShardKey) -> Result<Option<Mark>> {
-        self.sink.mark(shard).await
-    }
-
-    async fn collect(&self, shard: &ShardKey, below_generation: u64, keep: &[K::Staged]) -> Result<u64> {
-        self.sink.collect(shard, below_generation, keep).await
-    }
 }

@@ -1,5 +1,8 @@
 //! How many rows there may be: after each epoch of each shard, and never in between.
 
+use landfall::columnar::Batch;
+use landfall::columnar::arrow::array::AsArray;
+use landfall::columnar::arrow::datatypes::Int64Type;
 use landfall::env::Env;
 use landfall::model::{Reject, ShardKey};
 use landfall::sink::{CommitOutcome, CommitRequest, Demand, EpochContext, Mark, Sink, StagedOutput, Writer};
@@ -9,24 +12,38 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The rows of all epochs that anybody has ever asked to commit. Clones are the same.
+/// The rows of all epochs that anybody has ever asked to commit to a table. Clones are the same.
 #[derive(Clone, Debug, Default)]
 pub struct Epochs(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// The rows of what was staged, by its name: who commits it may be another owner than who staged it.
-    staged: BTreeMap<String, u64>,
-    /// The rows of a shard when it has come to an epoch.
-    sums: BTreeMap<ShardKey, BTreeMap<u64, u64>>,
+    /// What was staged, by its name: who commits it may be another owner than who staged it.
+    staged: BTreeMap<String, Rows>,
+    shards: BTreeMap<ShardKey, OfShard>,
+}
+
+/// The rows of an epoch.
+#[derive(Clone, Debug)]
+enum Rows {
+    All(u64),
+    /// Of each key one is in the table.
+    Keys(BTreeSet<i64>),
+}
+
+#[derive(Debug, Default)]
+struct OfShard {
+    /// The rows that there are when it has come to an epoch.
+    sums: BTreeMap<u64, u64>,
+    keys: BTreeSet<i64>,
 }
 
 impl Epochs {
     /// Whether a reader that sees whole epochs only can see so many rows.
     pub fn allow(&self, rows: u64) -> bool {
         let mut sums = BTreeSet::from([0]);
-        for of_shard in self.state().sums.values() {
-            let with = |sum: &u64| of_shard.values().map(|more| sum + more).collect::<Vec<_>>();
+        for of_shard in self.state().shards.values() {
+            let with = |sum: &u64| of_shard.sums.values().map(|more| sum + more).collect::<Vec<_>>();
             let more: Vec<u64> = sums.iter().flat_map(with).collect();
             sums.extend(more);
         }
@@ -39,10 +56,18 @@ impl Epochs {
 
     fn asked(&self, shard: &ShardKey, mark: &Mark, previous: Option<u64>, staged: &impl Serialize) {
         let mut state = self.state();
-        let rows = state.staged.get(&named(staged)).copied().expect("what is committed was staged");
-        let sums = state.sums.entry(shard.clone()).or_default();
+        let State { staged: all, shards } = &mut *state;
+        let rows = all.get(&named(staged)).expect("what is committed was staged");
+        let OfShard { sums, keys } = shards.entry(shard.clone()).or_default();
+        if sums.contains_key(&mark.epoch) {
+            return;
+        }
         let before = previous.and_then(|epoch| sums.get(&epoch)).copied().unwrap_or(0);
-        sums.entry(mark.epoch).or_insert(before + rows);
+        let new = match rows {
+            Rows::All(rows) => *rows,
+            Rows::Keys(of_epoch) => of_epoch.iter().filter(|key| keys.insert(**key)).count() as u64,
+        };
+        sums.insert(mark.epoch, before + new);
     }
 }
 
@@ -51,20 +76,36 @@ fn named(staged: &impl Serialize) -> String {
 }
 
 /// A sink whose epochs are counted.
-pub struct Counted<K> {
+pub struct Counted<K: Sink> {
     sink: K,
     epochs: Epochs,
+    keys: Option<Keys<K::Item>>,
 }
 
-impl<K> Counted<K> {
+/// The keys of the rows of an item.
+type Keys<I> = Arc<dyn Fn(&I) -> Vec<i64> + Send + Sync>;
+
+impl<K: Sink> Counted<K> {
     pub fn new(sink: K, epochs: &Epochs) -> Self {
-        Self { sink, epochs: epochs.clone() }
+        Self { sink, epochs: epochs.clone(), keys: None }
     }
 }
 
-pub struct CountedWriter<W> {
+impl<K: Sink<Item = Batch>> Counted<K> {
+    /// For a sink that keeps one row of each value in this column.
+    pub fn by(self, column: &'static str) -> Self {
+        let keys = move |batch: &Batch| {
+            let column = batch.rows().column_by_name(column).expect("a key");
+            column.as_primitive::<Int64Type>().values().to_vec()
+        };
+        Self { keys: Some(Arc::new(keys)), ..self }
+    }
+}
+
+pub struct CountedWriter<W: Writer> {
     writer: W,
     epochs: Epochs,
+    keys: Option<(Keys<W::Item>, BTreeSet<i64>)>,
 }
 
 #[async_trait]
@@ -83,7 +124,8 @@ impl<K: Sink> Sink for Counted<K> {
     }
 
     async fn open(&self, epoch: EpochContext) -> Result<Self::Writer> {
-        Ok(CountedWriter { writer: self.sink.open(epoch).await?, epochs: self.epochs.clone() })
+        let keys = self.keys.clone().map(|keys| (keys, BTreeSet::new()));
+        Ok(CountedWriter { writer: self.sink.open(epoch).await?, epochs: self.epochs.clone(), keys })
     }
 
     async fn commit(&self, env: &Env, request: CommitRequest<K::Staged>) -> Result<CommitOutcome> {
@@ -109,6 +151,9 @@ where
     type Staged = W::Staged;
 
     async fn write(&mut self, item: W::Item) -> Result<Vec<Reject>> {
+        if let Some((keys, all)) = &mut self.keys {
+            all.extend(keys(&item));
+        }
         self.writer.write(item).await
     }
 
@@ -119,7 +164,8 @@ where
     async fn finish(self) -> Result<Option<StagedOutput<W::Staged>>> {
         let staged = self.writer.finish().await?;
         if let Some(output) = &staged {
-            self.epochs.state().staged.insert(named(&output.staged), output.records);
+            let rows = self.keys.map_or(Rows::All(output.records), |(_, all)| Rows::Keys(all));
+            self.epochs.state().staged.insert(named(&output.staged), rows);
         }
         Ok(staged)
     }

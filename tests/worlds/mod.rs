@@ -71,12 +71,14 @@ pub struct Way<'a> {
     pub store: &'a Store,
     pub table: &'a MemoryTable<Rows<u64>>,
     pub epochs: &'a Epochs,
+    /// Those of the children.
+    pub children: &'a Epochs,
 }
 
 impl Way<'_> {
     /// A pipeline of which the source and everything else are said.
     pub fn end<S: Source>(self, builder: PipelineBuilder<S, Page>, faults: &Faults) -> Result<Pipeline> {
-        let Self { into, columns, key, record, compact_every, store, table, epochs } = self;
+        let Self { into, columns, key, record, compact_every, store, table, epochs, children } = self;
         let columns = if into == Destination::Tables { columns.list("children", ColumnType::Int64) } else { columns };
         let decode = Decode::pages().ndjson().schema(columns);
         let (dataset, delta) = (dataset(store).compact_every(compact_every), delta(store, into));
@@ -91,14 +93,18 @@ impl Way<'_> {
             Destination::Delta => {
                 builder.stage(decode).stage(Dedup::by([key])).sink(Counted::new(delta, epochs)).build()
             }
-            Destination::DeltaUpsert => builder.stage(decode).sink(delta.upsert([record])).build(),
+            Destination::DeltaUpsert => {
+                let sink = Counted::new(delta.upsert([record]), epochs).by(record);
+                builder.stage(decode).sink(sink).build()
+            }
             Destination::Tables => {
-                let children = UnnestChild::at("children").copy("n", "parent").value("n").without_markers();
+                let unnest = UnnestChild::at("children").copy("n", "parent").value("n").without_markers();
+                let (parents, children) = (Counted::new(dataset, epochs), Counted::new(delta, children));
                 builder
                     .stage(decode)
                     .stage(Dedup::by([key]))
-                    .stage(Unnest::new("numbers").child("children", children))
-                    .sink(TableSet::new().table("numbers", dataset).table("children", delta))
+                    .stage(Unnest::new("numbers").child("children", unnest))
+                    .sink(TableSet::new().table("numbers", parents).table("children", children))
                     .build()
             }
         }

@@ -2,6 +2,7 @@
 
 use landfall::async_trait;
 use landfall::model::{Page, PartitionId, Rows, Timestamp};
+use landfall::testkit::Faults;
 use landfall::testkit::conformance::{Destination, SourceTrial, StageTrial};
 use landfall_stations::{Database, InOneStep, Parse, Reading, SqliteCheckpoints, SqliteReadings, StationLogs, Wire};
 use std::collections::BTreeMap;
@@ -118,12 +119,27 @@ mod sink {
         }
     }
 
+    /// Each transaction may go wrong, or lose its answer.
+    #[derive(Debug)]
+    struct Faulty(Faults);
+
+    #[async_trait]
+    impl Wire for Faulty {
+        async fn pass(&self, operation: &'static str, transaction: InOneStep<'_>) -> landfall::Result<()> {
+            self.0.point(operation, "database", transaction).await
+        }
+    }
+
     #[async_trait]
     impl Destination for Table {
         type Sink = SqliteReadings;
 
         fn sink(&self) -> SqliteReadings {
             SqliteReadings::new(&self.database()) // a connection of its own, as another process has
+        }
+
+        async fn reached_by(&self, faults: &Faults) -> Option<SqliteReadings> {
+            Some(SqliteReadings::new(&self.database().reached_by(Faulty(faults.clone()))))
         }
 
         fn item(&self, numbers: Range<u64>) -> Rows<Reading> {

@@ -1,66 +1,31 @@
 use super::*;
 use crate::env::Env;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::model::{Incarnation, PipelineName, Rows, ShardKey};
 use crate::sink::{
     CommitOutcome, CommitRequest, Demand, EpochContext, Mark, MemorySink, MemoryTable, Sink, StagedOutput, Writer,
 };
-use crate::source::ComponentConfig;
+use crate::testkit::{FaultSink, Faults, Mode, Target};
 use async_trait::async_trait;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 type Memory = MemorySink<Rows<u64>>;
-
-/// A sink that is down when it is to commit, for a while.
-struct Down(Memory, Arc<AtomicBool>);
-
-#[async_trait]
-impl Sink for Down {
-    type Item = Rows<u64>;
-    type Staged = <Memory as Sink>::Staged;
-    type Promise = <Memory as Sink>::Promise;
-    type Writer = <Memory as Sink>::Writer;
-
-    fn config(&self) -> Result<ComponentConfig> {
-        self.0.config()
-    }
-
-    fn demand(&self) -> Demand {
-        self.0.demand()
-    }
-
-    async fn open(&self, epoch: EpochContext) -> Result<Self::Writer> {
-        self.0.open(epoch).await
-    }
-
-    async fn commit(&self, env: &Env, request: CommitRequest<Self::Staged>) -> Result<CommitOutcome> {
-        if self.1.load(Ordering::Relaxed) {
-            return Err(Error::unavailable("commit", "it is down"));
-        }
-        self.0.commit(env, request).await
-    }
-
-    async fn mark(&self, shard: &ShardKey) -> Result<Option<Mark>> {
-        self.0.mark(shard).await
-    }
-
-    async fn collect(&self, shard: &ShardKey, below_generation: u64, keep: &[Self::Staged]) -> Result<u64> {
-        self.0.collect(shard, below_generation, keep).await
-    }
-}
 
 #[derive(Clone, Default)]
 struct World {
     items: MemoryTable<Rows<u64>>,
     orders: MemoryTable<Rows<u64>>,
-    down: Arc<AtomicBool>,
 }
 
 impl World {
     /// As another process would make it.
     fn set(&self) -> TableSet<Rows<u64>> {
-        let orders = Down(MemorySink::new(&self.orders), Arc::clone(&self.down));
-        TableSet::new().table("items", MemorySink::new(&self.items)).table("orders", orders)
+        self.over(&Faults::none())
+    }
+
+    /// With faults of the second table.
+    fn over(&self, faults: &Faults) -> TableSet<Rows<u64>> {
+        let orders = FaultSink::new(Memory::new(&self.orders), faults);
+        TableSet::new().table("items", Memory::new(&self.items)).table("orders", orders)
     }
 
     fn rows(&self) -> (Vec<u64>, Vec<u64>) {
@@ -132,13 +97,12 @@ async fn a_crash_between_two_tables_is_rolled_forward_and_nothing_doubled() {
             stage(&world.set(), 2, tables).await
         }),
     ] {
-        world.down.store(true, Ordering::Relaxed);
-        let error = commit(&world.set(), epoch, previous, &staged.staged).await.expect_err("the second table is down");
+        let down = world.over(&Faults::at(Target::operation("commit"), Mode::Fail));
+        let error = commit(&down, epoch, previous, &staged.staged).await.expect_err("the second table is down");
         assert!(error.is_transient() && error.to_string().contains("orders"), "{error}");
         assert_eq!(world.epochs().await, [Some(epoch), previous]);
         // What is held by all of them.
         assert_eq!(world.set().mark(&shard()).await.expect("reads").map(|m| m.epoch), previous);
-        world.down.store(false, Ordering::Relaxed);
         assert_eq!(commit(&world.set(), epoch, previous, &staged.staged).await.expect("commits"), CommitOutcome::Done);
         assert_eq!(world.epochs().await, [Some(epoch); 2]);
     }
@@ -249,6 +213,13 @@ impl Sorts {
     fn new(replaces: bool) -> Self {
         Self { tables: Default::default(), replaces }
     }
+
+    /// What a set does to one of its tables may fail.
+    fn over(&self, faults: &Faults) -> TableSet<Rows<u64>> {
+        let sink = |table| if self.replaces { MemorySink::new(table).replace() } else { MemorySink::new(table) };
+        let sink = |table| FaultSink::new(sink(table), faults);
+        TableSet::new().table("threes", sink(&self.tables[0])).table("others", sink(&self.tables[1]))
+    }
 }
 
 #[async_trait]
@@ -256,8 +227,11 @@ impl crate::testkit::conformance::Destination for Sorts {
     type Sink = TableSet<Rows<u64>>;
 
     fn sink(&self) -> Self::Sink {
-        let sink = |table| if self.replaces { MemorySink::new(table).replace() } else { MemorySink::new(table) };
-        TableSet::new().table("threes", sink(&self.tables[0])).table("others", sink(&self.tables[1]))
+        self.over(&Faults::none())
+    }
+
+    async fn reached_by(&self, faults: &Faults) -> Option<Self::Sink> {
+        Some(self.over(faults))
     }
 
     fn item(&self, numbers: std::ops::Range<u64>) -> Tables<Rows<u64>> {

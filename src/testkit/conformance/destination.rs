@@ -16,11 +16,10 @@ pub trait Destination: Send + Sync {
     /// The sink as another process makes it: nothing but the destination is shared with the ones before.
     fn sink(&self) -> Self::Sink;
 
-    /// The sink as a process reaches it of which every access to the destination is an I/O point of `faults`. `None` if that cannot
-    /// be had: then guarantee 6 is not checked.
-    fn reached_by(&self, _faults: &Faults) -> Option<Self::Sink> {
-        None
-    }
+    /// The sink as a process reaches it of which every access to the destination is an I/O point of `faults`: what a commit does
+    /// fails, or loses its answer, access by access. `None` if nothing of a commit can fail by itself, or nobody can make it fail
+    /// from here: guarantee 6 is not checked then. Say why.
+    async fn reached_by(&self, faults: &Faults) -> Option<Self::Sink>;
 
     /// An item of as many rows as there are `numbers`, each with one of them. No two rows have the same key.
     fn item(&self, numbers: Range<u64>) -> <Self::Sink as Sink>::Item;
@@ -70,8 +69,8 @@ impl<'a, D: Destination> Shard<'a, D> {
     }
 
     /// The same shard in a process that has these faults, if it can be had.
-    pub(super) fn reached_by(&self, faults: &Faults) -> Option<Self> {
-        Some(Self { sink: self.destination.reached_by(faults)?, ..self.restarted() })
+    pub(super) async fn reached_by(&self, faults: &Faults) -> Option<Self> {
+        Some(Self { sink: self.destination.reached_by(faults).await?, ..self.restarted() })
     }
 
     /// The same shard in the hands of its next owner.

@@ -18,7 +18,13 @@ const CONTRACTS: [(&str, &str, &str, &str); 6] = [
     (
         "Sink",
         include_str!("../../sink/mod.rs"),
-        include_str!("sink.rs"),
+        concat!(
+            include_str!("sink/mod.rs"),
+            include_str!("sink/visibility.rs"),
+            include_str!("sink/commits.rs"),
+            include_str!("sink/staging.rs"),
+            include_str!("sink/enumerations.rs")
+        ),
         concat!(include_str!("broken/sinks.rs"), include_str!("broken/enumerations.rs")),
     ),
     ("Source", include_str!("../../source/mod.rs"), include_str!("source.rs"), include_str!("broken/sources.rs")),

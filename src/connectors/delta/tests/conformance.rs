@@ -35,7 +35,7 @@ impl Destination for Lake {
         self.over(&Faults::waiting().store(&self.store))
     }
 
-    fn reached_by(&self, faults: &Faults) -> Option<DeltaTable> {
+    async fn reached_by(&self, faults: &Faults) -> Option<DeltaTable> {
         Some(self.over(&faults.store(&self.store)))
     }
 

@@ -1,4 +1,4 @@
-//! A history of versions: the same cases as tests/postgres/dispositions.rs, with the same results.
+//! A history of versions: the same cases as tests/postgres/histories.rs, with the same results.
 
 use super::*;
 use crate::sink::Scd2;

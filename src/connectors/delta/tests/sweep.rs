@@ -1,4 +1,4 @@
-//! Rows that did not come: the same cases as tests/postgres/enumerations.rs, with the same results.
+//! Rows that did not come: the same cases as tests/warehouses/enumerations.rs, with the same results.
 
 use super::replace::enumerate;
 use super::*;

@@ -26,7 +26,7 @@ impl Destination for Folder {
         self.over(&Faults::waiting().store(&self.store))
     }
 
-    fn reached_by(&self, faults: &Faults) -> Option<ParquetDataset> {
+    async fn reached_by(&self, faults: &Faults) -> Option<ParquetDataset> {
         Some(self.over(&faults.store(&self.store)))
     }
 

@@ -1,12 +1,13 @@
 use crate::env::Env;
 use crate::error::Result;
-use crate::model::{Reject, Rows, ShardKey};
+use crate::model::{Rows, ShardKey};
 use crate::sink::{
-    CommitDecision, CommitOutcome, CommitRequest, Demand, EpochContext, Mark, Sink, StagedOutput, Transactional,
-    Writer, decide_commit,
+    CommitDecision, CommitOutcome, CommitRequest, Demand, EpochContext, Mark, Sink, Transactional, decide_commit,
 };
 use crate::source::ComponentConfig;
+use crate::testkit::Faults;
 use crate::testkit::conformance::{Destination, sink};
+use crate::testkit::rowed::Rowed;
 use async_trait::async_trait;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -57,6 +58,11 @@ impl Destination for Table {
         Broken { table: self.clone(), made: *made }
     }
 
+    /// Doubt is a matter of commits that take what is new.
+    async fn reached_by(&self, _faults: &Faults) -> Option<Broken> {
+        None
+    }
+
     fn item(&self, numbers: Range<u64>) -> Rows<u64> {
         Rows(numbers.collect())
     }
@@ -76,7 +82,7 @@ impl Sink for Broken {
     type Item = Rows<u64>;
     type Staged = Vec<u64>;
     type Promise = Transactional;
-    type Writer = Staging;
+    type Writer = Rowed;
 
     fn config(&self) -> Result<ComponentConfig> {
         let by_chance = if self.table.defect == Defect::ConfiguresByChance { self.made } else { 0 };
@@ -87,8 +93,8 @@ impl Sink for Broken {
         Demand::Enumerations
     }
 
-    async fn open(&self, epoch: EpochContext) -> Result<Staging> {
-        Ok(Staging { rows: Vec::new(), must_commit: epoch.must_commit })
+    async fn open(&self, epoch: EpochContext) -> Result<Rowed> {
+        Ok(Rowed::of(&epoch))
     }
 
     async fn commit(&self, _env: &Env, request: CommitRequest<Vec<u64>>) -> Result<CommitOutcome> {
@@ -126,32 +132,6 @@ impl Sink for Broken {
 
     async fn collect(&self, _shard: &ShardKey, _below_generation: u64, _keep: &[Vec<u64>]) -> Result<u64> {
         Ok(0)
-    }
-}
-
-struct Staging {
-    rows: Vec<u64>,
-    must_commit: bool,
-}
-
-#[async_trait]
-impl Writer for Staging {
-    type Item = Rows<u64>;
-    type Staged = Vec<u64>;
-
-    async fn write(&mut self, item: Rows<u64>) -> Result<Vec<Reject>> {
-        self.rows.extend(item.0);
-        Ok(Vec::new())
-    }
-
-    fn staged_bytes(&self) -> u64 {
-        8 * self.rows.len() as u64
-    }
-
-    async fn finish(self) -> Result<Option<StagedOutput<Vec<u64>>>> {
-        let records = self.rows.len() as u64;
-        let staged = StagedOutput { staged: self.rows, records, bytes: 8 * records };
-        Ok((records > 0 || self.must_commit).then_some(staged))
     }
 }
 

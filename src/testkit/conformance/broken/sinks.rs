@@ -82,7 +82,7 @@ impl Destination for Table {
         Broken { table: self.clone(), process, faults: Faults::none() }
     }
 
-    fn reached_by(&self, faults: &Faults) -> Option<Broken> {
+    async fn reached_by(&self, faults: &Faults) -> Option<Broken> {
         Some(Broken { faults: faults.clone(), ..self.sink() })
     }
 

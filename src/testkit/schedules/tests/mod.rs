@@ -4,16 +4,14 @@ mod met;
 use super::*;
 use crate::checkpoint::MemoryCheckpoints;
 use crate::env::Env;
-use crate::model::{Reject, Rows, ShardKey};
+use crate::model::{Rows, ShardKey};
 use crate::pipeline::{Pipeline, Settings};
 use crate::sink::{
-    CommitDecision, CommitOutcome, CommitRequest, Demand, EpochContext, Mark, Sink, StagedOutput, Transactional,
-    Writer, decide_commit,
+    CommitDecision, CommitOutcome, CommitRequest, Demand, EpochContext, Mark, Sink, Transactional, decide_commit,
 };
 use crate::source::{ComponentConfig, IterSource};
+use crate::testkit::rowed::Rowed;
 use crate::testkit::{Effect, FaultCheckpoints, FaultSink, FaultSource, test_env};
-use std::cell::Cell;
-use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -34,12 +32,6 @@ struct Table {
     faults: Faults,
 }
 
-struct Rowed {
-    rows: Vec<u64>,
-    /// A writer is `Send`, and no more is asked of it.
-    alone: PhantomData<Cell<()>>,
-}
-
 #[async_trait]
 impl Sink for Table {
     type Item = Rows<u64>;
@@ -55,8 +47,8 @@ impl Sink for Table {
         Demand::Increments
     }
 
-    async fn open(&self, _epoch: EpochContext) -> Result<Rowed> {
-        Ok(Rowed { rows: Vec::new(), alone: PhantomData })
+    async fn open(&self, epoch: EpochContext) -> Result<Rowed> {
+        Ok(Rowed::of(&epoch))
     }
 
     async fn commit(&self, _env: &Env, request: CommitRequest<Vec<u64>>) -> Result<CommitOutcome> {
@@ -84,26 +76,6 @@ impl Sink for Table {
 
     async fn collect(&self, _shard: &ShardKey, _below_generation: u64, _keep: &[Vec<u64>]) -> Result<u64> {
         Ok(0)
-    }
-}
-
-#[async_trait]
-impl Writer for Rowed {
-    type Item = Rows<u64>;
-    type Staged = Vec<u64>;
-
-    async fn write(&mut self, item: Rows<u64>) -> Result<Vec<Reject>> {
-        self.rows.extend(item.0);
-        Ok(Vec::new())
-    }
-
-    fn staged_bytes(&self) -> u64 {
-        8 * self.rows.len() as u64
-    }
-
-    async fn finish(self) -> Result<Option<StagedOutput<Vec<u64>>>> {
-        let records = self.rows.len() as u64;
-        Ok((records > 0).then_some(StagedOutput { staged: self.rows, records, bytes: 8 * records }))
     }
 }
 

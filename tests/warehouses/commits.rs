@@ -1,0 +1,61 @@
+//! Marks, lost answers, and what staging leaves behind.
+
+use crate::load::{Load, shard};
+use crate::sql::Sql;
+use landfall::ErrorKind;
+use landfall::columnar::Columns;
+use landfall::sink::{CommitOutcome, Disposition, Sink};
+
+sql_cases! {
+    an_epoch_comes_into_view_with_its_mark_and_never_twice,
+    the_mark_never_moves_over_rows_that_are_gone,
+    control_tables_of_a_newer_version_are_refused,
+}
+
+fn load<W: Sql>(warehouse: &W) -> Load<W::Sink> {
+    Load::new(warehouse.sink("orders", Disposition::Append), Columns::new().int64("id").utf8("name"))
+}
+
+async fn an_epoch_comes_into_view_with_its_mark_and_never_twice<W: Sql>(warehouse: W) {
+    let mut load = load(&warehouse);
+    assert_eq!(load.sink.mark(&shard()).await.expect("no tables yet"), None);
+    let (output, _) = load.stage("{\"id\":1}\n{\"id\":2}").await.expect("stages");
+    let staged = output.expect("rows").staged;
+    assert!(warehouse.rows("orders", "id").await.is_empty(), "staged rows are not seen");
+    assert_eq!(load.commit(&staged, false).await.expect("commits"), CommitOutcome::Done);
+    load.previous = None;
+    assert_eq!(load.commit(&staged, false).await.expect("answers"), CommitOutcome::AlreadyCommitted);
+    assert_eq!(warehouse.rows("orders", "id").await, ["1", "2"]);
+    assert!(warehouse.waiting().await.is_empty(), "what was committed is not kept twice");
+    let mark = load.sink.mark(&shard()).await.expect("reads").expect("a mark");
+    assert_eq!((mark.generation, mark.epoch), (1, 1));
+    let ledger =
+        warehouse.rows("landfall_loads", "load_id, rows_staged, rows_inserted, schema_version, disposition").await;
+    assert_eq!(ledger, ["orders-0000-00000000000000000001|2|2|1|append"]);
+    let joined = "SELECT count(*) FROM {orders} o JOIN {landfall_loads} l ON l.load_id = o._landfall_load";
+    assert_eq!(warehouse.sql(joined).await, ["2"]);
+}
+
+async fn the_mark_never_moves_over_rows_that_are_gone<W: Sql>(warehouse: W) {
+    let mut load = load(&warehouse);
+    load.load("{\"id\":1}").await.expect("loads");
+    let lost = load.stage("{\"id\":2}\n{\"id\":3}").await.expect("stages").0.expect("rows").staged;
+    let waiting = warehouse.waiting().await;
+    let [table] = waiting.as_slice() else { panic!("one table: {waiting:?}") };
+    for loss in [format!("DELETE FROM {{{table}}} WHERE id = 3"), format!("DROP TABLE {{{table}}}")] {
+        warehouse.sql(&loss).await;
+        let error = load.commit(&lost, false).await.expect_err("rows are missing");
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{loss}: {error}");
+    }
+    assert_eq!(load.sink.mark(&shard()).await.expect("reads").map(|m| m.epoch), Some(1));
+    assert_eq!(warehouse.rows("orders", "id").await, ["1"]);
+}
+
+async fn control_tables_of_a_newer_version_are_refused<W: Sql>(warehouse: W) {
+    load(&warehouse).load("{\"id\":1}").await.expect("loads");
+    warehouse.sql(W::NEWER).await;
+    // Another process: one that runs has looked.
+    let error = load(&warehouse).stage("{\"id\":2}").await.map(drop).expect_err("it is newer");
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.to_string().contains("newer version"), "{error}");
+}
