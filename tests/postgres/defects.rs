@@ -47,12 +47,12 @@ async fn two_owners_that_commit_one_epoch_at_once_commit_it_once() {
         world.ask("COMMIT").await;
     };
     let ((one, another), ()) = tokio::join!(committed, both_wait);
-    let outcomes = [one.expect("commits"), another.expect("commits")];
+    let outcomes = [one, another].map(|outcome| outcome.expect("two that commit at once are answered"));
     assert!(
         outcomes.contains(&CommitOutcome::Done) && outcomes.contains(&CommitOutcome::AlreadyCommitted),
-        "both commit: {outcomes:?}"
+        "two that commit at once both commit: {outcomes:?}"
     );
-    assert_eq!(ids(&world).await, ["1", "2"]);
+    assert_eq!(ids(&world).await, ["1", "2"], "what two that commit at once have left");
 }
 
 macro_rules! noticed {
@@ -69,6 +69,6 @@ macro_rules! noticed {
 }
 
 noticed! {
-    a_mark_that_is_not_locked: MarkIsNotLocked => two_owners_that_commit_one_epoch_at_once_commit_it_once, "both commit";
+    a_mark_that_is_not_locked: MarkIsNotLocked => two_owners_that_commit_one_epoch_at_once_commit_it_once, "two that commit at once";
     children_that_are_not_locked: ChildrenAreNotLocked => crate::dispositions::children_of_one_parent_are_those_of_one_shard, "children of both shards";
 }

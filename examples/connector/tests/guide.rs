@@ -25,7 +25,7 @@ fn files() -> BTreeMap<String, String> {
     let mut names = vec!["Cargo.toml".to_owned()];
     for folder in ["src", "tests"] {
         let entries = fs::read_dir(root().join(folder)).expect("a folder");
-        names.extend(entries.map(|entry| format!("{folder}/{}", entry.expect("a file").file_name().display())));
+        names.extend(entries.map(|entry| format!("{folder}/{}", entry.expect("a file").file_name().to_string_lossy())));
     }
     let text = |name: &String| fs::read_to_string(root().join(name)).expect("text");
     let mut files: BTreeMap<String, String> = names.into_iter().map(|name| (name.clone(), text(&name))).collect();
