@@ -35,16 +35,16 @@ KILLED = {
     "parquet,local,ingest", "postgres", "delta,local", "delta,local,upsert", "duckdb", "sqlite", "delta,s3", "parquet,s3",
 }  # fmt: skip
 PROCESSES = {"parquet", "delta", "postgres", "duckdb", "sqlite", "parquet,postgres", "delta,postgres", "parquet,s3", "delta,s3"}
-# One file is one process's as long as it is open: who stands still there is not overtaken.
-FENCED = PROCESSES - {"duckdb"}
 # Sinks over servers and files of which some pairs are tried each time.
 PAIRED = {"delta append", "postgres append", "adbc duckdb append", "adbc sqlite append"}
+# Of some hundred zombies, over all sinks: many find that others have done what they had begun.
+FENCED = 9
 # Those whose commits are broken by defects.
 DATABASES = {"postgres", "adbc duckdb", "adbc sqlite", "adbc postgres"}
 SYSTEM_CALLS = {f"{call},{fault}" for call in ("fsync", "write", "renameat2") for fault in ("EIO", "ENOSPC", "KILL")} | {"sendto,KILL", "sendto,ECONNRESET"}
 LIMITS = {"disk", "readonly", "files", "length", "length,kills", "memory"}
 # Defects that are switched on in random days, and in processes; and the ways in which a disk lies.
-DEFECTS_OF_DAYS, DEFECTS_OF_PROCESSES, LIES = 20, 7, 2
+DEFECTS_OF_DAYS, DEFECTS_OF_PROCESSES, LIES = 21, 7, 2
 # One is noticed in processes alone.
 OF_PROCESSES = {"FailedSyncIsIgnored"}
 # No world is so small that it has fewer operations.
@@ -173,7 +173,7 @@ def figures(proof, long):
                [not total("processes", "caught") == total("processes", "defects") >= DEFECTS_OF_PROCESSES and "defects that were not noticed"]),
         Figure("zombies", "stopped and overtaken, each sink; fenced",
                f"{total('zombies', 'zombies')}, {total('zombies', 'fenced')} fenced",
-               [names(proof.lacks("zombies", PROCESSES, "zombies"), "none of"), names(proof.lacks("zombies", FENCED, "fenced"), "none fenced of"), silent("zombies")]),
+               [names(proof.lacks("zombies", PROCESSES, "zombies"), "none of"), less(total("zombies", "fenced"), FENCED), silent("zombies")]),
         Figure("limits", "disk, files, memory: each, each sink on it", f"{total('limits', 'runs')}",
                [names(proof.lacks("limits", LIMITS, "runs"), "none of"), names(sorted(kind for kind in PROCESSES if "s3" not in kind and not total("limits", kind)), "none in"), silent("limits")]),
         Figure("servers", "standing still, each kind", f"{total('servers', 'stops')}",

@@ -15,7 +15,7 @@ def recorded(long=False):
     yield from (f'proof suite=pairs of="{name}" schedules=1 lost=0 doubled=0' for name in prove.PAIRED)
     yield f"proof suite=simulation of=seeds seeds={amount['simulation']} hours=9 lost=0"
     yield f"proof suite=simulation of=http seeds={amount['simulation over http']} lost=0"
-    yield "proof suite=simulation of=defects defects=20 caught=20"
+    yield "proof suite=simulation of=defects defects=21 caught=21"
     yield f"proof suite=disk of=Delta images={amount['disk']} lost=0"
     yield "proof suite=disk of=lies lies=2 caught=2"
     yield "proof suite=model of=storm states=2000000"

@@ -46,14 +46,9 @@ class Store:
 
 @contextlib.contextmanager
 def moto():
-    """One request at a time: with threads, two of several writers sometimes win the same create."""
     port = free_port()
-    program = (
-        "from moto.server import DomainDispatcherApplication, create_backend_app as app\n"
-        "from werkzeug.serving import run_simple\n"
-        f"run_simple('127.0.0.1', {port}, DomainDispatcherApplication(app), threaded=False)"
-    )
-    with server([sys.executable, "-c", program], f"http://127.0.0.1:{port}/moto-api/") as running:
+    program = [sys.executable, str(Path(__file__).with_name("moto_server.py")), str(port)]
+    with server(program, f"http://127.0.0.1:{port}/moto-api/") as running:
         store = s3(f"http://127.0.0.1:{port}", "any", "any")
         store.pid = running.pid
         yield store

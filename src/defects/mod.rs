@@ -83,6 +83,9 @@ defects! {
     MarkIsNotCompared,
     /// A change of the key, of the partitioning or of the source is taken up as if nothing had been.
     IdentityIsNotCompared,
+    /// What a checkpoint says of the configuration is what the pipeline began with. State that does not say under which settings it was
+    /// written, as a cursor file alone.
+    ChangedSettingsAreForgotten,
     /// Records that no hop accounts for do not stop an epoch. Vector #12217: dropped is delivered.
     LedgerIsNotChecked,
     /// A destination that says that it lacks an epoch, or holds another one, is taken for one that has it. iceberg #10892.

@@ -76,6 +76,7 @@ pairs! {
         StagedIsNotLookedFor: 8 => lake::a_staged_file_that_is_gone_is_not_registered says "a file that is gone is registered",
         // I9: a stop is a crash with a deadline, and what gives identity does not change.
         IdentityIsNotCompared: 9 => pipelines::a_change_of_the_key_is_refused says "another key is taken up",
+        ChangedSettingsAreForgotten: 9 => pipelines::changed_settings_are_recorded says "a change that was recorded is told again",
         // I10: the ledger balances, or the epoch does not commit.
         LedgerIsNotChecked: 10 => pipelines::a_stage_that_loses_a_record_stops_the_run says "a record is missing, and nobody says so",
         RejectsVanish: 10 => pipelines::every_operation_may_fail says "records are not accounted for",

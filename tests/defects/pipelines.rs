@@ -1,14 +1,15 @@
 //! Whole pipelines over a scripted source.
 
-use crate::odd::{Odd, Oddity};
+use crate::odd::{Configured, Odd, Oddity};
 use crate::support::{self, Once, Script, parse};
 use crate::world::{SHAPES, World};
 use landfall::ErrorKind;
 use landfall::checkpoint::StoreCheckpoints;
 use landfall::landing::{Landing, Retention};
 use landfall::model::{PipelineName, Rows, ShardKey};
-use landfall::pipeline::Pipeline;
+use landfall::pipeline::{Event, Pipeline};
 use landfall::sink::{MemorySink, MemoryTable, Quarantine, TableSet, Tables};
+use landfall::source::ComponentConfig;
 use landfall::stage::{Output, from_fn};
 use landfall::store::Store;
 use landfall::testkit::{Conditionless, FaultSink, Faults, Mode, Outcome, Schedules, Verdict, Wrong};
@@ -105,6 +106,28 @@ pub async fn a_change_of_the_key_is_refused() {
     let failure = by("name").run().await.expect_err("another key is taken up");
     assert_eq!(failure.error().kind(), ErrorKind::Config, "{failure}");
     by("id").run().await.expect("put back");
+    world.assert_exact().await;
+}
+
+pub async fn changed_settings_are_recorded() {
+    let world = support::World::new(Script::new(1, 3, 10));
+    // The source has so many pages by now, and is given this setting.
+    let changes = async |pages: usize, setting: u64| {
+        let mut script = world.script.clone();
+        script.partitions.iter_mut().for_each(|(_, all)| all.truncate(pages));
+        let source = Configured(script, ComponentConfig::none().with_settings(setting.into()));
+        let handle = world.builder_of(source).build().expect("complete").start();
+        let mut events = handle.events();
+        handle.wait().await.expect("no faults");
+        let mut changed = 0;
+        while let Ok(event) = events.try_recv() {
+            changed += u64::from(matches!(event, Event::ConfigChanged { .. }));
+        }
+        changed
+    };
+    assert_eq!(changes(1, 1).await, 0, "nothing has changed");
+    assert_eq!(changes(2, 2).await, 1, "a change is not told");
+    assert_eq!(changes(3, 2).await, 0, "a change that was recorded is told again");
     world.assert_exact().await;
 }
 

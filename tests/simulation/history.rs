@@ -64,6 +64,8 @@ struct Days {
     world: Arc<World>,
     chance: Chance,
     running: Vec<Process>,
+    /// Of processes that have ended: a request of theirs may still be on its way.
+    late: Vec<Faults>,
     reader: Reader,
     told: Told,
     /// Whether a run has ended well: from then on there is something that must not be changed.
@@ -77,6 +79,7 @@ pub async fn run(seed: u64) -> Told {
         chance: Chance::new(!seed),
         world,
         running: Vec::new(),
+        late: Vec::new(),
         reader: Reader::default(),
         told: Told::default(),
         settled: false,
@@ -108,7 +111,8 @@ impl Days {
                 world.clock.advance(MINUTE * 60 * u32::try_from(self.chance.within(2, 40)).expect("few"))
             }
             18 | 19 => world.weather.turn(self.chance.pick(&[0, 2, 5, 10, 20, 60, 200])),
-            20 | 21 => self.wake(),
+            20 => self.wake(),
+            21 => self.arrive().await,
             22 => self.kill(),
             23 => self.drain(),
             24 if self.chance.per_mille(200) => world.api.widen(),
@@ -301,6 +305,7 @@ impl Days {
             Err(panic) => return self.wrong(format!("process {number} ended with {panic}")),
         };
         self.world.weather.tell(|| format!("{number} ended: {:?}", ended.as_ref().map_err(Error::kind)));
+        self.late.push(faults.clone());
         match ended {
             Ok(()) => self.settled |= control.is_some(),
             Err(error) if Faults::is_crash(&error) || faults.is_dead() => {}
@@ -329,6 +334,7 @@ impl Days {
             process.faults.resume();
             self.ended(process).await;
         }
+        self.arrive().await;
         self.recover().await;
         let verdict = oracle::verdict(&self.world).await;
         self.judge("after the recovery", verdict);
@@ -339,6 +345,13 @@ impl Days {
         let verdict = oracle::verdict(&self.world).await;
         self.judge("after a fresh record", verdict);
         self.look().await;
+    }
+
+    /// What those who have ended had sent off has its effect.
+    async fn arrive(&mut self) {
+        for faults in std::mem::take(&mut self.late) {
+            faults.arrive().await;
+        }
     }
 
     async fn recover(&mut self) {

@@ -104,13 +104,16 @@ impl Weather {
         let Sky { chance, per_mille, .. } = self.0.as_ref();
         let mode =
             (!self.0.calm.load(Ordering::SeqCst) && chance.per_mille(per_mille.load(Ordering::SeqCst))).then(|| {
-                match chance.below(9) {
+                match chance.below(12) {
                     0 => Mode::Before,
                     1 => Mode::AfterLostResponse,
                     2 => Mode::Torn,
                     3 => Mode::Pause,
                     4 | 5 => Mode::LostResponse,
                     6 => Mode::Fail,
+                    7 => Mode::Exists,
+                    8 => Mode::Conflict,
+                    9 => Mode::Late(u32::try_from(chance.within(1, 60)).expect("few")),
                     _ => Mode::Slow(u32::try_from(chance.within(1, 400)).expect("few")),
                 }
             });

@@ -94,9 +94,10 @@ impl Running {
         }
         let previous = self.newest.1.marked;
         let prepared = output.map(|o| Prepared { previous, digest: digest(&o.staged), staged: o.staged });
+        let config = if on(Defect::ChangedSettingsAreForgotten) { &self.newest.1.config } else { &self.load.config };
         let checkpoint = Checkpoint {
             format: FORMAT.to_owned(),
-            config: self.load.config.clone(),
+            config: config.clone(),
             input,
             landing: self.landing.clone(),
             state,
