@@ -161,7 +161,11 @@ struct Once(AtomicU64);
 impl World for Once {
     async fn process(&self, faults: &Faults) -> Result<()> {
         if self.0.load(Ordering::SeqCst) == 0 {
-            faults.point("work", "all", async { Ok(self.0.store(1, Ordering::SeqCst)) }).await?;
+            let work = async {
+                self.0.store(1, Ordering::SeqCst);
+                Ok(())
+            };
+            faults.point("work", "all", work).await?;
         }
         Ok(())
     }
