@@ -112,7 +112,8 @@ async fn a_server_that_dies_at_any_request_loses_nothing() {
     for at in (0..requests).step_by(step) {
         for has_effect in [false, true] {
             let case = format!("request {at}, effect {has_effect}");
-            let store = s3(&dead_at(at, has_effect).await);
+            let server = dead_at(at, has_effect).await;
+            let store = s3(&server);
             load(&store, || test_env(2)).await.unwrap_or_else(|e| panic!("{case}: {e}"));
             assert_exact(&store, &case).await;
             deaths += 1;
