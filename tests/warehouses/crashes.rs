@@ -131,8 +131,9 @@ async fn enumerate<W: Warehouse, Made: Future<Output = W> + Send>(
     let every = costs * number("LANDFALL_WAREHOUSES_EVERY").unwrap_or(61);
     let pairs = number("LANDFALL_WAREHOUSES_PAIRS").unwrap_or(4) / costs;
     let schedules = Schedules::made_by(world).every(every).pairs(pairs);
-    // Who overtakes one that stands still with a lock waits: others go on meanwhile.
-    let outcome = if W::IS_SERVER { schedules.varies().at_once(8) } else { schedules }.run().await;
+    // Who overtakes one that stands still with a lock waits: others go on meanwhile, unless it is a driver that waits, with its thread.
+    let at_once = if costs > 1 { 1 } else { 8 };
+    let outcome = if W::IS_SERVER { schedules.varies().at_once(at_once) } else { schedules }.run().await;
     let checkpoints = if shape.checkpoints { ", checkpoints too" } else { "" };
     let children = if shape.children { ", with children" } else { "" };
     println!("{}", outcome.proof(format_args!("{} {}{checkpoints}{children}", W::NAME, shape.disposition.as_str())));
