@@ -26,7 +26,7 @@ WHOLE = {
 }  # fmt: skip
 # More shapes: at each n-th operation, and at every one in a night.
 SAMPLED = {
-    "delta, put together", "parquet, a new column", "delta, a new column", "delta upsert", "delta replace", "delta upsert, with children", "postgres upsert, checkpoints too",
+    "one shard, odd answers", "parquet, odd answers", "delta, odd answers", "delta, put together", "parquet, a new column", "delta, a new column", "delta upsert", "delta replace", "delta upsert, with children", "postgres upsert, checkpoints too",
     "postgres replace", "postgres upsert, with children", "adbc duckdb upsert", "adbc duckdb replace", "adbc sqlite replace",
 }  # fmt: skip
 # At each n-th operation always: a driver that waits for who stands still needs minutes for a schedule.
