@@ -39,8 +39,8 @@ MODULES = {
 }
 # Mutants that change nothing that can be seen, and why.
 EQUIVALENT = {
-    "src/pipeline/load/mod.rs: Running::load_all: + -> *": "how far stages run ahead is a matter of speed",
-    "src/pipeline/load/mod.rs: Running::finish: && -> ||": "no stages, or stages that are given nothing, change nothing",
+    "src/pipeline/load/running.rs: Running::load_given: + -> *": "how far stages run ahead is a matter of speed",
+    "src/pipeline/load/running.rs: Running::finish: && -> ||": "no stages, or stages that are given nothing, change nothing",
     "src/sink/mod.rs: decide_commit: > -> >= (2)": "equal epochs are told apart before",
     "src/sink/memory.rs: <impl Sink for MemorySink<I>>::config: the body -> Ok(Default::default())": "it says no more than the default",
 }
