@@ -77,9 +77,8 @@ impl Egress {
         let client = client.ok_or_else(|| Error::bug("send request", "no client for this kind of origin"))?;
         let url = request.url().clone();
         let response = in_time(env, self.limits.idle, "send request", client.execute(request)).await;
-        let response = response.map_err(|e| {
-            connect::at(e, &url).with_hint("if the API may take longer, raise the limit `idle`")
-        })?;
+        let response = response
+            .map_err(|e| connect::at(e, &url).with_hint("if the API may take longer, raise the limit `idle`"))?;
         let response = response.map_err(|e| guard::denied(&e).unwrap_or_else(|| connect::unanswered(e, &url)))?;
         check_head(response.headers(), &self.limits)?;
         Ok(response)
