@@ -64,14 +64,21 @@ class Proof:
         self.seconds = Counter()
         # The steps in which a thing was sampled, the smallest if it was run more than once: 1 is all of it.
         self.every = defaultdict(dict)
+        # Those of which the line with the smallest step has enough single faults.
+        self.enough = set()
 
     def read(self, line):
         found = LINE.search(line)
         if not found:
             return False
         suite, of = found[1], found[2].strip('"')
-        figures = self.of[suite][of]
-        for key, value in (pair.split("=", 1) for pair in found[3].split()):
+        figures, pairs = self.of[suite][of], [pair.split("=", 1) for pair in found[3].split()]
+        if suite == "single":
+            line = Counter({key: int(value) for key, value in pairs if value.isdigit()})
+            if 0 < line["every"] <= self.every[suite].get(of, line["every"]):
+                enough = line["points"] >= POINTS and line["schedules"] * line["every"] >= 2 * line["points"]
+                (self.enough.add if enough else self.enough.discard)(of)
+        for key, value in pairs:
             if key == "every":
                 self.every[suite][of] = min(int(value), self.every[suite].get(of, int(value)))
             elif value.isdigit():
@@ -96,8 +103,7 @@ class Proof:
 
     def thin(self):
         """Those with fewer single faults than there must be: at each operation that is taken, a process can die, and can be told of a failure."""
-        enough = lambda name, figures: figures["points"] >= POINTS and figures["schedules"] * self.every["single"].get(name, 0) >= 2 * figures["points"]
-        return sorted(name for name, figures in self.of["single"].items() if not enough(name, figures))
+        return sorted(name for name in self.of["single"] if name not in self.enough)
 
     def schedules(self):
         """Histories with at least one fault, of all suites."""

@@ -72,6 +72,10 @@ class Figures(unittest.TestCase):
     def test_few_faults_for_many_operations_are_not_whole(self):
         self.assertEqual(missed([line.replace("points=20", "points=21") for line in recorded() if "suite=connector" not in line])[0], {"single", "connector"})
 
+    def test_who_is_sampled_later_too_was_whole(self):
+        later = [line.replace("every=1 ", "every=1000000 ").replace("schedules=40", "schedules=6") for line in recorded() if "suite=single" in line]
+        self.assertEqual(missed([*recorded(), *later])[0], set())
+
     def test_nothing_may_be_wrong(self):
         for key in prove.WRONG:
             self.assertEqual(missed([*recorded(), f"proof suite=single of=delta {key}=1"])[1], {key: 1})
