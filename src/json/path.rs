@@ -281,7 +281,7 @@ mod tests {
     #[test]
     fn filters_within_filters_end() {
         let many = ["$", &"[?@.a".repeat(40)].concat();
-        let error = super::json_path(&many).expect_err("it would take a day");
+        let error = json_path(&many).expect_err("it would take a day");
         assert!(error.to_string().contains("more than 8 filters"), "{error}");
         assert!(Query::parse("$.a[?@.b == 1].c[?@.d]").is_ok());
     }
