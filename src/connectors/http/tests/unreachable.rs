@@ -103,7 +103,7 @@ async fn a_server_that_takes_a_request_and_never_answers_is_given_up() {
     let error = end.expect_err("there is no answer");
     assert_eq!((error.kind(), error.status()), (ErrorKind::Unavailable, Status::Exhausted), "{error}");
     assert!(error.to_string().contains("no answer in time"), "{error}");
-    tells(&error, &server.url(""), "with_idle");
+    tells(&error, &server.url(""), "limit `idle`");
     assert!(emitted.is_empty() && !server.seen().is_empty());
 }
 
