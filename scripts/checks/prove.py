@@ -21,7 +21,7 @@ WRONG = (*PROMISE, "wrong", "failed", "believed", "crashes")
 # Every sink and store of the tree, by the names that the suites print: with a fault at every operation in every way.
 WHOLE = {
     "one shard", "three shards", "a response in parts", "collection", "parquet", "parquet, two shards", "delta", "delta, upsert", "tables",
-    "parquet, put together", "delta append", "s3, a server that dies", "postgres append", "postgres append, checkpoints too", "adbc duckdb append",
+    "parquet, put together", "delta append", "s3, a server that dies", "parquet on s3", "postgres append", "postgres append, checkpoints too", "adbc duckdb append",
     "adbc sqlite append",
 }  # fmt: skip
 # More shapes: at each n-th operation, and at every one in a night.
@@ -211,7 +211,7 @@ def commands(long):
         ("defects", [*SERVERS, *cargo("--test", "defects", "--test", "warehouses", "--test", "postgres", filter=["defect"])], {}),
         ("model", cargo("--lib", filter=["chain::tests::model"]), {"LANDFALL_MODEL": "long" if long else "short"}),
         ("single", cargo("--test", "crash"), {"LANDFALL_CRASH_DOUBLES": "0", **({"LANDFALL_CRASH_EVERY": "1"} if long else {})}),
-        ("single", cargo("--test", "stores", filter=["a_server_that_dies"]), {"LANDFALL_DEATHS_EACH": "1"}),
+        ("single,pairs", cargo("--test", "stores", filter=["a_server_that_dies", "s3_survives"]), {"LANDFALL_DEATHS_EACH": "1"}),
         ("single,pairs", [*SERVERS, *cargo("--test", "warehouses", filter=["append_survives"])], {"LANDFALL_WAREHOUSES_EVERY": "1", "LANDFALL_WAREHOUSES_PAIRS": "200" if long else "8"}),
         ("single,pairs", [*SERVERS, *warehouses, "--skip", "append_survives"], {"LANDFALL_WAREHOUSES_EVERY": "1", "LANDFALL_WAREHOUSES_PAIRS": "200"} if long else {}),
         ("pairs", cargo("--test", "crash"), {"LANDFALL_CRASH_DOUBLES": each, "LANDFALL_CRASH_EVERY": "1000000"}),

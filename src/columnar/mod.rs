@@ -29,6 +29,8 @@ mod origin;
 mod path;
 mod rows;
 mod schema;
+#[cfg(any(feature = "adbc", feature = "postgres"))]
+pub(crate) mod staging;
 mod strings;
 #[cfg(test)]
 mod tests;

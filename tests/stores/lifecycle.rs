@@ -13,7 +13,9 @@ use landfall::landing::Landing;
 use landfall::pipeline::{Pipeline, RunFailure, Settings};
 use landfall::sink::Quarantine;
 use landfall::store::Store;
-use landfall::testkit::test_env;
+use landfall::testkit::{self, Faults, Schedules, Verdict, test_env};
+use landfall::{Result, async_trait};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 fn pipeline(store: &Store, script: &Script, env: Env) -> Pipeline {
     let mut settings = Settings::default();
@@ -52,29 +54,31 @@ async fn load(store: &Store, env: impl Fn() -> Env) -> Result<(), RunFailure> {
     Ok(())
 }
 
-/// Whether dataset and quarantine hold each record once.
-async fn assert_exact(store: &Store, case: &str) {
+/// Compares dataset and quarantine with the script.
+async fn verdict(store: &Store) -> Verdict {
     let script = script();
     let lines: Vec<_> = script.partitions.iter().flat_map(|(_, pages)| pages.iter().flatten()).collect();
     let number = |line: &str| line.strip_prefix("{\"n\":")?.strip_suffix('}')?.parse::<i64>().ok();
     let mut numbers: Vec<i64> = lines.iter().filter_map(|line| number(line)).collect();
     numbers.sort_unstable();
     numbers.dedup();
-    let mut bad: Vec<String> = lines.iter().filter(|line| number(line).is_none()).map(|&line| line.clone()).collect();
-    bad.sort_unstable();
+    let bad: Vec<String> = lines.iter().filter(|line| number(line).is_none()).map(|&line| line.clone()).collect();
 
     let reader = DatasetReader::new(store, "numbers").expect("a name");
     let mut found: Vec<i64> = Vec::new();
     for batch in reader.snapshot().await.expect("readable").read_batches().await.expect("readable") {
         found.extend(batch.column_by_name("n").expect("the column").as_primitive::<Int64Type>().values());
     }
-    found.sort_unstable();
-    assert_eq!(found, numbers, "{case}");
     let quarantine = Quarantine::in_store(store, "quarantine").expect("a name");
     let records = quarantine.read_all().await.expect("readable");
-    let mut kept: Vec<_> = records.into_iter().map(|r| String::from_utf8_lossy(&r.raw).into_owned()).collect();
-    kept.sort_unstable();
-    assert_eq!(kept, bad, "{case}");
+    let kept: Vec<_> = records.into_iter().map(|r| String::from_utf8_lossy(&r.raw).into_owned()).collect();
+    Verdict::of(numbers, found).and(Verdict::of(bad, kept))
+}
+
+/// Whether dataset and quarantine hold each record once.
+async fn assert_exact(store: &Store, case: &str) {
+    let verdict = verdict(store).await;
+    assert!(verdict.is_right(), "{case}: {verdict}");
 }
 
 /// Loads into `store`, which is empty, and compares.
@@ -138,4 +142,38 @@ async fn dead_at(request: usize, has_effect: bool) -> Server {
         }
     }
     panic!("no load made {request} requests")
+}
+
+/// What outlives the processes: all of it on one server.
+struct World {
+    server: Server,
+    processes: AtomicU64,
+}
+
+#[async_trait]
+impl testkit::World for World {
+    async fn process(&self, faults: &Faults) -> Result<()> {
+        let env = || test_env(self.processes.fetch_add(1, Ordering::SeqCst) + 1);
+        load(&faults.store(&s3(&self.server)), env).await?;
+        Ok(())
+    }
+
+    async fn verdict(&self) -> Verdict {
+        verdict(&s3(&self.server)).await
+    }
+
+    /// What readers see in between is looked at over a store in memory.
+    async fn watch(&self) -> Verdict {
+        std::future::pending().await
+    }
+}
+
+/// The process dies, stands still or is not told at one operation after another. At every ninth, or at every `LANDFALL_DEATHS_EACH`th.
+#[tokio::test]
+async fn s3_survives_a_fault_at_every_operation() {
+    let every = std::env::var("LANDFALL_DEATHS_EACH").map_or(9, |step| step.parse().expect("a number"));
+    let world = async || World { server: Server::start().await, processes: AtomicU64::new(0) };
+    let outcome = Schedules::made_by(world).every(every).pairs(20).varies().run().await;
+    println!("{}", outcome.proof("parquet on s3"));
+    outcome.assert_right();
 }

@@ -8,6 +8,7 @@ use landfall::columnar::{ColumnType, Columns, Decode, Unnest, UnnestChild};
 use landfall::sink::{Children, Disposition, Replace, Upsert};
 use landfall::testkit::{self, Faults, Schedules, Verdict};
 use landfall::{Result, async_trait};
+use std::collections::HashSet;
 use std::sync::Mutex;
 
 /// What outlives the processes.
@@ -20,8 +21,15 @@ struct World<W> {
     seen: Mutex<Verdict>,
 }
 
-/// How many records are served.
+/// How many good records are served.
 const SERVED: u64 = 5;
+/// What no column takes.
+const BAD: &str = r#"{"id":"none","name":"bad"}"#;
+
+/// A row of `id`, and `name`.
+fn row(id: u64) -> String {
+    format!("{id}|number {id}")
+}
 
 /// What is loaded, and how.
 #[derive(Clone, Debug)]
@@ -62,24 +70,27 @@ impl<W: Warehouse> World<W> {
 #[async_trait]
 impl<W: Warehouse> testkit::World for World<W> {
     async fn process(&self, faults: &Faults) -> Result<()> {
-        let page = |ids: &[u64]| {
-            let record = |id: &u64| format!("{{\"id\":{id},\"items\":[{{\"sku\":\"of {id}\"}}]}}");
-            Answer::Records(ids.iter().map(record).collect::<Vec<_>>().join(","))
-        };
-        let mut api = Api::of([("a", vec![page(&[1, 2]), page(&[3])]), ("b", vec![page(&[4, 5])])]);
+        let record = |id: &u64| format!(r#"{{"id":{id},"name":"number {id}","items":[{{"sku":"of {id}"}}]}}"#);
+        let records = |ids: &[u64]| ids.iter().map(record).collect::<Vec<_>>().join(",");
+        let page = |ids: &[u64]| Answer::Records(records(ids));
+        let with_bad = Answer::Records(format!("{BAD},{}", records(&[3])));
+        let mut api = Api::of([("a", vec![page(&[1, 2]), with_bad]), ("b", vec![page(&[4, 5])])]);
         api.faults = faults.clone();
         let reached = self.warehouse.reached_by(faults).await;
-        let columns = Columns::new().int64("id");
+        let columns = Columns::new().int64("id").utf8("name");
+        let quarantine = self.place.quarantine(&api);
         let built = if self.shape.children {
             let columns = columns.list("items", ColumnType::Struct(Columns::new().utf8("sku")));
             let unnest = Unnest::new("orders").child("items", UnnestChild::at("items").copy("id", "order_id"));
             let set = reached.set(self.shape.disposition.clone(), Children::of(["order_id"]));
-            self.place.builder_of("orders", &api, &columns, unnest, set).build()
+            self.place.builder_of("orders", &api, &columns, unnest, set).quarantine(quarantine).build()
         } else {
             let decode = Decode::pages().schema(columns);
             let sink = Counted::new(reached.sink("orders", self.shape.disposition.clone()), &self.epochs);
             let sink = if matches!(self.shape.disposition, Disposition::Upsert(_)) { sink.by("id") } else { sink };
+            // A replacement may lack what was refused.
             let builder = self.place.builder("orders", &api, decode, 3, sink);
+            let builder = builder.quarantine(quarantine).accept_quarantined();
             match reached.checkpoints().filter(|_| self.shape.checkpoints) {
                 Some(checkpoints) => builder.checkpoints(checkpoints).build(),
                 None => builder.build(),
@@ -92,13 +103,20 @@ impl<W: Warehouse> testkit::World for World<W> {
     }
 
     async fn verdict(&self) -> Verdict {
-        let mut verdict = Verdict::default();
-        let tables: &[_] =
-            if self.shape.children { &[("orders", "id"), ("items", "order_id")] } else { &[("orders", "id")] };
-        for (table, column) in tables {
-            let served = (1..=SERVED).map(|id| id.to_string());
-            verdict = verdict.and(Verdict::of(served, self.warehouse.rows(table, column).await));
+        let rows = self.warehouse.rows("orders", "id, name").await;
+        let mut verdict = Verdict::of((1..=SERVED).map(row), rows);
+        if self.shape.children {
+            let served = (1..=SERVED).map(|id| format!("{id}|of {id}"));
+            verdict = verdict.and(Verdict::of(served, self.warehouse.rows("items", "order_id, sku").await));
         }
+        let quarantine = self.place.quarantine(&Api::pages::<&str>([]));
+        let mut refused = quarantine.read_all().await.expect("readable");
+        if matches!(self.shape.disposition, Disposition::Replace(_)) {
+            // What begins anew lands it anew: that is no double, but the same place twice is.
+            let (mut places, mut records) = (HashSet::new(), HashSet::new());
+            refused.retain(|r| !places.insert((r.segment, r.record)) | records.insert(r.raw.clone()));
+        }
+        verdict = verdict.and(Verdict::of([BAD], refused.iter().map(|r| str::from_utf8(&r.raw).expect("text"))));
         self.warehouse.leave().await;
         verdict.and(self.seen.lock().expect("no panic").clone())
     }

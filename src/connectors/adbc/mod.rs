@@ -40,10 +40,10 @@ pub use database::Adbc;
 pub use dialect::AdbcDialect;
 pub use writer::{AdbcStaged, AdbcWriter};
 
-use crate::columnar::{Batch, load_id};
+use crate::columnar::{Batch, load_id, staging};
 use crate::defects::{Defect, on};
 use crate::env::Env;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::model::ShardKey;
 use crate::sink::{
     CommitDecision, CommitOutcome, CommitRequest, Demand, Disposition, Enumeration, EpochContext, Mark, Sink,
@@ -52,14 +52,13 @@ use crate::sink::{
 use crate::source::ComponentConfig;
 use apply::Apply;
 use async_trait::async_trait;
-use control::{Control, Entry, Held};
+use control::{Control, Entry};
 use name::TableName;
 use serde_json::json;
 use session::Session;
 use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::sync::OnceCell;
-use xxhash_rust::xxh3::xxh3_64;
 
 /// A table of a database that is reached by an ADBC driver.
 ///
@@ -156,8 +155,7 @@ impl AdbcTable {
 
     /// Begins the names of what is staged for a shard: of this table, by this pipeline.
     fn staging_prefix(&self, shard: &ShardKey) -> String {
-        let of = format!("{} {}", self.table, shard.pipeline);
-        format!("_lf_{:016x}_{:x}_", xxh3_64(of.as_bytes()), shard.shard)
+        staging::prefix(&self.table, shard)
     }
 
     fn staging_name(&self, epoch: &EpochContext) -> Result<TableName> {
@@ -172,7 +170,7 @@ impl AdbcTable {
         let (sink, shard, generation) = (self.clone(), epoch.shard.clone(), epoch.generation);
         let work = move |session: &mut Session| {
             let held = sink.control.held(session, &sink.table, &shard)?;
-            no_newer(&held, &shard, generation)
+            staging::no_newer(held.mark.as_ref(), &shard, generation)
         };
         self.database.run(&epoch.env, "read mark", work).await
     }
@@ -184,7 +182,7 @@ impl AdbcTable {
         let generation = epoch.generation;
         let work = move |session: &mut Session| {
             let held = sink.control.held(session, &sink.table, &shard)?;
-            no_newer(&held, &shard, generation)?;
+            staging::no_newer(held.mark.as_ref(), &shard, generation)?;
             let begun = held.enumeration.is_some_and(|(known, rows)| known == number && rows > 0);
             let (aside, relation) = (sink.aside(&shard, number), table::relation(session, &sink.table)?);
             if begun && !relation.columns.is_empty() {
@@ -266,18 +264,6 @@ impl AdbcTable {
 
     fn staged_in(&self, staged: &AdbcStaged) -> Result<Option<TableName>> {
         staged.staging.as_deref().map(|name| TableName::new(self.control.schema(), name)).transpose()
-    }
-}
-
-/// # Errors
-/// `Fenced` if the mark is that of a newer owner than `generation`.
-fn no_newer(held: &Held, shard: &ShardKey, generation: u64) -> Result<()> {
-    match held.mark.as_ref().map(|mark| mark.generation).filter(|newer| *newer > generation) {
-        Some(newer) => Err(Error::new(ErrorKind::Fenced, "stage rows", "a newer owner has taken over")
-            .with("shard", shard)
-            .with("generation", generation)
-            .with("newer", newer)),
-        None => Ok(()),
     }
 }
 

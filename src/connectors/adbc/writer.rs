@@ -7,7 +7,7 @@ use super::name::{TableName, quoted};
 use super::session::Session;
 use super::table::{self, LOAD};
 use super::types::ColumnType;
-use crate::columnar::{Batch, load_id};
+use crate::columnar::{Batch, load_id, staging};
 use crate::error::{Error, Result, Status};
 use crate::model::Reject;
 use crate::sink::{Disposition, EpochContext, StagedOutput, Writer};
@@ -102,18 +102,7 @@ impl AdbcWriter {
         self.open = open.clone();
         self.send().await?;
         let sink = self.sink.clone();
-        if let Some(missing) = sink.disposition.columns().find(|c| schema.field_with_name(c).is_err()) {
-            return Err(Error::config("stage rows", "the disposition names a column that the rows do not have")
-                .with("table", &sink.table)
-                .with("disposition", sink.disposition.as_str())
-                .with("column", missing)
-                .with_hint("correct the name; if the records have it, declare it in the schema"));
-        }
-        if let Some(name) = [LOAD, ROW, EPOCH].into_iter().find(|name| schema.field_with_name(name).is_ok()) {
-            return Err(Error::config("stage rows", "the rows have a column of a name that the sink needs")
-                .with("column", name)
-                .with_hint("rename it in a stage before the sink"));
-        }
+        staging::check_names(&sink.table, &schema, &sink.disposition, [LOAD, ROW, EPOCH])?;
         let name = sink.staging_name(&self.epoch)?;
         let aside = self.epoch.enumeration.map(|e| sink.aside(&self.epoch.shard, e.number));
         let load = load_id(&self.epoch.shard, self.epoch.epoch);
@@ -195,27 +184,9 @@ impl AdbcTable {
         let held = |there: &[table::TableColumn], name: &str| {
             there.iter().find(|column| dialect.same_name(&column.name, name)).cloned()
         };
-        let mut wanted = Vec::new();
-        for field in schema.fields() {
-            if *field.data_type() != DataType::Null {
-                wanted.push((field.name().clone(), ColumnType::for_field(field, dialect)?));
-                continue;
-            }
-            // Null in every row: it has the type that the table has, or none yet.
-            match held(there, field.name()).and_then(|column| column.kind) {
-                Some(kind) => wanted.push((field.name().clone(), kind)),
-                None if self.disposition.columns().any(|column| column == field.name()) => {
-                    return Err(Error::config("stage rows", "a column that the disposition names has no type yet")
-                        .with("table", &self.table)
-                        .with("column", field.name())
-                        .with_hint("declare its type in the schema"));
-                }
-                None => {}
-            }
-        }
-        if wanted.is_empty() {
-            return Err(Error::config("stage rows", "the rows have no column with a type").with("table", &self.table));
-        }
+        let kind = |field: &Field| ColumnType::for_field(field, dialect);
+        let kind_of = |name: &str| held(there, name).and_then(|column| column.kind);
+        let wanted = staging::typed(&self.table, schema, &self.disposition, kind, kind_of)?;
         let text = |name: &str| (name.to_owned(), ColumnType::Text(None));
         let number = |name: &str| (name.to_owned(), ColumnType::Int(DataType::Int64));
         let key = match &self.disposition {
@@ -246,14 +217,8 @@ impl AdbcTable {
         self.check_named(schema, &columns)?;
         let comes = |name: &str| columns.iter().any(|(column, _)| dialect.same_name(column, name));
         let required: Vec<_> = there.iter().filter(|c| c.not_null && comes(&c.name)).map(|c| c.name.clone()).collect();
-        if let Some(open) = open.filter(|open| open.required != required) {
-            // Rows that do not have it would have a null.
-            let of = |some: &[String], others: &[String]| some.iter().find(|name| !others.contains(name)).cloned();
-            let column = of(&required, &open.required).or_else(|| of(&open.required, &required)).unwrap_or_default();
-            return Err(Error::config("stage rows", "some rows of the epoch lack a column that must not be null")
-                .with("table", &self.table)
-                .with("column", column)
-                .with_hint("declare the column in the schema"));
+        if let Some(open) = open {
+            staging::check_required(&self.table, &required, &open.required)?;
         }
 
         if let Some(aside) = aside {
@@ -411,7 +376,7 @@ impl Writer for AdbcWriter {
 
     async fn write(&mut self, item: Batch) -> Result<Vec<Reject>> {
         if std::mem::replace(&mut self.failed, true) {
-            return Err(Error::bug("stage rows", "an earlier write failed, so the epoch is not complete"));
+            return Err(staging::incomplete());
         }
         let rejects = self.write_batch(&item).await?;
         self.failed = false;
@@ -424,7 +389,7 @@ impl Writer for AdbcWriter {
 
     async fn finish(mut self) -> Result<Option<StagedOutput<AdbcStaged>>> {
         if self.failed {
-            return Err(Error::bug("stage rows", "an earlier write failed, so the epoch is not complete"));
+            return Err(staging::incomplete());
         }
         self.send().await?;
         if self.epoch.enumeration.is_some_and(|e| e.whole) {
@@ -440,16 +405,7 @@ impl Writer for AdbcWriter {
             let count = format!("SELECT count(*) FROM {}", open.name.sql());
             let found = sink.database.run(&epoch.env, "stage rows", move |session| session.count("stage rows", &count));
             let found = found.await?;
-            if found != rows {
-                return Err(Error::unavailable(
-                    "stage rows",
-                    "other rows are staged than were sent; nothing is prepared",
-                )
-                .with("staging", &open.name)
-                .with("sent", rows)
-                .with("found", found)
-                .with_hint("run again"));
-            }
+            staging::check_count(&open.name, rows, found)?;
         }
         let staging = open.as_ref().map(|open| open.name.table.clone());
         let columns = open.map(|open| open.columns).unwrap_or_default();

@@ -42,7 +42,7 @@ pub use database::Postgres;
 pub use tables::{PostgresTables, PostgresTablesWriter, StagedTables};
 pub use writer::{PostgresWriter, StagedRows};
 
-use crate::columnar::{Batch, load_id};
+use crate::columnar::{Batch, load_id, staging};
 use crate::defects::{Defect, on};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result, Status};
@@ -61,7 +61,6 @@ use serde_json::json;
 use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::sync::OnceCell;
-use xxhash_rust::xxh3::xxh3_64;
 
 /// Begins the name of the table in which rows of an enumeration wait, after the prefix.
 const ASIDE: &str = "aside_";
@@ -148,8 +147,7 @@ impl PostgresTable {
 
     /// Begins the names of what is staged for a shard: of this table, by this pipeline.
     fn staging_prefix(&self, shard: &ShardKey) -> String {
-        let of = format!("{} {}", self.table, shard.pipeline);
-        format!("_lf_{:016x}_{:x}_", xxh3_64(of.as_bytes()), shard.shard)
+        staging::prefix(&self.table, shard)
     }
 
     /// The name of the table in which an epoch is staged. One that could not be made for sure is given up: what was asked for it may
@@ -181,7 +179,7 @@ impl PostgresTable {
     async fn guard(&self, epoch: &EpochContext) -> Result<()> {
         let client = self.database.client().await?;
         let held = self.control.held(&client, &self.table, &epoch.shard, false).await?;
-        no_newer(&held, epoch)?;
+        staging::no_newer(held.mark.as_ref(), &epoch.shard, epoch.generation)?;
         let number = epoch.enumeration.and_then(|e| i64::try_from(e.number).ok());
         // What lies aside may be of another enumeration.
         let begun = held.enumeration.is_some_and(|(known, rows)| Some(known) == number && rows > 0);
@@ -200,7 +198,7 @@ impl PostgresTable {
         }
         let look = self.database.again(&epoch.env, |_| async {
             let held = self.control.held(&self.database.client().await?, &self.table, &epoch.shard, false).await?;
-            no_newer(&held, epoch)
+            staging::no_newer(held.mark.as_ref(), &epoch.shard, epoch.generation)
         });
         match look.await {
             Err(newer) if newer.kind() == ErrorKind::Fenced => newer,
@@ -321,18 +319,6 @@ impl PostgresTable {
             }
         }
         Ok(dropped)
-    }
-}
-
-/// # Errors
-/// `Fenced` if the mark is that of a newer owner.
-fn no_newer(held: &Held, epoch: &EpochContext) -> Result<()> {
-    match held.mark.as_ref().map(|mark| mark.generation).filter(|newer| *newer > epoch.generation) {
-        Some(newer) => Err(Error::new(ErrorKind::Fenced, "stage rows", "a newer owner has taken over")
-            .with("shard", &epoch.shard)
-            .with("generation", epoch.generation)
-            .with("newer", newer)),
-        None => Ok(()),
     }
 }
 

@@ -7,7 +7,7 @@ use super::fault;
 use super::name::{TableName, list, quoted};
 use super::table::{self, HASH, RECORD, SEGMENT};
 use super::types::{ColumnType, TableColumn};
-use crate::columnar::Batch;
+use crate::columnar::{Batch, staging};
 use crate::error::{Error, Result};
 use crate::model::{Reject, Timestamp};
 use crate::sink::{Children, Disposition, EpochContext, Scd2, StagedOutput, Writer};
@@ -162,19 +162,8 @@ impl PostgresWriter {
     async fn admit(&mut self, schema: SchemaRef) -> Result<()> {
         self.send().await?;
         let sink = &self.sink;
-        if let Some(missing) = sink.disposition.columns().find(|c| schema.field_with_name(c).is_err()) {
-            return Err(Error::config("stage rows", "the disposition names a column that the rows do not have")
-                .with("table", &sink.table)
-                .with("disposition", sink.disposition.as_str())
-                .with("column", missing)
-                .with_hint("correct the name; if the records have it, declare it in the schema"));
-        }
-        let taken = [Some(table::LOAD), sink.hash(), Some(ROW), sink.group()].into_iter().flatten();
-        if let Some(name) = taken.into_iter().find(|name| schema.field_with_name(name).is_ok()) {
-            return Err(Error::config("stage rows", "the rows have a column of a name that the sink needs")
-                .with("column", name)
-                .with_hint("rename it in a stage before the sink"));
-        }
+        let own = [Some(table::LOAD), sink.hash(), Some(ROW), sink.group()].into_iter().flatten();
+        staging::check_names(&sink.table, &schema, &sink.disposition, own)?;
         let (this, fields) = (&*self, &schema);
         let admitted = sink.database.again(&self.epoch.env, |tried| this.try_admit(fields, tried)).await?;
         let Admitted { name, columns, required } = admitted;
@@ -200,7 +189,12 @@ impl PostgresWriter {
         let sink = &self.sink;
         let mut client = sink.database.client().await?;
         let there = table::columns_in(&client, &sink.table).await?;
-        let wanted = wanted(sink, schema, &there)?;
+        let kind_in = |there: &[TableColumn], name: &str| {
+            there.iter().find(|column| column.name == name).and_then(|column| ColumnType::from_sql(&column.kind))
+        };
+        let wanted = staging::typed(&sink.table, schema, &sink.disposition, ColumnType::for_field, |name| {
+            kind_in(&there, name)
+        })?;
         let own = [Some(table::LOAD), sink.hash()].into_iter().flatten();
         let own: Vec<(String, ColumnType)> = own.map(|name| (name.to_owned(), ColumnType::Text)).collect();
         let all: Vec<_> = wanted.iter().chain(&own).cloned().collect();
@@ -214,14 +208,8 @@ impl PostgresWriter {
         check_named(&sink.disposition, schema, &columns)?;
         let required = held.iter().filter(|(_, held)| held.not_null).map(|(name, _)| name.clone());
         let required: Vec<String> = required.filter(|name| !own.iter().any(|(own, _)| own == name)).collect();
-        if let Some(open) = self.open.as_ref().filter(|open| open.required != required) {
-            // Rows that do not have it would have a null.
-            let of = |some: &[String], others: &[String]| some.iter().find(|name| !others.contains(name)).cloned();
-            let column = of(&required, &open.required).or_else(|| of(&open.required, &required)).unwrap_or_default();
-            return Err(Error::config("stage rows", "some rows of the epoch lack a column that must not be null")
-                .with("table", &sink.table)
-                .with("column", column)
-                .with_hint("declare the column in the schema"));
+        if let Some(open) = &self.open {
+            staging::check_required(&sink.table, &required, &open.required)?;
         }
         if self.epoch.enumeration.is_some() {
             let aside = sink.aside(&self.epoch.shard, self.epoch.enumeration)?;
@@ -294,16 +282,7 @@ impl PostgresWriter {
         if let Some(open) = &open {
             // Once it is prepared, there is no way back.
             let found = sink.database.again(&epoch.env, |_| count(&sink, &open.name)).await?;
-            if u64::try_from(found).ok() != Some(rows) {
-                return Err(Error::unavailable(
-                    "stage rows",
-                    "other rows are staged than were sent; nothing is prepared",
-                )
-                .with("staging", &open.name)
-                .with("sent", rows)
-                .with("found", found)
-                .with_hint("run again"));
-            }
+            staging::check_count(&open.name, rows, found)?;
         }
         let staging = open.as_ref().map(|open| open.name.table.clone());
         let (columns, bools) = open.map(|open| (open.all, open.bools)).unwrap_or_default();
@@ -395,37 +374,11 @@ fn encode(
 }
 
 /// Rows that are staged.
-async fn count(sink: &PostgresTable, staging: &TableName) -> Result<i64> {
+async fn count(sink: &PostgresTable, staging: &TableName) -> Result<u64> {
     let client = sink.database.client().await?;
     let count = client.query_one(&format!("SELECT pg_catalog.count(*) FROM {}", staging.sql()), &[]).await;
-    Ok(count.map_err(|e| fault::staging("stage rows", e).with("staging", staging))?.get(0))
-}
-
-/// The columns of rows of `schema`, with the types that they would have in a new table. One that is null in every row has the type
-/// that the table has, or none yet.
-fn wanted(sink: &PostgresTable, schema: &Schema, there: &[TableColumn]) -> Result<Vec<(String, ColumnType)>> {
-    let mut wanted = Vec::new();
-    for field in schema.fields() {
-        if *field.data_type() != DataType::Null {
-            wanted.push((field.name().clone(), ColumnType::for_field(field)?));
-            continue;
-        }
-        let held = there.iter().find(|column| column.name == *field.name());
-        match held.and_then(|column| ColumnType::from_sql(&column.kind)) {
-            Some(kind) => wanted.push((field.name().clone(), kind)),
-            None if sink.disposition.columns().any(|column| column == field.name()) => {
-                return Err(Error::config("stage rows", "a column that the disposition names has no type yet")
-                    .with("table", &sink.table)
-                    .with("column", field.name())
-                    .with_hint("declare its type in the schema"));
-            }
-            None => {}
-        }
-    }
-    if wanted.is_empty() {
-        return Err(Error::config("stage rows", "the rows have no column with a type").with("table", &sink.table));
-    }
-    Ok(wanted)
+    let count: i64 = count.map_err(|e| fault::staging("stage rows", e).with("staging", staging))?.get(0);
+    Ok(u64::try_from(count).unwrap_or_default())
 }
 
 /// Checks that columns which the disposition names have types that it can use: the commit must not find out.
@@ -458,7 +411,7 @@ impl Writer for PostgresWriter {
 
     async fn write(&mut self, item: Batch) -> Result<Vec<Reject>> {
         if std::mem::replace(&mut self.failed, true) {
-            return Err(Error::bug("stage rows", "an earlier write failed, so the epoch is not complete"));
+            return Err(staging::incomplete());
         }
         match self.write_batch(&item).await {
             Err(error) => Err(self.sink.unstaged(&self.epoch, error).await),
@@ -475,7 +428,7 @@ impl Writer for PostgresWriter {
 
     async fn finish(self) -> Result<Option<StagedOutput<StagedRows>>> {
         if self.failed {
-            return Err(Error::bug("stage rows", "an earlier write failed, so the epoch is not complete"));
+            return Err(staging::incomplete());
         }
         let (sink, epoch) = (self.sink.clone(), self.epoch.clone());
         match self.stage().await {
