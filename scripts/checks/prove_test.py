@@ -9,20 +9,24 @@ def recorded(long=False):
     """The lines of a run in which every figure is reached."""
     amount = {suite: both[long] for suite, both in prove.AMOUNTS.items()}
     sampled = {**dict.fromkeys(prove.SAMPLED, 1 if long else 61), **dict.fromkeys(prove.SLOW, 61)}
-    yield from (f'proof suite=single of="{name}" every=1 points=20 schedules=40 lost=0 doubled=0' for name in sorted(prove.WHOLE))
-    yield from (f'proof suite=single of="{name}" every={every} points=61 schedules={2 * 61 // every} lost=0 doubled=0' for name, every in sampled.items())
-    yield f"proof suite=pairs of=delta schedules={amount['pairs'] - len(prove.PAIRED)} lost=0 doubled=0"
-    yield from (f'proof suite=pairs of="{name}" schedules=1 lost=0 doubled=0' for name in prove.PAIRED)
-    yield f"proof suite=simulation of=seeds seeds={amount['simulation']} hours=9 lost=0"
-    yield f"proof suite=simulation of=http seeds={amount['simulation over http']} lost=0"
+    of_databases = {of.partition(", ")[0] for of in prove.OF_DATABASES}
+    promise, modes = (" ".join(f"{key}={n}" for key in keys) for keys, n in ((prove.PROMISE, 0), (sorted(prove.MODES), 7)))
+    yield from (f'proof suite=single of="{name}" every=1 points=20 schedules=40 {promise} {modes}' for name in sorted(prove.WHOLE))
+    yield from (f'proof suite=single of="{name}" every=1 points=20 schedules=40 {promise}' for name in prove.DYING)
+    yield from (f'proof suite=single of="{name}" every={every} points=61 schedules={2 * 61 // every} {promise}' for name, every in sampled.items())
+    yield f"proof suite=pairs of=delta schedules={amount['pairs'] - len(prove.PAIRED)} {promise}"
+    yield from (f'proof suite=pairs of="{name}" schedules=1 {promise}' for name in prove.PAIRED)
+    yield f"proof suite=simulation of=seeds seeds={amount['simulation']} hours=9 {promise}"
+    yield f"proof suite=simulation of=http seeds={amount['simulation over http']} {promise}"
     yield "proof suite=simulation of=defects defects=21 caught=21"
-    yield f"proof suite=disk of=Delta images={amount['disk']} lost=0"
+    yield f"proof suite=disk of=Delta images={amount['disk']} {promise}"
     yield "proof suite=disk of=lies lies=2 caught=2"
     yield "proof suite=model of=storm states=2000000"
     yield "proof suite=model of=mutations mutations=33 caught=33"
-    yield from (f"proof suite=defects of={name} rule=I1 caught=1" for name in prove.known_defects() - prove.OF_PROCESSES)
-    yield from (f'proof suite=defects of="D, {name}" caught=1' for name in prove.DATABASES)
-    yield "proof suite=connector of=sqlite points=20 schedules=40 lost=0 doubled=0 broken_commit_noticed=1"
+    yield from (f"proof suite=defects of={name} rule=I1 caught=1" for name in prove.known_defects() - prove.OF_PROCESSES - of_databases)
+    yield from (f'proof suite=defects of="{name}" caught=1' for name in prove.OF_DATABASES)
+    yield f"proof suite=connector of=sqlite points=20 schedules=40 {promise} broken_commit_noticed=1"
+    yield f"proof suite=tests of=all passed={prove.TESTS}"
     yield from (f"proof suite=kills of={name} kills={amount['kills']} lost=0 doubled=0" for name in prove.KILLED)
     yield from (f"proof suite=syscalls of={name} injected=9 believed=0 lost=0 doubled=0" for name in prove.SYSTEM_CALLS)
     yield "proof suite=syscalls of=openat,KILL injected=9 lost=0 doubled=0 " + " ".join(f"{kind}=1" for kind in prove.PROCESSES)
@@ -68,6 +72,17 @@ class Figures(unittest.TestCase):
         for suite in ("single", "pairs", "connector", "kills", "syscalls", "zombies", "limits", "servers"):
             lines = [line.replace(" doubled=0", "") if f"suite={suite} " in line else line for line in recorded()]
             self.assertEqual(missed(lines)[0], {suite})
+
+    def test_a_history_says_all_that_is_promised(self):
+        for suite in ("single", "pairs", "simulation", "disk", "connector"):
+            for key in prove.PROMISE:
+                lines = [line.replace(f" {key}=0", "") if f"suite={suite} " in line else line for line in recorded()]
+                self.assertEqual(missed(lines)[0], {suite})
+
+    def test_each_way_must_have_happened(self):
+        for mode in prove.MODES:
+            lines = [line.replace(f" {mode}=7", f" {mode}=0") for line in recorded()]
+            self.assertEqual(missed(lines)[0], {"single"})
 
     def test_few_faults_for_many_operations_are_not_whole(self):
         self.assertEqual(missed([line.replace("points=20", "points=21") for line in recorded() if "suite=connector" not in line])[0], {"single", "connector"})

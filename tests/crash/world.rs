@@ -225,13 +225,12 @@ impl World {
             return Some(Verdict::partial(format!("a reader saw {seen} rows, between {before} and {after} committed")));
         }
         // A set of tables commits each by itself.
-        if !self.epochs.allow(seen) {
-            return Some(Verdict::partial(format!("a reader saw {seen} rows, which is part of an epoch")));
+        if let Some(partial) = self.epochs.look("rows", rows.iter().copied()) {
+            return Some(partial);
         }
         if self.shape.into == Destination::Tables {
-            let children = children(&self.store).await.len() as u64;
-            if !self.children.allow(children) {
-                return Some(Verdict::partial(format!("a reader saw {children} children, which is part of an epoch")));
+            if let Some(partial) = self.children.look("children", children(&self.store).await) {
+                return Some(partial);
             }
         }
         rows.sort_unstable();

@@ -44,7 +44,7 @@ fn table(store: &Store) -> DeltaTable {
     DeltaTable::in_store(store, "numbers").expect("a name")
 }
 
-const HOUR: Duration = Duration::from_secs(3600);
+pub const HOUR: Duration = Duration::from_secs(3600);
 
 pub async fn the_mark_outlives_the_history_of_the_table() {
     let world = World::new(delta());

@@ -1,18 +1,22 @@
 //! Whole pipelines over a scripted source.
 
+use crate::lake::HOUR;
 use crate::odd::{Configured, Odd, Oddity};
 use crate::support::{self, Once, Script, parse};
-use crate::world::{SHAPES, World};
-use landfall::ErrorKind;
+use crate::world::{SHAPES, World, much_later};
+use crate::worlds::{Destination, dataset, delta};
 use landfall::checkpoint::StoreCheckpoints;
 use landfall::landing::{Landing, Retention};
 use landfall::model::{PipelineName, Rows, ShardKey};
 use landfall::pipeline::{Event, Pipeline};
-use landfall::sink::{MemorySink, MemoryTable, Quarantine, TableSet, Tables};
+use landfall::sink::{EpochContext, MemorySink, MemoryTable, Quarantine, Sink, TableSet, Tables};
 use landfall::source::ComponentConfig;
 use landfall::stage::{Output, from_fn};
 use landfall::store::Store;
-use landfall::testkit::{Conditionless, FaultSink, Faults, Mode, Outcome, Schedules, Verdict, Wrong};
+use landfall::testkit::{
+    Conditionless, FaultSink, Faults, Mode, Outcome, Schedules, Verdict, World as _, Wrong, test_env,
+};
+use landfall::{Error, ErrorKind};
 
 /// Fails with the promise that is broken.
 pub fn assert_kept(outcome: &Outcome) {
@@ -85,6 +89,25 @@ pub async fn a_store_that_ignores_conditions_is_refused() {
         let failure = world.pipeline().run().await.expect_err("a store on which nothing is safe is used");
         assert_eq!(failure.error().kind(), ErrorKind::Config, "{failure}");
     }
+    let store = Store::memory();
+    let careless = Store::new(Conditionless::new(&store));
+    let shard = ShardKey { pipeline: PipelineName::new("numbers").expect("a name"), shard: 0 };
+    let epoch = || EpochContext::new(shard.clone(), 1, 1, test_env(1));
+    let refused = |what: &str, error: Option<Error>| {
+        let kind = error.map(|e| e.kind());
+        assert_eq!(kind, Some(ErrorKind::Config), "a store on which nothing is safe is used: {what}");
+    };
+    refused("opening a dataset", dataset(&careless).open(epoch()).await.err());
+    refused("compacting a dataset", dataset(&careless).compact(&test_env(1)).await.err());
+    let table = delta(&careless, Destination::Delta);
+    refused("opening a table", table.open(epoch()).await.err());
+    // Somebody else has made the table.
+    let mut world = World::new(SHAPES[6]);
+    world.store = store;
+    world.process(&Faults::none()).await.expect("no faults");
+    refused("compacting a table", table.compact(&test_env(1)).await.err());
+    refused("vacuuming a table", table.vacuum(&much_later(), HOUR, false).await.err());
+    refused("expiring a log", table.expire_log(&much_later(), None, false).await.err());
 }
 
 pub async fn a_destination_that_lost_epochs_halts() {

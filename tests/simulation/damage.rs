@@ -6,6 +6,9 @@ use landfall::store::{ObjectPath, Store};
 use landfall::{Error, ErrorKind};
 use std::fmt;
 
+/// Where objects are damaged: checkpoints, the landing, rows.
+pub const FOLDERS: [&str; 3] = ["state/", "raw/", "numbers/"];
+
 /// What was done to an object.
 #[derive(Debug)]
 pub struct Damaged {
@@ -20,7 +23,7 @@ impl Damaged {
     /// chain is never taken away: without it, a chain is what it was a moment before, as after a restore.
     pub async fn one(store: &Store, chance: &Chance) -> Option<Self> {
         let objects = store.list(&ObjectPath::root()).await.expect("in memory");
-        let of = chance.pick(&["state/", "raw/", "numbers/"]);
+        let of = chance.pick(&FOLDERS);
         let needed = |path: &ObjectPath| {
             let name = path.as_str();
             name.starts_with(of) && [".rec", ".parquet", ".staged"].iter().any(|end| name.ends_with(end))
@@ -54,6 +57,11 @@ impl Damaged {
             None => self.path.file_name().split('.').next().unwrap_or_default().to_owned(),
         };
         error.kind() == ErrorKind::Corrupt && error.to_string().contains(&name)
+    }
+
+    /// The folder that it is in.
+    pub fn of(&self) -> &'static str {
+        FOLDERS.into_iter().find(|folder| self.path.as_str().starts_with(folder)).expect("one of them")
     }
 
     /// Puts the object back, unless it was collected meanwhile; gives what is wrong if another one has taken its place.

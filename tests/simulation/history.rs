@@ -9,6 +9,7 @@ use crate::worlds::{Destination, dataset, delta};
 use landfall::pipeline::RunControl;
 use landfall::testkit::{Faults, Verdict};
 use landfall::{Error, ErrorKind, Result};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -36,7 +37,7 @@ pub struct Told {
     pub refused: u64,
     /// Objects that were damaged, and how often somebody could not go on without one.
     pub damaged: u64,
-    pub halted: u64,
+    pub halted: BTreeMap<&'static str, u64>,
 }
 
 /// What somebody does to a table beside the pipelines.
@@ -260,8 +261,10 @@ impl Days {
             let ended = self.undisturbed(Change::None).await;
             self.needs(&damaged, ended);
         }
-        let read = read_rows(&world.store, world.shape.into, &world.table).await.map(drop);
-        self.needs(&damaged, read);
+        let read = read_rows(&world.store, world.shape.into, &world.table).await;
+        let gone = read.as_ref().map(|rows| self.reader.gone(world.shape.into, rows)).unwrap_or_default();
+        gone.into_iter().for_each(|gone| self.wrong(format!("{damaged}, and a reader is not told: {gone}")));
+        self.needs(&damaged, read.map(drop));
         if let Some(wrong) = damaged.put_back(&world.store).await {
             self.wrong(wrong);
         }
@@ -276,7 +279,7 @@ impl Days {
     /// What somebody makes of an object that is damaged: does without it, or says which it is.
     fn needs(&mut self, damaged: &Damaged, ended: Result<()>) {
         match ended {
-            Err(error) if damaged.is_named_by(&error) => self.told.halted += 1,
+            Err(error) if damaged.is_named_by(&error) => *self.told.halted.entry(damaged.of()).or_default() += 1,
             // The API.
             Err(error) if error.kind() != ErrorKind::Unavailable => {
                 self.wrong(format!("{damaged}, and somebody ended with {error}"))
@@ -294,8 +297,8 @@ impl Days {
     }
 
     async fn look(&mut self) {
-        let wrong = self.reader.look(&self.world).await;
-        self.told.verdict.wrong.extend(wrong);
+        let seen = self.reader.look(&self.world).await;
+        self.told.verdict = std::mem::take(&mut self.told.verdict).and(seen);
     }
 
     async fn ended(&mut self, process: Process) {

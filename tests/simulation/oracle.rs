@@ -14,8 +14,23 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// What it has seen at its last look and does not see in these rows, or only an older version of it.
+    pub fn gone(&self, into: Destination, rows: &[u64]) -> Vec<String> {
+        if into != Destination::DeltaUpsert {
+            let now: BTreeSet<u64> = rows.iter().copied().collect();
+            return self.seen.difference(&now).map(|n| format!("{n} was there, and is gone")).collect();
+        }
+        let now: BTreeMap<u64, u64> = rows.iter().map(|n| (record_of(*n), *n)).collect();
+        let older = |n: &&u64| now.get(&record_of(**n)).is_none_or(|now| now < *n);
+        self.seen
+            .iter()
+            .filter(older)
+            .map(|n| format!("{n} was there, and now {:?}", now.get(&record_of(*n))))
+            .collect()
+    }
+
     /// Looks at the destination; gives what none may see.
-    pub async fn look(&mut self, world: &World) -> Vec<String> {
+    pub async fn look(&mut self, world: &World) -> Verdict {
         self.looks += 1;
         let rows = rows(&world.store, world.shape.into, &world.table).await;
         let mut wrong = Vec::new();
@@ -25,31 +40,18 @@ impl Reader {
         }
         if world.shape.into == Destination::DeltaUpsert {
             let records: BTreeSet<u64> = rows.iter().map(|n| record_of(*n)).collect();
-            let before: BTreeMap<u64, u64> = self.seen.iter().map(|n| (record_of(*n), *n)).collect();
-            let now: BTreeMap<u64, u64> = distinct.iter().map(|n| (record_of(*n), *n)).collect();
             if records.len() != rows.len() {
                 wrong.push("a reader saw two versions of a record".to_owned());
             }
-            wrong.extend(
-                before
-                    .iter()
-                    .filter(|(id, n)| now.get(id).is_none_or(|now| now < *n))
-                    .map(|(id, n)| format!("version {n} of record {id} was there, and now {:?}", now.get(id))),
-            );
-        } else {
-            wrong.extend(self.seen.difference(&distinct).map(|n| format!("{n} was there, and is gone")));
         }
-        if !world.epochs.allow(rows.len() as u64) {
-            wrong.push(format!("a reader saw {} rows, which is part of an epoch", rows.len()));
-        }
+        wrong.extend(self.gone(world.shape.into, &rows));
+        let key = |n: u64| if world.shape.into == Destination::DeltaUpsert { record_of(n) } else { n };
+        let mut partial = world.epochs.look("rows", rows.into_iter().map(key));
         if world.shape.into == Destination::Tables {
-            let children = children(&world.store).await.len();
-            if !world.children.allow(children as u64) {
-                wrong.push(format!("a reader saw {children} children, which is part of an epoch"));
-            }
+            partial = partial.or(world.children.look("children", children(&world.store).await));
         }
         self.seen = distinct;
-        wrong
+        Verdict { wrong, ..Verdict::default() }.and(partial.unwrap_or_default())
     }
 }
 

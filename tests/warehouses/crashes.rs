@@ -50,19 +50,20 @@ impl From<Disposition> for Shape {
 impl<W: Warehouse> World<W> {
     /// Whether a reader sees whole epochs only, and of what is replaced all or nothing.
     async fn look(&self) {
-        let rows = self.warehouse.rows("orders", "id").await.len() as u64;
-        let right = if self.shape.children {
+        let rows = self.warehouse.rows("orders", "id").await;
+        let partial = || Some(Verdict::partial(format!("a reader saw {} rows, which is part of it", rows.len())));
+        let partial = if self.shape.children {
             // A set whose tables commit each by itself has both when it is whole.
-            let items = self.warehouse.rows("items", "order_id").await.len() as u64;
-            !W::SET_IS_ATOMIC || items == rows
+            let items = self.warehouse.rows("items", "order_id").await;
+            if !W::SET_IS_ATOMIC || items == rows { None } else { partial() }
         } else if matches!(self.shape.disposition, Disposition::Replace(_)) {
-            [0, SERVED].contains(&rows)
+            if [0, SERVED].contains(&(rows.len() as u64)) { None } else { partial() }
         } else {
-            self.epochs.allow(rows)
+            self.epochs.look("rows", rows.iter().map(|id| id.parse().expect("a number")))
         };
-        if !right {
+        if let Some(partial) = partial {
             let mut seen = self.seen.lock().expect("no panic");
-            *seen = seen.clone().and(Verdict::partial(format!("a reader saw {rows} rows, which is part of an epoch")));
+            *seen = seen.clone().and(partial);
         }
     }
 }
@@ -86,8 +87,7 @@ impl<W: Warehouse> testkit::World for World<W> {
             self.place.builder_of("orders", &api, &columns, unnest, set).quarantine(quarantine).build()
         } else {
             let decode = Decode::pages().schema(columns);
-            let sink = Counted::new(reached.sink("orders", self.shape.disposition.clone()), &self.epochs);
-            let sink = if matches!(self.shape.disposition, Disposition::Upsert(_)) { sink.by("id") } else { sink };
+            let sink = Counted::by("id", reached.sink("orders", self.shape.disposition.clone()), &self.epochs);
             // A replacement may lack what was refused.
             let builder = self.place.builder("orders", &api, decode, 3, sink);
             let builder = builder.quarantine(quarantine).accept_quarantined();

@@ -13,6 +13,7 @@
 mod adbc;
 mod api;
 #[path = "../worlds/counted.rs"]
+#[allow(dead_code, reason = "shared with another test binary")]
 mod counted;
 mod cuts;
 #[path = "../worlds/hooked.rs"]

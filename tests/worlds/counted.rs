@@ -1,4 +1,4 @@
-//! How many rows there may be: after each epoch of each shard, and never in between.
+//! Which rows may be seen: those of whole epochs, in their order.
 
 use landfall::columnar::Batch;
 use landfall::columnar::arrow::array::AsArray;
@@ -7,67 +7,59 @@ use landfall::env::Env;
 use landfall::model::{Reject, ShardKey};
 use landfall::sink::{CommitOutcome, CommitRequest, Demand, EpochContext, Mark, Sink, StagedOutput, Writer};
 use landfall::source::ComponentConfig;
+use landfall::testkit::Verdict;
 use landfall::{Result, async_trait};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The rows of all epochs that anybody has ever asked to commit to a table. Clones are the same.
+/// The keys of the rows of all epochs that anybody has ever asked to commit to a table. Clones are the same.
 #[derive(Clone, Debug, Default)]
 pub struct Epochs(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
     /// What was staged, by its name: who commits it may be another owner than who staged it.
-    staged: BTreeMap<String, Rows>,
-    shards: BTreeMap<ShardKey, OfShard>,
-}
-
-/// The rows of an epoch.
-#[derive(Clone, Debug)]
-enum Rows {
-    All(u64),
-    /// Of each key one is in the table.
-    Keys(BTreeSet<i64>),
-}
-
-#[derive(Debug, Default)]
-struct OfShard {
-    /// The rows that there are when it has come to an epoch.
-    sums: BTreeMap<u64, u64>,
-    keys: BTreeSet<i64>,
+    staged: BTreeMap<String, BTreeSet<u64>>,
+    /// The keys that are new with an epoch, of each shard.
+    shards: BTreeMap<ShardKey, BTreeMap<u64, BTreeSet<u64>>>,
 }
 
 impl Epochs {
-    /// Whether a reader that sees whole epochs only can see so many rows.
-    pub fn allow(&self, rows: u64) -> bool {
-        let mut sums = BTreeSet::from([0]);
-        for of_shard in self.state().shards.values() {
-            let with = |sum: &u64| of_shard.sums.values().map(|more| sum + more).collect::<Vec<_>>();
-            let more: Vec<u64> = sums.iter().flat_map(with).collect();
-            sums.extend(more);
+    /// What is wrong for a reader that sees whole epochs only, and each after the one before, if it sees the rows of these keys.
+    pub fn look(&self, what: &str, keys: impl IntoIterator<Item = u64>) -> Option<Verdict> {
+        let mut rest: BTreeSet<u64> = keys.into_iter().collect();
+        let partial = |why: String| Some(Verdict::partial(format!("a reader saw {why}")));
+        for (shard, epochs) in &self.state().shards {
+            let mut absent = None;
+            for (epoch, keys) in epochs.iter().filter(|(_, keys)| !keys.is_empty()) {
+                let seen = keys.iter().filter(|key| rest.remove(key)).count();
+                match absent {
+                    _ if seen > 0 && seen < keys.len() => {
+                        return partial(format!("{seen} of the {} {what} of epoch {epoch} of {shard}", keys.len()));
+                    }
+                    Some(before) if seen > 0 => {
+                        return partial(format!("{what} of epoch {epoch} of {shard}, and none of epoch {before}"));
+                    }
+                    None if seen == 0 => absent = Some(epoch),
+                    _ => {}
+                }
+            }
         }
-        sums.contains(&rows)
+        if rest.is_empty() { None } else { partial(format!("{} {what} of no epoch", rest.len())) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn asked(&self, shard: &ShardKey, mark: &Mark, previous: Option<u64>, staged: &impl Serialize) {
+    fn asked(&self, shard: &ShardKey, mark: &Mark, staged: &impl Serialize) {
         let mut state = self.state();
         let State { staged: all, shards } = &mut *state;
-        let rows = all.get(&named(staged)).expect("what is committed was staged");
-        let OfShard { sums, keys } = shards.entry(shard.clone()).or_default();
-        if sums.contains_key(&mark.epoch) {
-            return;
-        }
-        let before = previous.and_then(|epoch| sums.get(&epoch)).copied().unwrap_or(0);
-        let new = match rows {
-            Rows::All(rows) => *rows,
-            Rows::Keys(of_epoch) => of_epoch.iter().filter(|key| keys.insert(**key)).count() as u64,
-        };
-        sums.insert(mark.epoch, before + new);
+        let mut keys = all.get(&named(staged)).expect("what is committed was staged").clone();
+        let epochs = shards.entry(shard.clone()).or_default();
+        epochs.values().for_each(|known| keys.retain(|key| !known.contains(key)));
+        epochs.entry(mark.epoch).or_insert(keys);
     }
 }
 
@@ -75,37 +67,38 @@ fn named(staged: &impl Serialize) -> String {
     serde_json::to_string(staged).expect("it goes into a checkpoint")
 }
 
-/// A sink whose epochs are counted.
+/// A sink whose epochs are known by the keys of their rows. It must refuse none.
 pub struct Counted<K: Sink> {
     sink: K,
     epochs: Epochs,
-    keys: Option<Keys<K::Item>>,
+    keys: Keys<K::Item>,
 }
 
 /// The keys of the rows of an item.
-type Keys<I> = Arc<dyn Fn(&I) -> Vec<i64> + Send + Sync>;
+type Keys<I> = Arc<dyn Fn(&I) -> Vec<u64> + Send + Sync>;
 
 impl<K: Sink> Counted<K> {
-    pub fn new(sink: K, epochs: &Epochs) -> Self {
-        Self { sink, epochs: epochs.clone(), keys: None }
+    pub fn new(sink: K, epochs: &Epochs, keys: impl Fn(&K::Item) -> Vec<u64> + Send + Sync + 'static) -> Self {
+        Self { sink, epochs: epochs.clone(), keys: Arc::new(keys) }
     }
 }
 
 impl<K: Sink<Item = Batch>> Counted<K> {
-    /// For a sink that keeps one row of each value in this column.
-    pub fn by(self, column: &'static str) -> Self {
-        let keys = move |batch: &Batch| {
+    /// By the numbers in a column.
+    pub fn by(column: &'static str, sink: K, epochs: &Epochs) -> Self {
+        Self::new(sink, epochs, move |batch| {
             let column = batch.rows().column_by_name(column).expect("a key");
-            column.as_primitive::<Int64Type>().values().to_vec()
-        };
-        Self { keys: Some(Arc::new(keys)), ..self }
+            let numbers = column.as_primitive::<Int64Type>().values().iter();
+            numbers.map(|n| u64::try_from(*n).expect("positive")).collect()
+        })
     }
 }
 
 pub struct CountedWriter<W: Writer> {
     writer: W,
     epochs: Epochs,
-    keys: Option<(Keys<W::Item>, BTreeSet<i64>)>,
+    keys: Keys<W::Item>,
+    all: BTreeSet<u64>,
 }
 
 #[async_trait]
@@ -124,12 +117,12 @@ impl<K: Sink> Sink for Counted<K> {
     }
 
     async fn open(&self, epoch: EpochContext) -> Result<Self::Writer> {
-        let keys = self.keys.clone().map(|keys| (keys, BTreeSet::new()));
-        Ok(CountedWriter { writer: self.sink.open(epoch).await?, epochs: self.epochs.clone(), keys })
+        let (epochs, keys) = (self.epochs.clone(), Arc::clone(&self.keys));
+        Ok(CountedWriter { writer: self.sink.open(epoch).await?, epochs, keys, all: BTreeSet::new() })
     }
 
     async fn commit(&self, env: &Env, request: CommitRequest<K::Staged>) -> Result<CommitOutcome> {
-        self.epochs.asked(&request.shard, &request.mark, request.previous, &request.staged);
+        self.epochs.asked(&request.shard, &request.mark, &request.staged);
         self.sink.commit(env, request).await
     }
 
@@ -151,10 +144,10 @@ where
     type Staged = W::Staged;
 
     async fn write(&mut self, item: W::Item) -> Result<Vec<Reject>> {
-        if let Some((keys, all)) = &mut self.keys {
-            all.extend(keys(&item));
-        }
-        self.writer.write(item).await
+        self.all.extend((self.keys)(&item));
+        let refused = self.writer.write(item).await?;
+        assert!(refused.is_empty(), "rows of these worlds fit");
+        Ok(refused)
     }
 
     fn staged_bytes(&self) -> u64 {
@@ -164,8 +157,7 @@ where
     async fn finish(self) -> Result<Option<StagedOutput<W::Staged>>> {
         let staged = self.writer.finish().await?;
         if let Some(output) = &staged {
-            let rows = self.keys.map_or(Rows::All(output.records), |(_, all)| Rows::Keys(all));
-            self.epochs.state().staged.insert(named(&output.staged), rows);
+            self.epochs.state().staged.insert(named(&output.staged), self.all);
         }
         Ok(staged)
     }

@@ -85,21 +85,24 @@ impl Way<'_> {
         match into {
             Destination::Memory => {
                 let sink = FaultSink::new(MemorySink::new(table), faults);
-                builder.stage(parse()).stage(Once::by(key)).sink(Counted::new(sink, epochs)).build()
+                builder
+                    .stage(parse())
+                    .stage(Once::by(key))
+                    .sink(Counted::new(sink, epochs, |rows| rows.0.clone()))
+                    .build()
             }
             Destination::Parquet => {
-                builder.stage(decode).stage(Dedup::by([key])).sink(Counted::new(dataset, epochs)).build()
+                builder.stage(decode).stage(Dedup::by([key])).sink(Counted::by("n", dataset, epochs)).build()
             }
             Destination::Delta => {
-                builder.stage(decode).stage(Dedup::by([key])).sink(Counted::new(delta, epochs)).build()
+                builder.stage(decode).stage(Dedup::by([key])).sink(Counted::by("n", delta, epochs)).build()
             }
             Destination::DeltaUpsert => {
-                let sink = Counted::new(delta.upsert([record]), epochs).by(record);
-                builder.stage(decode).sink(sink).build()
+                builder.stage(decode).sink(Counted::by(record, delta.upsert([record]), epochs)).build()
             }
             Destination::Tables => {
                 let unnest = UnnestChild::at("children").copy("n", "parent").value("n").without_markers();
-                let (parents, children) = (Counted::new(dataset, epochs), Counted::new(delta, children));
+                let (parents, children) = (Counted::by("n", dataset, epochs), Counted::by("n", delta, children));
                 builder
                     .stage(decode)
                     .stage(Dedup::by([key]))

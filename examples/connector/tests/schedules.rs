@@ -67,14 +67,17 @@ impl World for Weather {
         Ok(())
     }
 
-    /// The oracle: what the logs say, against what the table holds.
+    /// The oracle: what the logs say, against what the table and the quarantine hold.
     async fn verdict(&self) -> Verdict {
         let station = |name: &str, log: &str| -> Vec<String> {
             let good = log.lines().filter(|line| !line.ends_with('?'));
             good.map(|line| format!("{name},{line}")).collect()
         };
         let served = [station("oslo", OSLO), station("lima", LIMA)].concat();
-        Verdict::of(served, self.database.rows().await.expect("the table"))
+        let rows = Verdict::of(served, self.database.rows().await.expect("the table"));
+        let quarantine = Quarantine::in_store(&self.store, "quarantine").expect("a name");
+        let refused = quarantine.read_all().await.expect("the quarantine");
+        rows.and(Verdict::of([&b"08:00,?"[..]], refused.iter().map(|record| &record.raw[..])))
     }
 
     /// A reader that looks whenever it can: rows come with their mark, or not at all.

@@ -20,6 +20,8 @@ use std::sync::Arc;
 
 /// Actions that are encoded at a time.
 const AT_ONCE: usize = 1024;
+/// An action names something that no other one does: however it is compressed, a file that says that it has more of them has not.
+const MOST_ACTIONS_PER_BYTE: u64 = 64;
 
 /// Gives the actions of a checkpoint. On some files that are damaged the library panics.
 pub(super) fn read(bytes: Bytes, keep: Keep, take: impl FnMut(Line)) -> Result<()> {
@@ -29,7 +31,18 @@ pub(super) fn read(bytes: Bytes, keep: Keep, take: impl FnMut(Line)) -> Result<(
 
 fn read_whole(bytes: Bytes, keep: Keep, mut take: impl FnMut(Line)) -> Result<()> {
     let damaged = |e: ParquetError| Error::corrupt("read delta checkpoint", "not a checkpoint").with_source(e);
+    let most = (bytes.len() as u64).saturating_mul(MOST_ACTIONS_PER_BYTE);
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(damaged)?;
+    let said = builder.metadata().row_groups().iter().map(|group| u64::try_from(group.num_rows()).unwrap_or(u64::MAX));
+    let said = said.fold(0, u64::saturating_add);
+    if said > most {
+        return Err(Error::corrupt(
+            "read delta checkpoint",
+            "not a checkpoint: it says that it has more actions than it can hold",
+        )
+        .with("actions", said)
+        .with("most", most));
+    }
     let wanted = |name: &str| {
         matches!(name, "protocol" | "metaData" | "txn" | "domainMetadata")
             || keep >= Keep::Files && name == "add"

@@ -32,6 +32,7 @@ impl DeltaTable {
     pub async fn compact(&self, env: &Env) -> Result<Compacted> {
         let mut report = Compacted::default();
         let Some(mut held) = self.log.newest(None, Keep::Files).await? else { return Ok(report) };
+        self.probe(env).await?;
         let mut table = self.clone();
         table.options.partition_by.clone_from(&held.metadata.partition_columns);
         for group in table.small(&held) {

@@ -46,6 +46,9 @@ impl DeltaTable {
             .with("older_than_seconds", kept.as_secs())
             .with("files_are_kept_seconds", shortest.as_secs()));
         }
+        if !dry_run {
+            self.probe(env).await?;
+        }
         // What the log alone tells is entered before it goes.
         let entered = if dry_run { held.version } else { ledger::enter(self, env, u64::MAX).await? };
         let cutoff = env.now().saturating_sub(kept);

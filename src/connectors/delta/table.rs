@@ -121,6 +121,12 @@ impl DeltaTable {
         }
         Ok(())
     }
+
+    /// Fails if the store does not keep conditions.
+    pub(super) async fn probe(&self, env: &Env) -> Result<()> {
+        let Log { store, folder } = &self.log;
+        self.probed.get_or_try_init(|| probe(store, folder, env)).await.map(drop)
+    }
 }
 
 #[async_trait]
@@ -164,8 +170,8 @@ impl Sink for DeltaTable {
     }
 
     async fn open(&self, epoch: EpochContext) -> Result<DeltaWriter> {
+        self.probe(&epoch.env).await?;
         let Log { store, folder } = &self.log;
-        self.probed.get_or_try_init(|| probe(store, folder, &epoch.env)).await?;
         let mut options = self.options.clone();
         if !self.disposition.key().is_empty() {
             // One file after the other keeps the order in which rows were landed. They are split when they are merged.
@@ -203,12 +209,11 @@ impl Sink for DeltaTable {
 
     async fn commit(&self, env: &Env, request: CommitRequest<DeltaStaged>) -> Result<CommitOutcome> {
         let mut memo = Memo::default();
-        let outcome = self.as_staged(&request.staged).commit_until(env, &request, &mut memo).await;
-        // What is left goes with a vacuum.
+        let outcome = self.as_staged(&request.staged).commit_until(env, &request, &mut memo).await?;
+        // What is left goes with a vacuum, and so does all of it where the commit has failed.
         if let Err(error) = memo.enumeration.clean_up().await {
             tracing::debug!(%error, table = %self.log.folder, "keys of an enumeration stay for now");
         }
-        let outcome = outcome?;
         if matches!(outcome, CommitOutcome::Done | CommitOutcome::AlreadyCommitted) {
             // The epoch is committed, whatever comes of its entry: the next commit enters what is missing.
             if let Err(error) = ledger::enter(self, env, ledger::IN_COMMIT).await {

@@ -59,6 +59,9 @@ impl DeltaTable {
         }
         let cutoff = env.now().saturating_sub(older_than);
         let barred = if dry_run { None } else { Some(env) };
+        if !dry_run {
+            self.probe(env).await?;
+        }
         // Listed first and read then: what is committed meanwhile is seen.
         let listed = self.log.store.list(&self.log.folder).await?;
         let Some(of_table) = unneeded(&self.log, &listed, cutoff, barred).await? else {
