@@ -127,9 +127,10 @@ async fn a_server_that_dies_at_any_request_loses_nothing() {
     for at in (0..requests).step_by(step) {
         for has_effect in [false, true] {
             let case = format!("request {at}, effect {has_effect}");
-            let server = dead_at(at, has_effect).await;
+            let epochs = Epochs::default();
+            let server = dead_at(at, has_effect, &epochs).await;
             let store = s3(&server);
-            load(&store, || test_env(2)).await.unwrap_or_else(|e| panic!("{case}: {e}"));
+            load_in(&store, || test_env(2), &epochs).await.unwrap_or_else(|e| panic!("{case}: {e}"));
             let verdict = verdict(&store).await;
             assert!(verdict.is_right(), "{case}: {verdict}");
             total = total.and(verdict);
@@ -144,12 +145,12 @@ async fn a_server_that_dies_at_any_request_loses_nothing() {
 
 /// A server that died at a request of a load, and is there again. The parts of a pipeline run side by side, so that not each load makes as
 /// many requests.
-async fn dead_at(request: usize, has_effect: bool) -> Server {
+async fn dead_at(request: usize, has_effect: bool, epochs: &Epochs) -> Server {
     for _ in 0..10 {
         let server = Server::start().await;
         server.dies_at(request, has_effect);
         // What it tidies up at its end may fail, and it ends well.
-        drop(load(&s3(&server), || test_env(1)).await);
+        drop(load_in(&s3(&server), || test_env(1), epochs).await);
         if server.is_dead() {
             server.revives();
             return server;
