@@ -27,6 +27,8 @@ ROOM = {None: 300 << 10, "duckdb": 2 * MIB}
 # What ends a process, by its exit code, and what it says then.
 ANYTHING = ("",)
 NO_THREADS = ("OS can't spawn worker thread", "failed to spawn thread")
+# A compressor that is given no memory panics, which the library catches.
+NO_MEMORY = "returned null pointer"
 
 # Memory that a process needs to begin with; and more than it ever needs.
 MEMORY = (30 * MIB, 200 * MIB)
@@ -166,7 +168,7 @@ def prlimit(target, what, number, before=None):
 
 def files(stack, target, part):
     """Of the files that may be open."""
-    number = 12 + int(part * 15)
+    number = 8 + int(part * 12)
     return prlimit(target, resource.RLIMIT_NOFILE, number), ("open files", "Too many", "unable to open", "os error 24"), {}
 
 
@@ -195,7 +197,7 @@ def memory(stack, target, part):
     words = ("memory", "Memory", "bad_alloc", "failed to map", "cannot map", "os error 12", *NO_THREADS)
     # Where a thread cannot be started the runtime panics, and the pipeline may say so; where it has not begun yet, it may hang. A stack that
     # cannot grow is ended by the system without a word.
-    deaths = {-signal.SIGABRT: words, 101: words, 127: words, 10: NO_THREADS, None: NO_THREADS, -signal.SIGSEGV: ANYTHING}
+    deaths = {-signal.SIGABRT: words, 101: words, 127: words, 10: (*NO_THREADS, NO_MEMORY), None: NO_THREADS, -signal.SIGSEGV: ANYTHING}
     return prlimit(target, resource.RLIMIT_AS, number), words, deaths
 
 
