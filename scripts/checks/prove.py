@@ -22,7 +22,7 @@ WRONG = (*PROMISE, "wrong", "failed", "believed", "crashes")
 # Every sink and store of the tree, by the names that the suites print: with a fault at every operation in every way.
 WHOLE = {
     "one shard", "three shards", "a response in parts", "collection", "parquet", "parquet, two shards", "delta", "delta, upsert", "tables",
-    "parquet, put together", "delta append", "parquet on s3", "postgres append", "postgres append, checkpoints too", "adbc duckdb append",
+    "parquet, put together", "delta append", "parquet on s3", "postgres append", "postgres append, checkpoints too", "postgres append, with children", "adbc duckdb append",
     "adbc sqlite append",
 }  # fmt: skip
 # The ways in which each of them goes wrong; and whose server dies, before and after each request.

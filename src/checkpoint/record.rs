@@ -326,6 +326,21 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_first_line_is_written_and_read() {
+        let shortest = sample(b"").encode(&chain()).expect("encodes").iter().position(|b| *b == b'\n').expect("a line");
+        let of = |line: usize| {
+            let mut record = sample(b"payload");
+            record.nonce.push_str(&"x".repeat(line - shortest));
+            record
+        };
+        let longest = of(MAX_HEADER);
+        let stored = longest.encode(&chain()).expect("it may be so long");
+        assert_eq!(Record::decode(&chain(), 7, &stored).expect("it is read"), longest);
+        let error = of(MAX_HEADER + 1).encode(&chain()).expect_err("nobody would read it");
+        assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+    }
+
+    #[test]
     fn the_search_for_the_first_line_is_bounded() {
         let mut endless = vec![b' '; MAX_HEADER + 1];
         endless.extend_from_slice(b"{}\n");

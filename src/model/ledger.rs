@@ -154,4 +154,20 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::Bug, "{hop}");
         }
     }
+
+    #[test]
+    fn a_stage_that_does_not_balance_is_told_with_both_sums() {
+        let mut ledger = balanced();
+        ledger.stages[1] = StageCounts {
+            stage: "dedup".into(),
+            input: 9,
+            fanned_out: 4,
+            output: 5,
+            filtered: 3,
+            deduplicated: 2,
+            quarantined: 1,
+        };
+        let said = ledger.check().expect_err("13 are not 11").to_string();
+        assert!(said.contains("before=`13`") && said.contains("after=`11`"), "{said}");
+    }
 }

@@ -120,11 +120,14 @@ mod tests {
     use crate::testkit::test_env;
     use async_trait::async_trait;
     use std::ops::Range;
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
 
     /// How a store breaks the contract of a create.
     #[derive(Clone, Copy, Debug)]
     enum Flaw {
+        /// It does not.
+        None,
         /// It looks whether there is one, and then writes.
         LooksFirst,
         /// It says that there is one, and overwrites it.
@@ -133,19 +136,24 @@ mod tests {
         Stale,
         /// It tells everybody that there was one, and keeps the first: this is allowed.
         SaysExists,
+        /// So does this one, and of two at once it keeps the other.
+        SaysExistsToo,
         /// It says at first that there was one, and has written nothing: another write was under way. This is allowed.
         Busy,
         /// Nothing may be deleted.
         Keeps,
+        /// Nothing can be deleted for now. This is allowed.
+        KeepsForNow,
     }
 
-    #[derive(Debug)]
-    struct Flawed(Store, Flaw, AtomicU64);
+    /// A store, its flaw, and how often something was to be created.
+    #[derive(Clone, Debug)]
+    struct Flawed(Store, Flaw, Arc<AtomicU64>);
 
     #[async_trait]
     impl ObjectAccess for Flawed {
         async fn create(&self, path: &ObjectPath, bytes: Bytes) -> Result<Created> {
-            let there = self.0.get(path, None).await?.is_some();
+            let (there, before) = (self.0.get(path, None).await?.is_some(), self.2.fetch_add(1, Ordering::SeqCst));
             match self.1 {
                 Flaw::LooksFirst if there => Ok(Created::Exists),
                 Flaw::LooksFirst => {
@@ -157,8 +165,17 @@ mod tests {
                     self.0.put(path, bytes).await?;
                     Ok(if there { Created::Exists } else { Created::New })
                 }
-                Flaw::Busy if self.2.fetch_add(1, Ordering::SeqCst) % 5 < 2 => Ok(Created::Exists),
-                Flaw::Stale | Flaw::Busy | Flaw::Keeps => self.0.create(path, bytes).await,
+                // Two of those in turn, and two of those at once.
+                Flaw::Busy if [0, 1, 4, 5].contains(&before) => Ok(Created::Exists),
+                Flaw::SaysExistsToo => {
+                    if before == 2 {
+                        tokio::task::yield_now().await;
+                    }
+                    self.0.create(path, bytes).await.map(|_| Created::Exists)
+                }
+                Flaw::None | Flaw::KeepsForNow | Flaw::Stale | Flaw::Busy | Flaw::Keeps => {
+                    self.0.create(path, bytes).await
+                }
                 Flaw::SaysExists => self.0.create(path, bytes).await.map(|_| Created::Exists),
             }
         }
@@ -180,13 +197,29 @@ mod tests {
         async fn delete(&self, path: &ObjectPath) -> Result<()> {
             match self.1 {
                 Flaw::Keeps => Err(Error::new(ErrorKind::Auth, "delete object", "no permission")),
+                Flaw::KeepsForNow => Err(Error::unavailable("delete object", "the server is busy")),
                 _ => self.0.delete(path).await,
             }
         }
     }
 
     fn flawed(flaw: Flaw) -> Store {
-        Store::new(Flawed(Store::memory(), flaw, AtomicU64::new(0)))
+        counted(flaw).0
+    }
+
+    fn counted(flaw: Flaw) -> (Store, Arc<AtomicU64>) {
+        let count = Arc::<AtomicU64>::default();
+        (Store::new(Flawed(Store::memory(), flaw, Arc::clone(&count))), count)
+    }
+
+    /// Only a store that may be busy is asked again, and a start waits for nothing else.
+    #[tokio::test]
+    async fn asks_no_more_often_than_it_must() {
+        for (flaw, creates) in [(Flaw::None, 4), (Flaw::SaysExists, 4), (Flaw::Busy, 8), (Flaw::Stale, 1)] {
+            let (store, count) = counted(flaw);
+            let accepted = probe(&store, &ObjectPath::root(), &test_env(1)).await.is_ok();
+            assert_eq!((accepted, count.load(Ordering::SeqCst)), (creates > 1, creates), "{flaw:?}");
+        }
     }
 
     #[tokio::test]
@@ -208,7 +241,7 @@ mod tests {
 
     #[tokio::test]
     async fn forgives_a_store_that_meets_its_own_tries_or_is_busy() {
-        for flaw in [Flaw::SaysExists, Flaw::Busy] {
+        for flaw in [Flaw::SaysExists, Flaw::SaysExistsToo, Flaw::Busy, Flaw::KeepsForNow] {
             probe(&flawed(flaw), &ObjectPath::root(), &test_env(1)).await.expect("accepted");
         }
     }

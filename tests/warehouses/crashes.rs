@@ -83,7 +83,11 @@ impl<W: Warehouse> testkit::World for World<W> {
         let built = if self.shape.children {
             let columns = columns.list("items", ColumnType::Struct(Columns::new().utf8("sku")));
             let unnest = Unnest::new("orders").child("items", UnnestChild::at("items").copy("id", "order_id"));
-            let set = reached.set(self.shape.disposition.clone(), Children::of(["order_id"]));
+            let items = match &self.shape.disposition {
+                Disposition::Append => Disposition::Append,
+                _ => Children::of(["order_id"]).into(),
+            };
+            let set = reached.set(self.shape.disposition.clone(), items);
             self.place.builder_of("orders", &api, &columns, unnest, set).quarantine(quarantine).build()
         } else {
             let decode = Decode::pages().schema(columns);
@@ -196,6 +200,11 @@ async fn l16_postgres_append_survives_a_fault_at_every_operation() {
 #[tokio::test]
 async fn l16_postgres_append_survives_a_fault_at_every_operation_with_its_checkpoints_there_too() {
     on_postgres(Shape { checkpoints: true, ..Disposition::Append.into() }).await;
+}
+
+#[tokio::test]
+async fn l16_postgres_parents_and_children_append_survives_a_fault_at_every_operation() {
+    on_postgres(Shape { children: true, ..Disposition::Append.into() }).await;
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ impl DeltaTable {
     /// part beside which a vacuum has begun, or others have written, is left to the next compaction.
     ///
     /// # Errors
-    /// As [`checkpoint`](Self::checkpoint); `Unavailable` if others commit all the time; `Ambiguous` if it is not known whether it was
+    /// As [`checkpoint`](Self::checkpoint); `Config` if the store ignores conditions; `Unavailable` if others commit all the time; `Ambiguous` if it is not known whether it was
     /// committed: trying again is safe.
     ///
     /// # Cancellation

@@ -30,7 +30,7 @@ impl DeltaTable {
     ///
     /// # Errors
     /// As [`checkpoint`](Self::checkpoint); `Config` if `older_than` is shorter than the time for which files are kept that were
-    /// removed (`delta.deletedFileRetentionDuration`, a week by default).
+    /// removed (`delta.deletedFileRetentionDuration`, a week by default), or the store ignores conditions.
     ///
     /// # Cancellation
     /// Dropped, it has deleted a part, the oldest first.

@@ -46,7 +46,7 @@ impl DeltaTable {
     ///
     /// # Errors
     /// As [`checkpoint`](Self::checkpoint); `Config` if `older_than` is too short, or the log does not tell any more what was removed so
-    /// long ago; `Config` if a file of the table lies in a place that is not understood; `Unavailable` if others commit all the time.
+    /// long ago, or the store ignores conditions, or a file of the table lies in a place that is not understood; `Unavailable` if others commit all the time.
     ///
     /// # Cancellation
     /// Dropped, it has deleted a part.
