@@ -73,7 +73,8 @@ class File:
 OPEN, CLOSE = "([{", ")]}"
 WORDS = r"\b(?:return|if|while|match|in|else|break|let|move)\b"
 COMPARE = ["==", "!=", "<", ">", "<=", ">="]
-SUM = ["+", "-"]
+# Operators by how they bind: the loosest first.
+BINDING = ("|",), ("^",), ("&",), ("<<", ">>"), ("+", "-"), ("*", "/", "%")
 PRODUCT = ["*", "/", "%"]
 
 
@@ -103,10 +104,14 @@ def stops(operator, forward):
     end.append(r"&&")
     if operator in COMPARE:
         return end
-    end += [r"==", r"!=", r"<=", r">=", r"(?<![-=])[<>](?!=)", r"\.\."]
-    if operator in SUM:
-        return end + ([r"(?<=\s)[+\-](?=\s)"] if forward else [])
-    return end + [r"(?<=\s)[+\-](?=\s)"] + ([r"(?<=\s)[*/%](?=\s)"] if forward else [])
+    end += [r"==", r"!=", r"<=", r">=", r"(?<![-=<>])[<>](?![=<>])", r"\.\."]
+    # Of the others those that bind less end it, and those that bind as much, if they come later.
+    for others in BINDING:
+        stop = rf"(?<=\s)(?:{'|'.join(map(re.escape, others))})(?=\s)"
+        if operator in others:
+            return end + ([stop] if forward else [])
+        end.append(stop)
+    return end
 
 
 def operand(text, at, operator, forward):
