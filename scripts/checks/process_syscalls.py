@@ -124,6 +124,9 @@ def syscalls(worlds, wanted, seed):
         print(f"seed {seed}: {each or 'all'} of each of {len(groups)}, of {sum(map(len, groups.values()))} cases", flush=True)
         for cases in groups.values():
             rng.shuffle(cases)
+            # Each kind in turn: some make many more calls than others.
+            turns = Counter()
+            cases.sort(key=lambda case: (turns.update([case[0]]), turns[case[0]])[1])
         figures = dict(zip(groups, pool.map(lambda cases: until(worlds, cases, each), groups.values())))
     for (call, fault), found in figures.items():
         keys = ("injected", "kills", "errors", "survived", "absent", *WRONG, *(kind for kind in worlds.kinds if found[kind]))
