@@ -3,17 +3,19 @@
 use crate::command::Load;
 use crate::machine::store;
 use crate::target::Target;
-use landfall::Result;
 use landfall::checkpoint::{CheckpointStore, StoreCheckpoints};
+use landfall::columnar::arrow::error::ArrowError;
 use landfall::columnar::{Batch, Columns, Decode, Dedup, Validate};
 use landfall::connectors::http::{Cursor, Rest, Since};
 use landfall::connectors::postgres::{Postgres, PostgresCheckpoints};
 use landfall::landing::Landing;
 use landfall::model::Page;
 use landfall::pipeline::{NoSink, Pipeline, PipelineBuilder, Settings};
-use landfall::sink::{ExactlyOnce, Quarantine, Sink};
+use landfall::sink::{ExactlyOnce, Quarantine, Sink, Tables};
 use landfall::source::Source;
+use landfall::stage::{Output, Stage, from_fn};
 use landfall::store::Store;
+use landfall::{Error, Result};
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +30,10 @@ pub(crate) async fn load(target: Target, load: &Load) -> Result<()> {
         Target::Parquet(dataset) => pipeline(load, &state, dataset, chains(load, &state)?)?,
         Target::Adbc(table) => pipeline(load, &state, table, chains(load, &state)?)?,
         Target::Postgres(table, database) => pipeline(load, &state, table, in_database(&database, &state)?)?,
+        Target::PostgresTables(tables, database) => {
+            let checkpoints = in_database(&database, &state)?;
+            ending(load, &state, from_fn("notes", notes), tables, checkpoints)?
+        }
     };
     let report = pipeline.run().await?;
     // Whether anybody reads it makes no difference to what was loaded.
@@ -50,10 +56,41 @@ fn pipeline<S>(load: &Load, state: &Store, sink: S, checkpoints: Arc<dyn Checkpo
 where
     S: Sink<Item = Batch, Promise: ExactlyOnce>,
 {
+    let as_they_are = |rows, out: &mut Output<Batch>| {
+        out.emit(rows);
+        Ok(())
+    };
+    ending(load, state, from_fn("rows", as_they_are), sink, checkpoints)
+}
+
+/// Orders, and for each of them a row of a table of its own.
+fn notes(orders: Batch, out: &mut Output<Tables<Batch>>) -> Result<()> {
+    let failed = |e: ArrowError| Error::bug("make notes", "an order lacks a column").with_source(e);
+    let schema = orders.rows().schema();
+    let columns = ["id", "note"].map(|name| schema.index_of(name));
+    let columns = columns.into_iter().collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    let notes = orders.with_rows(orders.rows().project(&columns).map_err(failed)?)?;
+    out.fanned_out(notes.num_rows() as u64);
+    out.emit(Tables::new().with("orders", orders).with("notes", notes));
+    Ok(())
+}
+
+/// A pipeline whose last stage makes of batches what the sink takes.
+fn ending<L, S>(
+    load: &Load,
+    state: &Store,
+    last: L,
+    sink: S,
+    checkpoints: Arc<dyn CheckpointStore>,
+) -> Result<Pipeline>
+where
+    L: Stage<In = Batch, Out = S::Item> + Clone + Sync,
+    S: Sink<Promise: ExactlyOnce>,
+{
     let landing = Landing::in_store(state, "raw")?;
     if load.again {
         let builder = Pipeline::named("again").landing_of("orders", landing);
-        return into_sink(builder, load, state, "again", sink, checkpoints);
+        return into_sink(builder, load, state, "again", last, sink, checkpoints);
     }
     let builder = Pipeline::named("orders")
         .source(
@@ -64,21 +101,23 @@ where
                 .since(Since::field("updated_at").query("since").overlap(Duration::from_secs(10))),
         )
         .land(landing);
-    into_sink(builder, load, state, "quarantine", sink, checkpoints)
+    into_sink(builder, load, state, "quarantine", last, sink, checkpoints)
 }
 
 /// Where the sink appends, the stage before it knows every key: a record that is loaded twice is in the table twice.
-fn into_sink<R, S>(
+fn into_sink<R, L, S>(
     builder: PipelineBuilder<R, Page, NoSink>,
     load: &Load,
     state: &Store,
     quarantine: &str,
+    last: L,
     sink: S,
     checkpoints: Arc<dyn CheckpointStore>,
 ) -> Result<Pipeline>
 where
     R: Source<Item = Page>,
-    S: Sink<Item = Batch, Promise: ExactlyOnce>,
+    L: Stage<In = Batch, Out = S::Item> + Clone + Sync,
+    S: Sink<Promise: ExactlyOnce>,
 {
     let columns = Columns::new()
         .utf8("id")
@@ -106,6 +145,7 @@ where
         settings = settings.kept_checkpoints(kept);
     }
     builder
+        .stage(last)
         .sink(sink)
         .quarantine(Quarantine::in_store(state, quarantine)?)
         .checkpoints(checkpoints)

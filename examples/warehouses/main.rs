@@ -9,7 +9,8 @@
 //! warehouses vacuum SINK                         deletes what a Delta table or a dataset does not need, as if it were two hours later
 //! ```
 //!
-//! `SINK` is `delta:PLACE`, `parquet:PLACE`, `postgres:schema.table` of the database in `WAREHOUSE_URL`, `duckdb:FILE` or `sqlite:FILE`; behind it
+//! `SINK` is `delta:PLACE`, `parquet:PLACE`, `duckdb:FILE`, `sqlite:FILE`, or in the database of `WAREHOUSE_URL` `postgres:schema.table`,
+//! `postgres-tables:schema` (orders, and a row of `notes` for each) and `adbc-postgres:schema.table`; behind it
 //! `--disposition JSON` (as `Disposition` is serialised), `--partition-by COLUMN,COLUMN`, `--lanes N`. With a disposition that takes rows away
 //! that did not come, each file is an enumeration. Of a load: `--checkpoints-in-database`, `--keep CHECKPOINTS`, `--prune` (the landing);
 //! `--one-thread` makes calls of the system come in one order, and then `--defect NAME` switches a defect on.

@@ -4,7 +4,7 @@ use crate::machine::store;
 use landfall::connectors::adbc::{Adbc, AdbcTable};
 use landfall::connectors::delta::DeltaTable;
 use landfall::connectors::parquet::ParquetDataset;
-use landfall::connectors::postgres::{Postgres, PostgresTable};
+use landfall::connectors::postgres::{Postgres, PostgresTable, PostgresTables};
 use landfall::env::Env;
 use landfall::sink::Disposition;
 use landfall::{Error, Result};
@@ -15,6 +15,7 @@ pub(crate) enum Target {
     Delta(DeltaTable),
     Parquet(ParquetDataset),
     Postgres(PostgresTable, Postgres),
+    PostgresTables(PostgresTables, Postgres),
     Adbc(AdbcTable),
 }
 
@@ -45,6 +46,21 @@ impl Settings {
             "postgres" => {
                 let database = Postgres::from_env("WAREHOUSE_URL")?.env(self.env.clone());
                 Target::Postgres(PostgresTable::at(&database, place)?.disposition(self.disposition.clone()), database)
+            }
+            // A schema, with tables `orders` and `notes` in it.
+            "postgres-tables" => {
+                let database = Postgres::from_env("WAREHOUSE_URL")?.env(self.env.clone());
+                let table = |name: &str| {
+                    let table = PostgresTable::at(&database, &format!("{place}.{name}"))?;
+                    Ok::<_, Error>(table.disposition(self.disposition.clone()))
+                };
+                let tables = PostgresTables::new().table("orders", table("orders")?).table("notes", table("notes")?);
+                Target::PostgresTables(tables, database)
+            }
+            "adbc-postgres" => {
+                let url = std::env::var("WAREHOUSE_URL").map_err(|_| wrong("WAREHOUSE_URL has no URL"))?;
+                let database = Adbc::driver(driver("LANDFALL_TEST_ADBC_POSTGRES")?).option("uri", url);
+                Target::Adbc(AdbcTable::at(&database, place)?.disposition(self.disposition.clone()))
             }
             // A file, and a table `orders` in it.
             "duckdb" => {

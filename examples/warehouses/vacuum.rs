@@ -12,7 +12,7 @@ pub(crate) async fn vacuum(target: Target) -> Result<()> {
     let vacuumed = match target {
         Target::Delta(table) => table.vacuum(&env, AGE, false).await?,
         Target::Parquet(dataset) => dataset.vacuum(&env, AGE, false).await?,
-        Target::Postgres(..) | Target::Adbc(_) => {
+        Target::Postgres(..) | Target::PostgresTables(..) | Target::Adbc(_) => {
             return Err(Error::config("vacuum", "a database does that by itself"));
         }
     };

@@ -43,6 +43,14 @@ class PostgresServer:
     def url(self, port=None, database="postgres"):
         return f"postgresql://landfall@127.0.0.1:{port or self.port}/{database}?sslmode=disable"
 
+    def new_database(self, name, like=None):
+        """An empty database, or a copy of another one, which nobody may be connected to then."""
+        import psycopg
+
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{name}"' + (f' TEMPLATE "{like}"' if like else ""))
+        return name
+
     def start(self, patience=60):
         end = time.monotonic() + patience
         while not self._try_start(end):

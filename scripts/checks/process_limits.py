@@ -12,11 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import kill_loop
-from process_worlds import Found, ended, tried
+from process_worlds import WRONG, Found, ended, tried
 
 MIB = 1 << 20
-
-WRONG = ("lost", "doubled", "wrong", "corrupt", "failed")
 
 # So many runs, of which each is given another part, do not all come to their end.
 ENOUGH_RUNS = 10

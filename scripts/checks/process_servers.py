@@ -8,9 +8,7 @@ import time
 from collections import Counter
 
 import kill_loop
-from process_worlds import Found, ended, tried
-
-WRONG = ("lost", "doubled", "wrong", "corrupt", "failed")
+from process_worlds import WRONG, Found, ended, tried
 
 
 def servers(worlds, wanted, seed):

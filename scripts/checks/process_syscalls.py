@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import kill_loop
-from process_worlds import Found, ended, tried
+from process_worlds import WRONG, Found, ended, tried
 
 KILL = "KILL"
 
@@ -145,8 +145,6 @@ def until(worlds, cases, each):
             break
     return figures
 
-
-WRONG = ("lost", "doubled", "wrong", "corrupt", "believed", "failed")
 
 
 def inject(worlds, kind, begun, call, fault, number, options=ORDERED):

@@ -16,13 +16,21 @@ from pathlib import Path
 
 import kill_loop
 from harness import demo_api, fetch
-from targets import IntoDelta, IntoFile, IntoParquet, IntoPostgres
+from targets import IntoDelta, IntoFile, IntoParquet, IntoPostgres, IntoPostgresByAdbc, IntoPostgresTables
 
 # Records of the first run, and of what is to be loaded after it: a few epochs.
 BEFORE, AFTER = 500, 900
 
 # What is broken in one place or another.
-KINDS = ("parquet", "delta", "postgres", "duckdb", "sqlite", "parquet,postgres", "delta,postgres", "parquet,s3", "delta,s3")
+KINDS = (
+    "parquet", "delta", "postgres", "postgres-tables", "adbc-postgres", "duckdb", "sqlite", "parquet,postgres", "delta,postgres", "parquet,s3", "delta,s3",
+)  # fmt: skip
+
+# Figures that must be 0.
+WRONG = ("lost", "doubled", "partial", "wrong", "corrupt", "believed", "failed")
+
+# Those that speak to PostgreSQL alone.
+IN_POSTGRES = {"postgres": IntoPostgres, "postgres-tables": IntoPostgresTables, "adbc-postgres": IntoPostgresByAdbc}
 
 
 class Worlds:
@@ -49,10 +57,10 @@ class Worlds:
         """A database of its own, which may begin as a copy of another."""
         import psycopg
 
-        name = re.sub(r"\W", "_", name)
+        name, like = (text and re.sub(r"\W", "_", text) for text in (name, like))
         # One copy at a time: a database is copied only while nobody is connected to it.
         with self.lock, psycopg.connect(self.server.url(), autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}"' + (f' TEMPLATE "{re.sub(r"[^a-z0-9_]", "_", like)}"' if like else ""))
+            self.server.new_database(name, like)
             # Nobody waits long for one that stands still.
             connection.execute(f"ALTER DATABASE \"{name}\" SET idle_in_transaction_session_timeout = '2s'")
         return name
@@ -68,9 +76,8 @@ class Worlds:
         sink, _, where = kind.partition(",")
         if sink in ("duckdb", "sqlite"):
             target = IntoFile(sink, folder, options=options)
-        elif sink == "postgres":
-            target = IntoPostgres(self.server, folder, database=database)
-            target.options += options
+        elif sink in IN_POSTGRES:
+            target = IN_POSTGRES[sink](self.server, folder, database=database, options=options)
         else:
             env = {}
             if where == "postgres":
@@ -147,6 +154,8 @@ class Found(Counter):
         ids = target.ids()
         if len(ids) != len(set(ids)) or set(ids) - truth.right.keys():
             self.bad("doubled", f"{len(ids)} rows, {len(set(ids))} ids, before the next run")
+        if parts := target.partial():
+            self.bad("partial", f"of {parts} loads, before the next run", parts)
 
     def next_run(self, truth, target, proc):
         """Comes to its end, and then everything is there."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import kill_loop
 from harness import FENCED, demo_api, fetch
 from process_syscalls import traced, why_not
-from process_worlds import Found, children, ended, tried
+from process_worlds import WRONG, Found, children, ended, tried
 
 # Calls at whose N-th a process is stopped: by each one it has just done something that others can see, or has sent something off.
 MOMENTS = ("renameat2", "rename", "fsync", "unlink", "pwrite64", "sendto", "writev", "recvfrom")
@@ -24,8 +24,6 @@ GREEDY = ["--keep", "1", "--prune"]
 
 # One file is one process's as long as it has it open.
 WAITS = (4,)
-
-WRONG = ("lost", "doubled", "wrong", "corrupt", "failed")
 
 
 def zombies(worlds, wanted, seed):

@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import tempfile
+from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 
@@ -82,28 +83,47 @@ class Loaded:
     def ids(self):
         return [row[0] for row in self.rows(["id"])]
 
+    def partial(self):
+        """Of how many loads a reader sees a part; `None` if it cannot tell loads apart."""
+
     def end(self):
         """Figures of its own, when all is over."""
         return {}
 
 
+# Loads of which not as many rows are there as the ledger says: in one statement, so that nothing comes between.
+IN_PART = """SELECT load FROM (
+    SELECT _landfall_load AS load, count(*) AS n FROM {table} GROUP BY 1
+    UNION ALL SELECT load_id, -rows_inserted FROM landfall_loads WHERE table_name LIKE '%{table}%'
+) AS both_sides GROUP BY load HAVING sum(n) <> 0"""
+
+
 class IntoPostgres(Loaded):
     """With checkpoints in the database. With a `seed` through a proxy that loses answers to `COMMIT`."""
 
-    def __init__(self, server, folder, seed=None, database="postgres"):
+    sink_is = "postgres:public.orders"
+    tables = ("orders",)
+
+    def __init__(self, server, folder, seed=None, database="postgres", options=()):
         self.server, self.database = server, database
         self.proxy = None if seed is None else LosesAnswers(server.port, LOST_ANSWERS, seed)
         url = server.url(self.proxy and self.proxy.port, database)
-        super().__init__("postgres:public.orders", folder, env={"WAREHOUSE_URL": url})
+        super().__init__(self.sink_is, folder, env={"WAREHOUSE_URL": url}, options=options)
         self.restart = server.restart
 
-    def rows(self, columns):
+    def ask(self, query):
+        """Nothing, as long as there are no tables."""
         import psycopg
 
         with psycopg.connect(self.server.url(database=self.database), options="-c TimeZone=UTC") as connection:
-            if connection.execute("SELECT to_regclass('public.orders')").fetchone()[0] is None:
-                return []
-            return connection.execute(f"SELECT {names(columns)} FROM public.orders ORDER BY id").fetchall()
+            there = all(connection.execute("SELECT to_regclass(%s)", [f"public.{name}"]).fetchone()[0] for name in self.tables)
+            return connection.execute(query).fetchall() if there else []
+
+    def rows(self, columns):
+        return self.ask(f"SELECT {names(columns)} FROM public.orders ORDER BY id")
+
+    def partial(self):
+        return sum(len(self.ask(IN_PART.format(table=table))) for table in self.tables)
 
     def files(self):
         return 0
@@ -113,6 +133,27 @@ class IntoPostgres(Loaded):
             return {}
         self.proxy.close()
         return {"commits_cut": self.proxy.cuts}
+
+
+class IntoPostgresTables(IntoPostgres):
+    """Orders, and the notes of them in another table, which change in one transaction."""
+
+    sink_is = "postgres-tables:public"
+    tables = ("orders", "notes")
+
+    def partial(self):
+        apart = """SELECT id, note FROM (SELECT id, note, 1 AS n FROM orders UNION ALL SELECT id, note, -1 FROM notes) AS both_sides
+            GROUP BY id, note HAVING sum(n) <> 0"""
+        return super().partial() + len(self.ask(apart))
+
+
+class IntoPostgresByAdbc(IntoPostgres):
+    """Through its ADBC driver, with checkpoints in the folder."""
+
+    sink_is = "adbc-postgres:public.orders"
+
+    def rows(self, columns):
+        return [tuple(map(typed, columns, row)) for row in super().rows(columns)]
 
 
 class IntoDelta(Loaded):
@@ -137,6 +178,21 @@ class IntoDelta(Loaded):
             return []
         rows = table.to_pyarrow_table(columns=columns).to_pylist()
         return sorted((tuple(row[c] for c in columns) for row in rows), key=lambda row: row[0])
+
+    def partial(self):
+        """Rows name their load, and the commit of a load how many there are. Of those that are replaced, fewer are left."""
+        import deltalake.exceptions
+
+        if "--disposition" in self.options:
+            return None
+        try:
+            table = self.table()
+        except deltalake.exceptions.TableNotFoundError:
+            return 0
+        loads = [info["landfall"] for info in table.history() if "landfall" in info]
+        committed = Counter({load["load_id"]: load["rows_inserted"] for load in loads if load["rows_inserted"]})
+        seen = Counter(table.to_pyarrow_table(columns=["_landfall_load"]).column(0).to_pylist())
+        return sum(seen[load] != committed[load] for load in seen.keys() | committed.keys())
 
     def files(self):
         return len(self.table().file_uris())
@@ -189,7 +245,13 @@ class IntoFile(Loaded):
         super().__init__(f"{kind}:{Path(folder, self.name)}", folder, options=options)
 
     def rows(self, columns):
-        query = f"SELECT {names(columns)} FROM orders ORDER BY id"
+        return [tuple(map(typed, columns, row)) for row in self.ask(f"SELECT {names(columns)} FROM orders ORDER BY id")]
+
+    def partial(self):
+        return len(self.ask(IN_PART.format(table="orders")))
+
+    def ask(self, query):
+        """Nothing, as long as there is no table."""
         # A reader would bring to its end what a killed process left half done: that is for the next process.
         with tempfile.TemporaryDirectory(prefix="landfall-copy-") as folder:
             for file in self.seen.glob(f"{self.name}*"):
@@ -197,8 +259,7 @@ class IntoFile(Loaded):
             path = Path(folder, self.name)
             if not path.exists():
                 return []
-            rows = self._by_sqlite(path, query) if self.kind == "sqlite" else self._by_duckdb(path, query)
-        return [tuple(map(typed, columns, row)) for row in rows]
+            return self._by_sqlite(path, query) if self.kind == "sqlite" else self._by_duckdb(path, query)
 
     def _by_sqlite(self, path, query):
         connection = sqlite3.connect(path)
@@ -222,7 +283,7 @@ class IntoFile(Loaded):
 def typed(column, value):
     if column == "amount":
         return Decimal(value)
-    if column == "customer":
+    if column == "customer" and isinstance(value, str):
         return json.loads(value)
     if column == "updated_at" and isinstance(value, str):
         return dt.datetime.fromisoformat(value.replace("Z", "+00:00"))

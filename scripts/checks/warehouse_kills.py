@@ -6,12 +6,12 @@ import tempfile
 
 import kill_loop
 import stores_servers
-from targets import UPSERT, IntoDeltaKeptUp, IntoFile, IntoParquet, IntoPostgres
+from targets import UPSERT, IntoDeltaKeptUp, IntoFile, IntoParquet, IntoPostgres, IntoPostgresByAdbc, IntoPostgresTables
 
 
 def kills(number, seed, server, kind):
     """Each sink on each place, one after the other; gives what is to be added to the figures."""
-    sums = dict.fromkeys(("kills", "server_kills", "rivals", "ended", "commits_cut", "failed", "wrong", "lost", "doubled"), 0)
+    sums = dict.fromkeys(("kills", "server_kills", "rivals", "ended", "commits_cut", *kill_loop.WRONG), 0)
 
     def one(name, make):
         with tempfile.TemporaryDirectory(prefix="landfall-kill-") as folder, kill_loop.api_to_load() as api:
@@ -22,7 +22,8 @@ def kills(number, seed, server, kind):
         for figure in sums:
             sums[figure] += figures.get(figure, 0)
 
-    one("postgres", lambda folder: IntoPostgres(server, folder, seed))
+    for name, target in (("postgres", IntoPostgres), ("postgres-tables", IntoPostgresTables), ("adbc-postgres", IntoPostgresByAdbc)):
+        one(name, lambda folder: target(server, folder, seed, server.new_database(f"kills_{name}")))
     one("delta,local", IntoDeltaKeptUp)
     one("delta,local,upsert", lambda folder: IntoDeltaKeptUp(folder, options=UPSERT))
     one("duckdb", lambda folder: IntoFile("duckdb", folder))

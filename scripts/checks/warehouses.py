@@ -11,6 +11,7 @@ import time
 from collections import Counter
 
 import histories
+import kill_loop
 import stores_servers
 import torture
 import warehouse_kills
@@ -38,7 +39,7 @@ def main():
         if "kills" in a.only and a.kills:
             sums = warehouse_kills.kills(a.kills, a.seed, server, a.store)
             print(" ".join(f"{k}={v}" for k, v in sums.items()), flush=True)
-            figures["different"] += sum(sums[k] for k in ("failed", "wrong", "lost", "doubled"))
+            figures["different"] += sum(sums[k] for k in kill_loop.WRONG)
         if "others" in a.only:
             with tempfile.TemporaryDirectory(prefix="landfall-store-") as folder, stores_servers.opened(a.store, folder) as store:
                 others(server, store, figures)
