@@ -76,13 +76,7 @@ fn notes(orders: Batch, out: &mut Output<Tables<Batch>>) -> Result<()> {
 }
 
 /// A pipeline whose last stage makes of batches what the sink takes.
-fn ending<L, S>(
-    load: &Load,
-    state: &Store,
-    last: L,
-    sink: S,
-    checkpoints: Arc<dyn CheckpointStore>,
-) -> Result<Pipeline>
+fn ending<L, S>(load: &Load, state: &Store, last: L, sink: S, checkpoints: Arc<dyn CheckpointStore>) -> Result<Pipeline>
 where
     L: Stage<In = Batch, Out = S::Item> + Clone + Sync,
     S: Sink<Promise: ExactlyOnce>,
