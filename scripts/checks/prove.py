@@ -22,16 +22,19 @@ WRONG = (*PROMISE, "wrong", "failed", "believed", "crashes")
 # Every sink and store of the tree, by the names that the suites print: with a fault at every operation in every way.
 WHOLE = {
     "one shard", "three shards", "a response in parts", "collection", "parquet", "parquet, two shards", "delta", "delta, upsert", "tables",
-    "parquet, put together", "delta append", "parquet on s3", "postgres append", "postgres append, checkpoints too", "postgres append, with children", "adbc duckdb append",
+    "parquet, put together", "delta append", "parquet on s3", "postgres append, checkpoints too", "postgres append, with children", "adbc duckdb append",
     "adbc sqlite append",
 }  # fmt: skip
-# The ways in which each of them goes wrong; and whose server dies, before and after each request.
-MODES = {"Before", "AfterLostResponse", "Torn", "Pause", "LostResponse", "Fail"}
+# The ways in which each of them goes wrong: it dies or stands still, or is told nothing or of a failure and lives on.
+MODES = {"single": {"Before", "AfterLostResponse", "Torn", "Pause"}, "answers": {"LostResponse", "Fail"}}
+# So many of these ways there are at each operation, at least.
+WAYS = {"single": 2, "answers": 1}
+# And whose server dies, before and after each request.
 DYING = {"s3, a server that dies"}
 # More shapes: at each n-th operation, and at every one in a night.
 SAMPLED = {
     "one shard, odd answers", "parquet, odd answers", "delta, odd answers", "delta, put together", "parquet, a new column", "delta, a new column", "delta upsert", "delta replace", "delta upsert, with children", "postgres upsert, checkpoints too",
-    "postgres replace", "postgres upsert, with children", "adbc duckdb upsert", "adbc duckdb replace", "adbc sqlite replace",
+    "postgres append", "postgres replace", "postgres upsert, with children", "adbc duckdb upsert", "adbc duckdb replace", "adbc sqlite replace",
 }  # fmt: skip
 # At each n-th operation always: a driver that waits for who stands still needs minutes for a schedule.
 SLOW = {"adbc postgres append", "adbc postgres replace"}
@@ -42,7 +45,7 @@ KILLED = {
 UNNAMED = {"parquet,local,ingest", "parquet,s3", "delta,local,upsert"}
 PROCESSES = {"parquet", "delta", "postgres", "postgres-tables", "adbc-postgres", "duckdb", "sqlite", "parquet,postgres", "delta,postgres", "parquet,s3", "delta,s3"}
 # Sinks over servers and files of which some pairs are tried each time.
-PAIRED = {"delta append", "postgres append", "adbc duckdb append", "adbc sqlite append"}
+PAIRED = {"delta append", "postgres append, checkpoints too", "adbc duckdb append", "adbc sqlite append"}
 # Of some hundred zombies, over all sinks: many find that others have done what they had begun.
 FENCED = 9
 # Defects of commits into databases, each where it can be.
@@ -76,8 +79,8 @@ class Proof:
         self.seconds = Counter()
         # The steps in which a thing was sampled, the smallest if it was run more than once: 1 is all of it.
         self.every = defaultdict(dict)
-        # Those of which the line with the smallest step has enough single faults.
-        self.enough = set()
+        # Those of which the line with the smallest step has enough single faults, of each suite.
+        self.enough = defaultdict(set)
 
     def read(self, line):
         found = LINE.search(line)
@@ -85,11 +88,11 @@ class Proof:
             return False
         suite, of = found[1], found[2].strip('"')
         figures, pairs = self.of[suite][of], [pair.split("=", 1) for pair in found[3].split()]
-        if suite == "single":
+        if suite in MODES:
             line = Counter({key: int(value) for key, value in pairs if value.isdigit()})
             if 0 < line["every"] <= self.every[suite].get(of, line["every"]):
-                enough = line["points"] >= POINTS and line["schedules"] * line["every"] >= 2 * line["points"]
-                (self.enough.add if enough else self.enough.discard)(of)
+                enough = line["points"] >= POINTS and line["schedules"] * line["every"] >= WAYS[suite] * line["points"]
+                (self.enough[suite].add if enough else self.enough[suite].discard)(of)
         for key, value in pairs:
             if key == "every":
                 self.every[suite][of] = min(int(value), self.every[suite].get(of, int(value)))
@@ -117,9 +120,10 @@ class Proof:
         """Those that say how much of this they have seen."""
         return {name for name, figures in self.of[suite].items() if key in figures}
 
-    def thin(self):
-        """Those with fewer single faults than there must be: at each operation that is taken, a process can die, and can be told of a failure."""
-        return sorted(name for name in self.of["single"] if name not in self.enough)
+    def thin(self, suite):
+        """Those with fewer single faults than there must be: at each operation that is taken, a process can die and stand still, and can be told of
+        a failure."""
+        return sorted(name for name in self.of[suite] if name not in self.enough[suite])
 
     def schedules(self):
         """Histories with at least one fault, of all suites."""
@@ -161,7 +165,8 @@ def figures(proof, long):
     amount = {suite: both[long] for suite, both in AMOUNTS.items()}
     total = proof.sum
     whole, sampled = (WHOLE | SAMPLED, SLOW) if long else (WHOLE, SAMPLED | SLOW)
-    sampled_too = [name for name in sorted(whole) if proof.every["single"].get(name, 1) > 1]
+    sampled_too = lambda suite: names([name for name in sorted(whole) if proof.every[suite].get(name, 1) > 1], "not whole")
+    never = lambda suite: [names(proof.lacks(suite, WHOLE, mode), f"never {mode} in") for mode in sorted(MODES[suite])]
     silent = lambda suite: names(proof.silent(suite), "nothing of lost and doubled for")
     promised = lambda suite, but=(): names(proof.silent(suite, PROMISE, but), "not all of what is promised for")
     decoders = {folder.name for folder in (ROOT / "fuzz/corpus").iterdir()}
@@ -170,10 +175,12 @@ def figures(proof, long):
     mutations = total("model", "mutations")
     mutants = {name: of["caught"] / max(of["mutants"], 1) for name, of in proof.of["mutants"].items()}
     return [
-        Figure("single", f"every operation, every way: {len(whole)} sinks and stores" + (f", {len(sampled)} more sampled" if sampled else ""),
+        Figure("single", f"every operation, every crash: {len(whole)} sinks and stores" + (f", {len(sampled)} more sampled" if sampled else ""),
                f"{total('single', 'schedules')} schedules of {len(proof.of['single'])}, in {proof.seconds['single']:.0f} s (180 s wanted)",
-               [names(proof.lacks("single", whole | sampled | DYING, "schedules")), names(sampled_too, "not whole"), names(proof.thin(), "too few of"), promised("single"),
-                *(names(proof.lacks("single", WHOLE, mode), f"never {mode} in") for mode in sorted(MODES))]),
+               [names(proof.lacks("single", whole | sampled | DYING, "schedules")), sampled_too("single"), names(proof.thin("single"), "too few of"), promised("single"), *never("single")]),
+        Figure("answers", "every operation fails, and loses its answer",
+               f"{total('answers', 'schedules')} schedules of {len(proof.of['answers'])}",
+               [names(proof.lacks("answers", whole, "schedules")), sampled_too("answers"), names(proof.thin("answers"), "too few of"), promised("answers"), *never("answers")]),
         Figure("pairs", f"{amount['pairs']} pairs of faults", f"{total('pairs', 'schedules')}", [less(total("pairs", "schedules"), amount["pairs"]), names(proof.lacks("pairs", PAIRED, "schedules"), "none of"), promised("pairs")]),
         Figure("simulation", f"{amount['simulation']} random days; defects in them noticed",
                f"{total('simulation', 'seeds')} seeds, {total('simulation', 'hours')} hours, {total('simulation', 'caught')} of {total('simulation', 'defects')} defects",
@@ -219,55 +226,88 @@ TESTED = ("pipeline", "warehouses", "postgres", "adbc", "stores", "http", "secre
 
 
 def commands(long):
-    """What is run, in an order that shows failures early: the suites it is for, the command, and how much of it. What stands in one list runs
-    one after the other; the last two lists beside each other, since both wait for time to pass."""
+    """What is run, in an order that shows failures early: the suites it is for, the command, and how much of it. One step comes after the other; in
+    a step, what stands in one list runs one after the other, and the lists beside each other, since they wait for servers, or for time to pass."""
     amount = {suite: str(both[long]) for suite, both in AMOUNTS.items()}
     # Nine shapes make as many pairs, and some fewer: more than enough of them.
     each = str(AMOUNTS["pairs"][long] // 9)
     # Every change meets the same days, every night others.
     days = {"LANDFALL_SIMULATION_FIRST": str(int(time.time()) // 86_400 * AMOUNTS["simulation"][1])} if long else {}
-    warehouses = cargo("--test", "warehouses", filter=["survive"])
-    first = [
-        ("defects", [*SERVERS, *cargo("--test", "defects", "--test", "warehouses", "--test", "postgres", filter=["defect"])], {}),
-        ("model", cargo("--lib", filter=["chain::tests::model"]), {"LANDFALL_MODEL": "long" if long else "short"}),
-        ("single", cargo("--test", "crash"), {"LANDFALL_CRASH_DOUBLES": "0", **({"LANDFALL_CRASH_EVERY": "1"} if long else {})}),
-        ("single,pairs", cargo("--test", "stores", filter=["a_server_that_dies", "s3_survives"]), {"LANDFALL_DEATHS_EACH": "1"}),
-        ("single,pairs", [*SERVERS, *cargo("--test", "warehouses", filter=["append_survives"])], {"LANDFALL_WAREHOUSES_EVERY": "1", "LANDFALL_WAREHOUSES_PAIRS": "200" if long else "8"}),
-        ("single,pairs", [*SERVERS, *warehouses, "--skip", "append_survives"], {"LANDFALL_WAREHOUSES_EVERY": "1", "LANDFALL_WAREHOUSES_PAIRS": "200"} if long else {}),
-        ("pairs", cargo("--test", "crash"), {"LANDFALL_CRASH_DOUBLES": each, "LANDFALL_CRASH_EVERY": "1000000"}),
-        ("simulation,disk", cargo("--test", "simulation"), {"LANDFALL_SIMULATION_SEEDS": amount["simulation"], "LANDFALL_DISK_IMAGES": amount["disk"], **days}),
-        ("simulation", cargo("--test", "http", filter=["seeds_over_http"]), {"LANDFALL_SIMULATION_HTTP": amount["simulation over http"], **days}),
-        ("connector", ["scripts/connector"], {}),
+    in_warehouses = lambda *filter: [*SERVERS, *cargo("--test", "warehouses", filter=["--test-threads=4", *filter])]
+    every, none = {"LANDFALL_WAREHOUSES_EVERY": "1"}, {"LANDFALL_WAREHOUSES_EVERY": "1000000", "LANDFALL_CRASH_EVERY": "1000000"}
+
+    def enumerations(suite, modes, dying):
+        which = {"LANDFALL_MODES": modes}
+        return [
+            [
+                (suite, cargo("--test", "crash", filter=[] if long else ["--skip", "sampled::"]), {**which, **({"LANDFALL_CRASH_EVERY": "1"} if long else {})}),
+                (suite, cargo("--test", "stores", filter=[*dying, "s3_survives"]), {**which, "LANDFALL_DEATHS_EACH": "1"}),
+            ],
+            [(suite, in_warehouses("survive" if long else "append_survives"), {**which, **every})],
+        ]
+
+    return [
+        [[
+            ("defects", [*SERVERS, *cargo("--test", "defects", "--test", "warehouses", "--test", "postgres", filter=["defect"])], {}),
+            ("model", cargo("--lib", filter=["chain::tests::model"]), {"LANDFALL_MODEL": "long" if long else "short"}),
+        ]],
+        enumerations("single", "crashes", ["a_server_that_dies"]),
+        enumerations("answers", "answers", []),
+        [[
+            *([] if long else [("single", cargo("--test", "crash", filter=["sampled::"]), {"LANDFALL_CRASH_DOUBLES": "0"})]),
+            ("pairs", cargo("--test", "crash"), {**none, "LANDFALL_CRASH_DOUBLES": each}),
+            ("pairs", in_warehouses("append_survives"), {**none, "LANDFALL_WAREHOUSES_PAIRS": "200" if long else "8"}),
+            *([] if long else [("single,pairs", in_warehouses("survive", "--skip", "append_survives"), {})]),
+            ("simulation,disk", cargo("--test", "simulation"), {"LANDFALL_SIMULATION_SEEDS": amount["simulation"], "LANDFALL_DISK_IMAGES": amount["disk"], **days}),
+            ("simulation", cargo("--test", "http", filter=["seeds_over_http"]), {"LANDFALL_SIMULATION_HTTP": amount["simulation over http"], **days}),
+            ("connector", ["scripts/connector"], {}),
+        ]],
+        [
+            [
+                ("kills", ["scripts/kill-loop", amount["kills"]], {}),
+                ("kills", ["scripts/warehouses", amount["kills"], "--store", "s3", "--only", "kills"], {}),
+                ("syscalls,processes,zombies,limits,servers", ["scripts/processes", *(["--long"] if long else [])], {}),
+                # A rule that is gone may have no history in which it is missed: then its own test misses it.
+                ("tests", [*SERVERS, *cargo("--lib"), "--skip", "chain::tests::model"], {}),
+                ("tests", [*SERVERS, *cargo(*(arg for binary in TESTED for arg in ("--test", binary))), "--skip", "survive"], {}),
+            ],
+            [("fuzz", ["scripts/fuzz", amount["fuzz"]], {}), *([("mutants", ["scripts/mutants"], {})] if long else [])],
+        ],
     ]  # fmt: skip
-    processes = [
-        ("kills", ["scripts/kill-loop", amount["kills"]], {}),
-        ("kills", ["scripts/warehouses", amount["kills"], "--store", "s3", "--only", "kills"], {}),
-        ("syscalls,processes,zombies,limits,servers", ["scripts/processes", *(["--long"] if long else [])], {}),
-        # A rule that is gone may have no history in which it is missed: then its own test misses it.
-        ("tests", [*SERVERS, *cargo("--lib", *(arg for binary in TESTED for arg in ("--test", binary))), "--skip", "survive", "--skip", "chain::tests::model"], {}),
-    ]
-    fuzz = [("fuzz", ["scripts/fuzz", amount["fuzz"]], {}), *([("mutants", ["scripts/mutants"], {})] if long else [])]
-    return first, processes, fuzz
+
+
+# Histories are five times as fast with this, which only the tests of the library are not worth: compiled with it, they take ten minutes.
+OPTIMISED = {"CARGO_PROFILE_DEV_OPT_LEVEL": "1", "CARGO_PROFILE_TEST_OPT_LEVEL": "1"}
+
+
+def environment_of(command):
+    return {**os.environ, **({} if "--lib" in command else OPTIMISED)}
 
 
 # Figures of time are those of the suites, not of the compiler.
 BUILDS = (
-    ["cargo", "test", "--locked", "--quiet", "--all-features", "--no-run"],
+    ["cargo", "test", "--locked", "--quiet", "--all-features", "--test", "*", "--no-run"],
+    ["cargo", "test", "--locked", "--quiet", "--all-features", "--lib", "--no-run"],
     ["cargo", "build", "--locked", "--quiet", "--all-features", "--examples"],
     ["scripts/fuzz", "--build"],
 )
+
+
+def of_its_suite(line, suites):
+    """Single faults do not know which of the two suites they are for."""
+    return line.replace("suite=single ", "suite=answers ") if suites == "answers" else line
 
 
 def run(proof, suites, command, environment):
     """Runs a suite; whether it ended well. What it says is shown only if it does not."""
     said = []
     try:
-        ran = subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+        ran = subprocess.Popen(command, env={**environment_of(command), **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
     except FileNotFoundError:
         print(f"  there is no {command[0]}", flush=True)
         return False
     with ran:
-        for line in ran.stdout:
+        for line in (of_its_suite(line, suites) for line in ran.stdout):
             said = [*said[-60:], line.rstrip()]
             if suites == "tests":
                 # Samples of other suites are among them.
@@ -307,7 +347,7 @@ def main():
         ap.error(f"no suite {', '.join(sorted(unknown))}: there are {', '.join(known)}")
     for command in BUILDS:
         if "fuzz" not in command[0] or not only or "fuzz" in only:
-            subprocess.run(command, check=True)
+            subprocess.run(command, check=True, env=environment_of(command))
 
     def lane(commands):
         for suites, command, environment in commands:
@@ -316,17 +356,17 @@ def main():
             started = time.monotonic()
             print(f"== {suites}: {' '.join([*(f'{k}={v}' for k, v in environment.items()), *command])}", flush=True)
             well = run(proof, suites, command, environment)
-            took = time.monotonic() - started
             if not well:
                 broken.append(suites)
-            for suite in suites.split(","):
-                proof.seconds[suite] += took
-            print(f"== {suites}: {'ok' if well else 'FAILED'} ({took:.0f} s)", flush=True)
+            print(f"== {suites}: {'ok' if well else 'FAILED'} ({time.monotonic() - started:.0f} s)", flush=True)
 
-    first, *beside = commands(a.long)
-    lane(first)
-    with ThreadPoolExecutor(len(beside)) as pool:
-        list(pool.map(lane, beside))
+    for step in commands(a.long):
+        started = time.monotonic()
+        with ThreadPoolExecutor(len(step)) as pool:
+            list(pool.map(lane, step))
+        # A suite that has a step of its own.
+        if len(suites := {suites for lane in step for suites, *_ in lane}) == 1:
+            proof.seconds[suites.pop()] = time.monotonic() - started
 
     missed = shown(proof, broken, only, a.long)
     for what in missed:

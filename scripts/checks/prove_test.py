@@ -10,10 +10,14 @@ def recorded(long=False):
     amount = {suite: both[long] for suite, both in prove.AMOUNTS.items()}
     sampled = {**dict.fromkeys(prove.SAMPLED, 1 if long else 61), **dict.fromkeys(prove.SLOW, 61)}
     of_databases = {of.partition(", ")[0] for of in prove.OF_DATABASES}
-    promise, modes = (" ".join(f"{key}={n}" for key in keys) for keys, n in ((prove.PROMISE, 0), (sorted(prove.MODES), 7)))
-    yield from (f'proof suite=single of="{name}" every=1 points=20 schedules=40 {promise} {modes}' for name in sorted(prove.WHOLE))
+    promise = " ".join(f"{key}=0" for key in prove.PROMISE)
+    for suite, ways in prove.MODES.items():
+        modes = " ".join(f"{mode}=7" for mode in sorted(ways))
+        yield from (f'proof suite={suite} of="{name}" every=1 points=20 schedules={20 * prove.WAYS[suite]} {promise} {modes}' for name in sorted(prove.WHOLE))
     yield from (f'proof suite=single of="{name}" every=1 points=20 schedules=40 {promise}' for name in prove.DYING)
     yield from (f'proof suite=single of="{name}" every={every} points=61 schedules={2 * 61 // every} {promise}' for name, every in sampled.items())
+    if long:
+        yield from (f'proof suite=answers of="{name}" every=1 points=61 schedules=61 {promise}' for name in prove.SAMPLED)
     yield f"proof suite=pairs of=delta schedules={amount['pairs'] - len(prove.PAIRED)} {promise}"
     yield from (f'proof suite=pairs of="{name}" schedules=1 {promise}' for name in prove.PAIRED)
     yield f"proof suite=simulation of=seeds seeds={amount['simulation']} hours=9 {promise}"
@@ -66,10 +70,10 @@ class Figures(unittest.TestCase):
             self.assertEqual(missed([*recorded(), f"proof suite={line}"])[0], {line.split()[0]})
 
     def test_a_sample_is_not_whole(self):
-        self.assertEqual(missed([line.replace("every=1 ", "every=2 ") for line in recorded()])[0], {"single"})
+        self.assertEqual(missed([line.replace("every=1 ", "every=2 ") for line in recorded()])[0], {"single", "answers"})
 
     def test_a_line_says_what_is_lost_and_doubled(self):
-        for suite in ("single", "pairs", "connector", "kills", "syscalls", "zombies", "limits", "servers"):
+        for suite in ("single", "answers", "pairs", "connector", "kills", "syscalls", "zombies", "limits", "servers"):
             lines = [line.replace(" doubled=0", "") if f"suite={suite} " in line else line for line in recorded()]
             self.assertEqual(missed(lines)[0], {suite})
 
@@ -77,18 +81,23 @@ class Figures(unittest.TestCase):
         self.assertEqual(missed([line.replace(" partial=0", "") if "suite=kills" in line else line for line in recorded()])[0], {"kills"})
 
     def test_a_history_says_all_that_is_promised(self):
-        for suite in ("single", "pairs", "simulation", "disk", "connector"):
+        for suite in ("single", "answers", "pairs", "simulation", "disk", "connector"):
             for key in prove.PROMISE:
                 lines = [line.replace(f" {key}=0", "") if f"suite={suite} " in line else line for line in recorded()]
                 self.assertEqual(missed(lines)[0], {suite})
 
     def test_each_way_must_have_happened(self):
-        for mode in prove.MODES:
+        for suite, mode in ((suite, mode) for suite, modes in prove.MODES.items() for mode in modes):
             lines = [line.replace(f" {mode}=7", f" {mode}=0") for line in recorded()]
-            self.assertEqual(missed(lines)[0], {"single"})
+            self.assertEqual(missed(lines)[0], {suite})
+
+    def test_single_faults_are_of_the_suite_that_ran_them(self):
+        proof = prove.Proof()
+        proof.read(prove.of_its_suite("proof suite=single of=delta every=1 points=20 schedules=40", "answers"))
+        self.assertEqual((list(proof.of), proof.enough["answers"]), (["answers"], {"delta"}))
 
     def test_few_faults_for_many_operations_are_not_whole(self):
-        self.assertEqual(missed([line.replace("points=20", "points=21") for line in recorded() if "suite=connector" not in line])[0], {"single", "connector"})
+        self.assertEqual(missed([line.replace("points=20", "points=21") for line in recorded() if "suite=connector" not in line])[0], {"single", "answers", "connector"})
 
     def test_who_is_sampled_later_too_was_whole(self):
         later = [line.replace("every=1 ", "every=1000000 ").replace("schedules=40", "schedules=6") for line in recorded() if "suite=single" in line]

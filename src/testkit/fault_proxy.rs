@@ -65,6 +65,8 @@ async fn serve(
         return None;
     }
     let mut server = TcpStream::connect(upstream).await.ok()?;
+    // Small messages of both sides would wait for acknowledgements.
+    client.set_nodelay(true).and_then(|()| server.set_nodelay(true)).ok()?;
     let (mut up, mut down) = (vec![0; 1 << 16], vec![0; 1 << 16]);
     loop {
         tokio::select! {

@@ -5,6 +5,8 @@
 #![allow(clippy::type_complexity, unreachable_pub, reason = "a test binary has no outside")]
 #![allow(clippy::disallowed_macros, clippy::print_stdout, reason = "it prints figures")]
 
+#[path = "../worlds/asked.rs"]
+mod asked;
 mod source;
 #[path = "../pipeline/support.rs"]
 #[allow(dead_code, reason = "shared with another test binary")]
@@ -13,45 +15,24 @@ mod world;
 #[path = "../worlds/mod.rs"]
 mod worlds;
 
+use asked::{modes, number, pairs};
 use landfall::testkit::{Mode, Schedules};
 use world::{SHAPES, Shape, World};
 use worlds::Destination;
 
-fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok()?.parse().ok()
-}
-
 /// Each n-th operation with `LANDFALL_CRASH_EVERY=n`, every one without it; n pairs of faults for each shape with
 /// `LANDFALL_CRASH_DOUBLES=n`, 150 without it.
 async fn enumerate(shape: Shape) {
-    // What is there in another shape too, or compacts and vacuums twice in every run, is sampled.
     let costs = if (shape.into == Destination::Delta && shape.together) || shape.evolves { 5 } else { 1 };
     enumerate_with(&Mode::ANY, shape, shape.name, costs).await;
 }
 
-async fn enumerate_with(modes: &[Mode], shape: Shape, name: &str, costs: u64) {
+async fn enumerate_with(all: &[Mode], shape: Shape, name: &str, costs: u64) {
     let every = number("LANDFALL_CRASH_EVERY").unwrap_or(costs);
-    let pairs = number("LANDFALL_CRASH_DOUBLES").unwrap_or(150) / costs;
-    let outcome = Schedules::of(|| World::new(shape)).modes(modes.to_vec()).every(every).pairs(pairs).run().await;
+    let pairs = pairs(number("LANDFALL_CRASH_DOUBLES").unwrap_or(150) / costs);
+    let outcome = Schedules::of(|| World::new(shape)).modes(modes(all)).every(every).pairs(pairs).run().await;
     println!("{}", outcome.proof(name));
     outcome.assert_right();
-}
-
-/// Stores answer in odd ways: a create meets its own earlier try, or nobody; requests arrive after others; they are refused for good. Sampled,
-/// as most of it is there in the same shape without them.
-#[tokio::test]
-async fn one_shard_survives_all_that_an_object_store_can_do() {
-    enumerate_with(&Mode::OBJECT_STORE, SHAPES[0], "one shard, odd answers", 5).await;
-}
-
-#[tokio::test]
-async fn parquet_survives_all_that_an_object_store_can_do() {
-    enumerate_with(&Mode::OBJECT_STORE, SHAPES[4], "parquet, odd answers", 11).await;
-}
-
-#[tokio::test]
-async fn delta_survives_all_that_an_object_store_can_do() {
-    enumerate_with(&Mode::OBJECT_STORE, SHAPES[6], "delta, odd answers", 11).await;
 }
 
 macro_rules! shapes {
@@ -77,7 +58,31 @@ shapes! {
     delta_upsert_survives_a_fault_at_every_operation: 7,
     tables_survive_a_fault_at_every_operation: 8,
     parquet_put_together_survives_a_fault_at_every_operation: 9,
-    delta_put_together_survives_a_fault_at_every_operation: 10,
-    a_new_column_in_parquet_survives_a_fault_at_every_operation: 11,
-    a_new_column_in_delta_survives_a_fault_at_every_operation: 12,
+}
+
+/// What is there in another shape too, or compacts and vacuums twice in every run: at each n-th operation.
+mod sampled {
+    use super::*;
+
+    // Stores answer in odd ways: a create meets its own earlier try, or nobody; requests arrive after others; they are refused for good.
+    #[tokio::test]
+    async fn one_shard_survives_all_that_an_object_store_can_do() {
+        enumerate_with(&Mode::OBJECT_STORE, SHAPES[0], "one shard, odd answers", 5).await;
+    }
+
+    #[tokio::test]
+    async fn parquet_survives_all_that_an_object_store_can_do() {
+        enumerate_with(&Mode::OBJECT_STORE, SHAPES[4], "parquet, odd answers", 11).await;
+    }
+
+    #[tokio::test]
+    async fn delta_survives_all_that_an_object_store_can_do() {
+        enumerate_with(&Mode::OBJECT_STORE, SHAPES[6], "delta, odd answers", 11).await;
+    }
+
+    shapes! {
+        delta_put_together_survives_a_fault_at_every_operation: 10,
+        a_new_column_in_parquet_survives_a_fault_at_every_operation: 11,
+        a_new_column_in_delta_survives_a_fault_at_every_operation: 12,
+    }
 }

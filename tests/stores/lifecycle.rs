@@ -1,5 +1,6 @@
 //! A whole pipeline whose landing, checkpoints, dataset and quarantine are in one store, while answers are lost and servers die.
 
+use crate::asked::{modes, number, pairs};
 use crate::counted::{Counted, Epochs};
 use crate::server::{Operation, Server};
 use crate::support::Script;
@@ -14,7 +15,7 @@ use landfall::landing::Landing;
 use landfall::pipeline::{Pipeline, RunFailure, Settings};
 use landfall::sink::Quarantine;
 use landfall::store::Store;
-use landfall::testkit::{self, Faults, Schedules, Verdict, test_env};
+use landfall::testkit::{self, Faults, Mode, Schedules, Verdict, test_env};
 use landfall::{Result, async_trait};
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -161,7 +162,8 @@ async fn dead_at(request: usize, has_effect: bool, epochs: &Epochs) -> Server {
 
 /// What outlives the processes: all of it on one server.
 struct World {
-    server: Server,
+    store: Store,
+    _server: Server,
     processes: AtomicU64,
     epochs: Epochs,
     /// What readers have seen.
@@ -172,9 +174,8 @@ struct World {
 impl testkit::World for World {
     async fn process(&self, faults: &Faults) -> Result<()> {
         let env = || test_env(self.processes.fetch_add(1, Ordering::SeqCst) + 1);
-        let store = s3(&self.server);
-        let ended = load_in(&faults.store(&store), env, &self.epochs).await;
-        if let Some(partial) = self.epochs.look("rows", numbers(&store).await) {
+        let ended = load_in(&faults.store(&self.store), env, &self.epochs).await;
+        if let Some(partial) = self.epochs.look("rows", numbers(&self.store).await) {
             let mut seen = self.seen.lock().expect("no panic");
             *seen = seen.clone().and(partial);
         }
@@ -182,7 +183,7 @@ impl testkit::World for World {
     }
 
     async fn verdict(&self) -> Verdict {
-        verdict(&s3(&self.server)).await.and(self.seen.lock().expect("no panic").clone())
+        verdict(&self.store).await.and(self.seen.lock().expect("no panic").clone())
     }
 
     /// A reader looks where a process has ended; one that looks all the time is there over a store in memory.
@@ -194,14 +195,14 @@ impl testkit::World for World {
 /// The process dies, stands still or is not told at one operation after another. At every ninth, or at every `LANDFALL_DEATHS_EACH`th.
 #[tokio::test]
 async fn s3_survives_a_fault_at_every_operation() {
-    let every = std::env::var("LANDFALL_DEATHS_EACH").map_or(9, |step| step.parse().expect("a number"));
-    let world = async || World {
-        server: Server::start().await,
-        processes: AtomicU64::new(0),
-        epochs: Epochs::default(),
-        seen: Mutex::default(),
+    let every = number("LANDFALL_DEATHS_EACH").unwrap_or(9);
+    let world = async || {
+        let _server = Server::start().await;
+        let (store, processes) = (s3(&_server), AtomicU64::new(0));
+        World { store, _server, processes, epochs: Epochs::default(), seen: Mutex::default() }
     };
-    let outcome = Schedules::made_by(world).every(every).pairs(20).varies().run().await;
+    let schedules = Schedules::made_by(world).modes(modes(&Mode::ANY)).every(every).pairs(pairs(20));
+    let outcome = schedules.varies().run().await;
     println!("{}", outcome.proof("parquet on s3"));
     outcome.assert_right();
 }

@@ -4,6 +4,8 @@
 #![allow(clippy::type_complexity, unreachable_pub, reason = "a test binary has no outside")]
 #![allow(clippy::print_stdout, clippy::disallowed_macros, reason = "an enumeration says its figures")]
 
+#[path = "../worlds/asked.rs"]
+mod asked;
 #[path = "../worlds/counted.rs"]
 #[allow(dead_code, reason = "shared with another test binary")]
 mod counted;

@@ -4,6 +4,7 @@ use crate::sql::Engine;
 use crate::warehouse::{Warehouse, before, new_schema, own_aside, quoted};
 use landfall::async_trait;
 use landfall::columnar::Batch;
+use landfall::columnar::arrow::array::RecordBatch;
 use landfall::columnar::arrow::util::display::{ArrayFormatter, FormatOptions};
 use landfall::connectors::adbc::{Adbc, AdbcDialect, AdbcTable};
 use landfall::connectors::postgres::PostgresCheckpoints;
@@ -130,16 +131,8 @@ impl<D: Driver> Through<D> {
 
     /// What a query gives, as text: columns with `|`, nulls as `-`.
     pub async fn ask(&self, query: &str) -> Vec<String> {
-        let mut rows = Vec::new();
-        let options = FormatOptions::new().with_null("-");
-        for batch in self.database.query(query).await.unwrap_or_else(|e| panic!("{}: {query}: {e}", D::NAME)) {
-            let formats = batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options));
-            let formats = formats.collect::<Result<Vec<_>, _>>().expect("any type");
-            let row = |row| formats.iter().map(|format| format.value(row).to_string()).collect::<Vec<_>>().join("|");
-            rows.extend((0..batch.num_rows()).map(row));
-        }
-        rows.sort_unstable();
-        rows
+        let answer = self.database.query(query).await;
+        texts(&answer.unwrap_or_else(|e| panic!("{}: {query}: {e}", D::NAME)))
     }
 
     pub async fn tables(&self) -> Vec<String> {
@@ -153,6 +146,19 @@ impl<D: Driver> Through<D> {
     async fn has(&self, table: &str) -> bool {
         self.tables().await.iter().any(|name| name == table)
     }
+}
+
+fn texts(answer: &[RecordBatch]) -> Vec<String> {
+    let mut rows = Vec::new();
+    let options = FormatOptions::new().with_null("-");
+    for batch in answer {
+        let formats = batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options));
+        let formats = formats.collect::<Result<Vec<_>, _>>().expect("any type");
+        let row = |row| formats.iter().map(|format| format.value(row).to_string()).collect::<Vec<_>>().join("|");
+        rows.extend((0..batch.num_rows()).map(row));
+    }
+    rows.sort_unstable();
+    rows
 }
 
 #[async_trait]
@@ -180,11 +186,14 @@ impl<D: Driver> Warehouse for Through<D> {
     }
 
     async fn rows(&self, table: &str, columns: &str) -> Vec<String> {
-        if !self.has(table).await {
-            return Vec::new();
-        }
         let columns = columns.split(", ").map(|column| format!("\"{column}\"")).collect::<Vec<_>>().join(", ");
-        self.ask(&format!("SELECT {columns} FROM {}", self.name(table))).await
+        let query = format!("SELECT {columns} FROM {}", self.name(table));
+        // To look for the table each time would take longer than all the rest.
+        match self.database.query(&query).await {
+            Ok(answer) => texts(&answer),
+            Err(_) if !self.has(table).await => Vec::new(),
+            Err(e) => panic!("{}: {query}: {e}", D::NAME),
+        }
     }
 
     async fn columns(&self, table: &str) -> Vec<String> {

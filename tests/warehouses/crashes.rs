@@ -2,11 +2,12 @@
 //! process goes on, and the table must hold what was served, each row once. Some operations only: each n-th with `LANDFALL_WAREHOUSES_EVERY=n`.
 
 use crate::api::{Answer, Api, Place};
+use crate::asked::{modes, number, pairs};
 use crate::counted::{Counted, Epochs};
 use crate::warehouse::{Delta, Server, Warehouse};
 use landfall::columnar::{ColumnType, Columns, Decode, Unnest, UnnestChild};
 use landfall::sink::{Children, Disposition, Replace, Upsert};
-use landfall::testkit::{self, Faults, Schedules, Verdict};
+use landfall::testkit::{self, Faults, Mode, Schedules, Verdict};
 use landfall::{Result, async_trait};
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -132,10 +133,6 @@ impl<W: Warehouse> testkit::World for World<W> {
     }
 }
 
-fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok()?.parse().ok()
-}
-
 /// Enumerates the schedules of one shape, as many as `LANDFALL_WAREHOUSES_EVERY` and `LANDFALL_WAREHOUSES_PAIRS` say, or fewer by what one
 /// costs: `warehouse` makes a new one for each.
 async fn enumerate<W: Warehouse, Made: Future<Output = W> + Send>(
@@ -151,8 +148,8 @@ async fn enumerate<W: Warehouse, Made: Future<Output = W> + Send>(
         }
     };
     let every = costs * number("LANDFALL_WAREHOUSES_EVERY").unwrap_or(61);
-    let pairs = number("LANDFALL_WAREHOUSES_PAIRS").unwrap_or(4) / costs;
-    let schedules = Schedules::made_by(world).every(every).pairs(pairs);
+    let pairs = pairs(number("LANDFALL_WAREHOUSES_PAIRS").unwrap_or(4) / costs);
+    let schedules = Schedules::made_by(world).modes(modes(&Mode::ANY)).every(every).pairs(pairs);
     // Who overtakes one that stands still with a lock waits: others go on meanwhile, unless it is a driver that waits, with its thread.
     let at_once = if costs > 1 { 1 } else { 8 };
     let outcome = if W::IS_SERVER { schedules.varies().at_once(at_once) } else { schedules }.run().await;
@@ -193,7 +190,7 @@ async fn l16_delta_parents_and_children_survive_a_fault_at_every_operation() {
 }
 
 #[tokio::test]
-async fn l16_postgres_append_survives_a_fault_at_every_operation() {
+async fn l16_postgres_append_alone_survives_a_fault_at_every_operation() {
     on_postgres(Disposition::Append).await;
 }
 

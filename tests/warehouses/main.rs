@@ -12,6 +12,8 @@
 
 mod adbc;
 mod api;
+#[path = "../worlds/asked.rs"]
+mod asked;
 #[path = "../worlds/counted.rs"]
 #[allow(dead_code, reason = "shared with another test binary")]
 mod counted;

@@ -15,7 +15,7 @@ use crate::error::Result;
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use history::{History, history, until_paused, watched};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::{self, Debug};
 use std::future::{Ready, ready};
 use std::pin::pin;
@@ -196,13 +196,22 @@ where
         let points = trace.len() as u64;
         let mut outcome = Outcome { points, trace, every: self.every, varies: self.varies, ..Outcome::default() };
         let singles = self.singles(&outcome.trace);
-        let histories = singles.into_iter().map(|schedule| async move { (schedule, self.history(schedule).await) });
-        let mut histories = pin!(stream::iter(histories).buffered(self.at_once));
-        while let Some((schedule, History { verdict, met })) = histories.next().await {
-            outcome.count(schedule, met);
-            outcome.tell(schedule, verdict);
-            if self.until_wrong && !outcome.wrong.is_empty() {
-                return outcome;
+        let histories =
+            singles.iter().enumerate().map(|(n, schedule)| async move { (n, self.history(*schedule).await) });
+        // One that takes long holds up no other one; they are told of in their order.
+        let (mut histories, mut ended) =
+            (pin!(stream::iter(histories).buffer_unordered(self.at_once)), BTreeMap::new());
+        let mut told = 0;
+        while let Some((n, history)) = histories.next().await {
+            ended.insert(n, history);
+            while let Some(History { verdict, met }) = ended.remove(&told) {
+                let schedule = singles[told];
+                told += 1;
+                outcome.count(schedule, met);
+                outcome.tell(schedule, verdict);
+                if self.until_wrong && !outcome.wrong.is_empty() {
+                    return outcome;
+                }
             }
         }
         let (chance, mut ran) = (SeededEntropy::new(self.seed), HashSet::new());

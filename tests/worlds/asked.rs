@@ -1,0 +1,26 @@
+//! Which schedules are asked for, by the environment.
+
+use landfall::testkit::Mode;
+
+pub fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+/// What a process does not live through, or not without another one beside it.
+const CRASHES: [Mode; 4] = [Mode::Before, Mode::AfterLostResponse, Mode::Torn, Mode::Pause];
+
+/// Of these modes: the crashes with `LANDFALL_MODES=crashes`, the others with `answers`, all without it.
+pub fn modes(of: &[Mode]) -> Vec<Mode> {
+    let crashes = match std::env::var("LANDFALL_MODES").as_deref() {
+        Ok("crashes") => true,
+        Ok("answers") => false,
+        Ok(other) => panic!("LANDFALL_MODES is `crashes` or `answers`, and not `{other}`"),
+        Err(_) => return of.to_vec(),
+    };
+    of.iter().copied().filter(|mode| CRASHES.contains(mode) == crashes).collect()
+}
+
+/// So many pairs, of all modes; none where some modes are asked for.
+pub fn pairs(n: u64) -> u64 {
+    if std::env::var_os("LANDFALL_MODES").is_some() { 0 } else { n }
+}
