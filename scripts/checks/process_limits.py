@@ -192,7 +192,7 @@ def length_kills(stack, target, part):
 def memory(stack, target, part):
     """Of the address space: who asks for more ends."""
     number = MEMORY[0] + int(part * (MEMORY[1] - MEMORY[0]))
-    words = ("memory", "Memory", "bad_alloc", "failed to map", "cannot map", "os error 12", *NO_THREADS)
+    words = ("memory", "Memory", "bad_alloc", "failed to map", "cannot map", "os error 12", "errno 12", *NO_THREADS)
     # Where a thread cannot be started the runtime panics, and the pipeline may say so; where it has not begun yet, it may hang. A stack that
     # cannot grow is ended by the system without a word.
     deaths = {-signal.SIGABRT: words, 101: words, 127: words, 10: (*NO_THREADS, NO_MEMORY), None: NO_THREADS, -signal.SIGSEGV: ANYTHING}
