@@ -106,12 +106,15 @@ async fn a_table_that_is_widened_before_the_commit_takes_the_rows_as_they_are<W:
 }
 
 async fn who_finds_its_rows_collected_by_a_newer_owner_is_fenced<W: Sql>(warehouse: W) {
-    for (number, commits) in [true, false].into_iter().enumerate() {
+    // Rows of many bytes are in the database before they are counted, others are sent when all have come.
+    let long = format!("{{\"id\":2,\"status\":\"{}\"}}", "x".repeat(9 << 20));
+    let cases = [true, false].map(|commits| ["{\"id\":2}", &long].map(|rows| (commits, rows)));
+    for (number, (commits, rows)) in cases.into_iter().flatten().enumerate() {
         let mut older = load(&warehouse, Disposition::Append);
         older.shard.shard = u32::try_from(number).expect("few");
         older.load("{\"id\":1}").await.expect("loads");
         let mut writer = older.open(false).await.expect("opens");
-        writer.write(batch(&older.columns, "{\"id\":2}")).await.expect("writes");
+        writer.write(batch(&older.columns, rows)).await.expect("writes");
 
         let mut newer = load(&warehouse, Disposition::Append);
         (newer.shard, newer.generation, newer.epoch, newer.previous) = (older.shard.clone(), 2, 2, Some(1));

@@ -398,15 +398,17 @@ impl Writer for AdbcWriter {
         if self.rows == 0 && !self.epoch.must_commit {
             return Ok(None);
         }
-        let Self { sink, epoch, open, rows, bytes, .. } = self;
-        let open = open.filter(|_| rows > 0);
-        if let Some(open) = &open {
+        if let Some(open) = self.open.as_ref().filter(|_| self.rows > 0) {
             // Once it is prepared, there is no way back.
             let count = format!("SELECT count(*) FROM {}", open.name.sql());
-            let found = sink.database.run(&epoch.env, "stage rows", move |session| session.count("stage rows", &count));
-            let found = found.await?;
-            staging::check_count(&open.name, rows, found)?;
+            let count = move |session: &mut Session| session.count("stage rows", &count);
+            match self.sink.database.run(&self.epoch.env, "stage rows", count).await {
+                Ok(found) => staging::check_count(&open.name, self.rows, found)?,
+                Err(error) => return Err(self.unstaged(open.name.clone(), error).await),
+            }
         }
+        let Self { sink, open, rows, bytes, .. } = self;
+        let open = open.filter(|_| rows > 0);
         let staging = open.as_ref().map(|open| open.name.table.clone());
         let columns = open.map(|open| open.columns).unwrap_or_default();
         let bools =
