@@ -191,8 +191,9 @@ impl<D: Driver> Warehouse for Through<D> {
         // To look for the table each time would take longer than all the rest.
         match self.database.query(&query).await {
             Ok(answer) => texts(&answer),
-            Err(_) if !self.has(table).await => Vec::new(),
-            Err(e) => panic!("{}: {query}: {e}", D::NAME),
+            // It may have been made meanwhile.
+            Err(_) if self.has(table).await => self.ask(&query).await,
+            Err(_) => Vec::new(),
         }
     }
 
