@@ -3,7 +3,8 @@ use crate::error::{Error, Result};
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
 /// Stands between a process and a server that answers over TCP: each message to the server, as much as is read at once, is an I/O point
 /// of a [`Faults`]. For what has a client of its own, such as a database: it cuts within a call, where
@@ -11,10 +12,13 @@ use tokio::task::{JoinHandle, JoinSet};
 ///
 /// A message counts as done when the server has answered, or when more is sent before it does. The connections of a process that
 /// has died are closed, and the server hears nothing more of it. Dropped, it closes all of them.
+///
+/// It runs on a thread of its own: a driver that blocks the threads of its runtime is answered all the same.
 #[derive(Debug)]
 pub struct FaultProxy {
     address: SocketAddr,
-    accepting: JoinHandle<()>,
+    /// It ends when this is dropped.
+    _lives: oneshot::Sender<()>,
 }
 
 impl FaultProxy {
@@ -22,35 +26,43 @@ impl FaultProxy {
     /// follows from it.
     ///
     /// # Errors
-    /// `Unavailable` if there is no free port.
-    pub async fn start(
+    /// `Unavailable` if there is no free port, or no thread to be had.
+    pub fn start(
         upstream: SocketAddr,
         faults: &Faults,
         is_goodbye: impl Fn(&[u8]) -> bool + Clone + Send + Sync + 'static,
     ) -> Result<Self> {
-        let failed = |e: std::io::Error| Error::unavailable("start proxy", "there is no free port").with_source(e);
-        let listener = TcpListener::bind("127.0.0.1:0").await.map_err(failed)?;
+        let failed = |e: std::io::Error| Error::unavailable("start proxy", "no free port, or no thread").with_source(e);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
+        let (lives, dropped) = oneshot::channel();
         let faults = faults.clone();
-        let accepting = tokio::spawn(async move {
+        let accepting = async move {
+            let listener = TcpListener::from_std(listener)?;
             let mut connections = JoinSet::new();
-            while let Ok((client, _)) = listener.accept().await {
+            loop {
+                let (client, _) = listener.accept().await?;
                 while connections.try_join_next().is_some() {}
                 connections.spawn(serve(client, upstream, faults.clone(), is_goodbye.clone()));
             }
-        });
-        Ok(Self { address, accepting })
+        };
+        // Where it cannot serve, nobody listens, and connections are refused.
+        let serving = move || -> std::io::Result<()> {
+            tokio::runtime::Builder::new_current_thread().enable_io().build()?.block_on(async {
+                tokio::select! {
+                    failed = accepting => failed,
+                    _ = dropped => Ok(()),
+                }
+            })
+        };
+        std::thread::Builder::new().name("fault proxy".to_owned()).spawn(serving).map_err(failed)?;
+        Ok(Self { address, _lives: lives })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
-    }
-}
-
-impl Drop for FaultProxy {
-    fn drop(&mut self) {
-        self.accepting.abort();
     }
 }
 

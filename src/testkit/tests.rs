@@ -256,7 +256,7 @@ async fn a_proxy_cuts_between_messages_and_a_dead_process_is_not_heard() {
         }
     });
     let faults = Faults::of([Plan { at: 1, mode: Mode::AfterLostResponse }]);
-    let proxy = FaultProxy::start(upstream, &faults, |message| message == b"bye").await.expect("starts");
+    let proxy = FaultProxy::start(upstream, &faults, |message| message == b"bye").expect("starts");
     let mut answer = [0; 3];
     let mut client = TcpStream::connect(proxy.address()).await.expect("connects");
     client.write_all(b"one").await.expect("writes");
@@ -271,11 +271,31 @@ async fn a_proxy_cuts_between_messages_and_a_dead_process_is_not_heard() {
 }
 
 #[tokio::test]
+async fn a_client_that_blocks_its_runtime_is_answered() {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let upstream = listener.local_addr().expect("is bound");
+    let server = std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().expect("a client");
+        client.read_exact(&mut [0; 3]).expect("a message");
+        client.write_all(b"yes").expect("writes");
+    });
+    let proxy = FaultProxy::start(upstream, &Faults::none(), |message| message == b"bye").expect("starts");
+    let mut client = std::net::TcpStream::connect(proxy.address()).expect("connects");
+    client.set_read_timeout(Some(Duration::from_secs(10))).expect("a bound");
+    client.write_all(b"one").expect("writes");
+    let mut answer = [0; 3];
+    client.read_exact(&mut answer).expect("an answer");
+    assert_eq!(&answer, b"yes");
+    server.join().expect("no panic");
+}
+
+#[tokio::test]
 async fn what_ends_a_connection_is_no_point() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let faults = Faults::none();
     let upstream = listener.local_addr().expect("is bound");
-    let proxy = FaultProxy::start(upstream, &faults, |message| message == b"bye").await.expect("starts");
+    let proxy = FaultProxy::start(upstream, &faults, |message| message == b"bye").expect("starts");
     let mut client = TcpStream::connect(proxy.address()).await.expect("connects");
     client.write_all(b"bye").await.expect("writes");
     let mut end = Vec::new();

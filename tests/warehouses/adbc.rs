@@ -223,7 +223,7 @@ impl<D: Driver> Warehouse for Through<D> {
     async fn reached_by(&self, faults: &Faults) -> Self {
         if D::ENGINE.is_server() {
             let url = std::env::var(SERVER).expect("as before");
-            let (proxy, url) = before(&url, faults).await;
+            let (proxy, url) = before(&url, faults);
             return Self { _proxy: Some(proxy), ..self.over(&url) };
         }
         self.reached(faults)

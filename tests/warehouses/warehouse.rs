@@ -178,11 +178,11 @@ impl Warehouse for Delta {
 }
 
 /// What a process with faults reaches the server of `url` through, and the connection string.
-pub async fn before(url: &str, faults: &Faults) -> (FaultProxy, String) {
+pub fn before(url: &str, faults: &Faults) -> (FaultProxy, String) {
     let upstream = url.split_once('@').and_then(|(_, rest)| rest.split_once('/')).expect("a URL").0;
     // `X` says goodbye.
     let goodbye = |message: &[u8]| message.first() == Some(&b'X');
-    let proxy = FaultProxy::start(upstream.parse().expect("an address"), faults, goodbye).await.expect("a free port");
+    let proxy = FaultProxy::start(upstream.parse().expect("an address"), faults, goodbye).expect("a free port");
     // Who stands still with a transaction open is not waited for.
     let url = url.replace(upstream, &proxy.address().to_string());
     (proxy, format!("{url}&options=-c%20idle_in_transaction_session_timeout%3D200ms"))
@@ -323,7 +323,7 @@ impl Warehouse for Server {
     }
 
     async fn reached_by(&self, faults: &Faults) -> Self {
-        let (proxy, url) = before(&self.url, faults).await;
+        let (proxy, url) = before(&self.url, faults);
         Self { _proxy: Some(proxy), ..self.over(&url) }
     }
 
