@@ -51,8 +51,16 @@ pub(super) fn columns_in(session: &mut Session, table: &TableName) -> Result<Vec
              FROM pragma_table_xinfo({name}) WHERE hidden <> 1"
         )
     } else {
-        // Of what the standard knows, a database need not have everything.
-        format!("SELECT * FROM information_schema.columns WHERE {} ORDER BY ordinal_position", is_named(session, table))
+        // Of what the standard knows, a database need not have everything. What is not asked for, DuckDB need not make.
+        let of_a_column = match dialect {
+            AdbcDialect::Standard => "*",
+            _ => {
+                "column_name, data_type, is_nullable, column_default, is_generated, is_identity, identity_generation, \
+                 numeric_precision, numeric_scale, character_maximum_length, datetime_precision"
+            }
+        };
+        let named = is_named(session, table);
+        format!("SELECT {of_a_column} FROM information_schema.columns WHERE {named} ORDER BY ordinal_position")
     };
     let records = session.records(OPERATION, &query).map_err(|e| e.with("table", table))?;
     Ok(records.into_iter().map(|record| column(dialect, &record)).collect())
