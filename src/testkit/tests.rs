@@ -282,7 +282,7 @@ async fn a_client_that_blocks_its_runtime_is_answered() {
     });
     let proxy = FaultProxy::start(upstream, &Faults::none(), |message| message == b"bye").expect("starts");
     let mut client = std::net::TcpStream::connect(proxy.address()).expect("connects");
-    client.set_read_timeout(Some(Duration::from_secs(10))).expect("a bound");
+    client.set_read_timeout(Some(std::time::Duration::from_secs(10))).expect("a bound");
     client.write_all(b"one").expect("writes");
     let mut answer = [0; 3];
     client.read_exact(&mut answer).expect("an answer");
