@@ -55,7 +55,10 @@ async fn control_tables_of_a_newer_version_are_refused<W: Sql>(warehouse: W) {
     load(&warehouse).load("{\"id\":1}").await.expect("loads");
     warehouse.sql(W::NEWER).await;
     // Another process: one that runs has looked.
-    let error = load(&warehouse).stage("{\"id\":2}").await.map(drop).expect_err("it is newer");
-    assert_eq!(error.kind(), ErrorKind::Config);
-    assert!(error.to_string().contains("newer version"), "{error}");
+    let staged = load(&warehouse).stage("{\"id\":2}").await.map(drop);
+    let read = load(&warehouse).sink.mark(&shard()).await.map(drop);
+    for error in [staged, read].map(|answer| answer.expect_err("it is newer")) {
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains("newer version"), "{error}");
+    }
 }
