@@ -104,20 +104,26 @@ impl Control {
         let Some(row) = client.query_opt(&select, &[&name, &pipeline, &number]).await.map_err(failed)? else {
             return Ok(Held::default());
         };
-        let number = |n: Option<i64>| n.and_then(|n| u64::try_from(n).ok());
-        let mark = match (row.get::<_, Option<String>>(0), number(row.get(1)), number(row.get(2)), row.get(3)) {
+        let damaged = || {
+            Error::corrupt("read mark", "a mark has fields that are missing or negative")
+                .with("table", table)
+                .with("shard", shard)
+                .with_hint("restore the row of `landfall_marks` from a backup")
+        };
+        let number = |at| row.get::<_, Option<i64>>(at).map(u64::try_from).transpose().map_err(|_| damaged());
+        let mark = match (row.get::<_, Option<String>>(0), number(1)?, number(2)?, row.get(3)) {
             (Some(incarnation), Some(generation), Some(epoch), Some(digest)) => {
                 Some(Mark { incarnation: Incarnation(incarnation), generation, epoch, digest })
             }
             (None, None, None, None::<String>) => None,
-            _ => {
-                return Err(Error::corrupt("read mark", "a mark has fields that are missing or negative")
-                    .with("table", table)
-                    .with("shard", shard)
-                    .with_hint("restore the row of `landfall_marks` from a backup"));
-            }
+            _ => return Err(damaged()),
         };
-        let enumeration = row.get::<_, Option<i64>>(4).zip(row.get::<_, Option<i64>>(5));
+        // What waits of an enumeration that is not known is dropped, and its rows would be swept.
+        let enumeration = match (row.get::<_, Option<i64>>(4), row.get::<_, Option<i64>>(5)) {
+            (Some(number @ 0..), Some(rows @ 0..)) => Some((number, rows)),
+            (None, None) => None,
+            _ => return Err(damaged()),
+        };
         Ok(Held { mark, enumeration })
     }
 
