@@ -51,6 +51,80 @@ async fn a_new_owner_shuts_the_old_one_out() {
     assert_eq!(first.append("two".into()).await.expect_err("fenced").kind(), ErrorKind::Fenced);
 }
 
+#[tokio::test]
+async fn chains_of_a_newer_version_or_of_none_are_refused() {
+    let Some(world) = World::new().await else { return };
+    // Another process each time: one that runs has looked.
+    let store = || PostgresCheckpoints::in_schema(&world.database, &world.schema).expect("a name");
+    let chain = ChainId::named("orders/0").expect("a name");
+    assert_eq!(store().create(&chain, 1, "one".into()).await.expect("answers"), Created::New);
+    for comment in ["'landfall chains, version 2'", "'landfall marks, version 1'", "NULL"] {
+        world.ask(&format!("COMMENT ON TABLE {{landfall_chain_records}} IS {comment}")).await;
+        let refused = [
+            store().create(&chain, 2, "two".into()).await.map(drop),
+            store().numbers(&chain).await.map(drop),
+            store().advance_boundary(&chain, 1).await,
+        ];
+        for error in refused.map(|answer| answer.expect_err(comment)) {
+            assert_eq!(error.kind(), ErrorKind::Config, "{comment}: {error}");
+            assert!(error.to_string().contains("newer version"), "{comment}: {error}");
+        }
+    }
+    world.ask("COMMENT ON TABLE {landfall_chain_records} IS 'landfall chains, version 1'").await;
+    let store = store();
+    assert_eq!(store.numbers(&chain).await.expect("lists"), [1]);
+    assert_eq!(store.boundary(&chain).await.expect("reads"), 0);
+}
+
+/// Taken for 0 or left out, it would un-fence who was shut out.
+#[tokio::test]
+async fn a_negative_number_of_a_chain_halts() {
+    let Some(world) = World::new().await else { return };
+    let store: Arc<dyn CheckpointStore> =
+        Arc::new(PostgresCheckpoints::in_schema(&world.database, &world.schema).expect("a name"));
+    let id = ChainId::named("orders/0").expect("a name");
+    let open = || Chain::open(Arc::clone(&store), id.clone(), Env::system());
+    open().await.expect("opens").chain.append("one".into()).await.expect("appends");
+    for (table, damage, mend) in [
+        (
+            "landfall_chain_boundaries",
+            "INSERT INTO {landfall_chain_boundaries} VALUES ('orders/0', -7)",
+            "DELETE FROM {landfall_chain_boundaries}",
+        ),
+        (
+            "landfall_chain_records",
+            "UPDATE {landfall_chain_records} SET number = -7 WHERE number = 2",
+            "UPDATE {landfall_chain_records} SET number = 2 WHERE number = -7",
+        ),
+    ] {
+        world.ask(damage).await;
+        let before = world.ask("SELECT number FROM {landfall_chain_records} ORDER BY number").await;
+        let error = open().await.expect_err("damage");
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+        for said in [table, "chain=`orders/0`", "number=`-7`"] {
+            assert!(error.to_string().contains(said), "{said}: {error}");
+        }
+        assert_eq!(world.ask("SELECT number FROM {landfall_chain_records} ORDER BY number").await, before);
+        world.ask(mend).await;
+    }
+    open().await.expect("opens");
+}
+
+#[tokio::test]
+async fn a_table_of_chains_that_is_gone_is_not_made_again() {
+    for gone in ["landfall_chain_records", "landfall_chain_boundaries"] {
+        let Some(world) = World::new().await else { return };
+        let store = || PostgresCheckpoints::in_schema(&world.database, &world.schema).expect("a name");
+        let chain = ChainId::named("orders/0").expect("a name");
+        store().create(&chain, 1, "one".into()).await.expect("answers");
+        world.ask(&format!("DROP TABLE {{{gone}}}")).await;
+        let error = store().boundary(&chain).await.expect_err("it is gone");
+        assert_eq!(error.kind(), ErrorKind::Config, "{gone}: {error}");
+        let error = Chain::open(Arc::new(store()), chain, Env::system()).await.expect_err("it is gone");
+        assert_eq!(error.kind(), ErrorKind::Config, "{gone}: {error}");
+    }
+}
+
 mod conformance {
     use super::*;
 

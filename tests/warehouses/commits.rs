@@ -10,6 +10,7 @@ sql_cases! {
     an_epoch_comes_into_view_with_its_mark_and_never_twice,
     the_mark_never_moves_over_rows_that_are_gone,
     control_tables_of_a_newer_version_are_refused,
+    a_damaged_mark_halts,
 }
 
 fn load<W: Sql>(warehouse: &W) -> Load<W::Sink> {
@@ -55,7 +56,37 @@ async fn control_tables_of_a_newer_version_are_refused<W: Sql>(warehouse: W) {
     load(&warehouse).load("{\"id\":1}").await.expect("loads");
     warehouse.sql(W::NEWER).await;
     // Another process: one that runs has looked.
-    let error = load(&warehouse).stage("{\"id\":2}").await.map(drop).expect_err("it is newer");
-    assert_eq!(error.kind(), ErrorKind::Config);
-    assert!(error.to_string().contains("newer version"), "{error}");
+    let staged = load(&warehouse).stage("{\"id\":2}").await.map(drop);
+    let read = load(&warehouse).sink.mark(&shard()).await.map(drop);
+    for error in [staged, read].map(|answer| answer.expect_err("it is newer")) {
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains("newer version"), "{error}");
+    }
+}
+
+async fn a_damaged_mark_halts<W: Sql>(warehouse: W) {
+    let mut load = load(&warehouse);
+    load.load("{\"id\":1}").await.expect("loads");
+    let staged = load.stage("{\"id\":2}").await.expect("stages").0.expect("a row").staged;
+    let whole =
+        "incarnation = 'life', generation = 1, epoch = 1, digest = 'd', enumeration = NULL, enumeration_rows = NULL";
+    for damage in [
+        "epoch = -1",
+        "generation = NULL",
+        "incarnation = NULL, generation = -1, epoch = -1, digest = NULL",
+        "enumeration = -1, enumeration_rows = 1",
+        "enumeration = 1, enumeration_rows = -1",
+        "enumeration = 1",
+    ] {
+        for set in [whole, damage] {
+            warehouse.sql(&format!("UPDATE {{landfall_marks}} SET {set}")).await;
+        }
+        let answers = [load.sink.mark(&shard()).await.map(drop), load.commit(&staged, false).await.map(drop)];
+        for error in answers.map(|answer| answer.expect_err(damage)) {
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{damage}: {error}");
+        }
+    }
+    assert_eq!(warehouse.rows("orders", "id").await, ["1"]);
+    warehouse.sql(&format!("UPDATE {{landfall_marks}} SET {whole}")).await;
+    assert_eq!(load.commit(&staged, false).await.expect("commits"), CommitOutcome::Done);
 }

@@ -171,15 +171,21 @@ impl Control {
         let mut values = row.into_iter();
         let mut next = || values.next().flatten();
         let (incarnation, generation, epoch, digest) = (next(), next(), next(), next());
-        let number = |text: Option<String>| text.and_then(|n| n.parse::<u64>().ok());
-        let mark = match (incarnation, number(generation.clone()), number(epoch.clone()), digest) {
+        let missing = || damaged("a mark has fields that are missing or negative");
+        let number = |text: Option<String>| text.map(|n| n.parse::<u64>()).transpose().map_err(|_| missing());
+        let mark = match (incarnation, number(generation)?, number(epoch)?, digest) {
             (Some(incarnation), Some(generation), Some(epoch), Some(digest)) => {
                 Some(Mark { incarnation: Incarnation(incarnation), generation, epoch, digest })
             }
-            (None, None, None, None) if generation.is_none() && epoch.is_none() => None,
-            _ => return Err(damaged("a mark has fields that are missing or negative")),
+            (None, None, None, None) => None,
+            _ => return Err(missing()),
         };
-        let enumeration = number(next()).zip(number(next()));
+        // What waits of an enumeration that is not known is dropped, and its rows would be swept.
+        let enumeration = match (number(next())?, number(next())?) {
+            (Some(number), Some(rows)) => Some((number, rows)),
+            (None, None) => None,
+            _ => return Err(missing()),
+        };
         Ok(Held { mark, enumeration })
     }
 

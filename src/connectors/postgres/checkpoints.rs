@@ -1,7 +1,7 @@
 use super::Postgres;
-use super::database::schema_lock;
 use super::fault;
 use super::name::{self, quoted};
+use super::version::VersionedTables;
 use crate::checkpoint::{ChainId, CheckpointStore};
 use crate::error::{Error, Result};
 use crate::store::{Created, ObjectPath, Store};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 
 /// Checkpoint chains as rows: `landfall_chain_records` and `landfall_chain_boundaries` in a schema. Format: docs/formats.md,
-/// "Tables in PostgreSQL".
+/// "Chains in PostgreSQL". Tables of a newer version are refused when they are first needed (`Config`).
 ///
 /// States of stages need a place of their own: [`with_objects`](Self::with_objects), or
 /// [`PipelineBuilder::state_in`](crate::pipeline::PipelineBuilder::state_in).
@@ -57,11 +57,11 @@ impl PostgresCheckpoints {
     }
 
     fn records(&self) -> String {
-        self.table("landfall_chain_records")
+        self.table(RECORDS)
     }
 
     fn boundaries(&self) -> String {
-        self.table("landfall_chain_boundaries")
+        self.table(BOUNDARIES)
     }
 
     async fn try_client(&self) -> Result<Client> {
@@ -80,35 +80,46 @@ impl PostgresCheckpoints {
         self.database.again(env, |_| async move { attempt(self.try_client().await?).await }).await
     }
 
-    /// What is there needs no right to make it.
     async fn prepare(&self, client: &mut Client) -> Result<()> {
-        let failed = |e| fault::statement("prepare checkpoints", e).with("schema", &self.schema);
-        let look = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1), \
-                    (SELECT pg_catalog.count(*) = 2 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-                     WHERE n.nspname = $1 AND c.relname IN ('landfall_chain_records', 'landfall_chain_boundaries'))";
-        let found = client.query_one(look, &[&self.schema]).await.map_err(failed)?;
-        let (schema, tables) = (found.get::<_, bool>(0), found.get::<_, bool>(1));
-        if tables {
-            return Ok(());
-        }
-        let transaction = client.transaction().await.map_err(failed)?;
-        let mut statements = vec![schema_lock("chains")];
-        if !schema {
-            statements.push(format!("CREATE SCHEMA IF NOT EXISTS {}", quoted(&self.schema)));
-        }
-        statements.push(format!(
-            "CREATE TABLE IF NOT EXISTS {} (chain text NOT NULL, number bigint NOT NULL, record bytea NOT NULL, \
-             created_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (chain, number))",
-            self.records()
-        ));
-        statements.push(format!(
-            "CREATE TABLE IF NOT EXISTS {} (chain text PRIMARY KEY, boundary bigint NOT NULL)",
-            self.boundaries()
-        ));
-        transaction.batch_execute(&statements.join(";\n")).await.map_err(failed)?;
-        transaction.commit().await.map_err(failed)
+        TABLES.ensure(client, &self.schema, &self.tables()).await
+    }
+
+    /// What makes the tables. Where only one of them is gone it fails: a boundary that is made again would be 0.
+    fn tables(&self) -> String {
+        let (records, boundaries, comment) = (self.records(), self.boundaries(), TABLES.comment(&self.schema));
+        format!(
+            "CREATE TABLE {records} (
+                 chain text NOT NULL, number bigint NOT NULL, record bytea NOT NULL,
+                 created_at timestamptz NOT NULL DEFAULT now(),
+                 PRIMARY KEY (chain, number));
+             {comment};
+             CREATE TABLE {boundaries} (chain text PRIMARY KEY, boundary bigint NOT NULL)"
+        )
+    }
+
+    /// A number that a row has. A negative one is damage, and never taken for another: what is fenced depends on it.
+    fn unsigned(&self, operation: &'static str, table: &'static str, chain: &ChainId, number: i64) -> Result<u64> {
+        u64::try_from(number).map_err(|_| {
+            Error::corrupt(operation, "a number is negative")
+                .with("schema", &self.schema)
+                .with("table", table)
+                .with("chain", chain)
+                .with("number", number)
+                .with_hint("stop the pipeline and restore this row from a backup; do not delete it")
+        })
     }
 }
+
+const RECORDS: &str = "landfall_chain_records";
+const BOUNDARIES: &str = "landfall_chain_boundaries";
+
+const TABLES: VersionedTables = VersionedTables {
+    hold: "chains",
+    named: RECORDS,
+    version: 1,
+    operation: "prepare checkpoints",
+    hint: "use a newer version of landfall, or another schema for the chains of new pipelines",
+};
 
 /// The condition that a statement which is a transaction of its own survives a power loss: of the session, a pooler may have made another.
 const DURABLE: &str = "pg_catalog.set_config('synchronous_commit', 'on', true) = 'on'";
@@ -151,7 +162,7 @@ impl CheckpointStore for PostgresCheckpoints {
         self.again(|client| async move {
             let rows = client.query(select, &[&chain.as_str()]).await;
             let rows = rows.map_err(|e| fault::statement("list checkpoints", e).with("chain", chain))?;
-            Ok(rows.iter().filter_map(|row| u64::try_from(row.get::<_, i64>(0)).ok()).collect())
+            rows.iter().map(|row| self.unsigned("list checkpoints", RECORDS, chain, row.get(0))).collect()
         })
         .await
     }
@@ -161,7 +172,7 @@ impl CheckpointStore for PostgresCheckpoints {
         self.again(|client| async move {
             let row = client.query_opt(select, &[&chain.as_str()]).await;
             let row = row.map_err(|e| fault::statement("read boundary", e).with("chain", chain))?;
-            Ok(row.and_then(|row| u64::try_from(row.get::<_, i64>(0)).ok()).unwrap_or(0))
+            row.map_or(Ok(0), |row| self.unsigned("read boundary", BOUNDARIES, chain, row.get(0)))
         })
         .await
     }
@@ -193,5 +204,20 @@ impl CheckpointStore for PostgresCheckpoints {
 
     fn objects(&self) -> Option<(Store, ObjectPath)> {
         self.objects.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is there in databases already. It changes under a new version only, with a way from this one.
+    #[test]
+    fn the_tables_of_chains_are_frozen() {
+        const FROZEN: &str = include_str!("../../../tests/fixtures/postgres-chains-1.sql");
+        let database = Postgres::connect("postgresql://db/x?sslmode=disable").expect("a URL");
+        let tables = PostgresCheckpoints::in_schema(&database, "landfall").expect("a name").tables();
+        let lines: Vec<_> = tables.lines().map(str::trim).collect();
+        assert_eq!(lines, FROZEN.lines().collect::<Vec<_>>());
     }
 }

@@ -5,6 +5,7 @@ use super::database::schema_lock;
 use super::fault;
 use super::name::{TableName, quoted};
 use super::types::TableColumn;
+use super::version::VersionedTables;
 use super::writer::StagedRows;
 use crate::defects::{Defect, on};
 use crate::error::{Error, Result};
@@ -12,8 +13,13 @@ use crate::model::{Incarnation, ShardKey};
 use crate::sink::{CommitRequest, Mark};
 use deadpool_postgres::{Client, GenericClient, Transaction};
 
-/// The version of the control tables that this crate writes, and the newest that it reads.
-const VERSION: i32 = 1;
+const TABLES: VersionedTables = VersionedTables {
+    hold: "marks",
+    named: "landfall_marks",
+    version: 1,
+    operation: "prepare control tables",
+    hint: "use a newer version of landfall, or a schema of its own with `control_schema`",
+};
 
 /// The control tables of a schema.
 #[derive(Clone, Debug)]
@@ -41,54 +47,23 @@ impl Control {
     /// Makes the tables if they are not there.
     ///
     /// # Errors
-    /// `Config` if they are of a newer version.
+    /// `Config` if they are of a newer version, or do not say theirs.
     pub(super) async fn prepare(&self, client: &mut Client) -> Result<()> {
-        let failed = |e| fault::statement("prepare control tables", e).with("schema", &self.schema);
-        let found = client
-            .query_opt(
-                "SELECT pg_catalog.obj_description(c.oid, 'pg_class'::name) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-                 WHERE n.nspname = $1 AND c.relname = 'landfall_marks'",
-                &[&self.schema],
-            )
-            .await
-            .map_err(failed)?;
-        if let Some(row) = found {
-            let version = row.get::<_, Option<String>>(0).and_then(|v| v.rsplit(' ').next()?.parse::<i32>().ok());
-            return match version {
-                Some(version) if version <= VERSION => Ok(()),
-                other => {
-                    Err(Error::config("prepare control tables", "they are of a version that this crate does not know")
-                        .with("schema", &self.schema)
-                        .with("version", other.map_or_else(|| "none".to_owned(), |v| v.to_string()))
-                        .with_hint("use a newer version of landfall, or a schema of its own with `control_schema`"))
-                }
-            };
-        }
-        let transaction = client.transaction().await.map_err(failed)?;
-        transaction.batch_execute(&schema_lock("control")).await.map_err(failed)?;
-        let there = transaction
-            .query_opt("SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1", &[&self.schema])
-            .await
-            .map_err(failed)?;
-        if there.is_none() {
-            let create = format!("CREATE SCHEMA IF NOT EXISTS {}", quoted(&self.schema));
-            transaction.batch_execute(&create).await.map_err(failed)?;
-        }
-        transaction.batch_execute(&self.tables()).await.map_err(failed)?;
-        transaction.commit().await.map_err(failed)
+        TABLES.ensure(client, &self.schema, &self.tables()).await
     }
 
     /// What makes the tables.
     fn tables(&self) -> String {
         let (marks, loads, schema) =
             (self.table("landfall_marks"), self.table("landfall_loads"), self.table("landfall_schema"));
+        let comment = TABLES.comment(&self.schema);
         format!(
             "CREATE TABLE IF NOT EXISTS {marks} (
                  table_name text NOT NULL, pipeline text NOT NULL, shard bigint NOT NULL,
                  incarnation text, generation bigint, epoch bigint, digest text,
                  enumeration bigint, enumeration_rows bigint,
                  PRIMARY KEY (table_name, pipeline, shard));
-             COMMENT ON TABLE {marks} IS 'landfall marks, version {VERSION}';
+             {comment};
              CREATE TABLE IF NOT EXISTS {loads} (
                  load_id text NOT NULL, table_name text NOT NULL, pipeline text NOT NULL, shard bigint NOT NULL,
                  epoch bigint NOT NULL, generation bigint NOT NULL, incarnation text NOT NULL, digest text NOT NULL,
@@ -129,29 +104,35 @@ impl Control {
         let Some(row) = client.query_opt(&select, &[&name, &pipeline, &number]).await.map_err(failed)? else {
             return Ok(Held::default());
         };
-        let number = |n: Option<i64>| n.and_then(|n| u64::try_from(n).ok());
-        let mark = match (row.get::<_, Option<String>>(0), number(row.get(1)), number(row.get(2)), row.get(3)) {
+        let damaged = || {
+            Error::corrupt("read mark", "a mark has fields that are missing or negative")
+                .with("table", table)
+                .with("shard", shard)
+                .with_hint("restore the row of `landfall_marks` from a backup")
+        };
+        let number = |at| row.get::<_, Option<i64>>(at).map(u64::try_from).transpose().map_err(|_| damaged());
+        let mark = match (row.get::<_, Option<String>>(0), number(1)?, number(2)?, row.get(3)) {
             (Some(incarnation), Some(generation), Some(epoch), Some(digest)) => {
                 Some(Mark { incarnation: Incarnation(incarnation), generation, epoch, digest })
             }
             (None, None, None, None::<String>) => None,
-            _ => {
-                return Err(Error::corrupt("read mark", "a mark has fields that are missing or negative")
-                    .with("table", table)
-                    .with("shard", shard)
-                    .with_hint("restore the row of `landfall_marks` from a backup"));
-            }
+            _ => return Err(damaged()),
         };
-        let enumeration = row.get::<_, Option<i64>>(4).zip(row.get::<_, Option<i64>>(5));
+        // What waits of an enumeration that is not known is dropped, and its rows would be swept.
+        let enumeration = match (row.get::<_, Option<i64>>(4), row.get::<_, Option<i64>>(5)) {
+            (Some(number @ 0..), Some(rows @ 0..)) => Some((number, rows)),
+            (None, None) => None,
+            _ => return Err(damaged()),
+        };
         Ok(Held { mark, enumeration })
     }
 
     /// Whether the control tables are there.
-    pub(super) async fn exists(&self, client: &Client) -> Result<bool> {
-        let statement = "SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-                         WHERE n.nspname = $1 AND c.relname = 'landfall_marks'";
-        let found = client.query_opt(statement, &[&self.schema]).await;
-        Ok(found.map_err(|e| fault::statement("read mark", e))?.is_some())
+    ///
+    /// # Errors
+    /// `Config` if they are of a newer version, or do not say theirs.
+    pub(super) async fn exist(&self, client: &Client) -> Result<bool> {
+        TABLES.exist(client, &self.schema).await
     }
 
     /// Sets the mark, and enters the load, within the transaction that changes the rows.

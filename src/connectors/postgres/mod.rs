@@ -35,6 +35,7 @@ mod retry;
 mod table;
 mod tables;
 mod types;
+mod version;
 mod writer;
 
 pub use checkpoints::PostgresCheckpoints;
@@ -295,7 +296,7 @@ impl PostgresTable {
 
     async fn try_mark(&self, shard: &ShardKey) -> Result<Option<Mark>> {
         let client = self.database.client().await?;
-        if !self.control.exists(&client).await? {
+        if !self.control.exist(&client).await? {
             return Ok(None);
         }
         Ok(self.control.held(&client, &self.table, shard, false).await?.mark)
