@@ -56,6 +56,17 @@ impl Mode {
         Self::Refuse(ErrorKind::Ambiguous),
     ];
 
+    /// Whether a process to which this happened, and which has not died of it, may end with an error of this kind: in doubt, or for as long as
+    /// nobody answers; `Fenced` if another one has taken over, or an answer looks like it; and what it was refused with.
+    pub fn excuses(self, kind: ErrorKind) -> bool {
+        match (self, kind) {
+            (_, ErrorKind::Ambiguous | ErrorKind::Unavailable) => true,
+            (Self::Pause | Self::Exists | Self::Conflict | Self::Late(_), kind) => kind == ErrorKind::Fenced,
+            (Self::Refuse(refusal), kind) => kind == refusal,
+            _ => false,
+        }
+    }
+
     /// The same at an operation of this effect, by one name: histories that cannot differ are one. `None` if it cannot happen there.
     fn on(self, effect: Effect) -> Option<Self> {
         match (self, effect) {

@@ -48,11 +48,13 @@ pub trait World: Send + Sync {
 ///    work, then the first one goes on.
 /// 2. *Pairs*: a fault, and a second one within the recovery from it; a sample that is spread by [`seed`](Self::seed). Who overtakes a
 ///    process that stands still has the second fault.
-/// 3. *Recovery*: after the faults, a process without any ends well, at its first try; then the oracle looks.
-/// 4. *Met*: only what happened counts. A history whose process never came to the operation of its fault is [unmet](Outcome::unmet), and
+/// 3. *Endings*: a process that has not died ends well, or with what its fault [excuses](Mode::excuses): it asks nobody to mend what a
+///    fresh start would.
+/// 4. *Recovery*: after the faults, a process without any ends well, at its first try; then the oracle looks.
+/// 5. *Met*: only what happened counts. A history whose process never came to the operation of its fault is [unmet](Outcome::unmet), and
 ///    no schedule; of a world that does not [vary](Self::varies) there must be none.
-/// 5. *Deterministic*: the same world and seed give the same histories; [`replay`](Self::replay) repeats one.
-/// 6. *Shrinking*: for a pair that goes wrong, the smallest schedule that goes wrong in its place is reported, once: one of its faults
+/// 6. *Deterministic*: the same world and seed give the same histories; [`replay`](Self::replay) repeats one.
+/// 7. *Shrinking*: for a pair that goes wrong, the smallest schedule that goes wrong in its place is reported, once: one of its faults
 ///    alone, if that is enough, else both, each at the first operation where it is enough.
 ///
 /// ```

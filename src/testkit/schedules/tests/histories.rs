@@ -1,7 +1,6 @@
 //! Which processes a schedule has, in which order, and what is said of them.
 
 use super::*;
-use crate::error::{Error, ErrorKind};
 use std::sync::MutexGuard;
 use tokio::task::yield_now;
 
@@ -13,6 +12,8 @@ struct Diary {
     died: Arc<Mutex<Vec<u64>>>,
     judge: Option<fn(&[u64]) -> Verdict>,
     fails: Option<ErrorKind>,
+    /// What the first one ends with, whatever it was told.
+    says: Option<ErrorKind>,
     seen: Option<fn() -> Verdict>,
 }
 
@@ -39,16 +40,17 @@ impl World for Diary {
         if let Some(kind) = self.fails.filter(|_| number == 2) {
             return Err(Error::new(kind, "work", "it cannot"));
         }
+        let says = self.says.filter(|_| number == 1).map(|kind| Error::new(kind, "work", "it says so"));
         for step in 0..5 {
             yield_now().await;
             if let Err(error) = faults.point("work", step, async { Ok(()) }).await {
                 self.lines().push(format!("{number} dies"));
                 self.died().push(step);
-                return Err(error);
+                return Err(says.unwrap_or(error));
             }
         }
         self.lines().push(format!("{number} ends"));
-        Ok(())
+        says.map_or(Ok(()), Err)
     }
 
     async fn verdict(&self) -> Verdict {
@@ -84,6 +86,21 @@ async fn who_stands_still_goes_on_after_those_who_have_overtaken_it() {
     assert_eq!(told(pair(dies, stands)).await, "1 begins, 1 dies, 2 begins, 3 begins, 3 ends, 2 ends");
     assert_eq!(told(pair(stands, dies)).await, "1 begins, 2 begins, 2 dies, 3 begins, 3 ends, 1 ends");
     assert_eq!(told(pair(stands, stands)).await, "1 begins, 2 begins, 3 begins, 3 ends, 2 ends, 1 ends");
+}
+
+#[tokio::test]
+async fn who_was_overtaken_or_refused_may_say_so() {
+    let says = async |mode, says| {
+        let diary = Diary { says: Some(says), ..Diary::default() };
+        Schedules::of(|| diary.fresh()).replay(Schedule::single(at(0, mode))).await.is_right()
+    };
+    for kind in [ErrorKind::Fenced, ErrorKind::Auth, ErrorKind::Cancelled] {
+        let refused = Mode::Refuse(kind);
+        assert!(says(refused, kind).await && says(refused, ErrorKind::Unavailable).await, "{kind}");
+        assert!(!says(Mode::Fail, kind).await && !says(Mode::Refuse(ErrorKind::Config), kind).await, "{kind}");
+        assert!(says(Mode::Before, kind).await, "{kind}: what one says that has died, nobody hears");
+        assert_eq!(says(Mode::Pause, kind).await, kind == ErrorKind::Fenced, "{kind}");
+    }
 }
 
 #[tokio::test]
