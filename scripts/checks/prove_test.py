@@ -18,8 +18,8 @@ def recorded(long=False):
     yield from (f'proof suite=single of="{name}" every={every} points=61 schedules={2 * 61 // every} {promise}' for name, every in sampled.items())
     if long:
         yield from (f'proof suite=answers of="{name}" every=1 points=61 schedules=61 {promise}' for name in prove.SAMPLED)
-    yield f"proof suite=pairs of=delta schedules={amount['pairs'] - len(prove.PAIRED)} {promise}"
-    yield from (f'proof suite=pairs of="{name}" schedules=1 {promise}' for name in prove.PAIRED)
+    yield f"proof suite=pairs of=delta schedules=9000000 double_crashes={amount['pairs'] - len(prove.PAIRED)} {promise}"
+    yield from (f'proof suite=pairs of="{name}" schedules=1 double_crashes=1 {promise}' for name in prove.PAIRED)
     yield f"proof suite=simulation of=seeds seeds={amount['simulation']} hours=9 {promise}"
     yield f"proof suite=simulation of=http seeds={amount['simulation over http']} {promise}"
     yield "proof suite=simulation of=defects defects=21 caught=21"

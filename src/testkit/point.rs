@@ -38,6 +38,9 @@ impl Mode {
     pub const ANY: [Self; 6] =
         [Self::Before, Self::AfterLostResponse, Self::Torn, Self::Pause, Self::LostResponse, Self::Fail];
 
+    /// Of these, what a process does not live through, or not without another one that takes over.
+    pub const CRASHES: [Self; 4] = [Self::Before, Self::AfterLostResponse, Self::Torn, Self::Pause];
+
     /// All that an object store can do: besides [`ANY`](Self::ANY), the odd answers to a create, requests that arrive after others (within the
     /// process, or when everybody has ended), refusals for good, and a request of which nothing is heard any more.
     pub const OBJECT_STORE: [Self; 13] = [

@@ -46,8 +46,8 @@ pub trait World: Send + Sync {
 /// 1. *Single*: each operation that a process without faults does × each [`Mode`] that can happen there; those that cannot differ (a read
 ///    that is torn, and one before which the process dies) are one. A process that stands still is overtaken: another one does all of its
 ///    work, then the first one goes on.
-/// 2. *Pairs*: a fault, and a second one within the recovery from it; a sample that is spread by [`seed`](Self::seed). Who overtakes a
-///    process that stands still has the second fault.
+/// 2. *Pairs*: a fault, and a second one within the recovery from it; a sample that is spread by [`seed`](Self::seed), half of them drawn
+///    from [`Mode::CRASHES`] alone. Who overtakes a process that stands still has the second fault.
 /// 3. *Endings*: a process that has not died ends well, or with what its fault [excuses](Mode::excuses): it asks nobody to mend what a
 ///    fresh start would.
 /// 4. *Recovery*: after the faults, a process without any ends well, at its first try; then the oracle looks.
@@ -284,8 +284,10 @@ where
     /// Draws a pair: a fault of a process that passes these points, and one of the process that recovers from it.
     async fn pair(&self, chance: &SeededEntropy, trace: &[Point]) -> Option<Schedule> {
         let draw = |below: usize| usize::try_from(chance.next_u64() % below.max(1) as u64).unwrap_or(0);
-        let modes = [draw(self.modes.len()), draw(self.modes.len())].map(|n| self.modes.get(n).copied());
-        let [Some(first), Some(second)] = modes else { return None };
+        let crashes: Vec<Mode> = self.modes.iter().copied().filter(|mode| Mode::CRASHES.contains(mode)).collect();
+        // Of many modes, few pairs would be of two crashes.
+        let modes = if draw(2) == 0 || crashes.is_empty() { &self.modes } else { &crashes };
+        let [Some(first), Some(second)] = [(); 2].map(|()| modes.get(draw(modes.len())).copied()) else { return None };
         let first = Plan { at: draw(trace.len()) as u64, mode: first }.on(trace)?;
         // Where nothing is left to do, no second fault can be met.
         let recovery = self.recovery(first).await;

@@ -104,6 +104,19 @@ async fn who_was_overtaken_or_refused_may_say_so() {
 }
 
 #[tokio::test]
+async fn half_of_the_pairs_are_drawn_from_crashes_alone() {
+    let run = async |modes: &[Mode]| Schedules::of(Diary::default).modes(modes.to_vec()).pairs(40).run().await;
+    let outcome = run(&Mode::ANY).await;
+    let (pairs, crashes) = (outcome.pairs(), outcome.double_crashes);
+    // Of the others, four of nine.
+    assert!(pairs == 40 && (24..36).contains(&crashes), "{crashes} of {outcome}");
+    assert!(outcome.proof("a diary").contains(&format!("schedules=40 double_crashes={crashes} unmet=0")), "{outcome}");
+    assert_eq!(run(&[Mode::LostResponse, Mode::Fail]).await.double_crashes, 0);
+    let outcome = run(&[Mode::Before, Mode::Pause]).await;
+    assert_eq!((outcome.pairs(), outcome.double_crashes), (40, 40), "{outcome}");
+}
+
+#[tokio::test]
 async fn pairs_are_of_all_modes_and_each_is_run_once() {
     let run = async |modes: &[Mode]| Schedules::of(Diary::default).modes(modes.to_vec()).pairs(20).run().await;
     let outcome = run(&[Mode::Pause]).await;
@@ -142,7 +155,10 @@ async fn a_pair_that_shows_what_one_fault_shows_is_not_counted_again() {
         single,
         "proof suite=single of=\"a diary\" every=1 points=5 schedules=5 unmet=0 lost=0 doubled=2 corrupt=0 invented=0 partial=0 wrong=0 Before=5"
     );
-    assert!(pairs.starts_with("proof suite=pairs of=\"a diary\" schedules=12 unmet=0 lost=0 doubled=0 "), "{pairs}");
+    assert!(
+        pairs.starts_with("proof suite=pairs of=\"a diary\" schedules=12 double_crashes=12 unmet=0 lost=0 doubled=0 "),
+        "{pairs}"
+    );
 }
 
 #[tokio::test]

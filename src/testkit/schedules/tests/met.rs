@@ -47,7 +47,8 @@ async fn a_fault_that_no_process_comes_to_is_no_schedule() {
 
     let outcome = Schedules::of(worlds(5, 4)).modes([Mode::Before]).every(u64::MAX).pairs(12).run().await;
     assert!(outcome.unmet.iter().any(|pair| pair.first == before(4) && pair.second.is_some()), "{outcome}");
-    assert!(outcome.proof("steps").contains(&format!("schedules={} unmet=", outcome.modes["double"])), "{outcome}");
+    let pairs = outcome.modes["double"];
+    assert!(outcome.proof("steps").contains(&format!("schedules={pairs} double_crashes={pairs} unmet=")), "{outcome}");
 }
 
 #[tokio::test]
