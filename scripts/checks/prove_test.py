@@ -42,7 +42,7 @@ def recorded(long=False):
     decoders = (folder.name for folder in (prove.ROOT / "fuzz/corpus").iterdir())
     yield from (f"proof suite=fuzz of={name} seconds={amount['fuzz']} runs=5 crashes=0" for name in decoders)
     if long:
-        yield "proof suite=mutants of=chain mutants=100 caught=95"
+        yield from (f"proof suite=mutants of={name} mutants=100 caught=95" for name in sorted(prove.mutated()))
 
 
 def missed(lines, long=False):
