@@ -103,6 +103,18 @@ class Figures(unittest.TestCase):
         later = [line.replace("every=1 ", "every=1000000 ").replace("schedules=40", "schedules=6") for line in recorded() if "suite=single" in line]
         self.assertEqual(missed([*recorded(), *later])[0], set())
 
+    def test_faults_that_were_not_met_are_shown(self):
+        for suite in prove.MODES:
+            for unmet in (0, 3):
+                proof = prove.Proof()
+                proof.read(f"proof suite={suite} of=delta every=1 points=20 schedules=40 unmet={unmet}")
+                ran = next(figure.ran for figure in prove.figures(proof, False) if figure.suite == suite)
+                self.assertEqual("3 unmet" in ran, unmet == 3, ran)
+
+    def test_few_mutants_of_a_module_may_be_missed(self):
+        lines = [line.replace("of=delta mutants=100 caught=95", "of=delta mutants=100 caught=94") for line in recorded(True)]
+        self.assertEqual(missed(lines, True)[0], {"mutants"})
+
     def test_nothing_may_be_wrong(self):
         for key in prove.WRONG:
             self.assertEqual(missed([*recorded(), f"proof suite=single of=delta {key}=1"])[1], {key: 1})
