@@ -18,8 +18,8 @@ def recorded(long=False):
     yield from (f'proof suite=single of="{name}" every={every} points=61 schedules={2 * 61 // every} {promise}' for name, every in sampled.items())
     if long:
         yield from (f'proof suite=answers of="{name}" every=1 points=61 schedules=61 {promise}' for name in prove.SAMPLED)
-    yield f"proof suite=pairs of=delta schedules={amount['pairs'] - len(prove.PAIRED)} {promise}"
-    yield from (f'proof suite=pairs of="{name}" schedules=1 {promise}' for name in prove.PAIRED)
+    yield f"proof suite=pairs of=delta schedules=9000000 double_crashes={amount['pairs'] - len(prove.PAIRED)} {promise}"
+    yield from (f'proof suite=pairs of="{name}" schedules=1 double_crashes=1 {promise}' for name in prove.PAIRED)
     yield f"proof suite=simulation of=seeds seeds={amount['simulation']} hours=9 {promise}"
     yield f"proof suite=simulation of=http seeds={amount['simulation over http']} {promise}"
     yield "proof suite=simulation of=defects defects=21 caught=21"
@@ -42,7 +42,7 @@ def recorded(long=False):
     decoders = (folder.name for folder in (prove.ROOT / "fuzz/corpus").iterdir())
     yield from (f"proof suite=fuzz of={name} seconds={amount['fuzz']} runs=5 crashes=0" for name in decoders)
     if long:
-        yield "proof suite=mutants of=chain mutants=100 caught=95"
+        yield from (f"proof suite=mutants of={name} mutants=100 caught=95" for name in sorted(prove.mutated()))
 
 
 def missed(lines, long=False):
@@ -102,6 +102,18 @@ class Figures(unittest.TestCase):
     def test_who_is_sampled_later_too_was_whole(self):
         later = [line.replace("every=1 ", "every=1000000 ").replace("schedules=40", "schedules=6") for line in recorded() if "suite=single" in line]
         self.assertEqual(missed([*recorded(), *later])[0], set())
+
+    def test_faults_that_were_not_met_are_shown(self):
+        for suite in prove.MODES:
+            for unmet in (0, 3):
+                proof = prove.Proof()
+                proof.read(f"proof suite={suite} of=delta every=1 points=20 schedules=40 unmet={unmet}")
+                ran = next(figure.ran for figure in prove.figures(proof, False) if figure.suite == suite)
+                self.assertEqual("3 unmet" in ran, unmet == 3, ran)
+
+    def test_few_mutants_of_a_module_may_be_missed(self):
+        lines = [line.replace("of=delta mutants=100 caught=95", "of=delta mutants=100 caught=94") for line in recorded(True)]
+        self.assertEqual(missed(lines, True)[0], {"mutants"})
 
     def test_nothing_may_be_wrong(self):
         for key in prove.WRONG:

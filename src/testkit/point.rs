@@ -38,6 +38,9 @@ impl Mode {
     pub const ANY: [Self; 6] =
         [Self::Before, Self::AfterLostResponse, Self::Torn, Self::Pause, Self::LostResponse, Self::Fail];
 
+    /// Of these, what a process does not live through, or not without another one that takes over.
+    pub const CRASHES: [Self; 4] = [Self::Before, Self::AfterLostResponse, Self::Torn, Self::Pause];
+
     /// All that an object store can do: besides [`ANY`](Self::ANY), the odd answers to a create, requests that arrive after others (within the
     /// process, or when everybody has ended), refusals for good, and a request of which nothing is heard any more.
     pub const OBJECT_STORE: [Self; 13] = [
@@ -55,6 +58,17 @@ impl Mode {
         Self::Refuse(ErrorKind::Config),
         Self::Refuse(ErrorKind::Ambiguous),
     ];
+
+    /// Whether a process to which this happened, and which has not died of it, may end with an error of this kind: in doubt, or for as long as
+    /// nobody answers; `Fenced` if another one has taken over, or an answer looks like it; and what it was refused with.
+    pub fn excuses(self, kind: ErrorKind) -> bool {
+        match (self, kind) {
+            (_, ErrorKind::Ambiguous | ErrorKind::Unavailable) => true,
+            (Self::Pause | Self::Exists | Self::Conflict | Self::Late(_), kind) => kind == ErrorKind::Fenced,
+            (Self::Refuse(refusal), kind) => kind == refusal,
+            _ => false,
+        }
+    }
 
     /// The same at an operation of this effect, by one name: histories that cannot differ are one. `None` if it cannot happen there.
     fn on(self, effect: Effect) -> Option<Self> {

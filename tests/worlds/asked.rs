@@ -6,9 +6,6 @@ pub fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
-/// What a process does not live through, or not without another one beside it.
-const CRASHES: [Mode; 4] = [Mode::Before, Mode::AfterLostResponse, Mode::Torn, Mode::Pause];
-
 /// Of these modes: the crashes with `LANDFALL_MODES=crashes`, the others with `answers`, all without it.
 pub fn modes(of: &[Mode]) -> Vec<Mode> {
     let crashes = match std::env::var("LANDFALL_MODES").as_deref() {
@@ -17,7 +14,7 @@ pub fn modes(of: &[Mode]) -> Vec<Mode> {
         Ok(other) => panic!("LANDFALL_MODES is `crashes` or `answers`, and not `{other}`"),
         Err(_) => return of.to_vec(),
     };
-    of.iter().copied().filter(|mode| CRASHES.contains(mode) == crashes).collect()
+    of.iter().copied().filter(|mode| Mode::CRASHES.contains(mode) == crashes).collect()
 }
 
 /// So many pairs, of all modes; none where some modes are asked for.

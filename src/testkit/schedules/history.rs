@@ -1,6 +1,6 @@
 use super::{Schedule, Verdict, World};
 use crate::error::{ErrorKind, Result};
-use crate::testkit::{Faults, Plan};
+use crate::testkit::{Faults, Mode, Plan};
 use futures::future::BoxFuture;
 use std::pin::pin;
 
@@ -41,18 +41,23 @@ pub(super) async fn watched(world: &impl World, history: impl Future<Output = Ve
 fn processes<'a>(world: &'a impl World, plans: &'a [Plan], wrong: &'a mut Verdict) -> BoxFuture<'a, bool> {
     Box::pin(async move {
         let Some((plan, rest)) = plans.split_first() else {
-            blame(wrong, "without faults, a process", world.process(&Faults::none()).await, &[]);
+            blame(wrong, "without faults, a process", world.process(&Faults::none()).await, None);
             return true;
         };
         let faults = Faults::of([*plan]);
         let mut process = world.process(&faults);
         let ended = until_paused(&faults, &mut process).await;
         let others_met = processes(world, rest, wrong).await;
-        // How one ends that did not stand still is its own affair; what it leaves behind is not.
-        if ended.is_none() {
-            faults.resume();
-            let shut_out = [ErrorKind::Fenced, ErrorKind::Ambiguous, ErrorKind::Unavailable];
-            blame(wrong, "a process that was overtaken", process.await, &shut_out);
+        let (who, ended) = match ended {
+            Some(ended) => ("a process that lived on", ended),
+            None => {
+                faults.resume();
+                ("a process that was overtaken", process.await)
+            }
+        };
+        // Nobody hears how one ends that has died.
+        if !faults.is_dead() {
+            blame(wrong, who, ended, Some(plan.mode));
         }
         faults.arrive().await;
         plan.on(&faults.trace()).is_some() && others_met
@@ -68,10 +73,10 @@ pub(super) async fn until_paused(faults: &Faults, process: &mut BoxFuture<'_, Re
     }
 }
 
-/// Says what ended as it may not.
-fn blame(wrong: &mut Verdict, who: &str, ended: Result<()>, allowed: &[ErrorKind]) {
+/// Says what ended as it may not, after what happened to it.
+fn blame(wrong: &mut Verdict, who: &str, ended: Result<()>, happened: Option<Mode>) {
     let Err(error) = ended else { return };
-    if !allowed.contains(&error.kind()) {
+    if !happened.is_some_and(|mode| mode.excuses(error.kind())) {
         wrong.corrupt += u64::from(error.kind() == ErrorKind::Corrupt);
         wrong.wrong.push(format!("{who} ended with {error}"));
     }

@@ -1,5 +1,5 @@
 use super::Schedule;
-use crate::testkit::Point;
+use crate::testkit::{Mode, Point};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -119,6 +119,8 @@ pub struct Outcome {
     pub(super) varies: bool,
     /// The same by mode; pairs are `double`.
     pub modes: BTreeMap<String, u64>,
+    /// Of the pairs, those in which both processes crash or stand still: [`Mode::CRASHES`].
+    pub double_crashes: u64,
     /// Sums over those that went wrong.
     pub total: Verdict,
     /// Those that went wrong; in the place of a pair, the smallest one that does.
@@ -136,7 +138,11 @@ impl Outcome {
         }
         let mode = match schedule.second {
             None => format!("{:?}", schedule.first.mode),
-            Some(_) => PAIRS.to_owned(),
+            Some(second) => {
+                let crashes = [schedule.first, second].iter().all(|plan| Mode::CRASHES.contains(&plan.mode));
+                self.double_crashes += u64::from(crashes);
+                PAIRS.to_owned()
+            }
         };
         *self.modes.entry(mode).or_default() += 1;
         self.schedules += 1;
@@ -185,8 +191,10 @@ impl Outcome {
             ));
         }
         if (pairs, unmet(true)) != (0, 0) {
-            let (unmet, sums) = (unmet(true), told(true));
-            lines.push(format!("proof suite=pairs of=\"{of}\" schedules={pairs} unmet={unmet} {sums}"));
+            let (crashes, unmet, sums) = (self.double_crashes, unmet(true), told(true));
+            lines.push(format!(
+                "proof suite=pairs of=\"{of}\" schedules={pairs} double_crashes={crashes} unmet={unmet} {sums}"
+            ));
         }
         lines.join("\n")
     }

@@ -1,7 +1,6 @@
 //! Which processes a schedule has, in which order, and what is said of them.
 
 use super::*;
-use crate::error::{Error, ErrorKind};
 use std::sync::MutexGuard;
 use tokio::task::yield_now;
 
@@ -13,6 +12,8 @@ struct Diary {
     died: Arc<Mutex<Vec<u64>>>,
     judge: Option<fn(&[u64]) -> Verdict>,
     fails: Option<ErrorKind>,
+    /// What the first one ends with, whatever it was told.
+    says: Option<ErrorKind>,
     seen: Option<fn() -> Verdict>,
 }
 
@@ -39,16 +40,17 @@ impl World for Diary {
         if let Some(kind) = self.fails.filter(|_| number == 2) {
             return Err(Error::new(kind, "work", "it cannot"));
         }
+        let says = self.says.filter(|_| number == 1).map(|kind| Error::new(kind, "work", "it says so"));
         for step in 0..5 {
             yield_now().await;
             if let Err(error) = faults.point("work", step, async { Ok(()) }).await {
                 self.lines().push(format!("{number} dies"));
                 self.died().push(step);
-                return Err(error);
+                return Err(says.unwrap_or(error));
             }
         }
         self.lines().push(format!("{number} ends"));
-        Ok(())
+        says.map_or(Ok(()), Err)
     }
 
     async fn verdict(&self) -> Verdict {
@@ -84,6 +86,34 @@ async fn who_stands_still_goes_on_after_those_who_have_overtaken_it() {
     assert_eq!(told(pair(dies, stands)).await, "1 begins, 1 dies, 2 begins, 3 begins, 3 ends, 2 ends");
     assert_eq!(told(pair(stands, dies)).await, "1 begins, 2 begins, 2 dies, 3 begins, 3 ends, 1 ends");
     assert_eq!(told(pair(stands, stands)).await, "1 begins, 2 begins, 3 begins, 3 ends, 2 ends, 1 ends");
+}
+
+#[tokio::test]
+async fn who_was_overtaken_or_refused_may_say_so() {
+    let says = async |mode, says| {
+        let diary = Diary { says: Some(says), ..Diary::default() };
+        Schedules::of(|| diary.fresh()).replay(Schedule::single(at(0, mode))).await.is_right()
+    };
+    for kind in [ErrorKind::Fenced, ErrorKind::Auth, ErrorKind::Cancelled] {
+        let refused = Mode::Refuse(kind);
+        assert!(says(refused, kind).await && says(refused, ErrorKind::Unavailable).await, "{kind}");
+        assert!(!says(Mode::Fail, kind).await && !says(Mode::Refuse(ErrorKind::Config), kind).await, "{kind}");
+        assert!(says(Mode::Before, kind).await, "{kind}: what one says that has died, nobody hears");
+        assert_eq!(says(Mode::Pause, kind).await, kind == ErrorKind::Fenced, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn half_of_the_pairs_are_drawn_from_crashes_alone() {
+    let run = async |modes: &[Mode]| Schedules::of(Diary::default).modes(modes.to_vec()).pairs(40).run().await;
+    let outcome = run(&Mode::ANY).await;
+    let (pairs, crashes) = (outcome.pairs(), outcome.double_crashes);
+    // Of the others, four of nine.
+    assert!(pairs == 40 && (24..36).contains(&crashes), "{crashes} of {outcome}");
+    assert!(outcome.proof("a diary").contains(&format!("schedules=40 double_crashes={crashes} unmet=0")), "{outcome}");
+    assert_eq!(run(&[Mode::LostResponse, Mode::Fail]).await.double_crashes, 0);
+    let outcome = run(&[Mode::Before, Mode::Pause]).await;
+    assert_eq!((outcome.pairs(), outcome.double_crashes), (40, 40), "{outcome}");
 }
 
 #[tokio::test]
@@ -125,7 +155,10 @@ async fn a_pair_that_shows_what_one_fault_shows_is_not_counted_again() {
         single,
         "proof suite=single of=\"a diary\" every=1 points=5 schedules=5 unmet=0 lost=0 doubled=2 corrupt=0 invented=0 partial=0 wrong=0 Before=5"
     );
-    assert!(pairs.starts_with("proof suite=pairs of=\"a diary\" schedules=12 unmet=0 lost=0 doubled=0 "), "{pairs}");
+    assert!(
+        pairs.starts_with("proof suite=pairs of=\"a diary\" schedules=12 double_crashes=12 unmet=0 lost=0 doubled=0 "),
+        "{pairs}"
+    );
 }
 
 #[tokio::test]

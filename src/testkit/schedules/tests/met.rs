@@ -47,7 +47,8 @@ async fn a_fault_that_no_process_comes_to_is_no_schedule() {
 
     let outcome = Schedules::of(worlds(5, 4)).modes([Mode::Before]).every(u64::MAX).pairs(12).run().await;
     assert!(outcome.unmet.iter().any(|pair| pair.first == before(4) && pair.second.is_some()), "{outcome}");
-    assert!(outcome.proof("steps").contains(&format!("schedules={} unmet=", outcome.modes["double"])), "{outcome}");
+    let pairs = outcome.modes["double"];
+    assert!(outcome.proof("steps").contains(&format!("schedules={pairs} double_crashes={pairs} unmet=")), "{outcome}");
 }
 
 #[tokio::test]
@@ -61,6 +62,16 @@ async fn in_a_world_that_varies_a_tenth_may_not_be_met() {
     let outcome = Schedules::of(worlds(20, 18)).modes([Mode::Before]).pairs(0).varies().run().await;
     outcome.assert_right();
     assert_eq!(outcome.unmet.len(), 2, "{outcome}");
+}
+
+#[tokio::test]
+async fn in_a_world_that_varies_what_was_not_met_is_tried_again() {
+    // One in four takes all of the steps, so that three more tries are enough, and two are not.
+    let made = AtomicU64::new(0);
+    let worlds = || Steps(if made.fetch_add(1, Ordering::SeqCst) % 4 == 0 { 20 } else { 2 });
+    let schedules = Schedules::of(worlds).modes([Mode::Before]).pairs(0).varies();
+    let outcome = schedules.run().await;
+    assert_eq!((outcome.schedules, outcome.unmet.len()), (20, 0), "{outcome}");
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ mod met;
 use super::*;
 use crate::checkpoint::MemoryCheckpoints;
 use crate::env::Env;
+use crate::error::{Error, ErrorKind};
 use crate::model::{Rows, ShardKey};
 use crate::pipeline::{Pipeline, Settings};
 use crate::sink::{
@@ -23,6 +24,8 @@ enum Defect {
     NotIdempotent,
     /// It sets the mark in a step of its own, before the rows.
     MarkFirst,
+    /// It calls for somebody, with this kind of error, where it is not told whether its rows were applied.
+    DoubtIs(ErrorKind),
 }
 
 #[derive(Clone, Debug)]
@@ -52,6 +55,22 @@ impl Sink for Table {
     }
 
     async fn commit(&self, _env: &Env, request: CommitRequest<Vec<u64>>) -> Result<CommitOutcome> {
+        let Defect::DoubtIs(kind) = self.defect else { return self.apply(request).await };
+        let told = self.faults.point("apply", request.mark.epoch, self.apply(request)).await;
+        told.map_err(|e| if Faults::is_crash(&e) { e } else { Error::new(kind, "apply", "something is wrong here") })
+    }
+
+    async fn mark(&self, _shard: &ShardKey) -> Result<Option<Mark>> {
+        Ok(self.content.lock().expect("no panic").1.clone())
+    }
+
+    async fn collect(&self, _shard: &ShardKey, _below_generation: u64, _keep: &[Vec<u64>]) -> Result<u64> {
+        Ok(0)
+    }
+}
+
+impl Table {
+    async fn apply(&self, request: CommitRequest<Vec<u64>>) -> Result<CommitOutcome> {
         let held = self.content.lock().expect("no panic").1.clone();
         let decision = match (decide_commit(held.as_ref(), &request.mark, request.previous), self.defect) {
             (CommitDecision::Answer(CommitOutcome::AlreadyCommitted), Defect::NotIdempotent) => CommitDecision::Apply,
@@ -68,14 +87,6 @@ impl Sink for Table {
         content.0.extend(request.staged);
         content.1 = Some(request.mark);
         Ok(CommitOutcome::Done)
-    }
-
-    async fn mark(&self, _shard: &ShardKey) -> Result<Option<Mark>> {
-        Ok(self.content.lock().expect("no panic").1.clone())
-    }
-
-    async fn collect(&self, _shard: &ShardKey, _below_generation: u64, _keep: &[Vec<u64>]) -> Result<u64> {
-        Ok(0)
     }
 }
 
@@ -154,6 +165,28 @@ async fn a_sink_that_breaks_a_rule_is_found_and_the_schedule_can_be_replayed() {
         let pairs = outcome.wrong.iter().filter(|wrong| wrong.schedule.second.is_some()).count();
         assert_eq!(pairs, 0, "{defect:?}: what one fault shows is not told of two");
     }
+}
+
+#[tokio::test]
+async fn who_calls_for_somebody_where_a_fresh_start_is_enough_is_found() {
+    for kind in [ErrorKind::Corrupt, ErrorKind::Bug, ErrorKind::Config] {
+        let outcome = Schedules::of(|| Numbers::with(Defect::DoubtIs(kind))).pairs(0).run().await;
+        // Whatever it says, the next process recovers, and everything is there once.
+        let said = if kind == ErrorKind::Corrupt { outcome.wrong.len() as u64 } else { 0 };
+        let Verdict { lost, doubled, corrupt, invented, partial, .. } = outcome.total;
+        assert_eq!((lost, doubled, corrupt, invented, partial), (0, 0, said, 0, 0), "{outcome}");
+        let told: Vec<_> = outcome.wrong.iter().map(Wrong::to_string).collect();
+        let modes = ["LostResponse", "Fail"].map(|mode| told.iter().filter(|told| told.starts_with(mode)).count());
+        assert!(modes[0] > 0 && modes[0] == modes[1] && modes[0] + modes[1] == told.len(), "{told:?}");
+        for told in &told {
+            assert!(
+                told.contains(", apply `")
+                    && told.contains("wrong=1; a process that lived on ended with apply: something is wrong here"),
+                "{told}"
+            );
+        }
+    }
+    Schedules::of(|| Numbers::with(Defect::DoubtIs(ErrorKind::Ambiguous))).pairs(0).run().await.assert_right();
 }
 
 #[tokio::test]
