@@ -11,7 +11,7 @@ use landfall::connectors::postgres::{Postgres, PostgresCheckpoints};
 use landfall::landing::Landing;
 use landfall::model::Page;
 use landfall::pipeline::{NoSink, Pipeline, PipelineBuilder, Settings};
-use landfall::sink::{ExactlyOnce, Quarantine, Sink, Tables};
+use landfall::sink::{ExactlyOnce, Quarantine, Sink, TableSet, Tables};
 use landfall::source::Source;
 use landfall::stage::{Output, Stage, from_fn};
 use landfall::store::Store;
@@ -33,6 +33,10 @@ pub(crate) async fn load(target: Target, load: &Load) -> Result<()> {
         Target::PostgresTables(tables, database) => {
             let checkpoints = in_database(&database, &state)?;
             ending(load, &state, from_fn("notes", notes), tables, checkpoints)?
+        }
+        Target::Tables(tables) => {
+            let tables = tables.into_iter().fold(TableSet::new(), |set, (name, table)| set.table(name, table));
+            ending(load, &state, from_fn("notes", notes), tables, chains(load, &state)?)?
         }
     };
     let report = pipeline.run().await?;

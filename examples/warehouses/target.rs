@@ -7,6 +7,7 @@ use landfall::connectors::parquet::ParquetDataset;
 use landfall::connectors::postgres::{Postgres, PostgresTable, PostgresTables};
 use landfall::env::Env;
 use landfall::sink::Disposition;
+use landfall::store::Store;
 use landfall::{Error, Result};
 
 /// A sink of one of the kinds.
@@ -17,6 +18,8 @@ pub(crate) enum Target {
     Postgres(PostgresTable, Postgres),
     PostgresTables(PostgresTables, Postgres),
     Adbc(AdbcTable),
+    /// Tables of a set, by their names, in the order in which they commit.
+    Tables([(&'static str, DeltaTable); 2]),
 }
 
 /// What is said of a sink besides where it is.
@@ -33,10 +36,12 @@ impl Settings {
         let wrong = |message| Error::config("open sink", message).with("sink", sink);
         let (kind, place) = sink.split_once(':').ok_or_else(|| wrong("not `kind:place`"))?;
         Ok(match kind {
-            "delta" => {
-                let table = DeltaTable::in_store(&store(place, &self.env)?, "")?;
-                let table = table.partition_by(&self.partition_by)?.disposition(self.disposition.clone());
-                Target::Delta(self.lanes.iter().fold(table, |table, lanes| table.lanes(*lanes)))
+            "delta" => Target::Delta(self.delta(&store(place, &self.env)?, "")?),
+            // A folder, with tables `notes` and `orders` in it. Whoever goes from an order to its note finds it there.
+            "tables" => {
+                let store = store(place, &self.env)?;
+                let table = |name| Ok::<_, Error>((name, self.delta(&store, name)?));
+                Target::Tables([table("notes")?, table("orders")?])
             }
             "parquet" => {
                 let dataset =
@@ -74,6 +79,12 @@ impl Settings {
             }
             _ => return Err(wrong("unknown kind")),
         })
+    }
+
+    fn delta(&self, store: &Store, path: &str) -> Result<DeltaTable> {
+        let table = DeltaTable::in_store(store, path)?;
+        let table = table.partition_by(&self.partition_by)?.disposition(self.disposition.clone());
+        Ok(self.lanes.iter().fold(table, |table, lanes| table.lanes(*lanes)))
     }
 }
 

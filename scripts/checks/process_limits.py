@@ -20,7 +20,7 @@ MIB = 1 << 20
 ENOUGH_RUNS = 10
 
 # Room that a run needs.
-ROOM = {None: 300 << 10, "duckdb": 2 * MIB}
+ROOM = {None: 300 << 10, "tables": 600 << 10, "duckdb": 2 * MIB}
 
 # What ends a process, by its exit code, and what it says then.
 ANYTHING = ("",)
