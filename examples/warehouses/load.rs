@@ -1,7 +1,7 @@
 //! A whole pipeline from the demo API, to be killed at any time.
 
 use crate::command::Load;
-use crate::machine::store;
+use crate::machine::{database, store};
 use crate::target::Target;
 use landfall::checkpoint::{CheckpointStore, StoreCheckpoints};
 use landfall::columnar::arrow::error::ArrowError;
@@ -47,7 +47,7 @@ pub(crate) async fn load(target: Target, load: &Load) -> Result<()> {
 
 fn chains(load: &Load, state: &Store) -> Result<Arc<dyn CheckpointStore>> {
     match load.in_database {
-        true => in_database(&Postgres::from_env("WAREHOUSE_URL")?.env(load.env.clone()), state),
+        true => in_database(&database(&load.env, load.patience)?, state),
         false => Ok(Arc::new(StoreCheckpoints::new(state, "checkpoints")?)),
     }
 }

@@ -13,7 +13,7 @@
 //! `sqlite:FILE`, or in the database of `WAREHOUSE_URL` `postgres:schema.table`, `postgres-tables:schema` (the same two, in one transaction)
 //! and `adbc-postgres:schema.table`; behind it `--disposition JSON` (as `Disposition` is serialised), `--partition-by COLUMN,COLUMN`,
 //! `--lanes N`. With a disposition that takes rows away that did not come, each file is an enumeration. Of a load:
-//! `--checkpoints-in-database`, `--keep CHECKPOINTS`, `--prune` (the landing);
+//! `--checkpoints-in-database`, `--keep CHECKPOINTS`, `--prune` (the landing), `--patience SECONDS` (with a database that is away);
 //! `--one-thread` makes calls of the system come in one order, and then `--defect NAME` switches a defect on.
 //!
 //! The exit code is 0; 4 if trying again may help, 7 if another process has taken over, 8 if state is damaged, 10 for a bug, else 1.

@@ -1,6 +1,6 @@
 //! Where rows go.
 
-use crate::machine::store;
+use crate::machine::{database, store};
 use landfall::connectors::adbc::{Adbc, AdbcTable};
 use landfall::connectors::delta::DeltaTable;
 use landfall::connectors::parquet::ParquetDataset;
@@ -9,6 +9,7 @@ use landfall::env::Env;
 use landfall::sink::Disposition;
 use landfall::store::Store;
 use landfall::{Error, Result};
+use std::time::Duration;
 
 /// A sink of one of the kinds.
 #[allow(clippy::large_enum_variant, reason = "there is one of it")]
@@ -28,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) disposition: Disposition,
     pub(crate) partition_by: Vec<String>,
     pub(crate) lanes: Option<usize>,
+    /// How long a database that is away is asked again, if not as long as by default.
+    pub(crate) patience: Option<Duration>,
     pub(crate) env: Env,
 }
 
@@ -49,12 +52,12 @@ impl Settings {
                 Target::Parquet(self.lanes.iter().fold(dataset, |dataset, lanes| dataset.lanes(*lanes)))
             }
             "postgres" => {
-                let database = Postgres::from_env("WAREHOUSE_URL")?.env(self.env.clone());
+                let database = database(&self.env, self.patience)?;
                 Target::Postgres(PostgresTable::at(&database, place)?.disposition(self.disposition.clone()), database)
             }
             // A schema, with tables `orders` and `notes` in it.
             "postgres-tables" => {
-                let database = Postgres::from_env("WAREHOUSE_URL")?.env(self.env.clone());
+                let database = database(&self.env, self.patience)?;
                 let table = |name: &str| {
                     let table = PostgresTable::at(&database, &format!("{place}.{name}"))?;
                     Ok::<_, Error>(table.disposition(self.disposition.clone()))

@@ -60,7 +60,7 @@ OF_DATABASES = {
 # Tests of single rules, contracts and connectors: there are more.
 TESTS = 2_000
 SYSTEM_CALLS = {f"{call},{fault}" for call in ("fsync", "write", "renameat2") for fault in ("EIO", "ENOSPC", "KILL")} | {"sendto,KILL", "sendto,ECONNRESET"}
-LIMITS = {"disk", "readonly", "files", "length", "length,kills", "memory"}
+LIMITS = {"disk", "disk,server", "readonly", "files", "length", "length,kills", "memory"}
 # Defects that are switched on in random days, and in processes; and the ways in which a disk lies.
 DEFECTS_OF_DAYS, DEFECTS_OF_PROCESSES, LIES = 21, 8, 2
 # One is noticed in processes alone.
