@@ -32,6 +32,8 @@ pub(crate) struct Load {
     pub(crate) appends: bool,
     /// Whether checkpoints are in the database of `WAREHOUSE_URL`, whatever the sink is.
     pub(crate) in_database: bool,
+    /// How long a database that is away is asked again, if not as long as by default.
+    pub(crate) patience: Option<Duration>,
     pub(crate) kept_checkpoints: Option<u64>,
     pub(crate) prune: bool,
 }
@@ -52,6 +54,10 @@ impl Command {
                 "--api" => load.api = value()?,
                 "--state" => load.state = value()?,
                 "--checkpoints-in-database" => load.in_database = true,
+                "--patience" => {
+                    let seconds = value()?.parse().map_err(|_| wrong("`--patience` takes seconds"))?;
+                    settings.patience = Some(Duration::from_secs(seconds));
+                }
                 "--keep" => {
                     load.kept_checkpoints = Some(value()?.parse().map_err(|_| wrong("`--keep` takes a number"))?);
                 }
@@ -77,7 +83,7 @@ impl Command {
         if one_thread {
             settings.env = machine::one_thread(Duration::ZERO);
         }
-        load.env = settings.env.clone();
+        (load.env, load.patience) = (settings.env.clone(), settings.patience);
         load.appends = settings.disposition == Disposition::Append;
         Ok(Self { what, target: settings.target(&sink)?, files, load, one_thread, defect })
     }

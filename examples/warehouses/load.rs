@@ -1,7 +1,7 @@
 //! A whole pipeline from the demo API, to be killed at any time.
 
 use crate::command::Load;
-use crate::machine::store;
+use crate::machine::{database, store};
 use crate::target::Target;
 use landfall::checkpoint::{CheckpointStore, StoreCheckpoints};
 use landfall::columnar::arrow::error::ArrowError;
@@ -11,7 +11,7 @@ use landfall::connectors::postgres::{Postgres, PostgresCheckpoints};
 use landfall::landing::Landing;
 use landfall::model::Page;
 use landfall::pipeline::{NoSink, Pipeline, PipelineBuilder, Settings};
-use landfall::sink::{ExactlyOnce, Quarantine, Sink, Tables};
+use landfall::sink::{ExactlyOnce, Quarantine, Sink, TableSet, Tables};
 use landfall::source::Source;
 use landfall::stage::{Output, Stage, from_fn};
 use landfall::store::Store;
@@ -34,6 +34,10 @@ pub(crate) async fn load(target: Target, load: &Load) -> Result<()> {
             let checkpoints = in_database(&database, &state)?;
             ending(load, &state, from_fn("notes", notes), tables, checkpoints)?
         }
+        Target::Tables(tables) => {
+            let tables = tables.into_iter().fold(TableSet::new(), |set, (name, table)| set.table(name, table));
+            ending(load, &state, from_fn("notes", notes), tables, chains(load, &state)?)?
+        }
     };
     let report = pipeline.run().await?;
     // Whether anybody reads it makes no difference to what was loaded.
@@ -43,7 +47,7 @@ pub(crate) async fn load(target: Target, load: &Load) -> Result<()> {
 
 fn chains(load: &Load, state: &Store) -> Result<Arc<dyn CheckpointStore>> {
     match load.in_database {
-        true => in_database(&Postgres::from_env("WAREHOUSE_URL")?.env(load.env.clone()), state),
+        true => in_database(&database(&load.env, load.patience)?, state),
         false => Ok(Arc::new(StoreCheckpoints::new(state, "checkpoints")?)),
     }
 }

@@ -3,6 +3,7 @@
 
 use futures::future::BoxFuture;
 use landfall::Result;
+use landfall::connectors::postgres::Postgres;
 use landfall::env::{Clock, Entropy, Env};
 use landfall::model::Timestamp;
 use landfall::store::{LocalStore, Store};
@@ -18,6 +19,12 @@ pub(crate) fn one_thread(ahead: Duration) -> Env {
 /// The store at a place; a folder is worked on in `env`.
 pub(crate) fn store(place: &str, env: &Env) -> Result<Store> {
     if place.contains("://") { Store::from_uri(place) } else { Ok(Store::new(LocalStore::open_with(place, env)?)) }
+}
+
+/// The database of `WAREHOUSE_URL`; while it is away it is asked again for `patience`.
+pub(crate) fn database(env: &Env, patience: Option<Duration>) -> Result<Postgres> {
+    let database = Postgres::from_env("WAREHOUSE_URL")?.env(env.clone());
+    Ok(patience.into_iter().fold(database, Postgres::retry_for))
 }
 
 #[derive(Clone, Debug)]

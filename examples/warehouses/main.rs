@@ -6,13 +6,14 @@
 //! warehouses write SINK FILE.parquet…            writes rows as they are, each file an epoch, and prints one line of JSON about it
 //! warehouses compact SINK                        puts small files of a Delta table together
 //! warehouses checkpoint SINK                     writes a checkpoint of its log
-//! warehouses vacuum SINK                         deletes what a Delta table or a dataset does not need, as if it were two hours later
+//! warehouses vacuum SINK                         deletes what Delta tables or a dataset do not need, as if it were two hours later
 //! ```
 //!
-//! `SINK` is `delta:PLACE`, `parquet:PLACE`, `duckdb:FILE`, `sqlite:FILE`, or in the database of `WAREHOUSE_URL` `postgres:schema.table`,
-//! `postgres-tables:schema` (orders, and a row of `notes` for each) and `adbc-postgres:schema.table`; behind it
-//! `--disposition JSON` (as `Disposition` is serialised), `--partition-by COLUMN,COLUMN`, `--lanes N`. With a disposition that takes rows away
-//! that did not come, each file is an enumeration. Of a load: `--checkpoints-in-database`, `--keep CHECKPOINTS`, `--prune` (the landing);
+//! `SINK` is `delta:PLACE`, `parquet:PLACE`, `tables:PLACE` (a set of two Delta tables: orders, and a row of `notes` for each), `duckdb:FILE`,
+//! `sqlite:FILE`, or in the database of `WAREHOUSE_URL` `postgres:schema.table`, `postgres-tables:schema` (the same two, in one transaction)
+//! and `adbc-postgres:schema.table`; behind it `--disposition JSON` (as `Disposition` is serialised), `--partition-by COLUMN,COLUMN`,
+//! `--lanes N`. With a disposition that takes rows away that did not come, each file is an enumeration. Of a load:
+//! `--checkpoints-in-database`, `--keep CHECKPOINTS`, `--prune` (the landing), `--patience SECONDS` (with a database that is away);
 //! `--one-thread` makes calls of the system come in one order, and then `--defect NAME` switches a defect on.
 //!
 //! The exit code is 0; 4 if trying again may help, 7 if another process has taken over, 8 if state is damaged, 10 for a bug, else 1.

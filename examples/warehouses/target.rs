@@ -1,13 +1,15 @@
 //! Where rows go.
 
-use crate::machine::store;
+use crate::machine::{database, store};
 use landfall::connectors::adbc::{Adbc, AdbcTable};
 use landfall::connectors::delta::DeltaTable;
 use landfall::connectors::parquet::ParquetDataset;
 use landfall::connectors::postgres::{Postgres, PostgresTable, PostgresTables};
 use landfall::env::Env;
 use landfall::sink::Disposition;
+use landfall::store::Store;
 use landfall::{Error, Result};
+use std::time::Duration;
 
 /// A sink of one of the kinds.
 #[allow(clippy::large_enum_variant, reason = "there is one of it")]
@@ -17,6 +19,8 @@ pub(crate) enum Target {
     Postgres(PostgresTable, Postgres),
     PostgresTables(PostgresTables, Postgres),
     Adbc(AdbcTable),
+    /// Tables of a set, by their names, in the order in which they commit.
+    Tables([(&'static str, DeltaTable); 2]),
 }
 
 /// What is said of a sink besides where it is.
@@ -25,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) disposition: Disposition,
     pub(crate) partition_by: Vec<String>,
     pub(crate) lanes: Option<usize>,
+    /// How long a database that is away is asked again, if not as long as by default.
+    pub(crate) patience: Option<Duration>,
     pub(crate) env: Env,
 }
 
@@ -33,10 +39,12 @@ impl Settings {
         let wrong = |message| Error::config("open sink", message).with("sink", sink);
         let (kind, place) = sink.split_once(':').ok_or_else(|| wrong("not `kind:place`"))?;
         Ok(match kind {
-            "delta" => {
-                let table = DeltaTable::in_store(&store(place, &self.env)?, "")?;
-                let table = table.partition_by(&self.partition_by)?.disposition(self.disposition.clone());
-                Target::Delta(self.lanes.iter().fold(table, |table, lanes| table.lanes(*lanes)))
+            "delta" => Target::Delta(self.delta(&store(place, &self.env)?, "")?),
+            // A folder, with tables `notes` and `orders` in it. Whoever goes from an order to its note finds it there.
+            "tables" => {
+                let store = store(place, &self.env)?;
+                let table = |name| Ok::<_, Error>((name, self.delta(&store, name)?));
+                Target::Tables([table("notes")?, table("orders")?])
             }
             "parquet" => {
                 let dataset =
@@ -44,12 +52,12 @@ impl Settings {
                 Target::Parquet(self.lanes.iter().fold(dataset, |dataset, lanes| dataset.lanes(*lanes)))
             }
             "postgres" => {
-                let database = Postgres::from_env("WAREHOUSE_URL")?.env(self.env.clone());
+                let database = database(&self.env, self.patience)?;
                 Target::Postgres(PostgresTable::at(&database, place)?.disposition(self.disposition.clone()), database)
             }
             // A schema, with tables `orders` and `notes` in it.
             "postgres-tables" => {
-                let database = Postgres::from_env("WAREHOUSE_URL")?.env(self.env.clone());
+                let database = database(&self.env, self.patience)?;
                 let table = |name: &str| {
                     let table = PostgresTable::at(&database, &format!("{place}.{name}"))?;
                     Ok::<_, Error>(table.disposition(self.disposition.clone()))
@@ -74,6 +82,12 @@ impl Settings {
             }
             _ => return Err(wrong("unknown kind")),
         })
+    }
+
+    fn delta(&self, store: &Store, path: &str) -> Result<DeltaTable> {
+        let table = DeltaTable::in_store(store, path)?;
+        let table = table.partition_by(&self.partition_by)?.disposition(self.disposition.clone());
+        Ok(self.lanes.iter().fold(table, |table, lanes| table.lanes(*lanes)))
     }
 }
 

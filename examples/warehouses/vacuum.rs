@@ -10,12 +10,17 @@ const AGE: Duration = Duration::from_secs(3600);
 pub(crate) async fn vacuum(target: Target) -> Result<()> {
     let env = machine::one_thread(2 * AGE);
     let vacuumed = match target {
-        Target::Delta(table) => table.vacuum(&env, AGE, false).await?,
-        Target::Parquet(dataset) => dataset.vacuum(&env, AGE, false).await?,
+        Target::Delta(table) => vec![table.vacuum(&env, AGE, false).await?],
+        Target::Parquet(dataset) => vec![dataset.vacuum(&env, AGE, false).await?],
+        Target::Tables([(_, notes), (_, orders)]) => {
+            vec![notes.vacuum(&env, AGE, false).await?, orders.vacuum(&env, AGE, false).await?]
+        }
         Target::Postgres(..) | Target::PostgresTables(..) | Target::Adbc(_) => {
             return Err(Error::config("vacuum", "a database does that by itself"));
         }
     };
-    println!("{vacuumed}");
+    for table in vacuumed {
+        println!("{table}");
+    }
     Ok(())
 }

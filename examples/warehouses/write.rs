@@ -22,7 +22,9 @@ pub(crate) async fn write(target: Target, files: &[PathBuf]) -> Result<()> {
         Target::Parquet(dataset) => epochs(dataset, files).await,
         Target::Postgres(table, _) => epochs(table, files).await,
         Target::Adbc(table) => epochs(table, files).await,
-        Target::PostgresTables(..) => Err(Error::config("write rows", "a file has the rows of one table")),
+        Target::PostgresTables(..) | Target::Tables(_) => {
+            Err(Error::config("write rows", "a file has the rows of one table"))
+        }
     }
 }
 

@@ -20,23 +20,17 @@ COMMIT = b"Q\x00\x00\x00\x0bCOMMIT\x00"
 
 
 class PostgresServer:
-    """A cluster in a folder of its own."""
+    """A cluster in a folder of its own, or with its data somewhere else; made and run with these options."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, data=None, made_with=(), run_with=()):
         programs = sorted(glob.glob("/usr/lib/postgresql/*/bin"), key=lambda p: float(p.split("/")[4]))
         if not programs:
             sys.exit("there is no PostgreSQL server: install the package postgresql")
         self.programs, self.folder, self.port, self.kills = Path(programs[-1]), Path(folder), free_port(), 0
-        # The server refuses to run as root.
-        self.become = []
-        if os.getuid() == 0:
-            if subprocess.run(["id", "postgres"], capture_output=True).returncode:
-                subprocess.run(["useradd", "--system", "--no-create-home", "postgres"], check=True)
-            group = subprocess.run(["id", "-g", "postgres"], capture_output=True, text=True, check=True).stdout.strip()
-            self.become = ["setpriv", "--reuid", "postgres", "--regid", group, "--clear-groups"]
-            subprocess.run(["chown", "postgres", str(self.folder)], check=True)
-        self.folder.chmod(0o700)
-        made = [*self.become, self.programs / "initdb", "-D", self.folder / "data", "-U", "landfall", "-A", "trust"]
+        self.data, self.log, self.run_with = data or self.folder / "data", self.folder / "server.log", run_with
+        self.become = owner()
+        hand_over(self.folder)
+        made = [*self.become, self.programs / "initdb", "-D", self.data, "-U", "landfall", "-A", "trust", *made_with]
         subprocess.run([*made, "-E", "UTF8", "--locale=C", "--no-sync"], check=True, stdout=subprocess.DEVNULL, cwd=self.folder)
         self.start()
 
@@ -56,24 +50,26 @@ class PostgresServer:
         while not self._try_start(end):
             # What is left of a server that was killed may hold its memory for a moment.
             if time.monotonic() > end:
-                sys.exit(f"PostgreSQL did not start: {(self.folder / 'server.log').read_text(errors='replace')[-2000:]}")
+                sys.exit(f"PostgreSQL did not start: {self.log.read_text(errors='replace')[-2000:]}")
             time.sleep(0.1)
 
     def _try_start(self, end):
-        command = [*self.become, self.programs / "postgres", "-D", self.folder / "data", "-p", str(self.port)]
-        command += ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={self.folder / 'data'}"]
+        command = [*self.become, self.programs / "postgres", "-D", self.data, "-p", str(self.port), *self.run_with]
+        command += ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={self.folder}"]
         # Recovery would sync each of a thousand files by itself.
         command += ["-c", "recovery_init_sync_method=syncfs"]
-        with open(self.folder / "server.log", "ab") as log:
+        with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=self.folder
             )
-        ready = [self.programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
         while self.process.poll() is None and time.monotonic() < end:
-            if subprocess.run(ready).returncode == 0:
+            if self.is_ready():
                 return True
             time.sleep(0.05)
         return False
+
+    def is_ready(self):
+        return subprocess.run([self.programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]).returncode == 0
 
     def restart(self):
         """Kills all of its processes with SIGKILL, and starts it again: it recovers what was committed."""
@@ -88,6 +84,23 @@ class PostgresServer:
             else:
                 self.process.send_signal(how)
         self.process.wait()
+
+
+def owner():
+    """The command before another one, so that it is run by the user whose a server is: it refuses to run as root."""
+    if os.getuid():
+        return []
+    if subprocess.run(["id", "postgres"], capture_output=True).returncode:
+        subprocess.run(["useradd", "--system", "--no-create-home", "postgres"], check=True)
+    group = subprocess.run(["id", "-g", "postgres"], capture_output=True, text=True, check=True).stdout.strip()
+    return ["setpriv", "--reuid", "postgres", "--regid", group, "--clear-groups"]
+
+
+def hand_over(folder):
+    """The folder is that user's alone."""
+    if os.getuid() == 0:
+        subprocess.run(["chown", "postgres:", str(folder)], check=True)
+    folder.chmod(0o700)
 
 
 @contextlib.contextmanager

@@ -17,18 +17,17 @@ NAMES = ("rename", "renameat2")
 LEFT = ("lost", "doubled", "wrong", "corrupt", "failed")
 BELIEVED = ("believed",)
 
-# Bugs that show when a process is killed at the wrong moment, or told of a failure: at which calls, how, and what has to show it.
+# Bugs that show when a process is killed at the wrong moment, or told of a failure: in which kind, at which calls, how, and what has to show it.
 DEFECTS = {
-    "CommitsBeforeCheckpoint": (NAMES, KILL, LEFT),
-    "FailedSyncIsIgnored": (("fsync",), "EIO", BELIEVED),
-    "PositionBeforePages": (NAMES, KILL, LEFT),
-    "PositionIsAhead": (NAMES, KILL, LEFT),
-    "PreparedEpochIsDropped": (NAMES, KILL, LEFT),
-    "QuarantineIsApart": (NAMES, KILL, LEFT),
-    "StateIsNotSaved": (NAMES, KILL, LEFT),
+    "CommitsBeforeCheckpoint": ("parquet", NAMES, KILL, LEFT),
+    "FailedSyncIsIgnored": ("parquet", ("fsync",), "EIO", BELIEVED),
+    "PositionBeforePages": ("parquet", NAMES, KILL, LEFT),
+    "PositionIsAhead": ("parquet", NAMES, KILL, LEFT),
+    "PreparedEpochIsDropped": ("parquet", NAMES, KILL, LEFT),
+    "QuarantineIsApart": ("parquet", NAMES, KILL, LEFT),
+    "StateIsNotSaved": ("parquet", NAMES, KILL, LEFT),
+    "TablesAreLeftBehind": ("tables", NAMES, "EROFS", LEFT),
 }
-
-KIND = "parquet"
 
 
 def defects(worlds, wanted, seed):
@@ -37,15 +36,18 @@ def defects(worlds, wanted, seed):
         print(f"skipped: {reason}", flush=True)
         return Counter(skipped=1)
     rng, figures = random.Random(seed), Counter()
-    for defect, (calls, fault, shows) in DEFECTS.items():
+    for defect, (kind, calls, fault, shows) in DEFECTS.items():
+        if kind not in worlds.kinds:
+            print(f"skipped {defect}: it shows in {kind}", flush=True)
+            continue
         options = ["--one-thread", "--defect", defect]
         figures["defects"] += 1
-        points = process_syscalls.points(worlds, KIND, True, options)
+        points = process_syscalls.points(worlds, kind, True, options)
         points = [p for p in points if p[0] in calls and p[1] == fault]
         rng.shuffle(points)
         for runs, point in enumerate(points):
             with contextlib.redirect_stdout(io.StringIO()):
-                found = tried(process_syscalls.inject, worlds, KIND, True, *point, options)
+                found = tried(process_syscalls.inject, worlds, kind, True, *point, options)
             if shown := [k for k in shows if found[k]]:
                 print(f"{defect}: {', '.join(shown)} after {runs + 1} runs, with {fault} at {point[0]} number {point[2]}", flush=True)
                 figures["caught"] += 1

@@ -1,5 +1,5 @@
-"""What a process is not given: room on the disk, the right to write, open files, memory, the length of a file. It ends with an error that says
-what is missing and where, or is killed; when it is given it again, the next one goes on."""
+"""What a process is not given: room on the disk, or on that of its server, the right to write, open files, memory, the length of a file. It ends
+with an error that says what is missing and where, or is killed; when it is given it again, the next one goes on."""
 
 import contextlib
 import os
@@ -7,20 +7,31 @@ import random
 import resource
 import signal
 import subprocess
+import tempfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import kill_loop
-from process_worlds import WRONG, Found, ended, tried
+from postgres_server import PostgresServer, hand_over, owner
+from process_worlds import WRONG, Found, Worlds, ended, tried
 
 MIB = 1 << 20
 
 # So many runs, of which each is given another part, do not all come to their end.
 ENOUGH_RUNS = 10
 
-# Room that a run needs.
-ROOM = {None: 300 << 10, "duckdb": 2 * MIB}
+# Room that a run needs; and more than a folder or a server ever needs.
+ROOM = {None: 300 << 10, "tables": 600 << 10, "duckdb": 2 * MIB}
+PLENTY = 256 * MIB
+
+# The way in which the disk of PostgreSQL is full, and the room that a run needs there.
+OF_SERVER = "disk,server"
+ROOM_OF_SERVER = 3 * MIB // 2
+
+# What says that a disk is full. SQLite's driver says that it could not roll back what the database had rolled back already; PostgreSQL says no
+# more of a file that it writes for each database.
+FULL = ("no space left", "No space left", "disk is full", "disk full", "out of disk", "free disk space", "cannot rollback", "could not write init file")
 
 # What ends a process, by its exit code, and what it says then.
 ANYTHING = ("",)
@@ -35,25 +46,36 @@ MEMORY = (30 * MIB, 200 * MIB)
 def limits(worlds, wanted, seed):
     """`wanted` cases of each kind that has something on the disk; prints a line for each limit."""
     kinds, rng = [k for k in worlds.kinds if "s3" not in k], random.Random(seed)
-    cases, ways = [], list(WAYS)
+    in_postgres = [k for k in kinds if "postgres" in k]
+    ways = dict.fromkeys(WAYS, kinds)
     if reason := why_no_disk():
         print(f"skipped full disks: {reason}", flush=True)
-        ways = [way for way in ways if way not in ("disk", "readonly")]
-    for way in ways:
+        ways = {way: of for way, of in ways.items() if way not in ("disk", "readonly")}
+    if in_postgres and (reason := why_no_disk(owner())):
+        print(f"skipped full disks of servers: {reason}", flush=True)
+    elif in_postgres:
+        ways[OF_SERVER] = in_postgres
+    cases = []
+    for way, of in ways.items():
         number = -(-(wanted or 400) // len(ways))
         # Each kind in turn.
-        kinds = rng.sample(kinds, len(kinds))
-        cases += [(way, kinds[n % len(kinds)], rng.random()) for n in range(number)]
-    figures = {way: Counter() for way in ways}
+        of = rng.sample(of, len(of))
+        cases += [(way, of[n % len(of)], rng.random()) for n in range(number)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for case, found in pool.map(lambda case: (case, tried(one, worlds, *case)), cases):
-            figures[case[0]] += found
-            figures[case[0]][case[1]] += found["runs"]
+        ran = list(pool.map(lambda case: (case, tried(one, worlds, *case)), [case for case in cases if case[0] != OF_SERVER]))
+    if OF_SERVER in ways:
+        # One after the other: what the server is not given, all would miss.
+        with on_a_small_disk(in_postgres) as others:
+            ran += [(case, tried(one_of_server, others, *case)) for case in cases if case[0] == OF_SERVER]
+    figures = {way: Counter() for way in ways}
+    for (way, kind, _), found in ran:
+        figures[way] += found
+        figures[way][kind] += found["runs"]
     for way, found in figures.items():
         if found["runs"] >= ENOUGH_RUNS and not found["errors"] + found["kills"]:
             print(f"failed: {way}: in {found['runs']} runs nothing was missing", flush=True)
             found["failed"] += 1
-        kill_loop.proof("limits", way, {k: found[k] for k in ("runs", "enough", "errors", "kills", *WRONG, *sorted(kinds))})
+        kill_loop.proof("limits", way, {k: found[k] for k in ("runs", "enough", "errors", "kills", *(["gone"] if way == OF_SERVER else []), *WRONG, *sorted(kinds))})
     return sum(figures.values(), Counter())
 
 
@@ -92,15 +114,42 @@ def one(worlds, way, kind, part):
     return figures
 
 
-class Room:
-    """A small disk of its own for a folder: in a namespace, where everybody may mount one. What was in the folder is on it."""
+def one_of_server(worlds, way, kind, part):
+    """A run while the server is given this part of the room that it needs, and one that has all."""
+    figures, server = Found(f"{kind} with {part:.3f} of {way}"), worlds.server
+    with worlds.world(kind) as target:
+        try:
+            server.leave(int(part * ROOM_OF_SERVER))
+            code, said = ended(target.start(more=["--patience", 2]))
+            gone = server.is_gone()
+        finally:
+            server.make_room()
+        figures["runs"] += 1
+        figures["gone"] += gone
+        if code == 0:
+            figures["enough"] += 1
+        elif code in (1, 4) and said.startswith("error: ") and "panicked" not in said:
+            figures["errors"] += 1
+            # From a server that is gone nobody hears why.
+            if not gone and not any(word in said for word in FULL):
+                figures.bad("failed", f"it does not say what is missing: {said}")
+        else:
+            figures.ended_badly(code, said)
+        figures.twice(worlds.truth, target)
+        figures.next_run(worlds.truth, target, target.start())
+    return figures
 
-    def __init__(self, folder, more):
+
+class Room:
+    """A small disk of its own for a folder: in a namespace, where everybody may mount one. What was in the folder is on it. It is that of who runs
+    what comes behind `before`."""
+
+    def __init__(self, folder, more, before=()):
         # A folder takes no room there, and a file whole pages.
         used = sum(-(-f.stat().st_size // 4096) * 4096 for f in folder.rglob("*") if f.is_file())
-        self.folder, self.size = folder, max(used + more, 64 << 10)
+        self.folder, self.size, self.before = folder, max(used + more, 64 << 10), before
         keep = f"cp -a {folder} {folder}.kept && mount -t tmpfs -o size={self.size} none {folder} && cp -a {folder}.kept/. {folder} && echo ready && exec sleep 3600"
-        self.keeper = subprocess.Popen(["unshare", "-rm", "sh", "-c", keep], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.keeper = subprocess.Popen([*before, "unshare", "-rm", "sh", "-c", keep], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         if self.keeper.stdout.readline().strip() != "ready":
             self.close()
             raise OSError(self.keeper.stderr.read())
@@ -108,19 +157,70 @@ class Room:
 
     def inside(self):
         """The command that runs another one where the disk is seen."""
-        return ["nsenter", "-t", str(self.keeper.pid), "-U", "-m", "--preserve-credentials", "--"]
+        return [*self.before, "nsenter", "-t", str(self.keeper.pid), "-U", "-m", "--preserve-credentials", "--"]
 
     def remount(self, options):
-        return subprocess.run([*self.inside(), "mount", "-o", f"remount,{options}", str(self.folder)], check=True)
+        # With its source, which is none: what is not named stays as it is, and whose it is cannot be named inside.
+        return subprocess.run([*self.inside(), "mount", "-o", f"remount,{options}", "none", str(self.folder)], check=True)
+
+    def leave(self, more):
+        """So much more can be written, and then it is full."""
+        there = os.statvfs(self.seen)
+        self.remount(f"size={(there.f_blocks - there.f_bfree) * there.f_frsize + more}")
 
     def close(self):
         self.keeper.kill()
         self.keeper.wait()
 
 
-def why_no_disk():
-    """Why no small disk can be had here; `None` if it can."""
-    probe = ["unshare", "-rm", "sh", "-c", "mount -t tmpfs -o size=64k none /mnt"]
+class OnSmallDisk(PostgresServer):
+    """Its data lies on a small disk, with its log of what is to be written, of which each part is new there."""
+
+    def __init__(self, folder):
+        disk = folder / "disk"
+        disk.mkdir()
+        hand_over(folder)
+        hand_over(disk)
+        self.room = Room(disk, PLENTY, owner())
+        super().__init__(folder, self.room.seen / "data", ["--wal-segsize=1"], ["-c", "wal_recycle=off"])
+
+    def leave(self, more):
+        import psycopg
+
+        self.heard = self.log.stat().st_size
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute("CHECKPOINT")
+        self.room.leave(more)
+
+    def is_gone(self):
+        """Whether it ended since, for lack of room: it does if it cannot write that log. It may have come back."""
+        with open(self.log, errors="replace") as log:
+            log.seek(self.heard)
+            return "PANIC: " in log.read() or not self.is_ready()
+
+    def make_room(self):
+        self.room.remount(f"size={PLENTY}")
+        if not self.is_ready():
+            self.stop()
+            self.start()
+
+
+@contextlib.contextmanager
+def on_a_small_disk(kinds):
+    """Worlds of these kinds in a server that has room until it is taken from it."""
+    with tempfile.TemporaryDirectory(prefix="landfall-postgres-") as folder:
+        server = OnSmallDisk(Path(folder))
+        try:
+            with Worlds(server, None, kinds).opened() as worlds:
+                yield worlds
+        finally:
+            server.stop()
+            server.room.close()
+
+
+def why_no_disk(before=()):
+    """Why no small disk can be had here, by who runs what comes behind `before`; `None` if it can."""
+    probe = [*before, "unshare", "-rm", "sh", "-c", "mount -t tmpfs -o size=64k none /mnt"]
     try:
         ran = subprocess.run(probe, capture_output=True, text=True)
     except FileNotFoundError:
@@ -135,13 +235,11 @@ def disk(stack, target, part):
     target.seen = room.seen
 
     def freed():
-        room.remount("size=256m")
+        room.remount(f"size={PLENTY}")
         return target.start(room.inside())
 
     target.freed = freed
-    # SQLite's driver says that it could not roll back what the database had rolled back already.
-    words = ("no space left", "No space left", "disk is full", "disk full", "out of disk", "cannot rollback")
-    return lambda: target.start(room.inside()), words, {}
+    return lambda: target.start(room.inside()), FULL, {}
 
 
 def readonly(stack, target, part):

@@ -208,7 +208,7 @@ def believed(log, at, target, bad):
     named = [Path(re.findall(r'"(.*?)"', rest)[1]) for rest in before]
     if named and named[-1].parent == path and named[-1].exists():
         named[-1].unlink()
-    roots = [target.folder / "state", target.folder / "orders"]
+    roots = [target.folder / "state", target.folder / "orders", target.folder / "tables"]
     root = next((r for r in roots if path.is_relative_to(r)), None)
     if root and any(f'"{root}/' in rest for rest in later):
         bad("believed", f"files got names in a store of which a folder could not be synced: {path}")

@@ -16,14 +16,15 @@ from pathlib import Path
 
 import kill_loop
 from harness import demo_api, fetch
-from targets import IntoDelta, IntoFile, IntoParquet, IntoPostgres, IntoPostgresByAdbc, IntoPostgresTables
+from targets import IntoDelta, IntoFile, IntoParquet, IntoPostgres, IntoPostgresByAdbc, IntoPostgresTables, IntoTables
 
 # Records of the first run, and of what is to be loaded after it: a few epochs.
 BEFORE, AFTER = 500, 900
 
 # What is broken in one place or another.
 KINDS = (
-    "parquet", "delta", "postgres", "postgres-tables", "adbc-postgres", "duckdb", "sqlite", "parquet,postgres", "delta,postgres", "parquet,s3", "delta,s3",
+    "parquet", "delta", "tables", "postgres", "postgres-tables", "adbc-postgres", "duckdb", "sqlite", "parquet,postgres", "delta,postgres", "parquet,s3", "delta,s3",
+    "tables,s3",
 )  # fmt: skip
 
 # Figures that must be 0.
@@ -84,7 +85,7 @@ class Worlds:
                 options, env = ["--checkpoints-in-database", *options], {"WAREHOUSE_URL": self.server.url(database=database)}
             if store:
                 env = store.env
-            target = {"parquet": IntoParquet, "delta": IntoDelta}[sink](folder, store, options=options, env=env)
+            target = {"parquet": IntoParquet, "delta": IntoDelta, "tables": IntoTables}[sink](folder, store, options=options, env=env)
         return target.serve(self.api)
 
     def processes(self, kind):

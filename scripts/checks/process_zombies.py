@@ -110,7 +110,7 @@ def zombie(target, api, rng, can_trace, figures):
                 if code:
                     figures.ended_badly(code, said, f"{number_of}, stopped at {what}: the one after it")
             before = target.ids() if not waits else []
-            if rng.random() < 0.5 and target.sink.startswith(("delta", "parquet")):
+            if rng.random() < 0.5 and target.sink.startswith(("delta", "parquet", "tables")):
                 figures["vacuums"] += 1
                 ran = target.do("vacuum")
                 if ran.returncode:

@@ -39,11 +39,14 @@ SAMPLED = {
 # At each n-th operation always: a driver that waits for who stands still needs minutes for a schedule.
 SLOW = {"adbc postgres append", "adbc postgres replace"}
 KILLED = {
-    "parquet,local,ingest", "postgres", "postgres-tables", "adbc-postgres", "delta,local", "delta,local,upsert", "duckdb", "sqlite", "delta,s3", "parquet,s3",
+    "parquet,local,ingest", "postgres", "postgres-tables", "adbc-postgres", "delta,local", "delta,local,upsert", "tables,local", "duckdb", "sqlite", "delta,s3", "parquet,s3",
 }  # fmt: skip
 # Those whose rows do not name their load, or are replaced: no reader can see that a part of it is missing.
 UNNAMED = {"parquet,local,ingest", "parquet,s3", "delta,local,upsert"}
-PROCESSES = {"parquet", "delta", "postgres", "postgres-tables", "adbc-postgres", "duckdb", "sqlite", "parquet,postgres", "delta,postgres", "parquet,s3", "delta,s3"}
+PROCESSES = {
+    "parquet", "delta", "tables", "postgres", "postgres-tables", "adbc-postgres", "duckdb", "sqlite", "parquet,postgres", "delta,postgres", "parquet,s3", "delta,s3",
+    "tables,s3",
+}  # fmt: skip
 # Sinks over servers and files of which some pairs are tried each time.
 PAIRED = {"delta append", "postgres append, checkpoints too", "adbc duckdb append", "adbc sqlite append"}
 # Of some hundred zombies, over all sinks: many find that others have done what they had begun.
@@ -57,9 +60,9 @@ OF_DATABASES = {
 # Tests of single rules, contracts and connectors: there are more.
 TESTS = 2_000
 SYSTEM_CALLS = {f"{call},{fault}" for call in ("fsync", "write", "renameat2") for fault in ("EIO", "ENOSPC", "KILL")} | {"sendto,KILL", "sendto,ECONNRESET"}
-LIMITS = {"disk", "readonly", "files", "length", "length,kills", "memory"}
+LIMITS = {"disk", "disk,server", "readonly", "files", "length", "length,kills", "memory"}
 # Defects that are switched on in random days, and in processes; and the ways in which a disk lies.
-DEFECTS_OF_DAYS, DEFECTS_OF_PROCESSES, LIES = 21, 7, 2
+DEFECTS_OF_DAYS, DEFECTS_OF_PROCESSES, LIES = 21, 8, 2
 # One is noticed in processes alone.
 OF_PROCESSES = {"FailedSyncIsIgnored"}
 # No world is so small that it has fewer operations.

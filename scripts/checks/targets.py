@@ -8,12 +8,13 @@ import shutil
 import sqlite3
 import subprocess
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from decimal import Decimal
 from pathlib import Path
 
 from harness import FENCED, TARGET, data_files, quarantined, rows_by_duckdb
 from postgres_server import LosesAnswers
+from table_sets import apart
 
 UPSERT = ["--disposition", '{"upsert": {"key": ["id"], "newest": "updated_at"}}']
 
@@ -83,6 +84,9 @@ class Loaded:
     def ids(self):
         return [row[0] for row in self.rows(["id"])]
 
+    def notes(self):
+        """The rows of the table of notes, as (id, note); `None` where there is no such table."""
+
     def partial(self):
         """Of how many loads a reader sees a part; `None` if it cannot tell loads apart."""
 
@@ -141,6 +145,9 @@ class IntoPostgresTables(IntoPostgres):
     sink_is = "postgres-tables:public"
     tables = ("orders", "notes")
 
+    def notes(self):
+        return self.ask("SELECT id, note FROM notes")
+
     def partial(self):
         apart = """SELECT id, note FROM (SELECT id, note, 1 AS n FROM orders UNION ALL SELECT id, note, -1 FROM notes) AS both_sides
             GROUP BY id, note HAVING sum(n) <> 0"""
@@ -159,40 +166,44 @@ class IntoPostgresByAdbc(IntoPostgres):
 class IntoDelta(Loaded):
     """Read by the Python package `deltalake`."""
 
+    # The sink, and its tables, in the folder or the store.
+    sink_is, table_is = "delta:{}/orders", "{}/{}"
+
     def __init__(self, folder, store=None, options=(), env=None):
-        self.uri = f"{store.uri}/orders" if store else str(Path(folder, "orders"))
-        super().__init__(f"delta:{self.uri}", folder, store, options=options, env=env)
+        super().__init__(self.sink_is.format(store.uri if store else folder), folder, store, options=options, env=env)
 
-    def table(self):
+    def table(self, name="orders"):
+        """`None` as long as there is none."""
         import deltalake
-
-        options = {k: v for k, v in (self.store.env if self.store else {}).items()}
-        return deltalake.DeltaTable(self.uri if self.store else str(self.look() / "orders"), storage_options=options or None)
-
-    def rows(self, columns):
         import deltalake.exceptions
 
+        place = self.table_is.format(self.store.uri if self.store else self.look(), name)
         try:
-            table = self.table()
+            return deltalake.DeltaTable(place, storage_options=dict(self.store.env) if self.store else None)
         except deltalake.exceptions.TableNotFoundError:
-            return []
-        rows = table.to_pyarrow_table(columns=columns).to_pylist()
+            return None
+
+    def rows(self, columns, name="orders"):
+        table = self.table(name)
+        rows = [] if table is None else table.to_pyarrow_table(columns=columns).to_pylist()
         return sorted((tuple(row[c] for c in columns) for row in rows), key=lambda row: row[0])
 
-    def partial(self):
-        """Rows name their load, and the commit of a load how many there are. Of those that are replaced, fewer are left."""
-        import deltalake.exceptions
-
-        if "--disposition" in self.options:
-            return None
-        try:
-            table = self.table()
-        except deltalake.exceptions.TableNotFoundError:
-            return 0
+    def loads(self, columns, name="orders"):
+        """Of each load that a table has committed, the rows that are there; and of how many loads these are a part. Rows name their load, and the
+        commit of a load how many there are."""
+        table = self.table(name)
+        if table is None:
+            return {}, 0
         loads = [info["landfall"] for info in table.history() if "landfall" in info]
-        committed = Counter({load["load_id"]: load["rows_inserted"] for load in loads if load["rows_inserted"]})
-        seen = Counter(table.to_pyarrow_table(columns=["_landfall_load"]).column(0).to_pylist())
-        return sum(seen[load] != committed[load] for load in seen.keys() | committed.keys())
+        committed = {load["load_id"]: load["rows_inserted"] for load in loads}
+        seen = defaultdict(Counter, {load: Counter() for load in committed})
+        for row in table.to_pyarrow_table(columns=["_landfall_load", *columns]).to_pylist():
+            seen[row["_landfall_load"]][tuple(row[c] for c in columns)] += 1
+        return dict(seen), sum(rows.total() != committed.get(load) for load, rows in seen.items())
+
+    def partial(self):
+        """Of loads that are replaced, fewer rows are left."""
+        return None if "--disposition" in self.options else self.loads([])[1]
 
     def files(self):
         return len(self.table().file_uris())
@@ -208,7 +219,7 @@ class IntoDeltaKeptUp(IntoDelta):
     def start(self, *args, **options):
         if what := next(self.turns):
             self.end()
-            command = [str(TARGET / "warehouses"), what, f"delta:{self.uri}"]
+            command = [str(TARGET / "warehouses"), what, self.sink]
             self.upkeep = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         return super().start(*args, **options)
 
@@ -218,6 +229,20 @@ class IntoDeltaKeptUp(IntoDelta):
             self.upkeep.kill()
             self.upkeep.wait()
         return {}
+
+
+class IntoTables(IntoDelta):
+    """A set of two Delta tables, the notes of orders and then the orders, of which each commits by itself."""
+
+    sink_is, table_is, kind = "tables:{}/tables", "{}/tables/{}", "tables"
+
+    def notes(self):
+        return self.rows(["id", "note"], "notes")
+
+    def partial(self):
+        """No load is in part in one of the tables; and in one of them alone only the newest may be."""
+        (orders, part_of_orders), (notes, part_of_notes) = (self.loads(["id", "note"], name) for name in ("orders", "notes"))
+        return part_of_orders + part_of_notes + len(apart(notes, orders))
 
 
 class IntoParquet(Loaded):

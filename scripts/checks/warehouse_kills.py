@@ -6,7 +6,7 @@ import tempfile
 
 import kill_loop
 import stores_servers
-from targets import UPSERT, IntoDeltaKeptUp, IntoFile, IntoParquet, IntoPostgres, IntoPostgresByAdbc, IntoPostgresTables
+from targets import UPSERT, IntoDeltaKeptUp, IntoFile, IntoParquet, IntoPostgres, IntoPostgresByAdbc, IntoPostgresTables, IntoTables
 
 
 def kills(number, seed, server, kind):
@@ -26,6 +26,7 @@ def kills(number, seed, server, kind):
         one(name, lambda folder: target(server, folder, seed, server.new_database(f"kills_{name}")))
     one("delta,local", IntoDeltaKeptUp)
     one("delta,local,upsert", lambda folder: IntoDeltaKeptUp(folder, options=UPSERT))
+    one("tables,local", IntoTables)
     one("duckdb", lambda folder: IntoFile("duckdb", folder))
     one("sqlite", lambda folder: IntoFile("sqlite", folder))
     for name, target in (("delta", IntoDeltaKeptUp), ("parquet", IntoParquet)):

@@ -70,9 +70,7 @@ fn meaning(dialect: Option<AdbcDialect>, error: &AdbcError) -> (ErrorKind, Optio
     let says = |words: &str| error.message.contains(words);
     let made_meanwhile = MADE_MEANWHILE.iter().any(|words| says(words));
     match sqlstate(error) {
-        Some(state) if made_meanwhile && ["23505", "XX000"].contains(&state.as_str()) => {
-            return (ErrorKind::Unavailable, None);
-        }
+        Some(state) if made_meanwhile && state == "23505" => return (ErrorKind::Unavailable, None),
         Some(state) => return by_sqlstate(&state),
         None => {}
     }
@@ -115,6 +113,8 @@ fn by_sqlstate(state: &str) -> (ErrorKind, Option<&'static str>) {
         "42501" => (ErrorKind::Auth, Some("grant it, or use a role that may do it")),
         "25006" => (ErrorKind::Config, Some("the server takes no writes: is it a replica?")),
         "22021" | "22P05" => (ErrorKind::Data, Some("a text holds a character that the database cannot keep")),
+        // Any failure inside the server that has no code of its own. Damage has one.
+        "XX000" => (ErrorKind::Unavailable, Some("the server failed inside: its log says why")),
         // Serialisation failures, deadlocks, locks that were not free; a table or column that somebody else has made meanwhile.
         "40001" | "40P01" | "55P03" | "42P07" | "42701" | "42P06" => (ErrorKind::Unavailable, None),
         _ => match state.get(..2).unwrap_or_default() {
@@ -146,6 +146,8 @@ mod tests {
             (Some(pg), of("x", Status::Internal, b"40001"), ErrorKind::Unavailable),
             (Some(pg), of("x", Status::InvalidArguments, b"42P01"), ErrorKind::Config),
             (Some(pg), of("x", Status::IO, b"28P01"), ErrorKind::Auth),
+            (Some(pg), of("could not write init file", Status::Internal, b"XX000"), ErrorKind::Unavailable),
+            (Some(pg), of("invalid page in block 0", Status::Internal, b"XX001"), ErrorKind::Corrupt),
             (Some(pg), of("connection refused", Status::IO, none), ErrorKind::Unavailable),
             (
                 Some(duck),

@@ -108,6 +108,8 @@ fn meaning(state: &str) -> (ErrorKind, Option<&'static str>) {
         "55P03" => {
             (ErrorKind::Unavailable, Some("another session holds a lock: see `pg_locks` and `pg_stat_activity`"))
         }
+        // Any failure inside the server that has no code of its own, as a file that did not fit on its disk any more. Damage has one.
+        "XX000" => (ErrorKind::Unavailable, Some("the server failed inside: its log says why")),
         // Serialisation failures, deadlocks; a transaction that stood still, or went on, for too long.
         "40001" | "40P01" | "25P03" | "25P04" => (ErrorKind::Unavailable, None),
         _ => match state.get(..2).unwrap_or_default() {
@@ -151,7 +153,9 @@ mod tests {
             ("3D000", ErrorKind::Config),
             ("22003", ErrorKind::Data),
             ("23505", ErrorKind::Data),
+            ("XX000", ErrorKind::Unavailable),
             ("XX001", ErrorKind::Corrupt),
+            ("XX002", ErrorKind::Corrupt),
         ];
         for (state, kind) in cases {
             assert_eq!(meaning(state).0, kind, "{state}");
