@@ -15,6 +15,18 @@ pub(crate) fn prefix(table: &impl Display, shard: &ShardKey) -> String {
 }
 
 /// # Errors
+/// `Corrupt` if the table `name`, which a checkpoint names, is none of those in which rows are staged under `prefix`: its rows would be
+/// moved, and it would be dropped.
+pub(crate) fn check_own(prefix: &str, name: &str) -> Result<()> {
+    if name.starts_with(prefix) {
+        return Ok(());
+    }
+    Err(Error::corrupt("commit rows", "the checkpoint names a table in which nothing is staged; nothing was committed")
+        .with("staging", name.escape_debug())
+        .with_hint("restore the checkpoints from a backup; and let nobody else write to where they are"))
+}
+
+/// # Errors
 /// `Fenced` if the mark is that of a newer owner than `generation`.
 pub(crate) fn no_newer(mark: Option<&Mark>, shard: &ShardKey, generation: u64) -> Result<()> {
     match mark.map(|mark| mark.generation).filter(|newer| *newer > generation) {

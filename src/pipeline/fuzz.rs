@@ -4,10 +4,11 @@ use super::epoch::Checkpoint;
 use crate::checkpoint::{Record, RecordKind};
 use crate::error::{Error, Result};
 use crate::model::{Incarnation, PipelineName, ShardKey, Timestamp};
+use crate::store::ObjectPath;
 use bytes::Bytes;
 use serde_json::Value;
 
-/// A checkpoint that is read means the same when it is written and read again.
+/// A checkpoint that is read means the same when it is written and read again; what it names lies in the folders where that is looked for.
 pub(crate) fn checkpoint(bytes: &[u8]) -> Result<()> {
     let shard = ShardKey { pipeline: PipelineName::new("fuzz")?, shard: 0 };
     let read = |payload: Bytes| {
@@ -32,6 +33,12 @@ pub(crate) fn checkpoint(bytes: &[u8]) -> Result<()> {
     }
     let identity = again.config.check_identity(&checkpoint.config, true);
     assert!(identity.is_ok(), "{identity:?}");
+    let folder = ObjectPath::parse("a/b")?;
+    let quarantined = checkpoint.quarantine.iter().flat_map(|records| [&records.staged, &records.path]);
+    for name in checkpoint.state.iter().map(|part| &part.path).chain(quarantined) {
+        let object = folder.join(name)?;
+        assert!(object == folder || object.is_below(&folder), "{object}");
+    }
     Ok(())
 }
 

@@ -9,6 +9,8 @@ mod coverage;
 mod damaged;
 mod enumerations;
 mod epochs;
+#[cfg(feature = "delta")]
+mod forged;
 mod guards;
 mod observed;
 mod odd;

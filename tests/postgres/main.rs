@@ -26,6 +26,7 @@ mod errors;
 mod histories;
 mod odd_tables;
 mod pipeline;
+mod rights;
 mod sessions;
 mod types;
 

@@ -4,13 +4,14 @@ use crate::load::{Load, shard};
 use crate::sql::Sql;
 use landfall::ErrorKind;
 use landfall::columnar::Columns;
-use landfall::sink::{CommitOutcome, Disposition, Sink};
+use landfall::sink::{CommitOutcome, CommitRequest, Disposition, Sink};
 
 sql_cases! {
     an_epoch_comes_into_view_with_its_mark_and_never_twice,
     the_mark_never_moves_over_rows_that_are_gone,
     control_tables_of_a_newer_version_are_refused,
     a_damaged_mark_halts,
+    a_forged_checkpoint_moves_and_drops_no_table_but_its_own,
 }
 
 fn load<W: Sql>(warehouse: &W) -> Load<W::Sink> {
@@ -89,4 +90,31 @@ async fn a_damaged_mark_halts<W: Sql>(warehouse: W) {
     assert_eq!(warehouse.rows("orders", "id").await, ["1"]);
     warehouse.sql(&format!("UPDATE {{landfall_marks}} SET {whole}")).await;
     assert_eq!(load.commit(&staged, false).await.expect("commits"), CommitOutcome::Done);
+}
+
+async fn a_forged_checkpoint_moves_and_drops_no_table_but_its_own<W: Sql>(warehouse: W) {
+    let mut load = load(&warehouse);
+    load.load("{\"id\":1}").await.expect("loads");
+    let staged = load.stage("{\"id\":2}").await.expect("stages").0.expect("a row").staged;
+    let request = load.request(&staged, false);
+    // Each has as many rows as were staged.
+    let forged = ["orders", "landfall_marks"].map(|name| {
+        let mut forged = serde_json::to_value(&staged).expect("it goes into a checkpoint");
+        forged["staging"] = name.into();
+        let staged = serde_json::from_value(forged).expect("it is read from one");
+        (name, CommitRequest { staged, ..request.clone() })
+    });
+    for (name, forged) in &forged {
+        let error = load.sink.commit(&load.clock, forged.clone()).await.expect_err("nothing is staged there");
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+        assert!(error.to_string().contains(name), "{error}");
+    }
+    assert_eq!(load.commit(&staged, false).await.expect("commits"), CommitOutcome::Done);
+    // What is committed is dropped where it was staged, and nowhere else.
+    for (_, forged) in forged {
+        let outcome = load.sink.commit(&load.clock, forged).await.expect("answers");
+        assert_eq!(outcome, CommitOutcome::AlreadyCommitted);
+    }
+    assert_eq!(warehouse.rows("orders", "id").await, ["1", "2"]);
+    assert_eq!(load.sink.mark(&shard()).await.expect("reads").map(|mark| mark.epoch), Some(2));
 }

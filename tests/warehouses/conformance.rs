@@ -6,7 +6,7 @@ use landfall::async_trait;
 use landfall::columnar::Batch;
 use landfall::columnar::arrow::array::{Int64Array, RecordBatch, StringArray};
 use landfall::connectors::postgres::PostgresTables;
-use landfall::sink::{Disposition, InsertOnly, Replace, ReplacePartitions, Scd2, Tables, Upsert};
+use landfall::sink::{Children, Disposition, InsertOnly, Replace, ReplacePartitions, Scd2, Tables, Upsert};
 use landfall::testkit::Faults;
 use landfall::testkit::conformance::Destination;
 use std::ops::Range;
@@ -19,10 +19,16 @@ struct Table<W> {
     reached: Mutex<Vec<W>>,
 }
 
+/// All rows are of one partition, so that a replacement of partitions replaces everything; each is the only child of its parent.
 fn batch(numbers: Vec<u64>) -> Batch {
     let ids: Vec<_> = numbers.into_iter().map(|n| i64::try_from(n).expect("small")).collect();
     let countries = StringArray::from(vec!["c"; ids.len()]);
-    let rows = [("id", Arc::new(Int64Array::from(ids)) as _), ("country", Arc::new(countries) as _)];
+    let places = Int64Array::from(vec![0; ids.len()]);
+    let rows = [
+        ("id", Arc::new(Int64Array::from(ids)) as _),
+        ("country", Arc::new(countries) as _),
+        (Children::INDEX, Arc::new(places) as _),
+    ];
     Batch::new(RecordBatch::try_from_iter(rows).expect("fits"))
 }
 
@@ -47,7 +53,6 @@ impl<W: Sql> Destination for Table<W> {
         Some(sink)
     }
 
-    /// All rows are of one partition, so that a replacement of partitions replaces everything.
     fn item(&self, numbers: Range<u64>) -> Batch {
         batch(numbers.collect())
     }
@@ -113,7 +118,19 @@ mod through {
 /// Tables of one database as one sink: rows of an epoch go to both.
 struct Pair {
     server: Server,
+    dispositions: [Disposition; 2],
     reached: Mutex<Vec<Server>>,
+}
+
+impl Pair {
+    fn of(server: Server, orders: impl Into<Disposition>, items: impl Into<Disposition>) -> Self {
+        Self { server, dispositions: [orders.into(), items.into()], reached: Mutex::default() }
+    }
+
+    fn through(&self, server: &Server) -> PostgresTables {
+        let [orders, items] = self.dispositions.clone();
+        server.set(orders, items)
+    }
 }
 
 #[async_trait]
@@ -121,12 +138,12 @@ impl Destination for Pair {
     type Sink = PostgresTables;
 
     fn sink(&self) -> PostgresTables {
-        self.server.set(Disposition::Append, Disposition::Append)
+        self.through(&self.server)
     }
 
     async fn reached_by(&self, faults: &Faults) -> Option<PostgresTables> {
         let reached = self.server.reached_by(faults).await;
-        let set = reached.set(Disposition::Append, Disposition::Append);
+        let set = self.through(&reached);
         self.reached.lock().expect("no panic").push(reached);
         Some(set)
     }
@@ -153,17 +170,28 @@ mod sets {
 
     landfall::sink_conformance!({
         let Some(server) = Server::new().await else { return };
-        Pair { server, reached: Mutex::default() }
+        Pair::of(server, Disposition::Append, Disposition::Append)
     });
+
+    mod whole {
+        use super::*;
+
+        // A third of the rows are orders: of some enumerations more than half of these go.
+        landfall::enumeration_conformance!({
+            let Some(server) = Server::new().await else { return };
+            Pair::of(server, Upsert::by(["id"]).sweep(1.0), Replace::table())
+        });
+    }
 }
 
-/// What only PostgreSQL's own sink has.
-mod histories {
+/// What ADBC tables refuse: histories and children are PostgreSQL's own sink's alone.
+mod own {
     use super::*;
 
     conformance! {
         postgres of Server::new().await;
         history: sink_conformance of Scd2::by(["id"]);
-        swept: enumeration_conformance of Scd2::by(["id"]).sweep(0.5);
+        swept_history: enumeration_conformance of Scd2::by(["id"]).sweep(0.5);
+        children: sink_conformance of Children::of(["id"]);
     }
 }

@@ -208,7 +208,7 @@ impl AdbcTable {
             CommitDecision::Answer(CommitOutcome::AlreadyCommitted) if on(Defect::LostCommitIsFailure) => {}
             CommitDecision::Answer(outcome) => return Ok(outcome),
         }
-        let staging = self.staged_in(staged)?;
+        let staging = self.staged_in(shard, staged)?;
         let (aside, load) = (self.aside(shard, enumeration.map_or(0, |e| e.number)), load_id(shard, mark.epoch));
         let before = table::columns_in(session, &self.table)?;
         let mut apply = Apply {
@@ -246,7 +246,7 @@ impl AdbcTable {
         let sink = self.clone();
         let work = move |session: &mut Session| {
             let CommitRequest { shard, staged, enumeration, .. } = request.as_ref();
-            let mut done: Vec<_> = sink.staged_in(staged)?.into_iter().collect();
+            let mut done: Vec<_> = sink.staged_in(shard, staged)?.into_iter().collect();
             if let Some(Enumeration { number, whole, .. }) = enumeration {
                 done.extend(sink.done_with(session, shard, *number, *whole)?);
             }
@@ -262,8 +262,11 @@ impl AdbcTable {
         }
     }
 
-    fn staged_in(&self, staged: &AdbcStaged) -> Result<Option<TableName>> {
-        staged.staging.as_deref().map(|name| TableName::new(self.control.schema(), name)).transpose()
+    /// The table in which an epoch was staged, as its checkpoint says.
+    fn staged_in(&self, shard: &ShardKey, staged: &AdbcStaged) -> Result<Option<TableName>> {
+        let Some(name) = &staged.staging else { return Ok(None) };
+        staging::check_own(&self.staging_prefix(shard), name)?;
+        TableName::new(self.control.schema(), name).map(Some)
     }
 }
 

@@ -126,6 +126,8 @@ impl Folder {
 
     async fn verify_one(&self, file: &DataFile) -> Result<()> {
         let path = self.prefix.join(&file.staged)?;
+        // Nor may a commit name what no reader can have.
+        self.prefix.join(&file.path)?;
         if self.is_there(&path, file).await? {
             return Ok(());
         }

@@ -151,6 +151,13 @@ impl PostgresTable {
         staging::prefix(&self.table, shard)
     }
 
+    /// The table in which an epoch was staged, as its checkpoint says.
+    fn staged_in(&self, shard: &ShardKey, staged: &StagedRows) -> Result<Option<TableName>> {
+        let Some(name) = &staged.staging else { return Ok(None) };
+        staging::check_own(&self.staging_prefix(shard), name)?;
+        TableName::new(&self.control_schema, name).map(Some)
+    }
+
     /// The name of the table in which an epoch is staged. One that could not be made for sure is given up: what was asked for it may
     /// still be on its way.
     fn staging_name(&self, epoch: &EpochContext, tried: u32) -> Result<TableName> {
@@ -230,7 +237,7 @@ impl PostgresTable {
         held: &Held,
     ) -> Result<()> {
         let CommitRequest { shard, mark, staged, enumeration, .. } = request;
-        let staging = staged.staging.as_deref().map(|name| TableName::new(&self.control_schema, name)).transpose()?;
+        let staging = self.staged_in(shard, staged)?;
         let (aside, load) = (self.aside(shard, *enumeration)?, load_id(shard, mark.epoch));
         let relation = table::relation(transaction, &self.table).await?;
         let apply = Apply {
@@ -275,7 +282,7 @@ impl PostgresTable {
         CommitRequest { shard, staged, enumeration, .. }: &CommitRequest<StagedRows>,
     ) -> Result<()> {
         let mut client = self.database.client().await?;
-        let mut done: Vec<_> = staged.staging.iter().cloned().collect();
+        let mut done: Vec<_> = self.staged_in(shard, staged)?.into_iter().map(|staging| staging.table).collect();
         if let Some(Enumeration { number, whole, .. }) = enumeration {
             let prefix = format!("{}{ASIDE}", self.staging_prefix(shard));
             let left = table::tables(&client, &self.control_schema, &prefix).await?;

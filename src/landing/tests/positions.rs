@@ -1,6 +1,9 @@
 use super::*;
 use crate::ErrorKind;
+use crate::landing::table::RunRef;
 use crate::model::{Coverage, Proof, StopReason, Tally, Window};
+use crate::testkit::Faults;
+use serde_json::value::RawValue;
 
 /// A small generator: the tests need variety, not quality.
 struct Dice(u64);
@@ -120,6 +123,38 @@ async fn a_damaged_or_missing_run_is_never_taken_for_no_position() {
     assert!(e.kind() == ErrorKind::Corrupt && e.to_string().contains(path.as_str()), "{e}");
     store.put(&path, bytes).await.expect("writes");
     assert_eq!(read_all(&store).await.expect("whole"), 700);
+}
+
+/// Whoever can write to the store can forge a segment, its sums too: the runs that it names are looked for among those of its landing.
+#[tokio::test]
+async fn a_forged_segment_names_no_run_outside_of_its_landing() {
+    const SECRET: &[u8] = b"{}";
+    for (name, kind) in [
+        ("../../../../secrets/key", ErrorKind::Config),
+        ("a/../../../../../secrets/key", ErrorKind::Config),
+        ("secrets/key", ErrorKind::Corrupt),
+        ("/secrets/key", ErrorKind::Corrupt),
+    ] {
+        let store = Store::memory();
+        store.put(&ObjectPath::parse("secrets/key").expect("a name"), SECRET.into()).await.expect("writes");
+        let (checkpoints, id) = landing(&store).chain(&shard());
+        let mut chain = chain::Chain::open(checkpoints, id, env()).await.expect("opens").chain;
+        let text = |text: &str| RawValue::from_string(text.to_owned()).expect("JSON");
+        let (length, xxh3) = (SECRET.len() as u64, xxhash_rust::xxh3::xxh3_64(SECRET));
+        let run = RunRef { name: name.to_owned(), level: 0, rows: 1, offset: 0, length, xxh3 };
+        let forged = manifest::Manifest {
+            base: chain.next_number(),
+            table: Some(manifest::Base { rows: text("{}"), runs: vec![run] }),
+            ..manifest::Manifest::new(text("{}"), text("[]"))
+        };
+        chain.append(manifest::assemble(&forged, &[]).expect("encodes")).await.expect("appends");
+        let faults = Faults::none();
+        let error = open(&faults.store(&store)).await.map(drop).expect_err(name);
+        assert_eq!(error.kind(), kind, "{name}: {error}");
+        assert!(error.to_string().contains("secrets/key"), "{error}");
+        let is_own = |name: &str| name.starts_with("raw/") && !name.contains("..");
+        assert!(faults.trace().iter().all(|point| is_own(&point.name)), "{name}: {:?}", faults.trace());
+    }
 }
 
 #[tokio::test]

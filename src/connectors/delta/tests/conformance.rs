@@ -1,7 +1,8 @@
 //! The contract of a sink, for each disposition.
 
+use super::sweep::current;
 use super::*;
-use crate::sink::{Replace, ReplacePartitions};
+use crate::sink::{Children, Replace, ReplacePartitions, Scd2};
 use crate::testkit::Faults;
 use crate::testkit::conformance::Destination;
 use async_trait::async_trait;
@@ -39,16 +40,22 @@ impl Destination for Lake {
         Some(self.over(&faults.store(&self.store)))
     }
 
-    /// All rows are of one partition, so that a replacement of partitions replaces everything.
+    /// All rows are of one partition, so that a replacement of partitions replaces everything; each is the only child of its parent.
     fn item(&self, numbers: Range<u64>) -> Batch {
         let ids: Vec<_> = numbers.map(|n| i64::try_from(n).expect("small")).collect();
         let countries = StringArray::from(vec!["c"; ids.len()]);
-        let rows = [("id", Arc::new(Int64Array::from(ids)) as _), ("country", Arc::new(countries) as _)];
+        let places = Int64Array::from(vec![0; ids.len()]);
+        let rows = [
+            ("id", Arc::new(Int64Array::from(ids)) as _),
+            ("country", Arc::new(countries) as _),
+            (Children::INDEX, Arc::new(places) as _),
+        ];
         Batch::new(RecordBatch::try_from_iter(rows).expect("fits"))
     }
 
+    /// Of a history, the versions that hold.
     async fn read(&self) -> Vec<u64> {
-        ids(&self.store).await.into_iter().map(i64::unsigned_abs).collect()
+        current(&self.over(&self.store)).await.into_iter().map(i64::unsigned_abs).collect()
     }
 }
 
@@ -68,6 +75,30 @@ mod insert_only {
     use super::*;
 
     crate::sink_conformance!(Lake::of(InsertOnly::by(["id"])));
+}
+
+mod history {
+    use super::*;
+
+    crate::sink_conformance!(Lake::of(Scd2::by(["id"])));
+}
+
+mod children {
+    use super::*;
+
+    crate::sink_conformance!(Lake::of(Children::of(["id"])));
+}
+
+mod swept {
+    use super::*;
+
+    crate::enumeration_conformance!(Lake::of(Upsert::by(["id"]).sweep(0.5)));
+}
+
+mod swept_history {
+    use super::*;
+
+    crate::enumeration_conformance!(Lake::of(Scd2::by(["id"]).sweep(0.5)));
 }
 
 mod replace {

@@ -185,7 +185,7 @@ async fn a_crash_at_every_operation_of_a_sweep_shows_all_rows_or_those_that_came
 }
 
 /// The ids whose row is current.
-async fn current(table: &DeltaTable) -> Vec<i64> {
+pub(super) async fn current(table: &DeltaTable) -> Vec<i64> {
     if !matches!(table.disposition, Disposition::Scd2(_)) {
         return ids(&table.log.store).await;
     }

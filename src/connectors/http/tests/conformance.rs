@@ -71,6 +71,7 @@ macro_rules! keeps_its_contract {
     };
 }
 
+// `Paging::Single` is one page, and the checks go on from the middle of a partition: from behind its first item.
 keeps_its_contract! {
     offset: Trial::of(Paging::Offset),
     page: Trial::of(Paging::Page),
@@ -82,6 +83,7 @@ keeps_its_contract! {
     link_header: Trial::of(Paging::LinkHeader),
     windows: Trial::of(Paging::Windows),
     parent_and_children: Trial::of(Paging::Children),
+    export: Trial::of(Paging::Export),
     tokens: Trial::with(
         Paging::Cursor,
         Access::ClientCredentials { id: "landfall".into(), secret: SECRET.into(), requests: 2 },
