@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 /// Names what a writer staged. It goes into the checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Batch {
     pub(crate) name: String,
     pub(crate) rows: u64,
