@@ -5,6 +5,7 @@ mod broken;
 pub mod checkpoints;
 mod destination;
 mod dropped;
+pub(crate) mod logged;
 pub mod rates;
 pub mod sink;
 pub mod source;
