@@ -4,6 +4,7 @@
 mod broken;
 pub mod checkpoints;
 mod destination;
+mod doubt;
 mod dropped;
 pub(crate) mod logged;
 pub mod rates;

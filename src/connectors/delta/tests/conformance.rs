@@ -4,6 +4,7 @@ use super::*;
 use crate::sink::{Replace, ReplacePartitions};
 use crate::testkit::Faults;
 use crate::testkit::conformance::Destination;
+use arrow::array::TimestampNanosecondArray;
 use async_trait::async_trait;
 use std::ops::Range;
 
@@ -45,6 +46,14 @@ impl Destination for Lake {
         let countries = StringArray::from(vec!["c"; ids.len()]);
         let rows = [("id", Arc::new(Int64Array::from(ids)) as _), ("country", Arc::new(countries) as _)];
         Batch::new(RecordBatch::try_from_iter(rows).expect("fits"))
+    }
+
+    /// A time that is finer than a microsecond.
+    fn bad_item(&self, numbers: Range<u64>) -> Option<Batch> {
+        let ids: Vec<_> = [999].into_iter().chain(numbers).map(|n| i64::try_from(n).expect("small")).collect();
+        let times = TimestampNanosecondArray::from_iter_values(ids.iter().map(|id| i64::from(*id == 999)));
+        let rows = [("id", Arc::new(Int64Array::from(ids)) as _), ("at", Arc::new(times) as _)];
+        Some(Batch::new(RecordBatch::try_from_iter(rows).expect("fits")))
     }
 
     async fn read(&self) -> Vec<u64> {

@@ -72,6 +72,7 @@ macro_rules! sink_conformance {
             shards_do_not_touch_each_other
             collection_takes_only_what_nobody_commits
             nothing_written_is_nothing_staged
+            rejects_are_not_staged
             an_epoch_that_must_be_committed_moves_the_mark
             its_configuration_is_stable
         }
