@@ -1,7 +1,8 @@
 //! What [`CheckpointStore`] promises. [`checkpoint_conformance!`](crate::checkpoint_conformance) makes a test of each check.
 //!
 //! Left to tests of the implementation:
-//! - Guarantee 2: a loss of power, which a living process does not show. Over [`SimDisk`](crate::testkit::SimDisk) it does.
+//! - Guarantee 2: a loss of power, which a living process does not show. [`SimDisk`](crate::testkit::SimDisk) does, of what lies in a
+//!   [`Store`](crate::store::Store); what to do about files and servers besides is in `docs/testkit.md`.
 
 use super::doubt::each_doubt;
 use super::dropped::{AWAITS, dropped_at};

@@ -2,7 +2,8 @@
 //! each check.
 //!
 //! Left to tests of the implementation:
-//! - Guarantee 1: a loss of power, which a living process does not show. [`SimDisk`](crate::testkit::SimDisk) loses it.
+//! - Guarantee 1: a loss of power, which a living process does not show. [`SimDisk`](crate::testkit::SimDisk) does, of a
+//!   [`LocalStore`](crate::store::LocalStore) only; what to do about others is in `docs/testkit.md`.
 
 use super::doubt::each_doubt;
 use super::dropped::{AWAITS, dropped_at};

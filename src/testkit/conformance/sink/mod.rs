@@ -2,7 +2,8 @@
 //! is new, [`enumeration_conformance!`](crate::enumeration_conformance) for one that demands whole enumerations.
 //!
 //! Left to tests of the implementation:
-//! - Guarantee 7, a loss of power: a living process does not show it. Over [`SimDisk`](crate::testkit::SimDisk) it does.
+//! - Guarantee 7, a loss of power: a living process does not show it. [`SimDisk`](crate::testkit::SimDisk) does, of what lies in a
+//!   [`Store`](crate::store::Store); what to do about files and servers besides is in `docs/testkit.md`.
 
 mod commits;
 mod enumerations;
