@@ -94,6 +94,7 @@ impl fmt::Display for ChainId {
 /// # Errors
 /// `Unavailable` (transient) if nothing happened; `Ambiguous` if it may have happened. `create` may also answer
 /// [`Created::Exists`] for its own earlier try, or for a write that was refused: the protocol reads back and compares.
+/// `advance_boundary` and `remove` are done again whatever came of them, so `Unavailable` of these may be in doubt.
 ///
 /// # Cancellation
 /// Every method may be dropped at any await; the effect may then have happened or not.

@@ -41,8 +41,12 @@ fn retries() -> RetryConfig {
 }
 
 fn s3(server: &Server) -> Store {
+    s3_at(&server.url)
+}
+
+fn s3_at(url: &str) -> Store {
     let client = AmazonS3Builder::new()
-        .with_endpoint(&server.url)
+        .with_endpoint(url)
         .with_allow_http(true)
         .with_bucket_name("lake")
         .with_region("eu-west-1")
@@ -91,10 +95,23 @@ fn a_store_that_cannot_be_opened_says_where_to_look() {
 
 /// What any store promises, over the client of S3 and this server.
 mod on_s3 {
-    landfall::store_conformance!({
-        let server = super::Server::start().await;
-        (super::s3(&server), server)
-    });
+    use super::*;
+    use landfall::testkit::{FaultProxy, Faults};
+
+    /// The store as a process reaches it of which each message to the server may go wrong.
+    async fn reached_by(server: &Server, faults: &Faults) -> (Store, FaultProxy) {
+        let upstream = server.url.trim_start_matches("http://").parse().expect("an address");
+        let proxy = FaultProxy::start(upstream, faults, |_| false).await.expect("a free port");
+        (s3_at(&format!("http://{}", proxy.address())), proxy)
+    }
+
+    landfall::store_conformance!(
+        {
+            let server = Server::start().await;
+            (s3(&server), server)
+        },
+        reached_by: reached_by
+    );
 }
 
 /// No emulator of Google Cloud Storage works with the client: this shows only that what it asks has the right shape.

@@ -57,6 +57,20 @@ impl<W: Sql> Destination for Table<W> {
         batch(numbers.collect())
     }
 
+    /// A key that is null; where there is none, a character that PostgreSQL has no place for.
+    fn bad_item(&self, numbers: Range<u64>) -> Option<Batch> {
+        let ids = [None].into_iter().chain(numbers.map(|n| Some(i64::try_from(n).expect("small"))));
+        let ids: Int64Array = ids.collect();
+        let append = matches!(self.disposition, Disposition::Append);
+        if append && W::NAME != Server::NAME {
+            return None;
+        }
+        let country = |row| if append && row == 0 { "\0" } else { "c" };
+        let countries = StringArray::from_iter_values((0..ids.len()).map(country));
+        let rows = [("id", Arc::new(ids) as _), ("country", Arc::new(countries) as _)];
+        Some(Batch::new(RecordBatch::try_from_iter(rows).expect("fits")))
+    }
+
     async fn read(&self) -> Vec<u64> {
         let rows = match &self.disposition {
             Disposition::Scd2(scd2) => self.warehouse.rows("orders", &format!("id, {}", scd2.valid_to)).await,

@@ -27,25 +27,31 @@ pub trait Wire: Debug + Send + Sync + 'static {
 /// A transaction that happens when it is awaited.
 pub type InOneStep<'a> = Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
 
+/// The version of the tables, as `user_version` of the file. A change of them, or of what is written into them, is a new one.
+const VERSION: i64 = 1;
+
+/// SQLite says so of a file that nobody has given a version: there are no tables yet.
+const NONE: i64 = 0;
+
 const TABLES: &str = "
-    CREATE TABLE IF NOT EXISTS readings (station TEXT NOT NULL, time TEXT NOT NULL, celsius REAL NOT NULL);
-    CREATE TABLE IF NOT EXISTS landfall_staged (
+    CREATE TABLE readings (station TEXT NOT NULL, time TEXT NOT NULL, celsius REAL NOT NULL);
+    CREATE TABLE landfall_staged (
         batch TEXT NOT NULL, shard TEXT NOT NULL, generation INTEGER NOT NULL,
         station TEXT NOT NULL, time TEXT NOT NULL, celsius REAL NOT NULL
     );
-    CREATE INDEX IF NOT EXISTS landfall_staged_batch ON landfall_staged (batch);
-    CREATE TABLE IF NOT EXISTS landfall_marks (shard TEXT PRIMARY KEY, mark TEXT NOT NULL);
-    CREATE TABLE IF NOT EXISTS landfall_records (
+    CREATE INDEX landfall_staged_batch ON landfall_staged (batch);
+    CREATE TABLE landfall_marks (shard TEXT PRIMARY KEY, mark TEXT NOT NULL);
+    CREATE TABLE landfall_records (
         chain TEXT NOT NULL, number INTEGER NOT NULL, record BLOB NOT NULL, PRIMARY KEY (chain, number)
     );
-    CREATE TABLE IF NOT EXISTS landfall_boundaries (chain TEXT PRIMARY KEY, number INTEGER NOT NULL);
+    CREATE TABLE landfall_boundaries (chain TEXT PRIMARY KEY, number INTEGER NOT NULL);
 ";
 
 impl Database {
     /// The one in `file`, which is made if it is not there.
     ///
     /// # Errors
-    /// `Unavailable` if SQLite cannot open it.
+    /// `Unavailable` if SQLite cannot open it, `Config` if its tables are of another version.
     pub fn open(file: &Path) -> Result<Self> {
         Self::over(Connection::open(file).of("open database").map_err(|e| e.with("file", file.display()))?)
     }
@@ -62,8 +68,9 @@ impl Database {
         connection.busy_timeout(Duration::from_secs(10)).of("open database")?;
         // What was committed survives a power loss: guarantee 7 of a sink, guarantee 2 of a checkpoint store.
         connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;").of("open database")?;
-        connection.execute_batch(TABLES).of("make tables")?;
-        Ok(Self { connection: Arc::new(Mutex::new(connection)), wire: None })
+        let database = Self { connection: Arc::new(Mutex::new(connection)), wire: None };
+        database.at_once("make tables", make_tables)?;
+        Ok(database)
     }
 
     /// The same, each transaction by way of `wire`.
@@ -111,6 +118,22 @@ impl Database {
             .commit()
             .map_err(|e| Error::new(ErrorKind::Ambiguous, operation, "the commit failed").with_source(e))?;
         Ok(answer)
+    }
+}
+
+/// Makes the tables if there are none. Those of a version that this crate does not know may mean something else by the same names: they are
+/// left alone.
+fn make_tables(t: &Transaction<'_>) -> Result<()> {
+    match t.query_row("PRAGMA user_version", [], |row| row.get(0)).of("read version")? {
+        VERSION => Ok(()),
+        NONE => {
+            t.execute_batch(TABLES).of("make tables")?;
+            t.pragma_update(None, "user_version", VERSION).of("make tables")
+        }
+        other => Err(Error::config("open database", "its tables are of a version that this crate does not know")
+            .with("version", other)
+            .with("known", VERSION)
+            .with_hint("use the version of this crate that made them, or another file")),
     }
 }
 

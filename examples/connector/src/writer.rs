@@ -8,8 +8,9 @@ use landfall::{Result, async_trait};
 use rusqlite::{Transaction, params};
 use serde::{Deserialize, Serialize};
 
-/// Names what a writer staged. It goes into the checkpoint.
+/// Names what a writer staged. It goes into the checkpoint, where a process of another version may find it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Batch {
     pub(crate) name: String,
     pub(crate) rows: u64,
@@ -47,20 +48,24 @@ impl Writer for SqliteWriter {
     type Staged = Batch;
 
     async fn write(&mut self, readings: Rows<Reading>) -> Result<Vec<Reject>> {
+        // SQLite would make a null of what is no number: it goes to the quarantine.
+        let (refused, readings): (Vec<_>, Vec<_>) = readings.0.into_iter().partition(|r| r.celsius.is_nan());
         let staged = self.database.transaction("stage readings", |t| {
             let mut insert =
                 t.prepare_cached("INSERT INTO landfall_staged VALUES (?1, ?2, ?3, ?4, ?5, ?6)").of("stage readings")?;
             let (shard, generation) = (self.epoch.shard.to_string(), self.epoch.generation);
-            for Reading { station, time, celsius } in &readings.0 {
+            for Reading { station, time, celsius } in &readings {
                 insert
                     .execute(params![self.batch.name, shard, generation, station, time, celsius])
                     .of("stage readings")?;
                 self.bytes += (station.len() + time.len() + size_of::<f64>()) as u64;
                 self.batch.rows += 1;
             }
-            Ok(Vec::new()) // SQLite takes every reading: nothing goes to the quarantine
+            Ok(())
         });
-        staged.await
+        staged.await?;
+        let line = |Reading { station, time, celsius }| format!("{station},{time},{celsius}");
+        Ok(refused.into_iter().map(|reading| Reject::new("nan", "not a number of degrees", line(reading))).collect())
     }
 
     fn staged_bytes(&self) -> u64 {

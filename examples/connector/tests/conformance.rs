@@ -14,6 +14,17 @@ fn folder() -> TempDir {
     tempfile::tempdir().expect("a folder")
 }
 
+/// Each transaction may go wrong, or lose its answer.
+#[derive(Debug)]
+struct Faulty(Faults);
+
+#[async_trait]
+impl Wire for Faulty {
+    async fn pass(&self, operation: &'static str, transaction: InOneStep<'_>) -> landfall::Result<()> {
+        self.0.point(operation, "database", transaction).await
+    }
+}
+
 mod source {
     use super::*;
 
@@ -119,17 +130,6 @@ mod sink {
         }
     }
 
-    /// Each transaction may go wrong, or lose its answer.
-    #[derive(Debug)]
-    struct Faulty(Faults);
-
-    #[async_trait]
-    impl Wire for Faulty {
-        async fn pass(&self, operation: &'static str, transaction: InOneStep<'_>) -> landfall::Result<()> {
-            self.0.point(operation, "database", transaction).await
-        }
-    }
-
     #[async_trait]
     impl Destination for Table {
         type Sink = SqliteReadings;
@@ -147,6 +147,11 @@ mod sink {
             Rows(numbers.map(reading).collect())
         }
 
+        fn bad_item(&self, numbers: Range<u64>) -> Option<Rows<Reading>> {
+            let bad = Reading { station: "oslo".into(), time: "999".into(), celsius: f64::NAN };
+            Some(Rows([bad].into_iter().chain(self.item(numbers).0).collect()))
+        }
+
         async fn read(&self) -> Vec<u64> {
             super::times(&self.file).iter().filter_map(|time| time.parse().ok()).collect()
         }
@@ -159,10 +164,15 @@ mod checkpoints {
     use super::*;
     use std::sync::Arc;
 
-    landfall::checkpoint_conformance!((
-        Arc::new(SqliteCheckpoints::new(&Database::in_memory().expect("a database"))),
-        ()
-    ));
+    landfall::checkpoint_conformance!(
+        {
+            let database = Database::in_memory().expect("a database");
+            (Arc::new(SqliteCheckpoints::new(&database)), database)
+        },
+        reached_by: async |database: &Database, faults: &Faults| {
+            (Arc::new(SqliteCheckpoints::new(&database.reached_by(Faulty(faults.clone())))), ())
+        }
+    );
 }
 
 /// What any reader of the file sees: it knows nothing of this crate.

@@ -317,10 +317,17 @@ mod conformance {
     mod in_memory {
         use super::*;
 
-        crate::checkpoint_conformance!((
-            Arc::new(StoreCheckpoints::new(&Faults::waiting().store(&Store::memory()), "state").expect("a name")),
-            ()
-        ));
+        fn over(store: &Store) -> Arc<StoreCheckpoints> {
+            Arc::new(StoreCheckpoints::new(store, "state").expect("a name"))
+        }
+
+        crate::checkpoint_conformance!(
+            {
+                let store = Store::memory();
+                (over(&Faults::waiting().store(&store)), store)
+            },
+            reached_by: async |store: &Store, faults: &Faults| (over(&faults.store(store)), ())
+        );
     }
 
     mod on_disk {

@@ -1,25 +1,51 @@
 //! What [`CheckpointStore`] promises. [`checkpoint_conformance!`](crate::checkpoint_conformance) makes a test of each check.
 //!
 //! Left to tests of the implementation:
-//! - Guarantee 2: a loss of power, which a living process does not show. Over [`SimDisk`](crate::testkit::SimDisk) it does.
+//! - Guarantee 2: a loss of power, which a living process does not show. [`SimDisk`](crate::testkit::SimDisk) does, of what lies in a
+//!   [`Store`](crate::store::Store); what to do about files and servers besides is in `docs/testkit.md`.
 
+use super::doubt::each_doubt;
 use super::dropped::{AWAITS, dropped_at};
 use crate::checkpoint::chain::{Chain, Opened, probe};
 use crate::checkpoint::{ChainId, CheckpointStore};
 use crate::env::Env;
 use crate::error::ErrorKind;
 use crate::store::Created;
+use crate::testkit::Faults;
 use bytes::Bytes;
 use futures::future::join_all;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Makes a `#[tokio::test]` of every check of a checkpoint store. The expression gives an empty store as `Arc<dyn CheckpointStore>` and
 /// whatever must live as long as it; it may await, and it may `return` to skip the check.
+///
+/// With `reached_by`, what a store says of a create that has gone wrong is checked too. It is an async closure that takes what must live, and the
+/// [`Faults`](crate::testkit::Faults) of a process, and gives what the first expression gives: the same store as that process reaches it, each
+/// access of it an I/O point of the faults. Leave it out only where nothing of a create can fail by itself, or nobody can make it fail from here.
 ///
 /// ```
 /// # use landfall::checkpoint::MemoryCheckpoints;
 /// # use std::sync::Arc;
 /// landfall::checkpoint_conformance!((Arc::new(MemoryCheckpoints::default()), ()));
+/// ```
+///
+/// ```
+/// # use landfall::checkpoint::StoreCheckpoints;
+/// # use landfall::store::Store;
+/// # use landfall::testkit::Faults;
+/// # use std::sync::Arc;
+/// fn checkpoints(store: &Store) -> Arc<StoreCheckpoints> {
+///     Arc::new(StoreCheckpoints::new(store, "state").expect("a name"))
+/// }
+///
+/// landfall::checkpoint_conformance!(
+///     {
+///         let store = Store::memory();
+///         (checkpoints(&store), store)
+///     },
+///     reached_by: async |store: &Store, faults: &Faults| (checkpoints(&faults.store(store)), ())
+/// );
 /// ```
 #[macro_export]
 macro_rules! checkpoint_conformance {
@@ -38,6 +64,26 @@ macro_rules! checkpoint_conformance {
             a_new_owner_shuts_the_old_one_out
             the_probe_accepts_it
         }
+    };
+    ($open:expr, reached_by: $reached:expr) => {
+        $crate::checkpoint_conformance!($open);
+        $crate::checkpoint_conformance! { $open, reached_by: $reached;
+            doubt_is_told
+        }
+    };
+    ($open:expr, reached_by: $reached:expr; $($check:ident)+) => {
+        $(
+            #[tokio::test]
+            async fn $check() {
+                let _told = $crate::testkit::conformance::told("CheckpointStore", stringify!($check));
+                let (store, keep) = $open;
+                let reached = async |faults: &$crate::testkit::Faults| {
+                    let (store, keep) = ($reached)(&keep, faults).await;
+                    (store as ::std::sync::Arc<dyn $crate::checkpoint::CheckpointStore>, keep)
+                };
+                $crate::testkit::conformance::checkpoints::$check(store, reached).await;
+            }
+        )+
     };
     ($open:expr; $($check:ident)+) => {
         $(
@@ -214,6 +260,24 @@ pub async fn a_call_that_is_dropped_has_happened_or_not(store: Arc<dyn Checkpoin
             break;
         }
     }
+}
+
+/// Errors: a create that says that nothing has happened is right.
+pub async fn doubt_is_told<K>(
+    store: Arc<dyn CheckpointStore>,
+    reached_by: impl AsyncFn(&Faults) -> (Arc<dyn CheckpointStore>, K),
+) {
+    let chain = chain("orders/checkpoints/0000");
+    let next = AtomicU64::new(1);
+    let create = async |faults: &Faults| {
+        let number = next.fetch_add(1, Ordering::SeqCst);
+        let (reached, _keep) = reached_by(faults).await;
+        let answer = reached.create(&chain, number, "first".into()).await;
+        let there = read(&*store, &chain, number).await.is_some();
+        // `Exists` says nothing: callers read back.
+        (answer.map(|created| created == Created::New), there)
+    };
+    each_doubt("create", create).await;
 }
 
 /// The protocol above it.

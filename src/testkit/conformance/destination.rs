@@ -24,6 +24,12 @@ pub trait Destination: Send + Sync {
     /// An item of as many rows as there are `numbers`, each with one of them. No two rows have the same key.
     fn item(&self, numbers: Range<u64>) -> <Self::Sink as Sink>::Item;
 
+    /// The same with one row more, in between, that the destination cannot hold: a null key, a character that it has no place for. `None`, the
+    /// default, only of a destination that holds every row there is: that rejects are not staged is not checked then.
+    fn bad_item(&self, _numbers: Range<u64>) -> Option<<Self::Sink as Sink>::Item> {
+        None
+    }
+
     /// The numbers of the rows that a reader sees now, in ascending order: one for each row.
     async fn read(&self) -> Vec<u64>;
 }

@@ -4,7 +4,9 @@
 mod broken;
 pub mod checkpoints;
 mod destination;
+mod doubt;
 mod dropped;
+pub(crate) mod logged;
 pub mod rates;
 pub mod sink;
 pub mod source;

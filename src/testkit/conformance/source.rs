@@ -4,6 +4,7 @@
 //! - Guarantee 3, evidence that conflicts: an API that breaks off, lies or repeats itself.
 //! - Guarantee 4: a response that was cut on its way.
 
+use super::logged::logged;
 use crate::env::Env;
 use crate::env::watch;
 use crate::model::{Item, Partition, PartitionId, StopReason};
@@ -37,9 +38,15 @@ pub trait SourceTrial: Send + Sync {
         true
     }
 
-    /// The secrets that the source was given, as they are: they must appear nowhere. Let the API refuse who does not show them, or the check
+    /// The secrets that the sources were given, as they are: they must appear nowhere. Let the API refuse who does not show them, or the check
     /// shows nothing. None only of a source that takes none.
     fn secrets(&self) -> Vec<String>;
+
+    /// The source at an API that refuses its secrets, as if they were revoked, and best repeats them in what it answers: what the source says of
+    /// that is searched for them too. `None`, the default, only of a source that takes none. Called last: the API need not let anybody in again.
+    async fn refused(&self) -> Option<Self::Source> {
+        None
+    }
 }
 
 /// Makes a `#[tokio::test]` of every check of a source. The expression gives a
@@ -263,15 +270,38 @@ pub async fn g5_reads_at_the_same_time_do_not_share<T: SourceTrial>(trial: &T) {
     }
 }
 
-/// Guarantee 6, secrets.
-pub async fn g6_secrets_appear_nowhere<T: SourceTrial>(trial: &T) {
-    let source = trial.source();
+/// What a source says while it is listed and read, and the errors among it.
+async fn says<T: SourceTrial>(trial: &T, source: &T::Source) -> (Vec<String>, Vec<String>) {
     let mut said = vec![format!("{:?}", source.config().expect("the configuration is valid"))];
-    for partition in partitions::<T>(&source).await {
-        let (steps, ended) = read(trial, &source, &partition, None, usize::MAX).await;
-        said.push(format!("{partition:?} {ended:?}"));
+    let mut errors = Vec::new();
+    let mut failed = |e: crate::error::Error| errors.push(format!("{e} {e:?}"));
+    let listed = list_partitions(source, &Env::system()).await;
+    for partition in listed.map_err(&mut failed).unwrap_or_default() {
+        let (steps, ended) = read(trial, source, &partition, None, usize::MAX).await;
+        let ended = ended.map_err(&mut failed);
+        said.push(format!("{partition:?} {:?}", ended.ok()));
         said.extend(steps.into_iter().map(|step| format!("{:?} {} {:?}", step.records, step.shown, step.position)));
     }
+    (said, errors)
+}
+
+/// Guarantee 6, secrets: in what is read, in the configuration, in errors, and in what is logged on the thread of the check.
+pub async fn g6_secrets_appear_nowhere<T: SourceTrial>(trial: &T) {
+    let (mut said, log) = logged(async {
+        let (mut all, errors) = says(trial, &trial.source()).await;
+        assert!(errors.is_empty(), "it is refused with the secrets that it was given");
+        match trial.refused().await {
+            Some(refused) => {
+                let (said, errors) = says(trial, &refused).await;
+                assert!(!errors.is_empty(), "nobody has refused it: its errors were not looked at");
+                all.extend([said, errors].concat());
+            }
+            None => assert!(trial.secrets().is_empty(), "say by `refused` how it fails: its errors are not looked at"),
+        }
+        all
+    })
+    .await;
+    said.push(log);
     for secret in trial.secrets() {
         assert!(!secret.is_empty(), "a secret of no letters is nowhere");
         // Without the text itself: a failed check is read by many.

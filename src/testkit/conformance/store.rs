@@ -2,20 +2,41 @@
 //! each check.
 //!
 //! Left to tests of the implementation:
-//! - Guarantee 1: a loss of power, which a living process does not show. [`SimDisk`](crate::testkit::SimDisk) loses it.
+//! - Guarantee 1: a loss of power, which a living process does not show. [`SimDisk`](crate::testkit::SimDisk) does, of a
+//!   [`LocalStore`](crate::store::LocalStore) only; what to do about others is in `docs/testkit.md`.
 
+use super::doubt::each_doubt;
 use super::dropped::{AWAITS, dropped_at};
 use crate::env::Env;
+use crate::error::Result;
 use crate::store::{Created, ObjectPath, Store, probe};
+use crate::testkit::Faults;
 use bytes::{Bytes, BytesMut};
 use futures::future::{join, join_all};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Makes a `#[tokio::test]` of every check of a store. The expression gives an empty store and whatever must live as long as it;
 /// it may await.
 ///
+/// With `reached_by`, what a store says of a write that has gone wrong is checked too. It is an async closure that takes what must live, and the
+/// [`Faults`](crate::testkit::Faults) of a process, and gives what the first expression gives: the same store as that process reaches it, each
+/// access of it an I/O point of the faults. Leave it out only where nothing of a write can fail by itself, or nobody can make it fail from here.
+///
 /// ```
 /// # use landfall::store::Store;
 /// landfall::store_conformance!((Store::memory(), ()));
+/// ```
+///
+/// ```
+/// # use landfall::store::Store;
+/// # use landfall::testkit::Faults;
+/// landfall::store_conformance!(
+///     {
+///         let store = Store::memory();
+///         (store.clone(), store)
+///     },
+///     reached_by: async |store: &Store, faults: &Faults| (faults.store(store), ())
+/// );
 /// ```
 #[macro_export]
 macro_rules! store_conformance {
@@ -39,6 +60,23 @@ macro_rules! store_conformance {
             a_delete_is_seen_and_may_come_twice
             the_probe_accepts_it
         }
+    };
+    ($open:expr, reached_by: $reached:expr) => {
+        $crate::store_conformance!($open);
+        $crate::store_conformance! { $open, reached_by: $reached;
+            doubt_is_told
+        }
+    };
+    ($open:expr, reached_by: $reached:expr; $($check:ident)+) => {
+        $(
+            #[tokio::test]
+            async fn $check() {
+                let _told = $crate::testkit::conformance::told("ObjectAccess", stringify!($check));
+                let (store, keep) = $open;
+                let reached = async |faults: &$crate::testkit::Faults| ($reached)(&keep, faults).await;
+                $crate::testkit::conformance::store::$check(&store, reached).await;
+            }
+        )+
     };
     ($open:expr; $($check:ident)+) => {
         $(
@@ -327,6 +365,41 @@ pub async fn a_delete_is_seen_and_may_come_twice(store: &Store) {
     assert_eq!(read(store, "a/x").await, None);
     assert_eq!(names(store, "").await, ["a/y"]);
     assert_eq!(store.create(&path("a/x"), "again".into()).await.expect("create"), Created::New);
+}
+
+/// Errors: a write that says that nothing has happened is right.
+pub async fn doubt_is_told<K>(store: &Store, reached_by: impl AsyncFn(&Faults) -> (Store, K)) {
+    let next = AtomicU64::new(1);
+    for operation in ["create", "put", "upload", "rename", "delete"] {
+        let tried = async |faults: &Faults| {
+            let number = next.fetch_add(1, Ordering::SeqCst);
+            let [from, name] = ["from", "to"].map(|folder| path(&format!("{folder}/{number}")));
+            match operation {
+                "rename" => store.put(&from, "new".into()).await.expect("put"),
+                "create" => {}
+                _ => store.put(&name, "old".into()).await.expect("put"),
+            }
+            let (reached, _keep) = reached_by(faults).await;
+            // `Exists`, and a rename of what is not there, say nothing: it may have been an earlier try.
+            let answer = match operation {
+                "create" => reached.create(&name, "new".into()).await.map(|created| created == Created::New),
+                "put" => reached.put(&name, "new".into()).await.map(|()| true),
+                "upload" => upload(&reached, &name).await.map(|()| true),
+                "rename" => reached.rename(&from, &name).await,
+                _ => reached.delete(&name).await.map(|()| true),
+            };
+            let seen = store.get(&name, None).await.expect("get");
+            let happened = if operation == "delete" { seen.is_none() } else { seen.is_some_and(|seen| seen == "new") };
+            (answer, happened)
+        };
+        each_doubt(operation, tried).await;
+    }
+}
+
+async fn upload(store: &Store, name: &ObjectPath) -> Result<()> {
+    let mut upload = store.upload(name).await?;
+    upload.write("new".into()).await?;
+    upload.finish().await.map(drop)
 }
 
 /// What every start asks of a store; it leaves nothing behind.

@@ -70,6 +70,7 @@ struct State {
     requests: u64,
     faults: u64,
     quiet: bool,
+    revoked: bool,
     served: Vec<ServedRow>,
     jobs: Jobs<Row>,
     /// The right answer before, and its rows.
@@ -223,6 +224,11 @@ impl ScriptedApi {
         self.shared.state().quiet = true;
     }
 
+    /// From now on nobody is let in, whatever is shown: each request is refused with 401, and the answer repeats all of it, with the credentials.
+    pub fn revoke(&self) {
+        self.shared.state().revoked = true;
+    }
+
     /// What was sent, and what there is now.
     pub fn served(&self) -> Served {
         let state = self.shared.state();
@@ -275,6 +281,10 @@ impl Shared {
     }
 
     fn answer(&self, request: &Request) -> Reply {
+        if self.state().revoked {
+            let Request { target, headers, body, .. } = request;
+            return Reply::status(401, format!("{target} {headers:?} {}", String::from_utf8_lossy(body)));
+        }
         match request.path() {
             "/token" => self.door.token(request),
             "/login" => self.door.login(request),

@@ -5,6 +5,7 @@ use super::*;
 use crate::sink::{Children, Replace, ReplacePartitions, Scd2};
 use crate::testkit::Faults;
 use crate::testkit::conformance::Destination;
+use arrow::array::TimestampNanosecondArray;
 use async_trait::async_trait;
 use std::ops::Range;
 
@@ -51,6 +52,14 @@ impl Destination for Lake {
             (Children::INDEX, Arc::new(places) as _),
         ];
         Batch::new(RecordBatch::try_from_iter(rows).expect("fits"))
+    }
+
+    /// A time that is finer than a microsecond.
+    fn bad_item(&self, numbers: Range<u64>) -> Option<Batch> {
+        let ids: Vec<_> = [999].into_iter().chain(numbers).map(|n| i64::try_from(n).expect("small")).collect();
+        let times = TimestampNanosecondArray::from_iter_values(ids.iter().map(|id| i64::from(*id == 999)));
+        let rows = [("id", Arc::new(Int64Array::from(ids)) as _), ("at", Arc::new(times) as _)];
+        Some(Batch::new(RecordBatch::try_from_iter(rows).expect("fits")))
     }
 
     /// Of a history, the versions that hold.

@@ -59,6 +59,11 @@ impl SourceTrial for Trial {
     fn secrets(&self) -> Vec<String> {
         vec![SECRET.to_owned()]
     }
+
+    async fn refused(&self) -> Option<Rest> {
+        self.api.revoke();
+        Some(self.source())
+    }
 }
 
 macro_rules! keeps_its_contract {

@@ -1,7 +1,7 @@
 use super::*;
+use crate::testkit::conformance::logged::logged;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use std::collections::BTreeMap;
-use std::io;
 
 const CANARY: &str = "s3cret-canary";
 
@@ -58,21 +58,6 @@ async fn a_wait_that_is_put_off_is_no_retry() {
     assert_eq!((stats.throttled(), stats.rate_limit_retries(), stats.waited()), (1, 0, Duration::ZERO));
 }
 
-/// Keeps what is logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("not poisoned").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn logs_at_every_level_hold_no_secret() {
     let server = Server::start(|got| match got.number {
@@ -82,23 +67,10 @@ async fn logs_at_every_level_hold_no_secret() {
         _ => Reply::status(400, format!("{} {:?}", got.target, got.headers)),
     })
     .await;
-    let log = Log::default();
-    let writer = log.clone();
-    // With a single one, tracing asks the subscriber of whichever thread comes first, and other tests have none.
-    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_span_events(tracing_subscriber::fmt::format::FmtSpan::FULL)
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
     let rest = Rest::get(server.url("/r")).auth(ApiKey::query("key", CANARY)).paginate(LinkHeader::new());
     let rest = rest.limits(patient()).build().expect("a source");
-    let guard = tracing::subscriber::set_default(subscriber);
-    let brought = read(&rest, None).await;
-    drop(guard);
+    let (brought, log) = logged(read(&rest, None)).await;
     assert!(brought.end.is_err());
-    let log = String::from_utf8(log.0.lock().expect("not poisoned").clone()).expect("text");
     assert!(log.contains("trying again") && log.contains("rate limited") && log.contains("status=200"), "{log}");
     assert!(!log.contains(CANARY), "{log}");
 }

@@ -34,6 +34,15 @@ impl Destination for Folder {
         Batch::new(rows(numbers.map(|n| i64::try_from(n).expect("small"))))
     }
 
+    /// A value that is too long for the name of a partition's folder; without partitions, a dataset holds every row.
+    fn bad_item(&self, numbers: Range<u64>) -> Option<Batch> {
+        let ids: Vec<_> = [999].into_iter().chain(numbers).map(|n| i64::try_from(n).expect("small")).collect();
+        let country = |id: &i64| if *id == 999 { "x".repeat(300) } else { "c".to_owned() };
+        let countries = StringArray::from_iter_values(ids.iter().map(country));
+        let rows = [("id", Arc::new(Int64Array::from(ids)) as _), ("country", Arc::new(countries) as _)];
+        self.partitioned.then(|| Batch::new(RecordBatch::try_from_iter(rows).expect("fits")))
+    }
+
     async fn read(&self) -> Vec<u64> {
         let mut ids: Vec<_> = followed(&self.store).await.into_iter().map(i64::unsigned_abs).collect();
         ids.sort_unstable();

@@ -1,6 +1,8 @@
+use super::denied;
 use crate::checkpoint::{ChainId, CheckpointStore};
 use crate::error::Result;
 use crate::store::{Created, ObjectPath, Store};
+use crate::testkit::Faults;
 use crate::testkit::conformance::checkpoints;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -23,6 +25,8 @@ enum Defect {
     NamesInAnyOrder,
     RemovesNothing,
     CreatesInParts,
+    DeniesDoubt,
+    PromisesWhatFailed,
 }
 
 #[derive(Debug, Default)]
@@ -35,12 +39,22 @@ struct Kept {
 #[derive(Debug)]
 struct Broken {
     defect: Defect,
-    chains: Mutex<BTreeMap<ChainId, Kept>>,
+    chains: Arc<Mutex<BTreeMap<ChainId, Kept>>>,
+    faults: Faults,
 }
 
 impl Broken {
     fn with(defect: Defect) -> Arc<dyn CheckpointStore> {
-        Arc::new(Self { defect, chains: Mutex::default() })
+        Self::reached_by(defect, &Arc::default(), &Faults::none())
+    }
+
+    /// Those of `chains` as a process reaches them.
+    fn reached_by(
+        defect: Defect,
+        chains: &Arc<Mutex<BTreeMap<ChainId, Kept>>>,
+        faults: &Faults,
+    ) -> Arc<dyn CheckpointStore> {
+        Arc::new(Self { defect, chains: Arc::clone(chains), faults: faults.clone() })
     }
 
     fn chains(&self) -> MutexGuard<'_, BTreeMap<ChainId, Kept>> {
@@ -56,11 +70,8 @@ impl Broken {
     fn has(&self, chain: &ChainId, number: u64) -> bool {
         self.chain(chain, |kept| kept.records.contains_key(&number))
     }
-}
 
-#[async_trait]
-impl CheckpointStore for Broken {
-    async fn create(&self, chain: &ChainId, number: u64, record: Bytes) -> Result<Created> {
+    async fn write(&self, chain: &ChainId, number: u64, record: Bytes) -> Result<Created> {
         if self.defect == Defect::LooksThenCreates {
             if self.has(chain, number) {
                 return Ok(Created::Exists);
@@ -82,6 +93,18 @@ impl CheckpointStore for Broken {
             chain.records.insert(number, kept);
         });
         Ok(Created::New)
+    }
+}
+
+#[async_trait]
+impl CheckpointStore for Broken {
+    async fn create(&self, chain: &ChainId, number: u64, record: Bytes) -> Result<Created> {
+        let answer = self.faults.point("create record", number, self.write(chain, number, record)).await;
+        match self.defect {
+            Defect::DeniesDoubt => denied(answer),
+            Defect::PromisesWhatFailed => answer.or(Ok(Created::New)),
+            _ => answer,
+        }
     }
 
     async fn read(&self, chain: &ChainId, number: u64) -> Result<Option<Bytes>> {
@@ -127,6 +150,13 @@ impl CheckpointStore for Broken {
 }
 
 macro_rules! run {
+    (doubt_is_told, $defect:expr) => {
+        async {
+            let chains = Arc::default();
+            let reached = async |faults: &Faults| (Broken::reached_by($defect, &chains, faults), ());
+            checkpoints::doubt_is_told(Broken::reached_by($defect, &chains, &Faults::none()), reached).await
+        }
+    };
     ($check:ident, $defect:expr) => {
         checkpoints::$check(Broken::with($defect))
     };
@@ -143,6 +173,7 @@ caught! { run:
     g5_numbers_name_what_there_is_in_ascending_order by NamesTheNextOne, NamesInAnyOrder;
     what_is_removed_is_gone_and_may_be_removed_again by RemovesNothing;
     a_call_that_is_dropped_has_happened_or_not by CreatesInParts;
+    doubt_is_told by DeniesDoubt, PromisesWhatFailed;
     a_new_owner_shuts_the_old_one_out by Replaces;
     the_probe_accepts_it by Replaces;
 }

@@ -1,5 +1,7 @@
 //! Implementations that break one guarantee each: a check that lets its defect pass would prove nothing.
 
+use crate::error::{Error, ErrorKind, Result};
+
 /// A test of each check: it passes without a defect, and does not pass with any of these. `run` makes the check.
 macro_rules! caught {
     ($run:ident: $($check:ident by $($defect:ident),+;)+) => {$(
@@ -14,6 +16,14 @@ macro_rules! caught {
             )+
         }
     )+};
+}
+
+/// What a client makes of a lost answer that takes it for a refusal.
+fn denied<T>(answer: Result<T>) -> Result<T> {
+    answer.map_err(|e| match e.kind() {
+        ErrorKind::Ambiguous => Error::unavailable("ask", "it has not happened"),
+        _ => e,
+    })
 }
 
 mod checkpoints;

@@ -1,5 +1,6 @@
+use super::denied;
 use crate::env::Env;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::model::{Reject, Rows, ShardKey};
 use crate::sink::{
     CommitDecision, CommitOutcome, CommitRequest, Demand, EpochContext, Mark, Sink, StagedOutput, Transactional,
@@ -44,8 +45,15 @@ enum Defect {
     CommitsNothing,
     SkipsEmptyEpochs,
     CountsWrongly,
+    StagesRejects,
+    CountsRejects,
+    RejectsAll,
+    FailsAtBadRows,
     ConfiguresByChance,
 }
+
+/// The number that the table cannot hold.
+const BAD: u64 = u64::MAX;
 
 type Name = (ShardKey, u64, u64, u32);
 
@@ -88,6 +96,10 @@ impl Destination for Table {
 
     fn item(&self, numbers: Range<u64>) -> Rows<u64> {
         Rows(numbers.collect())
+    }
+
+    fn bad_item(&self, numbers: Range<u64>) -> Option<Rows<u64>> {
+        Some(Rows([BAD].into_iter().chain(numbers).collect()))
     }
 
     async fn read(&self) -> Vec<u64> {
@@ -138,10 +150,7 @@ impl Sink for Broken {
 
     async fn commit(&self, _env: &Env, request: CommitRequest<Staged>) -> Result<CommitOutcome> {
         let answer = self.faults.point("commit", request.mark.epoch, self.answer(request)).await;
-        answer.map_err(|e| match (e.kind(), self.table.defect) {
-            (ErrorKind::Ambiguous, Defect::DeniesDoubt) => Error::unavailable("commit", "it has not happened"),
-            _ => e,
-        })
+        if self.table.defect == Defect::DeniesDoubt { denied(answer) } else { answer }
     }
 
     async fn mark(&self, shard: &ShardKey) -> Result<Option<Mark>> {
@@ -239,13 +248,25 @@ impl Writer for Staging {
 
     async fn write(&mut self, item: Rows<u64>) -> Result<Vec<Reject>> {
         tokio::task::yield_now().await;
+        let defect = self.table.defect;
         let mut content = self.table.content();
-        self.records += item.0.len() as u64;
-        if self.table.defect == Defect::ShowsWhatIsStaged {
-            content.rows.extend(&item.0);
+        let all = item.0.len() as u64;
+        let is_bad = item.0.contains(&BAD);
+        if is_bad && defect == Defect::FailsAtBadRows {
+            return Err(Error::data("write", "the table cannot hold a row"));
         }
-        content.staged.entry(self.name.clone()).or_default().extend(item.0);
-        Ok(Vec::new())
+        let refuses = |row: &u64| *row == BAD || (is_bad && defect == Defect::RejectsAll);
+        let (refused, good): (Vec<u64>, Vec<u64>) = item.0.into_iter().partition(refuses);
+        self.records += if defect == Defect::CountsRejects { all } else { good.len() as u64 };
+        if defect == Defect::ShowsWhatIsStaged {
+            content.rows.extend(&good);
+        }
+        let staged = content.staged.entry(self.name.clone()).or_default();
+        staged.extend(good);
+        if defect == Defect::StagesRejects {
+            staged.extend(&refused);
+        }
+        Ok(refused.iter().map(|row| Reject::new("bad", "the table cannot hold it", row.to_string())).collect())
     }
 
     fn staged_bytes(&self) -> u64 {
@@ -297,6 +318,7 @@ caught! { run:
     shards_do_not_touch_each_other by OneMarkForAllShards;
     collection_takes_only_what_nobody_commits by CollectsNothing, CollectsWhatIsKept, CollectsNewerOwners, CollectsOtherShards;
     nothing_written_is_nothing_staged by CommitsNothing;
+    rejects_are_not_staged by StagesRejects, CountsRejects, RejectsAll, FailsAtBadRows;
     an_epoch_that_must_be_committed_moves_the_mark by SkipsEmptyEpochs;
     its_configuration_is_stable by ConfiguresByChance;
 }

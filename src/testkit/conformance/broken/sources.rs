@@ -1,5 +1,5 @@
 use crate::env::Env;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Partition, Proof, Rows, StopReason};
 use crate::source::{ComponentConfig, Emitter, Listing, RowsRead, Source};
 use crate::testkit::conformance::{SourceTrial, source};
@@ -20,6 +20,11 @@ enum Defect {
     IgnoresPositions,
     ShowsItsKey,
     ShowsItsKeyInItems,
+    ShowsItsKeyInErrors,
+    ShowsItsKeyInCauses,
+    LogsItsKey,
+    IsNeverRefused,
+    HasNoRefusal,
     EndsWithoutProof,
     SharesItsPlace,
     FailsWhenCancelled,
@@ -34,6 +39,8 @@ struct Numbers {
     defect: Defect,
     made: u64,
     place: AtomicU64,
+    /// Whether its key is one that was revoked.
+    refused: bool,
 }
 
 /// A record, and beside it how it was asked for.
@@ -74,6 +81,17 @@ impl Source for Numbers {
         from: Option<RowsRead>,
         out: &mut Emitter<Rows<Number>, RowsRead>,
     ) -> Result<StopReason> {
+        if self.defect == Defect::LogsItsKey {
+            tracing::trace!(key = KEY, "asks");
+        }
+        if self.refused {
+            let error = Error::new(ErrorKind::Auth, "read numbers", "who are you?");
+            return Err(match self.defect {
+                Defect::ShowsItsKeyInErrors => error.with("key", KEY),
+                Defect::ShowsItsKeyInCauses => error.with_source(std::io::Error::other(KEY)),
+                _ => error,
+            });
+        }
         let numbers = PARTITIONS.into_iter().find(|(id, _)| *id == partition.id.0).map_or(0..0, |(_, numbers)| numbers);
         let mut numbers: Vec<u64> = numbers.collect();
         if self.defect == Defect::LeavesOneOut {
@@ -120,7 +138,8 @@ impl SourceTrial for Trial {
     type Source = Numbers;
 
     fn source(&self) -> Numbers {
-        Numbers { defect: self.0, made: MADE.fetch_add(1, Ordering::SeqCst), place: AtomicU64::new(0) }
+        let made = MADE.fetch_add(1, Ordering::SeqCst);
+        Numbers { defect: self.0, made, place: AtomicU64::new(0), refused: false }
     }
 
     fn records(&self, item: &Rows<Number>) -> Vec<String> {
@@ -129,6 +148,11 @@ impl SourceTrial for Trial {
 
     fn secrets(&self) -> Vec<String> {
         vec![KEY.to_owned()]
+    }
+
+    async fn refused(&self) -> Option<Numbers> {
+        let refused = self.0 != Defect::IsNeverRefused;
+        (self.0 != Defect::HasNoRefusal).then(|| Numbers { refused, ..self.source() })
     }
 
     async fn all(&self) -> BTreeMap<String, Vec<String>> {
@@ -149,7 +173,8 @@ caught! { run:
     g2_the_end_is_a_position_too by BeginsAgainAtTheEnd, IgnoresPositions;
     g3_the_end_is_proven by EndsWithoutProof;
     g5_reads_at_the_same_time_do_not_share by SharesItsPlace;
-    g6_secrets_appear_nowhere by ShowsItsKey, ShowsItsKeyInItems;
+    g6_secrets_appear_nowhere by ShowsItsKey, ShowsItsKeyInItems, ShowsItsKeyInErrors, ShowsItsKeyInCauses, LogsItsKey,
+        IsNeverRefused, HasNoRefusal;
     a_read_that_is_cancelled_ends_and_can_be_gone_on_with by FailsWhenCancelled, PositionsAhead;
     its_configuration_is_stable by ConfiguresByChance;
 }

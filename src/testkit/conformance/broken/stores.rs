@@ -1,7 +1,9 @@
+use super::denied;
 use crate::error::Result;
 use crate::model::Timestamp;
 use crate::store::{Created, ObjectAccess, ObjectInfo, ObjectPath, Store, Upload};
 use crate::testkit::conformance::store;
+use crate::testkit::{FaultStore, Faults};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -28,6 +30,8 @@ enum Defect {
     RenamesWhatIsNotThere,
     CopiesThenDeletes,
     DeletesNothing,
+    DeniesDoubt,
+    PromisesWhatFailed,
 }
 
 type Objects = Arc<Mutex<BTreeMap<String, Bytes>>>;
@@ -170,7 +174,64 @@ impl Upload for Uploading {
     }
 }
 
+/// A client of a store that takes an answer for another one.
+#[derive(Debug)]
+struct Mishears {
+    defect: Defect,
+    store: FaultStore,
+}
+
+impl Mishears {
+    fn hears<T>(&self, answer: Result<T>, good: T) -> Result<T> {
+        match self.defect {
+            Defect::DeniesDoubt => denied(answer),
+            Defect::PromisesWhatFailed => answer.or(Ok(good)),
+            _ => answer,
+        }
+    }
+}
+
+#[async_trait]
+impl ObjectAccess for Mishears {
+    async fn create(&self, path: &ObjectPath, bytes: Bytes) -> Result<Created> {
+        self.hears(self.store.create(path, bytes).await, Created::New)
+    }
+
+    async fn put(&self, path: &ObjectPath, bytes: Bytes) -> Result<()> {
+        self.hears(self.store.put(path, bytes).await, ())
+    }
+
+    async fn upload(&self, path: &ObjectPath) -> Result<Box<dyn Upload>> {
+        self.store.upload(path).await
+    }
+
+    async fn get(&self, path: &ObjectPath, range: Option<Range<u64>>) -> Result<Option<Bytes>> {
+        self.store.get(path, range).await
+    }
+
+    async fn list(&self, prefix: &ObjectPath) -> Result<Vec<ObjectInfo>> {
+        self.store.list(prefix).await
+    }
+
+    async fn rename(&self, from: &ObjectPath, to: &ObjectPath) -> Result<bool> {
+        self.hears(self.store.rename(from, to).await, true)
+    }
+
+    async fn delete(&self, path: &ObjectPath) -> Result<()> {
+        self.hears(self.store.delete(path).await, ())
+    }
+}
+
 macro_rules! run {
+    (doubt_is_told, $defect:expr) => {
+        async {
+            let store = Broken::with(Defect::None);
+            let reached = async |faults: &Faults| {
+                (Store::new(Mishears { defect: $defect, store: FaultStore::new(&store, faults) }), ())
+            };
+            store::doubt_is_told(&store, reached).await
+        }
+    };
     ($check:ident, $defect:expr) => {
         async { store::$check(&Broken::with($defect)).await }
     };
@@ -193,5 +254,6 @@ caught! { run:
     a_rename_of_nothing_changes_nothing by RenamesWhatIsNotThere;
     a_rename_onto_itself_keeps_the_object by CopiesThenDeletes;
     a_delete_is_seen_and_may_come_twice by DeletesNothing;
+    doubt_is_told by DeniesDoubt, PromisesWhatFailed;
     the_probe_accepts_it by Overwrites;
 }

@@ -2,7 +2,8 @@
 //! is new, [`enumeration_conformance!`](crate::enumeration_conformance) for one that demands whole enumerations.
 //!
 //! Left to tests of the implementation:
-//! - Guarantee 7, a loss of power: a living process does not show it. Over [`SimDisk`](crate::testkit::SimDisk) it does.
+//! - Guarantee 7, a loss of power: a living process does not show it. [`SimDisk`](crate::testkit::SimDisk) does, of what lies in a
+//!   [`Store`](crate::store::Store); what to do about files and servers besides is in `docs/testkit.md`.
 
 mod commits;
 mod enumerations;
@@ -72,6 +73,7 @@ macro_rules! sink_conformance {
             shards_do_not_touch_each_other
             collection_takes_only_what_nobody_commits
             nothing_written_is_nothing_staged
+            rejects_are_not_staged
             an_epoch_that_must_be_committed_moves_the_mark
             its_configuration_is_stable
         }

@@ -114,6 +114,25 @@ pub async fn nothing_written_is_nothing_staged<D: Destination>(destination: &D) 
     assert_eq!((shard.held().await, shard.rows().await), (None, Vec::new()));
 }
 
+/// What [`Writer::write`] gives back is neither staged nor counted, and hides nothing else. Needs [`Destination::bad_item`].
+pub async fn rejects_are_not_staged<D: Destination>(destination: &D) {
+    let mut shard = Shard::new(destination, 0);
+    for (rows, alone) in [(0..10, false), (10..10, true), (10..20, false)] {
+        let Some(item) = destination.bad_item(rows.clone()) else { return };
+        let mut writer = shard.sink().open(shard.context()).await.expect("open");
+        let rejects = writer.write(item).await.expect("a row that cannot be held is no error");
+        assert_eq!(rejects.len(), 1, "not the one row that cannot be held: {rejects:?}");
+        let output = writer.finish().await.expect("finish");
+        assert_eq!(output.is_none(), alone, "a row that was given back is staged alone, or others are not staged");
+        let Some(output) = output else { continue };
+        assert_eq!(output.records, rows.end - rows.start, "a row that was given back is counted");
+        let staged = Some(serde_json::to_value(&output.staged).expect("what is staged goes into a checkpoint"));
+        assert_eq!(shard.commit(&staged).await, CommitOutcome::Done);
+        assert_eq!(shard.rows().await, Vec::from_iter(0..rows.end));
+        shard.next();
+    }
+}
+
 /// An epoch of a set of tables is one of each of them, with rows or without.
 pub async fn an_epoch_that_must_be_committed_moves_the_mark<D: Destination>(destination: &D) {
     let mut shard = Shard::new(destination, 0);
