@@ -46,10 +46,18 @@ defects! {
     FenceBelowBoundary,
     /// Records are deleted before the boundary that says so is durable. Vector #25570.
     DeletesBeforeBoundary,
+    /// What a collection that died has left is not looked for again, and nothing frees it. Quickwit #4535.
+    LeftoversStay,
+    /// A record that comes late into a place that was collected is taken for damage, and needs a hand. Vector #16231, #17644, #18336,
+    /// #19155.
+    LeftoversAreDamage,
     /// Collection takes the newest data record, which may not be committed yet. RisingWave #21358, #25935.
     UncommittedIsCollected,
     /// "There is one already" is taken for an own earlier try, and not read back. arrow-rs-object-store #852.
     ExistsIsTakenForOwn,
+    /// "There is one already" is taken for another's, and not read back: it is the own one, or nothing was stored.
+    /// arrow-rs-object-store #852.
+    ExistsIsTakenForLost,
     /// A write whose answer was lost is taken for one that failed. delta-rs #268, #2279.
     LostAnswerIsFailure,
     /// A writer appends after a newer owner's record: an election that is asked before, and not in the data path. iceberg #17551.
@@ -76,6 +84,8 @@ defects! {
     PositionIsAhead,
     /// What a stage has learned is kept in memory only when the checkpoint is written. Flink #28268.
     StateIsNotSaved,
+    /// What a stage has learned from what is given up stays, and what is given again is dropped as repeated. nats-server #2921.
+    RetriesAreRepeats,
     /// Part of a response that is not known to be whole is committed.
     PartsAreCommitted,
     /// The mark of the destination is not compared with the chain when a pipeline starts: a restored backup is skipped over in
@@ -86,6 +96,10 @@ defects! {
     /// What a checkpoint says of the configuration is what the pipeline began with. State that does not say under which settings it was
     /// written, as a cursor file alone.
     ChangedSettingsAreForgotten,
+    /// A stop waits for who never answers. Vector #24949.
+    StopHasNoDeadline,
+    /// What was read and fills no epoch is kept when a run stops. Vector #19600.
+    TailIsKept,
     /// Records that no hop accounts for do not stop an epoch. Vector #12217: dropped is delivered.
     LedgerIsNotChecked,
     /// A destination that says that it lacks an epoch, or holds another one, is taken for one that has it. iceberg #10892.
@@ -114,6 +128,8 @@ defects! {
     OwnersShareNames,
     /// Files that are staged and not committed are cleaned up by age. RisingWave #21358.
     StagedIsVacuumed,
+    /// What lies below a table where none of its files can be is deleted as an orphan. nats-server #4410, #5382, #6888, #7556.
+    ForeignFilesAreVacuumed,
     /// A staged file that is gone is registered all the same. RisingWave #21358.
     StagedIsNotLookedFor,
     // Databases.

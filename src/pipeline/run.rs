@@ -17,6 +17,7 @@ use super::report::RunReport;
 use super::state::StateObjects;
 use super::task::Task;
 use crate::checkpoint::chain;
+use crate::defects::{Defect, on};
 use crate::env::watch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::landing::{Accounts, Landing, LandingReader, LandingWriter, Retention};
@@ -100,7 +101,7 @@ impl Run {
         let mut errors = tokio::select! {
             biased;
             done = self.shards() => done.unwrap_or_else(|error| vec![error]),
-            () = self.deadline() => vec![Error::cancelled("run pipeline")
+            () = self.deadline(), if !on(Defect::StopHasNoDeadline) => vec![Error::cancelled("run pipeline")
                 .with_hint("the deadline of the graceful stop has passed; the next run recovers")],
         };
         let (promise, now, stopped) = (self.pipeline.sink.promise(), self.pipeline.env.now(), *self.stop.borrow());

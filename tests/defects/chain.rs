@@ -180,6 +180,22 @@ pub async fn an_append_whose_answer_is_lost_is_an_append() {
     }
 }
 
+/// The answer to any create of an append: it meets its own earlier try, or nothing was stored.
+pub async fn an_append_that_meets_itself_or_nobody_is_an_append() {
+    let (store, counted) = (Store::memory(), Faults::none());
+    let mut chain = open_in(&counted.store(&store)).await.expect("opens").chain;
+    let before = counted.count();
+    chain.append(payload(2)).await.expect("appends");
+    for at in before..counted.count() {
+        for mode in [Mode::Exists, Mode::Conflict] {
+            let (store, faults) = (Store::memory(), Faults::of([Plan { at, mode }]));
+            let mut chain = open_in(&faults.store(&store)).await.expect("opens").chain;
+            assert_eq!(chain.append(payload(2)).await.expect("that there is one already ends it"), 2);
+            assert_eq!(chain.append(payload(3)).await.expect("it goes on"), 3);
+        }
+    }
+}
+
 pub async fn a_collection_that_dies_anywhere_leaves_a_chain() {
     let counted = Faults::none();
     let chain = Shared::default().filled(&counted, 6).await;
@@ -191,7 +207,37 @@ pub async fn a_collection_that_dies_anywhere_leaves_a_chain() {
             let chain = shared.filled(&faults, 6).await;
             assert!(chain.collect(4).await.is_err(), "it died");
             shared.check(6).await;
-            shared.overtaken().await;
+            let newest = shared.overtaken().await.newest_data().expect("it has appended");
+            let left = shared.kept.numbers(&id()).await.expect("in memory");
+            assert_eq!(left, [newest], "what a collection has left stays");
+        }
+    }
+}
+
+/// The record of an owner that was overtaken comes late, into a place that is collected while another one walks over it.
+pub async fn a_leftover_in_a_collected_place_stops_nobody() {
+    let counted = Faults::none();
+    Shared::default().filled(&counted, 3).await;
+    for at in 0.. {
+        let (shared, slow) = (Shared::default(), pause(counted.count()));
+        let mut zombie = shared.filled(&slow, 3).await;
+        let mut late = pin!(zombie.append(payload(4)));
+        assert!(matches!(select(&mut late, pin!(slow.until_paused())).await, Either::Right(_)), "it is on its way");
+        let mut owner = shared.open(&Faults::none()).await.expect("opens").chain;
+        assert_eq!(owner.append(payload(5)).await.expect("owns it"), 5);
+
+        let faults = pause(at);
+        let opened = sleeps_at(&faults, shared.open(&faults), async {
+            if owner.append(payload(6)).await.is_ok() {
+                owner.collect(5).await.expect("owns it");
+            }
+            slow.resume();
+            assert_fenced(late.as_mut().await, "an owner that was overtaken");
+        });
+        opened.await.expect("a leftover is taken for damage");
+        if faults.count() <= at {
+            assert!(at > 6, "a take-over took {at} operations");
+            return;
         }
     }
 }

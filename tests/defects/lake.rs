@@ -83,6 +83,17 @@ pub async fn a_vacuum_between_crash_and_recovery_takes_nothing_that_is_prepared(
     assert_kept(&schedules.until_wrong().run().await);
 }
 
+/// A file of somebody else, in a folder that is none of a partition.
+pub async fn a_vacuum_leaves_what_is_not_of_the_table() {
+    let world = World::new(delta());
+    world.process(&Faults::none()).await.expect("no faults");
+    let foreign = ObjectPath::parse("numbers/other/a.parquet").expect("a name");
+    world.store.put(&foreign, "x".into()).await.expect("in memory");
+    table(&world.store).vacuum(&much_later(), HOUR, false).await.expect("vacuums");
+    let found = world.store.get(&foreign, None).await.expect("in memory");
+    assert!(found.is_some(), "a file of somebody else is deleted");
+}
+
 /// What an epoch has staged is deleted by somebody else before it is committed.
 pub async fn a_staged_file_that_is_gone_is_not_registered() {
     let (store, env) = (Store::memory(), test_env(1));

@@ -24,6 +24,7 @@ mod pipelines;
 mod sinks;
 #[path = "../crash/source.rs"]
 mod source;
+mod stops;
 #[path = "../pipeline/support.rs"]
 #[allow(dead_code, reason = "shared with another test binary")]
 mod support;
@@ -58,25 +59,31 @@ pairs! {
         FencesAreCollected: 4 => chain::a_writer_that_sleeps_through_take_over_and_collection_is_fenced says "a writer whose place was collected goes on",
         FenceBelowBoundary: 4 => chain::an_owner_whose_fence_comes_too_late_is_fenced says "was collected",
         DeletesBeforeBoundary: 4 => chain::a_collection_that_dies_anywhere_leaves_a_chain says "the chain has a hole",
+        LeftoversStay: 4 => chain::a_collection_that_dies_anywhere_leaves_a_chain says "what a collection has left stays",
         UncommittedIsCollected: 4 => chain::the_newest_data_record_is_never_collected says "nothing is left above the boundary",
         // I5: doubt is resolved by reading back.
         ExistsIsTakenForOwn: 5 => chain::who_is_overtaken_stops_at_its_next_append says "an owner that was overtaken goes on",
+        ExistsIsTakenForLost: 5 => chain::an_append_that_meets_itself_or_nobody_is_an_append says "that there is one already ends it",
         LostAnswerIsFailure: 5 => chain::an_append_whose_answer_is_lost_is_an_append says "one lost answer ends it",
         CommitsOverwrite: 5 => lake::one_that_sleeps_in_its_commit_overwrites_nobody says "a commit is overwritten",
         // I6: nothing is deleted on an error path.
         StagedIsVacuumed: 6 => lake::a_vacuum_between_crash_and_recovery_takes_nothing_that_is_prepared says "records are lost",
         CleansUpInDoubt: 6 => pipelines::every_operation_may_fail says "records are lost",
+        ForeignFilesAreVacuumed: 6 => lake::a_vacuum_leaves_what_is_not_of_the_table says "a file of somebody else is deleted",
         // I7: a store that ignores conditions is refused.
         ConditionsAreNotProbed: 7 => pipelines::a_store_that_ignores_conditions_is_refused says "a store on which nothing is safe is used",
         // I8: damage halts.
         HolesAreSteppedOver: 8 => chain::a_hole_in_a_chain_halts says "a chain with a hole is opened",
         ChecksumIsNotVerified: 8 => chain::a_flipped_bit_halts says "a damaged boundary is believed",
         NewerFormatIsRead: 8 => chain::a_newer_format_is_refused says "a format of the future is read",
+        LeftoversAreDamage: 8 => chain::a_leftover_in_a_collected_place_stops_nobody says "a leftover is taken for damage",
         MarkIsNotCompared: 8 => pipelines::a_destination_that_lost_epochs_halts says "what is lost is not missed",
         StagedIsNotLookedFor: 8 => lake::a_staged_file_that_is_gone_is_not_registered says "a file that is gone is registered",
         // I9: a stop is a crash with a deadline, and what gives identity does not change.
         IdentityIsNotCompared: 9 => pipelines::a_change_of_the_key_is_refused says "another key is taken up",
         ChangedSettingsAreForgotten: 9 => pipelines::changed_settings_are_recorded says "a change that was recorded is told again",
+        StopHasNoDeadline: 9 => stops::a_stop_ends_at_its_deadline says "a stop hangs beyond its deadline",
+        TailIsKept: 9 => stops::a_stop_commits_what_was_read says "a stop keeps what was read",
         // I10: the ledger balances, or the epoch does not commit.
         LedgerIsNotChecked: 10 => pipelines::a_stage_that_loses_a_record_stops_the_run says "a record is missing, and nobody says so",
         RejectsVanish: 10 => pipelines::every_operation_may_fail says "records are not accounted for",
@@ -89,6 +96,7 @@ pairs! {
         CutBodiesAreWhole: 12 => http::lines_of_which_the_end_is_not_known_are_no_page says "a body that may be cut is taken for a whole one",
         // I13: replay gives the same.
         StateIsNotSaved: 13 => pipelines::every_operation_may_fail says "doubled=2",
+        RetriesAreRepeats: 13 => pipelines::a_response_in_parts_is_loaded_whole says "records are lost",
         // I14: the quarantine is output.
         QuarantineIsApart: 14 => pipelines::every_operation_may_fail says "records are there twice",
         QuarantineMayFail: 14 => pipelines::every_answer_may_be_lost says "records are lost",

@@ -55,6 +55,7 @@ pub enum Outcome {
 pub fn settle(answer: Answer, read_back: ReadBack, doubted: bool, tries_left: u32) -> Outcome {
     match (answer, read_back) {
         (Answer::Exists, _) if on(Defect::ExistsIsTakenForOwn) => Outcome::Mine,
+        (Answer::Exists, _) if on(Defect::ExistsIsTakenForLost) => Outcome::Lost,
         (Answer::Doubt, _) if on(Defect::LostAnswerIsFailure) => Outcome::Refused,
         (Answer::New, _) | (_, ReadBack::Same) => Outcome::Mine,
         (_, ReadBack::Other) => Outcome::Lost,
@@ -140,7 +141,8 @@ pub fn missing(number: u64, boundary: u64) -> Missing {
 /// Rule 8: record `number` does not follow from the one before. If that one was collected since the walk began, it may have
 /// been a leftover in its place. `began` is the boundary at the beginning of the walk, `boundary` was read now.
 pub fn broken_link(number: u64, began: u64, boundary: u64) -> Missing {
-    if boundary > began { missing(number.saturating_sub(1), boundary) } else { Missing::Hole }
+    let moved = boundary > began && !on(Defect::LeftoversAreDamage);
+    if moved { missing(number.saturating_sub(1), boundary) } else { Missing::Hole }
 }
 
 /// Rule 8: `boundary` has passed the newest data record that the head names. That is so once a newer one was written, so the

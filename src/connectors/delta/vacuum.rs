@@ -197,7 +197,8 @@ fn is_data(log: &Log, columns: &[String], object: &ObjectInfo) -> bool {
     let (folders, name) = name.rsplit_once('/').unwrap_or(("", name));
     let of_partition = |folder: &str| folder.split_once('=').is_some_and(|(name, _)| columns.iter().any(|c| c == name));
     let hidden = name.starts_with(['_', '.']);
-    !hidden && name.ends_with(".parquet") && folders.split('/').all(|folder| folder.is_empty() || of_partition(folder))
+    let of_table = |folder: &str| folder.is_empty() || of_partition(folder) || on(Defect::ForeignFilesAreVacuumed);
+    !hidden && name.ends_with(".parquet") && folders.split('/').all(of_table)
 }
 
 fn below<'a>(folder: &ObjectPath, object: &'a ObjectPath) -> Option<&'a str> {

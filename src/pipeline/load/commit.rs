@@ -163,7 +163,9 @@ impl Running {
         }
         self.epoch = Epoch::new(&self.leading, &ordered);
         let stages = self.leading.stages.iter_mut().chain(&mut ordered.stages);
-        state::restore(self.load.state.as_ref(), stages, &refs).await?;
+        if !on(Defect::RetriesAreRepeats) {
+            state::restore(self.load.state.as_ref(), stages, &refs).await?;
+        }
         self.ordered = Some(ordered);
         self.feed.rewind(&position)?;
         self.position = position;

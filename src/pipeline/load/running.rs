@@ -99,7 +99,9 @@ impl Running {
         if self.epoch.since.is_none() && self.is_far() {
             self.epoch.since = Some(self.load.env.monotonic());
         }
-        self.cut().await?;
+        if !on(Defect::TailIsKept) {
+            self.cut().await?;
+        }
         self.settle().await?;
         self.refused.take().map_or(Ok(()), Err)
     }
