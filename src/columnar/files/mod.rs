@@ -1,11 +1,14 @@
-//! Parquet files that are staged: encoded side by side in lanes, split by partition, rolled by size. What sinks that keep
-//! their data in such files share.
+//! Parquet files that are staged: encoded side by side in lanes, split by partition, rolled by size. And read again. What sinks
+//! that keep their data in such files share.
 
 pub(crate) mod dictionary;
+#[cfg(feature = "delta")]
+pub(crate) mod fetching;
 mod file;
 mod lane;
 pub(crate) mod options;
 pub(crate) mod partition;
+pub(crate) mod reading;
 pub(crate) mod schema;
 pub(crate) mod sort;
 pub(crate) mod transform;

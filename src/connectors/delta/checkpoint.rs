@@ -3,6 +3,7 @@
 
 use super::actions::Line;
 use super::log::{Keep, Snapshot};
+use crate::columnar::files::reading::{Rows, guarded};
 use crate::defects::{Defect, on};
 use crate::error::{Error, Result};
 use arrow::datatypes::{DataType, Field, Fields, Schema};
@@ -11,11 +12,10 @@ use arrow::json::{LineDelimitedWriter, ReaderBuilder};
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::Compression;
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use parquet::schema::types::SchemaDescriptor;
 use std::sync::Arc;
 
 /// Actions that are encoded at a time.
@@ -23,43 +23,35 @@ const AT_ONCE: usize = 1024;
 /// An action names something that no other one does: however it is compressed, a file that says that it has more of them has not.
 const MOST_ACTIONS_PER_BYTE: u64 = 64;
 
-/// Gives the actions of a checkpoint. On some files that are damaged the library panics.
+/// Gives the actions of a checkpoint.
 pub(super) fn read(bytes: Bytes, keep: Keep, take: impl FnMut(Line)) -> Result<()> {
-    catch_unwind(AssertUnwindSafe(|| read_whole(bytes, keep, take)))
-        .unwrap_or_else(|_| Err(Error::corrupt("read delta checkpoint", "not a checkpoint: it cannot be decoded")))
+    guarded(|| read_whole(bytes, keep, take), damaged)
+}
+
+fn damaged(error: ParquetError) -> Error {
+    Error::corrupt("read delta checkpoint", "not a checkpoint").with_source(error)
 }
 
 fn read_whole(bytes: Bytes, keep: Keep, mut take: impl FnMut(Line)) -> Result<()> {
-    let damaged = |e: ParquetError| Error::corrupt("read delta checkpoint", "not a checkpoint").with_source(e);
     let most = (bytes.len() as u64).saturating_mul(MOST_ACTIONS_PER_BYTE);
-    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(damaged)?;
-    let said = builder.metadata().row_groups().iter().map(|group| u64::try_from(group.num_rows()).unwrap_or(u64::MAX));
-    let said = said.fold(0, u64::saturating_add);
-    if said > most {
-        return Err(Error::corrupt(
-            "read delta checkpoint",
-            "not a checkpoint: it says that it has more actions than it can hold",
-        )
-        .with("actions", said)
-        .with("most", most));
-    }
     let wanted = |name: &str| {
         matches!(name, "protocol" | "metaData" | "txn" | "domainMetadata")
             || keep >= Keep::Files && name == "add"
             || keep == Keep::All && name == "remove"
     };
     // Statistics and partition values that are parsed again beside their text are left out.
-    let leaves = builder.parquet_schema().columns().iter().enumerate().filter_map(|(i, column)| {
-        let parts = column.path().parts();
-        let parsed = parts.get(1).is_some_and(|part| part.ends_with("_parsed"));
-        (parts.first().is_some_and(|name| wanted(name)) && !parsed).then_some(i)
-    });
-    let mask = ProjectionMask::leaves(builder.parquet_schema(), leaves.collect::<Vec<_>>());
-    let reader = builder.with_projection(mask).with_batch_size(AT_ONCE).build().map_err(damaged)?;
+    let leaves = |schema: &SchemaDescriptor| {
+        let leaves = schema.columns().iter().enumerate().filter_map(|(i, column)| {
+            let parts = column.path().parts();
+            let parsed = parts.get(1).is_some_and(|part| part.ends_with("_parsed"));
+            (parts.first().is_some_and(|name| wanted(name)) && !parsed).then_some(i)
+        });
+        ProjectionMask::leaves(schema, leaves.collect::<Vec<_>>())
+    };
     let broken = |e: ArrowError| Error::corrupt("read delta checkpoint", "not a checkpoint").with_source(e);
-    for batch in reader {
+    for batch in Rows::open(bytes, most, AT_ONCE, leaves).map_err(damaged)? {
         let mut text = LineDelimitedWriter::new(Vec::new());
-        text.write(&batch.map_err(broken)?).map_err(broken)?;
+        text.write(&batch.map_err(damaged)?).map_err(broken)?;
         text.finish().map_err(broken)?;
         for line in text.into_inner().split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
             let line = serde_json::from_slice(line)

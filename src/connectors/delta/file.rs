@@ -3,6 +3,9 @@
 use super::actions::Add;
 use super::fit::{fit, member_of};
 use super::log::Log;
+use super::stats;
+use crate::columnar::files::fetching::fetch;
+use crate::columnar::files::reading::guarded;
 use crate::error::{Error, Result};
 use crate::store::{ObjectPath, Store};
 use arrow::array::{ArrayRef, RecordBatch, StringArray, new_null_array};
@@ -10,7 +13,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use futures::{FutureExt, StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt};
 use parquet::arrow::ParquetRecordBatchStreamBuilder;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
@@ -19,11 +22,11 @@ use parquet::basic::Type;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use std::ops::Range;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-/// Rows that are decoded at a time.
-const AT_ONCE: usize = 8192;
+/// Rows that a byte of a file may stand for where the log does not say how many there are: of rows that are all alike, writers
+/// put some 20,000 into the 30 bytes of a page, and a few of them a million into 250.
+const MOST_ROWS_PER_BYTE: u64 = 1 << 13;
 
 /// The object of a file. Its path is that of a URI: some characters are encoded in it.
 pub(super) fn object(folder: &ObjectPath, path: &str) -> Result<ObjectPath> {
@@ -59,25 +62,25 @@ pub(super) async fn rows(log: &Log, file: &Add, wanted: &SchemaRef) -> Result<Bo
     let path = object(&log.folder, &file.path)?;
     let size = u64::try_from(file.size).unwrap_or_default();
     let reader = Reader { store: log.store.clone(), path: path.clone(), size };
+    let most = size.saturating_mul(MOST_ROWS_PER_BYTE).max(stats::rows(file.stats.as_deref()).unwrap_or_default());
     let failed = {
         let path = path.clone();
         move |e: ParquetError| unreadable(e).with("file", &path)
     };
-    let mut reader = reader;
-    let footer = ArrowReaderMetadata::load_async(&mut reader, ArrowReaderOptions::new()).await.map_err(&failed)?;
-    let footer = with_wide_times(footer).map_err(&failed)?;
-    let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, footer);
-    let names = wanted.fields().iter().map(|f| f.name()).filter(|name| !file.partition_values.contains_key(*name));
-    let roots = names.filter_map(|name| member_of(builder.schema().fields(), name));
-    let mask = ProjectionMask::roots(builder.parquet_schema(), roots.collect::<Vec<_>>());
-    let stream = builder.with_projection(mask).with_batch_size(AT_ONCE).build().map_err(&failed)?;
-    // On some files that are damaged the library panics.
-    let stream = AssertUnwindSafe(stream)
-        .catch_unwind()
-        .map(|batch| batch.unwrap_or_else(|_| Err(ParquetError::General("the file cannot be decoded".to_owned()))));
+    let plan = |footer, reader| {
+        let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, with_wide_times(footer)?);
+        let names = wanted.fields().iter().map(|f| f.name()).filter(|name| !file.partition_values.contains_key(*name));
+        let roots = names.filter_map(|name| member_of(builder.schema().fields(), name));
+        let mask = ProjectionMask::roots(builder.parquet_schema(), roots.collect::<Vec<_>>());
+        Ok(builder.with_projection(mask))
+    };
+    let rows = fetch(reader, most, plan).await.map_err(&failed)?;
     let (wanted, file) = (Arc::clone(wanted), file.clone());
-    let fit = move |batch: RecordBatch| complete(&batch, &wanted, &file).map_err(|e| e.with("file", &path));
-    Ok(stream.map_err(failed).map(move |batch| batch.and_then(&fit)).boxed())
+    let rows = rows.map(move |batch| {
+        let batch = batch.map_err(&failed)?;
+        guarded(|| complete(&batch, &wanted, &file).map_err(|e| e.with("file", &path)), &failed)
+    });
+    Ok(rows.boxed())
 }
 
 /// Times that are kept as 96 bits, as Spark does, are read as microseconds: nanoseconds would reach from 1677 to 2262 only, and wrap
@@ -148,7 +151,9 @@ struct Reader {
 impl AsyncFileReader for Reader {
     fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, parquet::errors::Result<Bytes>> {
         async move {
-            let wanted = range.end - range.start;
+            // A footer may tell of any place.
+            let wanted = range.end.checked_sub(range.start).filter(|_| range.end <= self.size);
+            let wanted = wanted.ok_or_else(|| ParquetError::EOF("the file has no such place".to_owned()))?;
             let bytes =
                 self.store.get(&self.path, Some(range)).await.map_err(|e| ParquetError::External(Box::new(e)))?;
             match bytes {

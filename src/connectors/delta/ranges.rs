@@ -1,9 +1,9 @@
 //! What is known of the keys that an epoch brings, by which files of the table are skipped.
 
 use super::actions::Add;
+use super::stats::Bounds;
 use arrow::array::{ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Int64Type};
-use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};
 
 /// Of key columns the values that occur: all numbers, and the range of texts.
@@ -44,25 +44,30 @@ impl Ranges {
 
     /// Whether a file of the table may hold a row of one of the keys, by its partition and its statistics.
     pub(super) fn may_be_in(&self, file: &Add, key: &[String]) -> bool {
-        let stats: Value = file.stats.as_deref().and_then(|s| serde_json::from_str(s).ok()).unwrap_or_default();
-        let bound = |which: &str, name: &str| stats.get(which).and_then(|bounds| bounds.get(name)).cloned();
-        key.iter().all(|name| {
-            let (low, high) = match file.partition_values.get(name) {
-                Some(None) => return false,
-                Some(Some(value)) => {
-                    let value = value.parse::<i64>().map_or_else(|_| Value::from(value.as_str()), Value::from);
-                    (Some(value.clone()), Some(value))
-                }
-                None => (bound("minValues", name), bound("maxValues", name)),
-            };
-            let (Some(low), Some(high)) = (low, high) else { return true };
-            if let (Some(numbers), Some(low), Some(high)) = (self.numbers.get(name), low.as_i64(), high.as_i64()) {
-                return low <= high && numbers.range(low..=high).next().is_some();
-            }
-            match (self.texts.get(name), low.as_str(), high.as_str()) {
-                (Some((first, last)), Some(low), Some(high)) => low <= last.as_str() && first.as_str() <= high,
-                _ => true,
-            }
+        let bounds = Bounds::of(file.stats.as_deref());
+        key.iter().all(|name| match file.partition_values.get(name) {
+            // No key has a null.
+            Some(None) => false,
+            Some(Some(value)) => self.may_be(name, value),
+            None => self.may_be_within(name, &bounds),
         })
+    }
+
+    /// Whether one of the keys may have the value of a partition.
+    fn may_be(&self, name: &str, value: &str) -> bool {
+        match (self.numbers.get(name), self.texts.get(name)) {
+            (Some(numbers), _) => value.parse().map_or(true, |value| numbers.contains(&value)),
+            (_, Some((first, last))) => (first.as_str()..=last.as_str()).contains(&value),
+            _ => true,
+        }
+    }
+
+    /// Whether one of the keys may have a value within the bounds of a file.
+    fn may_be_within(&self, name: &str, bounds: &Bounds) -> bool {
+        match (self.numbers.get(name), self.texts.get(name)) {
+            (Some(numbers), _) => bounds.numbers(name).is_none_or(|range| numbers.range(range).next().is_some()),
+            (_, Some((first, last))) => bounds.may_hold(name, first, last),
+            _ => true,
+        }
     }
 }

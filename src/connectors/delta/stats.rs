@@ -55,6 +55,38 @@ pub(super) fn rows(stats: Option<&str>) -> Option<u64> {
     serde_json::from_str::<Value>(stats?).ok()?.get("numRecords")?.as_u64()
 }
 
+/// What the statistics of a file say of its values. Other writers may have written them, and what is not a pair of bounds of the
+/// type that is asked for says nothing.
+#[derive(Debug)]
+pub(super) struct Bounds(Value);
+
+impl Bounds {
+    pub(super) fn of(stats: Option<&str>) -> Self {
+        Self(stats.and_then(|stats| serde_json::from_str(stats).ok()).unwrap_or_default())
+    }
+
+    fn bound(&self, which: &str, column: &str) -> Option<&Value> {
+        self.0.get(which)?.get(column)
+    }
+
+    /// The range of the whole numbers of a column; `None` if it is not known.
+    pub(super) fn numbers(&self, column: &str) -> Option<RangeInclusive<i64>> {
+        let range = self.bound("minValues", column)?.as_i64()?..=self.bound("maxValues", column)?.as_i64()?;
+        (!range.is_empty()).then_some(range)
+    }
+
+    /// Whether a column may hold one of the texts from `first` to `last`.
+    pub(super) fn may_hold(&self, column: &str, first: &str, last: &str) -> bool {
+        let low = self.bound("minValues", column).and_then(Value::as_str);
+        let high = self.bound("maxValues", column).and_then(Value::as_str);
+        // Bounds are cut off at some length. To an upper one a last character is added then: old versions of Delta for Spark took one
+        // that others are beyond, and some writers may add none. So what begins with it is not above it.
+        let reaches = |high: &str| first <= high || first.starts_with(high.trim_end_matches('\u{fffd}'));
+        let crossed = matches!((low, high), (Some(low), Some(high)) if low > high);
+        crossed || low.is_none_or(|low| low <= last) && high.is_none_or(reaches)
+    }
+}
+
 /// Types whose bounds have a text of their own that is exact. Floats have values without order.
 fn is_bounded(data_type: &DataType) -> bool {
     matches!(
@@ -101,5 +133,43 @@ mod tests {
         let lowest = |days: i32| extreme(&(Arc::new(Date32Array::from(vec![0, days])) as ArrayRef), false);
         assert_eq!(lowest(-719_162), Some(json!("0001-01-01")));
         assert_eq!(lowest(-719_163), None);
+    }
+
+    #[test]
+    fn an_upper_bound_that_was_cut_is_no_lower_than_what_it_was_cut_from() {
+        let holds = |low: &str, high: &str, first: &str| {
+            let stats = json!({ "minValues": { "a": low }, "maxValues": { "a": high } }).to_string();
+            Bounds::of(Some(&stats)).may_hold("a", first, "z")
+        };
+        assert!(holds("ab", "ab", "abc"), "nothing was added");
+        assert!(holds("ab", "ab\u{fffd}", "ab\u{1f600}"), "an added character that others are beyond");
+        assert!(holds("ab", "ab\u{7f}", "abc"));
+        assert!(!holds("ab", "ab", "ac") && !holds("ab", "ab\u{fffd}", "ac"));
+    }
+
+    #[test]
+    fn what_cannot_be_bounds_says_nothing() {
+        let of = |low: Value, high: Value| {
+            Bounds::of(Some(&json!({ "minValues": { "a": low }, "maxValues": { "a": high } }).to_string()))
+        };
+        assert_eq!(of(json!(1), json!(3)).numbers("a"), Some(1..=3));
+        for (low, high) in [
+            (json!(3), json!(1)),
+            (json!(null), json!(1)),
+            (json!("1"), json!("3")),
+            (json!(1.0), json!(3)),
+            (json!(1), json!(u64::MAX)),
+            (json!({ "a": 1 }), json!([1])),
+        ] {
+            assert_eq!(of(low.clone(), high.clone()).numbers("a"), None, "{low} {high}");
+        }
+        assert!(of(json!("z"), json!("a")).may_hold("a", "b", "c"), "they are crossed");
+        assert!(of(json!(1), json!(3)).may_hold("a", "b", "c"), "of another type");
+        assert!(
+            of(json!("x"), json!(null)).may_hold("a", "y", "y") && !of(json!("x"), json!(null)).may_hold("a", "b", "c")
+        );
+        for stats in [None, Some(""), Some("[]"), Some("{\"minValues\":7}"), Some("NaN")] {
+            assert!(Bounds::of(stats).may_hold("a", "b", "c") && Bounds::of(stats).numbers("a").is_none(), "{stats:?}");
+        }
     }
 }

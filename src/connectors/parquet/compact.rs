@@ -5,6 +5,7 @@ use super::dataset::ParquetDataset;
 use super::log::Folder;
 use super::state::Files;
 use crate::columnar::files::partition::{Key, Partitioning};
+use crate::columnar::files::reading::{Rows, guarded};
 use crate::columnar::files::schema::column_of;
 use crate::columnar::files::sort::Order;
 use crate::columnar::files::{DataFile, FileNames, FileWriter};
@@ -16,7 +17,7 @@ use arrow::array::{ArrayRef, RecordBatch, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use bytes::Bytes;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::errors::ParquetError;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
@@ -25,9 +26,6 @@ const ATTEMPTS: usize = 10;
 
 /// Files that one record replaces, at most: a record is read by every reader.
 const MOST_REPLACED: usize = if cfg!(test) { 4 } else { 1_024 };
-
-/// Rows that are decoded at a time.
-const AT_ONCE: usize = 8192;
 
 /// What came of an attempt to write a record.
 pub(super) enum Recorded {
@@ -137,8 +135,7 @@ impl ParquetDataset {
         let mut parts: Vec<(SchemaRef, Vec<(&DataFile, Bytes)>)> = Vec::new();
         for file in group {
             let bytes = self.folder.bytes(file).await?;
-            let reader = ParquetRecordBatchReaderBuilder::try_new(bytes.clone());
-            let schema = Arc::clone(reader.map_err(|e| not_parquet(file).with_source(e))?.schema());
+            let schema = Arc::clone(opened(file, &bytes)?.schema());
             if let Some((columns, files)) = parts.last_mut() {
                 if let Some(both) = together(columns, &schema) {
                     *columns = both;
@@ -187,15 +184,12 @@ impl ParquetDataset {
         let mut writer = FileWriter::new(store, prefix, options, Arc::new(names), env.clone(), admit);
         let expected: u64 = files.iter().map(|(file, _)| file.rows).sum();
         for (file, bytes) in files {
-            let mut reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
-                .and_then(|builder| builder.with_batch_size(AT_ONCE).build())
-                .map_err(|e| not_parquet(file).with_source(e))?;
+            let mut reader = opened(file, &bytes)?;
             loop {
                 let (batch, rest) = env.cpu("decode parquet", move || (reader.next(), reader)).await?;
                 reader = rest;
                 let Some(batch) = batch else { break };
-                let batch = batch.map_err(|e| not_parquet(file).with_source(e))?;
-                writer.write(fit(&batch, columns).map_err(|e| e.with("file", &file.path))?).await?;
+                writer.write(fit(file, batch, columns)?).await?;
             }
         }
         let finished = writer.finish().await?;
@@ -266,7 +260,7 @@ fn divide(mut group: Vec<DataFile>, groups: &mut Vec<Vec<DataFile>>) {
 }
 
 /// The columns of files of both schemas; `None` if rows of one would not be the same with those of the other.
-fn together(one: &SchemaRef, other: &SchemaRef) -> Option<SchemaRef> {
+pub(super) fn together(one: &SchemaRef, other: &SchemaRef) -> Option<SchemaRef> {
     let mut fields: Vec<Field> = Vec::new();
     for field in one.fields() {
         let kept = match other.field_with_name(field.name()) {
@@ -293,21 +287,35 @@ fn together(one: &SchemaRef, other: &SchemaRef) -> Option<SchemaRef> {
     Some(Arc::new(Schema::new(fields)))
 }
 
-/// Rows with the columns that the file is to have.
-fn fit(batch: &RecordBatch, columns: &SchemaRef) -> Result<RecordBatch> {
-    let failed = |e| Error::corrupt("compact dataset", "rows do not fit together").with_source(e);
-    let exact = CastOptions { safe: false, ..CastOptions::default() };
-    let arrays = columns.fields().iter().map(|field| match batch.column_by_name(field.name()) {
-        None => Ok(new_null_array(field.data_type(), batch.num_rows())),
-        Some(column) if column.data_type() == field.data_type() => Ok(Arc::clone(column)),
-        Some(column) => cast_with_options(column, field.data_type(), &exact).map_err(failed),
-    });
-    let arrays: Vec<ArrayRef> = arrays.collect::<Result<_>>()?;
-    RecordBatch::try_new(Arc::clone(columns), arrays).map_err(failed)
+/// The rows of a file, of which its commit says how many there are.
+pub(super) fn opened(file: &DataFile, bytes: &Bytes) -> Result<Rows> {
+    Rows::whole(bytes.clone(), file.rows).map_err(|e| damaged(file, e))
 }
 
-fn not_parquet(file: &DataFile) -> Error {
-    Error::corrupt("compact dataset", "a file is not Parquet").with("file", &file.path)
+/// Rows of a file with the columns that the new one is to have.
+pub(super) fn fit(
+    file: &DataFile,
+    rows: Result<RecordBatch, ParquetError>,
+    columns: &SchemaRef,
+) -> Result<RecordBatch> {
+    let rows = rows.map_err(|e| damaged(file, e))?;
+    let failed =
+        |e| Error::corrupt("compact dataset", "rows do not fit together").with("file", &file.path).with_source(e);
+    let exact = CastOptions { safe: false, ..CastOptions::default() };
+    let cast = || {
+        let arrays = columns.fields().iter().map(|field| match rows.column_by_name(field.name()) {
+            None => Ok(new_null_array(field.data_type(), rows.num_rows())),
+            Some(column) if column.data_type() == field.data_type() => Ok(Arc::clone(column)),
+            Some(column) => cast_with_options(column, field.data_type(), &exact).map_err(failed),
+        });
+        let arrays: Vec<ArrayRef> = arrays.collect::<Result<_>>()?;
+        RecordBatch::try_new(Arc::clone(columns), arrays).map_err(failed)
+    };
+    guarded(cast, |e| damaged(file, e))
+}
+
+fn damaged(file: &DataFile, error: ParquetError) -> Error {
+    Error::corrupt("compact dataset", "the rows of a file cannot be read").with("file", &file.path).with_source(error)
 }
 
 /// The names of files that stand for others. Each compaction has names of its own.

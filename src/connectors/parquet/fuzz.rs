@@ -1,13 +1,17 @@
 //! What holds of the decoders here, whatever bytes they are given; see [`testkit::decoders`](crate::testkit::decoders).
 
+use super::compact::{fit, opened, together};
 use super::envelope;
-use super::{DatasetCommit, DatasetCompaction};
+use super::log::Folder;
+use super::{DataFile, DatasetCommit, DatasetCompaction, Snapshot, StoredColumn, StoredType};
 use crate::columnar::files::checksum;
 use crate::error::Result;
 use crate::model::{PipelineName, ShardKey};
-use crate::store::ObjectPath;
+use crate::store::{ObjectPath, Store};
+use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
 use std::fmt::Debug;
 
 /// A commit that is read says the same when it is written and read again; its files lie below the dataset.
@@ -26,6 +30,35 @@ pub(crate) fn compaction(bytes: &[u8]) -> Result<()> {
     let shard = ShardKey { pipeline: PipelineName::new("fuzz")?, shard: 0 };
     let other = DatasetCompaction::decode(&shard, 1, bytes).map(drop);
     both::<DatasetCompaction>("landfall dataset compaction", "compaction", bytes).map(drop).or(other)
+}
+
+/// A file that is the one of its commit is read or refused; what is read can be put together with others, row by row.
+pub(crate) async fn file(bytes: &[u8]) -> Result<()> {
+    let folder = Folder { store: Store::memory(), prefix: ObjectPath::parse("lake/orders")? };
+    let bytes = Bytes::copy_from_slice(bytes);
+    folder.store.put(&folder.prefix.join("a.parquet")?, bytes.clone()).await?;
+    let file = DataFile {
+        path: "a.parquet".to_owned(),
+        staged: "a.staged".to_owned(),
+        rows: bytes.len() as u64,
+        bytes: bytes.len() as u64,
+        sha256: format!("{:x}", Sha256::digest(&bytes)),
+        tail_crc32c: String::new(),
+        partition: [("p".to_owned(), Some("7".to_owned()))].into(),
+    };
+    let by = StoredColumn { name: "p".to_owned(), kind: StoredType::Plain("int64".to_owned()), nullable: true };
+    let snapshot = Snapshot { folder, commits: Vec::new(), files: Vec::new() };
+    let read: usize = snapshot.read_file(&file, &[by]).await?.iter().map(|batch| batch.num_rows()).sum();
+    assert!(read as u64 <= file.rows, "{read} rows");
+    let rows = opened(&file, &bytes)?;
+    // Columns of one name are not told apart.
+    let Some(columns) = together(rows.schema(), rows.schema()) else { return Ok(()) };
+    let mut again = 0;
+    for batch in rows {
+        again += fit(&file, batch, &columns)?.num_rows();
+    }
+    assert_eq!(again, read);
+    Ok(())
 }
 
 /// What is in `bytes` as an object, or as its content behind a checksum that fits.

@@ -3,13 +3,13 @@ use super::log::Folder;
 use super::state::ShardState;
 use crate::columnar::files::DataFile;
 use crate::columnar::files::partition::add_columns;
+use crate::columnar::files::reading::{Rows, guarded};
 use crate::columnar::files::schema::StoredColumn;
 use crate::error::{Error, Result};
 use crate::model::ShardKey;
 use crate::sink::Mark;
 use crate::store::{ObjectPath, Store};
 use arrow::array::RecordBatch;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 /// Reads a Parquet dataset by its commit objects: whole epochs only, also while writers commit.
 #[derive(Clone, Debug)]
@@ -20,10 +20,10 @@ pub struct DatasetReader {
 /// The state of a dataset at one moment. It stays readable while writers go on.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    folder: Folder,
-    commits: Vec<DatasetCommit>,
+    pub(super) folder: Folder,
+    pub(super) commits: Vec<DatasetCommit>,
     /// Each with the number of a commit that split its rows.
-    files: Vec<(DataFile, usize)>,
+    pub(super) files: Vec<(DataFile, usize)>,
 }
 
 impl DatasetReader {
@@ -95,15 +95,14 @@ impl Snapshot {
     /// `Corrupt` if the file is gone or damaged; errors of the store.
     pub async fn read_file(&self, file: &DataFile, partition_by: &[StoredColumn]) -> Result<Vec<RecordBatch>> {
         let bytes = self.folder.bytes(file).await?;
-        let damaged = |message| Error::corrupt("read dataset", message).with("file", &file.path);
-        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
-            .and_then(|builder| builder.build())
-            .map_err(|e| damaged("the file is not Parquet").with_source(e))?;
-        reader
-            .map(|rows| {
-                let rows = rows.map_err(|e| damaged("the rows cannot be read").with_source(e))?;
-                add_columns(&rows, partition_by, &file.partition).map_err(|e| e.with("file", &file.path))
-            })
-            .collect()
+        let damaged = |e| {
+            Error::corrupt("read dataset", "the rows of a file cannot be read").with("file", &file.path).with_source(e)
+        };
+        let read = || {
+            let rows = Rows::whole(bytes, file.rows).map_err(damaged)?;
+            let add = |rows| add_columns(&rows, partition_by, &file.partition).map_err(|e| e.with("file", &file.path));
+            rows.map(|rows| rows.map_err(damaged).and_then(add)).collect()
+        };
+        guarded(read, damaged)
     }
 }

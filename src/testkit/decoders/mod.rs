@@ -91,9 +91,13 @@ const DECODERS: &[Decoder] = &[
     #[cfg(feature = "parquet")]
     Decoder::new("dataset-compaction", crate::connectors::parquet::fuzz::compaction),
     #[cfg(feature = "parquet")]
+    Decoder::new("dataset-file", |bytes| at_once(crate::connectors::parquet::fuzz::file(bytes))),
+    #[cfg(feature = "parquet")]
     Decoder::new("staged-parquet", staged::<crate::connectors::parquet::ParquetDataset>),
     #[cfg(feature = "delta")]
     Decoder::new("delta-checkpoint", crate::connectors::delta::fuzz::checkpoint_file),
+    #[cfg(feature = "delta")]
+    Decoder::new("delta-file", |bytes| at_once(crate::connectors::delta::fuzz::data_file(bytes))),
     #[cfg(feature = "delta")]
     Decoder::new("delta-log", |bytes| at_once(crate::connectors::delta::fuzz::log_file(bytes))),
     #[cfg(feature = "delta")]
@@ -104,6 +108,8 @@ const DECODERS: &[Decoder] = &[
     Decoder::new("delta-pending", |bytes| at_once(crate::connectors::delta::fuzz::pending(bytes))),
     #[cfg(feature = "delta")]
     Decoder::new("delta-schema", crate::connectors::delta::fuzz::schema),
+    #[cfg(feature = "delta")]
+    Decoder::new("delta-stats", crate::connectors::delta::fuzz::statistics),
     #[cfg(feature = "delta")]
     Decoder::new("staged-delta", staged::<crate::connectors::delta::DeltaTable>),
     #[cfg(feature = "http")]

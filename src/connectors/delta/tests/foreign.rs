@@ -226,3 +226,71 @@ async fn what_a_commit_could_not_do_is_refused_before_anything_is_staged() {
     let mut writer = newest.open(context(1, 2)).await.expect("opens");
     assert_eq!(writer.write(Batch::new(all_null)).await.expect("writes").len(), 1);
 }
+
+/// The table of ids 1 and 2, of which a file of another writer tells `stats`.
+async fn with_stats(store: &Store, stats: &str) {
+    let schema = Schema::new(vec![Field::new("id", DataType::Int64, true), Field::new("text", DataType::Utf8, true)]);
+    let texts = StringArray::from(vec!["a name", "a name and more"]);
+    let columns: [(&str, ArrayRef); 2] = [("id", Arc::new(Int64Array::from(vec![1, 2]))), ("text", Arc::new(texts))];
+    let batch = RecordBatch::try_from_iter(columns).expect("fits");
+    let mut file = parquet::arrow::ArrowWriter::try_new(Vec::new(), batch.schema(), None).expect("a file");
+    file.write(&batch).expect("writes");
+    let mut add = put(store, "a.parquet", file.into_inner().expect("closes")).await;
+    add.stats = Some(stats.to_owned());
+    made(store, &schema, &[], vec![add]).await;
+}
+
+#[tokio::test]
+async fn statistics_of_others_that_are_crossed_cut_off_or_of_other_types_hide_no_row() {
+    let given: [(&str, &str); 6] = [
+        ("id", r#"{"minValues":{"id":2},"maxValues":{"id":1}}"#),
+        ("id", r#"{"minValues":{"id":"3"},"maxValues":{"id":9.5}}"#),
+        ("id", r#"{"minValues":{"id":7},"maxValues":{"id":null}}"#),
+        ("id", r#"{"minValues":NaN}"#),
+        ("text", r#"{"minValues":{"text":"a name"},"maxValues":{"text":"a name"}}"#),
+        ("text", r#"{"minValues":{"text":"b"},"maxValues":{"text":"a"}}"#),
+    ];
+    for (key, stats) in given {
+        let store = Store::memory();
+        with_stats(&store, stats).await;
+        let owner = table(&store).upsert([key]);
+        let text: ArrayRef = Arc::new(StringArray::from(vec!["a name and more"]));
+        let columns: [(&str, ArrayRef); 2] = [("id", Arc::new(Int64Array::from(vec![2]))), ("text", text)];
+        let staged = stage(&owner, 1, 1, RecordBatch::try_from_iter(columns).expect("fits")).await;
+        commit(&owner, 1, 1, None, &staged).await.expect("commits");
+        assert_eq!(ids(&store).await, [1, 2], "{stats}");
+    }
+}
+
+/// A file of 4,000,000 rows in one page, all null: 10,000 rows in a byte.
+fn of_nulls() -> Vec<u8> {
+    let message = parse_message_type("message nulls { optional boolean ok; }").expect("a schema");
+    let properties = WriterProperties::builder()
+        .set_statistics_enabled(parquet::file::properties::EnabledStatistics::None)
+        .set_offset_index_disabled(true)
+        .set_data_page_row_count_limit(usize::MAX)
+        .set_write_batch_size(usize::MAX)
+        .build();
+    let mut writer = SerializedFileWriter::new(Vec::new(), Arc::new(message), Arc::new(properties)).expect("a file");
+    let mut group = writer.next_row_group().expect("a group");
+    let mut column = group.next_column().expect("reads").expect("is there");
+    let levels = vec![0; 4_000_000];
+    column.typed::<parquet::data_type::BoolType>().write_batch(&[], Some(&levels), None).expect("writes");
+    column.close().expect("closes");
+    group.close().expect("closes");
+    writer.into_inner().expect("closes")
+}
+
+#[tokio::test]
+async fn of_a_file_more_rows_than_its_bytes_are_worth_are_believed_if_the_log_says_them_too() {
+    let store = Store::memory();
+    let wanted = Arc::new(Schema::new(vec![Field::new("ok", DataType::Boolean, true)]));
+    let said = put(&store, "nulls.parquet", of_nulls()).await;
+    let said = actions::Add { stats: Some("{\"numRecords\":4000000}".into()), ..said };
+    let log = table(&store).log;
+    assert!(file::rows(&log, &said, &wanted).await.is_ok());
+    let unsaid = actions::Add { stats: None, ..said };
+    let error = file::rows(&log, &unsaid, &wanted).await.map(drop).expect_err("too many");
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.to_string().contains("nulls.parquet") && error.to_string().contains("4000000 rows"), "{error}");
+}

@@ -404,3 +404,16 @@ async fn a_writer_that_is_dropped_leaves_nothing_to_see() {
     tokio::task::yield_now().await;
     assert!(store.list(&ObjectPath::root()).await.expect("lists").is_empty());
 }
+
+#[tokio::test]
+async fn a_file_that_has_more_rows_than_its_commit_says_is_damage() {
+    let store = Store::memory();
+    load(&dataset(&store), vec![rows(1..=3)]).await;
+    let snapshot = snapshot(&store).await;
+    let (file, by) = snapshot.files().next().expect("a file");
+    assert_eq!(ids(&snapshot.read_file(file, by).await.expect("reads")), [1, 2, 3]);
+    let fewer = DataFile { rows: 2, ..file.clone() };
+    let error = snapshot.read_file(&fewer, by).await.expect_err("it has three");
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.to_string().contains(&file.path), "{error}");
+}
