@@ -276,15 +276,19 @@ def commands(long):
         ]],
         enumerations("single", "crashes"),
         enumerations("answers", "answers"),
-        [[
-            *([] if long else more),
-            ("single", cargo("--test", "stores", filter=["a_server_that_dies"]), {"LANDFALL_DEATHS_EACH": "1"}),
-            ("pairs", cargo("--test", "crash"), {**none, "LANDFALL_CRASH_DOUBLES": each}),
-            ("pairs", in_warehouses("survive" if long else "append_survives"), {**none, "LANDFALL_WAREHOUSES_PAIRS": "200" if long else "8"}),
-            ("simulation,disk", cargo("--test", "simulation"), {"LANDFALL_SIMULATION_SEEDS": amount["simulation"], "LANDFALL_DISK_IMAGES": amount["disk"], **days}),
-            ("simulation", cargo("--test", "http", filter=["seeds_over_http"]), {"LANDFALL_SIMULATION_HTTP": amount["simulation over http"], **days}),
-            ("connector", ["scripts/connector"], {}),
-        ]],
+        [
+            [
+                *([] if long else more),
+                ("single", cargo("--test", "stores", filter=["a_server_that_dies"]), {"LANDFALL_DEATHS_EACH": "1"}),
+                ("pairs", in_warehouses("survive" if long else "append_survives"), {**none, "LANDFALL_WAREHOUSES_PAIRS": "200" if long else "8"}),
+                ("connector", ["scripts/connector"], {}),
+            ],
+            [
+                ("pairs", cargo("--test", "crash"), {**none, "LANDFALL_CRASH_DOUBLES": each}),
+                ("simulation,disk", cargo("--test", "simulation"), {"LANDFALL_SIMULATION_SEEDS": amount["simulation"], "LANDFALL_DISK_IMAGES": amount["disk"], **days}),
+                ("simulation", cargo("--test", "http", filter=["seeds_over_http"]), {"LANDFALL_SIMULATION_HTTP": amount["simulation over http"], **days}),
+            ],
+        ],
         [
             [
                 ("kills", ["scripts/kill-loop", amount["kills"]], {}),
