@@ -135,8 +135,7 @@ mod conformance {
         let upstream = world.url.split_once('@').and_then(|(_, rest)| rest.split_once('/')).expect("a URL").0;
         // `X` says goodbye.
         let goodbye = |message: &[u8]| message.first() == Some(&b'X');
-        let proxy =
-            FaultProxy::start(upstream.parse().expect("an address"), faults, goodbye).await.expect("a free port");
+        let proxy = FaultProxy::start(upstream.parse().expect("an address"), faults, goodbye).expect("a free port");
         let url = world.url.replace(upstream, &proxy.address().to_string());
         let database = Postgres::connect(&url).expect("a URL").env(test_env(5));
         (Arc::new(PostgresCheckpoints::in_schema(&database, &world.schema).expect("a name")), proxy)

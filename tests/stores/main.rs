@@ -101,7 +101,7 @@ mod on_s3 {
     /// The store as a process reaches it of which each message to the server may go wrong.
     async fn reached_by(server: &Server, faults: &Faults) -> (Store, FaultProxy) {
         let upstream = server.url.trim_start_matches("http://").parse().expect("an address");
-        let proxy = FaultProxy::start(upstream, faults, |_| false).await.expect("a free port");
+        let proxy = FaultProxy::start(upstream, faults, |_| false).expect("a free port");
         (s3_at(&format!("http://{}", proxy.address())), proxy)
     }
 

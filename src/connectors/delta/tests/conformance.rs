@@ -5,7 +5,7 @@ use super::*;
 use crate::sink::{Children, Replace, ReplacePartitions, Scd2};
 use crate::testkit::Faults;
 use crate::testkit::conformance::Destination;
-use arrow::array::TimestampNanosecondArray;
+use arrow::array::{ArrayRef, TimestampNanosecondArray};
 use async_trait::async_trait;
 use std::ops::Range;
 
@@ -41,24 +41,16 @@ impl Destination for Lake {
         Some(self.over(&faults.store(&self.store)))
     }
 
-    /// All rows are of one partition, so that a replacement of partitions replaces everything; each is the only child of its parent.
     fn item(&self, numbers: Range<u64>) -> Batch {
         let ids: Vec<_> = numbers.map(|n| i64::try_from(n).expect("small")).collect();
-        let countries = StringArray::from(vec!["c"; ids.len()]);
-        let places = Int64Array::from(vec![0; ids.len()]);
-        let rows = [
-            ("id", Arc::new(Int64Array::from(ids)) as _),
-            ("country", Arc::new(countries) as _),
-            (Children::INDEX, Arc::new(places) as _),
-        ];
-        Batch::new(RecordBatch::try_from_iter(rows).expect("fits"))
+        Batch::new(RecordBatch::try_from_iter(columns(&ids)).expect("fits"))
     }
 
     /// A time that is finer than a microsecond.
     fn bad_item(&self, numbers: Range<u64>) -> Option<Batch> {
         let ids: Vec<_> = [999].into_iter().chain(numbers).map(|n| i64::try_from(n).expect("small")).collect();
         let times = TimestampNanosecondArray::from_iter_values(ids.iter().map(|id| i64::from(*id == 999)));
-        let rows = [("id", Arc::new(Int64Array::from(ids)) as _), ("at", Arc::new(times) as _)];
+        let rows = columns(&ids).into_iter().chain([("at", Arc::new(times) as _)]);
         Some(Batch::new(RecordBatch::try_from_iter(rows).expect("fits")))
     }
 
@@ -66,6 +58,15 @@ impl Destination for Lake {
     async fn read(&self) -> Vec<u64> {
         current(&self.over(&self.store)).await.into_iter().map(i64::unsigned_abs).collect()
     }
+}
+
+/// All rows are of one partition, so that a replacement of partitions replaces everything; each is the only child of its parent.
+fn columns(ids: &[i64]) -> [(&'static str, ArrayRef); 3] {
+    [
+        ("id", Arc::new(Int64Array::from(ids.to_vec()))),
+        ("country", Arc::new(StringArray::from(vec!["c"; ids.len()]))),
+        (Children::INDEX, Arc::new(Int64Array::from(vec![0; ids.len()]))),
+    ]
 }
 
 mod append {
