@@ -22,7 +22,7 @@ WRONG = (*PROMISE, "wrong", "failed", "believed", "crashes")
 # Every sink and store of the tree, by the names that the suites print: with a fault at every operation in every way.
 WHOLE = {
     "one shard", "three shards", "a response in parts", "collection", "parquet", "parquet, two shards", "delta", "delta, upsert", "tables",
-    "parquet, put together", "delta append", "parquet on s3", "postgres append, checkpoints too", "postgres append, with children", "adbc duckdb append",
+    "parquet, put together", "replayable source", "one landing, two loads", "delta append", "parquet on s3", "postgres append, checkpoints too", "postgres append, with children", "adbc duckdb append",
     "adbc sqlite append",
 }  # fmt: skip
 # The ways in which each of them goes wrong: it dies or stands still, or is told nothing or of a failure and lives on.
@@ -243,7 +243,7 @@ def commands(long):
     """What is run, in an order that shows failures early: the suites it is for, the command, and how much of it. One step comes after the other; in
     a step, what stands in one list runs one after the other, and the lists beside each other, since they wait for servers, or for time to pass."""
     amount = {suite: str(both[long]) for suite, both in AMOUNTS.items()}
-    # Ten shapes make as many pairs, and some fewer; seven in ten are of two crashes.
+    # Eleven shapes make as many pairs, and some fewer; seven in ten are of two crashes.
     each = str(AMOUNTS["pairs"][long] // 7)
     # Every change meets the same days, every night others.
     days = {"LANDFALL_SIMULATION_FIRST": str(int(time.time()) // 86_400 * AMOUNTS["simulation"][1])} if long else {}

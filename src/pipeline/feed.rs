@@ -309,7 +309,7 @@ impl LandingFeed {
                         break self.read(number).await?;
                     }
                     if tail.closed {
-                        return self.end(tail.newest);
+                        return self.end(tail.newest).await;
                     }
                     tokio::select! {
                         biased;
@@ -337,8 +337,9 @@ impl LandingFeed {
     }
 
     /// The landing has come to its end: so must this.
-    fn end(&self, newest: u64) -> Result<bool> {
-        if self.segment == newest + 1 {
+    async fn end(&self, newest: u64) -> Result<bool> {
+        // Who lands beside may have been overtaken meanwhile: then a newer owner has landed what this load has read.
+        if self.segment == newest + 1 || self.segment <= self.reader.newest().await? + 1 {
             return Ok(false);
         }
         Err(Error::corrupt("read landing", "the load stands after the end of the landing")

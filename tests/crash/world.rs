@@ -8,15 +8,27 @@ use landfall::columnar::{ColumnType, Columns};
 use landfall::connectors::parquet::DatasetReader;
 use landfall::env::Env;
 use landfall::landing::Landing;
-use landfall::model::{Rows, Why};
-use landfall::pipeline::{Pipeline, Settings};
+use landfall::model::{Page, Rows, Why};
+use landfall::pipeline::{Pipeline, PipelineBuilder, Pipelines, Settings};
 use landfall::sink::{MemoryTable, Quarantine};
+use landfall::source::Source;
 use landfall::store::{ObjectPath, Store};
 use landfall::testkit::{Faults, ManualClock, SeededEntropy, Verdict, test_env};
-use landfall::{Result, async_trait, testkit};
+use landfall::{Error, ErrorKind, Result, async_trait, testkit};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+/// How pages come to what loads them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// One pipeline lands them and loads them.
+    Landed,
+    /// Nobody lands them: their source gives the same ones again.
+    Replayed,
+    /// One pipeline lands them, and two others load them meanwhile.
+    Shared,
+}
 
 /// What a schedule is run on.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +39,7 @@ pub struct Shape {
     pub shards: u32,
     pub parts: bool,
     pub prune: bool,
+    pub route: Route,
     pub into: Destination,
     /// Small files are put together: those of a dataset between epochs, those of a Delta table between the runs, when what nothing needs
     /// is deleted, too.
@@ -42,12 +55,13 @@ const ONE_SHARD: Shape = Shape {
     shards: 1,
     parts: false,
     prune: false,
+    route: Route::Landed,
     into: Destination::Memory,
     together: false,
     evolves: false,
 };
 
-pub const SHAPES: [Shape; 13] = [
+pub const SHAPES: [Shape; 15] = [
     ONE_SHARD,
     Shape { name: "three shards", partitions: 5, pages: 2, shards: 3, ..ONE_SHARD },
     Shape { name: "a response in parts", pages: 4, parts: true, ..ONE_SHARD },
@@ -76,18 +90,39 @@ pub const SHAPES: [Shape; 13] = [
     },
     Shape { name: "parquet, a new column", partitions: 1, into: Destination::Parquet, evolves: true, ..ONE_SHARD },
     Shape { name: "delta, a new column", partitions: 1, into: Destination::Delta, evolves: true, ..ONE_SHARD },
+    Shape { name: "replayable source", pages: 2, route: Route::Replayed, into: Destination::Parquet, ..ONE_SHARD },
+    Shape { name: "one landing, two loads", pages: 2, prune: true, route: Route::Shared, ..ONE_SHARD },
 ];
+
+/// The pipeline that asks the API.
+const NUMBERS: &str = "numbers";
 
 pub struct World {
     shape: Shape,
     pub store: Store,
-    table: MemoryTable<Rows<u64>>,
+    loaded: Loaded,
+    /// By the second of two loads.
+    copied: Loaded,
     first: Script,
     grown: Script,
-    epochs: Epochs,
-    /// Those of the children.
+    /// The epochs of children.
     children: Epochs,
     processes: AtomicU64,
+}
+
+/// What a load has brought to its destination.
+#[derive(Default)]
+struct Loaded {
+    table: MemoryTable<Rows<u64>>,
+    epochs: Epochs,
+}
+
+/// What the pipelines of a process have in common.
+struct Process<'a> {
+    faults: &'a Faults,
+    store: Store,
+    env: Env,
+    columns: Columns,
 }
 
 impl World {
@@ -109,52 +144,93 @@ impl World {
                 vec![repeated, new, bad]
             });
         }
-        let (table, epochs, children, processes) = Default::default();
-        Self { shape, store: Store::memory(), table, first, grown, epochs, children, processes }
+        let (loaded, copied, children, processes) = Default::default();
+        Self { shape, store: Store::memory(), loaded, copied, first, grown, children, processes }
     }
 
     fn env(&self) -> Env {
         test_env(self.processes.fetch_add(1, Ordering::SeqCst) + 1)
     }
 
-    fn pipeline(&self, script: &Script, faults: &Faults) -> Pipeline {
+    /// The pipelines that a process runs at the same time; one that only lands comes first.
+    fn pipelines(&self, script: &Script, faults: &Faults) -> Vec<Pipeline> {
+        let evolved = self.shape.evolves && std::ptr::eq(script, &self.grown);
+        let columns = Columns::new().int64("n");
+        let columns = if evolved { columns.list("children", ColumnType::Int64) } else { columns };
+        let process = Process { faults, store: faults.store(&self.store), env: self.env(), columns };
+        let landing = || Landing::in_store(&process.store, "raw").expect("a name").segment_bytes(40);
+        let read = Pipeline::named(NUMBERS).source(FaultySource { script: script.clone(), faults: faults.clone() });
+        match self.shape.route {
+            Route::Landed => vec![self.load(read.land(landing()), &self.loaded, &process)],
+            Route::Replayed => vec![self.load(read.source_is_replayable(), &self.loaded, &process)],
+            Route::Shared => {
+                let lands = self.settled(read.land(landing()).land_only(), &process).build().expect("complete");
+                let load =
+                    |(name, loaded)| self.load(Pipeline::named(name).landing_of(NUMBERS, landing()), loaded, &process);
+                [lands].into_iter().chain(self.loads().into_iter().map(load)).collect()
+            }
+        }
+    }
+
+    /// The names of those that load, and what each has loaded.
+    fn loads(&self) -> Vec<(&'static str, &Loaded)> {
+        match self.shape.route {
+            Route::Landed | Route::Replayed => vec![(NUMBERS, &self.loaded)],
+            Route::Shared => vec![("loaded", &self.loaded), ("copied", &self.copied)],
+        }
+    }
+
+    /// What each pipeline has, whatever it does.
+    fn settled<S, I, K>(&self, builder: PipelineBuilder<S, I, K>, process: &Process<'_>) -> PipelineBuilder<S, I, K> {
         let mut settings = Settings::default();
         settings.shards = self.shape.shards;
         settings.epoch_records = 8;
         settings.kept_checkpoints = 1;
         settings.prune_landing = self.shape.prune;
-        let store = faults.store(&self.store);
-        let builder = Pipeline::named("numbers")
-            .source(FaultySource { script: script.clone(), faults: faults.clone() })
-            .land(Landing::in_store(&store, "raw").expect("a name").segment_bytes(40))
-            .quarantine(Quarantine::in_store(&store, "quarantine").expect("a name"))
-            .checkpoints(StoreCheckpoints::new(&store, "state").expect("a name"))
+        builder
+            .checkpoints(StoreCheckpoints::new(&process.store, "state").expect("a name"))
             .settings(settings)
             .keys_stay_in_partition()
-            .env(self.env());
-        let evolved = self.shape.evolves && std::ptr::eq(script, &self.grown);
-        let columns = Columns::new().int64("n");
+            .env(process.env.clone())
+    }
+
+    /// A pipeline that loads what comes from here.
+    fn load<S: Source>(&self, builder: PipelineBuilder<S, Page>, loaded: &Loaded, process: &Process<'_>) -> Pipeline {
+        let Process { faults, store, columns, .. } = process;
         let way = Way {
             into: self.shape.into,
-            columns: if evolved { columns.list("children", ColumnType::Int64) } else { columns },
+            columns: columns.clone(),
             key: "n",
             record: "n",
             compact_every: if self.shape.together { 2 } else { 0 },
-            store: &store,
-            table: &self.table,
-            epochs: &self.epochs,
+            store,
+            table: &loaded.table,
+            epochs: &loaded.epochs,
             children: &self.children,
         };
-        way.end(builder, faults).expect("complete")
+        let quarantine = Quarantine::in_store(store, "quarantine").expect("a name");
+        way.end(self.settled(builder, process).quarantine(quarantine), faults).expect("complete")
+    }
+
+    /// What is wrong with the accounts, if anything is. Without a landing there are none.
+    async fn wrong_accounts(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        if self.shape.route != Route::Replayed {
+            for pipeline in self.pipelines(&self.grown, &Faults::none()) {
+                wrong.extend(self.wrong_account(&pipeline).await);
+            }
+        }
+        wrong
     }
 
     /// What is wrong with the account of a partition, if anything is: every record served must be in one of its counts.
-    async fn wrong_account(&self) -> Option<String> {
-        let reader = self.pipeline(&self.grown, &Faults::none()).accounts().await.expect("readable");
-        let accounts = reader.all().await.expect("readable");
+    async fn wrong_account(&self, pipeline: &Pipeline) -> Option<String> {
+        let name = pipeline.name();
+        let accounts = pipeline.accounts().await.expect("readable").all().await.expect("readable");
         if accounts.len() != self.grown.partitions.len() {
-            return Some(format!("other partitions have accounts: {accounts:?}"));
+            return Some(format!("other partitions have accounts of {name}: {accounts:?}"));
         }
+        let only_lands = self.loads().iter().all(|(load, _)| *load != name.as_str());
         accounts.into_iter().find_map(|account| {
             let (_, pages) = self.grown.partitions.iter().find(|(id, _)| *id == account.partition.0)?;
             let lines = || pages.iter().flatten();
@@ -168,9 +244,12 @@ impl World {
             let parents =
                 if self.shape.into != Destination::DeltaUpsert { distinct } else { lines().count() as u64 - bad };
             let (served, load) = (lines().count() as u64, account.load);
-            let right = (load.read, load.loaded, load.fanned_out, load.quarantined, load.deduplicated)
-                == (served, parents + children, children, bad, served - bad - parents);
-            (!right || account.missing().is_some()).then(|| format!("of {served} records: {account}"))
+            let expected = match only_lands {
+                true => (served, 0, 0, 0, 0),
+                false => (served, parents + children, children, bad, served - bad - parents),
+            };
+            let right = (load.read, load.loaded, load.fanned_out, load.quarantined, load.deduplicated) == expected;
+            (!right || account.missing().is_some()).then(|| format!("{name}, of {served} records: {account}"))
         })
     }
 
@@ -185,8 +264,8 @@ impl World {
         self.served().into_iter().filter(|line| number(line).is_none()).collect()
     }
 
-    async fn rows(&self) -> Vec<u64> {
-        let seen = async || rows(&self.store, self.shape.into, &self.table).await;
+    async fn rows(&self, loaded: &Loaded) -> Vec<u64> {
+        let seen = async || rows(&self.store, self.shape.into, &loaded.table).await;
         let found = seen().await;
         if !self.shape.into.is_parquet() {
             return found;
@@ -213,7 +292,7 @@ impl World {
             false => 0,
         };
         let before = committed().await;
-        let mut rows = match found::read_rows(&self.store, self.shape.into, &self.table).await {
+        let mut rows = match found::read_rows(&self.store, self.shape.into, &self.loaded.table).await {
             Ok(rows) => rows,
             // Files that nothing needs any more are deleted at once here, and not after the hours that readers have.
             Err(_) if self.shape.together => return None,
@@ -225,7 +304,7 @@ impl World {
             return Some(Verdict::partial(format!("a reader saw {seen} rows, between {before} and {after} committed")));
         }
         // A set of tables commits each by itself.
-        if let Some(partial) = self.epochs.look("rows", rows.iter().copied()) {
+        if let Some(partial) = self.loaded.epochs.look("rows", rows.iter().copied()) {
             return Some(partial);
         }
         if self.shape.into == Destination::Tables {
@@ -249,7 +328,7 @@ impl testkit::World for World {
     /// Loads what there is, and then what has come since.
     async fn process(&self, faults: &Faults) -> Result<()> {
         for script in [&self.first, &self.grown] {
-            self.pipeline(script, faults).run().await?;
+            run(self.pipelines(script, faults)).await?;
             if self.shape.into == Destination::Delta && self.shape.together {
                 let table = delta(&faults.store(&self.store), self.shape.into);
                 table.compact(&self.env()).await?;
@@ -262,16 +341,25 @@ impl testkit::World for World {
 
     /// Compares destination, quarantine, landing and accounts with what was served.
     async fn verdict(&self) -> Verdict {
-        let bad = quarantined(&self.store).await;
-        let mut verdict = Verdict::of(self.expected(), self.rows().await).and(Verdict::of(self.bad(), bad));
+        let mut verdict = Verdict::default();
+        for (name, loaded) in self.loads() {
+            let bad = quarantined(&self.store, name).await;
+            verdict = verdict.and(Verdict::of(self.expected(), self.rows(loaded).await));
+            verdict = verdict.and(Verdict::of(self.bad(), bad));
+        }
         if self.shape.into == Destination::Tables {
             let even = self.expected().into_iter().filter(|n| n % 2 == 0);
             verdict = verdict.and(Verdict::of(even, children(&self.store).await));
         }
-        if !self.shape.prune {
-            verdict = verdict.and(Verdict::of(self.served(), landed(&self.store, self.shape.shards).await));
+        if self.shape.prune {
+            let first = ObjectPath::parse("raw/numbers/segments/0000/00000000000000000001.rec").expect("a name");
+            let kept = self.store.get(&first, None).await.expect("readable").is_some();
+            verdict.wrong.extend(kept.then(|| "what all loads have committed is still landed".to_owned()));
+        } else {
+            let served = if self.shape.route == Route::Replayed { Vec::new() } else { self.served() };
+            verdict = verdict.and(Verdict::of(served, landed(&self.store, self.shape.shards).await));
         }
-        verdict.wrong.extend(self.wrong_account().await);
+        verdict.wrong.extend(self.wrong_accounts().await);
         verdict
     }
 
@@ -289,6 +377,15 @@ impl testkit::World for World {
             }
         }
     }
+}
+
+/// Runs pipelines at the same time. Of several that fail, one tells of it whose error is not that of a process that is shut out.
+async fn run(pipelines: Vec<Pipeline>) -> Result<()> {
+    let ended = Pipelines::of(pipelines)?.run().await.into_values();
+    let mut errors: Vec<Error> = ended.filter_map(|ended| ended.err().map(Error::from)).collect();
+    let shut_out = [ErrorKind::Fenced, ErrorKind::Ambiguous, ErrorKind::Unavailable];
+    errors.sort_by_key(|error| shut_out.contains(&error.kind()));
+    errors.into_iter().next().map_or(Ok(()), Err)
 }
 
 /// A line of the script as a record: a number, or something in its place.

@@ -10,6 +10,7 @@ use landfall::model::{PipelineName, Rows, ShardKey};
 use landfall::pipeline::{Ended, Event, Pipeline, Pipelines, RunFailure, RunReport};
 use landfall::sink::{MemorySink, MemoryTable, Quarantine, Sink};
 use landfall::store::Store;
+use landfall::testkit::{FaultSource, Faults, Mode, Plan, Target, test_env};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -287,6 +288,36 @@ async fn a_load_ends_with_what_there_is_if_the_extract_cannot_begin() {
     assert_eq!(of(&ended, "numbers").as_ref().expect_err("refused").error().kind(), ErrorKind::Corrupt);
     of(&ended, "copy").as_ref().expect("it has what was landed");
     assert_eq!(sorted(&table), served(&world.script));
+}
+
+#[tokio::test]
+async fn a_load_that_is_ahead_of_an_overtaken_landing_beside_it_is_no_damage() {
+    let world = World::new(Script::new(1, 6, 10));
+    let table = MemoryTable::new();
+    // What lands stands still before its last page, and its load before it takes anything over.
+    let reading = Faults::at(Target::operation("read on").after(5).times(1), Mode::Pause);
+    let loading = Faults::of([Plan { at: 0, mode: Mode::Pause }]);
+    let lands = world.builder_of(FaultSource::new(world.script.clone(), &reading)).build().expect("complete");
+    let late = World { store: loading.store(&world.store), ..world.clone() };
+    let overtaken = Pipelines::of([lands, copy(&late, "copy", MemorySink::new(&table))]).expect("fits").start();
+    reading.until_paused().await;
+    loading.until_paused().await;
+    // Others take over, and land and load more.
+    let grown = World { script: Script::new(1, 9, 10), env: test_env(2), ..world.clone() };
+    let group = Pipelines::of([grown.pipeline(), copy(&grown, "copy", MemorySink::new(&table))]).expect("fits");
+    for (name, ended) in group.run().await {
+        ended.unwrap_or_else(|e| panic!("{name}: {e}"));
+    }
+    loading.resume();
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    reading.resume();
+    let ended = overtaken.wait().await;
+    assert_eq!(of(&ended, "numbers").as_ref().expect_err("overtaken").error().kind(), ErrorKind::Fenced);
+    of(&ended, "copy").as_ref().expect("nothing is left to load");
+    grown.assert_exact().await;
+    assert_eq!(sorted(&table), served(&grown.script));
 }
 
 #[tokio::test]

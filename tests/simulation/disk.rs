@@ -199,7 +199,7 @@ impl Trial {
         let expected: BTreeSet<u64> = lines().filter_map(|line| number(line)).collect();
         let bad = lines().filter(|line| number(line).is_none()).cloned();
         let verdict = Verdict::of(expected, rows(&store, self.into, &self.table).await)
-            .and(Verdict::of(bad, quarantined(&store).await));
+            .and(Verdict::of(bad, quarantined(&store, "numbers").await));
         let wrong = (!verdict.is_right()).then(|| verdict.to_string());
         losses.verdict = std::mem::take(&mut losses.verdict).and(verdict);
         wrong

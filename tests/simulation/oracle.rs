@@ -85,7 +85,7 @@ pub async fn verdict(world: &World) -> Verdict {
         let even = found.keys().copied().filter(|n| n % 2 == 0);
         verdict = verdict.and(Verdict::of(even, children(&world.store).await));
     }
-    let refused = quarantined(&world.store).await;
+    let refused = quarantined(&world.store, "numbers").await;
     match landed {
         Some(landed) => {
             let bad = landed.into_iter().filter(|line| number(line).is_none());

@@ -45,10 +45,11 @@ fn numbers(batches: &[RecordBatch]) -> Vec<u64> {
     numbers
 }
 
-/// The records that were refused, as they were landed.
-pub async fn quarantined(store: &Store) -> Vec<String> {
+/// The records that a pipeline has refused, as they were landed.
+pub async fn quarantined(store: &Store, pipeline: &str) -> Vec<String> {
     let quarantine = Quarantine::in_store(store, "quarantine").expect("a name");
     let records = quarantine.read_all().await.expect("readable").into_iter();
+    let records = records.filter(|record| record.pipeline.as_str() == pipeline);
     records.map(|record| String::from_utf8_lossy(&record.raw).into_owned()).collect()
 }
 
