@@ -4,7 +4,8 @@ use super::*;
 use crate::sink::{Replace, ReplacePartitions};
 use crate::testkit::Faults;
 use crate::testkit::conformance::Destination;
-use arrow::array::TimestampNanosecondArray;
+use arrow::array::{ArrayRef, TimestampNanosecondArray};
+use arrow::compute::concat_batches;
 use async_trait::async_trait;
 use std::ops::Range;
 
@@ -48,12 +49,15 @@ impl Destination for Lake {
         Batch::new(RecordBatch::try_from_iter(rows).expect("fits"))
     }
 
-    /// A time that is finer than a microsecond.
+    /// Rows with a time, one of them finer than a microsecond.
     fn bad_item(&self, numbers: Range<u64>) -> Option<Batch> {
-        let ids: Vec<_> = [999].into_iter().chain(numbers).map(|n| i64::try_from(n).expect("small")).collect();
-        let times = TimestampNanosecondArray::from_iter_values(ids.iter().map(|id| i64::from(*id == 999)));
-        let rows = [("id", Arc::new(Int64Array::from(ids)) as _), ("at", Arc::new(times) as _)];
-        Some(Batch::new(RecordBatch::try_from_iter(rows).expect("fits")))
+        let (bad, good) = (self.item(999..1_000), self.item(numbers));
+        let rows = concat_batches(bad.rows().schema_ref(), [bad.rows(), good.rows()]).expect("rows alike");
+        let times = TimestampNanosecondArray::from_iter_values((0..rows.num_rows()).map(|row| i64::from(row == 0)));
+        let schema = rows.schema();
+        let names = schema.fields().iter().map(|field| field.name().as_str()).chain(["at"]);
+        let columns = rows.columns().iter().cloned().chain([Arc::new(times) as ArrayRef]);
+        Some(Batch::new(RecordBatch::try_from_iter(names.zip(columns)).expect("fits")))
     }
 
     async fn read(&self) -> Vec<u64> {
