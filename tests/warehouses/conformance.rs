@@ -4,7 +4,9 @@ use crate::sql::Sql;
 use crate::warehouse::{Server, Warehouse};
 use landfall::async_trait;
 use landfall::columnar::Batch;
-use landfall::columnar::arrow::array::{Int64Array, RecordBatch, StringArray};
+use landfall::columnar::arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
+use landfall::columnar::arrow::compute::concat_batches;
+use landfall::columnar::arrow::datatypes::Int64Type;
 use landfall::connectors::postgres::PostgresTables;
 use landfall::sink::{Children, Disposition, InsertOnly, Replace, ReplacePartitions, Scd2, Tables, Upsert};
 use landfall::testkit::Faults;
@@ -59,16 +61,30 @@ impl<W: Sql> Destination for Table<W> {
 
     /// A key that is null; where there is none, a character that PostgreSQL has no place for.
     fn bad_item(&self, numbers: Range<u64>) -> Option<Batch> {
-        let ids = [None].into_iter().chain(numbers.map(|n| Some(i64::try_from(n).expect("small"))));
-        let ids: Int64Array = ids.collect();
         let append = matches!(self.disposition, Disposition::Append);
         if append && W::NAME != Server::NAME {
             return None;
         }
-        let country = |row| if append && row == 0 { "\0" } else { "c" };
-        let countries = StringArray::from_iter_values((0..ids.len()).map(country));
-        let rows = [("id", Arc::new(ids) as _), ("country", Arc::new(countries) as _)];
-        Some(Batch::new(RecordBatch::try_from_iter(rows).expect("fits")))
+        let (bad, good) = (self.item(999..1_000), self.item(numbers));
+        let rows = concat_batches(bad.rows().schema_ref(), [bad.rows(), good.rows()]).expect("rows alike");
+        let spoiled = |name: &str, values: &ArrayRef| -> ArrayRef {
+            let is_bad = |row: usize| row == 0;
+            match name {
+                "id" if !append => {
+                    let ids = values.as_primitive::<Int64Type>().iter().enumerate();
+                    Arc::new(ids.map(|(row, id)| id.filter(|_| !is_bad(row))).collect::<Int64Array>())
+                }
+                "country" if append => {
+                    let country = |row| if is_bad(row) { "\0" } else { "c" };
+                    Arc::new(StringArray::from_iter_values((0..values.len()).map(country)))
+                }
+                _ => Arc::clone(values),
+            }
+        };
+        let schema = rows.schema();
+        let columns = schema.fields().iter().zip(rows.columns());
+        let columns = columns.map(|(field, values)| (field.name().as_str(), spoiled(field.name(), values)));
+        Some(Batch::new(RecordBatch::try_from_iter(columns).expect("fits")))
     }
 
     async fn read(&self) -> Vec<u64> {
