@@ -275,7 +275,7 @@ async fn a_client_that_blocks_its_runtime_is_answered() {
     use std::io::{Read, Write};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let upstream = listener.local_addr().expect("is bound");
-    let server = std::thread::spawn(move || {
+    let server = tokio::task::spawn_blocking(move || {
         let (mut client, _) = listener.accept().expect("a client");
         client.read_exact(&mut [0; 3]).expect("a message");
         client.write_all(b"yes").expect("writes");
@@ -287,7 +287,7 @@ async fn a_client_that_blocks_its_runtime_is_answered() {
     let mut answer = [0; 3];
     client.read_exact(&mut answer).expect("an answer");
     assert_eq!(&answer, b"yes");
-    server.join().expect("no panic");
+    server.await.expect("no panic");
 }
 
 #[tokio::test]

@@ -263,6 +263,7 @@ pub async fn a_call_that_is_dropped_has_happened_or_not(store: Arc<dyn Checkpoin
 }
 
 /// Errors: a create that says that nothing has happened is right.
+#[allow(clippy::future_not_send, reason = "it is awaited where it is made")]
 pub async fn doubt_is_told<K>(
     store: Arc<dyn CheckpointStore>,
     reached_by: impl AsyncFn(&Faults) -> (Arc<dyn CheckpointStore>, K),

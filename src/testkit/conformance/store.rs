@@ -368,6 +368,7 @@ pub async fn a_delete_is_seen_and_may_come_twice(store: &Store) {
 }
 
 /// Errors: a write that says that nothing has happened is right.
+#[allow(clippy::future_not_send, reason = "it is awaited where it is made")]
 pub async fn doubt_is_told<K>(store: &Store, reached_by: impl AsyncFn(&Faults) -> (Store, K)) {
     let next = AtomicU64::new(1);
     for operation in ["create", "put", "upload", "rename", "delete"] {
