@@ -1,6 +1,8 @@
 //! Checkpoints that somebody has forged: what they name lies in folders of the pipeline's own or is refused, and nothing else is touched.
 //! Their sums fit everywhere: whoever can write to the store can make them.
 
+#![allow(clippy::future_not_send, reason = "they are awaited where they are made")]
+
 use crate::support::{Once, Script, World, parse};
 use landfall::checkpoint::{ChainId, Record, RecordKind, StoreCheckpoints};
 use landfall::columnar::Batch;

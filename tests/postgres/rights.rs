@@ -1,6 +1,8 @@
 //! Rights: a role that has what docs/warehouses.md lists can do its work, and each of these is needed. Without one of them the server
 //! refuses, and the error says what it is about.
 
+#![allow(clippy::future_not_send, reason = "they are awaited where they are made")]
+
 use crate::pages::Pages;
 use crate::support::{Load, World};
 use landfall::checkpoint::{ChainId, CheckpointStore};
