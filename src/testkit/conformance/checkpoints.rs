@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// whatever must live as long as it; it may await, and it may `return` to skip the check.
 ///
 /// With `reached_by`, what a store says of a create that has gone wrong is checked too. It is an async closure that takes what must live, and the
-/// [`Faults`](crate::testkit::Faults) of a process, and gives what the first expression gives: the same store as that process reaches it, each
+/// [`Faults`] of a process, and gives what the first expression gives: the same store as that process reaches it, each
 /// access of it an I/O point of the faults. Leave it out only where nothing of a create can fail by itself, or nobody can make it fail from here.
 ///
 /// ```
