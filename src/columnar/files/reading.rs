@@ -73,6 +73,7 @@ impl Iterator for Rows {
 pub(super) struct Count {
     said: u64,
     given: u64,
+    broken: bool,
 }
 
 impl Count {
@@ -83,24 +84,26 @@ impl Count {
             let why = format!("the file says that it has {said} rows, and can have {most} at most");
             return Err(ParquetError::General(why));
         }
-        Ok(Self { said, given: 0 })
+        Ok(Self { said, given: 0, broken: false })
     }
 
-    /// What the file gives next, or that it has come to its end: an error once it has given more than was said, or less at the end.
+    /// What the file gives next, or that it has come to its end: an error once it has given more than was said, or less at the end. Nothing
+    /// follows an error.
     pub(super) fn check(
         &mut self,
         batch: Option<Result<RecordBatch, ParquetError>>,
     ) -> Option<Result<RecordBatch, ParquetError>> {
+        if self.broken {
+            return None;
+        }
         let ends = batch.is_none();
-        self.given = match &batch {
-            Some(Ok(batch)) => self.given.saturating_add(batch.num_rows() as u64),
-            Some(Err(_)) => return batch,
-            None => self.given,
-        };
-        if self.given > self.said || ends && self.given < self.said {
+        if let Some(Ok(batch)) = &batch {
+            self.given = self.given.saturating_add(batch.num_rows() as u64);
+        }
+        let wrong = self.given > self.said || ends && self.given < self.said;
+        self.broken = wrong || matches!(batch, Some(Err(_)));
+        if wrong {
             let why = format!("the file says that it has {} rows, and gives others: {}", self.said, self.given);
-            // It is said once.
-            self.said = self.given;
             return Some(Err(ParquetError::General(why)));
         }
         batch
@@ -149,15 +152,18 @@ mod tests {
 
     #[test]
     fn a_file_that_gives_other_rows_than_it_says_is_an_error_once() {
-        let mut count = Count { said: 3, given: 0 };
+        let mut count = Count { said: 3, given: 0, broken: false };
         assert!(count.check(Some(Ok(batch(2)))).is_some_and(|batch| batch.is_ok()));
         assert!(count.check(None).is_some_and(|batch| batch.is_err()), "one is not there");
         assert!(count.check(None).is_none());
-        let mut count = Count { said: 3, given: 0 };
+        let mut count = Count { said: 3, given: 0, broken: false };
         assert!(count.check(Some(Ok(batch(4)))).is_some_and(|batch| batch.is_err()), "one too many");
-        let mut count = Count { said: 3, given: 0 };
+        let mut count = Count { said: 3, given: 0, broken: false };
         assert!(count.check(Some(Ok(batch(3)))).is_some_and(|batch| batch.is_ok()));
         assert!(count.check(None).is_none());
+        let mut count = Count { said: 3, given: 0, broken: false };
+        assert!(count.check(Some(Err(panicked()))).is_some_and(|batch| batch.is_err()));
+        assert!(count.check(Some(Ok(batch(1)))).is_none() && count.check(None).is_none(), "something follows an error");
     }
 
     #[test]
