@@ -4,8 +4,10 @@ and compares the sums with the figures to reach. The last line has the figures; 
 import argparse
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
@@ -325,14 +327,39 @@ def of_its_suite(line, suites):
     return line.replace("suite=single ", "suite=answers ") if suites == "answers" else line
 
 
-def run(proof, suites, command, environment):
-    """Runs a suite; whether it ended well. What it says is shown only if it does not."""
+# Seconds for a command: one that stands still is ended, and has failed.
+PATIENCE = (3_600, 86_400)
+# So many it has then to end its servers.
+GRACE = 30
+# Those that run, each in a group with all that it started.
+running = set()
+
+
+def end(ran):
+    """Ends a command and all that it started; what stands still does not hear the first word."""
+    running.discard(ran)
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(ran.pid, how)
+            ran.wait(GRACE)
+        except (ProcessLookupError, subprocess.TimeoutExpired):
+            pass
+
+
+def run(proof, suites, command, environment, patience):
+    """Runs a suite; whether it ended well, in so many seconds. What it says is shown only if it does not."""
     said = []
     try:
-        ran = subprocess.Popen(command, env={**environment_of(command), **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+        ran = subprocess.Popen(
+            command, env={**environment_of(command), **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True
+        )  # fmt: skip
     except FileNotFoundError:
         print(f"  there is no {command[0]}", flush=True)
         return False
+    running.add(ran)
+    over = time.monotonic() + patience
+    late = threading.Timer(patience, end, [ran])
+    late.start()
     with ran:
         for line in (of_its_suite(line, suites) for line in ran.stdout):
             said = [*said[-60:], line.rstrip()]
@@ -342,9 +369,13 @@ def run(proof, suites, command, environment):
                 proof.of["tests"]["all"]["passed"] += int(passed[1]) if passed else 0
             elif proof.read(line):
                 print("  " + line[line.index("proof ") + 6 :].rstrip(), flush=True)
-    if ran.returncode:
+    late.cancel()
+    well = ran in running and ran.returncode == 0
+    running.discard(ran)
+    if not well:
         print("\n".join(f"  | {line}" for line in said), flush=True)
-    return ran.returncode == 0
+        print(f"  {command[0]} {f'exits with {ran.returncode}' if time.monotonic() < over else f'was ended after {patience} s'}", flush=True)
+    return well
 
 
 def shown(proof, broken, only, long):
@@ -376,13 +407,22 @@ def main():
         if "fuzz" not in command[0] or not only or "fuzz" in only:
             subprocess.run(command, check=True, env=environment_of(command))
 
+    def interrupted(*_):
+        """They are in groups of their own, and hear nothing of it."""
+        for ran in list(running):
+            end(ran)
+        os._exit(130)
+
+    signal.signal(signal.SIGINT, interrupted)
+    signal.signal(signal.SIGTERM, interrupted)
+
     def lane(commands):
         for suites, command, environment in commands:
             if only and not only & set(suites.split(",")):
                 continue
             started = time.monotonic()
             print(f"== {suites}: {' '.join([*(f'{k}={v}' for k, v in environment.items()), *command])}", flush=True)
-            well = run(proof, suites, command, environment)
+            well = run(proof, suites, command, environment, PATIENCE[a.long])
             if not well:
                 broken.append(suites)
             print(f"== {suites}: {'ok' if well else 'FAILED'} ({time.monotonic() - started:.0f} s)", flush=True)

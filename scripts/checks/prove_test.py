@@ -1,6 +1,9 @@
 """Does prove.py notice what is missed? Run by .ci/run: python3 -m unittest discover -s scripts/checks -p '*_test.py'."""
 
+import contextlib
+import io
 import unittest
+from unittest import mock
 
 import prove
 
@@ -114,6 +117,19 @@ class Figures(unittest.TestCase):
     def test_few_mutants_of_a_module_may_be_missed(self):
         lines = [line.replace("of=delta mutants=100 caught=95", "of=delta mutants=100 caught=94") for line in recorded(True)]
         self.assertEqual(missed(lines, True)[0], {"mutants"})
+
+    def test_who_stands_still_is_ended_with_all_that_it_started(self):
+        # The child holds the output: as long as it is there, there is more to read.
+        for command in ("sleep 600 & wait", "sleep 600 & exit 0", "trap '' TERM; sleep 600"):
+            with contextlib.redirect_stdout(io.StringIO()) as said, mock.patch.object(prove, "GRACE", 0.2):
+                self.assertFalse(prove.run(prove.Proof(), "kills", ["bash", "-c", command], {}, 0.2))
+            self.assertIn("was ended after 0.2 s", said.getvalue())
+
+    def test_who_ends_in_time_is_not_ended(self):
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            self.assertTrue(prove.run(prove.Proof(), "kills", ["true"], {}, 600))
+            self.assertFalse(prove.run(prove.Proof(), "kills", ["false"], {}, 600))
+        self.assertIn("false exits with 1", said.getvalue())
 
     def test_nothing_may_be_wrong(self):
         for key in prove.WRONG:
