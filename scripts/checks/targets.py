@@ -8,7 +8,6 @@ import shutil
 import sqlite3
 import subprocess
 import tempfile
-from collections import Counter, defaultdict
 from decimal import Decimal
 from pathlib import Path
 
@@ -189,17 +188,18 @@ class IntoDelta(Loaded):
         return sorted((tuple(row[c] for c in columns) for row in rows), key=lambda row: row[0])
 
     def loads(self, columns, name="orders"):
-        """Of each load that a table has committed, the rows that are there; and of how many loads these are a part. Rows name their load, and the
-        commit of a load how many there are."""
+        """Of each load that a table has committed, how many rows are there, with a sum of these columns; and of how many loads these are a part. Rows
+        name their load, and the commit of a load how many there are."""
+        import duckdb
+
         table = self.table(name)
         if table is None:
             return {}, 0
-        loads = [info["landfall"] for info in table.history() if "landfall" in info]
-        committed = {load["load_id"]: load["rows_inserted"] for load in loads}
-        seen = defaultdict(Counter, {load: Counter() for load in committed})
-        for row in table.to_pyarrow_table(columns=["_landfall_load", *columns]).to_pylist():
-            seen[row["_landfall_load"]][tuple(row[c] for c in columns)] += 1
-        return dict(seen), sum(rows.total() != committed.get(load) for load, rows in seen.items())
+        committed = {info["landfall"]["load_id"]: info["landfall"]["rows_inserted"] for info in table.history() if "landfall" in info}
+        rows = duckdb.from_arrow(table.to_pyarrow_table(columns=["_landfall_load", *columns]))
+        found = rows.aggregate(f"_landfall_load, count(*), sum(hash({', '.join(columns) or 0}))").fetchall()
+        seen = dict.fromkeys(committed, (0, None)) | {load: (number, of_columns) for load, number, of_columns in found}
+        return seen, sum(number != committed.get(load) for load, (number, _) in seen.items())
 
     def partial(self):
         """Of loads that are replaced, fewer rows are left."""

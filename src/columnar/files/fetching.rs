@@ -1,16 +1,22 @@
 //! Parquet files that are fetched while they are read, guarded as those [in memory](super::reading).
 
+use super::footer;
+use super::pages::Pages;
 use super::reading::{AT_ONCE, Count, guarded, panicked};
 use arrow::array::RecordBatch;
-use futures::future::ready;
+use bytes::Bytes;
+use futures::future::{BoxFuture, ready};
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
 use parquet::arrow::ParquetRecordBatchStreamBuilder;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::errors::ParquetError;
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use std::convert::identity;
+use std::ops::Range;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 /// Rows that are fetched.
 pub(crate) type Fetched = BoxStream<'static, Result<RecordBatch, ParquetError>>;
@@ -22,14 +28,65 @@ pub(crate) type Fetched = BoxStream<'static, Result<RecordBatch, ParquetError>>;
 pub(crate) async fn fetch<R: AsyncFileReader + Unpin + Send + 'static>(
     mut reader: R,
     most: u64,
-    plan: impl FnOnce(ArrowReaderMetadata, R) -> Result<ParquetRecordBatchStreamBuilder<R>, ParquetError>,
+    plan: impl FnOnce(ArrowReaderMetadata, Checked<R>) -> Result<ParquetRecordBatchStreamBuilder<Checked<R>>, ParquetError>,
 ) -> Result<Fetched, ParquetError> {
     let load = ArrowReaderMetadata::load_async(&mut reader, ArrowReaderOptions::new());
     let footer = AssertUnwindSafe(load).catch_unwind().await.unwrap_or_else(|_| Err(panicked()))?;
     let mut count = Count::of(footer.metadata(), most)?;
+    let reader = Checked { pages: Pages::of(footer.metadata()), reader };
     let rows = guarded(|| plan(footer, reader)?.with_batch_size(AT_ONCE).build(), identity)?;
     let rows = AssertUnwindSafe(rows).catch_unwind().map(|batch| batch.unwrap_or_else(|_| Err(panicked())));
     // The end is counted too.
     let rows = rows.map(Some).chain(stream::once(ready(None)));
     Ok(rows.filter_map(move |batch| ready(count.check(batch))).boxed())
+}
+
+/// The footer of a file of `size` bytes.
+///
+/// # Errors
+/// If it is no Parquet; those of `reader`.
+pub(crate) async fn footer<R: AsyncFileReader>(reader: &mut R, size: u64) -> Result<ParquetMetaData, ParquetError> {
+    let before = |at: u64, length: usize| {
+        let start = at.checked_sub(length as u64);
+        Ok::<_, ParquetError>(start.ok_or_else(|| ParquetError::EOF("the file is too short".to_owned()))?..at)
+    };
+    let tail = before(size, footer::TAIL)?;
+    let length = footer::length(&reader.get_bytes(tail.clone()).await?)?;
+    let bytes = reader.get_bytes(before(tail.start, length)?).await?;
+    footer::check(&bytes)?;
+    ParquetMetaDataReader::decode_metadata(&bytes)
+}
+
+/// A file of which pages are decoded only if there is memory for them.
+pub(crate) struct Checked<R> {
+    reader: R,
+    pages: Pages,
+}
+
+impl<R: AsyncFileReader + Send> AsyncFileReader for Checked<R> {
+    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, ParquetError>> {
+        async move {
+            let bytes = self.reader.get_bytes(range.clone()).await?;
+            guarded(|| self.pages.check(&range, &bytes), identity)?;
+            Ok(bytes)
+        }
+        .boxed()
+    }
+
+    fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, Result<Vec<Bytes>, ParquetError>> {
+        async move {
+            let all = self.reader.get_byte_ranges(ranges.clone()).await?;
+            let mut each = ranges.iter().zip(&all);
+            guarded(|| each.try_for_each(|(range, bytes)| self.pages.check(range, bytes)), identity)?;
+            Ok(all)
+        }
+        .boxed()
+    }
+
+    fn get_metadata<'a>(
+        &'a mut self,
+        options: Option<&'a ArrowReaderOptions>,
+    ) -> BoxFuture<'a, Result<Arc<ParquetMetaData>, ParquetError>> {
+        self.reader.get_metadata(options)
+    }
 }

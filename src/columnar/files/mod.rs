@@ -5,8 +5,10 @@ pub(crate) mod dictionary;
 #[cfg(feature = "delta")]
 pub(crate) mod fetching;
 mod file;
+mod footer;
 mod lane;
 pub(crate) mod options;
+mod pages;
 pub(crate) mod partition;
 pub(crate) mod reading;
 pub(crate) mod schema;
@@ -78,6 +80,13 @@ pub(crate) struct Written {
     pub(crate) file: DataFile,
     #[cfg_attr(not(feature = "delta"), expect(dead_code, reason = "only the log of a table tells of it"))]
     pub(crate) footer: ParquetMetaData,
+}
+
+/// An integer of seven bits in each byte, and what follows it.
+fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let last = bytes.iter().take(10).position(|byte| byte & 0x80 == 0)?;
+    let (these, rest) = bytes.split_at_checked(last + 1)?;
+    Some((these.iter().rev().fold(0, |n, byte| n << 7 | u64::from(byte & 0x7f)), rest))
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! Parquet files that are read again. Others wrote them, or a disk has damaged them: on some such files the library panics, and
-//! some give other rows than their footers tell of. Here each of that is an error.
+//! some give other rows than their footers tell of, or have [footers](super::footer) and [pages](super::pages) for which there is no memory. Here each of that is an error.
 
+use super::footer;
+use super::pages::Pages;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
@@ -36,8 +38,10 @@ impl Rows {
         wanted: impl FnOnce(&SchemaDescriptor) -> ProjectionMask,
     ) -> Result<Self, ParquetError> {
         let open = || {
-            let builder = ParquetRecordBatchReaderBuilder::try_new(bytes)?;
+            footer::check_file(&bytes)?;
+            let builder = ParquetRecordBatchReaderBuilder::try_new(bytes.clone())?;
             let count = Count::of(builder.metadata(), most)?;
+            Pages::of(builder.metadata()).check_all(&bytes)?;
             let (schema, wanted) = (Arc::clone(builder.schema()), wanted(builder.parquet_schema()));
             Ok(Self { schema, reader: builder.with_projection(wanted).with_batch_size(at_once).build()?, count })
         };

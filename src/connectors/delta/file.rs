@@ -4,7 +4,7 @@ use super::actions::Add;
 use super::fit::{fit, member_of};
 use super::log::Log;
 use super::stats;
-use crate::columnar::files::fetching::fetch;
+use crate::columnar::files::fetching::{fetch, footer};
 use crate::columnar::files::reading::guarded;
 use crate::error::{Error, Result};
 use crate::store::{ObjectPath, Store};
@@ -20,7 +20,7 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::basic::Type;
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::metadata::ParquetMetaData;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -170,6 +170,6 @@ impl AsyncFileReader for Reader {
         _: Option<&'a ArrowReaderOptions>,
     ) -> BoxFuture<'a, parquet::errors::Result<Arc<ParquetMetaData>>> {
         let size = self.size;
-        async move { ParquetMetaDataReader::new().load_and_finish(self, size).await.map(Arc::new) }.boxed()
+        async move { footer(self, size).await.map(Arc::new) }.boxed()
     }
 }

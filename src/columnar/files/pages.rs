@@ -1,0 +1,275 @@
+//! Pages of texts that begin with the lengths of these. The library makes room for as many lengths as such a page says before it looks whether they are
+//! there, and a process that cannot have the memory ends at once: no panic, which could be caught. So they are counted before.
+
+use super::varint;
+use bytes::Bytes;
+use parquet::basic::{Compression, Encoding, Type};
+use parquet::column::page::{Page, PageReader};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
+use parquet::file::serialized_reader::SerializedPageReader;
+use parquet::schema::types::{ColumnDescPtr, ColumnDescriptor};
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Lengths that a byte of a page may stand for: writers put some thirty of those that are all alike into one.
+const MOST_PER_BYTE: u64 = 1 << 13;
+
+/// The places of the columns of a file: several at the same one, if the footer says so.
+#[derive(Clone, Debug)]
+pub(super) struct Pages(Arc<HashMap<Range<u64>, Vec<(ColumnDescPtr, Compression)>>>);
+
+impl Pages {
+    pub(super) fn of(footer: &ParquetMetaData) -> Self {
+        let mut places = HashMap::<_, Vec<_>>::new();
+        for column in footer.row_groups().iter().flat_map(|group| group.columns()) {
+            let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
+            let end = start.saturating_add(column.compressed_size());
+            // Nothing can be read from others.
+            if let (Ok(start), Ok(end)) = (start.try_into(), end.try_into()) {
+                places.entry(start..end).or_default().push((column.column_descr_ptr(), column.compression()));
+            }
+        }
+        Self(Arc::new(places))
+    }
+
+    /// Whether the columns of a whole file can be decoded.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub(super) fn check_all(&self, file: &Bytes) -> Result<(), ParquetError> {
+        let place = |at: &u64| usize::try_from(*at).ok();
+        self.0.keys().try_for_each(|range| match (place(&range.start), place(&range.end)) {
+            (Some(start), Some(end)) if start <= end && end <= file.len() => self.check(range, &file.slice(start..end)),
+            // There is nothing to decode.
+            _ => Ok(()),
+        })
+    }
+
+    /// Whether the columns at a place, of which these are the bytes, can be decoded.
+    ///
+    /// # Errors
+    /// If a page says that it has more lengths than it can have, or if the place is that of no column.
+    pub(super) fn check(&self, range: &Range<u64>, bytes: &Bytes) -> Result<(), ParquetError> {
+        let columns = self.0.get(range).ok_or_else(|| ParquetError::General("no column is there".to_owned()))?;
+        let texts = |(column, _): &&(ColumnDescPtr, Compression)| {
+            matches!(column.physical_type(), Type::BYTE_ARRAY | Type::FIXED_LEN_BYTE_ARRAY)
+        };
+        columns.iter().filter(texts).try_for_each(|(column, compression)| {
+            // Few writers do that: what others wrote is not decompressed twice.
+            if pages(bytes, column, Compression::UNCOMPRESSED)?.any(|page| has_lengths(page.encoding())) {
+                pages(bytes, column, *compression)?.try_for_each(|page| counted(&page, column))?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// The pages of a column, up to the first that cannot be read: who decodes them comes no further either.
+fn pages(
+    bytes: &Bytes,
+    column: &ColumnDescPtr,
+    compression: Compression,
+) -> Result<impl Iterator<Item = Page> + use<>, ParquetError> {
+    let chunk = ColumnChunkMetaData::builder(Arc::clone(column))
+        .set_compression(compression)
+        .set_data_page_offset(0)
+        .set_total_compressed_size(bytes.len().try_into()?)
+        .build()?;
+    let mut reader = SerializedPageReader::new(Arc::new(bytes.clone()), &chunk, 0, None)?;
+    Ok(std::iter::from_fn(move || reader.get_next_page().ok().flatten()))
+}
+
+fn has_lengths(encoding: Encoding) -> bool {
+    matches!(encoding, Encoding::DELTA_LENGTH_BYTE_ARRAY | Encoding::DELTA_BYTE_ARRAY)
+}
+
+/// An error if a page has more lengths than values, or than fit into its bytes.
+fn counted(page: &Page, column: &ColumnDescriptor) -> Result<(), ParquetError> {
+    // How many times they stand there: of what texts have in common with those before them, and of the rest.
+    let times = match page.encoding() {
+        Encoding::DELTA_LENGTH_BYTE_ARRAY => 1,
+        Encoding::DELTA_BYTE_ARRAY => 2,
+        _ => return Ok(()),
+    };
+    let most = u64::from(page.num_values()).min((page.buffer().len() as u64).saturating_mul(MOST_PER_BYTE));
+    let mut rest = values(page, column);
+    for _ in 0..times {
+        let Some(mut lengths) = rest.and_then(Lengths::read) else { break };
+        if lengths.count > most {
+            let why = format!("a page says that it has {} lengths, and can have {most} at most", lengths.count);
+            return Err(ParquetError::General(why));
+        }
+        rest = lengths.skip();
+    }
+    Ok(())
+}
+
+/// What follows the levels in a page, if they end within it. See "Data Pages" in the format of Parquet.
+fn values<'a>(page: &'a Page, column: &ColumnDescriptor) -> Option<&'a [u8]> {
+    let bytes: &[u8] = page.buffer();
+    match page {
+        Page::DataPage { num_values, def_level_encoding, rep_level_encoding, .. } => {
+            let levels = [(column.max_rep_level(), rep_level_encoding), (column.max_def_level(), def_level_encoding)];
+            levels.into_iter().filter(|(most, _)| *most > 0).try_fold(bytes, |bytes, (most, encoding)| {
+                if *encoding == Encoding::RLE {
+                    let (length, rest) = bytes.split_first_chunk()?;
+                    rest.get(usize::try_from(u32::from_le_bytes(*length)).ok()?..)
+                } else {
+                    // Packed bits, as once.
+                    let bits = u64::from(i16::BITS - most.leading_zeros()) * u64::from(*num_values);
+                    bytes.get(usize::try_from(bits.div_ceil(8)).ok()?..)
+                }
+            })
+        }
+        Page::DataPageV2 { def_levels_byte_len, rep_levels_byte_len, .. } => {
+            bytes.get(usize::try_from(u64::from(*def_levels_byte_len) + u64::from(*rep_levels_byte_len)).ok()?..)
+        }
+        Page::DictionaryPage { .. } => None,
+    }
+}
+
+/// Numbers in packed differences. See "Delta Encoding (DELTA_BINARY_PACKED)" in the format of Parquet.
+struct Lengths<'a> {
+    count: u64,
+    /// Numbers of a block, and how many parts it has.
+    block: u64,
+    parts: usize,
+    blocks: &'a [u8],
+}
+
+impl<'a> Lengths<'a> {
+    fn read(bytes: &'a [u8]) -> Option<Self> {
+        let (block, bytes) = varint(bytes)?;
+        let (parts, bytes) = varint(bytes)?;
+        let (count, bytes) = varint(bytes)?;
+        let (_first, blocks) = varint(bytes)?;
+        let parts = usize::try_from(parts).ok().filter(|parts| *parts > 0)?;
+        Some(Self { count, block, parts, blocks })
+    }
+
+    /// What follows them, if they are all there.
+    fn skip(&mut self) -> Option<&'a [u8]> {
+        let of_part = self.block / self.parts as u64;
+        // One is in the header.
+        let mut left = self.count.saturating_sub(1);
+        let mut bytes = self.blocks;
+        while left > 0 {
+            let (_least, rest) = varint(bytes)?;
+            let (widths, rest) = rest.split_at_checked(self.parts)?;
+            let mut length = 0_u64;
+            for width in widths {
+                // Parts behind the last number are not there.
+                if left > 0 {
+                    length = length.checked_add(u64::from(*width).checked_mul(of_part)? / 8)?;
+                }
+                left = left.saturating_sub(of_part);
+            }
+            bytes = rest.get(usize::try_from(length).ok()?..)?;
+            if of_part == 0 {
+                return None;
+            }
+        }
+        Some(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::reading::Rows;
+    use super::*;
+    use arrow::array::{ArrayRef, ListArray, RecordBatch, StringArray};
+    use arrow::datatypes::{DataType, Field, Schema};
+    use parquet::arrow::ArrowWriter;
+    use parquet::basic::ZstdLevel;
+    use parquet::file::properties::{WriterProperties, WriterVersion};
+
+    const ENCODINGS: [Encoding; 2] = [Encoding::DELTA_LENGTH_BYTE_ARRAY, Encoding::DELTA_BYTE_ARRAY];
+
+    fn file(column: ArrayRef, nullable: bool, options: WriterProperties) -> Bytes {
+        let schema = Arc::new(Schema::new(vec![Field::new("text", column.data_type().clone(), nullable)]));
+        let batch = RecordBatch::try_new(Arc::clone(&schema), vec![column]).expect("fits");
+        let mut file = ArrowWriter::try_new(Vec::new(), schema, Some(options)).expect("a file");
+        file.write(&batch).expect("writes");
+        file.into_inner().expect("closes").into()
+    }
+
+    fn options(encoding: Encoding, version: WriterVersion, compression: Compression) -> WriterProperties {
+        WriterProperties::builder()
+            .set_dictionary_enabled(false)
+            .set_encoding(encoding)
+            .set_writer_version(version)
+            .set_compression(compression)
+            .set_data_page_row_count_limit(400)
+            .set_write_batch_size(100)
+            .build()
+    }
+
+    fn text(n: usize) -> String {
+        "number ".repeat(n % 9) + &n.to_string()
+    }
+
+    #[test]
+    fn pages_that_have_their_lengths_are_read() {
+        let texts = || StringArray::from_iter_values((0..1000).map(text));
+        let some: StringArray = (0..1000).map(|n| (n % 3 > 0).then(|| text(n))).collect();
+        let none: StringArray = (0..1000).map(|_| None::<&str>).collect();
+        let element = Arc::new(Field::new("element", DataType::Utf8, true));
+        let offsets = arrow::buffer::OffsetBuffer::from_lengths([5; 200]);
+        let list = ListArray::new(element, offsets, Arc::new(some.clone()), None);
+        let one = StringArray::from_iter_values(["only"]);
+        let columns: [(ArrayRef, bool); 5] = [
+            (Arc::new(texts()), false),
+            (Arc::new(some), true),
+            (Arc::new(none), true),
+            (Arc::new(list), true),
+            (Arc::new(one), false),
+        ];
+        for (column, nullable) in columns {
+            for encoding in ENCODINGS {
+                for version in [WriterVersion::PARQUET_1_0, WriterVersion::PARQUET_2_0] {
+                    for compression in [Compression::UNCOMPRESSED, Compression::ZSTD(ZstdLevel::default())] {
+                        let file = file(Arc::clone(&column), nullable, options(encoding, version, compression));
+                        let batches: Vec<_> =
+                            Rows::whole(file, 1000).expect("opens").map(|b| b.expect("reads")).collect();
+                        let read = arrow::compute::concat_batches(&batches[0].schema(), &batches).expect("fit");
+                        assert_eq!(read.column(0), &column, "{encoding} {version:?} {compression}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_page_of_more_lengths_than_values_is_an_error() {
+        // Of the second page, the numbers of blocks, their parts, and lengths.
+        const HEADER: [u8; 4] = [0x80, 1, 4, 77];
+        for (encoding, times) in ENCODINGS.into_iter().zip(1..) {
+            for version in [WriterVersion::PARQUET_1_0, WriterVersion::PARQUET_2_0] {
+                let texts = StringArray::from_iter_values((0..77).map(text));
+                let good = file(Arc::new(texts), false, options(encoding, version, Compression::UNCOMPRESSED));
+                let places: Vec<_> = good.windows(4).enumerate().filter(|(_, four)| *four == HEADER).collect();
+                assert_eq!(places.len(), times, "{encoding}");
+                for (place, _) in places {
+                    let mut bad = good.to_vec();
+                    bad[place + 3] = 78;
+                    let error = Rows::whole(bad.into(), 77).expect_err("too many").to_string();
+                    assert!(error.contains("it has 78 lengths, and can have 77 at most"), "{encoding}: {error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_column_is_not_decoded() {
+        let options = options(Encoding::PLAIN, WriterVersion::PARQUET_1_0, Compression::UNCOMPRESSED);
+        let file = file(Arc::new(StringArray::from_iter_values(["only"])), false, options);
+        let footer = parquet::file::metadata::ParquetMetaDataReader::new().parse_and_finish(&file).expect("a footer");
+        let pages = Pages::of(&footer);
+        let (start, length) = footer.row_group(0).column(0).byte_range();
+        let chunk = file.slice(usize::try_from(start).expect("small")..usize::try_from(start + length).expect("small"));
+        assert!(pages.check(&(start..start + length), &chunk).is_ok());
+        assert!(pages.check(&(start + 1..start + length), &chunk.slice(1..)).is_err());
+    }
+}
