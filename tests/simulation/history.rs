@@ -3,7 +3,7 @@
 use crate::chance::Chance;
 use crate::damage::Damaged;
 use crate::oracle::{self, Reader};
-use crate::world::{Change, World};
+use crate::world::{Change, Machine, Poison, World};
 use crate::worlds::found::read_rows;
 use crate::worlds::{Destination, dataset, delta};
 use landfall::pipeline::RunControl;
@@ -35,6 +35,8 @@ pub struct Told {
     pub processes: u64,
     pub looks: u64,
     pub refused: u64,
+    /// Processes of which a stage has panicked.
+    pub panicked: u64,
     /// Objects that were damaged, and how often somebody could not go on without one.
     pub damaged: u64,
     pub halted: BTreeMap<&'static str, u64>,
@@ -57,6 +59,7 @@ enum Chore {
 struct Process {
     number: u64,
     faults: Faults,
+    poison: Poison,
     control: Option<RunControl>,
     task: JoinHandle<Result<()>>,
 }
@@ -141,14 +144,15 @@ impl Days {
     }
 
     fn start(&mut self) {
-        let (number, env, faults) = self.world.machine();
-        let pipeline = self.world.pipeline(&env, &faults, Change::None);
+        let machine = self.world.machine();
+        let pipeline = self.world.pipeline(&machine, Change::None);
+        let Machine { number, faults, poison, .. } = machine;
         let handle = pipeline.start();
         let control = Some(handle.control());
         let task = tokio::spawn(async move { Ok(handle.wait().await.map(drop)?) });
         self.told.processes += 1;
         self.world.weather.tell(|| format!("{number} starts"));
-        self.running.push(Process { number, faults, control, task });
+        self.running.push(Process { number, faults, poison, control, task });
     }
 
     fn maintain(&mut self) {
@@ -178,8 +182,8 @@ impl Days {
             Destination::Delta | Destination::DeltaUpsert => false,
             Destination::Tables => !of_delta && self.chance.per_mille(500),
         };
-        let (number, env, faults) = self.world.machine();
-        let (world, store) = (Arc::clone(&self.world), faults.store(&self.world.store));
+        let Machine { number, env, faults, store, poison } = self.world.machine();
+        let world = Arc::clone(&self.world);
         world.weather.tell(|| format!("{number} maintains, parquet {parquet}: {chore:?}"));
         let task = tokio::spawn(async move {
             let (dataset, delta) = (dataset(&store), delta(&store, world.shape.into));
@@ -193,7 +197,7 @@ impl Days {
             }
         });
         self.told.processes += 1;
-        self.running.push(Process { number, faults, control: None, task });
+        self.running.push(Process { number, faults, poison, control: None, task });
     }
 
     /// One that stands still goes on, or has died meanwhile: then only what was on its way arrives.
@@ -290,8 +294,9 @@ impl Days {
 
     /// Runs a process to which nothing happens.
     async fn undisturbed(&mut self, change: Change) -> Result<()> {
-        let (number, env, _) = self.world.machine();
-        let ended = self.world.pipeline(&env, &Faults::none(), change).run().await.map(drop).map_err(Error::from);
+        let Machine { number, env, .. } = self.world.machine();
+        let machine = Machine::undisturbed(number, env, &self.world.store);
+        let ended = self.world.pipeline(&machine, change).run().await.map(drop).map_err(Error::from);
         self.world.weather.tell(|| format!("{number} ended: {:?}", ended.as_ref().map_err(Error::kind)));
         ended
     }
@@ -302,19 +307,25 @@ impl Days {
     }
 
     async fn ended(&mut self, process: Process) {
-        let Process { number, faults, task, control } = process;
+        let Process { number, faults, poison, task, control } = process;
         let ended = match task.await {
             Ok(ended) => ended,
             Err(panic) => return self.wrong(format!("process {number} ended with {panic}")),
         };
         self.world.weather.tell(|| format!("{number} ended: {:?}", ended.as_ref().map_err(Error::kind)));
         self.late.push(faults.clone());
+        self.told.panicked += u64::from(poison.was_met());
         match ended {
+            Ok(()) if poison.was_met() => {
+                self.wrong(format!("a stage of process {number} panicked, and it ended well"))
+            }
             Ok(()) => self.settled |= control.is_some(),
             Err(error) if Faults::is_crash(&error) || faults.is_dead() => {}
             Err(error) => {
                 use ErrorKind::{Ambiguous, Cancelled, Fenced, Unavailable};
-                if !matches!(error.kind(), Ambiguous | Cancelled | Fenced | Unavailable) {
+                let refused = self.world.weather.has_refused(number, error.kind());
+                let passes = matches!(error.kind(), Ambiguous | Cancelled | Fenced | Unavailable);
+                if !passes && !refused && !poison.is_named_by(&error) {
                     self.wrong(format!("process {number} ended with {error}"));
                 }
             }
@@ -359,10 +370,10 @@ impl Days {
 
     async fn recover(&mut self) {
         for _ in 0..RECOVERIES {
-            let (number, env, faults) = self.world.machine();
-            match self.world.pipeline(&env, &faults, Change::None).run().await.map_err(Error::from) {
+            let machine = self.world.machine();
+            match self.world.pipeline(&machine, Change::None).run().await.map_err(Error::from) {
                 Ok(_) => return,
-                Err(error) => self.world.weather.tell(|| format!("recovery {number}: {error}")),
+                Err(error) => self.world.weather.tell(|| format!("recovery {}: {error}", machine.number)),
             }
         }
         self.wrong("no recovery ended well".to_owned());

@@ -1,9 +1,9 @@
 //! Looks from outside at what is there.
 
 use crate::api::record_of;
-use crate::world::World;
+use crate::world::{Change, Machine, World};
 use crate::worlds::{Destination, children, landed, number, quarantined, rows};
-use landfall::testkit::{Faults, Verdict, test_env};
+use landfall::testkit::{Verdict, test_env};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a reader has seen, while processes ran.
@@ -109,7 +109,7 @@ pub async fn verdict(world: &World) -> Verdict {
 
 /// What is wrong with the accounts.
 async fn accounts(world: &World, rows: u64) -> Vec<String> {
-    let pipeline = world.pipeline(&test_env(0), &Faults::none(), crate::world::Change::None);
+    let pipeline = world.pipeline(&Machine::undisturbed(0, test_env(0), &world.store), Change::None);
     let accounts = pipeline.accounts().await.expect("readable").all().await.expect("readable");
     let mut wrong: Vec<String> = accounts
         .iter()

@@ -8,13 +8,15 @@ use landfall::checkpoint::StoreCheckpoints;
 use landfall::columnar::Columns;
 use landfall::env::{Clock, Env};
 use landfall::landing::Landing;
-use landfall::model::{Rows, Timestamp};
+use landfall::model::{Page, Rows, Timestamp};
 use landfall::pipeline::{Pipeline, Settings};
 use landfall::sink::{MemoryTable, Quarantine};
+use landfall::stage::{Output, from_fn};
 use landfall::store::{MemoryStore, Store};
-use landfall::testkit::{Faults, ManualClock, Mode, Point, SeededEntropy};
+use landfall::testkit::{Damage, DamagedStore, Faults, ManualClock, Mode, Point, SeededEntropy, Target};
+use landfall::{Error, ErrorKind};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -42,6 +44,8 @@ pub struct World {
     pub shape: Shape,
     pub api: Api,
     pub store: Store,
+    /// The same, whose listings lack all that was written through it.
+    behind: Store,
     pub table: MemoryTable<Rows<u64>>,
     pub clock: ManualClock,
     pub weather: Weather,
@@ -52,6 +56,20 @@ pub struct World {
     processes: AtomicU64,
 }
 
+/// A machine of its own, and what happens to it.
+pub struct Machine {
+    pub number: u64,
+    pub env: Env,
+    pub faults: Faults,
+    /// The store as it is reached from here.
+    pub store: Store,
+    pub poison: Poison,
+}
+
+/// The page at which a stage of a process panics, after so many others, and at each that comes after it.
+#[derive(Clone, Debug)]
+pub struct Poison(Arc<AtomicI64>);
+
 /// The faults of all processes, and what they have done.
 #[derive(Clone, Debug)]
 pub struct Weather(Arc<Sky>);
@@ -61,6 +79,8 @@ struct Sky {
     chance: Chance,
     per_mille: AtomicU64,
     trace: Mutex<DefaultHasher>,
+    /// Which processes were refused something for good, and how.
+    refused: Mutex<Vec<(u64, ErrorKind)>>,
     points: AtomicU64,
     faults: AtomicU64,
     told: bool,
@@ -73,6 +93,7 @@ impl Weather {
             chance: Chance::new(seed),
             per_mille: AtomicU64::new(0),
             trace: Mutex::new(DefaultHasher::new()),
+            refused: Mutex::default(),
             points: AtomicU64::new(0),
             faults: AtomicU64::new(0),
             told: std::env::var_os("LANDFALL_SIMULATION_TRACE").is_some(),
@@ -90,6 +111,15 @@ impl Weather {
         self.0.calm.store(true, Ordering::SeqCst);
     }
 
+    /// Whether a process was refused something like this: without permission, or on a disk that is full or takes no writes.
+    pub fn has_refused(&self, process: u64, kind: ErrorKind) -> bool {
+        self.0.refused.lock().unwrap_or_else(PoisonError::into_inner).contains(&(process, kind))
+    }
+
+    fn is_calm(&self) -> bool {
+        self.0.calm.load(Ordering::SeqCst)
+    }
+
     /// A hash of everything that any process did, in its order.
     pub fn trace(&self) -> u64 {
         self.0.trace.lock().unwrap_or_else(PoisonError::into_inner).finish()
@@ -103,20 +133,22 @@ impl Weather {
     fn mode(&self, process: u64, point: &Point) -> Option<Mode> {
         let Sky { chance, per_mille, .. } = self.0.as_ref();
         let mode =
-            (!self.0.calm.load(Ordering::SeqCst) && chance.per_mille(per_mille.load(Ordering::SeqCst))).then(|| {
-                match chance.below(12) {
-                    0 => Mode::Before,
-                    1 => Mode::AfterLostResponse,
-                    2 => Mode::Torn,
-                    3 => Mode::Pause,
-                    4 | 5 => Mode::LostResponse,
-                    6 => Mode::Fail,
-                    7 => Mode::Exists,
-                    8 => Mode::Conflict,
-                    9 => Mode::Late(u32::try_from(chance.within(1, 60)).expect("few")),
-                    _ => Mode::Slow(u32::try_from(chance.within(1, 400)).expect("few")),
-                }
+            (!self.is_calm() && chance.per_mille(per_mille.load(Ordering::SeqCst))).then(|| match chance.below(13) {
+                0 => Mode::Before,
+                1 => Mode::AfterLostResponse,
+                2 => Mode::Torn,
+                3 => Mode::Pause,
+                4 | 5 => Mode::LostResponse,
+                6 => Mode::Fail,
+                7 => Mode::Exists,
+                8 => Mode::Conflict,
+                9 => Mode::Late(u32::try_from(chance.within(1, 60)).expect("few")),
+                10 => Mode::Refuse(chance.pick(&[ErrorKind::Auth, ErrorKind::Config])),
+                _ => Mode::Slow(u32::try_from(chance.within(1, 400)).expect("few")),
             });
+        if let Some(Mode::Refuse(kind)) = mode {
+            self.0.refused.lock().unwrap_or_else(PoisonError::into_inner).push((process, kind));
+        }
         self.tell(|| format!("{process} {} {} {}: {mode:?}", point.index, point.operation, point.name));
         self.0.points.fetch_add(1, Ordering::SeqCst);
         self.0.faults.fetch_add(u64::from(mode.is_some()), Ordering::SeqCst);
@@ -130,6 +162,34 @@ impl Weather {
         if self.0.told {
             println!("{what}");
         }
+    }
+}
+
+impl Machine {
+    /// One to which nothing happens.
+    pub fn undisturbed(number: u64, env: Env, store: &Store) -> Self {
+        Self { number, env, faults: Faults::none(), store: store.clone(), poison: Poison::after(i64::MAX) }
+    }
+}
+
+impl Poison {
+    fn after(pages: i64) -> Self {
+        Self(Arc::new(AtomicI64::new(pages)))
+    }
+
+    fn taste(&self) {
+        let left = self.0.fetch_sub(1, Ordering::SeqCst);
+        assert!(left > 0, "this page is poison");
+    }
+
+    /// Whether the stage has panicked.
+    pub fn was_met(&self) -> bool {
+        self.0.load(Ordering::SeqCst) < 0
+    }
+
+    /// Whether `error` says that it has.
+    pub fn is_named_by(&self, error: &Error) -> bool {
+        self.was_met() && error.kind() == ErrorKind::Bug && error.to_string().contains("this page is poison")
     }
 }
 
@@ -176,10 +236,12 @@ impl World {
         let clock = ManualClock::auto();
         let env = Env::deterministic(Arc::new(clock.clone()), Arc::new(SeededEntropy::new(seed)));
         let api = Api::new(chance.within(1, 4), shape.into.decodes(), chance.below(u64::MAX));
+        let store = Store::new(MemoryStore::new(&env));
         Self {
             shape,
             api,
-            store: Store::new(MemoryStore::new(&env)),
+            behind: Store::new(DamagedStore::new(&store, Damage::LateListing, Target::all())),
+            store,
             table: MemoryTable::new(),
             clock,
             weather: Weather::new(chance.below(u64::MAX)),
@@ -190,27 +252,38 @@ impl World {
         }
     }
 
-    /// A machine of its own: its number, its clock and randomness, and the faults that it will meet.
-    pub fn machine(&self) -> (u64, Env, Faults) {
+    /// A machine with its clock, its randomness, and the faults that it will meet.
+    pub fn machine(&self) -> Machine {
         let number = self.processes.fetch_add(1, Ordering::SeqCst) + 1;
         let clock = Skewed { clock: self.clock.clone(), minutes: self.chance.pick(&[0, 0, 0, 60, -60, 1]) };
         let env = Env::deterministic(Arc::new(clock), Arc::new(SeededEntropy::new(self.chance.below(u64::MAX))));
         let weather = self.weather.clone();
-        (number, env, Faults::drawn(move |point| weather.mode(number, point)))
+        let faults = Faults::drawn(move |point| weather.mode(number, point));
+        let store = faults.store(if self.chance.per_mille(150) { &self.behind } else { &self.store });
+        let pages = i64::try_from(self.chance.below(6)).expect("few");
+        let poisoned = self.chance.per_mille(100) && !self.weather.is_calm();
+        Machine { number, env, faults, store, poison: Poison::after(if poisoned { pages } else { i64::MAX }) }
     }
 
-    /// The pipeline as a process deploys it now.
-    pub fn pipeline(&self, env: &Env, faults: &Faults, change: Change) -> Pipeline {
+    /// The pipeline as a process on this machine deploys it now.
+    pub fn pipeline(&self, machine: &Machine, change: Change) -> Pipeline {
+        let Machine { env, faults, store, poison, .. } = machine;
         let mut settings = self.shape.settings.clone();
         if change == Change::Shards {
             settings.shards += 1;
         }
-        let store = faults.store(&self.store);
+        let poison = poison.clone();
+        let tasted = from_fn("taste", move |page: Page, out: &mut Output<Page>| {
+            poison.taste();
+            out.emit(page);
+            Ok(())
+        });
         let builder = Pipeline::named("numbers")
             .source(Connected { api: self.api.clone(), faults: faults.clone() })
-            .land(Landing::in_store(&store, "raw").expect("a name").segment_bytes(self.shape.segment_bytes))
-            .quarantine(Quarantine::in_store(&store, "quarantine").expect("a name"))
-            .checkpoints(StoreCheckpoints::new(&store, "state").expect("a name"))
+            .land(Landing::in_store(store, "raw").expect("a name").segment_bytes(self.shape.segment_bytes))
+            .stage(tasted)
+            .quarantine(Quarantine::in_store(store, "quarantine").expect("a name"))
+            .checkpoints(StoreCheckpoints::new(store, "state").expect("a name"))
             .settings(settings)
             .keys_stay_in_partition()
             .env(env.clone());
@@ -221,7 +294,7 @@ impl World {
             key: if change == Change::Key { "id" } else { "n" },
             record: "id",
             compact_every: self.shape.compact_every,
-            store: &store,
+            store,
             table: &self.table,
             epochs: &self.epochs,
             children: &self.children,
