@@ -21,6 +21,9 @@ MODULES = CACHE / "node" / "node_modules"
 # The exit code of one from whom another has taken over.
 FENCED = 7
 
+# Servers are stopped and folders deleted at the end, also of one that is told to end.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
 
 class Checks:
     """Counts what held and what did not."""

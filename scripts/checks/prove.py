@@ -331,12 +331,22 @@ def of_its_suite(line, suites):
 PATIENCE = (3_600, 86_400)
 # So many it has then to end its servers.
 GRACE = 30
-# Those that run, each in a group with all that it started.
-running = set()
+# Those that run, each in a group with what it started.
+running, stopping, starting = set(), threading.Event(), threading.Lock()
+
+
+def start(command, environment):
+    """Starts a command, if no end is called for."""
+    with starting:
+        if stopping.is_set():
+            return None
+        ran = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True)
+        running.add(ran)
+        return ran
 
 
 def end(ran):
-    """Ends a command and all that it started; what stands still does not hear the first word."""
+    """Ends a command and its group; what stands still does not hear the first word."""
     running.discard(ran)
     for how in (signal.SIGTERM, signal.SIGKILL):
         try:
@@ -350,15 +360,15 @@ def run(proof, suites, command, environment, patience):
     """Runs a suite; whether it ended well, in so many seconds. What it says is shown only if it does not."""
     said = []
     try:
-        ran = subprocess.Popen(
-            command, env={**environment_of(command), **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True
-        )  # fmt: skip
+        ran = start(command, {**environment_of(command), **environment})
     except FileNotFoundError:
         print(f"  there is no {command[0]}", flush=True)
         return False
-    running.add(ran)
+    if ran is None:
+        return False
     over = time.monotonic() + patience
     late = threading.Timer(patience, end, [ran])
+    late.daemon = True
     late.start()
     with ran:
         for line in (of_its_suite(line, suites) for line in ran.stdout):
@@ -409,7 +419,10 @@ def main():
 
     def interrupted(*_):
         """They are in groups of their own, and hear nothing of it."""
-        for ran in list(running):
+        stopping.set()
+        with starting:
+            ending = list(running)
+        for ran in ending:
             end(ran)
         os._exit(130)
 

@@ -3,7 +3,7 @@
 use crate::chance::Chance;
 use crate::damage::Damaged;
 use crate::oracle::{self, Reader};
-use crate::world::{Change, Machine, Poison, World};
+use crate::world::{Change, Machine, Poison, World, is_refusal};
 use crate::worlds::found::read_rows;
 use crate::worlds::{Destination, dataset, delta};
 use landfall::pipeline::RunControl;
@@ -35,6 +35,9 @@ pub struct Told {
     pub processes: u64,
     pub looks: u64,
     pub refused: u64,
+    /// Operations that were refused for good, and machines on which listings lacked what was written.
+    pub denied: u64,
+    pub behind: u64,
     /// Processes of which a stage has panicked.
     pub panicked: u64,
     /// Objects that were damaged, and how often somebody could not go on without one.
@@ -97,7 +100,7 @@ pub async fn run(seed: u64) -> Told {
     days.end().await;
     days.told.trace = days.world.weather.trace();
     days.told.hours = landfall::env::Clock::monotonic(&days.world.clock).as_secs() / 3600;
-    (days.told.points, days.told.faults) = days.world.weather.counts();
+    [days.told.points, days.told.faults, days.told.denied, days.told.behind] = days.world.weather.counts();
     days.told.looks = days.reader.looks;
     days.told
 }
@@ -323,9 +326,8 @@ impl Days {
             Err(error) if Faults::is_crash(&error) || faults.is_dead() => {}
             Err(error) => {
                 use ErrorKind::{Ambiguous, Cancelled, Fenced, Unavailable};
-                let refused = self.world.weather.has_refused(number, error.kind());
                 let passes = matches!(error.kind(), Ambiguous | Cancelled | Fenced | Unavailable);
-                if !passes && !refused && !poison.is_named_by(&error) {
+                if !passes && !is_refusal(&error) && !poison.is_named_by(&error) {
                     self.wrong(format!("process {number} ended with {error}"));
                 }
             }

@@ -70,6 +70,8 @@ fn simulate(of: &str, seeds: impl Iterator<Item = u64>) -> Vec<String> {
         total.processes += told.processes;
         total.looks += told.looks;
         total.refused += told.refused;
+        total.denied += told.denied;
+        total.behind += told.behind;
         total.panicked += told.panicked;
         total.damaged += told.damaged;
         told.halted.into_iter().for_each(|(of, times)| *total.halted.entry(of).or_default() += times);
@@ -78,10 +80,29 @@ fn simulate(of: &str, seeds: impl Iterator<Item = u64>) -> Vec<String> {
     for of in damage::FOLDERS.iter().filter(|of| total.damaged >= 100 && !total.halted.contains_key(*of)) {
         wrong.push(format!("nobody missed what was damaged of {of}"));
     }
-    let Told { verdict, hours, points, faults, processes, looks, refused, panicked, damaged, halted, .. } = total;
+    let Told {
+        verdict,
+        hours,
+        points,
+        faults,
+        processes,
+        looks,
+        refused,
+        denied,
+        behind,
+        panicked,
+        damaged,
+        halted,
+        ..
+    } = total;
+    for (what, times) in [("refused an operation", denied), ("listed late", behind), ("panicked", panicked)] {
+        if count >= 100 && times == 0 {
+            wrong.push(format!("nobody {what}"));
+        }
+    }
     println!(
         "proof suite=simulation of={of} seeds={count} again={run_again} hours={hours} processes={processes} points={points} faults={faults} \
-         looks={looks} refused={refused} panicked={panicked} damaged={damaged} halted={} {}",
+         looks={looks} refused={refused} denied={denied} behind={behind} panicked={panicked} damaged={damaged} halted={} {}",
         halted.values().sum::<u64>(),
         verdict.sums()
     );

@@ -56,6 +56,9 @@ pub struct World {
     processes: AtomicU64,
 }
 
+/// How operations are refused for good.
+const REFUSALS: &[ErrorKind] = &[ErrorKind::Auth, ErrorKind::Config];
+
 /// A machine of its own, and what happens to it.
 pub struct Machine {
     pub number: u64,
@@ -79,8 +82,9 @@ struct Sky {
     chance: Chance,
     per_mille: AtomicU64,
     trace: Mutex<DefaultHasher>,
-    /// Which processes were refused something for good, and how.
-    refused: Mutex<Vec<(u64, ErrorKind)>>,
+    /// How many operations were refused for good, and how many machines have a store whose listings are behind.
+    denied: AtomicU64,
+    behind: AtomicU64,
     points: AtomicU64,
     faults: AtomicU64,
     told: bool,
@@ -93,7 +97,8 @@ impl Weather {
             chance: Chance::new(seed),
             per_mille: AtomicU64::new(0),
             trace: Mutex::new(DefaultHasher::new()),
-            refused: Mutex::default(),
+            denied: AtomicU64::new(0),
+            behind: AtomicU64::new(0),
             points: AtomicU64::new(0),
             faults: AtomicU64::new(0),
             told: std::env::var_os("LANDFALL_SIMULATION_TRACE").is_some(),
@@ -111,11 +116,6 @@ impl Weather {
         self.0.calm.store(true, Ordering::SeqCst);
     }
 
-    /// Whether a process was refused something like this: without permission, or on a disk that is full or takes no writes.
-    pub fn has_refused(&self, process: u64, kind: ErrorKind) -> bool {
-        self.0.refused.lock().unwrap_or_else(PoisonError::into_inner).contains(&(process, kind))
-    }
-
     fn is_calm(&self) -> bool {
         self.0.calm.load(Ordering::SeqCst)
     }
@@ -125,9 +125,10 @@ impl Weather {
         self.0.trace.lock().unwrap_or_else(PoisonError::into_inner).finish()
     }
 
-    /// How many operations were done, and how many of them went wrong.
-    pub fn counts(&self) -> (u64, u64) {
-        (self.0.points.load(Ordering::SeqCst), self.0.faults.load(Ordering::SeqCst))
+    /// How many operations were done, how many of them went wrong, and how many were refused; and machines on which listings were behind.
+    pub fn counts(&self) -> [u64; 4] {
+        let Sky { points, faults, denied, behind, .. } = self.0.as_ref();
+        [points, faults, denied, behind].map(|number| number.load(Ordering::SeqCst))
     }
 
     fn mode(&self, process: u64, point: &Point) -> Option<Mode> {
@@ -143,12 +144,10 @@ impl Weather {
                 7 => Mode::Exists,
                 8 => Mode::Conflict,
                 9 => Mode::Late(u32::try_from(chance.within(1, 60)).expect("few")),
-                10 => Mode::Refuse(chance.pick(&[ErrorKind::Auth, ErrorKind::Config])),
+                10 => Mode::Refuse(chance.pick(REFUSALS)),
                 _ => Mode::Slow(u32::try_from(chance.within(1, 400)).expect("few")),
             });
-        if let Some(Mode::Refuse(kind)) = mode {
-            self.0.refused.lock().unwrap_or_else(PoisonError::into_inner).push((process, kind));
-        }
+        self.0.denied.fetch_add(u64::from(matches!(mode, Some(Mode::Refuse(_)))), Ordering::SeqCst);
         self.tell(|| format!("{process} {} {} {}: {mode:?}", point.index, point.operation, point.name));
         self.0.points.fetch_add(1, Ordering::SeqCst);
         self.0.faults.fetch_add(u64::from(mode.is_some()), Ordering::SeqCst);
@@ -189,8 +188,19 @@ impl Poison {
 
     /// Whether `error` says that it has.
     pub fn is_named_by(&self, error: &Error) -> bool {
-        self.was_met() && error.kind() == ErrorKind::Bug && error.to_string().contains("this page is poison")
+        self.was_met() && error.kind() == ErrorKind::Bug && says(error, "this page is poison")
     }
+}
+
+/// Whether `error` says that an operation was refused for good, which ends its process.
+pub fn is_refusal(error: &Error) -> bool {
+    REFUSALS.contains(&error.kind()) && says(error, "injected refusal")
+}
+
+/// Whether an error or one of its causes has these words.
+fn says(error: &Error, words: &str) -> bool {
+    let first: &(dyn std::error::Error + 'static) = error;
+    std::iter::successors(Some(first), |error| error.source()).any(|error| error.to_string().contains(words))
 }
 
 /// The clock of a machine, which shows another time of day than others do.
@@ -259,7 +269,9 @@ impl World {
         let env = Env::deterministic(Arc::new(clock), Arc::new(SeededEntropy::new(self.chance.below(u64::MAX))));
         let weather = self.weather.clone();
         let faults = Faults::drawn(move |point| weather.mode(number, point));
-        let store = faults.store(if self.chance.per_mille(150) { &self.behind } else { &self.store });
+        let behind = self.chance.per_mille(150);
+        self.weather.0.behind.fetch_add(u64::from(behind), Ordering::SeqCst);
+        let store = faults.store(if behind { &self.behind } else { &self.store });
         let pages = i64::try_from(self.chance.below(6)).expect("few");
         let poisoned = self.chance.per_mille(100) && !self.weather.is_calm();
         Machine { number, env, faults, store, poison: Poison::after(if poisoned { pages } else { i64::MAX }) }

@@ -73,16 +73,6 @@ impl<R: AsyncFileReader + Send> AsyncFileReader for Checked<R> {
         .boxed()
     }
 
-    fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, Result<Vec<Bytes>, ParquetError>> {
-        async move {
-            let all = self.reader.get_byte_ranges(ranges.clone()).await?;
-            let mut each = ranges.iter().zip(&all);
-            guarded(|| each.try_for_each(|(range, bytes)| self.pages.check(range, bytes)), identity)?;
-            Ok(all)
-        }
-        .boxed()
-    }
-
     fn get_metadata<'a>(
         &'a mut self,
         options: Option<&'a ArrowReaderOptions>,

@@ -10,6 +10,10 @@ use parquet::file::metadata::FooterTail;
 
 /// Groups within groups.
 const DEEPEST: usize = 100;
+/// Row groups are numbered by 16 bits.
+const MOST_ROW_GROUPS: u64 = 1 << 15;
+/// Bytes of a value that has as many as all others of its column: thousands of values are read at once.
+const MOST_BYTES: u64 = 1 << 16;
 
 /// The end of a file, that says how long its footer is.
 pub(super) const TAIL: usize = FOOTER_SIZE;
@@ -38,33 +42,41 @@ pub(super) fn check_file(file: &Bytes) -> Result<(), ParquetError> {
     check(rest.get(start..).unwrap_or_default())
 }
 
-/// Whether a footer can be decoded.
+/// Whether a footer can be decoded. The library looks at the numbers of members alone: one that is of another kind than it takes it for is refused.
 ///
 /// # Errors
 /// If it is cut short, says that it has more of something than it has, or if its groups are too deep.
 pub(super) fn check(footer: &[u8]) -> Result<(), ParquetError> {
+    let broken = || ParquetError::General("the footer says that it has more than it has".to_owned());
     let mut members = Vec::new();
-    let mut footer = Compact(footer);
-    let all = footer.members(0, &mut |footer, field, kind| match (field, kind) {
-        // `FileMetaData.schema`, and `SchemaElement.num_children`.
-        (2, LIST) => footer.list(0, &mut |footer, _| {
-            let mut of_this = 0;
-            footer.members(1, &mut |footer, field, kind| match (field, kind) {
-                (5, I32) => {
-                    of_this = footer.varint()?;
-                    // It is kept with its sign in the last bit.
-                    of_this = if of_this & 1 == 0 { of_this >> 1 } else { u64::MAX };
-                    Some(())
-                }
-                _ => footer.skip(kind, 2),
-            })?;
-            members.push(of_this);
+    // `FileMetaData`.
+    let all = Compact(footer).members(0, &mut |footer, number, kind| match (number, kind) {
+        (2, LIST) => footer.list(0, u64::MAX, &mut |footer, _| {
+            members.push(element(footer)?);
             Some(())
         }),
+        (4, LIST) => footer.list(0, MOST_ROW_GROUPS, &mut |footer, kind| footer.element(kind, 1)),
+        (2 | 4, _) => None,
         _ => footer.skip(kind, 1),
     });
-    all.ok_or_else(|| ParquetError::General("the footer says that it has more than it has".to_owned()))?;
+    all.ok_or_else(broken)?;
     nested(&members)
+}
+
+/// How many members an element of the schema has.
+fn element(footer: &mut Compact<'_>) -> Option<u64> {
+    let mut members = 0;
+    // `SchemaElement`.
+    footer.members(1, &mut |footer, number, kind| match (number, kind) {
+        (2, I32) => (footer.int()? <= MOST_BYTES).then_some(()),
+        (5, I32) => {
+            members = footer.int()?;
+            Some(())
+        }
+        (1 | 3 | 6..=9, I32) | (4, BINARY) | (10, STRUCT) | (11.., _) => footer.skip(kind, 2),
+        _ => None,
+    })?;
+    Some(members)
 }
 
 /// Whether groups, each with as many members, come one in the other as deep as they may.
@@ -88,20 +100,27 @@ fn nested(members: &[u64]) -> Result<(), ParquetError> {
 }
 
 const I32: u8 = 5;
+const BINARY: u8 = 8;
 const LIST: u8 = 9;
+const STRUCT: u8 = 12;
 
 /// A value in the compact protocol of Thrift, from which is read. Nothing is read from one that is cut short, or too deep.
 /// See "Thrift Compact protocol encoding".
 struct Compact<'a>(&'a [u8]);
 
 /// What becomes of a member: its number, and of what kind it is.
-type Member<'f, 'a> = &'f mut dyn FnMut(&mut Compact<'a>, u64, u8) -> Option<()>;
+type Member<'f, 'a> = &'f mut dyn FnMut(&mut Compact<'a>, i16, u8) -> Option<()>;
 
 impl<'a> Compact<'a> {
     fn varint(&mut self) -> Option<u64> {
         let (number, rest) = varint(self.0)?;
         self.0 = rest;
         Some(number)
+    }
+
+    /// An integer with its sign in the last bit, if it is not negative.
+    fn int(&mut self) -> Option<u64> {
+        self.varint().filter(|n| n & 1 == 0).map(|n| n >> 1)
     }
 
     fn byte(&mut self) -> Option<u8> {
@@ -120,48 +139,47 @@ impl<'a> Compact<'a> {
         if depth > DEEPEST {
             return None;
         }
-        let mut number = 0_u64;
+        let mut number = 0_i16;
         loop {
             let head = self.byte()?;
             if head & 0x0f == 0 {
                 return Some(());
             }
             number = match head >> 4 {
-                0 => self.varint()? >> 1,
-                more => number.saturating_add(more.into()),
+                0 => i16::try_from(self.int()?).ok()?,
+                more => number.checked_add(more.into())?,
             };
-            let kind = head & 0x0f;
-            // These have their value in the head.
-            if kind > 2 {
-                each(self, number, kind)?;
-            }
+            each(self, number, head & 0x0f)?;
         }
     }
 
     /// The elements of a list, of which each takes a byte at least.
-    fn list(&mut self, depth: usize, each: &mut dyn FnMut(&mut Self, u8) -> Option<()>) -> Option<()> {
+    fn list(&mut self, depth: usize, most: u64, each: &mut dyn FnMut(&mut Self, u8) -> Option<()>) -> Option<()> {
         let head = self.byte()?;
         let count = match head >> 4 {
             15 => self.varint()?,
             few => few.into(),
         };
-        if count > self.0.len() as u64 || depth > DEEPEST {
+        if count > most.min(self.0.len() as u64) || depth > DEEPEST {
             return None;
         }
         (0..count).try_for_each(|_| each(self, head & 0x0f))
     }
 
+    /// A member.
     fn skip(&mut self, kind: u8, depth: usize) -> Option<()> {
         match kind {
-            1..=3 => self.bytes(1),
+            // They have their value in the kind.
+            1 | 2 => Some(()),
+            3 => self.bytes(1),
             4..=6 => self.varint().map(drop),
             7 => self.bytes(8),
-            8 => {
+            BINARY => {
                 let length = self.varint()?;
                 self.bytes(length)
             }
             // A set is a list.
-            LIST | 10 => self.list(depth, &mut |this, kind| this.skip(kind, depth + 1)),
+            LIST | 10 => self.list(depth, u64::MAX, &mut |this, kind| this.element(kind, depth + 1)),
             11 => {
                 let count = self.varint()?;
                 let kinds = if count > 0 { self.byte()? } else { 0 };
@@ -169,14 +187,19 @@ impl<'a> Compact<'a> {
                     return None;
                 }
                 (0..count).try_for_each(|_| {
-                    self.skip(kinds >> 4, depth + 1)?;
-                    self.skip(kinds & 0x0f, depth + 1)
+                    self.element(kinds >> 4, depth + 1)?;
+                    self.element(kinds & 0x0f, depth + 1)
                 })
             }
-            12 => self.members(depth, &mut |this, _, kind| this.skip(kind, depth + 1)),
+            STRUCT => self.members(depth, &mut |this, _, kind| this.skip(kind, depth + 1)),
             13 => self.bytes(16),
             _ => None,
         }
+    }
+
+    /// An element of a list or map. Of truth values there is none in any footer, and readers do not agree on how many bytes they have.
+    fn element(&mut self, kind: u8, depth: usize) -> Option<()> {
+        if kind > 2 { self.skip(kind, depth) } else { None }
     }
 }
 
@@ -273,7 +296,7 @@ mod tests {
 
     #[test]
     fn values_of_all_kinds_are_skipped_and_nothing_is_too_deep() {
-        // Members 20 to 29 of it, of which the first is in words, and the end.
+        // Members from the twentieth on, of which the first is in words, and the end.
         let kinds: &[&[u8]] = &[
             &[1, 40],
             &[0x12],
@@ -281,7 +304,7 @@ mod tests {
             &[0x14, 0x80, 1],
             &[0x17, 1, 2, 3, 4, 5, 6, 7, 8],
             &[0x18, 2, b'h', b'i'],
-            &[0x19, 0x21, 1, 2],
+            &[0x19, 0x23, 1, 2],
             &[0x1a, 0x15, 8],
             &[0x1b, 1, 0x85, 1, b'k', 7],
             &[0x1b, 0],
@@ -295,9 +318,33 @@ mod tests {
             assert!(check(&footer[..end]).is_err(), "{end}");
         }
         for nested in [0x1c, 0x19] {
-            let inner = if nested == 0x19 { 0x19 } else { 0x1c };
-            assert!(check(&[&[nested][..], &vec![inner; 1 << 20]].concat()).is_err());
+            assert!(check(&vec![nested; 1 << 20]).is_err());
         }
-        assert!(check(&[0x1e, 0]).is_err(), "there is no such kind");
+        for refused in [&[0x1e, 0][..], &[0x19, 0x11, 1, 0], &[0x1b, 1, 0x15, 1, 2, 0]] {
+            assert!(check(refused).is_err(), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn members_of_another_kind_than_they_are_taken_for_are_refused() {
+        let good = footer(&one(), &[0x19, 0x0c]);
+        check(&good).expect("all as it is taken for");
+        // The schema as a set; row groups as a truth value; a number that is negative; one of 17 bits.
+        let place = |what: &[u8]| good.windows(what.len()).position(|these| these == what).expect("there");
+        let (schema, groups) = (place(&[0x19, 0x2c]), place(&[0x19, 0x0c]));
+        for (at, with) in [(schema, &[0x1a][..]), (groups, &[0x11]), (schema, &[9, 1]), (schema, &[9, 0x84, 0x80, 8])] {
+            let mut bad = good.clone();
+            bad.splice(at..=at, with.iter().copied());
+            assert!(check(&bad).is_err(), "{with:?}");
+        }
+        // How many members there are, in 64 bits; and values of a size that no memory has.
+        for (at, with) in [(5, &[0x16][..]), (2, &[0x25, 0x82, 0x80, 8, 0x28])] {
+            let mut schema = one();
+            schema.splice(at..=at, with.iter().copied());
+            assert!(check(&footer(&schema, &[0x19, 0x0c])).is_err(), "{with:?}");
+        }
+        let mut schema = one();
+        schema.splice(2..=2, [0x25, 0x80, 0x80, 8, 0x28]);
+        check(&footer(&schema, &[0x19, 0x0c])).expect("as large as it may be");
     }
 }

@@ -1,5 +1,5 @@
-//! Pages of texts that begin with the lengths of these. The library makes room for as many lengths as such a page says before it looks whether they are
-//! there, and a process that cannot have the memory ends at once: no panic, which could be caught. So they are counted before.
+//! Pages that begin with the lengths of texts, or with a dictionary. The library makes room for as many of them as such a page says before it looks
+//! whether they are there, and a process that cannot have the memory ends at once: no panic, which could be caught. So they are counted before.
 
 use super::varint;
 use bytes::Bytes;
@@ -13,22 +13,32 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Lengths that a byte of a page may stand for: writers put some thirty of those that are all alike into one.
+/// Lengths that a byte of a page may stand for: writers put some hundred of those that are all alike into one.
 const MOST_PER_BYTE: u64 = 1 << 13;
 
 /// The places of the columns of a file: several at the same one, if the footer says so.
 #[derive(Clone, Debug)]
-pub(super) struct Pages(Arc<HashMap<Range<u64>, Vec<(ColumnDescPtr, Compression)>>>);
+pub(super) struct Pages(Arc<HashMap<Range<u64>, Vec<Chunk>>>);
+
+#[derive(Debug)]
+struct Chunk {
+    column: ColumnDescPtr,
+    compression: Compression,
+    rows: u64,
+}
 
 impl Pages {
     pub(super) fn of(footer: &ParquetMetaData) -> Self {
         let mut places = HashMap::<_, Vec<_>>::new();
-        for column in footer.row_groups().iter().flat_map(|group| group.columns()) {
-            let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
-            let end = start.saturating_add(column.compressed_size());
+        for (group, chunk) in
+            footer.row_groups().iter().flat_map(|group| group.columns().iter().map(move |c| (group, c)))
+        {
+            let start = chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset());
+            let end = start.saturating_add(chunk.compressed_size());
             // Nothing can be read from others.
-            if let (Ok(start), Ok(end)) = (start.try_into(), end.try_into()) {
-                places.entry(start..end).or_default().push((column.column_descr_ptr(), column.compression()));
+            if let (Ok(start), Ok(end), Ok(rows)) = (start.try_into(), end.try_into(), group.num_rows().try_into()) {
+                let (column, compression) = (chunk.column_descr_ptr(), chunk.compression());
+                places.entry(start..end).or_default().push(Chunk { column, compression, rows });
             }
         }
         Self(Arc::new(places))
@@ -37,31 +47,28 @@ impl Pages {
     /// Whether the columns of a whole file can be decoded.
     ///
     /// # Errors
-    /// As [`check`](Self::check).
+    /// As [`check`](Self::check); if one reaches beyond the file.
     pub(super) fn check_all(&self, file: &Bytes) -> Result<(), ParquetError> {
-        let place = |at: &u64| usize::try_from(*at).ok();
-        self.0.keys().try_for_each(|range| match (place(&range.start), place(&range.end)) {
-            (Some(start), Some(end)) if start <= end && end <= file.len() => self.check(range, &file.slice(start..end)),
-            // There is nothing to decode.
-            _ => Ok(()),
+        let place = |at: u64| usize::try_from(at).ok().filter(|at| *at <= file.len());
+        self.0.keys().try_for_each(|range| match (place(range.start), place(range.end)) {
+            (Some(start), Some(end)) if start <= end => self.check(range, &file.slice(start..end)),
+            _ => Err(ParquetError::EOF("a column reaches beyond the file".to_owned())),
         })
     }
 
     /// Whether the columns at a place, of which these are the bytes, can be decoded.
     ///
     /// # Errors
-    /// If a page says that it has more lengths than it can have, or if the place is that of no column.
+    /// If a page says that it has more lengths, or a dictionary more values, than it can have, or if the place is that of no column.
     pub(super) fn check(&self, range: &Range<u64>, bytes: &Bytes) -> Result<(), ParquetError> {
-        let columns = self.0.get(range).ok_or_else(|| ParquetError::General("no column is there".to_owned()))?;
-        let texts = |(column, _): &&(ColumnDescPtr, Compression)| {
-            matches!(column.physical_type(), Type::BYTE_ARRAY | Type::FIXED_LEN_BYTE_ARRAY)
-        };
-        columns.iter().filter(texts).try_for_each(|(column, compression)| {
-            // Few writers do that: what others wrote is not decompressed twice.
-            if pages(bytes, column, Compression::UNCOMPRESSED)?.any(|page| has_lengths(page.encoding())) {
-                pages(bytes, column, *compression)?.try_for_each(|page| counted(&page, column))?;
-            }
-            Ok(())
+        let chunks = self.0.get(range).ok_or_else(|| ParquetError::General("no column is there".to_owned()))?;
+        chunks.iter().try_for_each(|chunk| {
+            // What is compressed is not decompressed twice without need: dictionaries are small, and most pages have no lengths.
+            let counted = |page: &Page| page.is_dictionary_page() || has_lengths(page.encoding());
+            let last =
+                pages(bytes, chunk, Compression::UNCOMPRESSED)?.enumerate().filter(|(_, page)| counted(page)).last();
+            let upto = last.map_or(0, |(number, _)| number + 1);
+            pages(bytes, chunk, chunk.compression)?.take(upto).try_for_each(|page| can_be_decoded(&page, chunk))
         })
     }
 }
@@ -69,10 +76,10 @@ impl Pages {
 /// The pages of a column, up to the first that cannot be read: who decodes them comes no further either.
 fn pages(
     bytes: &Bytes,
-    column: &ColumnDescPtr,
+    chunk: &Chunk,
     compression: Compression,
 ) -> Result<impl Iterator<Item = Page> + use<>, ParquetError> {
-    let chunk = ColumnChunkMetaData::builder(Arc::clone(column))
+    let chunk = ColumnChunkMetaData::builder(Arc::clone(&chunk.column))
         .set_compression(compression)
         .set_data_page_offset(0)
         .set_total_compressed_size(bytes.len().try_into()?)
@@ -85,25 +92,44 @@ fn has_lengths(encoding: Encoding) -> bool {
     matches!(encoding, Encoding::DELTA_LENGTH_BYTE_ARRAY | Encoding::DELTA_BYTE_ARRAY)
 }
 
-/// An error if a page has more lengths than values, or than fit into its bytes.
-fn counted(page: &Page, column: &ColumnDescriptor) -> Result<(), ParquetError> {
-    // How many times they stand there: of what texts have in common with those before them, and of the rest.
+/// An error if a page has more lengths or values than it has room for.
+fn can_be_decoded(page: &Page, Chunk { column, rows, .. }: &Chunk) -> Result<(), ParquetError> {
+    let (bytes, values_of_page) = (page.buffer().len() as u64, u64::from(page.num_values()));
+    let within = |what: &str, number: u64, most: u64| {
+        if number <= most {
+            return Ok(());
+        }
+        Err(ParquetError::General(format!("a page says that it has {number} {what}, and can have {most} at most")))
+    };
+    // How many times lengths stand there: of what texts have in common with those before them, and of the rest.
     let times = match page.encoding() {
+        _ if page.is_dictionary_page() => {
+            return within("values", values_of_page, bytes.saturating_mul(8) / bits(column));
+        }
         Encoding::DELTA_LENGTH_BYTE_ARRAY => 1,
         Encoding::DELTA_BYTE_ARRAY => 2,
-        _ => return Ok(()),
+        _ => 0,
     };
-    let most = u64::from(page.num_values()).min((page.buffer().len() as u64).saturating_mul(MOST_PER_BYTE));
+    let rows = if column.max_rep_level() == 0 { *rows } else { u64::MAX };
+    let most = values_of_page.min(bytes.saturating_mul(MOST_PER_BYTE)).min(rows);
     let mut rest = values(page, column);
     for _ in 0..times {
-        let Some(mut lengths) = rest.and_then(Lengths::read) else { break };
-        if lengths.count > most {
-            let why = format!("a page says that it has {} lengths, and can have {most} at most", lengths.count);
-            return Err(ParquetError::General(why));
-        }
+        let Some(lengths) = rest.and_then(Lengths::read) else { break };
+        within("lengths", lengths.count, most)?;
         rest = lengths.skip();
     }
     Ok(())
+}
+
+/// What a value of a dictionary needs at least.
+fn bits(column: &ColumnDescriptor) -> u64 {
+    match column.physical_type() {
+        Type::BOOLEAN => 1,
+        Type::INT32 | Type::FLOAT | Type::BYTE_ARRAY => 32,
+        Type::INT64 | Type::DOUBLE => 64,
+        Type::INT96 => 96,
+        Type::FIXED_LEN_BYTE_ARRAY => 8 * u64::try_from(column.type_length()).unwrap_or_default().max(1),
+    }
 }
 
 /// What follows the levels in a page, if they end within it. See "Data Pages" in the format of Parquet.
@@ -150,7 +176,7 @@ impl<'a> Lengths<'a> {
     }
 
     /// What follows them, if they are all there.
-    fn skip(&mut self) -> Option<&'a [u8]> {
+    fn skip(self) -> Option<&'a [u8]> {
         let of_part = self.block / self.parts as u64;
         // One is in the header.
         let mut left = self.count.saturating_sub(1);
@@ -180,6 +206,7 @@ mod tests {
     use super::super::reading::Rows;
     use super::*;
     use arrow::array::{ArrayRef, ListArray, RecordBatch, StringArray};
+    use arrow::buffer::OffsetBuffer;
     use arrow::datatypes::{DataType, Field, Schema};
     use parquet::arrow::ArrowWriter;
     use parquet::basic::ZstdLevel;
@@ -216,7 +243,7 @@ mod tests {
         let some: StringArray = (0..1000).map(|n| (n % 3 > 0).then(|| text(n))).collect();
         let none: StringArray = (0..1000).map(|_| None::<&str>).collect();
         let element = Arc::new(Field::new("element", DataType::Utf8, true));
-        let offsets = arrow::buffer::OffsetBuffer::from_lengths([5; 200]);
+        let offsets = OffsetBuffer::from_lengths([5; 200]);
         let list = ListArray::new(element, offsets, Arc::new(some.clone()), None);
         let one = StringArray::from_iter_values(["only"]);
         let columns: [(ArrayRef, bool); 5] = [
@@ -241,35 +268,124 @@ mod tests {
         }
     }
 
+    /// The texts in a list each, in one that may be absent, or as they are.
+    fn columns() -> [(ArrayRef, bool); 3] {
+        let texts = StringArray::from_iter_values((0..77).map(text));
+        let element = Arc::new(Field::new("element", DataType::Utf8, true));
+        let lists = ListArray::new(element, OffsetBuffer::from_lengths([1; 77]), Arc::new(texts.clone()), None);
+        [(Arc::new(texts.clone()), false), (Arc::new(texts), true), (Arc::new(lists), true)]
+    }
+
     #[test]
     fn a_page_of_more_lengths_than_values_is_an_error() {
-        // Of the second page, the numbers of blocks, their parts, and lengths.
+        // The numbers of a block, of its parts, and of lengths.
         const HEADER: [u8; 4] = [0x80, 1, 4, 77];
-        for (encoding, times) in ENCODINGS.into_iter().zip(1..) {
-            for version in [WriterVersion::PARQUET_1_0, WriterVersion::PARQUET_2_0] {
-                let texts = StringArray::from_iter_values((0..77).map(text));
-                let good = file(Arc::new(texts), false, options(encoding, version, Compression::UNCOMPRESSED));
-                let places: Vec<_> = good.windows(4).enumerate().filter(|(_, four)| *four == HEADER).collect();
-                assert_eq!(places.len(), times, "{encoding}");
-                for (place, _) in places {
-                    let mut bad = good.to_vec();
-                    bad[place + 3] = 78;
-                    let error = Rows::whole(bad.into(), 77).expect_err("too many").to_string();
-                    assert!(error.contains("it has 78 lengths, and can have 77 at most"), "{encoding}: {error}");
+        for (column, nullable) in columns() {
+            for (encoding, times) in ENCODINGS.into_iter().zip(1..) {
+                for version in [WriterVersion::PARQUET_1_0, WriterVersion::PARQUET_2_0] {
+                    let options = options(encoding, version, Compression::UNCOMPRESSED);
+                    let good = file(Arc::clone(&column), nullable, options);
+                    let places: Vec<_> = good.windows(4).enumerate().filter(|(_, four)| *four == HEADER).collect();
+                    assert_eq!(places.len(), times, "{encoding}");
+                    for (place, _) in places {
+                        let mut bad = good.to_vec();
+                        bad[place + 3] = 78;
+                        let error = Rows::whole(bad.into(), 77).expect_err("too many").to_string();
+                        assert!(error.contains("it has 78 lengths, and can have 77 at most"), "{encoding}: {error}");
+                    }
                 }
             }
         }
     }
 
+    /// A page of which the header is not written.
+    fn page(encoding: Encoding, num_values: u32, bytes: &'static [u8]) -> Page {
+        let (buf, num_nulls, num_rows) = (Bytes::from_static(bytes), 0, num_values);
+        let (def_levels_byte_len, rep_levels_byte_len, is_compressed, statistics) = (0, 0, false, None);
+        Page::DataPageV2 {
+            buf,
+            num_values,
+            encoding,
+            num_nulls,
+            num_rows,
+            def_levels_byte_len,
+            rep_levels_byte_len,
+            is_compressed,
+            statistics,
+        }
+    }
+
+    fn chunk(physical: Type, rows: u64) -> Chunk {
+        let leaf =
+            parquet::schema::types::Type::primitive_type_builder("c", physical).with_length(3).build().expect("a type");
+        let column = Arc::new(ColumnDescriptor::new(Arc::new(leaf), 0, 0, vec!["c".into()].into()));
+        Chunk { column, compression: Compression::UNCOMPRESSED, rows }
+    }
+
     #[test]
-    fn what_is_no_column_is_not_decoded() {
+    fn lengths_are_no_more_than_rows_and_than_bytes_can_stand_for() {
+        // 2^31 - 1 of them, which the page says too.
+        let lengths =
+            page(Encoding::DELTA_LENGTH_BYTE_ARRAY, i32::MAX as u32, &[0x80, 1, 4, 0xff, 0xff, 0xff, 0xff, 7, 0]);
+        let most = |rows| can_be_decoded(&lengths, &chunk(Type::BYTE_ARRAY, rows)).expect_err("too many").to_string();
+        assert!(most(12).contains("can have 12 at most"), "{}", most(12));
+        assert!(most(u64::MAX).contains("can have 73728 at most"), "{}", most(u64::MAX));
+    }
+
+    #[test]
+    fn a_dictionary_of_more_values_than_bytes_is_an_error() {
+        let of = |num_values| Page::DictionaryPage {
+            buf: Bytes::from_static(&[0; 24]),
+            num_values,
+            encoding: Encoding::PLAIN,
+            is_sorted: false,
+        };
+        let most = [
+            (Type::INT32, 6),
+            (Type::FLOAT, 6),
+            (Type::INT64, 3),
+            (Type::DOUBLE, 3),
+            (Type::INT96, 2),
+            (Type::BYTE_ARRAY, 6),
+            (Type::FIXED_LEN_BYTE_ARRAY, 8),
+            (Type::BOOLEAN, 192),
+        ];
+        for (physical, most) in most {
+            assert!(can_be_decoded(&of(most), &chunk(physical, 1)).is_ok(), "{physical}");
+            assert!(can_be_decoded(&of(most + 1), &chunk(physical, 1)).is_err(), "{physical}");
+        }
+    }
+
+    #[test]
+    fn pages_are_counted_as_they_are_decompressed() {
+        let texts = StringArray::from_iter_values((0..1000).map(text));
+        for compression in [Compression::UNCOMPRESSED, Compression::ZSTD(ZstdLevel::default())] {
+            let file =
+                file(Arc::new(texts.clone()), false, options(ENCODINGS[0], WriterVersion::PARQUET_2_0, compression));
+            let footer = footer_of(&file);
+            let (start, length) = footer.row_group(0).column(0).byte_range();
+            let chunk = Chunk { compression, ..chunk(Type::BYTE_ARRAY, 10) };
+            let pages = Pages(Arc::new([(start..start + length, vec![chunk])].into()));
+            let error = pages.check_all(&file).expect_err("as many lengths as there are rows").to_string();
+            assert!(error.contains("can have 10 at most"), "{error}");
+        }
+    }
+
+    fn footer_of(file: &Bytes) -> ParquetMetaData {
+        parquet::file::metadata::ParquetMetaDataReader::new().parse_and_finish(file).expect("a footer")
+    }
+
+    #[test]
+    fn what_is_no_column_or_not_there_is_not_decoded() {
         let options = options(Encoding::PLAIN, WriterVersion::PARQUET_1_0, Compression::UNCOMPRESSED);
         let file = file(Arc::new(StringArray::from_iter_values(["only"])), false, options);
-        let footer = parquet::file::metadata::ParquetMetaDataReader::new().parse_and_finish(&file).expect("a footer");
-        let pages = Pages::of(&footer);
-        let (start, length) = footer.row_group(0).column(0).byte_range();
-        let chunk = file.slice(usize::try_from(start).expect("small")..usize::try_from(start + length).expect("small"));
-        assert!(pages.check(&(start..start + length), &chunk).is_ok());
-        assert!(pages.check(&(start + 1..start + length), &chunk.slice(1..)).is_err());
+        let pages = Pages::of(&footer_of(&file));
+        pages.check_all(&file).expect("all there");
+        let (range, _) = pages.0.iter().next().expect("one");
+        let end = usize::try_from(range.end).expect("small");
+        assert!(pages.check_all(&file.slice(..end - 1)).is_err());
+        let chunk = file.slice(usize::try_from(range.start).expect("small")..end);
+        assert!(pages.check(range, &chunk).is_ok());
+        assert!(pages.check(&(range.start + 1..range.end), &chunk.slice(1..)).is_err());
     }
 }
