@@ -57,7 +57,8 @@ class Log:
 
     def __init__(self, path):
         self.calls, begun = [], {}
-        for line in Path(path).read_text(errors="replace").splitlines():
+        # It may be looked at before there is one.
+        for line in Path(path).read_text(errors="replace").splitlines() if Path(path).exists() else ():
             if found := CALL.match(line):
                 begun[found[1]] = len(self.calls)
                 self.calls.append([found[1], found[2], found[3]])

@@ -357,7 +357,7 @@ def end(ran):
 
 
 def run(proof, suites, command, environment, patience):
-    """Runs a suite; whether it ended well, in so many seconds. What it says is shown only if it does not."""
+    """Runs a suite; whether it ended well, in so many seconds. What it says besides figures is shown only if it does not."""
     said = []
     try:
         ran = start(command, {**environment_of(command), **environment})
@@ -372,13 +372,14 @@ def run(proof, suites, command, environment, patience):
     late.start()
     with ran:
         for line in (of_its_suite(line, suites) for line in ran.stdout):
-            said = [*said[-60:], line.rstrip()]
             if suites == "tests":
                 # Samples of other suites are among them.
                 passed = RESULT.search(line)
                 proof.of["tests"]["all"]["passed"] += int(passed[1]) if passed else 0
             elif proof.read(line):
                 print("  " + line[line.index("proof ") + 6 :].rstrip(), flush=True)
+                continue
+            said = [*said[-100:], line.rstrip()]
     late.cancel()
     well = ran in running and ran.returncode == 0
     running.discard(ran)
