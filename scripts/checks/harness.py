@@ -20,6 +20,8 @@ MODULES = CACHE / "node" / "node_modules"
 
 # The exit code of one from whom another has taken over.
 FENCED = 7
+# And of one that found damage.
+CORRUPT = 8
 
 # Servers are stopped and folders deleted at the end, also of one that is told to end.
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

@@ -14,7 +14,8 @@ from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 
-from harness import FENCED, data_files, demo_api, fetch, quarantined, rows_by_duckdb, start_ingest
+from harness import CORRUPT, FENCED, data_files, demo_api, fetch, quarantined, rows_by_duckdb, start_ingest
+from targets import Damaged
 
 SPEC = '''
 name = "orders"
@@ -62,6 +63,7 @@ class Ingested:
     forgiven = (4, 9)
     # And of a run while another one goes on.
     outrun = (FENCED,)
+    damage = None
 
     def __init__(self, spec, folder, store):
         self.spec, self.folder, self.store = spec, folder, store
@@ -136,7 +138,7 @@ def loop(wanted, seed, api, target):
     began = time.monotonic()
     finish(target, "first")
     typical = time.monotonic() - began
-    kills, restarts, rivals, ended, runs, seen, problems = 0, 0, 0, 0, 1, 0, Counter()
+    kills, restarts, rivals, ended, damaged, runs, seen, problems = 0, 0, 0, 0, 0, 1, 0, Counter()
     while kills < wanted:
         fetch(f"{api}/grow?n={rng.randint(100, 900)}", "POST")
         began = time.monotonic()
@@ -172,7 +174,22 @@ def loop(wanted, seed, api, target):
             elif proc.returncode and not (rival and proc.returncode in target.outrun):
                 print(f"run {runs} failed with {proc.returncode}: {said.strip()}", flush=True)
                 problems["failed"] += 1
-        ids = target.ids()
+        if target.damage and killed and kills == wanted // 2:
+            # Seldom met, and always survived.
+            target.damage()
+        try:
+            ids = target.ids()
+        except Damaged as damage:
+            print(f"after kill {kills}: {damage}", flush=True)
+            refused = target.start()
+            _, said = refused.communicate()
+            if refused.returncode != CORRUPT:
+                print(f"damage ends with {refused.returncode}: {said.strip()}", flush=True)
+                problems["failed"] += 1
+            target.begin_again()
+            finish(target, "next")
+            damaged += 1
+            ids = target.ids()
         if len(ids) != len(set(ids)) or len(ids) < seen:
             print(f"after kill {kills}: {len(ids)} rows, {len(set(ids))} ids, {seen} seen before", flush=True)
             problems["doubled"] += len(ids) - len(set(ids))
@@ -188,7 +205,8 @@ def loop(wanted, seed, api, target):
     truth = json.loads(fetch(f"{api}/truth"))
     served = {"served": truth["records"], "orders": truth["orders"], "quarantined": truth["bad"]}
     wrong = {k: problems[k] for k in WRONG if k != "partial" or target.partial() is not None}
-    return {"kills": kills, "server_kills": restarts, "rivals": rivals, "ended": ended, "runs": runs + 1, **served, **wrong}
+    broken = {"damaged": damaged} if target.damage else {}
+    return {"kills": kills, "server_kills": restarts, "rivals": rivals, "ended": ended, **broken, "runs": runs + 1, **served, **wrong}
 
 
 def proof(suite, of, figures):

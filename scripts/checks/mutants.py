@@ -123,7 +123,6 @@ def run(executable, arguments, seconds, **environment):
         stderr=subprocess.DEVNULL,
         text=True,
         errors="replace",
-        start_new_session=True,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY)),
     )
     late = threading.Timer(seconds, child.kill)

@@ -58,6 +58,8 @@ class PostgresServer:
         command += ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={self.folder}"]
         # Recovery would sync each of a thousand files by itself.
         command += ["-c", "recovery_init_sync_method=syncfs"]
+        # Nor does it wait long for the first word of one that is told that it was not sent.
+        command += ["-c", "authentication_timeout=5s"]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=self.folder

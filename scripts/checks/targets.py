@@ -21,6 +21,10 @@ UPSERT = ["--disposition", '{"upsert": {"key": ["id"], "newest": "updated_at"}}'
 LOST_ANSWERS = 0.1
 
 
+class Damaged(Exception):
+    """A database cannot read its own file."""
+
+
 class Loaded:
     """What a process loads into a sink; its landing and whatever else it keeps is in `state`: a folder, or a store."""
 
@@ -29,6 +33,8 @@ class Loaded:
     # What a run may say while another one goes on: that it has taken over.
     outrun = (FENCED,)
     restart = None
+    # Damages the file of the database as the database itself does where it is killed in the wrong moment, if there is one that does.
+    damage = None
     api = kind = None
 
     def __init__(self, sink, folder, store=None, env=None, options=()):
@@ -158,6 +164,13 @@ class IntoPostgresByAdbc(IntoPostgres):
 
     sink_is = "adbc-postgres:public.orders"
 
+    def disconnect(self):
+        """Ends its connections, at the server."""
+        import psycopg
+
+        with psycopg.connect(self.server.url(), autocommit=True) as connection:
+            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [self.database])
+
     def rows(self, columns):
         return [tuple(map(typed, columns, row)) for row in super().rows(columns)]
 
@@ -196,8 +209,10 @@ class IntoDelta(Loaded):
         if table is None:
             return {}, 0
         committed = {info["landfall"]["load_id"]: info["landfall"]["rows_inserted"] for info in table.history() if "landfall" in info}
-        rows = duckdb.from_arrow(table.to_pyarrow_table(columns=["_landfall_load", *columns]))
-        found = rows.aggregate(f"_landfall_load, count(*), sum(hash({', '.join(columns) or 0}))").fetchall()
+        # That of the module is shared between threads, and refuses all but one of them.
+        with duckdb.connect() as connection:
+            rows = connection.from_arrow(table.to_pyarrow_table(columns=["_landfall_load", *columns]))
+            found = rows.aggregate(f"_landfall_load, count(*), sum(hash({', '.join(columns) or 0}))").fetchall()
         seen = dict.fromkeys(committed, (0, None)) | {load: (number, of_columns) for load, number, of_columns in found}
         return seen, sum(number != committed.get(load) for load, (number, _) in seen.items())
 
@@ -265,8 +280,9 @@ class IntoFile(Loaded):
 
     def __init__(self, kind, folder, options=()):
         self.kind, self.name = kind, f"orders.{kind}"
-        # One process at a time may have it open.
-        self.outrun = (FENCED, *self.forgiven) if kind == "duckdb" else self.outrun
+        if kind == "duckdb":
+            # One process at a time may have it open.
+            self.outrun, self.damage = (FENCED, *self.forgiven), self._damage
         super().__init__(f"{kind}:{Path(folder, self.name)}", folder, options=options)
 
     def rows(self, columns):
@@ -297,9 +313,27 @@ class IntoFile(Loaded):
     def _by_duckdb(self, path, query):
         import duckdb
 
-        with duckdb.connect(str(path), read_only=True) as connection:
-            there = connection.execute("SELECT count(*) FROM information_schema.tables WHERE table_name = 'orders'").fetchone()[0]
-            return connection.execute(query).fetchall() if there else []
+        try:
+            with duckdb.connect(str(path), read_only=True) as connection:
+                there = connection.execute("SELECT count(*) FROM information_schema.tables WHERE table_name = 'orders'").fetchone()[0]
+                return connection.execute(query).fetchall() if there else []
+        except duckdb.Error as error:
+            raise (Damaged(error) if "Corrupt database file" in str(error) else error) from error
+
+    def _damage(self):
+        """Each checkpoint writes the first block over itself, behind three headers of 4 KiB: a part of it is there."""
+        with open(self.folder / self.name, "r+b") as file:
+            file.seek(3 * 4096)
+            first = file.read(1)
+            file.seek(3 * 4096)
+            file.write(bytes([first[0] ^ 1]))
+
+    def begin_again(self):
+        """Another file and other checkpoints, in place of those: what was landed is loaded again, as docs/operations.md says."""
+        (self.folder / self.name).unlink()
+        Path(self.folder, f"{self.name}.wal").unlink(missing_ok=True)
+        for place in ("checkpoints", "quarantine"):
+            shutil.rmtree(self.folder / "state" / place, ignore_errors=True)
 
     def files(self):
         return 1

@@ -80,3 +80,47 @@ impl<R: AsyncFileReader + Send> AsyncFileReader for Checked<R> {
         self.reader.get_metadata(options)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::StringArray;
+    use futures::TryStreamExt;
+    use parquet::arrow::ArrowWriter;
+    use parquet::basic::Encoding;
+    use parquet::file::properties::WriterProperties;
+    use std::io::Cursor;
+
+    const ROWS: u8 = 77;
+
+    fn rows() -> RecordBatch {
+        let texts = StringArray::from_iter_values((0..ROWS).map(|n| n.to_string()));
+        RecordBatch::try_from_iter([("text", Arc::new(texts) as _)]).expect("fits")
+    }
+
+    fn file() -> Vec<u8> {
+        let options = WriterProperties::builder()
+            .set_dictionary_enabled(false)
+            .set_encoding(Encoding::DELTA_LENGTH_BYTE_ARRAY)
+            .build();
+        let mut file = ArrowWriter::try_new(Vec::new(), rows().schema(), Some(options)).expect("a file");
+        file.write(&rows()).expect("writes");
+        file.into_inner().expect("closes")
+    }
+
+    async fn fetched(file: Vec<u8>) -> Result<Vec<RecordBatch>, ParquetError> {
+        let plan = |footer, reader| Ok(ParquetRecordBatchStreamBuilder::new_with_metadata(reader, footer));
+        fetch(Cursor::new(file), u64::from(ROWS), plan).await?.try_collect().await
+    }
+
+    #[tokio::test]
+    async fn pages_are_looked_through_as_they_are_fetched() {
+        assert_eq!(fetched(file()).await.expect("reads"), [rows()]);
+        let mut damaged = file();
+        // The numbers of a block, of its parts, and of lengths.
+        let lengths = damaged.windows(4).position(|four| four == [0x80, 1, 4, ROWS]).expect("a page of lengths");
+        damaged[lengths + 3] += 1;
+        let error = fetched(damaged).await.expect_err("too many lengths").to_string();
+        assert!(error.contains("it has 78 lengths, and can have 77 at most"), "{error}");
+    }
+}

@@ -93,6 +93,10 @@ fn meaning(dialect: Option<AdbcDialect>, error: &AdbcError) -> (ErrorKind, Optio
             Some("if it was never whole, because its process was killed while it was made, delete the file"),
         );
     }
+    if says("Corrupt database file") {
+        let hint = "a process that is killed while DuckDB checkpoints may leave this; docs/adbc.md says how to load what was landed into another file";
+        return (ErrorKind::Corrupt, Some(hint));
+    }
     if says("read-only") || says("readonly") {
         return (ErrorKind::Config, Some("the database takes no writes"));
     }
@@ -159,6 +163,11 @@ mod tests {
                 None,
                 of("IO Error: Could not set lock on file \"x\": Conflicting lock is held in y", Status::Internal, none),
                 ErrorKind::Unavailable,
+            ),
+            (
+                None,
+                of("IO Error: Corrupt database file: computed checksum 1 does not match", Status::Internal, none),
+                ErrorKind::Corrupt,
             ),
             (Some(lite), of("failed: database is locked", Status::Internal, none), ErrorKind::Unavailable),
             (Some(pg), of("database is locked", Status::Internal, none), ErrorKind::Config),
