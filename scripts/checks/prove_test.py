@@ -35,7 +35,7 @@ def recorded(long=False):
     yield from (f'proof suite=defects of="{name}" caught=1' for name in prove.OF_DATABASES)
     yield f"proof suite=connector of=sqlite points=20 schedules=40 {promise} broken_commit_noticed=1"
     yield f"proof suite=tests of=all passed={prove.TESTS}"
-    yield from (f"proof suite=kills of={name} kills={amount['kills']} lost=0 doubled=0" + " partial=0" * (name not in prove.UNNAMED) for name in prove.KILLED)
+    yield from (f"proof suite=kills of={name} kills={amount['kills']} lost=0 doubled=0" + " partial=0" * (name not in prove.UNNAMED) + " damaged=1" * (name in prove.DAMAGED) for name in prove.KILLED)
     yield from (f"proof suite=syscalls of={name} injected=9 believed=0 lost=0 doubled=0" for name in prove.SYSTEM_CALLS)
     yield "proof suite=syscalls of=openat,KILL injected=9 lost=0 doubled=0 " + " ".join(f"{kind}=1" for kind in prove.PROCESSES)
     yield "proof suite=processes of=defects defects=8 caught=8"
@@ -83,6 +83,9 @@ class Figures(unittest.TestCase):
 
     def test_somebody_looks_for_parts_where_rows_name_their_load(self):
         self.assertEqual(missed([line.replace(" partial=0", "") if "suite=kills" in line else line for line in recorded()])[0], {"kills"})
+
+    def test_what_can_be_damaged_was(self):
+        self.assertEqual(missed([line.replace(" damaged=1", " damaged=0") for line in recorded()])[0], {"kills"})
 
     def test_a_history_says_all_that_is_promised(self):
         for suite in ("single", "answers", "pairs", "simulation", "disk", "connector"):
