@@ -58,8 +58,6 @@ class PostgresServer:
         command += ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={self.folder}"]
         # Recovery would sync each of a thousand files by itself.
         command += ["-c", "recovery_init_sync_method=syncfs"]
-        # Nor does it wait long for the first word of one that is told that it was not sent.
-        command += ["-c", "authentication_timeout=5s"]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=self.folder
@@ -106,10 +104,10 @@ def hand_over(folder):
 
 
 @contextlib.contextmanager
-def postgres():
-    """A server until the block ends. Its folder is no other's: it belongs to the user that the server runs as."""
+def postgres(run_with=()):
+    """A server until the block ends, run with these options. Its folder is no other's: it belongs to the user that the server runs as."""
     with tempfile.TemporaryDirectory(prefix="landfall-postgres-") as folder:
-        server = PostgresServer(folder)
+        server = PostgresServer(folder, run_with=run_with)
         try:
             yield server
         finally:

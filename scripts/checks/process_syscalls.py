@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import kill_loop
+from harness import CORRUPT
 from process_worlds import WRONG, Found, ended, tried
 
 KILL = "KILL"
@@ -73,7 +74,7 @@ class Log:
 def traced(calls, log, inject=None):
     """The command before another one. With the filter in the kernel, which is faster, no signal is sent."""
     filtered = [] if inject and "signal=" in inject else ["--seccomp-bpf"]
-    command = ["strace", "-f", *filtered, "-y", "-s", "0", "-o", str(log), "-e", f"trace={','.join(calls)}"]
+    command = ["strace", "-f", *filtered, "-yy", "-s", "0", "-o", str(log), "-e", f"trace={','.join(calls)}"]
     return command + (["-e", f"inject={inject}"] if inject else []) + ["--"]
 
 
@@ -156,16 +157,17 @@ def inject(worlds, kind, begun, call, fault, number, options=ORDERED):
         calls = {call} if fault == KILL else {call, "fsync", "renameat2", "rename"}
         proc = target.start(traced(calls, log, f"{call}:{how}:when={number}"))
         missed = lambda at: not all(is_about(call, rest, target.folder) for rest in at.values())
-        reset = 0
+        told = 0
 
         def hopeless():
-            """One whose wake-up fails may sleep for ever."""
-            nonlocal reset
+            """One whose wake-up fails may sleep for ever. And libpq, told of a reset as it sends, waits for the last words of the server: none come where
+            only the call was told so, and so the server ends the connection too."""
+            nonlocal told
             at = Log(log).injected() if fault != KILL else {}
-            # Of a connection that is reset, libpq reads the last words. There are none where only a call of a thread was told so: it waits for them.
-            if fault == "ECONNRESET" and kind == "adbc-postgres" and len(at) > reset:
+            lost = sum(f":{target.server.port}]>" in rest for rest in at.values()) if kind == "adbc-postgres" and call == "sendto" else 0
+            if lost > told:
+                told = lost
                 target.disconnect()
-                reset = len(at)
             return missed(at)
 
         code, said = ended(proc, hopeless=hopeless)
@@ -184,7 +186,7 @@ def inject(worlds, kind, begun, call, fault, number, options=ORDERED):
             figures["injected"] += 1
             # A database that cannot read a page of its own may take it for damaged; the next one reads it.
             unread = call in ("read", "pread64") and kind in ("duckdb", "sqlite")
-            if "panicked" in said or code not in (0, *CLEAN, *((8,) if unread else ())):
+            if "panicked" in said or code not in (0, *CLEAN, *((CORRUPT,) if unread else ())):
                 figures.ended_badly(code, said)
             elif code:
                 figures["errors"] += 1

@@ -15,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 import kill_loop
-from harness import demo_api, fetch
+from harness import CORRUPT, demo_api, fetch
 from targets import IntoDelta, IntoFile, IntoParquet, IntoPostgres, IntoPostgresByAdbc, IntoPostgresTables, IntoTables
 
 # Records of the first run, and of what is to be loaded after it: a few epochs.
@@ -120,15 +120,19 @@ class Worlds:
 def ended(proc, patience=120, hopeless=lambda: False):
     """(exit code, what it said); one that takes too long, or is hopeless, is killed, and has said so."""
     end = time.monotonic() + patience
-    while True:
-        try:
-            _, said = proc.communicate(timeout=1)
-            return proc.returncode, said
-        except subprocess.TimeoutExpired:
-            if time.monotonic() > end or hopeless():
-                os.killpg(proc.pid, signal.SIGKILL)
-                _, said = proc.communicate()
-                return None, f"{said}\n(killed: it took too long)"
+    try:
+        while True:
+            try:
+                _, said = proc.communicate(timeout=1)
+                return proc.returncode, said
+            except subprocess.TimeoutExpired:
+                if time.monotonic() > end or hopeless():
+                    os.killpg(proc.pid, signal.SIGKILL)
+                    _, said = proc.communicate()
+                    return None, f"{said}\n(killed: it took too long)"
+    finally:
+        if proc.poll() is None:
+            os.killpg(proc.pid, signal.SIGKILL)
 
 
 class Found(Counter):
@@ -143,7 +147,7 @@ class Found(Counter):
         print(f"{figure}: {self.of}: {said.strip()}", flush=True)
 
     def ended_badly(self, code, said, which=""):
-        self.bad("corrupt" if code == 8 else "failed", f"{which} ended with {code}: {said}".lstrip())
+        self.bad("corrupt" if code == CORRUPT else "failed", f"{which} ended with {code}: {said}".lstrip())
 
     def compare(self, truth, target, when):
         for figure, n in kill_loop.compare(truth, target).items():

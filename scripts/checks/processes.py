@@ -36,7 +36,8 @@ def main():
     a = ap.parse_args()
     kinds, sums = a.of.split(";"), Counter()
     with contextlib.ExitStack() as stack:
-        server = stack.enter_context(postgres())
+        # A client whose first message is made to fail waits for an answer, until the server gives it up.
+        server = stack.enter_context(postgres(run_with=("-c", "authentication_timeout=10s")))
         store = None
         if any("s3" in kind for kind in kinds):
             store = stack.enter_context(stores_servers.moto())

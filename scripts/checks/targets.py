@@ -318,10 +318,12 @@ class IntoFile(Loaded):
                 there = connection.execute("SELECT count(*) FROM information_schema.tables WHERE table_name = 'orders'").fetchone()[0]
                 return connection.execute(query).fetchall() if there else []
         except duckdb.Error as error:
-            raise (Damaged(error) if "Corrupt database file" in str(error) else error) from error
+            if "Corrupt database file" in str(error):
+                raise Damaged(error) from error
+            raise
 
     def _damage(self):
-        """Each checkpoint writes the first block over itself, behind three headers of 4 KiB: a part of it is there."""
+        """The first block, behind three headers of 4 KiB, is that which each checkpoint writes over itself: here its checksum is another one."""
         with open(self.folder / self.name, "r+b") as file:
             file.seek(3 * 4096)
             first = file.read(1)
@@ -329,9 +331,10 @@ class IntoFile(Loaded):
             file.write(bytes([first[0] ^ 1]))
 
     def begin_again(self):
-        """Another file and other checkpoints, in place of those: what was landed is loaded again, as docs/operations.md says."""
-        (self.folder / self.name).unlink()
-        Path(self.folder, f"{self.name}.wal").unlink(missing_ok=True)
+        """Another file and other checkpoints take the place of those: what was landed is loaded again, as docs/operations.md says. What was refused is
+        refused again, and would lie beside what is there."""
+        for file in (self.folder / self.name, *self.folder.glob(f"{self.name}*.wal")):
+            file.unlink()
         for place in ("checkpoints", "quarantine"):
             shutil.rmtree(self.folder / "state" / place, ignore_errors=True)
 

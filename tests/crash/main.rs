@@ -60,7 +60,6 @@ mod more {
     use super::*;
 
     shapes! {
-        // These have the most operations, and begin early by their names.
         a_landing_with_two_loads_survives_a_fault_at_every_operation: 14,
         all_three_shards_survive_a_fault_at_every_operation: 1,
         a_response_in_parts_survives_a_fault_at_every_operation: 2,

@@ -93,7 +93,7 @@ fn meaning(dialect: Option<AdbcDialect>, error: &AdbcError) -> (ErrorKind, Optio
             Some("if it was never whole, because its process was killed while it was made, delete the file"),
         );
     }
-    if says("Corrupt database file") {
+    if says("Corrupt database file") && dialect.is_none_or(|dialect| dialect == AdbcDialect::DuckDb) {
         let hint = "a process that is killed while DuckDB checkpoints may leave this; docs/adbc.md says how to load what was landed into another file";
         return (ErrorKind::Corrupt, Some(hint));
     }
@@ -169,6 +169,7 @@ mod tests {
                 of("IO Error: Corrupt database file: computed checksum 1 does not match", Status::Internal, none),
                 ErrorKind::Corrupt,
             ),
+            (Some(lite), of("Corrupt database file", Status::Internal, none), ErrorKind::Config),
             (Some(lite), of("failed: database is locked", Status::Internal, none), ErrorKind::Unavailable),
             (Some(pg), of("database is locked", Status::Internal, none), ErrorKind::Config),
             (

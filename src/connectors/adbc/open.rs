@@ -160,7 +160,7 @@ fn driver(config: &Config) -> Result<ManagedDriver> {
 
 impl Config {
     /// The file of a DuckDB database: opened twice in one process, it would lose what one of the two writes.
-    fn duckdb_file(&self) -> Option<PathBuf> {
+    pub(super) fn duckdb_file(&self) -> Option<PathBuf> {
         let is_duckdb = |name: &String| name.to_ascii_lowercase().contains("duckdb");
         let duckdb = self.dialect == Some(AdbcDialect::DuckDb) || is_duckdb(&self.driver);
         if !duckdb && !self.entrypoint.as_ref().is_some_and(is_duckdb) {

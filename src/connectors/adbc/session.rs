@@ -269,10 +269,14 @@ fn texts(batch: &RecordBatch, rows: &mut Vec<Row>) -> Result<(), AdbcError> {
 }
 
 impl Config {
-    /// The error of a statement, without what is secret.
+    /// The error of a statement, without what is secret. Damage names the file.
     pub(super) fn failed(&self, operation: &'static str, dialect: Option<AdbcDialect>, mut error: AdbcError) -> Error {
         error.message = self.without_secrets(&error.message);
-        fault::statement(operation, dialect, error)
+        let failed = fault::statement(operation, dialect, error);
+        match self.duckdb_file().filter(|_| failed.kind() == ErrorKind::Corrupt) {
+            Some(file) => failed.with("file", file.display()),
+            None => failed,
+        }
     }
 
     fn commit_failed(&self, operation: &'static str, dialect: AdbcDialect, mut error: AdbcError) -> Error {
