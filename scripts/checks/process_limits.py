@@ -100,8 +100,8 @@ def one(worlds, way, kind, part):
             # It names what is missing, and where.
             if not any(word in said for word in words):
                 figures.bad("failed", f"it does not say what is missing: {said}")
-            # A driver names the table.
-            if way in ("disk", "readonly") and str(target.folder) not in said and "table=" not in said:
+            # A driver names the table, or that in which rows are staged.
+            if way in ("disk", "readonly") and not any(where in said for where in (str(target.folder), "table=", "staging=")):
                 figures.bad("failed", f"it does not say where: {said}")
         else:
             figures.ended_badly(code, said)
