@@ -122,7 +122,9 @@ pub(crate) fn check_count(staging: &impl Display, sent: u64, found: u64) -> Resu
         .with("staging", staging)
         .with("sent", sent)
         .with("found", found)
-        .with_hint("run again; if it comes again, see whether the database has free disk space: some lose rows without a word"))
+        .with_hint(
+            "run again; if it comes again, see whether the database has free disk space: some lose rows without a word",
+        ))
 }
 
 /// What a writer says that goes on after a write that failed halfway.

@@ -3,6 +3,7 @@ use crate::checkpoint::chain::{Chain, ChainReader, probe};
 use crate::env::Env;
 use crate::error::ErrorKind;
 use crate::store::{MemoryStore, ObjectAccess, ObjectInfo, Upload};
+use crate::testkit::Faults;
 use futures::FutureExt;
 use std::ops::Range;
 use tokio::sync::Notify;
@@ -369,4 +370,26 @@ async fn the_frozen_step_of_the_boundary_is_what_is_written_and_read() {
     let error = boundary_of(newer).await.expect_err("newer");
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains(path.as_str()) && error.to_string().contains("upgrade"), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_known_of_the_boundary_is_not_looked_for_again() {
+    let faults = Faults::none();
+    let checkpoints = StoreCheckpoints::new(&faults.store(&Store::memory()), "state").expect("a name");
+    advance(&checkpoints, 1..=9).await;
+    let before = faults.count();
+    assert_eq!(checkpoints.boundary(&id()).await.expect("reads"), 9);
+    assert_eq!(faults.count() - before, 2, "the next step, and the next anchor");
+}
+
+#[tokio::test]
+async fn a_listing_saves_the_steps_between_to_a_process_that_was_paused_for_long() {
+    let (store, faults) = (Store::memory(), Faults::none());
+    let slow = StoreCheckpoints::new(&faults.store(&store), "state").expect("a name");
+    advance(&slow, 1..=5).await;
+    advance(&StoreCheckpoints::new(&store, "state").expect("a name"), 6..=5 * KEPT + 8).await;
+    let before = faults.count();
+    assert_eq!(slow.boundary(&id()).await.expect("reads"), 5 * KEPT + 8);
+    // Step 6 and the first anchor; the listing and the step that it names; the one after it and the next anchor.
+    assert_eq!(faults.count() - before, 6);
 }

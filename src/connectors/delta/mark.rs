@@ -133,4 +133,17 @@ mod tests {
             assert_eq!(decode(&shard(), &txns).expect_err(gone).kind(), crate::error::ErrorKind::Corrupt);
         }
     }
+
+    #[test]
+    fn a_text_that_a_mark_has_no_room_for_is_refused() {
+        let mark = |length: usize| Mark {
+            incarnation: Incarnation("life".into()),
+            generation: 1,
+            epoch: 1,
+            digest: "x".repeat(length),
+        };
+        assert_eq!(decode(&shard(), &stored(&mark(127))).expect("whole"), Some(mark(127)));
+        let error = encode(&shard(), &mark(128), 5).expect_err("too long");
+        assert_eq!(error.kind(), crate::error::ErrorKind::Bug);
+    }
 }

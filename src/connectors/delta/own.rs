@@ -160,4 +160,12 @@ mod tests {
         assert!(!holds(&load_id(&shard("a", 2), 1), &load_id(&shard("a", 2), 9)));
         assert!(holds("a-00", "a-00"), "others cut bounds off");
     }
+
+    #[test]
+    fn a_load_of_a_shard_ends_in_exactly_twenty_digits() {
+        let shard = ShardKey { pipeline: PipelineName::new("a").expect("valid"), shard: 1 };
+        for end in ["7".to_owned(), format!("{:021}", 7), format!("{:x>20}", 7)] {
+            assert!(!is_of(&shard, &format!("a-0001-{end}")), "{end}");
+        }
+    }
 }

@@ -62,11 +62,19 @@ mod tests {
         };
         let files = "delta.deletedFileRetentionDuration";
         let log = "delta.logRetentionDuration";
-        for (text, days) in
-            [("interval 30 days", 30), ("INTERVAL 2 weeks 1 day", 15), ("240 hours", 10), ("interval 1 day", 7)]
-        {
+        for (text, days) in [
+            ("interval 30 days", 30),
+            ("INTERVAL 2 weeks 1 day", 15),
+            ("240 hours", 10),
+            ("14400 minutes", 10),
+            ("interval 864000 seconds", 10),
+            ("interval 9 days 86400000 milliseconds", 10),
+            ("interval 1 day", 7),
+        ] {
             assert_eq!(of_files(&with(&[(files, text)])), days * DAY, "{text}");
         }
+        let finest = of_files(&with(&[(files, "interval 10 days 5 microseconds")]));
+        assert_eq!(finest, 10 * DAY + Duration::from_micros(5));
         for odd in ["", "interval", "interval 1 month", "1", "interval x days"] {
             assert_eq!(of_files(&with(&[(files, odd)])), Duration::MAX, "{odd}");
         }

@@ -242,3 +242,71 @@ fn reads_the_first_format_and_refuses_newer_and_damaged_lines() {
     let cut = &lines[0][..lines[0].len() - 3];
     assert_eq!(QuarantinedRecord::decode(cut).expect_err("cut").kind(), ErrorKind::Corrupt);
 }
+
+#[tokio::test]
+async fn what_is_small_is_held_in_memory_and_staged_by_one_put() {
+    let faults = Faults::none();
+    let quarantine = Quarantine::in_store(&faults.store(&Store::memory()), "q").expect("valid");
+    let mut writer = quarantine.open(&context(1, 7), &life()).expect("opens");
+    assert_eq!(writer.records(), 0);
+    for raw in [b"a", b"b"] {
+        writer.add("decode", reject(raw)).await.expect("adds");
+    }
+    assert_eq!((writer.records(), faults.count()), (2, 0));
+    let shown = format!("{writer:?}");
+    assert!(shown.contains("q/_staged/orders/0003/") && shown.contains("records: 2"), "{shown}");
+    writer.finish().await.expect("finishes").expect("has records");
+    let operations: Vec<_> = faults.trace().iter().map(|point| point.operation).collect();
+    assert_eq!(operations, ["put"]);
+}
+
+#[tokio::test]
+async fn reads_what_is_published_and_nothing_that_lies_beside_it() {
+    let store = Store::memory();
+    let quarantine = Quarantine::in_store(&store, "q").expect("valid");
+    let staged = stage(&quarantine, 1, 7, &[b"a"]).await;
+    quarantine.publish(&staged).await.expect("publishes");
+    for beside in ["q/readme.txt", "q/_staged/orders/0003/other.ndjson"] {
+        store.put(&ObjectPath::parse(beside).expect("valid"), "no record".into()).await.expect("puts");
+    }
+    assert_eq!(raws(&quarantine).await, [b"a"]);
+}
+
+#[tokio::test]
+async fn a_damaged_line_is_named_by_its_object_and_its_number() {
+    let store = Store::memory();
+    let quarantine = Quarantine::in_store(&store, "q").expect("valid");
+    let name = "q/orders-0000-0f0e0d0c-00000000000000000007.ndjson";
+    let lines = [FROZEN, b"{"].concat();
+    store.put(&ObjectPath::parse(name).expect("valid"), lines.into()).await.expect("puts");
+    let error = quarantine.read_all().await.expect_err("the third line is cut");
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.context().contains(&("line", "3".to_owned())), "{error}");
+    assert!(error.to_string().contains(name), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_fuzzed_reads_lines_and_refuses_what_is_none() {
+    fuzz::quarantine(FROZEN).await.expect("frozen format");
+    assert_eq!(fuzz::quarantine(b"{").await.expect_err("cut").kind(), ErrorKind::Corrupt);
+}
+
+#[tokio::test]
+async fn what_another_owner_publishes_meanwhile_is_published() {
+    // Before it is looked for where it was staged, and before it is renamed.
+    for at in [1, 2] {
+        let store = Store::memory();
+        let quarantine = Quarantine::in_store(&store, "q").expect("valid");
+        let staged = stage(&quarantine, 1, 7, &[b"a"]).await;
+        let faults = Faults::of([Plan { at, mode: Mode::Pause }]);
+        let slow = Quarantine::in_store(&faults.store(&store), "q").expect("valid");
+        let overtake = async {
+            faults.until_paused().await;
+            quarantine.publish(&staged).await.expect("publishes");
+            faults.resume();
+        };
+        let (published, ()) = tokio::join!(slow.publish(&staged), overtake);
+        published.unwrap_or_else(|e| panic!("paused at {at}: {e}"));
+        assert_eq!(raws(&quarantine).await, [b"a"]);
+    }
+}

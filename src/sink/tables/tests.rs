@@ -5,6 +5,7 @@ use crate::model::{Incarnation, PipelineName, Rows, ShardKey};
 use crate::sink::{
     CommitOutcome, CommitRequest, Demand, EpochContext, Mark, MemorySink, MemoryTable, Sink, StagedOutput, Writer,
 };
+use crate::testkit::conformance::logged::logged;
 use crate::testkit::{FaultSink, Faults, Mode, Target};
 use async_trait::async_trait;
 
@@ -254,4 +255,83 @@ mod conforms {
 mod conforms_where_it_replaces {
     use super::Sorts;
     crate::enumeration_conformance!(Sorts::new(true));
+}
+
+#[tokio::test]
+async fn the_bytes_of_a_set_are_those_of_all_of_its_tables() {
+    let tables = Tables::new().with("orders", Rows(vec![1_u64, 2])).with("items", Rows(vec![11]));
+    assert_eq!(tables.bytes(), 24);
+    let world = World::default();
+    let mut writer = world.set().open(EpochContext::new(shard(), 1, 1, Env::system())).await.expect("opens");
+    assert_eq!(writer.staged_bytes(), 0);
+    writer.write(tables).await.expect("writes");
+    assert_eq!(writer.staged_bytes(), 24);
+    let output = writer.finish().await.expect("finishes").expect("there are rows");
+    assert_eq!((output.records, output.bytes), (3, 24));
+}
+
+#[tokio::test]
+async fn a_set_and_its_writer_are_shown_by_the_names_of_the_tables() {
+    let set = World::default().set();
+    assert_eq!(format!("{set:?}"), r#"["items", "orders"]"#);
+    let writer = set.open(EpochContext::new(shard(), 1, 7, Env::system())).await.expect("opens");
+    assert_eq!(format!("{writer:?}"), r#"TableSetWriter { set: ["items", "orders"], epoch: 7, .. }"#);
+}
+
+#[tokio::test]
+async fn a_fork_is_told_before_a_gap_and_a_gap_before_a_newer_owner() {
+    let of = |life: &str, generation: u64, epoch: u64| {
+        let digest = format!("{epoch:064x}");
+        Mark { incarnation: Incarnation(life.into()), generation, epoch, digest }
+    };
+    let (other_life, behind, newer) = (of("b", 1, 1), of("a", 1, 2), of("a", 2, 2));
+    let fork = CommitOutcome::Fork { found: other_life.clone() };
+    let gap = CommitOutcome::Gap { found: Some(behind.clone()) };
+    for (items, orders, expected) in [
+        (&newer, &behind, &gap),
+        (&behind, &newer, &gap),
+        (&behind, &other_life, &fork),
+        (&other_life, &behind, &fork),
+        (&newer, &other_life, &fork),
+        (&other_life, &newer, &fork),
+    ] {
+        let world = World::default();
+        for (name, table, held) in [("items", &world.items, items), ("orders", &world.orders, orders)] {
+            let alone = TableSet::new().table(name, Memory::new(table));
+            let staged = stage(&alone, held.epoch, Tables::new().with(name, Rows(vec![0]))).await.staged;
+            let request = CommitRequest::new(shard(), held.clone(), None, staged);
+            assert_eq!(alone.commit(&Env::system(), request).await.expect("commits"), CommitOutcome::Done);
+        }
+        let staged = stage(&world.set(), 3, Tables::new().with("items", Rows(vec![31]))).await.staged;
+        let outcome = commit(&world.set(), 3, Some(1), &staged).await.expect("answers");
+        assert_eq!(outcome, *expected, "{items:?} {orders:?}");
+        assert_eq!(world.rows(), (vec![0], vec![0]), "nothing changes");
+    }
+}
+
+#[tokio::test]
+async fn tables_that_hold_different_epochs_are_told_of_and_no_others() {
+    let world = World::default();
+    let staged = stage(&world.set(), 1, Tables::new().with("items", Rows(vec![1]))).await.staged;
+    let down = world.over(&Faults::at(Target::operation("commit"), Mode::Fail));
+    commit(&down, 1, None, &staged).await.expect_err("the second table is down");
+    let told = "the tables of a set hold different epochs";
+    let (held, log) = logged(world.set().mark(&shard())).await;
+    assert!(held.expect("reads").is_none() && log.contains(told), "{log}");
+    commit(&world.set(), 1, None, &staged).await.expect("commits");
+    let (held, log) = logged(world.set().mark(&shard())).await;
+    assert!(held.expect("reads").is_some() && !log.contains(told), "{log}");
+}
+
+#[test]
+fn a_set_is_configured_as_its_tables_are() {
+    let table = MemoryTable::new();
+    let set = || TableSet::new().table("a", Memory::new(&table));
+    // A set is a sink too.
+    let around = |inner: TableSet<Rows<u64>>| TableSet::new().table("inner", inner).config();
+    let (one, two) = (around(set()), around(set().table("b", Memory::new(&table))));
+    assert_ne!(one.expect("makes sense").identity, two.expect("makes sense").identity);
+    let error = around(TableSet::new()).expect_err("it has no tables");
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.to_string().contains("inner"), "{error}");
 }

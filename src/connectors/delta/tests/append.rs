@@ -149,3 +149,77 @@ async fn a_staged_file_that_is_gone_or_another_one_is_not_registered_and_put_bac
         assert_eq!(ids(&store).await, expected, "{damage}");
     }
 }
+
+#[tokio::test]
+async fn a_partition_whose_name_is_too_long_for_a_store_is_refused_before_anything_is_prepared() {
+    let long: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(230)]));
+    let id: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+    let by = ["a", "b", "c", "d"];
+    let columns = by.map(|name| (name, Arc::clone(&long))).into_iter().chain([("id", id)]);
+    let batch = RecordBatch::try_from_iter(columns).expect("fits");
+    let owner = table(&Store::memory()).partition_by(by).expect("valid");
+    let error = try_stage(&owner, context(1, 1), vec![batch]).await.expect_err("too long");
+    assert_eq!(error.kind(), ErrorKind::Data);
+}
+
+#[tokio::test]
+async fn a_version_tells_what_was_done_and_when_and_that_its_files_are_new() {
+    let store = Store::memory();
+    let now = env().now().as_micros() / 1000;
+    let staged = stage(&table(&store), 1, 1, rows([1, 2])).await;
+    commit(&table(&store), 1, 1, None, &staged).await.expect("commits");
+    let merges = table(&store).upsert(["id"]);
+    let staged = stage(&merges, 1, 2, rows([2])).await;
+    commit(&merges, 1, 2, Some(1), &staged).await.expect("commits");
+    let log = table(&store).log;
+    for (version, operation) in [(0, "WRITE"), (1, "MERGE")] {
+        let lines = log.commit(version).await.expect("reads").expect("there");
+        let info = lines.iter().find_map(|line| line.commit_info.as_ref()).expect("it is told");
+        assert_eq!(info["operation"], operation);
+    }
+    let first = log.commit(0).await.expect("reads").expect("there");
+    let add = first.iter().find_map(|line| line.add.as_ref()).expect("a file");
+    assert_eq!((add.data_change, add.modification_time), (true, now));
+    let metadata = first.iter().find_map(|line| line.meta_data.as_ref()).expect("it is new");
+    assert_eq!((metadata.id.len(), metadata.created_time), (36, Some(now)));
+}
+
+#[tokio::test]
+async fn a_version_whose_answer_is_lost_is_looked_for_and_one_that_was_refused_is_in_no_doubt() {
+    for (mode, expected) in [
+        (Mode::LostResponse, Ok(CommitOutcome::AlreadyCommitted)),
+        (Mode::Fail, Err(ErrorKind::Unavailable)),
+        (Mode::Refuse(ErrorKind::Auth), Err(ErrorKind::Auth)),
+    ] {
+        let version = format!("orders/_delta_log/{:020}.json", 0);
+        let target = crate::testkit::Target::operation("create").on(version).times(1);
+        let owner = table(&Faults::at(target, mode).store(&Store::memory()));
+        let staged = stage(&owner, 1, 1, rows([1])).await;
+        let outcome = commit(&owner, 1, 1, None, &staged).await.map_err(|error| error.kind());
+        assert_eq!(outcome, expected, "{mode:?}");
+    }
+}
+
+#[tokio::test]
+async fn files_narrower_than_the_table_are_written_again_once_however_often_others_commit_meanwhile() {
+    let store = Store::memory();
+    let version = format!("orders/_delta_log/{:020}.json", 1);
+    let target = crate::testkit::Target::operation("create").on(version).times(5);
+    let faults = Faults::at(target, Mode::Conflict);
+    let owner = table(&faults.store(&store));
+    let narrow: ArrayRef = Arc::new(arrow::array::Int32Array::from(vec![3]));
+    let narrow = RecordBatch::try_from_iter([("id", narrow)]).expect("fits");
+    // Both are staged before there is a table.
+    let first = stage(&owner, 1, 1, rows([1, 2])).await;
+    let other = ShardKey { shard: 1, ..shard() };
+    let context = EpochContext { shard: other.clone(), ..context(1, 1) };
+    let (second, _) = try_stage(&owner, context, vec![narrow]).await.expect("stages");
+    commit(&owner, 1, 1, None, &first).await.expect("commits");
+    let before = faults.count();
+    let request = CommitRequest { shard: other, ..request(1, 1, None, &second) };
+    assert_eq!(owner.commit(&env(), request).await.expect("commits"), CommitOutcome::Done);
+    let trace = faults.trace();
+    let uploads = trace.iter().filter(|point| point.index >= before && point.operation == "upload");
+    assert_eq!(uploads.count(), 1);
+    assert_eq!(ids(&store).await, [1, 2, 3]);
+}

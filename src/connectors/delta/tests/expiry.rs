@@ -101,3 +101,20 @@ async fn an_owner_that_takes_over_leaves_to_the_vacuum_what_may_have_been_in_the
     assert!(!orphan.files.is_empty());
     assert_eq!(ids(&store).await, [20]);
 }
+
+#[tokio::test]
+async fn a_barrier_whose_answer_is_lost_is_there_and_one_that_is_refused_ends_the_vacuum() {
+    for (mode, refused) in [(Mode::LostResponse, None), (Mode::Refuse(ErrorKind::Auth), Some(ErrorKind::Auth))] {
+        let store = Store::memory();
+        load(&store, 1..=2).await;
+        let stray = ObjectPath::parse(&format!("{PREFIX}/left.parquet")).expect("valid");
+        store.put(&stray, "x".into()).await.expect("puts");
+        let version = format!("orders/_delta_log/{:020}.json", 2);
+        let faults = Faults::at(crate::testkit::Target::operation("create").on(version).times(1), mode);
+        let ended = table(&faults.store(&store)).vacuum(&later(0), DAY, false).await;
+        assert_eq!(ended.err().map(|error| error.kind()), refused, "{mode:?}");
+        assert_eq!(store.get(&stray, None).await.expect("reads").is_some(), refused.is_some(), "{mode:?}");
+        let held = table(&store).log.newest(None, log::Keep::Head).await.expect("reads").expect("there");
+        assert_eq!(super::super::vacuum::barrier(&held), refused.is_none().then_some(2), "it is its version");
+    }
+}

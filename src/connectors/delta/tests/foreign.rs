@@ -294,3 +294,18 @@ async fn of_a_file_more_rows_than_its_bytes_are_worth_are_believed_if_the_log_sa
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert!(error.to_string().contains("nulls.parquet") && error.to_string().contains("4000000 rows"), "{error}");
 }
+
+#[tokio::test]
+async fn a_log_without_a_protocol_or_without_a_schema_is_damage() {
+    let metadata = actions::Metadata {
+        id: "made".into(),
+        schema_string: schema::text(&rows([1]).schema()).expect("known"),
+        ..Default::default()
+    };
+    for line in [actions::Line::from(features::oldest()), metadata.into()] {
+        let store = Store::memory();
+        table(&store).log.create(&env(), 0, vec![line]).await.expect("creates");
+        let error = table(&store).mark(&shard()).await.expect_err("half a table");
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+    }
+}

@@ -131,3 +131,15 @@ async fn a_newer_list_of_pending_files_asks_for_a_newer_version() {
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("_landfall/pending/") && error.to_string().contains("newer version"), "{error}");
 }
+
+#[tokio::test]
+async fn a_list_of_pending_files_that_exists_already_is_the_same_one_if_it_is_there() {
+    let log = table(&Store::memory()).log;
+    let (begun, staged) = (pending::Head { enumeration: 7, newest: None }, DeltaStaged::default());
+    let head = pending::keep(&log, &shard(), begun, &staged).await.expect("keeps");
+    assert_eq!(pending::keep(&log, &shard(), begun, &staged).await.expect("it is there"), head);
+    let faults = Faults::at(crate::testkit::Target::operation("create"), Mode::Conflict);
+    let log = table(&faults.store(&Store::memory())).log;
+    let error = pending::keep(&log, &shard(), begun, &staged).await.expect_err("it is not there");
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+}

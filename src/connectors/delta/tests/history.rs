@@ -280,3 +280,12 @@ async fn every_reader_sees_histories_and_sweeps_alike() {
     replace::enumerate(&load.table, 2, &[named(&[(1, "A"), (3, "c")])], true).await.expect("loads");
     assert_eq!(load.table.read_batches().await.expect("reads").iter().map(RecordBatch::num_rows).sum::<usize>(), 2);
 }
+
+#[tokio::test]
+async fn a_column_that_is_made_of_the_time_makes_no_version_of_the_same_values() {
+    let mut load = History::new(Scd2::by(["id"]).since("at"));
+    load.table = load.table.clone().partition_by([crate::columnar::Transform::day("at")]).expect("valid");
+    load.load(given(&[(1, "a", 1, false)])).await;
+    load.load(given(&[(1, "a", 200_000, false)])).await;
+    assert_eq!(load.seen().await, ["1|a|1|-"]);
+}

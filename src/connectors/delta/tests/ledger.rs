@@ -191,3 +191,25 @@ async fn rows_say_where_they_were_landed_if_that_is_wanted() {
         assert_eq!(batch.column_by_name(name).expect("there").null_count(), 1, "these rows come from no page");
     }
 }
+
+#[tokio::test]
+async fn what_follows_a_version_that_was_cleaned_up_before_it_was_entered_is_entered() {
+    let store = Store::memory();
+    load(&table(&store), 1..=1).await;
+    let target = crate::testkit::Target::operation("create").on("_landfall/loads/_delta_log");
+    load(&table(&Faults::at(target, Mode::Fail).store(&store)), 2..=3).await;
+    assert_eq!(epochs(&store).await, [1], "no entry was written");
+    table(&store).checkpoint(&env()).await.expect("writes");
+    let path = ObjectPath::parse(&format!("{PREFIX}/_delta_log/{:020}.json", 1)).expect("valid");
+    store.delete(&path).await.expect("deletes");
+    load(&table(&store), 4..=4).await;
+    assert_eq!(epochs(&store).await, [1, 3, 4]);
+}
+
+#[tokio::test]
+async fn all_rows_of_an_append_are_entered_as_inserted() {
+    let store = Store::memory();
+    load(&table(&store), 1..=1).await;
+    let loads = entries(&store, "loads", "epoch").await;
+    assert_eq!((&loads[0]["rows_staged"], &loads[0]["rows_inserted"]), (&2.into(), &2.into()));
+}

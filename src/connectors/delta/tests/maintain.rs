@@ -197,3 +197,110 @@ async fn tables_whose_settings_void_the_promise_are_refused() {
     let error = table(&store).mark(&shard()).await.expect_err("a feature of tomorrow");
     assert!(error.to_string().contains("tomorrow"), "{error}");
 }
+
+#[tokio::test]
+async fn a_checkpoint_in_parts_counts_if_all_are_there_and_one_of_another_kind_is_refused() {
+    let store = Store::memory();
+    load(&store, 1..=2).await;
+    let object = |name: &str| ObjectPath::parse(&format!("{PREFIX}/_delta_log/{name}")).expect("valid");
+    let held = table(&store).log.newest(None, log::Keep::All).await.expect("reads").expect("there");
+    let first = held.files.keys().next().expect("a file").clone();
+    for part in 1..=2 {
+        let mut some = (*held).clone();
+        some.files.retain(|path, _| (*path == first) == (part == 1));
+        let (bytes, _) = checkpoint::write(&some, 0).expect("fits");
+        let name = format!("{:020}.checkpoint.{part:010}.{:010}.parquet", 1, 2);
+        store.put(&object(&name), bytes).await.expect("puts");
+    }
+    store.delete(&object(&format!("{:020}.json", 0))).await.expect("deletes");
+    assert_eq!(ids(&store).await, [10, 11, 20, 21]);
+    let second = format!("{:020}.checkpoint.{:010}.{:010}.parquet", 1, 2, 2);
+    store.delete(&object(&second)).await.expect("deletes");
+    let error = table(&store).mark(&shard()).await.expect_err("a part is gone");
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    store.put(&object(&format!("{:020}.checkpoint.1.2.parquet", 1)), "x".into()).await.expect("puts");
+    let error = table(&store).mark(&shard()).await.expect_err("of another kind");
+    assert_eq!(error.kind(), ErrorKind::Config);
+}
+
+#[tokio::test]
+async fn a_vacuum_where_there_is_no_table_deletes_nothing() {
+    let nothing = table(&Store::memory()).vacuum(&env(), WEEK, false).await.expect("there is nothing");
+    assert!(nothing.deleted.is_empty() && nothing.kept.is_empty(), "{nothing}");
+}
+
+#[tokio::test]
+async fn the_hint_names_the_newest_checkpoint_and_never_goes_back() {
+    let store = Store::memory();
+    load(&store, 1..=1).await;
+    let log = table(&store).log;
+    let older = log.newest(None, log::Keep::All).await.expect("reads").expect("there");
+    let hint = async || log.last_checkpoint().await.expect("reads").map(|last| last.version);
+    log.write_checkpoint(&older, 0).await.expect("writes");
+    assert_eq!(hint().await, Some(0));
+    load(&store, 2..=2).await;
+    table(&store).checkpoint(&env()).await.expect("writes");
+    assert_eq!(hint().await, Some(1));
+    log.write_checkpoint(&older, 0).await.expect("writes");
+    assert_eq!(hint().await, Some(1));
+}
+
+#[tokio::test]
+async fn a_hint_to_a_checkpoint_that_is_gone_hides_no_table_and_a_log_without_its_beginning_is_damage() {
+    let store = Store::memory();
+    load(&store, 1..=2).await;
+    let object = |name: &str| ObjectPath::parse(&format!("{PREFIX}/_delta_log/{name}")).expect("valid");
+    store.put(&object("_last_checkpoint"), "{\"version\":1,\"size\":9}".into()).await.expect("puts");
+    assert_eq!(ids(&store).await, [10, 11, 20, 21]);
+    store.delete(&object(&format!("{:020}.json", 0))).await.expect("deletes");
+    let error = table(&store).mark(&shard()).await.expect_err("what was before?");
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+}
+
+#[tokio::test]
+async fn a_hint_that_is_older_than_a_checkpoint_that_is_listed_does_not_hide_it() {
+    let store = Store::memory();
+    load(&store, 1..=1).await;
+    let sleeper = table(&store).partition_by(["country"]).expect("valid");
+    assert!(sleeper.mark(&shard()).await.expect("reads").is_some());
+    load(&store, 2..=2).await;
+    table(&store).checkpoint(&env()).await.expect("writes");
+    load(&store, 3..=4).await;
+    table(&store).checkpoint(&env()).await.expect("writes");
+    let object = |name: &str| ObjectPath::parse(&format!("{PREFIX}/_delta_log/{name}")).expect("valid");
+    for version in 0..=2 {
+        store.delete(&object(&format!("{version:020}.json"))).await.expect("deletes");
+    }
+    store.put(&object("_last_checkpoint"), "{\"version\":1,\"size\":9}".into()).await.expect("puts");
+    assert_eq!(sleeper.mark(&shard()).await.expect("reads").map(|mark| mark.epoch), Some(4));
+}
+
+#[tokio::test]
+async fn a_version_that_is_known_is_followed_and_not_read_from_a_checkpoint_again() {
+    let store = Store::memory();
+    load(&store, 1..=1).await;
+    let faults = Faults::none();
+    let owner = table(&faults.store(&store)).partition_by(["country"]).expect("valid");
+    let second = stage(&owner, 1, 2, rows([20])).await;
+    owner.checkpoint(&env()).await.expect("writes");
+    commit(&owner, 1, 2, Some(1), &second).await.expect("commits");
+    let third = stage(&owner, 1, 3, rows([30])).await;
+    commit(&owner, 1, 3, Some(2), &third).await.expect("commits");
+    let trace = faults.trace();
+    let reads = trace.iter().filter(|p| p.operation == "get" && p.name.ends_with(".checkpoint.parquet"));
+    assert_eq!(reads.count(), 0);
+}
+
+#[tokio::test]
+async fn a_commit_behind_a_checkpoint_whose_versions_were_cleaned_up_is_done() {
+    let store = Store::memory();
+    load(&store, 1..=2).await;
+    let owner = table(&store).partition_by(["country"]).expect("valid");
+    owner.checkpoint(&env()).await.expect("writes");
+    for version in 0..=1 {
+        let path = format!("{PREFIX}/_delta_log/{version:020}.json");
+        store.delete(&ObjectPath::parse(&path).expect("valid")).await.expect("deletes");
+    }
+    let staged = stage(&owner, 1, 3, rows([30])).await;
+    assert_eq!(commit(&owner, 1, 3, Some(2), &staged).await.expect("commits"), CommitOutcome::Done);
+}

@@ -2,6 +2,7 @@
 
 use super::replace::enumerate;
 use super::*;
+use crate::model::Why;
 use crate::sink::{Enumeration, Replace};
 use crate::store::MemoryStore;
 use futures::future::{Either, select};
@@ -181,4 +182,77 @@ async fn what_a_slow_commit_removes_was_in_the_table_until_its_version() {
         slept += 1;
     }
     assert!(slept > 4, "{slept}");
+}
+
+#[tokio::test]
+async fn lists_of_pending_files_go_once_their_enumeration_is_over_or_another_has_begun() {
+    let store = Store::memory();
+    let table = table(&store).disposition(Replace::table());
+    let folder = ObjectPath::parse(&format!("{PREFIX}/_landfall/pending")).expect("valid");
+    let steps = [(1, vec![rows([1]), rows([2])], false), (2, vec![rows([3])], false), (2, vec![], true)];
+    let mut left = Vec::new();
+    for (number, epochs, whole) in steps {
+        enumerate(&table, number, &epochs, whole).await.expect("commits");
+        vacuum_much_later(&store).await;
+        left.push(store.list(&folder).await.expect("lists").len());
+    }
+    assert_eq!(left, [2, 1, 0]);
+    assert_eq!(ids(&store).await, [3]);
+}
+
+#[tokio::test]
+async fn the_log_tells_of_files_from_the_version_behind_its_checkpoint_on() {
+    let days = Days::new();
+    for epoch in 1..=4 {
+        days.load(epoch).await;
+        if epoch == 2 {
+            days.table().checkpoint(&days.env).await.expect("writes");
+        }
+        days.clock.advance(DAY);
+    }
+    let log = days.table().log;
+    let held = log.newest(None, log::Keep::All).await.expect("reads").expect("there");
+    assert_eq!((held.begins, held.version), (1, 3));
+    let versions = log.versions().await.expect("lists");
+    assert_eq!(log.told_since(&held).await.expect("lists"), versions[2].1.modified);
+}
+
+#[tokio::test]
+async fn a_vacuum_asks_whether_the_store_keeps_conditions_unless_it_only_looks() {
+    let days = Days::new();
+    days.load(1).await;
+    for dry_run in [true, false] {
+        let faults = Faults::none();
+        table(&faults.store(&days.store)).vacuum(&days.env, DAY, dry_run).await.expect("vacuums");
+        let asks = faults.trace().iter().any(|point| point.name.contains("/_probe/"));
+        assert_eq!(asks, !dry_run);
+    }
+}
+
+#[tokio::test]
+async fn what_is_just_as_old_as_is_asked_for_stays() {
+    let days = Days::new();
+    days.load(1).await;
+    for name in ["left.parquet", "_landfall/keys/x/bucket=1/0.parquet"] {
+        let path = ObjectPath::parse(&format!("{PREFIX}/{name}")).expect("valid");
+        days.store.put(&path, "x".into()).await.expect("puts");
+    }
+    days.clock.advance(HOUR);
+    assert_eq!(days.deletes(HOUR).await.expect("looks"), 0);
+    days.clock.advance(Duration::from_secs(1));
+    assert_eq!(days.deletes(HOUR).await.expect("looks"), 2);
+}
+
+#[tokio::test]
+async fn what_was_in_the_table_of_late_or_is_young_is_told_from_what_is_foreign() {
+    let days = Days::new();
+    days.load(1).await;
+    let object = |name: &str| ObjectPath::parse(&format!("{PREFIX}/{name}")).expect("valid");
+    days.store.put(&object("notes.txt"), "x".into()).await.expect("puts");
+    days.clock.advance(40 * DAY);
+    days.load(2).await;
+    days.store.put(&object("young.parquet"), "x".into()).await.expect("puts");
+    let report = days.table().vacuum(&days.env, DAY, true).await.expect("looks");
+    let kept = |why: Why| report.kept.get(&why).map_or(0, |kept| kept.objects);
+    assert_eq!((kept(Why::InUse), kept(Why::Recent), kept(Why::Foreign)), (1, 2, 1), "{report}");
 }

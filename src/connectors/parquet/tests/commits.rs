@@ -131,6 +131,8 @@ async fn a_hole_or_damage_in_the_commits_is_an_error_that_names_the_object() {
     let reader = DatasetReader::new(&store, PREFIX).expect("valid");
 
     store.delete(&path(2)).await.expect("deletes");
+    let mark = dataset(&store).mark(&shard()).await.expect("reads").expect("is there");
+    assert_eq!(mark.epoch, 3, "the mark never goes back");
     let error = reader.snapshot().await.expect_err("a hole");
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert!(error.to_string().contains("sequence=`2`"), "{error}");
@@ -206,4 +208,35 @@ async fn an_epoch_that_must_be_committed_is_one_without_rows_too() {
     }
     assert_eq!(open().mark(&shard()).await.expect("reads").map(|m| m.epoch), Some(4));
     assert_eq!(followed(&store).await, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn an_epoch_without_rows_says_nothing_of_columns() {
+    let store = Store::memory();
+    let owner = dataset(&store);
+    let first = stage(&owner, 1, 1, rows([1])).await;
+    commit(&owner, 1, 1, None, &first).await.expect("commits");
+    let context = EpochContext { must_commit: true, ..context(1, 2) };
+    let writer = owner.open(context).await.expect("opens");
+    let staged = writer.finish().await.expect("finishes").expect("must be committed").staged;
+    commit(&owner, 1, 2, Some(1), &staged).await.expect("commits");
+    let snapshot = snapshot(&store).await;
+    let commits = snapshot.commits();
+    assert!(commits[0].columns.iter().all(|column| !column.nullable), "{:?}", commits[0].columns);
+    assert_eq!(commits[1].columns, commits[0].columns);
+}
+
+#[tokio::test]
+async fn a_process_lists_commits_only_until_it_knows_one() {
+    let faults = Faults::none();
+    let owner = dataset(&faults.store(&Store::memory()));
+    let asked = async || {
+        let before = faults.trace().len();
+        owner.mark(&shard()).await.expect("reads");
+        faults.trace().into_iter().skip(before).map(|point| point.operation).collect::<Vec<_>>()
+    };
+    assert_eq!(asked().await, ["list", "get"]);
+    let staged = stage(&owner, 1, 1, rows([1])).await;
+    commit(&owner, 1, 1, None, &staged).await.expect("commits");
+    assert_eq!(asked().await, ["get", "get"]);
 }

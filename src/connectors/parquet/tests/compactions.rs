@@ -4,12 +4,13 @@
 use super::*;
 use crate::error::ErrorKind;
 use crate::model::{Timestamp, Vacuumed, Why};
-use crate::testkit::{ManualClock, SeededEntropy};
+use crate::testkit::{ManualClock, SeededEntropy, Target};
 use arrow::array::{Array, ArrayRef};
 use futures::future::{Either, select};
 use std::pin::pin;
 use std::time::Duration;
 
+const HOUR: Duration = Duration::from_secs(3600);
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 const FROZEN: &[u8] = include_bytes!("../../../../tests/fixtures/dataset-compaction-1.json");
 
@@ -194,36 +195,37 @@ async fn a_crash_at_every_operation_of_a_vacuum_takes_no_row_away() {
 
 #[tokio::test]
 async fn of_two_vacuums_that_keep_things_for_other_times_none_shows_a_row_twice() {
-    const HOUR: Duration = Duration::from_secs(3600);
-    for at in 0.. {
-        let clock = ManualClock::auto();
-        clock.advance(WEEK * 100);
-        let env = Env::deterministic(Arc::new(clock.clone()), Arc::new(SeededEntropy::new(6)));
-        let store = Store::new(crate::store::MemoryStore::new(&env));
-        for epoch in 1..=5 {
-            add(&split(&store), epoch).await;
+    // The first compaction is old enough for the one, both are for the other.
+    for (slow_keeps, other_keeps) in [(WEEK, HOUR), (HOUR, WEEK)] {
+        for at in 0.. {
+            let clock = ManualClock::auto();
+            clock.advance(WEEK * 100);
+            let env = Env::deterministic(Arc::new(clock.clone()), Arc::new(SeededEntropy::new(6)));
+            let store = Store::new(crate::store::MemoryStore::new(&env));
+            for epoch in 1..=5 {
+                add(&split(&store), epoch).await;
+            }
+            split(&store).compact(&env).await.expect("compacts");
+            clock.advance(WEEK * 2);
+            for epoch in 6..=10 {
+                add(&split(&store), epoch).await;
+            }
+            let again = split(&store).compact(&env).await.expect("compacts");
+            assert_eq!(again.files_after, 3);
+            clock.advance(HOUR * 2);
+            let faults = Faults::of([Plan { at, mode: Mode::Pause }]);
+            let slow = split(&faults.store(&store));
+            let vacuums = pin!(slow.vacuum(&env, slow_keeps, false));
+            let Either::Right(((), sleeping)) = select(vacuums, pin!(faults.until_paused())).await else {
+                assert!(at > 30, "a vacuum took {at} operations");
+                break;
+            };
+            split(&store).vacuum(&env, other_keeps, false).await.expect("vacuums");
+            faults.resume();
+            sleeping.await.expect("nothing that is needed is gone");
+            check_readers(&store, 10).await;
+            assert_eq!(listed(&store).await, all(10), "at {at}");
         }
-        split(&store).compact(&env).await.expect("compacts");
-        clock.advance(WEEK * 2);
-        for epoch in 6..=10 {
-            add(&split(&store), epoch).await;
-        }
-        let again = split(&store).compact(&env).await.expect("compacts");
-        assert_eq!(again.files_after, 3);
-        clock.advance(HOUR * 2);
-        // The first compaction is old enough for the one, both are for the other.
-        let faults = Faults::of([Plan { at, mode: Mode::Pause }]);
-        let slow = split(&faults.store(&store));
-        let vacuums = pin!(slow.vacuum(&env, WEEK, false));
-        let Either::Right(((), sleeping)) = select(vacuums, pin!(faults.until_paused())).await else {
-            assert!(at > 30, "a vacuum took {at} operations");
-            break;
-        };
-        split(&store).vacuum(&env, HOUR, false).await.expect("vacuums");
-        faults.resume();
-        sleeping.await.expect("nothing that is needed is gone");
-        check_readers(&store, 10).await;
-        assert_eq!(listed(&store).await, all(10), "at {at}");
     }
 }
 
@@ -482,4 +484,109 @@ fn reads_the_first_format_of_a_record_and_refuses_a_newer_one() {
     assert_eq!(String::from_utf8_lossy(&written), String::from_utf8_lossy(frozen));
     let newer = String::from_utf8_lossy(frozen).replace("\"version\":1", "\"version\":2");
     assert_eq!(DatasetCompaction::decode(&shard, 2, newer.as_bytes()).expect_err("newer").kind(), ErrorKind::Config);
+}
+
+async fn objects(store: &Store, folder: &str) -> Vec<crate::store::ObjectInfo> {
+    store.list(&ObjectPath::parse(&format!("{PREFIX}/{folder}")).expect("valid")).await.expect("lists")
+}
+
+#[tokio::test]
+async fn files_of_the_newest_commit_that_were_not_moved_yet_are_in_use() {
+    let store = begun().await;
+    let staged = stage(&split(&store), 1, 6, rows([60, 61, 62])).await;
+    let faults = Faults::at(Target::operation("rename"), Mode::Fail);
+    let error = commit(&split(&faults.store(&store)), 1, 6, Some(5), &staged).await.expect_err("nothing is moved");
+    assert_eq!(error.kind(), ErrorKind::Ambiguous, "{error}");
+    let report = vacuum(&store).await;
+    assert!(report.deleted.is_empty(), "{report}");
+    assert_eq!(report.kept[&Why::InUse].objects, 5 * 3 + 3);
+    let outcome = commit(&split(&store), 1, 6, Some(5), &staged).await.expect("answers");
+    assert_eq!(outcome, CommitOutcome::AlreadyCommitted);
+    assert_eq!((followed(&store).await, listed(&store).await), (all(6), all(6)));
+}
+
+#[tokio::test]
+async fn a_vacuum_bars_nobody_where_nothing_was_left_over() {
+    let store = begun().await;
+    split(&store).compact(&env()).await.expect("compacts");
+    let records = objects(&store, "_compactions").await;
+    assert_eq!(counts(&vacuum(&store).await), (12, 0));
+    assert_eq!(objects(&store, "_compactions").await, records);
+}
+
+#[tokio::test]
+async fn what_stands_for_files_that_stood_for_others_is_looked_at_before_they_go() {
+    let store = Store::memory();
+    for epoch in 1..=5 {
+        add(&dataset(&store), epoch).await;
+    }
+    let bytes = snapshot(&store).await.files().map(|(file, _)| file.bytes).max().expect("a file");
+    let pairs = dataset(&store).target_file_bytes(bytes * 5 / 2);
+    assert_eq!(pairs.compact(&env()).await.expect("compacts").files_after, 2);
+    assert_eq!(counts(&vacuum(&store).await), (4, 0));
+    let again = dataset(&store).compact(&env_at(env().now(), 5)).await.expect("compacts");
+    assert_eq!((again.files_before, again.files_after), (2, 1));
+
+    let made = objects(&store, "_compacted").await;
+    assert_eq!(made.len(), 1);
+    store.delete(&made[0].path).await.expect("deletes");
+    let error = split(&store).vacuum(&later(), WEEK, false).await.expect_err("the only other copy");
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    assert_eq!(listed(&store).await, all(5), "nothing was deleted");
+}
+
+#[tokio::test]
+async fn a_vacuum_that_cannot_show_a_file_in_use_fails() {
+    let store = begun().await;
+    let before = snapshot(&store).await;
+    split(&store).compact(&env()).await.expect("compacts");
+    // Another one has ended between the old files and the new ones.
+    for file in before.commits()[..4].iter().flat_map(|commit| &commit.files) {
+        let path = ObjectPath::parse(&format!("{PREFIX}/{}", file.path)).expect("valid");
+        store.delete(&path).await.expect("deletes");
+    }
+    let made = objects(&store, "_compacted").await;
+    let whole = store.get(&made[0].path, None).await.expect("reads").expect("is there");
+    store.put(&made[0].path, "x".into()).await.expect("puts");
+    let error = split(&store).vacuum(&later(), WEEK, false).await.expect_err("damage");
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    store.put(&made[0].path, whole).await.expect("puts");
+    vacuum(&store).await;
+    assert_eq!((followed(&store).await, listed(&store).await), (all(5), all(5)));
+}
+
+#[tokio::test]
+async fn what_is_just_as_old_as_what_is_kept_stays_and_bars_nobody() {
+    let clock = ManualClock::auto();
+    let env = Env::deterministic(Arc::new(clock.clone()), Arc::new(SeededEntropy::new(6)));
+    let store = Store::new(crate::store::MemoryStore::new(&env));
+    add(&split(&store), 1).await;
+    let lost = format!("_staged/orders/0000/g{:010}/{:020}-0007-0000.staged", 1, 1);
+    for name in ["_compacted/orders/0000/stray.staged", &lost] {
+        let path = ObjectPath::parse(&format!("{PREFIX}/{name}")).expect("valid");
+        store.put(&path, "x".into()).await.expect("puts");
+    }
+    clock.advance(WEEK);
+    let report = split(&store).vacuum(&env, WEEK, false).await.expect("vacuums");
+    assert!(report.deleted.is_empty(), "{report}");
+    assert_eq!(report.kept[&Why::Recent].objects, 2);
+    assert!(objects(&store, "_compactions").await.is_empty(), "nobody is barred");
+    clock.advance(Duration::from_micros(1));
+    let report = split(&store).vacuum(&env, WEEK, false).await.expect("vacuums");
+    assert_eq!(counts(&report), (0, 2), "{report}");
+    assert_eq!(objects(&store, "_compactions").await.len(), 1, "a barrier");
+}
+
+#[tokio::test]
+async fn a_process_that_compacts_again_reads_only_the_commits_that_came_since() {
+    let store = begun().await;
+    let faults = Faults::none();
+    let owner = split(&faults.store(&store));
+    owner.compact(&env()).await.expect("compacts");
+    let before = faults.trace().len();
+    let again = owner.compact(&env_at(env().now(), 5)).await.expect("compacts");
+    assert_eq!(again.files_before, 0);
+    let since = faults.trace().into_iter().skip(before).map(|point| point.name);
+    let commits: Vec<_> = since.filter(|name| name.contains("/_commits/")).collect();
+    assert_eq!(commits.len(), 1, "{commits:?}");
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::error::ErrorKind;
+use crate::testkit::Target;
 use futures::future::{Either, select};
 use std::pin::pin;
 use std::sync::Mutex;
@@ -242,4 +243,52 @@ async fn a_snapshot_stays_readable_while_its_files_are_moved() {
     assert_eq!(outcome, CommitOutcome::AlreadyCommitted);
     assert_eq!(listed(&store).await, AFTER);
     assert_eq!(ids(&snapshot.read_batches().await.expect("reads moved files")), AFTER);
+}
+
+#[tokio::test]
+async fn a_commit_that_fails_leaves_doubt_only_if_it_may_be_there() {
+    let store = begun().await;
+    let staged = try_stage(&partitioned(&store), 1, 2, second()).await.expect("stages");
+    let failing = async |operation: &'static str| {
+        let faults = Faults::at(Target::operation(operation), Mode::Fail);
+        commit(&partitioned(&faults.store(&store)), 1, 2, Some(1), &staged).await
+    };
+    let error = failing("create").await.expect_err("nothing is written");
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    // The first writes the commit, the second finds it: neither can move its files.
+    for _ in 0..2 {
+        let error = failing("rename").await.expect_err("nothing is moved");
+        assert_eq!(error.kind(), ErrorKind::Ambiguous, "{error}");
+    }
+    assert_eq!((followed(&store).await, listed(&store).await), (AFTER.to_vec(), vec![1]));
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_is_lost_reads_back_itself_what_became_of_it() {
+    let store = begun().await;
+    let staged = try_stage(&partitioned(&store), 1, 2, second()).await.expect("stages");
+    let faults = Faults::at(Target::operation("create"), Mode::LostResponse);
+    let outcome = commit(&partitioned(&faults.store(&store)), 1, 2, Some(1), &staged).await;
+    assert_eq!(outcome.expect("it is there"), CommitOutcome::AlreadyCommitted);
+    assert_eq!((followed(&store).await, listed(&store).await), (AFTER.to_vec(), AFTER.to_vec()));
+}
+
+#[tokio::test]
+async fn an_owner_that_sleeps_while_the_next_one_commits_the_same_epoch_finds_it_committed() {
+    for at in 0.. {
+        let store = begun().await;
+        let staged = try_stage(&partitioned(&store), 1, 2, second()).await.expect("stages");
+        let faults = process(at, Mode::Pause);
+        let sleeper = partitioned(&faults.store(&store));
+        let commits = pin!(commit(&sleeper, 1, 2, Some(1), &staged));
+        let Either::Right(((), sleeping)) = select(commits, pin!(faults.until_paused())).await else {
+            assert!(at > 6, "a commit took {at} operations");
+            break;
+        };
+        commit(&partitioned(&store), 2, 2, Some(1), &staged).await.expect("rolls forward");
+        faults.resume();
+        let outcome = sleeping.await.expect("answers");
+        assert!(matches!(outcome, CommitOutcome::Done | CommitOutcome::AlreadyCommitted), "{outcome:?} at {at}");
+        assert_eq!((followed(&store).await, listed(&store).await), (AFTER.to_vec(), AFTER.to_vec()), "{at}");
+    }
 }
