@@ -124,11 +124,16 @@ def syscalls(worlds, wanted, seed):
                 groups[point[:2]].append((*run, *point))
         each = -(-wanted // len(groups)) if wanted else None
         print(f"seed {seed}: {each or 'all'} of each of {len(groups)}, of {sum(map(len, groups.values()))} cases", flush=True)
-        for cases in groups.values():
+        taken = Counter()
+        # Calls that all kinds make come last: they are for those that make no others.
+        for cases in sorted(groups.values(), key=lambda cases: len({kind for kind, *_ in cases})):
             rng.shuffle(cases)
-            # Each kind in turn: some make many more calls than others.
+            kinds = list(dict.fromkeys(kind for kind, *_ in cases))
+            kinds.sort(key=lambda kind: taken[kind])
+            taken.update(kinds[:each])
+            # Each kind in turn, that which was taken least first: some make many more calls than others.
             turns = Counter()
-            cases.sort(key=lambda case: (turns.update([case[0]]), turns[case[0]])[1])
+            cases.sort(key=lambda case: (turns.update([case[0]]), (turns[case[0]], kinds.index(case[0])))[1])
         figures = dict(zip(groups, pool.map(lambda cases: until(worlds, cases, each), groups.values())))
     for (call, fault), found in figures.items():
         keys = ("injected", "kills", "errors", "survived", "absent", *WRONG, *(kind for kind in worlds.kinds if found[kind]))
