@@ -219,3 +219,25 @@ async fn a_commit_of_others_at_any_operation_is_followed_and_not_overwritten() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_fails_while_a_commit_may_be_there_leaves_it_in_doubt() {
+    let mut doubts = 0;
+    for at in 0.. {
+        let store = Store::memory();
+        let staged = stage(&table(&store), 1, 1, rows([1])).await;
+        let fail = (1..9).map(|later| Plan { at: at + later, mode: Mode::Fail });
+        let faults = Faults::of([Plan { at, mode: Mode::LostResponse }].into_iter().chain(fail));
+        let ended = commit(&table(&faults.store(&store)), 1, 1, None, &staged).await;
+        let is_there = table(&store).mark(&shard()).await.expect("reads").is_some();
+        match ended.map_err(|e| e.kind()) {
+            Ok(_) => assert!(is_there, "at {at}"),
+            Err(ErrorKind::Ambiguous) => doubts += u64::from(is_there),
+            Err(kind) => assert_eq!((kind, is_there), (ErrorKind::Unavailable, false), "at {at}"),
+        }
+        if faults.count() <= at {
+            break;
+        }
+    }
+    assert!(doubts > 0, "a commit whose answer was lost, and that could not be looked for");
+}
