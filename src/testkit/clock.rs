@@ -4,6 +4,7 @@ use crate::model::Timestamp;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ pub struct ManualClock(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     elapsed: watch::Sender<Duration>,
+    /// Microseconds by which the time of day was set, forth or back.
+    set: AtomicI64,
     moves: Moves,
     sleepers: Mutex<Sleepers>,
 }
@@ -61,12 +64,23 @@ impl ManualClock {
     }
 
     fn with(moves: Moves) -> Self {
-        Self(Arc::new(Inner { elapsed: watch::Sender::new(Duration::ZERO), moves, sleepers: Mutex::default() }))
+        Self(Arc::new(Inner {
+            elapsed: watch::Sender::new(Duration::ZERO),
+            set: AtomicI64::new(0),
+            moves,
+            sleepers: Mutex::default(),
+        }))
     }
 
     /// Moves the clock on, and wakes who has slept long enough.
     pub fn advance(&self, duration: Duration) {
         self.0.elapsed.send_modify(|elapsed| *elapsed += duration);
+    }
+
+    /// Sets the time of day, forth or back, as NTP or an operator does: who measures or sleeps does not notice.
+    pub fn set(&self, now: Timestamp) {
+        let by = now.as_micros().saturating_sub(self.now().as_micros());
+        self.0.set.fetch_add(by, Ordering::SeqCst);
     }
 
     /// How many sleep now.
@@ -91,7 +105,8 @@ impl Default for ManualClock {
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_micros(START_MICROS).saturating_add(self.monotonic())
+        let start = START_MICROS.saturating_add(self.0.set.load(Ordering::SeqCst));
+        Timestamp::from_micros(start).saturating_add(self.monotonic())
     }
 
     fn monotonic(&self) -> Duration {
@@ -172,6 +187,18 @@ mod tests {
         assert!((&mut sleep).now_or_never().is_some());
         drop(sleep);
         assert_eq!((clock.sleepers(), clock.now()), (0, Timestamp::from_micros(START_MICROS + 1_000_000)));
+    }
+
+    #[tokio::test]
+    async fn nobody_sleeps_longer_because_the_time_of_day_was_set() {
+        let clock = ManualClock::new();
+        let mut sleep = clock.sleep(SECOND);
+        clock.set(Timestamp::from_micros(7));
+        assert_eq!((clock.now(), clock.monotonic()), (Timestamp::from_micros(7), Duration::ZERO));
+        assert!((&mut sleep).now_or_never().is_none());
+        clock.advance(SECOND);
+        assert!(sleep.now_or_never().is_some());
+        assert_eq!(clock.now(), Timestamp::from_micros(1_000_007));
     }
 
     #[tokio::test]

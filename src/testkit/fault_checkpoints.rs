@@ -1,22 +1,29 @@
-use super::Faults;
+use super::{Effect, Faults};
 use crate::checkpoint::{ChainId, CheckpointStore};
 use crate::error::Result;
 use crate::store::{Created, ObjectPath, Store};
 use async_trait::async_trait;
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// A checkpoint store of which every operation is an I/O point of a [`Faults`], the objects beside it included.
 /// [`StoreCheckpoints`](crate::checkpoint::StoreCheckpoints) need none: let them work on [`Faults::store`].
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct FaultCheckpoints<C> {
-    checkpoints: C,
+    checkpoints: Arc<C>,
     faults: Faults,
 }
 
 impl<C> FaultCheckpoints<C> {
     /// `checkpoints` as the process of `faults` reaches them.
     pub fn new(checkpoints: C, faults: &Faults) -> Self {
-        Self { checkpoints, faults: faults.clone() }
+        Self { checkpoints: Arc::new(checkpoints), faults: faults.clone() }
+    }
+}
+
+impl<C> Clone for FaultCheckpoints<C> {
+    fn clone(&self) -> Self {
+        Self { checkpoints: Arc::clone(&self.checkpoints), faults: self.faults.clone() }
     }
 }
 
@@ -24,7 +31,12 @@ impl<C> FaultCheckpoints<C> {
 #[deny(clippy::missing_trait_methods)]
 impl<C: CheckpointStore> CheckpointStore for FaultCheckpoints<C> {
     async fn create(&self, chain: &ChainId, number: u64, record: Bytes) -> Result<Created> {
-        self.faults.point("create record", number, self.checkpoints.create(chain, number, record)).await
+        let pass = self.faults.enter("create record", number.to_string(), Effect::Create).await?;
+        if pass.is_torn() {
+            return Err(pass.die());
+        }
+        let (checkpoints, chain) = (Arc::clone(&self.checkpoints), chain.clone());
+        pass.create(async move { checkpoints.create(&chain, number, record).await }).await
     }
 
     async fn read(&self, chain: &ChainId, number: u64) -> Result<Option<Bytes>> {
@@ -44,7 +56,12 @@ impl<C: CheckpointStore> CheckpointStore for FaultCheckpoints<C> {
     }
 
     async fn remove(&self, chain: &ChainId, number: u64) -> Result<()> {
-        self.faults.point("remove record", number, self.checkpoints.remove(chain, number)).await
+        let pass = self.faults.enter("remove record", number.to_string(), Effect::Delete).await?;
+        if pass.is_torn() {
+            return Err(pass.die());
+        }
+        let (checkpoints, chain) = (Arc::clone(&self.checkpoints), chain.clone());
+        pass.write(async move { checkpoints.remove(&chain, number).await }).await
     }
 
     fn objects(&self) -> Option<(Store, ObjectPath)> {

@@ -61,7 +61,7 @@ async fn every_odd_answer_is_ridden_out_or_ends_the_run() {
 #[tokio::test]
 async fn damage_halts_or_is_not_needed() {
     let mut halted = BTreeMap::<String, (u64, u64)>::new();
-    for damage in [Damage::Flip, Damage::Truncate, Damage::Vanished, Damage::LateListing] {
+    for damage in [Damage::Flip, Damage::Truncate, Damage::Stale, Damage::Vanished, Damage::LateListing] {
         for died_at in [20, 40, 60] {
             let left = async || {
                 let world = world();

@@ -185,37 +185,3 @@ async fn no_destination_shows_its_password() {
     }
     assert_eq!(found(&observed.log()), None);
 }
-
-#[cfg(feature = "delta")]
-#[tokio::test]
-async fn a_lake_and_its_ledger_keep_no_secret() {
-    use crate::api::Api;
-    use crate::keys::Keys;
-    use crate::search::found_below;
-    use landfall::checkpoint::StoreCheckpoints;
-    use landfall::columnar::{Columns, Decode};
-    use landfall::connectors::delta::DeltaTable;
-    use landfall::connectors::http::LinkHeader;
-    use landfall::landing::Landing;
-    use landfall::pipeline::Pipeline;
-    use landfall::sink::{Quarantine, Upsert};
-    use landfall::store::Store;
-    let api = Api::start(Keys::all().server()).await;
-    let folder = tempfile::tempdir().expect("a folder");
-    let store = Store::local(folder.path()).expect("a folder");
-    let source = Rest::get(format!("{}/pages", api.url())).auth((Bearer::new(SECRET), ApiKey::query("key", SECRET)));
-    let pipeline = Pipeline::named("rows")
-        .source(source.paginate(LinkHeader::new().optional()))
-        .land(Landing::in_store(&store, "raw").expect("a name"))
-        .stage(Decode::pages().schema(Columns::new().int64("id")))
-        .sink(DeltaTable::in_store(&store, "rows").expect("a name").disposition(Upsert::by(["id"])))
-        .quarantine(Quarantine::in_store(&store, "quarantine").expect("a name"))
-        .checkpoints(StoreCheckpoints::new(&store, "state").expect("a name"))
-        .build()
-        .expect("a pipeline");
-    let report = pipeline.run().await.expect("runs");
-    assert!(api.signed() > 0 && folder.path().join("rows/_landfall/loads").exists());
-    let (wrong, bytes) = found_below(folder.path());
-    assert!(wrong.is_empty() && bytes > 1_000, "{wrong:?}");
-    assert_eq!(found(format!("{report} {report:?}").as_bytes()), None);
-}

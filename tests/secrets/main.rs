@@ -8,6 +8,7 @@
 mod api;
 mod credentials;
 mod destinations;
+mod kept;
 mod keys;
 mod observed;
 mod programs;

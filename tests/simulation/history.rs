@@ -35,9 +35,10 @@ pub struct Told {
     pub processes: u64,
     pub looks: u64,
     pub refused: u64,
-    /// Operations that were refused for good, and machines on which listings lacked what was written.
+    /// Operations that were refused for good, machines on which listings lacked what was written, and those whose clock was set under a process.
     pub denied: u64,
     pub behind: u64,
+    pub set: u64,
     /// Processes of which a stage has panicked.
     pub panicked: u64,
     /// Objects that were damaged, and how often somebody could not go on without one.
@@ -100,7 +101,8 @@ pub async fn run(seed: u64) -> Told {
     days.end().await;
     days.told.trace = days.world.weather.trace();
     days.told.hours = landfall::env::Clock::monotonic(&days.world.clock).as_secs() / 3600;
-    [days.told.points, days.told.faults, days.told.denied, days.told.behind] = days.world.weather.counts();
+    let Told { points, faults, denied, behind, set, .. } = &mut days.told;
+    [*points, *faults, *denied, *behind, *set] = days.world.weather.counts();
     days.told.looks = days.reader.looks;
     days.told
 }

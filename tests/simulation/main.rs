@@ -72,6 +72,7 @@ fn simulate(of: &str, seeds: impl Iterator<Item = u64>) -> Vec<String> {
         total.refused += told.refused;
         total.denied += told.denied;
         total.behind += told.behind;
+        total.set += told.set;
         total.panicked += told.panicked;
         total.damaged += told.damaged;
         told.halted.into_iter().for_each(|(of, times)| *total.halted.entry(of).or_default() += times);
@@ -90,19 +91,25 @@ fn simulate(of: &str, seeds: impl Iterator<Item = u64>) -> Vec<String> {
         refused,
         denied,
         behind,
+        set,
         panicked,
         damaged,
         halted,
         ..
     } = total;
-    for (what, times) in [("refused an operation", denied), ("listed late", behind), ("panicked", panicked)] {
+    for (what, times) in [
+        ("refused an operation", denied),
+        ("listed late", behind),
+        ("had a clock that was set", set),
+        ("panicked", panicked),
+    ] {
         if count >= 100 && times == 0 {
             wrong.push(format!("nobody {what}"));
         }
     }
     println!(
         "proof suite=simulation of={of} seeds={count} again={run_again} hours={hours} processes={processes} points={points} faults={faults} \
-         looks={looks} refused={refused} denied={denied} behind={behind} panicked={panicked} damaged={damaged} halted={} {}",
+         looks={looks} refused={refused} denied={denied} behind={behind} set={set} panicked={panicked} damaged={damaged} halted={} {}",
         halted.values().sum::<u64>(),
         verdict.sums()
     );

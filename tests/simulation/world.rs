@@ -82,9 +82,11 @@ struct Sky {
     chance: Chance,
     per_mille: AtomicU64,
     trace: Mutex<DefaultHasher>,
-    /// How many operations were refused for good, and how many machines have a store whose listings are behind.
+    /// How many operations were refused for good, how many machines have a store whose listings are behind, and how many clocks were set under a
+    /// process that went on.
     denied: AtomicU64,
     behind: AtomicU64,
+    set: AtomicU64,
     points: AtomicU64,
     faults: AtomicU64,
     told: bool,
@@ -99,6 +101,7 @@ impl Weather {
             trace: Mutex::new(DefaultHasher::new()),
             denied: AtomicU64::new(0),
             behind: AtomicU64::new(0),
+            set: AtomicU64::new(0),
             points: AtomicU64::new(0),
             faults: AtomicU64::new(0),
             told: std::env::var_os("LANDFALL_SIMULATION_TRACE").is_some(),
@@ -125,10 +128,11 @@ impl Weather {
         self.0.trace.lock().unwrap_or_else(PoisonError::into_inner).finish()
     }
 
-    /// How many operations were done, how many of them went wrong, and how many were refused; and machines on which listings were behind.
-    pub fn counts(&self) -> [u64; 4] {
-        let Sky { points, faults, denied, behind, .. } = self.0.as_ref();
-        [points, faults, denied, behind].map(|number| number.load(Ordering::SeqCst))
+    /// How many operations were done, how many of them went wrong, and how many were refused; machines on which listings were behind, and clocks
+    /// that were set.
+    pub fn counts(&self) -> [u64; 5] {
+        let Sky { points, faults, denied, behind, set, .. } = self.0.as_ref();
+        [points, faults, denied, behind, set].map(|number| number.load(Ordering::SeqCst))
     }
 
     fn mode(&self, process: u64, point: &Point) -> Option<Mode> {
@@ -203,17 +207,38 @@ fn says(error: &Error, words: &str) -> bool {
     std::iter::successors(Some(first), |error| error.source()).any(|error| error.to_string().contains(words))
 }
 
-/// The clock of a machine, which shows another time of day than others do.
+/// The clock of a machine, which shows another time of day than others do, and is set while a process runs.
 #[derive(Debug)]
 struct Skewed {
     clock: ManualClock,
+    weather: Weather,
     minutes: i64,
+    /// From when on it shows another time of day, and by how many minutes.
+    set: (Duration, i64),
+    is_set: AtomicBool,
+}
+
+impl Skewed {
+    fn drawn(world: &World) -> Self {
+        let (clock, chance) = (world.clock.clone(), &world.chance);
+        let minutes = chance.pick(&[0, 0, 0, 60, -60, 1]);
+        let set = (
+            clock.monotonic() + Duration::from_secs(chance.below(600)),
+            chance.pick(&[minutes, minutes, 0, 60, -60, -1]),
+        );
+        Self { clock, weather: world.weather.clone(), minutes, set, is_set: AtomicBool::new(false) }
+    }
 }
 
 impl Clock for Skewed {
     fn now(&self) -> Timestamp {
-        let micros = self.clock.now().as_micros() + self.minutes * 60_000_000;
-        Timestamp::from_micros(micros)
+        let mut minutes = self.minutes;
+        if self.monotonic() >= self.set.0 {
+            minutes = self.set.1;
+            let first = minutes != self.minutes && !self.is_set.swap(true, Ordering::SeqCst);
+            self.weather.0.set.fetch_add(u64::from(first), Ordering::SeqCst);
+        }
+        Timestamp::from_micros(self.clock.now().as_micros() + minutes * 60_000_000)
     }
 
     fn monotonic(&self) -> Duration {
@@ -265,8 +290,10 @@ impl World {
     /// A machine with its clock, its randomness, and the faults that it will meet.
     pub fn machine(&self) -> Machine {
         let number = self.processes.fetch_add(1, Ordering::SeqCst) + 1;
-        let clock = Skewed { clock: self.clock.clone(), minutes: self.chance.pick(&[0, 0, 0, 60, -60, 1]) };
-        let env = Env::deterministic(Arc::new(clock), Arc::new(SeededEntropy::new(self.chance.below(u64::MAX))));
+        let env = Env::deterministic(
+            Arc::new(Skewed::drawn(self)),
+            Arc::new(SeededEntropy::new(self.chance.below(u64::MAX))),
+        );
         let weather = self.weather.clone();
         let faults = Faults::drawn(move |point| weather.mode(number, point));
         let behind = self.chance.per_mille(150);

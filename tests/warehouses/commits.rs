@@ -8,6 +8,7 @@ use landfall::sink::{CommitOutcome, CommitRequest, Disposition, Sink};
 
 sql_cases! {
     an_epoch_comes_into_view_with_its_mark_and_never_twice,
+    a_hostile_position_is_kept_as_it_is,
     the_mark_never_moves_over_rows_that_are_gone,
     control_tables_of_a_newer_version_are_refused,
     a_damaged_mark_halts,
@@ -36,6 +37,23 @@ async fn an_epoch_comes_into_view_with_its_mark_and_never_twice<W: Sql>(warehous
     assert_eq!(ledger, ["orders-0000-00000000000000000001|2|2|1|append"]);
     let joined = "SELECT count(*) FROM {orders} o JOIN {landfall_loads} l ON l.load_id = o._landfall_load";
     assert_eq!(warehouse.sql(joined).await, ["2"]);
+}
+
+/// What an API says of where it ends comes as text into the ledger.
+async fn a_hostile_position_is_kept_as_it_is<W: Sql>(warehouse: W) {
+    let mut load = load(&warehouse);
+    let hostile = ["'; DROP TABLE orders; --", r"\'; DROP TABLE orders; --", r"\\", "''", "$1 ? {} é"];
+    for (before, hostile) in hostile.into_iter().enumerate() {
+        let staged = load.stage("{\"id\":1}").await.expect("stages").0.expect("a row").staged;
+        let mut request = load.request(&staged, false);
+        request.load.position = serde_json::json!({ "next": hostile }).to_string();
+        let position = request.load.position.clone();
+        load.sink.commit(&load.clock, request).await.unwrap_or_else(|error| panic!("{hostile}: {error}"));
+        load.previous = Some(load.epoch);
+        let kept = format!("SELECT position FROM {{landfall_loads}} WHERE epoch = {}", load.epoch);
+        assert_eq!(warehouse.sql(&kept).await, [position]);
+        assert_eq!(warehouse.rows("orders", "id").await.len(), before + 1, "{hostile}");
+    }
 }
 
 async fn the_mark_never_moves_over_rows_that_are_gone<W: Sql>(warehouse: W) {

@@ -1,6 +1,8 @@
 use super::reply::{Reply, Then};
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -55,12 +57,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket for S {}
 pub type Connection = Box<dyn Socket>;
 
 /// A server on loopback that answers by a script, and remembers what came. It ends when it is dropped.
+///
+/// A script may demand something of a request and panic: the client finds its connection closed, and the test panics with the same words when it
+/// asks what was [`seen`](Self::seen), or drops the server.
 pub struct Server {
     origin: String,
     seen: Arc<Mutex<Vec<Request>>>,
     open: Arc<Open>,
+    panicked: Panicked,
     task: JoinHandle<()>,
 }
+
+/// The first panic of a script, until the test has heard of it.
+type Panicked = Arc<Mutex<Option<Box<dyn Any + Send>>>>;
 
 /// How many connections are open.
 #[derive(Default)]
@@ -110,21 +119,23 @@ impl Server {
         let (script, log) = (Arc::new(script), Arc::clone(&seen));
         let open = Arc::new(Open::default());
         let opened = Arc::clone(&open);
+        let panicked = Panicked::default();
+        let first = Arc::clone(&panicked);
         let task = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((socket, _)) = listener.accept().await {
                 let Ok((socket, twin)) = twins(socket) else { continue };
                 let (accepted, script, log) = (accept(Box::new(socket)), Arc::clone(&script), Arc::clone(&log));
-                let one = opened.one();
+                let (one, first) = (opened.one(), Arc::clone(&first));
                 connections.spawn(async move {
                     let _one = one;
                     if let Some(socket) = accepted.await {
-                        serve(socket, &twin, script, log).await;
+                        serve(socket, &twin, script, log, first).await;
                     }
                 });
             }
         });
-        Self { origin, seen, open, task }
+        Self { origin, seen, open, panicked, task }
     }
 
     /// The URL of a path, which begins with `/`.
@@ -152,13 +163,28 @@ impl Server {
     }
 
     /// All requests, in order.
+    ///
+    /// # Panics
+    /// If the script has panicked.
     pub fn seen(&self) -> Vec<Request> {
+        self.tell();
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The targets of all requests, in order.
+    ///
+    /// # Panics
+    /// If the script has panicked.
     pub fn targets(&self) -> Vec<String> {
         self.seen().into_iter().map(|request| request.target).collect()
+    }
+
+    /// Panics, once, as the script has.
+    fn tell(&self) {
+        let panicked = self.panicked.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(panic) = panicked {
+            resume_unwind(panic);
+        }
     }
 }
 
@@ -171,6 +197,9 @@ impl fmt::Debug for Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.task.abort();
+        if !std::thread::panicking() {
+            self.tell();
+        }
     }
 }
 
@@ -179,6 +208,7 @@ async fn serve<S: Socket, F: Fn(&Request) -> Reply + Send + Sync>(
     twin: &TcpStream,
     script: Arc<F>,
     log: Arc<Mutex<Vec<Request>>>,
+    panicked: Panicked,
 ) {
     let mut buffer = Vec::new();
     loop {
@@ -212,7 +242,15 @@ async fn serve<S: Socket, F: Fn(&Request) -> Reply + Send + Sync>(
             let got = Request { method, target, headers, body, number: log.len() };
             log.push(got.clone());
             drop(log);
-            script(&got)
+            catch_unwind(AssertUnwindSafe(|| script(&got)))
+        };
+        let reply = match reply {
+            Ok(reply) => reply,
+            Err(panic) => {
+                // Before the client can see that its connection is closed.
+                panicked.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(panic);
+                return;
+            }
         };
         if !answer(&mut socket, twin, reply).await {
             return;
@@ -253,4 +291,30 @@ fn twins(socket: TcpStream) -> std::io::Result<(TcpStream, TcpStream)> {
     let socket = socket.into_std()?;
     let twin = TcpStream::from_std(socket.try_clone()?)?;
     Ok((TcpStream::from_std(socket)?, twin))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    #[should_panic(expected = "nobody asks for /b")]
+    async fn what_a_script_panics_with_the_test_panics_with() {
+        let server = Server::start(|request| match request.path() {
+            "/a" => Reply::json("[]"),
+            other => panic!("nobody asks for {other}"),
+        })
+        .await;
+        for path in ["/a", "/b"] {
+            let address = server.origin.strip_prefix("http://").expect("an origin");
+            let mut socket = TcpStream::connect(address).await.expect("a connection");
+            let request = format!("GET {path} HTTP/1.1\r\nconnection: close\r\n\r\n");
+            socket.write_all(request.as_bytes()).await.expect("sent");
+            socket.shutdown().await.expect("sent");
+            let mut answer = String::new();
+            socket.read_to_string(&mut answer).await.expect("an end");
+            assert_eq!(answer.is_empty(), path == "/b", "{answer}");
+        }
+        drop(server);
+    }
 }
