@@ -1,6 +1,7 @@
 //! Parquet files that are staged: encoded side by side in lanes, split by partition, rolled by size. And read again. What sinks
 //! that keep their data in such files share.
 
+mod compact;
 pub(crate) mod dictionary;
 #[cfg(feature = "delta")]
 pub(crate) mod fetching;

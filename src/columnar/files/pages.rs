@@ -1,6 +1,8 @@
 //! Pages that begin with the lengths of texts, or with a dictionary. The library makes room for as many of them as such a page says before it looks
 //! whether they are there, and a process that cannot have the memory ends at once: no panic, which could be caught. So they are counted before.
+//! And it goes through as many members of a list as a header of a page says, though the bytes have ended. So headers are looked through before.
 
+use super::compact::{Compact, FALSE, I32, STRUCT, TRUE};
 use super::varint;
 use bytes::Bytes;
 use parquet::basic::{Compression, Encoding, Type};
@@ -59,9 +61,11 @@ impl Pages {
     /// Whether the columns at a place, of which these are the bytes, can be decoded.
     ///
     /// # Errors
-    /// If a page says that it has more lengths, or a dictionary more values, than it can have, or if the place is that of no column.
+    /// If a page says that it has more lengths, or a dictionary more values, than it can have, if the header of a page says that it has more than it
+    /// has, or if the place is that of no column.
     pub(super) fn check(&self, range: &Range<u64>, bytes: &Bytes) -> Result<(), ParquetError> {
         let chunks = self.0.get(range).ok_or_else(|| ParquetError::General("no column is there".to_owned()))?;
+        headers(bytes)?;
         chunks.iter().try_for_each(|chunk| {
             // What is compressed is not decompressed twice without need: dictionaries are small, and most pages have no lengths.
             let counted = |page: &Page| page.is_dictionary_page() || has_lengths(page.encoding());
@@ -86,6 +90,52 @@ fn pages(
         .build()?;
     let mut reader = SerializedPageReader::new(Arc::new(bytes.clone()), &chunk, 0, None)?;
     Ok(std::iter::from_fn(move || reader.get_next_page().ok().flatten()))
+}
+
+/// Whether the headers of the pages of a column can be decoded, up to the first page that is not there.
+fn headers(mut bytes: &[u8]) -> Result<(), ParquetError> {
+    let broken = || ParquetError::General("the header of a page says that it has more than it has".to_owned());
+    while !bytes.is_empty() {
+        let mut header = Compact(bytes);
+        let length = length_of_page(&mut header).ok_or_else(broken)?;
+        let page = length.and_then(|length| header.0.get(usize::try_from(length).ok()?..));
+        let Some(rest) = page else { return Ok(()) };
+        bytes = rest;
+    }
+    Ok(())
+}
+
+/// Of what kinds the members of headers are, from the first one on: of `DataPageHeader`, `DictionaryPageHeader` and `DataPageHeaderV2`.
+const DATA_PAGE: &[u8] = &[I32, I32, I32, I32, STRUCT];
+const DICTIONARY: &[u8] = &[I32, I32, TRUE];
+const DATA_PAGE_V2: &[u8] = &[I32, I32, I32, I32, I32, I32, TRUE, STRUCT];
+
+/// Reads a header, and gives the length of its page, if it says one. The library looks at the numbers of members alone: one that is of another kind
+/// than it takes it for is refused.
+fn length_of_page(header: &mut Compact<'_>) -> Option<Option<u64>> {
+    let mut length = None;
+    // `PageHeader`.
+    header.members(0, &mut |header, number, kind| match (number, kind) {
+        (3, I32) => {
+            length = Some(header.int()?);
+            Some(())
+        }
+        (1 | 2 | 4, I32) | (6, STRUCT) | (9.., _) => header.skip(kind, 1),
+        (5, STRUCT) => of_kinds(header, DATA_PAGE),
+        (7, STRUCT) => of_kinds(header, DICTIONARY),
+        (8, STRUCT) => of_kinds(header, DATA_PAGE_V2),
+        _ => None,
+    })?;
+    Some(length)
+}
+
+/// Reads members of which the first ones are of these kinds.
+fn of_kinds(header: &mut Compact<'_>, kinds: &[u8]) -> Option<()> {
+    header.members(1, &mut |header, number, kind| {
+        let taken_for = usize::try_from(number).ok()?.checked_sub(1).and_then(|n| kinds.get(n));
+        let is_it = taken_for.is_none_or(|k| *k == kind || (*k == TRUE && kind == FALSE));
+        if is_it { header.skip(kind, 2) } else { None }
+    })
 }
 
 fn has_lengths(encoding: Encoding) -> bool {
@@ -211,6 +261,39 @@ mod tests {
     use parquet::arrow::ArrowWriter;
     use parquet::basic::ZstdLevel;
     use parquet::file::properties::{WriterProperties, WriterVersion};
+
+    #[test]
+    fn a_header_of_a_page_that_says_more_than_it_has_is_not_decoded() {
+        // A page of which nothing is said but how long it is, and that is there, before each.
+        let page = [0x35, 4, 0, b'a', b'b'];
+        let check = |header: &[u8]| headers(&[&page[..], header].concat());
+        let data = [0x15, 0, 0x15, 4, 0x15, 4, 0x2c, 0x15, 2, 0x15, 0, 0x15, 6, 0x15, 6, 0, 0, b'a', b'b'];
+        let dictionary = [0x15, 4, 0x15, 4, 0x15, 4, 0x4c, 0x15, 2, 0x15, 0, 0x12, 0, 0, b'a', b'b'];
+        for right in [&[][..], &data, &dictionary, &page[..4], &[0], &[0x95, 4, 0x18, 1, b'a', 0]] {
+            check(right).expect("as it says");
+        }
+        let many = [0xff, 0xff, 0xff, 0xff, 7];
+        // As a member that nobody knows: a list and a map of so many, and lists as deep as this; and lists where numbers are looked for.
+        let unknown = [&[0x99, 0xf8][..], &[0x9b]].map(|kind| [kind, &many].concat());
+        let deep = [vec![0x99], vec![0x19; 200]].concat();
+        for wrong in [
+            &unknown[0][..],
+            &unknown[1],
+            &deep,
+            &[0x39, 0x01],
+            &[0x5c, 0x19, 0x01, 0, 0],
+            &[0x7c, 0x35, 2, 0, 0],
+            &[0x15],
+        ] {
+            let error = check(wrong).expect_err("more than it has").to_string();
+            assert!(error.contains("the header of a page says"), "{wrong:?}: {error}");
+        }
+        let mut whole = file(Arc::new(StringArray::from(vec!["a"])), false, WriterProperties::new()).to_vec();
+        // The first header begins behind `PAR1`.
+        whole[4] = 0x39;
+        let error = Rows::whole(whole.into(), 1).expect_err("more than it has").to_string();
+        assert!(error.contains("the header of a page says"), "{error}");
+    }
 
     const ENCODINGS: [Encoding; 2] = [Encoding::DELTA_LENGTH_BYTE_ARRAY, Encoding::DELTA_BYTE_ARRAY];
 
