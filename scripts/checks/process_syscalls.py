@@ -14,7 +14,7 @@ from pathlib import Path
 
 import kill_loop
 from harness import CORRUPT
-from process_worlds import WRONG, Found, ended, tried
+from process_worlds import WRONG, Found, ended, met, seldom, tried
 
 KILL = "KILL"
 
@@ -136,9 +136,9 @@ def syscalls(worlds, wanted, seed):
             cases.sort(key=lambda case: (turns.update([case[0]]), (turns[case[0]], kinds.index(case[0])))[1])
         figures = dict(zip(groups, pool.map(lambda cases: until(worlds, cases, each), groups.values())))
     for (call, fault), found in figures.items():
-        keys = ("injected", "kills", "errors", "survived", "absent", *WRONG, *(kind for kind in worlds.kinds if found[kind]))
+        keys = ("injected", "kills", "errors", "survived", "absent", *met(found), *WRONG, *(kind for kind in worlds.kinds if found[kind]))
         kill_loop.proof("syscalls", f"{call},{fault}", {k: found[k] for k in keys})
-    return sum(figures.values(), Counter())
+    return seldom(sum(figures.values(), Counter()))
 
 
 def until(worlds, cases, each):
