@@ -150,11 +150,18 @@ def wait_for_stop(proc):
     """The process below `strace` when it is stopped; `None` if it ends before."""
     while proc.poll() is None:
         for pid in children(proc.pid):
-            if state(pid) in ("T", "t") and all(state(t, pid) in ("T", "t") for t in os.listdir(f"/proc/{pid}/task")):
-                if stays(pid):
-                    return pid
+            if stands_still(pid) and stays(pid):
+                return pid
         time.sleep(0.01)
     return None
+
+
+def stands_still(pid):
+    """Whether all of its threads do; it may end while they are looked at."""
+    try:
+        return all(state(t, pid) in ("T", "t") for t in os.listdir(f"/proc/{pid}/task"))
+    except FileNotFoundError:
+        return False
 
 
 def stays(pid):
