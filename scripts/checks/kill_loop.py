@@ -238,12 +238,17 @@ def begin_again(target):
     """A run says that its database is damaged, and how to go on; what was landed is loaded again so. Gives what is wrong with that."""
     refused, problems = target.start(), Counter()
     _, said = refused.communicate(timeout=300)
-    if refused.returncode != CORRUPT or "Corrupt database file" not in said or "docs/adbc.md" not in said:
+    if not tells_of_damage(refused.returncode, said):
         print(f"damage ends with {refused.returncode}: {said.strip()}", flush=True)
         problems["failed"] += 1
     target.begin_again()
     finish(target, "next")
     return problems
+
+
+def tells_of_damage(code, said):
+    """Whether a run ended because its database is damaged, and says where one reads how to go on."""
+    return code == CORRUPT and "Corrupt database file" in said and "docs/adbc.md" in said
 
 
 class Truth:

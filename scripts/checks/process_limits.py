@@ -14,7 +14,7 @@ from pathlib import Path
 
 import kill_loop
 from postgres_server import PostgresServer, hand_over, owner
-from process_worlds import WRONG, Found, Worlds, ended, tried
+from process_worlds import WRONG, Found, Worlds, ended, met, seldom, tried
 
 MIB = 1 << 20
 
@@ -75,8 +75,8 @@ def limits(worlds, wanted, seed):
         if found["runs"] >= ENOUGH_RUNS and not found["errors"] + found["kills"]:
             print(f"failed: {way}: in {found['runs']} runs nothing was missing", flush=True)
             found["failed"] += 1
-        kill_loop.proof("limits", way, {k: found[k] for k in ("runs", "enough", "errors", "kills", *(["gone"] if way == OF_SERVER else []), *WRONG, *sorted(kinds))})
-    return sum(figures.values(), Counter())
+        kill_loop.proof("limits", way, {k: found[k] for k in ("runs", "enough", "errors", "kills", *(["gone"] if way == OF_SERVER else []), *met(found), *WRONG, *sorted(kinds))})
+    return seldom(sum(figures.values(), Counter()))
 
 
 def one(worlds, way, kind, part):

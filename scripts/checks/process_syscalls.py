@@ -14,7 +14,7 @@ from pathlib import Path
 
 import kill_loop
 from harness import CORRUPT
-from process_worlds import WRONG, Found, ended, tried
+from process_worlds import WRONG, Found, ended, met, seldom, tried
 
 KILL = "KILL"
 
@@ -124,32 +124,41 @@ def syscalls(worlds, wanted, seed):
                 groups[point[:2]].append((*run, *point))
         each = -(-wanted // len(groups)) if wanted else None
         print(f"seed {seed}: {each or 'all'} of each of {len(groups)}, of {sum(map(len, groups.values()))} cases", flush=True)
-        taken = Counter()
-        # Calls that all kinds make come last: they are for those that make no others.
-        for cases in sorted(groups.values(), key=lambda cases: len({kind for kind, *_ in cases})):
-            rng.shuffle(cases)
-            kinds = list(dict.fromkeys(kind for kind, *_ in cases))
-            kinds.sort(key=lambda kind: taken[kind])
-            taken.update(kinds[:each])
-            # Each kind in turn, that which was taken least first: some make many more calls than others.
-            turns = Counter()
-            cases.sort(key=lambda case: (turns.update([case[0]]), (turns[case[0]], kinds.index(case[0])))[1])
+        in_turns(groups, each, rng)
         figures = dict(zip(groups, pool.map(lambda cases: until(worlds, cases, each), groups.values())))
     for (call, fault), found in figures.items():
-        keys = ("injected", "kills", "errors", "survived", "absent", *WRONG, *(kind for kind in worlds.kinds if found[kind]))
+        keys = ("injected", "kills", "errors", "survived", "absent", *met(found), *WRONG, *(kind for kind in worlds.kinds if found[kind]))
         kill_loop.proof("syscalls", f"{call},{fault}", {k: found[k] for k in keys})
-    return sum(figures.values(), Counter())
+    return seldom(sum(figures.values(), Counter()))
+
+
+def in_turns(groups, each, rng):
+    """Sorts the cases of each call and fault, of which `each` are taken: each kind in turn, since some make many more calls than others. First that which
+    has met the call least, whatever the fault, and then that which was taken least."""
+    taken, met_by = Counter(), Counter()
+    # Calls that all kinds make come last: they are for those that make no others.
+    for (call, _), cases in sorted(groups.items(), key=lambda group: len({kind for kind, *_ in group[1]})):
+        rng.shuffle(cases)
+        kinds = list(dict.fromkeys(kind for kind, *_ in cases))
+        kinds.sort(key=lambda kind: (met_by[call, kind], taken[kind]))
+        taken.update(kinds[:each])
+        met_by.update((call, kind) for kind in kinds[:each])
+        turns = Counter()
+        cases.sort(key=lambda case: (turns.update([case[0]]), (turns[case[0]], kinds.index(case[0])))[1])
 
 
 def until(worlds, cases, each):
-    """Cases until `each` have happened, of those that are there; a call may not come a second time where it came first."""
-    figures = Counter()
-    for case in cases[: each and 10 * each]:
+    """Cases until `each` have happened, of those that are there; a call may not come a second time where it came first, and then another case of its kind
+    takes its turn."""
+    figures, left = Counter(), cases[: each and 10 * each]
+    while left and not (each and figures["injected"] >= each):
+        case = left.pop(0)
         found = tried(inject, worlds, *case)
         figures += found
         figures[case[0]] += found["injected"]
-        if each and figures["injected"] >= each:
-            break
+        if not found["injected"] and (again := next((other for other in left if other[0] == case[0]), None)):
+            left.remove(again)
+            left.insert(0, again)
     return figures
 
 

@@ -16,8 +16,8 @@ from harness import FENCED, demo_api, fetch
 from process_syscalls import traced, why_not
 from process_worlds import WRONG, Found, children, ended, tried
 
-# Calls at whose N-th a process is stopped: by each one it has just done something that others can see, or has sent something off.
-MOMENTS = ("renameat2", "rename", "fsync", "unlink", "pwrite64", "sendto", "writev", "recvfrom")
+# Calls at whose N-th a process is stopped, if its landing lies on the disk: by each one it has just done something that others can see.
+ON_DISK = ("renameat2", "rename", "fsync", "unlink")
 
 # As little is kept as can be.
 GREEDY = ["--keep", "1", "--prune"]
@@ -77,9 +77,7 @@ def zombie(target, api, rng, can_trace, figures):
     with tempfile.TemporaryDirectory(prefix="landfall-zombie-") as folder:
         log = Path(folder, "log")
         if can_trace and rng.random() < 0.7:
-            # What a process does not do that has nothing on the disk, and what only one does that speaks to a database.
-            calls = MOMENTS[-2:] if target.store else MOMENTS[:4] + MOMENTS[5:6] * ("postgres" in target.sink)
-            call, number = rng.choice(calls), int(rng.expovariate(1 / 8)) + 1
+            call, number = rng.choice(moments(target)), int(rng.expovariate(1 / 8)) + 1
             what = f"{call} number {number}"
             proc = target.start(traced([call], log, f"{call}:signal=SIGSTOP:when={number}"), ["--one-thread"])
             stopped = wait_for_stop(proc)
@@ -134,6 +132,15 @@ def zombie(target, api, rng, can_trace, figures):
         figures.bad("doubled", f"{number_of}, stopped at {what}: {len(ids)} rows, {len(set(ids))} ids, {len(before)} before it was woken")
 
 
+def moments(target):
+    """The calls of a process on its way to this target: one that has nothing on the disk makes no others, some write a database of their own, and some
+    speak to one, be it for their checkpoints alone."""
+    if target.store:
+        return ["writev", "recvfrom"]
+    speaks = "postgres" in target.sink or "--checkpoints-in-database" in target.options
+    return [*ON_DISK, *["pwrite64"] * (target.kind in ("duckdb", "sqlite")), *["sendto"] * speaks]
+
+
 def wake(pid):
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGCONT)
@@ -143,11 +150,18 @@ def wait_for_stop(proc):
     """The process below `strace` when it is stopped; `None` if it ends before."""
     while proc.poll() is None:
         for pid in children(proc.pid):
-            if state(pid) in ("T", "t") and all(state(t, pid) in ("T", "t") for t in os.listdir(f"/proc/{pid}/task")):
-                if stays(pid):
-                    return pid
+            if stands_still(pid) and stays(pid):
+                return pid
         time.sleep(0.01)
     return None
+
+
+def stands_still(pid):
+    """Whether all of its threads do; it may end while they are looked at."""
+    try:
+        return all(state(t, pid) in ("T", "t") for t in os.listdir(f"/proc/{pid}/task"))
+    except FileNotFoundError:
+        return False
 
 
 def stays(pid):

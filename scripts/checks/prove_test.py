@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import re
 import time
 import unittest
 from unittest import mock
@@ -16,7 +17,7 @@ def recorded(long=False):
     of_databases = {of.partition(", ")[0] for of in prove.OF_DATABASES}
     promise = " ".join(f"{key}=0" for key in prove.PROMISE)
     for suite, ways in prove.MODES.items():
-        modes = " ".join(f"{mode}=7" for mode in sorted(ways))
+        modes = " ".join(f"{mode}={20 if mode in prove.ALWAYS[suite] else 7}" for mode in sorted(ways))
         yield from (f'proof suite={suite} of="{name}" every=1 points=20 schedules={20 * prove.WAYS[suite]} {promise} {modes}' for name in sorted(prove.WHOLE))
     yield from (f'proof suite=single of="{name}" every=1 points=20 schedules=40 {promise}' for name in prove.DYING)
     yield from (f'proof suite=single of="{name}" every={every} points=61 schedules={2 * 61 // every} {promise}' for name, every in sampled.items())
@@ -35,9 +36,10 @@ def recorded(long=False):
     yield from (f'proof suite=defects of="{name}" caught=1' for name in prove.OF_DATABASES)
     yield f"proof suite=connector of=sqlite points=20 schedules=40 {promise} broken_commit_noticed=1"
     yield f"proof suite=tests of=all passed={prove.TESTS}"
-    yield from (f"proof suite=kills of={name} kills={amount['kills']} lost=0 doubled=0" + " partial=0" * (name not in prove.UNNAMED) + " damaged=1" * (name in prove.DAMAGED) for name in prove.KILLED)
-    yield from (f"proof suite=syscalls of={name} injected=9 believed=0 lost=0 doubled=0" for name in prove.SYSTEM_CALLS)
-    yield "proof suite=syscalls of=openat,KILL injected=9 lost=0 doubled=0 " + " ".join(f"{kind}=1" for kind in prove.PROCESSES)
+    yield from (f"proof suite=tests of={store} passed=1" for store in prove.STORES)
+    yield from (f"proof suite=kills of={name} kills={amount['kills']} rivals=1 lost=0 doubled=0" + " server_kills=1" * (name in prove.KILLED_SERVERS) + " partial=0" * (name not in prove.UNNAMED) + " damaged=1" * (name in prove.DAMAGED) for name in prove.KILLED)
+    kinds = {f"{calls[-1]},KILL": " ".join(f"{kind}=1" for kind in met) for calls, met in prove.MET.items()}
+    yield from (f"proof suite=syscalls of={name} injected=9 believed=0 lost=0 doubled=0 {kinds.get(name, '')}" for name in prove.SYSTEM_CALLS | kinds.keys())
     yield "proof suite=processes of=defects defects=8 caught=8"
     yield from (f"proof suite=zombies of={name} zombies=9 fenced=1 lost=0 doubled=0" for name in prove.PROCESSES)
     yield from (f"proof suite=limits of={name} runs=9 lost=0 doubled=0" for name in prove.LIMITS)
@@ -95,12 +97,42 @@ class Figures(unittest.TestCase):
 
     def test_each_way_must_have_happened(self):
         for suite, mode in ((suite, mode) for suite, modes in prove.MODES.items() for mode in modes):
-            lines = [line.replace(f" {mode}=7", f" {mode}=0") for line in recorded()]
+            lines = [re.sub(rf" {mode}=\d+", f" {mode}=0", line) for line in recorded()]
             self.assertEqual(missed(lines)[0], {suite})
+
+    def test_who_dies_and_stands_still_does_so_at_every_operation(self):
+        for suite, mode in ((suite, mode) for suite, modes in prove.ALWAYS.items() for mode in modes):
+            for unmet, missing in ((0, {suite}), (1, set())):
+                lines = [line.replace(f" {mode}=20", f" {mode}=19 unmet={unmet}") if 'of="delta"' in line else line for line in recorded()]
+                self.assertEqual(missed(lines)[0], missing, f"{mode}, {unmet} unmet")
+
+    def test_a_mutation_that_is_gone_is_missed(self):
+        self.assertEqual(missed([line.replace("mutations=33 caught=33", "mutations=32 caught=32") for line in recorded()])[0], {"model"})
+
+    def test_two_at_once_and_servers_that_die_are_among_the_kills(self):
+        for key in ("rivals", "server_kills"):
+            self.assertEqual(missed([line.replace(f" {key}=1", f" {key}=0", 1) if "of=postgres " in line else line for line in recorded()])[0], {"kills"}, key)
+
+    def test_each_sink_has_met_the_calls_that_it_makes(self):
+        for calls, kinds in prove.MET.items():
+            for kind in kinds:
+                lines = [line.replace(f" {kind}=1", "") if re.search(rf"of=({'|'.join(calls)}),", line) else line for line in recorded()]
+                self.assertEqual(missed(lines)[0], {"syscalls"}, f"{calls} of {kind}")
+
+    def test_who_was_stopped_was_woken(self):
+        for end in ("gone", "done", "stops"):
+            lines = [line.replace("fenced=1", f"fenced=0 {end}=1") if "suite=zombies of=sqlite " in line else line for line in recorded()]
+            self.assertEqual(missed(lines)[0], {"zombies"} if end == "stops" else set(), end)
+
+    def test_tests_on_a_server_of_others_are_counted_apart(self):
+        proof, said = prove.Proof(), "test result: ok. 57 passed; 0 failed\nskipped: LANDFALL_S3_URI names no store\ns3: 60 checks passed, 0 failed\n"
+        with contextlib.redirect_stdout(io.StringIO()):
+            self.assertTrue(prove.run(proof, "tests", ["printf", said], {}, 600))
+        self.assertEqual({name: of["passed"] for name, of in proof.of["tests"].items()}, {"all": 57, "s3": 60})
 
     def test_single_faults_are_of_the_suite_that_ran_them(self):
         proof = prove.Proof()
-        proof.read(prove.of_its_suite("proof suite=single of=delta every=1 points=20 schedules=40", "answers"))
+        proof.read(prove.of_its_suite("proof suite=single of=delta every=1 points=20 schedules=40 Fail=20", "answers"))
         self.assertEqual((list(proof.of), proof.enough["answers"]), (["answers"], {"delta"}))
 
     def test_few_faults_for_many_operations_are_not_whole(self):
@@ -117,6 +149,15 @@ class Figures(unittest.TestCase):
                 proof.read(f"proof suite={suite} of=delta every=1 points=20 schedules=40 unmet={unmet}")
                 ran = next(figure.ran for figure in prove.figures(proof, False) if figure.suite == suite)
                 self.assertEqual("3 unmet" in ran, unmet == 3, ran)
+
+    def test_every_test_is_run_by_some_suite(self):
+        ran = [command for step in prove.commands(False) for lane in step for _, command, _ in lane if "cargo" in command]
+        binaries = {name for command in ran for flag, name in zip(command, command[1:]) if flag == "--test"}
+        there = {path.stem for path in prove.ROOT.glob("tests/*.rs")} | {path.parent.name for path in prove.ROOT.glob("tests/*/main.rs")}
+        self.assertEqual(there - binaries, set())
+        # One of them says what the others are to be.
+        for name in re.findall(r"#\[test\]\nfn (\w+)", (prove.ROOT / "tests/defects/main.rs").read_text()):
+            self.assertTrue(any(word in name for command in ran if "defects" in command for word in command[command.index("--nocapture") + 1 :]), name)
 
     def test_few_mutants_of_a_module_may_be_missed(self):
         lines = [line.replace("of=delta mutants=100 caught=95", "of=delta mutants=100 caught=94") for line in recorded(True)]

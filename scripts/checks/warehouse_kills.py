@@ -6,7 +6,7 @@ import tempfile
 
 import kill_loop
 import stores_servers
-from targets import UPSERT, IntoDeltaKeptUp, IntoFile, IntoParquet, IntoPostgres, IntoPostgresByAdbc, IntoPostgresTables, IntoTables
+from targets import UPSERT, IntoDelta, IntoDeltaKeptUp, IntoFile, IntoParquet, IntoPostgres, IntoPostgresByAdbc, IntoPostgresTables, IntoTables
 
 
 def kills(number, seed, server, kind):
@@ -24,13 +24,22 @@ def kills(number, seed, server, kind):
 
     for name, target in (("postgres", IntoPostgres), ("postgres-tables", IntoPostgresTables), ("adbc-postgres", IntoPostgresByAdbc)):
         one(name, lambda folder: target(server, folder, seed, server.new_database(f"kills_{name}")))
+    for name, target in (("parquet", IntoParquet), ("delta", IntoDelta)):
+        one(f"{name},postgres", lambda folder: with_checkpoints_in(server, server.new_database(f"kills_{name}"), target, folder))
     one("delta,local", IntoDeltaKeptUp)
     one("delta,local,upsert", lambda folder: IntoDeltaKeptUp(folder, options=UPSERT))
     one("tables,local", IntoTables)
     one("duckdb", lambda folder: IntoFile("duckdb", folder))
     one("sqlite", lambda folder: IntoFile("sqlite", folder))
-    for name, target in (("delta", IntoDeltaKeptUp), ("parquet", IntoParquet)):
+    for name, target in (("delta", IntoDeltaKeptUp), ("parquet", IntoParquet), ("tables", IntoTables)):
         with tempfile.TemporaryDirectory(prefix="landfall-store-") as place, stores_servers.opened(kind, place) as store:
             with stores_servers.environment(store.env):
                 one(f"{name},{kind}", lambda folder: target(folder, store))
     return sums
+
+
+def with_checkpoints_in(server, database, target, folder):
+    """Files in a folder, whose checkpoints lie in a database: its server is killed too."""
+    made = target(folder, options=["--checkpoints-in-database"], env={"WAREHOUSE_URL": server.url(database=database)})
+    made.restart = server.restart
+    return made
