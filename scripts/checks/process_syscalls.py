@@ -135,12 +135,13 @@ def syscalls(worlds, wanted, seed):
 def in_turns(groups, each, rng):
     """Sorts the cases of each call and fault, of which `each` are taken: each kind in turn, since some make many more calls than others. First that which
     has met the call least, whatever the fault, and then that which was taken least."""
-    taken, met_by = Counter(), Counter()
+    taken, met_by, everybody = Counter(), Counter(), {kind for cases in groups.values() for kind, *_ in cases}
     # Calls that all kinds make come last: they are for those that make no others.
     for (call, _), cases in sorted(groups.items(), key=lambda group: len({kind for kind, *_ in group[1]})):
         rng.shuffle(cases)
         kinds = list(dict.fromkeys(kind for kind, *_ in cases))
-        kinds.sort(key=lambda kind: (met_by[call, kind], taken[kind]))
+        by_call = len(kinds) < len(everybody)
+        kinds.sort(key=lambda kind: (by_call and met_by[call, kind], taken[kind]))
         taken.update(kinds[:each])
         met_by.update((call, kind) for kind in kinds[:each])
         turns = Counter()

@@ -49,6 +49,9 @@ class Turns(unittest.TestCase):
             for calls, kinds in prove.MET.items():
                 self.assertEqual([kind for kind in kinds if not any((call, kind) in met for call in calls)], [], f"{calls}, seed {seed}")
             self.assertEqual({kind for _, kind in met}, set(KINDS))
+            # Who does nothing else is told of a failure there too.
+            for of in (of for (call, _), of in cases.items() if call == "writev"):
+                self.assertEqual({kind for kind, *_ in of[:EACH]}, set(KINDS) - ON_DISK)
 
     def test_a_case_that_does_not_come_is_followed_by_another_of_its_kind(self):
         ran = []

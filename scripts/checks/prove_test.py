@@ -39,6 +39,7 @@ def recorded(long=False):
     yield from (f"proof suite=tests of={store} passed=1" for store in prove.STORES)
     yield from (f"proof suite=kills of={name} kills={amount['kills']} rivals=1 lost=0 doubled=0" + " server_kills=1" * (name in prove.KILLED_SERVERS) + " partial=0" * (name not in prove.UNNAMED) + " damaged=1" * (name in prove.DAMAGED) for name in prove.KILLED)
     kinds = {f"{calls[-1]},KILL": " ".join(f"{kind}=1" for kind in met) for calls, met in prove.MET.items()}
+    yield from (f"proof suite=kills of={name} kills={few} lost=0 doubled=0 partial=0" for name, few in prove.FEW_KILLS.items())
     yield from (f"proof suite=syscalls of={name} injected=9 believed=0 lost=0 doubled=0 {kinds.get(name, '')}" for name in prove.SYSTEM_CALLS | kinds.keys())
     yield "proof suite=processes of=defects defects=8 caught=8"
     yield from (f"proof suite=zombies of={name} zombies=9 fenced=1 lost=0 doubled=0" for name in prove.PROCESSES)
@@ -112,6 +113,11 @@ class Figures(unittest.TestCase):
     def test_two_at_once_and_servers_that_die_are_among_the_kills(self):
         for key in ("rivals", "server_kills"):
             self.assertEqual(missed([line.replace(f" {key}=1", f" {key}=0", 1) if "of=postgres " in line else line for line in recorded()])[0], {"kills"}, key)
+
+    def test_of_few_kills_none_is_missing(self):
+        for name, few in prove.FEW_KILLS.items():
+            lines = [line.replace(f" kills={few}", f" kills={few - 1}") if f"of={name} " in line else line for line in recorded()]
+            self.assertEqual(missed(lines)[0], {"kills"}, name)
 
     def test_each_sink_has_met_the_calls_that_it_makes(self):
         for calls, kinds in prove.MET.items():

@@ -8,12 +8,15 @@ import kill_loop
 import stores_servers
 from targets import UPSERT, IntoDelta, IntoDeltaKeptUp, IntoFile, IntoParquet, IntoPostgres, IntoPostgresByAdbc, IntoPostgresTables, IntoTables
 
+# So many of a set of tables on a server: nobody puts their files together, and a reader takes each of them after each kill.
+FEW = 20
+
 
 def kills(number, seed, server, kind):
     """Each sink on each place, one after the other; gives what is to be added to the figures."""
     sums = dict.fromkeys(("kills", "server_kills", "rivals", "ended", "commits_cut", *kill_loop.WRONG), 0)
 
-    def one(name, make):
+    def one(name, make, number=number):
         with tempfile.TemporaryDirectory(prefix="landfall-kill-") as folder, kill_loop.api_to_load() as api:
             target = make(folder).serve(api)
             figures = kill_loop.loop(number, seed, api, target)
@@ -31,10 +34,13 @@ def kills(number, seed, server, kind):
     one("tables,local", IntoTables)
     one("duckdb", lambda folder: IntoFile("duckdb", folder))
     one("sqlite", lambda folder: IntoFile("sqlite", folder))
-    for name, target in (("delta", IntoDeltaKeptUp), ("parquet", IntoParquet), ("tables", IntoTables)):
+    for name, target in (("delta", IntoDeltaKeptUp), ("parquet", IntoParquet)):
         with tempfile.TemporaryDirectory(prefix="landfall-store-") as place, stores_servers.opened(kind, place) as store:
             with stores_servers.environment(store.env):
                 one(f"{name},{kind}", lambda folder: target(folder, store))
+    with tempfile.TemporaryDirectory(prefix="landfall-store-") as place, stores_servers.opened(kind, place) as store:
+        with stores_servers.environment(store.env):
+            one(f"tables,{kind}", lambda folder: IntoTables(folder, store), min(number, FEW))
     return sums
 
 

@@ -37,6 +37,9 @@ mod worlds;
 
 use harness::{Pair, pairs};
 use landfall::testkit::Defect;
+use std::collections::BTreeSet;
+
+const TESTING: &str = include_str!("../../docs/testing.md");
 
 pairs! {
     here {
@@ -144,7 +147,7 @@ fn every_defect_is_caught() {
 /// docs/testing.md says of each what notices it.
 #[test]
 fn the_table_of_the_documents_is_true() {
-    let rows = include_str!("../../docs/testing.md").lines().filter(|line| line.starts_with("| I"));
+    let rows = TESTING.lines().filter(|line| line.starts_with("| I"));
     let mut told: Vec<(u8, String, String)> = rows
         .filter_map(|row| {
             let cells: Vec<&str> = row.split('|').map(str::trim).collect();
@@ -167,4 +170,18 @@ fn the_table_of_the_documents_is_true() {
         assert!(files.iter().all(|file| file.contains(&name) && file.contains(what)), "{name} is noticed elsewhere");
     }
     assert!((1..=10).all(|rule| told.iter().any(|(of, ..)| *of == rule)), "each rule of the protocol is taken out");
+    let parts = part_by_part();
+    for name in &parts {
+        assert!(Defect::ALL.iter().any(|defect| format!("{defect:?}") == *name), "no defect: {name}");
+    }
+    for (_, name, _) in made.iter().filter(|(rule, ..)| *rule <= 10) {
+        assert!(parts.contains(name.as_str()), "{name} takes out no part of its rule");
+    }
+}
+
+/// The defects that its table names part by part. The model compares the mutations there with its own.
+fn part_by_part() -> BTreeSet<&'static str> {
+    let (_, table) = TESTING.split_once("### Part by part").expect("it is there");
+    let rows = table.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
+    rows.skip(2).filter_map(|row| row.split('|').nth(3)).flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect()
 }

@@ -15,6 +15,7 @@ mod world;
 
 use rules::{Mutation, Rules};
 use search::{Explored, explore};
+use std::collections::BTreeSet;
 use world::{Bounds, Restored, World};
 
 /// Two owners and a collector of a chain of checkpoints with a sink: two epochs, and one answer that goes wrong.
@@ -69,6 +70,10 @@ const LONG: [(&str, Bounds); 6] = [
     ("race_one_fault", Bounds { faults: 1, ..RACE }),
 ];
 
+/// Mutations of what is no rule of the protocol, by name.
+const OF_THE_LANDING: [&str; 5] =
+    ["BaseIgnored", "FastestLoadCounts", "LoadsIgnored", "PublishedTooEarly", "UnpublishedIgnored"];
+
 fn run(bounds: Bounds, mutation: Option<Mutation>) -> Explored {
     explore(World::new(bounds, Rules(mutation)))
 }
@@ -89,6 +94,23 @@ fn every_state_keeps_the_promise() {
         sum += explored.states;
     }
     assert!(sum > 1_000_000, "the worlds are large: {sum} states");
+}
+
+/// docs/testing.md says which rule, and which part of it, each takes out.
+#[test]
+fn the_tables_of_the_documents_name_each_mutation() {
+    let text = include_str!("../../../../../docs/testing.md");
+    let made: BTreeSet<String> = Mutation::ALL.iter().map(|mutation| format!("{mutation:?}")).collect();
+    let told = |after: &str, column| -> BTreeSet<String> {
+        let (_, table) = text.split_once(after).expect("it is there");
+        let cells = table.lines().take_while(|line| line.starts_with('|')).filter_map(|row| row.split('|').nth(column));
+        cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
+    };
+    assert_eq!(told("| rule | mutations of it |\n", 2), made);
+    // The parts are those of the protocol; the landing and its loads are beside it.
+    let parts = told("| rule | part | defects | mutations |\n", 4);
+    assert_eq!(made.difference(&parts).map(String::as_str).collect::<Vec<_>>(), OF_THE_LANDING);
+    assert!(parts.is_subset(&made), "no mutations: {:?}", parts.difference(&made));
 }
 
 #[test]
