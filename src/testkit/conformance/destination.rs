@@ -6,7 +6,6 @@ use crate::sink::{CommitOutcome, CommitRequest, Demand, Enumeration, EpochContex
 use crate::testkit::{Faults, test_env};
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
-use std::fmt::Display;
 use std::ops::Range;
 
 /// A destination that a sink is checked on, and a reader of it that is independent of the sink.
@@ -230,7 +229,7 @@ impl<'a, D: Destination> Shard<'a, D> {
 
     /// Checks what a reader sees of these rows, when they are committed and nothing else ever was. Of an enumeration that is not whole, a
     /// sink shows as much as it likes.
-    pub(super) async fn sees(&self, numbers: Range<u64>, when: impl Display) {
+    pub(super) async fn sees(&self, numbers: Range<u64>, when: &str) {
         let rows = self.rows().await;
         let holds = match self.enumeration {
             None => rows.iter().copied().eq(numbers.clone()),

@@ -161,7 +161,7 @@ pub async fn g6_doubt_is_told<D: Destination>(destination: &D) {
             loaded += 10;
             let when = format!("{mode:?} at {at}");
             shard = doubted(reached, &faults, &staged, &when, &mut accesses).await;
-            shard.sees(0..loaded, when).await;
+            shard.sees(0..loaded, &when).await;
             shard.next();
             if faults.count() <= at {
                 break;

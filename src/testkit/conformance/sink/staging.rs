@@ -41,7 +41,7 @@ pub async fn a_writer_that_is_dropped_is_in_nobodys_way<D: Destination>(destinat
         waits.was(length);
         loaded += 10;
         assert_eq!(shard.commit(&staged).await, CommitOutcome::Done);
-        shard.sees(0..loaded, format_args!("dropped at its await {wait}")).await;
+        shard.sees(0..loaded, &format!("dropped at its await {wait}")).await;
         shard.next();
         if ended.is_some() {
             return shard.ends_with(0..loaded).await;
@@ -66,7 +66,7 @@ pub async fn collection_that_is_dropped_may_be_done_again<D: Destination>(destin
         waits.was(length);
         assert_eq!(other.collect(below, &[&prepared]).await, 0, "{when}, something is left");
         assert_eq!(other.commit(&prepared).await, CommitOutcome::Done, "{when}");
-        other.sees(0..loaded, when).await;
+        other.sees(0..loaded, &when).await;
         shard = other.taken_over();
         shard.next();
         if ended.is_some() {

@@ -87,7 +87,7 @@ pub async fn g2_a_commit_that_is_dropped_is_whole_or_nothing<D: Destination>(des
             (CommitOutcome::AlreadyCommitted, _) => {}
             (again, _) => panic!("then {again:?}"),
         }
-        shard.sees(0..loaded, format_args!("dropped at its await {wait}, and asked again")).await;
+        shard.sees(0..loaded, &format!("dropped at its await {wait}, and asked again")).await;
         let with = shard.rows().await;
         let whole = (rows == with && after == new) || (rows == without && before != new);
         assert!(whole, "dropped at its await {wait}: {} rows, with the mark {after:?}", rows.len());
