@@ -17,8 +17,8 @@ use std::sync::{Arc, Mutex};
 struct Table<W> {
     warehouse: W,
     disposition: Disposition,
-    /// What processes with faults reach it through, for as long as they may live.
-    reached: Mutex<Vec<W>>,
+    /// What the last process with faults reaches it through. There is one at a time, and a server has so many connections.
+    reached: Mutex<Option<W>>,
 }
 
 /// All rows are of one partition, so that a replacement of partitions replaces everything; each is the only child of its parent.
@@ -51,7 +51,7 @@ impl<W: Sql> Destination for Table<W> {
         }
         let reached = self.warehouse.reached_by(faults).await;
         let sink = reached.sink("orders", self.disposition.clone());
-        self.reached.lock().expect("no panic").push(reached);
+        *self.reached.lock().expect("no panic") = Some(reached);
         Some(sink)
     }
 
@@ -61,8 +61,8 @@ impl<W: Sql> Destination for Table<W> {
 
     /// A key that is null; where there is none, a character that PostgreSQL has no place for.
     fn bad_item(&self, numbers: Range<u64>) -> Option<Batch> {
-        let append = matches!(self.disposition, Disposition::Append);
-        if append && W::NAME != Server::NAME {
+        let keyless = self.disposition.key().is_empty();
+        if keyless && W::NAME != Server::NAME {
             return None;
         }
         let (bad, good) = (self.item(999..1_000), self.item(numbers));
@@ -70,11 +70,11 @@ impl<W: Sql> Destination for Table<W> {
         let spoiled = |name: &str, values: &ArrayRef| -> ArrayRef {
             let is_bad = |row: usize| row == 0;
             match name {
-                "id" if !append => {
+                "id" if !keyless => {
                     let ids = values.as_primitive::<Int64Type>().iter().enumerate();
                     Arc::new(ids.map(|(row, id)| id.filter(|_| !is_bad(row))).collect::<Int64Array>())
                 }
-                "country" if append => {
+                "country" if keyless => {
                     let country = |row| if is_bad(row) { "\0" } else { "c" };
                     Arc::new(StringArray::from_iter_values((0..values.len()).map(country)))
                 }
@@ -149,7 +149,7 @@ mod through {
 struct Pair {
     server: Server,
     dispositions: [Disposition; 2],
-    reached: Mutex<Vec<Server>>,
+    reached: Mutex<Option<Server>>,
 }
 
 impl Pair {
@@ -174,7 +174,7 @@ impl Destination for Pair {
     async fn reached_by(&self, faults: &Faults) -> Option<PostgresTables> {
         let reached = self.server.reached_by(faults).await;
         let set = self.through(&reached);
-        self.reached.lock().expect("no panic").push(reached);
+        *self.reached.lock().expect("no panic") = Some(reached);
         Some(set)
     }
 

@@ -5,7 +5,8 @@
 //!   [`Store`](crate::store::Store); what to do about files and servers besides is in `docs/testkit.md`.
 
 use super::doubt::each_doubt;
-use super::dropped::{AWAITS, dropped_at};
+use super::dropped::{dropped_at, until_the_end_of};
+use super::told::given;
 use crate::checkpoint::chain::{Chain, Opened, probe};
 use crate::checkpoint::{ChainId, CheckpointStore};
 use crate::env::Env;
@@ -75,8 +76,9 @@ macro_rules! checkpoint_conformance {
         $(
             #[tokio::test]
             async fn $check() {
-                let _told = $crate::testkit::conformance::told("CheckpointStore", stringify!($check));
                 let (store, keep) = $open;
+                $crate::testkit::conformance::checkpoints::is_fit(&*store).await;
+                let _told = $crate::testkit::conformance::told("CheckpointStore", stringify!($check));
                 let reached = async |faults: &$crate::testkit::Faults| {
                     let (store, keep) = ($reached)(&keep, faults).await;
                     (store as ::std::sync::Arc<dyn $crate::checkpoint::CheckpointStore>, keep)
@@ -89,12 +91,43 @@ macro_rules! checkpoint_conformance {
         $(
             #[tokio::test]
             async fn $check() {
-                let _told = $crate::testkit::conformance::told("CheckpointStore", stringify!($check));
                 let (store, _keep) = $open;
+                $crate::testkit::conformance::checkpoints::is_fit(&*store).await;
+                let _told = $crate::testkit::conformance::told("CheckpointStore", stringify!($check));
                 $crate::testkit::conformance::checkpoints::$check(store).await;
             }
         )+
     };
+}
+
+/// The chains that checks write to.
+const RACE: &str = "race/checkpoints/0000";
+const ORDERS: &str = "orders/checkpoints/0000";
+const OTHERS: [&str; 8] = [
+    "a/checkpoints/0000",
+    "a/checkpoints/0001",
+    "a/segments/0000",
+    "b/checkpoints/0000",
+    "a=b/c",
+    "a%3Db/c",
+    "A/c",
+    "a/c",
+];
+
+/// Looks at what a test gives, before anything is checked: a mistake there looks like a broken guarantee.
+#[doc(hidden)]
+pub async fn is_fit(store: &dyn CheckpointStore) {
+    for name in [RACE, ORDERS].into_iter().chain(OTHERS) {
+        let of = chain(name);
+        let records = store.numbers(&of).await.expect("numbers");
+        let boundary = store.boundary(&of).await.expect("boundary");
+        given(
+            records.is_empty() && boundary == 0,
+            format_args!(
+                "the store is not empty, `{name}` has the records {records:?} and the boundary {boundary}: give each test an empty store of its own"
+            ),
+        );
+    }
 }
 
 fn chain(name: &str) -> ChainId {
@@ -111,7 +144,7 @@ async fn read(store: &dyn CheckpointStore, chain: &ChainId, number: u64) -> Opti
 
 /// Guarantee 1, create if absent.
 pub async fn g1_one_of_sixteen_concurrent_creates_wins(store: Arc<dyn CheckpointStore>) {
-    let chain = chain("race/checkpoints/0000");
+    let chain = chain(RACE);
     for number in 1..=6 {
         let creates = (0..16_u8).map(|writer| store.create(&chain, number, vec![writer; 1_000].into()));
         let answers = join_all(creates).await.into_iter().collect::<Result<Vec<_>, _>>().expect("every create answers");
@@ -125,7 +158,7 @@ pub async fn g1_one_of_sixteen_concurrent_creates_wins(store: Arc<dyn Checkpoint
 
 /// Guarantee 1, create if absent.
 pub async fn g1_a_record_is_never_replaced(store: Arc<dyn CheckpointStore>) {
-    let chain = chain("orders/checkpoints/0000");
+    let chain = chain(ORDERS);
     assert_eq!(create(&*store, &chain, 1, "first").await, Created::New);
     assert_eq!(create(&*store, &chain, 1, "second").await, Created::Exists);
     assert_eq!(create(&*store, &chain, 1, "first").await, Created::Exists);
@@ -134,23 +167,13 @@ pub async fn g1_a_record_is_never_replaced(store: Arc<dyn CheckpointStore>) {
 
 /// Guarantee 1: a number is one of its chain.
 pub async fn g1_chains_do_not_touch_each_other(store: Arc<dyn CheckpointStore>) {
-    let names = [
-        "a/checkpoints/0000",
-        "a/checkpoints/0001",
-        "a/segments/0000",
-        "b/checkpoints/0000",
-        "a=b/c",
-        "a%3Db/c",
-        "A/c",
-        "a/c",
-    ];
-    for name in names {
+    for name in OTHERS {
         assert_eq!(create(&*store, &chain(name), 1, name).await, Created::New, "{name}");
         store.advance_boundary(&chain(name), 1).await.expect("advance");
         assert_eq!(create(&*store, &chain(name), 2, name).await, Created::New, "{name}");
     }
-    store.remove(&chain("a/checkpoints/0000"), 1).await.expect("remove");
-    for name in names.into_iter().skip(1) {
+    store.remove(&chain(OTHERS[0]), 1).await.expect("remove");
+    for name in OTHERS.into_iter().skip(1) {
         assert_eq!(read(&*store, &chain(name), 1).await, Some(name.into()), "{name}");
     }
     assert_eq!(store.boundary(&chain("never/was")).await.expect("boundary"), 0);
@@ -159,7 +182,7 @@ pub async fn g1_chains_do_not_touch_each_other(store: Arc<dyn CheckpointStore>) 
 
 /// Guarantee 3, strong reads.
 pub async fn g3_a_completed_write_is_seen(store: Arc<dyn CheckpointStore>) {
-    let chain = chain("orders/checkpoints/0000");
+    let chain = chain(ORDERS);
     assert_eq!(store.boundary(&chain).await.expect("boundary"), 0);
     for number in 1..=20 {
         assert_eq!(read(&*store, &chain, number).await, None);
@@ -172,7 +195,7 @@ pub async fn g3_a_completed_write_is_seen(store: Arc<dyn CheckpointStore>) {
 
 /// Guarantee 3, strong reads.
 pub async fn g3_every_byte_comes_back(store: Arc<dyn CheckpointStore>) {
-    let chain = chain("orders/checkpoints/0000");
+    let chain = chain(ORDERS);
     let all: Vec<u8> = (0..=u8::MAX).collect();
     let records = [all.clone(), vec![0], vec![0xff; 70_000], all.repeat(8_192)];
     for (number, record) in (1..).zip(records) {
@@ -183,7 +206,7 @@ pub async fn g3_every_byte_comes_back(store: Arc<dyn CheckpointStore>) {
 
 /// Guarantee 4, monotone boundary.
 pub async fn g4_the_boundary_never_goes_back(store: Arc<dyn CheckpointStore>) {
-    let chain = chain("orders/checkpoints/0000");
+    let chain = chain(ORDERS);
     for (to, expected) in [(3, 3), (1, 3), (0, 3), (3, 3), (7, 7), (5, 7)] {
         store.advance_boundary(&chain, to).await.expect("advance");
         assert_eq!(store.boundary(&chain).await.expect("boundary"), expected, "after {to}");
@@ -196,7 +219,7 @@ pub async fn g4_the_boundary_never_goes_back(store: Arc<dyn CheckpointStore>) {
 
 /// Guarantee 4, monotone boundary.
 pub async fn g4_the_boundary_outlives_the_records(store: Arc<dyn CheckpointStore>) {
-    let chain = chain("orders/checkpoints/0000");
+    let chain = chain(ORDERS);
     for number in 1..=3 {
         create(&*store, &chain, number, "x").await;
     }
@@ -209,7 +232,7 @@ pub async fn g4_the_boundary_outlives_the_records(store: Arc<dyn CheckpointStore
 
 /// Guarantee 5, hint.
 pub async fn g5_numbers_name_what_there_is_in_ascending_order(store: Arc<dyn CheckpointStore>) {
-    let chain = chain("orders/checkpoints/0000");
+    let chain = chain(ORDERS);
     let there = [1, 2, 9, 10, 11, 100, 4_294_967_297];
     for number in there {
         create(&*store, &chain, number, "x").await;
@@ -221,7 +244,7 @@ pub async fn g5_numbers_name_what_there_is_in_ascending_order(store: Arc<dyn Che
 
 /// Removing.
 pub async fn what_is_removed_is_gone_and_may_be_removed_again(store: Arc<dyn CheckpointStore>) {
-    let chain = chain("orders/checkpoints/0000");
+    let chain = chain(ORDERS);
     for number in 1..=3 {
         create(&*store, &chain, number, "x").await;
     }
@@ -236,9 +259,9 @@ pub async fn what_is_removed_is_gone_and_may_be_removed_again(store: Arc<dyn Che
 
 /// Cancellation: a call that is dropped at an await of it has happened or not, perhaps later, and never in part.
 pub async fn a_call_that_is_dropped_has_happened_or_not(store: Arc<dyn CheckpointStore>) {
-    let chain = chain("orders/checkpoints/0000");
+    let chain = chain(ORDERS);
     let record = |text: &str| Bytes::from(text.repeat(10_000));
-    for number in 1..=AWAITS {
+    for number in until_the_end_of("a call", 1) {
         let first = dropped_at(number, store.create(&chain, number, record("first"))).await;
         let seen = read(&*store, &chain, number).await;
         assert!(seen.is_none_or(|seen| seen == record("first")), "dropped at its await {number}: a part is there");
@@ -268,7 +291,7 @@ pub async fn doubt_is_told<K>(
     store: Arc<dyn CheckpointStore>,
     reached_by: impl AsyncFn(&Faults) -> (Arc<dyn CheckpointStore>, K),
 ) {
-    let chain = chain("orders/checkpoints/0000");
+    let chain = chain(ORDERS);
     let next = AtomicU64::new(1);
     let create = async |faults: &Faults| {
         let number = next.fetch_add(1, Ordering::SeqCst);
@@ -283,7 +306,7 @@ pub async fn doubt_is_told<K>(
 
 /// The protocol above it.
 pub async fn a_new_owner_shuts_the_old_one_out(store: Arc<dyn CheckpointStore>) {
-    let chain = chain("orders/checkpoints/0000");
+    let chain = chain(ORDERS);
     let opened = Chain::open(Arc::clone(&store), chain.clone(), Env::system()).await.expect("open");
     let mut first = opened.chain;
     let number = first.append("one".into()).await.expect("append");

@@ -1,7 +1,8 @@
+use super::told::given;
 use crate::env::Env;
 use crate::error::{ErrorKind, Result};
-use crate::model::{Incarnation, PipelineName, ShardKey};
-use crate::sink::{CommitOutcome, CommitRequest, Enumeration, EpochContext, Mark, Sink, Writer};
+use crate::model::{Incarnation, Item, PipelineName, ShardKey};
+use crate::sink::{CommitOutcome, CommitRequest, Demand, Enumeration, EpochContext, Mark, Sink, Writer};
 use crate::testkit::{Faults, test_env};
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
@@ -34,7 +35,44 @@ pub trait Destination: Send + Sync {
     async fn read(&self) -> Vec<u64>;
 }
 
-/// The load of one shard, as the runtime drives a sink: epoch after epoch, what is staged goes through a checkpoint.
+/// Looks at what a test gives, for a sink of this demand, before anything is checked: a mistake there looks like a broken guarantee.
+pub async fn is_fit<D: Destination>(destination: &D, demand: Demand) {
+    let shards = [0, 1].map(|number| Shard::new(destination, number));
+    let [one, _] = &shards;
+    let words = match demand {
+        Demand::Increments => "the sink demands whole enumerations: use `enumeration_conformance!`",
+        Demand::Enumerations => "the sink takes what is new: use `sink_conformance!`",
+    };
+    given(one.sink.demand() == demand, words);
+    for numbers in [0..1, 3..10] {
+        let rows = numbers.end - numbers.start;
+        let items = [
+            ("item", Some(destination.item(numbers.clone())), rows),
+            ("bad_item", destination.bad_item(numbers.clone()), rows + 1),
+        ];
+        for (name, item, rows) in items {
+            let records = item.map_or(rows, |item| item.records());
+            given(records == rows, format_args!("`{name}({numbers:?})` must give {rows} rows, and gives {records}"));
+        }
+    }
+    const EMPTY: &str = "give each test an empty destination of its own";
+    for shard in &shards {
+        let held = shard.held().await;
+        given(held.is_none(), format_args!("the destination holds a mark, {held:?}: {EMPTY}"));
+    }
+    let rows = one.rows().await;
+    given(rows.is_empty(), format_args!("the destination holds rows, {rows:?}: {EMPTY}"));
+}
+
+/// What a reader sees.
+pub(super) async fn read<D: Destination>(destination: &D) -> Vec<u64> {
+    let rows = destination.read().await;
+    given(rows.is_sorted(), format_args!("`read` must give the numbers in ascending order, and gives {rows:?}"));
+    rows
+}
+
+/// The load of one shard, as the runtime drives a sink: epoch after epoch, what is staged goes through a checkpoint. If the sink demands
+/// enumerations, the epochs are parts of one.
 pub(super) struct Shard<'a, D: Destination> {
     destination: &'a D,
     sink: D::Sink,
@@ -60,7 +98,8 @@ impl<'a, D: Destination> Shard<'a, D> {
         let key = ShardKey { pipeline: PipelineName::new("conformance").expect("a valid name"), shard };
         let (life, env) = ("first", test_env(1));
         let sink = destination.sink();
-        Self { destination, sink, key, life, generation: 1, epoch: 1, previous: None, enumeration: None, env }
+        let enumeration = (sink.demand() == Demand::Enumerations).then(|| Enumeration::begun(1));
+        Self { destination, sink, key, life, generation: 1, epoch: 1, previous: None, enumeration, env }
     }
 
     /// The same shard in a new process, at the same place.
@@ -153,6 +192,28 @@ impl<'a, D: Destination> Shard<'a, D> {
         self.next();
     }
 
+    /// The next epoch is of this enumeration.
+    pub(super) fn begin(&mut self, number: u64) {
+        self.enumeration = Some(Enumeration::begun(number));
+    }
+
+    /// The next epoch makes the enumeration whole: it has no rows.
+    pub(super) fn end(&mut self) {
+        self.enumeration = self.enumeration.map(|e| Enumeration { whole: true, ..e });
+    }
+
+    /// Makes the enumeration whole, and begins the next.
+    pub(super) async fn make_whole(&mut self) -> Mark {
+        self.end();
+        let staged = self.stage(0..0).await;
+        assert!(staged.is_some(), "the step that makes an enumeration whole must be committed");
+        assert_eq!(self.commit(&staged).await, CommitOutcome::Done);
+        let mark = self.mark(&staged);
+        self.next();
+        self.enumeration = self.enumeration.map(|e| Enumeration::begun(e.number + 1));
+        mark
+    }
+
     pub(super) async fn held(&self) -> Option<Mark> {
         self.sink.mark(&self.key).await.expect("mark")
     }
@@ -163,7 +224,26 @@ impl<'a, D: Destination> Shard<'a, D> {
     }
 
     pub(super) async fn rows(&self) -> Vec<u64> {
-        self.destination.read().await
+        read(self.destination).await
+    }
+
+    /// Checks what a reader sees of these rows, when they are committed and nothing else ever was. Of an enumeration that is not whole, a
+    /// sink shows as much as it likes.
+    pub(super) async fn sees(&self, numbers: Range<u64>, when: &str) {
+        let rows = self.rows().await;
+        let holds = match self.enumeration {
+            None => rows.iter().copied().eq(numbers.clone()),
+            Some(_) => rows.is_sorted_by(|one, next| one < next) && rows.iter().all(|row| numbers.contains(row)),
+        };
+        assert!(holds, "{when}: a reader sees {rows:?} of {numbers:?}");
+    }
+
+    /// Checks that a reader sees these rows in the end, once each, and nothing else: an enumeration is made whole before.
+    pub(super) async fn ends_with(mut self, numbers: Range<u64>) {
+        if self.enumeration.is_some() {
+            self.make_whole().await;
+        }
+        assert_eq!(self.rows().await, Vec::from_iter(numbers), "in the end");
     }
 
     pub(super) fn key(&self) -> &ShardKey {

@@ -7,6 +7,8 @@ mod destination;
 mod doubt;
 mod dropped;
 pub(crate) mod logged;
+#[cfg(test)]
+mod mistakes;
 pub mod rates;
 pub mod sink;
 pub mod source;

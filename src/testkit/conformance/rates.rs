@@ -1,7 +1,7 @@
 //! What [`SharedRates`] promises. The macro `rates_conformance!` makes a test
 //! of each check. Time passes on the clock of [`test_env`](crate::testkit::test_env).
 
-use super::dropped::{AWAITS, dropped_at};
+use super::dropped::{dropped_at, until_the_end_of};
 use crate::env::Env;
 use crate::retry::rate::{Grant, Rate, SharedRates};
 use futures::future::join_all;
@@ -93,7 +93,7 @@ pub async fn g2_an_answer_that_nobody_hears_costs_room_at_most(
     other: &dyn SharedRates,
 ) {
     let hour = [Rate::new(3, HOUR)];
-    for wait in 1..=AWAITS {
+    for wait in until_the_end_of("`take`", 1) {
         let name = format!("dropped at {wait}");
         let heard = dropped_at(wait, one.take(env, &name, &hour, 1)).await;
         let mut taken = 0;

@@ -6,7 +6,8 @@
 //!   [`LocalStore`](crate::store::LocalStore) only; what to do about others is in `docs/testkit.md`.
 
 use super::doubt::each_doubt;
-use super::dropped::{AWAITS, dropped_at};
+use super::dropped::{dropped_at, until_the_end_of};
+use super::told::given;
 use crate::env::Env;
 use crate::error::Result;
 use crate::store::{Created, ObjectPath, Store, probe};
@@ -71,8 +72,9 @@ macro_rules! store_conformance {
         $(
             #[tokio::test]
             async fn $check() {
-                let _told = $crate::testkit::conformance::told("ObjectAccess", stringify!($check));
                 let (store, keep) = $open;
+                $crate::testkit::conformance::store::is_fit(&store).await;
+                let _told = $crate::testkit::conformance::told("ObjectAccess", stringify!($check));
                 let reached = async |faults: &$crate::testkit::Faults| ($reached)(&keep, faults).await;
                 $crate::testkit::conformance::store::$check(&store, reached).await;
             }
@@ -82,8 +84,9 @@ macro_rules! store_conformance {
         $(
             #[tokio::test]
             async fn $check() {
-                let _told = $crate::testkit::conformance::told("ObjectAccess", stringify!($check));
                 let (store, _keep) = $open;
+                $crate::testkit::conformance::store::is_fit(&store).await;
+                let _told = $crate::testkit::conformance::told("ObjectAccess", stringify!($check));
                 $crate::testkit::conformance::store::$check(&store).await;
             }
         )+
@@ -105,6 +108,14 @@ async fn read(store: &Store, name: &str) -> Option<Bytes> {
 async fn names(store: &Store, folder: &str) -> Vec<String> {
     let listed = store.list(&path(folder)).await.expect("list");
     listed.into_iter().map(|info| info.path.as_str().to_owned()).collect()
+}
+
+/// Looks at what a test gives, before anything is checked: a mistake there looks like a broken guarantee.
+#[doc(hidden)]
+pub async fn is_fit(store: &Store) {
+    let there = names(store, "").await;
+    let words = "give each test an empty store of its own";
+    given(there.is_empty(), format_args!("the store is not empty, it holds {there:?}: {words}"));
 }
 
 /// Guarantee 3, exclusive.
@@ -187,7 +198,7 @@ pub async fn g2_a_write_that_is_dropped_is_whole_or_nothing(store: &Store) {
         );
     };
     let mut ended = [false; 3];
-    for wait in 1..=AWAITS {
+    for wait in until_the_end_of("a write", 1) {
         let [created, put, uploaded] = ["created", "put", "uploaded"].map(|name| path(&format!("{name}/{wait}")));
         let create = dropped_at(wait, store.create(&created, content.clone())).await;
         whole(&created, wait).await;

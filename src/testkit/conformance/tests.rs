@@ -1,61 +1,100 @@
 //! Each numbered guarantee has a check, or a reason why it has none; and each check has an implementation that it catches.
 
-/// A contract, where it is written down, its checks, and what is broken for them.
-const CONTRACTS: [(&str, &str, &str, &str); 6] = [
-    (
-        "CheckpointStore",
-        include_str!("../../checkpoint/mod.rs"),
-        include_str!("checkpoints.rs"),
-        include_str!("broken/checkpoints.rs"),
-    ),
-    ("ObjectAccess", include_str!("../../store/mod.rs"), include_str!("store.rs"), include_str!("broken/stores.rs")),
-    (
-        "SharedRates",
-        include_str!("../../retry/rate/shared.rs"),
-        include_str!("rates.rs"),
-        include_str!("broken/rates.rs"),
-    ),
-    (
-        "Sink",
-        include_str!("../../sink/mod.rs"),
-        concat!(
-            include_str!("sink/mod.rs"),
-            include_str!("sink/visibility.rs"),
-            include_str!("sink/commits.rs"),
-            include_str!("sink/staging.rs"),
-            include_str!("sink/enumerations.rs")
-        ),
-        concat!(include_str!("broken/sinks.rs"), include_str!("broken/enumerations.rs")),
-    ),
-    ("Source", include_str!("../../source/mod.rs"), include_str!("source.rs"), include_str!("broken/sources.rs")),
-    ("Stage", include_str!("../../stage/mod.rs"), include_str!("stage.rs"), include_str!("broken/stages.rs")),
-];
-
-/// The numbers in the list of a contract.
-fn guarantees(contract: &str) -> Vec<u32> {
-    let (_, list) = contract.split_once("/// # Guarantees (of an implementation)\n").expect("a list of guarantees");
-    let list = list.lines().take_while(|line| *line != "///").filter_map(|line| line.strip_prefix("/// "));
-    list.filter_map(|line| line.split_once(". *")?.0.parse().ok()).collect()
+/// What a macro checks: the contract, where that is written down, the checks, and what is broken for them.
+struct Suite {
+    makes: &'static str,
+    contract: &'static str,
+    checks: &'static str,
+    broken: &'static str,
 }
 
-/// The checks that the macros of a contract make tests of.
-fn checks(text: &str) -> Vec<&str> {
-    let names = text.lines().filter_map(|line| line.strip_prefix("            "));
-    let is_name = |name: &&str| name.contains('_') && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    names.filter(is_name).collect()
+const SINK: &str = concat!(
+    include_str!("sink/mod.rs"),
+    include_str!("sink/visibility.rs"),
+    include_str!("sink/commits.rs"),
+    include_str!("sink/staging.rs"),
+    include_str!("sink/enumerations.rs")
+);
+
+const SUITES: [Suite; 7] = [
+    Suite {
+        makes: "checkpoint_conformance",
+        contract: include_str!("../../checkpoint/mod.rs"),
+        checks: include_str!("checkpoints.rs"),
+        broken: include_str!("broken/checkpoints.rs"),
+    },
+    Suite {
+        makes: "store_conformance",
+        contract: include_str!("../../store/mod.rs"),
+        checks: include_str!("store.rs"),
+        broken: include_str!("broken/stores.rs"),
+    },
+    Suite {
+        makes: "rates_conformance",
+        contract: include_str!("../../retry/rate/shared.rs"),
+        checks: include_str!("rates.rs"),
+        broken: include_str!("broken/rates.rs"),
+    },
+    Suite {
+        makes: "sink_conformance",
+        contract: include_str!("../../sink/mod.rs"),
+        checks: SINK,
+        broken: include_str!("broken/sinks.rs"),
+    },
+    Suite {
+        makes: "enumeration_conformance",
+        contract: include_str!("../../sink/mod.rs"),
+        checks: SINK,
+        broken: include_str!("broken/enumerations.rs"),
+    },
+    Suite {
+        makes: "source_conformance",
+        contract: include_str!("../../source/mod.rs"),
+        checks: include_str!("source.rs"),
+        broken: include_str!("broken/sources.rs"),
+    },
+    Suite {
+        makes: "stage_conformance",
+        contract: include_str!("../../stage/mod.rs"),
+        checks: include_str!("stage.rs"),
+        broken: include_str!("broken/stages.rs"),
+    },
+];
+
+impl Suite {
+    /// The numbers in the list of the contract.
+    fn guarantees(&self) -> Vec<u32> {
+        let list =
+            self.contract.split_once("/// # Guarantees (of an implementation)\n").expect("a list of guarantees").1;
+        let list = list.lines().take_while(|line| *line != "///").filter_map(|line| line.strip_prefix("/// "));
+        list.filter_map(|line| line.split_once(". *")?.0.parse().ok()).collect()
+    }
+
+    fn text_of_the_macro(&self) -> &'static str {
+        let begin = format!("macro_rules! {} {{\n", self.makes);
+        let (_, text) = self.checks.split_once(&begin).expect("the macro");
+        text.split_once("\n}\n").expect("its end").0
+    }
+
+    /// The checks that the macro makes tests of.
+    fn tests(&self) -> Vec<&'static str> {
+        let names = self.text_of_the_macro().lines().filter_map(|line| line.strip_prefix("            "));
+        let is_name = |name: &&str| name.contains('_') && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        names.filter(is_name).collect()
+    }
 }
 
 #[test]
 fn each_guarantee_has_a_check_or_a_reason() {
-    for (name, contract, text, _) in CONTRACTS {
-        let (numbers, checks) = (guarantees(contract), checks(text));
+    for suite in SUITES {
+        let (name, numbers, tests) = (suite.makes, suite.guarantees(), suite.tests());
         assert!(numbers.iter().copied().eq(1..=u32::try_from(numbers.len()).expect("few")), "{name}: {numbers:?}");
         for number in &numbers {
-            let checked = checks.iter().any(|check| check.starts_with(&format!("g{number}_")));
-            let reason = text.contains(&format!("//! - Guarantee {number}"));
+            let checked = tests.iter().any(|check| check.starts_with(&format!("g{number}_")));
+            let reason = suite.checks.contains(&format!("//! - Guarantee {number}"));
             assert!(checked || reason, "{name}: nothing is said of guarantee {number}");
         }
-        for check in checks {
+        for check in tests {
             let number = check.strip_prefix('g').and_then(|rest| rest.split('_').next()?.parse::<u32>().ok());
             assert!(number.is_none_or(|number| numbers.contains(&number)), "{name}: {check} is of no guarantee");
         }
@@ -64,16 +103,38 @@ fn each_guarantee_has_a_check_or_a_reason() {
 
 #[test]
 fn each_check_is_run_and_has_something_to_catch() {
-    for (name, _, text, broken) in CONTRACTS {
-        let checks = checks(text);
-        assert!(checks.len() >= 6, "{name}: {checks:?}");
-        for check in &checks {
-            assert!(broken.contains(&format!("    {check} by ")), "{name}: nothing is broken for {check}");
+    for suite in SUITES {
+        let (name, tests) = (suite.makes, suite.tests());
+        assert!(tests.len() >= 6, "{name}: {tests:?}");
+        for check in &tests {
+            assert!(suite.broken.contains(&format!("    {check} by ")), "{name}: nothing is broken for {check}");
         }
-        let functions = text.lines().filter_map(|line| {
+        let functions = suite.checks.lines().filter_map(|line| {
             line.strip_prefix("pub async fn ").or_else(|| line.strip_prefix("pub fn "))?.split(['<', '(']).next()
         });
-        let missing: Vec<_> = functions.filter(|function| !checks.contains(function)).collect();
+        let run: Vec<_> = SUITES.iter().filter(|other| other.checks == suite.checks).flat_map(Suite::tests).collect();
+        let missing: Vec<_> = functions.filter(|name| *name != "is_fit" && !run.contains(name)).collect();
         assert_eq!(missing, [""; 0], "{name}: no macro makes a test of it");
+    }
+}
+
+#[test]
+fn what_is_not_asked_of_enumerations_has_a_reason() {
+    let tests = |makes| SUITES.iter().find(|suite| suite.makes == makes).expect("a suite").tests();
+    let (all, asked) = (tests("sink_conformance"), tests("enumeration_conformance"));
+    for check in all {
+        let reason = SINK.contains(&format!("//! - `{check}`: "));
+        assert!(asked.contains(&check) != reason, "{check} is asked of enumerations, or there is a reason why not");
+    }
+}
+
+#[test]
+fn what_is_given_is_looked_at_before_a_guarantee_is_named() {
+    for suite in SUITES.iter().filter(|suite| suite.checks.contains("is_fit")) {
+        // Its tests are made by another macro.
+        for test in suite.text_of_the_macro().split("async fn $check()").skip(1) {
+            let (fit, told) = (test.find("::is_fit("), test.find("::told("));
+            assert!(fit.is_some() && fit < told, "{}: {test}", suite.makes);
+        }
     }
 }

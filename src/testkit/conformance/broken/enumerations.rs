@@ -1,150 +1,43 @@
-use crate::env::Env;
-use crate::error::Result;
-use crate::model::{Rows, ShardKey};
-use crate::sink::{
-    CommitDecision, CommitOutcome, CommitRequest, Demand, EpochContext, Mark, Sink, Transactional, decide_commit,
-};
-use crate::source::ComponentConfig;
-use crate::testkit::Faults;
-use crate::testkit::conformance::{Destination, sink};
-use crate::testkit::rowed::Rowed;
-use async_trait::async_trait;
-use serde_json::json;
-use std::collections::BTreeMap;
-use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard};
-use tokio::task::yield_now;
+//! The same sink, where it puts whole enumerations in the place of what was there.
 
-/// What a sink that replaces does wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Defect {
-    None,
-    AppliesAgain,
-    LetsZombiesCommit,
-    KeepsWhatDidNotCome,
-    ClearsAtTheBeginning,
-    KeepsUnfinishedOnes,
-    ReplacesInTwoSteps,
-    ConfiguresByChance,
-}
-
-/// Rows with the enumeration that they came with last, and the mark.
-type Content = (BTreeMap<u64, u64>, Option<Mark>);
-
-#[derive(Clone, Debug)]
-struct Table {
-    defect: Defect,
-    content: Arc<Mutex<Content>>,
-    made: Arc<Mutex<u64>>,
-}
-
-impl Table {
-    fn with(defect: Defect) -> Self {
-        Self { defect, content: Arc::default(), made: Arc::default() }
-    }
-
-    fn content(&self) -> MutexGuard<'_, Content> {
-        self.content.lock().expect("no panic under the lock")
-    }
-}
-
-#[async_trait]
-impl Destination for Table {
-    type Sink = Broken;
-
-    fn sink(&self) -> Broken {
-        let mut made = self.made.lock().expect("no panic");
-        *made += 1;
-        Broken { table: self.clone(), made: *made }
-    }
-
-    /// Doubt is a matter of commits that take what is new.
-    async fn reached_by(&self, _faults: &Faults) -> Option<Broken> {
-        None
-    }
-
-    fn item(&self, numbers: Range<u64>) -> Rows<u64> {
-        Rows(numbers.collect())
-    }
-
-    async fn read(&self) -> Vec<u64> {
-        self.content().0.keys().copied().collect()
-    }
-}
-
-struct Broken {
-    table: Table,
-    made: u64,
-}
-
-#[async_trait]
-impl Sink for Broken {
-    type Item = Rows<u64>;
-    type Staged = Vec<u64>;
-    type Promise = Transactional;
-    type Writer = Rowed;
-
-    fn config(&self) -> Result<ComponentConfig> {
-        let by_chance = if self.table.defect == Defect::ConfiguresByChance { self.made } else { 0 };
-        Ok(ComponentConfig::none().with_identity(json!(by_chance)))
-    }
-
-    fn demand(&self) -> Demand {
-        Demand::Enumerations
-    }
-
-    async fn open(&self, epoch: EpochContext) -> Result<Rowed> {
-        Ok(Rowed::of(&epoch))
-    }
-
-    async fn commit(&self, _env: &Env, request: CommitRequest<Vec<u64>>) -> Result<CommitOutcome> {
-        let defect = self.table.defect;
-        let CommitRequest { mark, previous, staged, enumeration, .. } = request;
-        let (Some(enumeration), held) = (enumeration, self.table.content().1.clone()) else { panic!("no enumeration") };
-        match (decide_commit(held.as_ref(), &mark, previous), defect) {
-            (CommitDecision::Answer(CommitOutcome::AlreadyCommitted), Defect::AppliesAgain)
-            | (CommitDecision::Answer(CommitOutcome::Fenced { .. }), Defect::LetsZombiesCommit) => {}
-            (CommitDecision::Answer(outcome), _) => return Ok(outcome),
-            (CommitDecision::Apply, _) => {}
-        }
-        let number = enumeration.number;
-        if defect == Defect::ClearsAtTheBeginning {
-            self.table.content().0.retain(|_, of| *of == number);
-        }
-        self.table.content().0.extend(staged.into_iter().map(|row| (row, number)));
-        if enumeration.whole {
-            self.table.content().0.retain(|_, of| match defect {
-                Defect::KeepsWhatDidNotCome => true,
-                Defect::KeepsUnfinishedOnes => *of + 1 >= number,
-                _ => *of == number,
-            });
-            if defect == Defect::ReplacesInTwoSteps {
-                yield_now().await;
-            }
-        }
-        self.table.content().1 = Some(mark);
-        Ok(CommitOutcome::Done)
-    }
-
-    async fn mark(&self, _shard: &ShardKey) -> Result<Option<Mark>> {
-        Ok(self.table.content().1.clone())
-    }
-
-    async fn collect(&self, _shard: &ShardKey, _below_generation: u64, _keep: &[Vec<u64>]) -> Result<u64> {
-        Ok(0)
-    }
-}
+use super::sinks::{Defect, Table};
+use crate::sink::Demand;
+use crate::testkit::conformance::sink;
 
 macro_rules! run {
     ($check:ident, $defect:expr) => {
-        async { sink::$check(&Table::with($defect)).await }
+        async { sink::$check(&Table::of(Demand::Enumerations, $defect)).await }
     };
 }
 
 caught! { run:
+    g1_what_is_staged_is_not_seen by ShowsWhatIsStaged, ShowsAtFinish;
+    g1_a_step_that_is_staged_takes_nothing_away by ClearsBeforeTheStep;
+    g2_an_epoch_is_seen_with_its_mark by CommitsWithoutMark, CommitsNothing;
+    g2_a_commit_that_is_dropped_is_whole_or_nothing by CommitsRowByRow, MarksApart;
     g2_the_step_that_makes_whole_is_whole_or_nothing_when_it_is_dropped by ReplacesInTwoSteps;
+    g3_the_same_commit_again_changes_nothing by AppliesAgain;
+    g3_one_epoch_committed_twice_at_once_is_there_once by LooksThenCommits;
     g3_the_step_that_makes_whole_again_changes_nothing by AppliesAgain;
+    g4_an_older_owner_changes_nothing by LetsZombiesCommit;
+    g4_staged_output_of_two_owners_does_not_mix by NamesWithoutGeneration;
     g4_an_older_owner_makes_nothing_whole by LetsZombiesCommit;
+    g5_a_gap_changes_nothing by TakesGaps;
+    g5_a_fork_changes_nothing by TakesForks;
+    g5_another_life_changes_nothing by TakesOtherLives;
+    g5_numbers_of_epochs_may_skip by CountsEpochs;
+    g5_a_gap_or_a_fork_makes_nothing_whole by TakesGapsAtTheEnd, TakesForks, TakesOtherLives;
+    g6_doubt_is_told by DeniesDoubt, PassesNoPoint;
+    g6_doubt_about_the_step_that_makes_whole_is_told by DeniesDoubt, PassesNoPoint;
+    g7_another_process_commits_what_was_staged by StagesInTheProcess, CountsWrongly;
+    g7_another_process_makes_whole_what_was_gathered by GathersInTheProcess, StagesInTheProcess;
+    attempts_do_not_mix by NamesWithoutAttempt;
+    a_writer_that_is_dropped_is_in_nobodys_way by NamesWithoutAttempt, ShowsWhatIsStaged;
+    collection_that_is_dropped_may_be_done_again by CollectsAndPutsBack;
+    collection_takes_only_what_nobody_commits by CollectsNothing, CollectsWhatIsKept, CollectsNewerOwners, CollectsWhatIsGathered;
+    nothing_written_is_nothing_staged by CommitsNothing;
+    rejects_are_not_staged by StagesRejects, CountsRejects, RejectsAll, FailsAtBadRows;
+    an_epoch_that_must_be_committed_moves_the_mark by SkipsEmptyEpochs;
     a_whole_enumeration_takes_the_place_of_what_was_there by KeepsWhatDidNotCome;
     nothing_goes_before_an_enumeration_is_whole by ClearsAtTheBeginning;
     one_that_never_became_whole_takes_nothing_away by KeepsUnfinishedOnes;

@@ -3,8 +3,8 @@ use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::model::{Reject, Rows, ShardKey};
 use crate::sink::{
-    CommitDecision, CommitOutcome, CommitRequest, Demand, EpochContext, Mark, Sink, StagedOutput, Transactional,
-    Writer, decide_commit,
+    CommitDecision, CommitOutcome, CommitRequest, Demand, Enumeration, EpochContext, Mark, Sink, StagedOutput,
+    Transactional, Writer, decide_commit,
 };
 use crate::source::ComponentConfig;
 use crate::testkit::Faults;
@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 /// What a sink does wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Defect {
+pub(super) enum Defect {
     None,
     ShowsWhatIsStaged,
     ShowsAtFinish,
@@ -34,6 +34,7 @@ enum Defect {
     TakesOtherLives,
     CountsEpochs,
     DeniesDoubt,
+    PassesNoPoint,
     StagesInTheProcess,
     NamesWithoutAttempt,
     OneMarkForAllShards,
@@ -50,6 +51,14 @@ enum Defect {
     RejectsAll,
     FailsAtBadRows,
     ConfiguresByChance,
+    KeepsWhatDidNotCome,
+    ClearsAtTheBeginning,
+    ClearsBeforeTheStep,
+    KeepsUnfinishedOnes,
+    ReplacesInTwoSteps,
+    TakesGapsAtTheEnd,
+    GathersInTheProcess,
+    CollectsWhatIsGathered,
 }
 
 /// The number that the table cannot hold.
@@ -60,20 +69,24 @@ type Name = (ShardKey, u64, u64, u32);
 #[derive(Debug, Default)]
 struct Content {
     rows: Vec<u64>,
+    /// The number of the enumeration that is not whole yet, the process that began it, and its rows.
+    gathered: (u64, u64, Vec<u64>),
     marks: BTreeMap<ShardKey, Mark>,
     staged: BTreeMap<Name, Vec<u64>>,
 }
 
 #[derive(Clone, Debug)]
-struct Table {
+pub(super) struct Table {
     defect: Defect,
+    demand: Demand,
     content: Arc<Mutex<Content>>,
     processes: Arc<AtomicU64>,
 }
 
 impl Table {
-    fn with(defect: Defect) -> Self {
-        Self { defect, content: Arc::default(), processes: Arc::default() }
+    /// What its sink demands, and does wrong.
+    pub(super) fn of(demand: Demand, defect: Defect) -> Self {
+        Self { defect, demand, content: Arc::default(), processes: Arc::default() }
     }
 
     fn content(&self) -> MutexGuard<'_, Content> {
@@ -91,7 +104,8 @@ impl Destination for Table {
     }
 
     async fn reached_by(&self, faults: &Faults) -> Option<Broken> {
-        Some(Broken { faults: faults.clone(), ..self.sink() })
+        let faults = if self.defect == Defect::PassesNoPoint { Faults::none() } else { faults.clone() };
+        Some(Broken { faults, ..self.sink() })
     }
 
     fn item(&self, numbers: Range<u64>) -> Rows<u64> {
@@ -109,7 +123,7 @@ impl Destination for Table {
     }
 }
 
-struct Broken {
+pub(super) struct Broken {
     table: Table,
     process: u64,
     faults: Faults,
@@ -131,10 +145,13 @@ impl Sink for Broken {
     }
 
     fn demand(&self) -> Demand {
-        Demand::Increments
+        self.table.demand
     }
 
     async fn open(&self, epoch: EpochContext) -> Result<Staging> {
+        if self.table.defect == Defect::ClearsBeforeTheStep && epoch.enumeration.is_some_and(|e| e.whole) {
+            self.table.content().rows.clear();
+        }
         let EpochContext { shard, mut generation, epoch, mut attempt, must_commit, .. } = epoch;
         match self.table.defect {
             Defect::NamesWithoutGeneration => generation = 0,
@@ -165,6 +182,9 @@ impl Sink for Broken {
             self.table.content().staged = all;
         }
         let mut content = self.table.content();
+        if defect == Defect::CollectsWhatIsGathered {
+            content.gathered.2.clear();
+        }
         let before = content.staged.len();
         content.staged.retain(|name, _| {
             defect == Defect::CollectsNothing
@@ -179,7 +199,7 @@ impl Sink for Broken {
 impl Broken {
     async fn answer(&self, request: CommitRequest<Staged>) -> Result<CommitOutcome> {
         let defect = self.table.defect;
-        let CommitRequest { shard, mark, previous, staged: (name, process), .. } = request;
+        let CommitRequest { shard, mark, previous, staged: (name, process), enumeration, .. } = request;
         let key = if defect == Defect::OneMarkForAllShards { ShardKey { shard: 0, ..shard } } else { shard };
         let held = self.table.content().marks.get(&key).cloned();
         if defect == Defect::LooksThenCommits {
@@ -189,6 +209,11 @@ impl Broken {
             (CommitDecision::Answer(CommitOutcome::AlreadyCommitted), Defect::AppliesAgain)
             | (CommitDecision::Answer(CommitOutcome::Fenced { .. }), Defect::LetsZombiesCommit)
             | (CommitDecision::Answer(CommitOutcome::Gap { .. }), Defect::TakesGaps) => CommitDecision::Apply,
+            (CommitDecision::Answer(CommitOutcome::Gap { .. }), Defect::TakesGapsAtTheEnd)
+                if enumeration.is_some_and(|e| e.whole) =>
+            {
+                CommitDecision::Apply
+            }
             (CommitDecision::Answer(CommitOutcome::Fork { found }), Defect::TakesForks)
                 if found.incarnation == mark.incarnation =>
             {
@@ -213,11 +238,17 @@ impl Broken {
         let rows = self.table.content().staged.get(&name).cloned();
         let rows = rows.ok_or_else(|| Error::corrupt("commit", "the staged rows are gone"))?;
         let shown = matches!(defect, Defect::ShowsWhatIsStaged | Defect::ShowsAtFinish | Defect::CommitsNothing);
+        if let Some(enumeration) = enumeration {
+            self.begin(enumeration.number);
+        }
         for row in rows.into_iter().filter(|_| !shown) {
-            self.table.content().rows.push(row);
+            self.table.content().add(enumeration, row);
             if defect == Defect::CommitsRowByRow {
                 tokio::task::yield_now().await;
             }
+        }
+        if enumeration.is_some_and(|e| e.whole) {
+            self.replace().await;
         }
         if defect == Defect::MarksApart {
             tokio::task::yield_now().await;
@@ -233,7 +264,45 @@ impl Broken {
     }
 }
 
-struct Staging {
+impl Content {
+    /// Shows a row, or lets it wait with the others of its enumeration.
+    fn add(&mut self, enumeration: Option<Enumeration>, row: u64) {
+        let Self { rows, gathered: (_, _, gathered), .. } = self;
+        if enumeration.is_some() { gathered.push(row) } else { rows.push(row) }
+    }
+}
+
+impl Broken {
+    /// Forgets what an enumeration before has left.
+    fn begin(&self, number: u64) {
+        let defect = self.table.defect;
+        let mut content = self.table.content();
+        let Content { rows, gathered: (known, began, gathered), .. } = &mut *content;
+        let is_lost = defect == Defect::GathersInTheProcess && *began != self.process;
+        if (*known != number && defect != Defect::KeepsUnfinishedOnes) || is_lost {
+            gathered.clear();
+        }
+        if *known != number && defect == Defect::ClearsAtTheBeginning {
+            rows.clear();
+        }
+        (*known, *began) = (number, self.process);
+    }
+
+    /// What was gathered takes the place of what was there.
+    async fn replace(&self) {
+        let defect = self.table.defect;
+        let gathered = std::mem::take(&mut self.table.content().gathered.2);
+        if defect != Defect::KeepsWhatDidNotCome {
+            self.table.content().rows.clear();
+        }
+        if defect == Defect::ReplacesInTwoSteps {
+            tokio::task::yield_now().await;
+        }
+        self.table.content().rows.extend(gathered);
+    }
+}
+
+pub(super) struct Staging {
     table: Table,
     name: Name,
     process: u64,
@@ -293,7 +362,7 @@ impl Writer for Staging {
 
 macro_rules! run {
     ($check:ident, $defect:expr) => {
-        async { sink::$check(&Table::with($defect)).await }
+        async { sink::$check(&Table::of(Demand::Increments, $defect)).await }
     };
 }
 
@@ -310,7 +379,7 @@ caught! { run:
     g5_a_fork_changes_nothing by TakesForks;
     g5_another_life_changes_nothing by TakesOtherLives;
     g5_numbers_of_epochs_may_skip by CountsEpochs;
-    g6_doubt_is_told by DeniesDoubt;
+    g6_doubt_is_told by DeniesDoubt, PassesNoPoint;
     g7_another_process_commits_what_was_staged by StagesInTheProcess, CountsWrongly;
     attempts_do_not_mix by NamesWithoutAttempt;
     a_writer_that_is_dropped_is_in_nobodys_way by NamesWithoutAttempt, ShowsWhatIsStaged;

@@ -28,6 +28,7 @@ enum Defect {
     EndsWithoutProof,
     SharesItsPlace,
     FailsWhenCancelled,
+    EndsWhenCancelled,
     ConfiguresByChance,
 }
 
@@ -118,6 +119,7 @@ impl Source for Numbers {
             let asked = if self.defect == Defect::ShowsItsKeyInItems { format!("?key={KEY}") } else { String::new() };
             match out.emit(Rows(vec![Number { number: *number, _asked: asked }]), &RowsRead(after)).await {
                 Err(_) if self.defect == Defect::FailsWhenCancelled => panic!("nobody takes the item"),
+                Err(_) if self.defect == Defect::EndsWhenCancelled => break,
                 emitted => emitted?,
             }
             if out.is_cancelled() && self.defect == Defect::FailsWhenCancelled {
@@ -175,6 +177,6 @@ caught! { run:
     g5_reads_at_the_same_time_do_not_share by SharesItsPlace;
     g6_secrets_appear_nowhere by ShowsItsKey, ShowsItsKeyInItems, ShowsItsKeyInErrors, ShowsItsKeyInCauses, LogsItsKey,
         IsNeverRefused, HasNoRefusal;
-    a_read_that_is_cancelled_ends_and_can_be_gone_on_with by FailsWhenCancelled, PositionsAhead;
+    a_read_that_is_cancelled_ends_and_can_be_gone_on_with by FailsWhenCancelled, EndsWhenCancelled, PositionsAhead;
     its_configuration_is_stable by ConfiguresByChance;
 }

@@ -4,12 +4,19 @@
 //! Left to tests of the implementation:
 //! - Guarantee 7, a loss of power: a living process does not show it. [`SimDisk`](crate::testkit::SimDisk) does, of what lies in a
 //!   [`Store`](crate::store::Store); what to do about files and servers besides is in `docs/testkit.md`.
+//!
+//! Not asked of a sink that demands whole enumerations:
+//! - `g2_a_reader_sees_whole_epochs_in_order`: of an enumeration that is not whole, it shows as much as it likes. What it must not take away
+//!   meanwhile is in `nothing_goes_before_an_enumeration_is_whole`, and the step that makes whole has a check of its own.
+//! - `shards_do_not_touch_each_other`: an enumeration is of one shard, and a pipeline of several is refused.
 
 mod commits;
 mod enumerations;
 mod staging;
 mod visibility;
 
+#[doc(hidden)]
+pub use super::destination::is_fit;
 pub use commits::*;
 pub use enumerations::*;
 pub use staging::*;
@@ -52,7 +59,7 @@ pub use visibility::*;
 #[macro_export]
 macro_rules! sink_conformance {
     ($open:expr) => {
-        $crate::sink_conformance! { $open;
+        $crate::sink_conformance! { $open, Increments;
             g1_what_is_staged_is_not_seen
             g2_an_epoch_is_seen_with_its_mark
             g2_a_reader_sees_whole_epochs_in_order
@@ -78,12 +85,13 @@ macro_rules! sink_conformance {
             its_configuration_is_stable
         }
     };
-    ($open:expr; $($check:ident)+) => {
+    ($open:expr, $demand:ident; $($check:ident)+) => {
         $(
             #[tokio::test]
             async fn $check() {
-                let _told = $crate::testkit::conformance::told("Sink", stringify!($check));
                 let destination = $open;
+                $crate::testkit::conformance::sink::is_fit(&destination, $crate::sink::Demand::$demand).await;
+                let _told = $crate::testkit::conformance::told("Sink", stringify!($check));
                 $crate::testkit::conformance::sink::$check(&destination).await;
             }
         )+
@@ -96,10 +104,34 @@ macro_rules! sink_conformance {
 #[macro_export]
 macro_rules! enumeration_conformance {
     ($open:expr) => {
-        $crate::sink_conformance! { $open;
-            g3_the_step_that_makes_whole_again_changes_nothing
-            g4_an_older_owner_makes_nothing_whole
+        $crate::sink_conformance! { $open, Enumerations;
+            g1_what_is_staged_is_not_seen
+            g1_a_step_that_is_staged_takes_nothing_away
+            g2_an_epoch_is_seen_with_its_mark
+            g2_a_commit_that_is_dropped_is_whole_or_nothing
             g2_the_step_that_makes_whole_is_whole_or_nothing_when_it_is_dropped
+            g3_the_same_commit_again_changes_nothing
+            g3_one_epoch_committed_twice_at_once_is_there_once
+            g3_the_step_that_makes_whole_again_changes_nothing
+            g4_an_older_owner_changes_nothing
+            g4_staged_output_of_two_owners_does_not_mix
+            g4_an_older_owner_makes_nothing_whole
+            g5_a_gap_changes_nothing
+            g5_a_fork_changes_nothing
+            g5_another_life_changes_nothing
+            g5_numbers_of_epochs_may_skip
+            g5_a_gap_or_a_fork_makes_nothing_whole
+            g6_doubt_is_told
+            g6_doubt_about_the_step_that_makes_whole_is_told
+            g7_another_process_commits_what_was_staged
+            g7_another_process_makes_whole_what_was_gathered
+            attempts_do_not_mix
+            a_writer_that_is_dropped_is_in_nobodys_way
+            collection_that_is_dropped_may_be_done_again
+            collection_takes_only_what_nobody_commits
+            nothing_written_is_nothing_staged
+            rejects_are_not_staged
+            an_epoch_that_must_be_committed_moves_the_mark
             a_whole_enumeration_takes_the_place_of_what_was_there
             nothing_goes_before_an_enumeration_is_whole
             one_that_never_became_whole_takes_nothing_away

@@ -2,11 +2,14 @@
 
 use crate::sink::{CommitOutcome, EpochContext, Sink, Writer};
 use crate::testkit::conformance::destination::{Destination, Shard};
-use crate::testkit::conformance::dropped::{AWAITS, dropped_at};
+use crate::testkit::conformance::dropped::{counted, dropped_at, until_the_end_of};
+
+/// The first row that is staged and never committed.
+const LOST: u64 = 900_000;
 
 /// What an owner has given up is not part of what it stages in its place.
 pub async fn attempts_do_not_mix<D: Destination>(destination: &D) {
-    let shard = Shard::new(destination, 0);
+    let mut shard = Shard::new(destination, 0);
     let mut given_up = shard.sink().open(shard.context()).await.expect("open");
     given_up.write(destination.item(80..90)).await.expect("write");
     shard.stage_as(EpochContext { attempt: 1, ..shard.context() }, 90..100).await;
@@ -14,52 +17,60 @@ pub async fn attempts_do_not_mix<D: Destination>(destination: &D) {
     // Still on its way when the third attempt is finished.
     drop(given_up);
     assert_eq!(shard.commit(&staged).await, CommitOutcome::Done);
-    assert_eq!(shard.rows().await, Vec::from_iter(0..10));
+    shard.sees(0..10, "the third attempt is committed").await;
+    shard.next();
+    shard.ends_with(0..10).await;
 }
 
 /// Cancellation: of a writer that is dropped at an await of it nothing is seen, and the next attempt is whole.
 pub async fn a_writer_that_is_dropped_is_in_nobodys_way<D: Destination>(destination: &D) {
-    let mut shard = Shard::new(destination, 0);
-    for wait in 1..=AWAITS {
+    let (mut shard, mut loaded, mut waits) = (Shard::new(destination, 0), 0, until_the_end_of("a writer", 1));
+    while let Some(wait) = waits.next() {
+        let seen = shard.rows().await;
         let write = async {
             let mut writer = shard.sink().open(shard.context()).await.expect("open");
-            for part in 0..2 {
-                writer.write(destination.item(900 + 10 * part..910 + 10 * part)).await.expect("write");
+            for first in [LOST, LOST + 10] {
+                writer.write(destination.item(first..first + 10)).await.expect("write");
             }
             writer.finish().await.expect("finish");
         };
         let ended = dropped_at(wait, write).await;
-        let (before, all) = (10 * (wait - 1), 10 * wait);
-        assert_eq!(shard.rows().await, Vec::from_iter(0..before), "dropped at its await {wait}");
-        let staged = shard.stage_as(EpochContext { attempt: 1, ..shard.context() }, before..all).await;
+        assert_eq!(shard.rows().await, seen, "dropped at its await {wait}");
+        let context = EpochContext { attempt: 1, ..shard.context() };
+        let (staged, length) = counted(shard.stage_as(context, loaded..loaded + 10)).await;
+        waits.was(length);
+        loaded += 10;
         assert_eq!(shard.commit(&staged).await, CommitOutcome::Done);
-        assert_eq!(shard.rows().await, Vec::from_iter(0..all), "dropped at its await {wait}");
+        shard.sees(0..loaded, &format!("dropped at its await {wait}")).await;
         shard.next();
         if ended.is_some() {
-            break;
+            return shard.ends_with(0..loaded).await;
         }
     }
 }
 
 /// Cancellation, of a collection.
 pub async fn collection_that_is_dropped_may_be_done_again<D: Destination>(destination: &D) {
-    for wait in 1..=AWAITS {
-        let mut shard = Shard::new(destination, 0);
-        (shard.generation, shard.epoch) = (wait, wait);
-        shard.previous = wait.checked_sub(1).filter(|previous| *previous > 0);
+    let (mut shard, mut loaded, mut waits) = (Shard::new(destination, 0), 0, until_the_end_of("a collection", 1));
+    while let Some(wait) = waits.next() {
+        let when = format!("dropped at its await {wait}");
         let mut lost = shard.restarted();
         lost.epoch += 1;
-        lost.stage(90..100).await;
-        let prepared = shard.stage(10 * (wait - 1)..10 * wait).await;
-        let keep = [shard.request(&prepared).staged];
-        let ended = dropped_at(wait, shard.sink().collect(shard.key(), wait + 1, &keep)).await;
+        lost.stage(LOST..LOST + 10).await;
+        let prepared = shard.stage(loaded..loaded + 10).await;
+        loaded += 10;
+        let (below, keep) = (shard.generation + 1, [shard.request(&prepared).staged]);
+        let ended = dropped_at(wait, shard.sink().collect(shard.key(), below, &keep)).await;
         let other = shard.restarted();
-        other.collect(wait + 1, &[&prepared]).await;
-        assert_eq!(other.collect(wait + 1, &[&prepared]).await, 0, "dropped at its await {wait}, something is left");
-        assert_eq!(other.commit(&prepared).await, CommitOutcome::Done, "dropped at its await {wait}");
-        assert_eq!(other.rows().await, Vec::from_iter(0..10 * wait));
+        let (_, length) = counted(other.collect(below, &[&prepared])).await;
+        waits.was(length);
+        assert_eq!(other.collect(below, &[&prepared]).await, 0, "{when}, something is left");
+        assert_eq!(other.commit(&prepared).await, CommitOutcome::Done, "{when}");
+        other.sees(0..loaded, &when).await;
+        shard = other.taken_over();
+        shard.next();
         if ended.is_some() {
-            break;
+            return shard.ends_with(0..loaded).await;
         }
     }
 }
@@ -83,12 +94,16 @@ pub async fn shards_do_not_touch_each_other<D: Destination>(destination: &D) {
     assert_eq!((one.held().await.map(|m| m.generation), taken.held().await.map(|m| m.generation)), (Some(1), Some(2)));
 }
 
-/// Collection.
+/// Collection. What an enumeration has gathered is committed, and stays.
 pub async fn collection_takes_only_what_nobody_commits<D: Destination>(destination: &D) {
     let mut shard = Shard::new(destination, 0);
     shard.load(0..10).await;
-    let other = Shard::new(destination, 1);
-    let of_other = other.stage(90..100).await;
+    // An enumeration is of one shard.
+    let other = shard.enumeration.is_none().then(|| Shard::new(destination, 1));
+    let of_other = match &other {
+        Some(other) => other.stage(90..100).await,
+        None => None,
+    };
     let prepared = shard.stage(10..20).await;
     let mut lost = shard.restarted();
     lost.epoch += 1;
@@ -100,11 +115,14 @@ pub async fn collection_takes_only_what_nobody_commits<D: Destination>(destinati
     let collected = shard.collect(2, &[&prepared]).await;
     assert!(collected > 0, "what was staged for an epoch that never comes is kept for ever");
     assert_eq!(shard.collect(2, &[&prepared]).await, 0, "collected twice");
-    assert_eq!(shard.rows().await, Vec::from_iter(0..10), "rows that were committed are gone");
+    shard.sees(0..10, "collected").await;
     assert_eq!(shard.commit(&prepared).await, CommitOutcome::Done, "the epoch that is prepared was collected");
     assert_eq!(owner.commit(&fresh).await, CommitOutcome::Done, "an epoch of the new owner was collected");
-    assert_eq!(shard.rows().await, Vec::from_iter(0..30));
-    assert_eq!(other.commit(&of_other).await, CommitOutcome::Done, "an epoch of another shard was collected");
+    owner.next();
+    owner.ends_with(0..30).await;
+    if let Some(other) = other {
+        assert_eq!(other.commit(&of_other).await, CommitOutcome::Done, "an epoch of another shard was collected");
+    }
 }
 
 /// An epoch without rows is not committed.
@@ -128,9 +146,10 @@ pub async fn rejects_are_not_staged<D: Destination>(destination: &D) {
         assert_eq!(output.records, rows.end - rows.start, "a row that was given back is counted");
         let staged = Some(serde_json::to_value(&output.staged).expect("what is staged goes into a checkpoint"));
         assert_eq!(shard.commit(&staged).await, CommitOutcome::Done);
-        assert_eq!(shard.rows().await, Vec::from_iter(0..rows.end));
+        shard.sees(0..rows.end, "a row was given back").await;
         shard.next();
     }
+    shard.ends_with(0..20).await;
 }
 
 /// An epoch of a set of tables is one of each of them, with rows or without.
@@ -144,7 +163,7 @@ pub async fn an_epoch_that_must_be_committed_moves_the_mark<D: Destination>(dest
         assert_eq!(shard.held().await, Some(shard.mark(&staged)));
         shard.next();
     }
-    assert_eq!(shard.rows().await, Vec::from_iter(0..10));
+    shard.ends_with(0..10).await;
 }
 
 /// Configuration is what a run is compared with the one before by.
