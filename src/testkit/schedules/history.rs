@@ -1,27 +1,44 @@
 use super::{Schedule, Verdict, World};
+use crate::env::panicked;
 use crate::error::{ErrorKind, Result};
 use crate::testkit::{Faults, Mode, Plan};
+use futures::FutureExt;
 use futures::future::BoxFuture;
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 
 /// What came of a schedule.
 pub(super) struct History {
     pub(super) verdict: Verdict,
-    /// Whether its faults happened: each process came to the operation at which its own stands.
+    /// Whether its faults happened: each process came to the operations at which its own stand.
     pub(super) met: bool,
 }
 
-/// The processes of a schedule, and what the oracle says then.
+/// The processes of a schedule, and what the oracle says then. A panic is what came of it, so that it is told of with its schedule.
 pub(super) async fn history(world: &impl World, schedule: Schedule) -> History {
-    let plans: Vec<Plan> = [Some(schedule.first), schedule.second].into_iter().flatten().collect();
-    let mut met = true;
+    // Who panics at a fault has met it.
+    let (mut met, mut wrong) = (true, Verdict::default());
     let told = async {
-        let mut wrong = Verdict::default();
-        met = processes(world, &plans, &mut wrong).await;
-        world.verdict().await.and(wrong)
+        met = processes(world, &schedule.processes(), &mut wrong).await;
+        // What comes last, when all others have ended, may be found by the next start alone.
+        if schedule.plans().any(|plan| lingers(plan.mode)) {
+            blame(&mut wrong, "without faults, a last process", world.process(&Faults::none()).await, &[]);
+        }
+        world.verdict().await
     };
-    let verdict = watched(world, told).await;
-    History { verdict, met }
+    let verdict = caught(watched(world, told)).await.unwrap_or_else(Verdict::wrong);
+    History { verdict: verdict.and(wrong), met }
+}
+
+/// Whether what this happens to may have its effect after the processes that recover from it.
+pub(super) fn lingers(mode: Mode) -> bool {
+    matches!(mode, Mode::Pause | Mode::Late(_))
+}
+
+/// What comes of it, or that it panicked, in words.
+pub(super) async fn caught<T>(it: impl Future<Output = T> + Send) -> std::result::Result<T, String> {
+    let caught = AssertUnwindSafe(it).catch_unwind().await;
+    caught.map_err(|panic| panicked("history", panic.as_ref()).to_string())
 }
 
 /// What comes of a history, and what a reader has seen meanwhile.
@@ -36,15 +53,15 @@ pub(super) async fn watched(world: &impl World, history: impl Future<Output = Ve
     history.await.and(seen)
 }
 
-/// A process for each fault, the next one within the recovery from it, and then one without faults. Who stands still goes on when
-/// those who have overtaken it have ended; what was still on its way from a process arrives then. Whether all faults were met.
-fn processes<'a>(world: &'a impl World, plans: &'a [Plan], wrong: &'a mut Verdict) -> BoxFuture<'a, bool> {
+/// A process with each of these faults, the next one within the recovery from it, and then one without faults. Who stands still goes on
+/// when those who have overtaken it have ended; what was still on its way from a process arrives then. Whether all faults were met.
+fn processes<'a>(world: &'a impl World, faulty: &'a [Vec<Plan>], wrong: &'a mut Verdict) -> BoxFuture<'a, bool> {
     Box::pin(async move {
-        let Some((plan, rest)) = plans.split_first() else {
-            blame(wrong, "without faults, a process", world.process(&Faults::none()).await, None);
+        let Some((plans, rest)) = faulty.split_first() else {
+            blame(wrong, "without faults, a process", world.process(&Faults::none()).await, &[]);
             return true;
         };
-        let faults = Faults::of([*plan]);
+        let faults = Faults::of(plans.iter().copied());
         let mut process = world.process(&faults);
         let ended = until_paused(&faults, &mut process).await;
         let others_met = processes(world, rest, wrong).await;
@@ -57,10 +74,12 @@ fn processes<'a>(world: &'a impl World, plans: &'a [Plan], wrong: &'a mut Verdic
         };
         // Nobody hears how one ends that has died.
         if !faults.is_dead() {
-            blame(wrong, who, ended, Some(plan.mode));
+            blame(wrong, who, ended, plans);
         }
         faults.arrive().await;
-        plan.on(&faults.trace()).is_some() && others_met
+        let trace = faults.trace();
+        let each_later = plans.is_sorted_by(|one, other| one.at < other.at);
+        each_later && others_met && plans.iter().all(|plan| plan.on(&trace).is_some())
     })
 }
 
@@ -74,9 +93,9 @@ pub(super) async fn until_paused(faults: &Faults, process: &mut BoxFuture<'_, Re
 }
 
 /// Says what ended as it may not, after what happened to it.
-fn blame(wrong: &mut Verdict, who: &str, ended: Result<()>, happened: Option<Mode>) {
+fn blame(wrong: &mut Verdict, who: &str, ended: Result<()>, happened: &[Plan]) {
     let Err(error) = ended else { return };
-    if !happened.is_some_and(|mode| mode.excuses(error.kind())) {
+    if !happened.iter().any(|plan| plan.mode.excuses(error.kind())) {
         wrong.corrupt += u64::from(error.kind() == ErrorKind::Corrupt);
         wrong.wrong.push(format!("{who} ended with {error}"));
     }

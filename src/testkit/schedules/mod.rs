@@ -2,6 +2,7 @@
 
 mod history;
 mod outcome;
+mod recovery;
 mod schedule;
 #[cfg(test)]
 mod tests;
@@ -14,7 +15,9 @@ use crate::env::Entropy;
 use crate::error::Result;
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
-use history::{History, history, until_paused, watched};
+use history::{History, history, watched};
+use recovery::Recovery;
+use std::collections::hash_map::{Entry, HashMap};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::{self, Debug};
 use std::future::{Ready, ready};
@@ -28,12 +31,16 @@ use std::pin::pin;
 /// 2. *Counted*: every effect of a process passes its [`Faults`], and two that can happen one without the other pass it apart: use
 ///    [`Faults::store`], [`FaultProxy`](super::FaultProxy), [`FaultSource`](super::FaultSource), [`FaultSink`](super::FaultSink) and
 ///    [`FaultCheckpoints`](super::FaultCheckpoints) where a call is one effect, and [`Faults::point`] for what else there is.
+/// 3. *Let go*: no process holds a lock that others need while it passes an operation: who stands still there ([`Mode::Pause`]) holds it
+///    until they have ended, which is never.
+///
+/// What panics, in any of these methods, has gone wrong: the schedule is told of.
 #[async_trait]
 pub trait World: Send + Sync {
     /// One process, to its end: a run of a pipeline, or several, one after the other.
     async fn process(&self, faults: &Faults) -> Result<()>;
 
-    /// Compares what is there, after a process that had no faults, with what was served.
+    /// Compares what is there, after a process that had no faults, with what was served: once, when all else has ended.
     async fn verdict(&self) -> Verdict;
 
     /// Looks at the destination while processes run, as a reader does. Ends only when it has seen what none may see, with what that was:
@@ -47,15 +54,18 @@ pub trait World: Send + Sync {
 ///    that is torn, and one before which the process dies) are one. A process that stands still is overtaken: another one does all of its
 ///    work, then the first one goes on.
 /// 2. *Pairs*: a fault, and a second one within the recovery from it; a sample that is spread by [`seed`](Self::seed), half of them drawn
-///    from [`Mode::CRASHES`] alone. Who overtakes a process that stands still has the second fault.
+///    from [`Mode::CRASHES`] alone, or [all](Self::all_pairs). Who overtakes a process that stands still has the second fault. Who lives on
+///    recovers by itself: it has the second fault too, later ([`Schedule::both`]), or the next process has, if the first did not end well.
 /// 3. *Endings*: a process that has not died ends well, or with what its fault [excuses](Mode::excuses): it asks nobody to mend what a
 ///    fresh start would.
-/// 4. *Recovery*: after the faults, a process without any ends well, at its first try; then the oracle looks.
+/// 4. *Recovery*: after the faults, a process without any ends well, at its first try; and another one when who stood still has gone on, and
+///    what was late has arrived. Then the oracle looks.
 /// 5. *Met*: only what happened counts. A history whose process never came to the operation of its fault is [unmet](Outcome::unmet), and
 ///    no schedule; of a world that does not [vary](Self::varies) there must be none.
 /// 6. *Deterministic*: the same world and seed give the same histories; [`replay`](Self::replay) repeats one.
 /// 7. *Shrinking*: for a pair that goes wrong, the smallest schedule that goes wrong in its place is reported, once: one of its faults
 ///    alone, if that is enough, else both, each at the first operation where it is enough.
+/// 8. *Panics*: a history that panics has gone wrong, as any other.
 ///
 /// ```
 /// use landfall::checkpoint::MemoryCheckpoints;
@@ -117,6 +127,9 @@ const OTHER: u64 = 31;
 /// How often a pair is drawn, at most, for each that is asked for: some come twice.
 const DRAWS: u64 = 4;
 
+/// As many pairs as there are.
+const ALL: u64 = u64::MAX;
+
 /// How often a schedule is tried again that did not meet its faults, in a world that varies.
 const AGAIN: u32 = 3;
 
@@ -155,10 +168,18 @@ where
         Self { modes: modes.into_iter().collect(), ..self }
     }
 
-    /// How many pairs are tried, of these modes: fewer if there are not so many.
+    /// How many pairs are tried, of these modes: fewer if there are not so many, or if four draws for each do not find them. `u64::MAX` is
+    /// [all of them](Self::all_pairs).
     #[must_use]
     pub fn pairs(self, pairs: u64) -> Self {
         Self { pairs, ..self }
+    }
+
+    /// All pairs: each operation in each mode, or those that are asked for, and then each operation within the recovery from that in each
+    /// mode. They are as many as the square of the operations, and more: for small worlds.
+    #[must_use]
+    pub fn all_pairs(self) -> Self {
+        self.pairs(ALL)
     }
 
     /// Only each `n`-th operation, for worlds that take long: others for each mode and each [`seed`](Self::seed).
@@ -218,26 +239,49 @@ where
                 }
             }
         }
-        let (chance, mut ran) = (SeededEntropy::new(self.seed), HashSet::new());
-        for _ in 0..self.pairs * DRAWS {
-            if outcome.pairs() == self.pairs {
-                break;
-            }
-            let Some(schedule) = self.pair(&chance, &outcome.trace).await else { continue };
-            if !ran.insert(schedule) {
-                continue;
-            }
-            let History { verdict, met } = self.tried(schedule).await;
-            outcome.count(schedule, met);
-            if !verdict.is_right() && !outcome.is_told(schedule) {
-                let (schedule, verdict) = self.shrink(schedule, verdict).await;
-                outcome.tell(schedule, verdict);
-                if self.until_wrong {
-                    break;
+        match self.pairs {
+            ALL => self.each_pair(&singles, &mut outcome).await,
+            _ => self.drawn_pairs(&mut outcome).await,
+        }
+        outcome
+    }
+
+    async fn each_pair(&self, singles: &[Schedule], outcome: &mut Outcome) {
+        // Two modes may be one, at some operations.
+        let mut ran = HashSet::new();
+        for single in singles {
+            let recovery = self.recovery(single.first).await;
+            for schedule in self.modes.iter().flat_map(|mode| recovery.pairs(*mode)) {
+                if ran.insert(schedule) && self.ends_with(schedule, outcome).await {
+                    return;
                 }
             }
         }
-        outcome
+    }
+
+    async fn drawn_pairs(&self, outcome: &mut Outcome) {
+        let (chance, mut ran, mut recoveries) = (SeededEntropy::new(self.seed), HashSet::new(), HashMap::new());
+        for _ in 0..self.pairs.saturating_mul(DRAWS) {
+            if outcome.pairs() == self.pairs {
+                break;
+            }
+            let Some(schedule) = self.draw(&chance, &outcome.trace, &mut recoveries).await else { continue };
+            if ran.insert(schedule) && self.ends_with(schedule, outcome).await {
+                break;
+            }
+        }
+    }
+
+    /// Runs a pair. Whether nothing more is asked after it.
+    async fn ends_with(&self, pair: Schedule, outcome: &mut Outcome) -> bool {
+        let History { verdict, met } = self.tried(pair).await;
+        outcome.count(pair, met);
+        if verdict.is_right() || outcome.is_told(pair) {
+            return false;
+        }
+        let (schedule, verdict) = self.shrink(pair, verdict).await;
+        outcome.tell(schedule, verdict);
+        self.until_wrong
     }
 
     /// Runs one schedule in a new world. That a fault of it was not met is told as wrong: then the world is another one.
@@ -267,7 +311,7 @@ where
         let place = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
         let (mut singles, mut known) = (Vec::new(), HashSet::new());
         for (n, mode) in (0..).zip(&self.modes) {
-            let first = place((self.seed + n * OTHER) % self.every);
+            let first = place(self.seed.wrapping_add(n * OTHER) % self.every);
             let points = trace.iter().skip(first).step_by(place(self.every));
             let plans = points.filter_map(|point| Plan { at: point.index, mode: *mode }.on(trace));
             singles.extend(plans.map(Schedule::single).filter(|schedule| known.insert(*schedule)));
@@ -294,51 +338,52 @@ where
         trace
     }
 
-    /// Draws a pair: a fault of a process that passes these points, and one of the process that recovers from it.
-    async fn pair(&self, chance: &SeededEntropy, trace: &[Point]) -> Option<Schedule> {
-        let draw = |below: usize| usize::try_from(chance.next_u64() % below.max(1) as u64).unwrap_or(0);
+    /// Draws a pair: a fault of a process that passes these points, and one within the recovery from it.
+    async fn draw(
+        &self,
+        chance: &SeededEntropy,
+        trace: &[Point],
+        recoveries: &mut HashMap<Plan, Recovery>,
+    ) -> Option<Schedule> {
+        let draw = |below: u64| chance.next_u64() % below.max(1);
         let crashes: Vec<Mode> = self.modes.iter().copied().filter(|mode| Mode::CRASHES.contains(mode)).collect();
         // Of many modes, few pairs would be of two crashes.
         let modes = if draw(2) == 0 || crashes.is_empty() { &self.modes } else { &crashes };
-        let [Some(first), Some(second)] = [(); 2].map(|()| modes.get(draw(modes.len())).copied()) else { return None };
-        let first = Plan { at: draw(trace.len()) as u64, mode: first }.on(trace)?;
-        // Where nothing is left to do, no second fault can be met.
-        let recovery = self.recovery(first).await;
-        let second = Plan { at: draw(recovery.len()) as u64, mode: second }.on(&recovery)?;
-        Some(Schedule::pair(first, second))
+        let mode = || modes.get(usize::try_from(draw(modes.len() as u64)).ok()?).copied();
+        let (first, second) = (mode()?, mode()?);
+        let first = Plan { at: draw(trace.len() as u64), mode: first }.on(trace)?;
+        let recovery = match recoveries.entry(first) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => unknown.insert(self.recovery(first).await),
+        };
+        recovery.drawn(second, draw)
     }
 
-    /// The operations of the process that recovers from `plan`, or overtakes who stands still there.
-    async fn recovery(&self, plan: Plan) -> Vec<Point> {
+    async fn recovery(&self, first: Plan) -> Recovery {
         let world = (self.make)().await;
-        let (faults, recovery) = (Faults::of([plan]), Faults::none());
-        let mut process = world.process(&faults);
-        drop(until_paused(&faults, &mut process).await);
-        drop(world.process(&recovery).await);
-        recovery.trace()
+        Recovery::of(&world, first).await
     }
 
     /// The smallest schedule that goes wrong in the place of a pair that does.
     async fn shrink(&self, schedule: Schedule, wrong: Verdict) -> (Schedule, Verdict) {
-        let Schedule { first, second: Some(second) } = schedule else { return (schedule, wrong) };
+        let Schedule { first, second: Some(second), .. } = schedule else { return (schedule, wrong) };
         for alone in [first, second] {
             if let Some(smaller) = self.earliest(alone, Schedule::single).await {
                 return smaller;
             }
         }
-        let smaller = self.earliest(second, |second| Schedule::pair(first, second)).await;
+        let smaller = self.earliest(first, |first| Schedule { first, ..schedule }).await;
         let (schedule, wrong) = smaller.unwrap_or((schedule, wrong));
-        let second = schedule.second.unwrap_or(second);
-        let smaller = self.earliest(first, |first| Schedule::pair(first, second)).await;
+        let smaller = self.earliest(second, |second| Schedule { second: Some(second), ..schedule }).await;
         smaller.unwrap_or((schedule, wrong))
     }
 
-    /// The schedule with a fault at the first operation, up to its own, where that goes wrong.
+    /// The schedule with a fault at the first operation, up to its own, where that happens and goes wrong.
     async fn earliest(&self, plan: Plan, with: impl Fn(Plan) -> Schedule + Send) -> Option<(Schedule, Verdict)> {
         for at in 0..=plan.at {
             let smaller = with(Plan { at, ..plan });
-            let verdict = self.history(smaller).await.verdict;
-            if !verdict.is_right() {
+            let History { verdict, met } = self.history(smaller).await;
+            if met && !verdict.is_right() {
                 return Some((smaller, verdict));
             }
         }

@@ -6,15 +6,21 @@ use tokio::task::yield_now;
 
 /// What a world does that is not a sink at all: processes of five steps, in a diary.
 #[derive(Clone, Default)]
-struct Diary {
-    lines: Arc<Mutex<Vec<String>>>,
+pub(super) struct Diary {
+    pub(super) lines: Arc<Mutex<Vec<String>>>,
     /// At which step each process has died.
-    died: Arc<Mutex<Vec<u64>>>,
-    judge: Option<fn(&[u64]) -> Verdict>,
-    fails: Option<ErrorKind>,
+    pub(super) died: Arc<Mutex<Vec<u64>>>,
+    pub(super) judge: Option<fn(&[u64]) -> Verdict>,
+    pub(super) fails: Option<ErrorKind>,
     /// What the first one ends with, whatever it was told.
-    says: Option<ErrorKind>,
-    seen: Option<fn() -> Verdict>,
+    pub(super) says: Option<ErrorKind>,
+    /// Whether it takes the next step after one that has failed.
+    pub(super) goes_on: bool,
+    /// Whether it panics at a step that has failed.
+    pub(super) panics: bool,
+    /// Whether who works after another one has begun leaves what the next start cannot read.
+    pub(super) breaks: bool,
+    pub(super) seen: Option<fn() -> Verdict>,
 }
 
 impl Diary {
@@ -26,8 +32,18 @@ impl Diary {
         self.died.lock().expect("no panic")
     }
 
+    fn begun(&self) -> usize {
+        self.lines().iter().filter(|line| line.ends_with("begins")).count()
+    }
+
+    fn work(&self, number: usize) {
+        if self.breaks && self.begun() > number {
+            self.lines().push(format!("{number} breaks"));
+        }
+    }
+
     /// Worlds of which nothing outlives a history.
-    fn fresh(&self) -> Self {
+    pub(super) fn fresh(&self) -> Self {
         Self { lines: Arc::default(), died: Arc::default(), ..self.clone() }
     }
 }
@@ -35,18 +51,24 @@ impl Diary {
 #[async_trait]
 impl World for Diary {
     async fn process(&self, faults: &Faults) -> Result<()> {
-        let number = self.lines().iter().filter(|line| line.ends_with("begins")).count() + 1;
+        let number = self.begun() + 1;
         self.lines().push(format!("{number} begins"));
         if let Some(kind) = self.fails.filter(|_| number == 2) {
             return Err(Error::new(kind, "work", "it cannot"));
         }
+        if self.lines().iter().any(|line| line.ends_with("breaks")) {
+            return Err(Error::new(ErrorKind::Corrupt, "work", "it cannot read this"));
+        }
         let says = self.says.filter(|_| number == 1).map(|kind| Error::new(kind, "work", "it says so"));
         for step in 0..5 {
             yield_now().await;
-            if let Err(error) = faults.point("work", step, async { Ok(()) }).await {
+            if let Err(error) = faults.point("work", step, async { Ok(self.work(number)) }).await {
+                assert!(!self.panics, "step {step} went well always");
                 self.lines().push(format!("{number} dies"));
                 self.died().push(step);
-                return Err(says.unwrap_or(error));
+                if !self.goes_on || faults.is_dead() {
+                    return Err(says.unwrap_or(error));
+                }
             }
         }
         self.lines().push(format!("{number} ends"));
@@ -66,12 +88,15 @@ impl World for Diary {
     }
 }
 
-fn at(at: u64, mode: Mode) -> Plan {
+pub(super) fn at(at: u64, mode: Mode) -> Plan {
     Plan { at, mode }
 }
 
 async fn told(schedule: Schedule) -> String {
-    let diary = Diary::default();
+    told_by(&Diary::default(), schedule).await
+}
+
+async fn told_by(diary: &Diary, schedule: Schedule) -> String {
     let verdict = Schedules::of(|| diary.clone()).replay(schedule).await;
     assert!(verdict.is_right(), "{schedule}: {verdict}");
     diary.lines().join(", ")
@@ -81,11 +106,30 @@ async fn told(schedule: Schedule) -> String {
 async fn who_stands_still_goes_on_after_those_who_have_overtaken_it() {
     let (dies, stands) = (at(1, Mode::Before), at(2, Mode::Pause));
     assert_eq!(told(Schedule::single(dies)).await, "1 begins, 1 dies, 2 begins, 2 ends");
-    assert_eq!(told(Schedule::single(stands)).await, "1 begins, 2 begins, 2 ends, 1 ends");
-    let pair = Schedule::pair;
-    assert_eq!(told(pair(dies, stands)).await, "1 begins, 1 dies, 2 begins, 3 begins, 3 ends, 2 ends");
-    assert_eq!(told(pair(stands, dies)).await, "1 begins, 2 begins, 2 dies, 3 begins, 3 ends, 1 ends");
-    assert_eq!(told(pair(stands, stands)).await, "1 begins, 2 begins, 3 begins, 3 ends, 2 ends, 1 ends");
+    // And then another one starts, once, whoever has stood still.
+    let (pair, third, fourth) = (Schedule::pair, "3 begins, 3 ends", "4 begins, 4 ends");
+    assert_eq!(told(Schedule::single(stands)).await, format!("1 begins, 2 begins, 2 ends, 1 ends, {third}"));
+    assert_eq!(told(pair(dies, stands)).await, format!("1 begins, 1 dies, 2 begins, {third}, 2 ends, {fourth}"));
+    assert_eq!(told(pair(stands, dies)).await, format!("1 begins, 2 begins, 2 dies, {third}, 1 ends, {fourth}"));
+    assert_eq!(told(pair(stands, stands)).await, format!("1 begins, 2 begins, {third}, 2 ends, 1 ends, {fourth}"));
+    let both = Schedule::both(at(1, Mode::Fail), at(2, Mode::Pause));
+    let goes_on = Diary { goes_on: true, ..Diary::default() };
+    assert_eq!(told_by(&goes_on, both).await, format!("1 begins, 1 dies, 2 begins, 2 ends, 1 ends, {third}"));
+    let both = Schedule::both(at(1, Mode::Fail), at(2, Mode::Before));
+    let goes_on = goes_on.fresh();
+    assert_eq!(told_by(&goes_on, both).await, "1 begins, 1 dies, 1 dies, 2 begins, 2 ends");
+}
+
+#[tokio::test]
+async fn what_makes_only_the_next_start_fail_is_found() {
+    let diary = Diary { breaks: true, ..Diary::default() };
+    let outcome = Schedules::of(|| diary.fresh()).pairs(0).run().await;
+    let schedules: Vec<_> = outcome.wrong.iter().map(|wrong| wrong.schedule).collect();
+    assert_eq!(schedules, [0, 1, 2, 3, 4].map(|step| Schedule::single(at(step, Mode::Pause))), "{outcome}");
+    for wrong in &outcome.wrong {
+        let told = "without faults, a last process ended with work: it cannot read this";
+        assert_eq!((wrong.verdict.corrupt, wrong.verdict.wrong.as_slice()), (1, [told.to_owned()].as_slice()));
+    }
 }
 
 #[tokio::test]

@@ -96,7 +96,14 @@ async fn nothing_is_not_right() {
 async fn a_replay_tells_that_its_fault_was_not_met() {
     let schedules = Schedules::of(worlds(5, 5));
     assert!(schedules.replay(Schedule::pair(before(4), before(4))).await.is_right());
-    for schedule in [Schedule::single(before(5)), Schedule::pair(before(4), before(5))] {
+    let fails = |at| Plan { at, mode: Mode::Fail };
+    for schedule in [
+        Schedule::single(before(5)),
+        Schedule::pair(before(4), before(5)),
+        // The process ends with the first one; a second one has to come later than the first.
+        Schedule::both(fails(3), fails(4)),
+        Schedule::both(fails(3), fails(3)),
+    ] {
         let verdict = schedules.replay(schedule).await;
         assert_eq!(verdict.wrong, [format!("a fault was not met: {schedule}")]);
     }
@@ -113,6 +120,10 @@ fn path(name: &str) -> ObjectPath {
 impl World for Objects {
     async fn process(&self, faults: &Faults) -> Result<()> {
         let (store, number) = (faults.store(&self.0), self.1.fetch_add(1, Ordering::SeqCst));
+        // The first has put its own after the second one, and nobody but the next start sees that.
+        if number > 1 && self.0.get(&path("put"), None).await?.is_some_and(|found| found == "0") {
+            return Err(Error::new(ErrorKind::Corrupt, "start", "an old one is there"));
+        }
         store.create(&path("created"), "x".into()).await?;
         store.put(&path("put"), number.to_string().into()).await?;
         store.get(&path("put"), None).await?;
@@ -120,12 +131,8 @@ impl World for Objects {
     }
 
     async fn verdict(&self) -> Verdict {
-        let found = self.0.get(&path("put"), None).await.expect("readable").expect("it was put");
-        if found == "0" && self.1.load(Ordering::SeqCst) > 1 {
-            Verdict::wrong("an old one")
-        } else {
-            Verdict::default()
-        }
+        self.0.get(&path("put"), None).await.expect("readable").expect("it was put");
+        Verdict::default()
     }
 
     async fn watch(&self) -> Verdict {
@@ -159,9 +166,12 @@ async fn each_mode_is_tried_where_it_can_happen() {
     );
     assert!(outcome.unmet.is_empty(), "{outcome}");
     // Who stands still before its put, and a put that is on its way, have their effect when all others have ended.
-    let late = |mode| Schedule::single(Plan { at: 1, mode });
-    let wrong: Vec<_> = outcome.wrong.iter().map(|wrong| wrong.schedule).collect();
-    assert!(wrong.contains(&late(Mode::Late(u32::MAX))) && wrong.contains(&late(Mode::Pause)), "{wrong:?}");
+    let wrong: Vec<_> =
+        outcome.wrong.iter().map(|wrong| (wrong.schedule.first.mode, wrong.schedule.first.at)).collect();
+    assert_eq!(wrong, [(Mode::Pause, 0), (Mode::Pause, 1), (Mode::Late(2), 1), (Mode::Late(u32::MAX), 1)]);
+    for wrong in &outcome.wrong {
+        assert_eq!(wrong.verdict.wrong, ["without faults, a last process ended with start: an old one is there"]);
+    }
 }
 
 /// What is done once and for all.

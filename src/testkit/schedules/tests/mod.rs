@@ -1,5 +1,8 @@
 mod histories;
 mod met;
+mod pairs;
+mod panics;
+mod texts;
 
 use super::*;
 use crate::checkpoint::MemoryCheckpoints;
