@@ -17,6 +17,10 @@ use std::sync::Arc;
 
 /// Lengths that a byte of a page may stand for: writers put some hundred of those that are all alike into one.
 const MOST_PER_BYTE: u64 = 1 << 13;
+/// Bytes that one of a compressed page can give, and those that any process has room for, whatever gives them.
+const MOST_TIMES: u64 = 1 << 15;
+const ANYHOW: u64 = 64 << 20;
+const MOST_I32: u64 = (1 << 31) - 1;
 
 /// The places of the columns of a file: several at the same one, if the footer says so.
 #[derive(Clone, Debug)]
@@ -97,9 +101,10 @@ fn headers(mut bytes: &[u8]) -> Result<(), ParquetError> {
     let broken = || ParquetError::General("the header of a page says that it has more than it has".to_owned());
     while !bytes.is_empty() {
         let mut header = Compact(bytes);
-        let length = length_of_page(&mut header).ok_or_else(broken)?;
-        let page = length.and_then(|length| header.0.get(usize::try_from(length).ok()?..));
-        let Some(rest) = page else { return Ok(()) };
+        let [whole, length] = lengths_of_page(&mut header).ok_or_else(broken)?;
+        let behind = |length: u64| header.0.get(usize::try_from(length).ok()?..);
+        let Some((length, rest)) = length.and_then(|length| Some((length, behind(length)?))) else { return Ok(()) };
+        within("bytes", whole.unwrap_or_default(), length.saturating_mul(MOST_TIMES).saturating_add(ANYHOW))?;
         bytes = rest;
     }
     Ok(())
@@ -110,23 +115,26 @@ const DATA_PAGE: &[u8] = &[I32, I32, I32, I32, STRUCT];
 const DICTIONARY: &[u8] = &[I32, I32, TRUE];
 const DATA_PAGE_V2: &[u8] = &[I32, I32, I32, I32, I32, I32, TRUE, STRUCT];
 
-/// Reads a header, and gives the length of its page, if it says one. The library looks at the numbers of members alone: one that is of another kind
-/// than it takes it for is refused.
-fn length_of_page(header: &mut Compact<'_>) -> Option<Option<u64>> {
-    let mut length = None;
+/// Reads a header, and gives how long its page is without compression and with it, as far as it says so. The library looks at the numbers of
+/// members alone, and takes the last 32 bits of each: one that is of another kind or longer is refused. So is a page of an index, which has never
+/// been in any file: some parts of the library pass over it, and others look for the next header within.
+fn lengths_of_page(header: &mut Compact<'_>) -> Option<[Option<u64>; 2]> {
+    const INDEX_PAGE: u64 = 1;
+    let mut lengths = [None; 2];
     // `PageHeader`.
     header.members(0, &mut |header, number, kind| match (number, kind) {
-        (3, I32) => {
-            length = Some(header.int()?);
+        (1, I32) => header.int().filter(|kind| *kind != INDEX_PAGE && *kind <= MOST_I32).map(drop),
+        (2 | 3, I32) => {
+            lengths[usize::from(number == 3)] = Some(header.int().filter(|length| *length <= MOST_I32)?);
             Some(())
         }
-        (1 | 2 | 4, I32) | (6, STRUCT) | (9.., _) => header.skip(kind, 1),
+        (4, I32) | (6, STRUCT) | (9.., _) => header.skip(kind, 1),
         (5, STRUCT) => of_kinds(header, DATA_PAGE),
         (7, STRUCT) => of_kinds(header, DICTIONARY),
         (8, STRUCT) => of_kinds(header, DATA_PAGE_V2),
         _ => None,
     })?;
-    Some(length)
+    Some(lengths)
 }
 
 /// Reads members of which the first ones are of these kinds.
@@ -145,12 +153,6 @@ fn has_lengths(encoding: Encoding) -> bool {
 /// An error if a page has more lengths or values than it has room for.
 fn can_be_decoded(page: &Page, Chunk { column, rows, .. }: &Chunk) -> Result<(), ParquetError> {
     let (bytes, values_of_page) = (page.buffer().len() as u64, u64::from(page.num_values()));
-    let within = |what: &str, number: u64, most: u64| {
-        if number <= most {
-            return Ok(());
-        }
-        Err(ParquetError::General(format!("a page says that it has {number} {what}, and can have {most} at most")))
-    };
     // How many times lengths stand there: of what texts have in common with those before them, and of the rest.
     let times = match page.encoding() {
         _ if page.is_dictionary_page() => {
@@ -169,6 +171,13 @@ fn can_be_decoded(page: &Page, Chunk { column, rows, .. }: &Chunk) -> Result<(),
         rest = lengths.skip();
     }
     Ok(())
+}
+
+fn within(what: &str, number: u64, most: u64) -> Result<(), ParquetError> {
+    if number <= most {
+        return Ok(());
+    }
+    Err(ParquetError::General(format!("a page says that it has {number} {what}, and can have {most} at most")))
 }
 
 /// What a value of a dictionary needs at least.
@@ -284,10 +293,18 @@ mod tests {
             &[0x5c, 0x19, 0x01, 0, 0],
             &[0x7c, 0x35, 2, 0, 0],
             &[0x15],
+            // The length of a page, in 34 bits; a page of an index.
+            &[0x35, 0x84, 0x80, 0x80, 0x80, 0x20, 0],
+            &[0x15, 2, 0],
         ] {
             let error = check(wrong).expect_err("more than it has").to_string();
             assert!(error.contains("the header of a page says"), "{wrong:?}: {error}");
         }
+        // 63 and 65 MiB, out of two bytes.
+        let out_of_two = |mebibytes: u8| check(&[0x25, 0x80, 0x80, 0x80, mebibytes, 0x15, 4, 0, b'a', b'b']);
+        out_of_two(63).expect("some can give that");
+        let error = out_of_two(65).expect_err("none can").to_string();
+        assert!(error.contains("says that it has 68157440 bytes, and can have 67174400 at most"), "{error}");
         let mut whole = file(Arc::new(StringArray::from(vec!["a"])), false, WriterProperties::new()).to_vec();
         // The first header begins behind `PAR1`.
         whole[4] = 0x39;

@@ -1,4 +1,3 @@
-use super::told::given;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
@@ -36,7 +35,7 @@ impl Iterator for Walk {
 
     fn next(&mut self) -> Option<u64> {
         let words = "awaits or accesses were tried: what it does last was not";
-        given(self.tried < MOST, format_args!("{} has not ended, and {MOST} {words}", self.call));
+        assert!(self.tried < MOST, "{} has not ended, and {MOST} {words}", self.call);
         self.tried += 1;
         self.last = Some(self.last.map_or(self.first, |last| last + 1 + self.grown));
         self.last
@@ -104,6 +103,21 @@ mod tests {
         for growth in [1, 3, 50] {
             // How much it grows is known after it has grown once.
             assert!(left(growth).into_iter().skip(1).eq((0..20 + growth).rev()), "{:?}", left(growth));
+        }
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "a call has not ended, and 1000 awaits or accesses were tried")]
+    async fn a_call_that_never_ends_is_told_of() {
+        for wait in until_the_end_of("a call", 1) {
+            let waits = async {
+                for _ in 0..2_000 {
+                    tokio::task::yield_now().await;
+                }
+            };
+            if dropped_at(wait, waits).await.is_some() {
+                break;
+            }
         }
     }
 }

@@ -1,6 +1,5 @@
 //! What a test gives that no check can work with, and the words for it: none of them names a guarantee.
 
-use super::dropped::{dropped_at, until_the_end_of};
 use super::{Destination, checkpoints, sink, store, told};
 use crate::checkpoint::{ChainId, CheckpointStore, MemoryCheckpoints};
 use crate::model::Rows;
@@ -11,7 +10,6 @@ use crate::store::{ObjectPath, Store};
 use crate::testkit::{Faults, test_env};
 use async_trait::async_trait;
 use futures::FutureExt;
-use std::future::pending;
 use std::ops::Range;
 use std::panic::AssertUnwindSafe;
 
@@ -128,26 +126,6 @@ async fn rows_that_are_read_in_another_order() {
 async fn a_process_that_passes_its_faults_to_nothing() {
     let words = said(sink::g6_doubt_is_told(&Table::with(Mistake::ReachesItWithoutFaults))).await;
     assert!(words.contains("nothing of it can fail, so nothing was tried"), "{words}");
-}
-
-#[tokio::test]
-async fn a_call_that_never_ends() {
-    let words = said(async {
-        for wait in until_the_end_of("a call", 1) {
-            if dropped_at(wait, yields_for_ever()).await.is_some() {
-                break;
-            }
-        }
-    });
-    let words = words.await;
-    assert!(words.contains("a call has not ended, and 1000 awaits or accesses were tried"), "{words}");
-}
-
-async fn yields_for_ever() {
-    for _ in 0..2_000 {
-        tokio::task::yield_now().await;
-    }
-    pending().await
 }
 
 #[tokio::test]

@@ -68,8 +68,14 @@ fn processes<'a>(world: &'a impl World, faulty: &'a [Vec<Plan>], wrong: &'a mut 
         let (who, ended) = match ended {
             Some(ended) => ("a process that lived on", ended),
             None => {
-                faults.resume();
-                ("a process that was overtaken", process.await)
+                // It may stand still twice.
+                let ended = loop {
+                    faults.resume();
+                    if let Some(ended) = until_paused(&faults, &mut process).await {
+                        break ended;
+                    }
+                };
+                ("a process that was overtaken", ended)
             }
         };
         // Nobody hears how one ends that has died.

@@ -15,7 +15,7 @@ use crate::env::Entropy;
 use crate::error::Result;
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
-use history::{History, history, watched};
+use history::{History, caught, history, watched};
 use recovery::Recovery;
 use std::collections::hash_map::{Entry, HashMap};
 use std::collections::{BTreeMap, HashSet};
@@ -302,8 +302,12 @@ where
     }
 
     async fn history(&self, schedule: Schedule) -> History {
-        let world = (self.make)().await;
-        history(&world, schedule).await
+        // A world may demand something as it is made or dropped, too.
+        let told = caught(async {
+            let world = (self.make)().await;
+            history(&world, schedule).await
+        });
+        told.await.unwrap_or_else(|words| History { verdict: Verdict::wrong(words), met: true })
     }
 
     /// Each operation in each mode, or those that are asked for: each history once.
