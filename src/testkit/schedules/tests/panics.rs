@@ -59,3 +59,49 @@ async fn what_was_wrong_before_a_panic_is_told_too() {
     assert_eq!((verdict.corrupt, verdict.wrong.len()), (1, 2), "{verdict}");
     assert!(verdict.wrong[0].contains("nothing is there") && verdict.wrong[1].contains("it cannot"), "{verdict}");
 }
+
+/// A world that demands something as it is dropped, as a server with a script does.
+#[derive(Default)]
+struct Demanding {
+    failed: AtomicU64,
+}
+
+#[async_trait]
+impl World for Demanding {
+    async fn process(&self, faults: &Faults) -> Result<()> {
+        for step in 0..2 {
+            let done = faults.point("work", step, async { Ok(()) }).await;
+            self.failed.fetch_add(u64::from(done.is_err()), Ordering::SeqCst);
+            done?;
+        }
+        Ok(())
+    }
+
+    async fn verdict(&self) -> Verdict {
+        Verdict::default()
+    }
+
+    async fn watch(&self) -> Verdict {
+        std::future::pending().await
+    }
+}
+
+impl Drop for Demanding {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking() || *self.failed.get_mut() == 0, "nobody may fail here");
+    }
+}
+
+#[tokio::test]
+async fn a_world_that_panics_as_it_is_dropped_is_told_of_with_its_schedule() {
+    let outcome = Schedules::of(Demanding::default).pairs(0).run().await;
+    let [first, ..] = outcome.wrong.as_slice() else { panic!("{outcome}") };
+    assert!(first.to_string().contains("nobody may fail here"), "{first}");
+    assert!(outcome.wrong.iter().all(|wrong| wrong.schedule.first.mode != Mode::Pause), "{outcome}");
+}
+
+#[tokio::test]
+async fn who_stands_still_twice_goes_on_twice() {
+    let [first, second] = [0, 1].map(|at| Plan { at, mode: Mode::Pause });
+    assert!(Schedules::of(Demanding::default).replay(Schedule::both(first, second)).await.is_right());
+}
