@@ -1,4 +1,4 @@
-use super::Faults;
+use super::{Effect, Faults};
 use crate::error::{Error, Result};
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -22,15 +22,16 @@ pub struct FaultProxy {
 }
 
 impl FaultProxy {
-    /// Listens on a free port of this machine. What `is_goodbye` of a message ends the connection and is no point: nothing
-    /// follows from it.
+    /// Listens on a free port of this machine. `effect` says what a message changes, of which it is given the bytes, and those that the server has
+    /// sent last: [`Effect::None`] of one of which nothing is left when its connection ends, such as a query, or a statement within a transaction;
+    /// any other for what it changes as a whole or not at all. A message that has none, `None`, says goodbye: it ends the connection and is no point.
     ///
     /// # Errors
     /// `Unavailable` if there is no free port, or no thread to be had.
     pub fn start(
         upstream: SocketAddr,
         faults: &Faults,
-        is_goodbye: impl Fn(&[u8]) -> bool + Clone + Send + Sync + 'static,
+        effect: impl Fn(&[u8], &[u8]) -> Option<Effect> + Clone + Send + Sync + 'static,
     ) -> Result<Self> {
         let failed = |e: std::io::Error| Error::unavailable("start proxy", "no free port, or no thread").with_source(e);
         let listener = std::net::TcpListener::bind("127.0.0.1:0").map_err(failed)?;
@@ -44,7 +45,7 @@ impl FaultProxy {
             loop {
                 let (client, _) = listener.accept().await?;
                 while connections.try_join_next().is_some() {}
-                connections.spawn(serve(client, upstream, faults.clone(), is_goodbye.clone()));
+                connections.spawn(serve(client, upstream, faults.clone(), effect.clone()));
             }
         };
         // Where it cannot serve, nobody listens, and connections are refused.
@@ -70,7 +71,7 @@ async fn serve(
     mut client: TcpStream,
     upstream: SocketAddr,
     faults: Faults,
-    is_goodbye: impl Fn(&[u8]) -> bool + Send,
+    effect: impl Fn(&[u8], &[u8]) -> Option<Effect> + Send,
 ) -> Option<()> {
     // Nothing that a dead process says comes through: the server need not listen.
     if faults.is_dead() {
@@ -80,20 +81,27 @@ async fn serve(
     // Small messages of both sides would wait for acknowledgements.
     client.set_nodelay(true).and_then(|()| server.set_nodelay(true)).ok()?;
     let (mut up, mut down) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+    // What the server has sent last.
+    let mut heard = 0;
     loop {
         tokio::select! {
             sent = client.read(&mut up) => {
-                let sent = up.get(..sent.ok()?)?;
-                if sent.is_empty() || is_goodbye(sent) {
-                    return None;
-                }
+                let sent = up.get(..sent.ok().filter(|n| *n > 0)?)?;
+                let effect = effect(sent, down.get(..heard)?)?;
                 let answer = ask(&mut server, sent, &client, &mut down);
-                let answered = faults.point("message", upstream, answer).await.ok()?;
-                client.write_all(down.get(..answered)?).await.ok()?;
+                let answered = match effect {
+                    Effect::None => faults.read_point("message", upstream, answer).await.ok()?,
+                    _ => faults.point("message", upstream, answer).await.ok()?,
+                };
+                // Of a part there is no answer.
+                if answered > 0 {
+                    heard = answered;
+                    client.write_all(down.get(..heard)?).await.ok()?;
+                }
             }
             answered = server.read(&mut down) => {
-                let answered = answered.ok().filter(|n| *n > 0)?;
-                client.write_all(down.get(..answered)?).await.ok()?;
+                heard = answered.ok().filter(|n| *n > 0)?;
+                client.write_all(down.get(..heard)?).await.ok()?;
             }
         }
     }

@@ -240,6 +240,11 @@ async fn a_create_whose_response_was_lost_meets_itself() {
     assert_eq!(store.create(&path("n"), "mine".into()).await.expect("again"), Created::Exists);
 }
 
+/// What all messages change, but the one that ends a connection.
+fn said_bye(message: &[u8], _heard: &[u8]) -> Option<Effect> {
+    (message != b"bye").then_some(Effect::Whole)
+}
+
 #[tokio::test]
 async fn a_proxy_cuts_between_messages_and_a_dead_process_is_not_heard() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -256,7 +261,7 @@ async fn a_proxy_cuts_between_messages_and_a_dead_process_is_not_heard() {
         }
     });
     let faults = Faults::of([Plan { at: 1, mode: Mode::AfterLostResponse }]);
-    let proxy = FaultProxy::start(upstream, &faults, |message| message == b"bye").expect("starts");
+    let proxy = FaultProxy::start(upstream, &faults, said_bye).expect("starts");
     let mut answer = [0; 3];
     let mut client = TcpStream::connect(proxy.address()).await.expect("connects");
     client.write_all(b"one").await.expect("writes");
@@ -280,7 +285,7 @@ async fn a_client_that_blocks_its_runtime_is_answered() {
         client.read_exact(&mut [0; 3]).expect("a message");
         client.write_all(b"yes").expect("writes");
     });
-    let proxy = FaultProxy::start(upstream, &Faults::none(), |message| message == b"bye").expect("starts");
+    let proxy = FaultProxy::start(upstream, &Faults::none(), said_bye).expect("starts");
     let mut client = std::net::TcpStream::connect(proxy.address()).expect("connects");
     client.set_read_timeout(Some(std::time::Duration::from_secs(10))).expect("a bound");
     client.write_all(b"one").expect("writes");
@@ -295,7 +300,7 @@ async fn what_ends_a_connection_is_no_point() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let faults = Faults::none();
     let upstream = listener.local_addr().expect("is bound");
-    let proxy = FaultProxy::start(upstream, &faults, |message| message == b"bye").expect("starts");
+    let proxy = FaultProxy::start(upstream, &faults, said_bye).expect("starts");
     let mut client = TcpStream::connect(proxy.address()).await.expect("connects");
     client.write_all(b"bye").await.expect("writes");
     let mut end = Vec::new();

@@ -128,14 +128,14 @@ async fn a_table_of_chains_that_is_gone_is_not_made_again() {
 mod conformance {
     use super::*;
     use landfall::connectors::postgres::Postgres;
-    use landfall::testkit::{FaultProxy, Faults, test_env};
+    use landfall::testkit::{Effect, FaultProxy, Faults, test_env};
 
     /// The database as a process reaches it of which each message to the server may go wrong.
     async fn reached_by(world: &World, faults: &Faults) -> (Arc<PostgresCheckpoints>, FaultProxy) {
         let upstream = world.url.split_once('@').and_then(|(_, rest)| rest.split_once('/')).expect("a URL").0;
         // `X` says goodbye.
-        let goodbye = |message: &[u8]| message.first() == Some(&b'X');
-        let proxy = FaultProxy::start(upstream.parse().expect("an address"), faults, goodbye).expect("a free port");
+        let changes = |message: &[u8], _: &[u8]| (message.first() != Some(&b'X')).then_some(Effect::Whole);
+        let proxy = FaultProxy::start(upstream.parse().expect("an address"), faults, changes).expect("a free port");
         let url = world.url.replace(upstream, &proxy.address().to_string());
         let database = Postgres::connect(&url).expect("a URL").env(test_env(5));
         (Arc::new(PostgresCheckpoints::in_schema(&database, &world.schema).expect("a name")), proxy)

@@ -96,12 +96,12 @@ fn a_store_that_cannot_be_opened_says_where_to_look() {
 /// What any store promises, over the client of S3 and this server.
 mod on_s3 {
     use super::*;
-    use landfall::testkit::{FaultProxy, Faults};
+    use landfall::testkit::{Effect, FaultProxy, Faults};
 
     /// The store as a process reaches it of which each message to the server may go wrong.
     async fn reached_by(server: &Server, faults: &Faults) -> (Store, FaultProxy) {
         let upstream = server.url.trim_start_matches("http://").parse().expect("an address");
-        let proxy = FaultProxy::start(upstream, faults, |_| false).expect("a free port");
+        let proxy = FaultProxy::start(upstream, faults, |_, _| Some(Effect::Whole)).expect("a free port");
         (s3_at(&format!("http://{}", proxy.address())), proxy)
     }
 

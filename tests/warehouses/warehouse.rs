@@ -10,7 +10,7 @@ use landfall::connectors::delta::DeltaTable;
 use landfall::connectors::postgres::{Postgres, PostgresCheckpoints, PostgresTable, PostgresTables};
 use landfall::sink::{Disposition, ExactlyOnce, Sink, TableSet, Tables, Transactional};
 use landfall::store::{ObjectPath, Store};
-use landfall::testkit::{FaultProxy, Faults, test_env};
+use landfall::testkit::{Effect, FaultProxy, Faults, test_env};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -180,12 +180,38 @@ impl Warehouse for Delta {
 /// What a process with faults reaches the server of `url` through, and the connection string.
 pub fn before(url: &str, faults: &Faults) -> (FaultProxy, String) {
     let upstream = url.split_once('@').and_then(|(_, rest)| rest.split_once('/')).expect("a URL").0;
-    // `X` says goodbye.
-    let goodbye = |message: &[u8]| message.first() == Some(&b'X');
-    let proxy = FaultProxy::start(upstream.parse().expect("an address"), faults, goodbye).expect("a free port");
+    let proxy = FaultProxy::start(upstream.parse().expect("an address"), faults, changes).expect("a free port");
     // Who stands still with a transaction open is not waited for.
     let url = url.replace(upstream, &proxy.address().to_string());
     (proxy, format!("{url}&options=-c%20idle_in_transaction_session_timeout%3D200ms"))
+}
+
+/// What a message to PostgreSQL changes. See "Message Formats" in the documents of its protocol.
+fn changes(message: &[u8], heard: &[u8]) -> Option<Effect> {
+    let kinds = kinds(message).unwrap_or_default();
+    // `X` says goodbye.
+    if message.first() == Some(&b'X') {
+        return None;
+    }
+    // The first message of a connection has no kind, but its length.
+    let connects = message.first() == Some(&0);
+    let prepares = !kinds.is_empty() && kinds.iter().all(|kind| b"PDSHC".contains(kind));
+    let begins =
+        kinds == *b"Q" && [&b"START TRANSACTION"[..], b"BEGIN"].iter().any(|words| message[5..].starts_with(words));
+    // Nothing is left of a transaction that does not come to its commit. The server has said that it is in one.
+    let in_transaction = heard.ends_with(b"Z\0\0\0\x05T") && !message.windows(6).any(|these| these == b"COMMIT");
+    Some(if connects || prepares || begins || in_transaction { Effect::None } else { Effect::Whole })
+}
+
+/// The kinds of the messages that were sent at once, if they are whole.
+fn kinds(mut messages: &[u8]) -> Option<Vec<u8>> {
+    let mut kinds = Vec::new();
+    while let Some((kind, rest)) = messages.split_first() {
+        let length = u32::from_be_bytes(*rest.first_chunk()?);
+        messages = rest.get(usize::try_from(length).ok()?..)?;
+        kinds.push(*kind);
+    }
+    Some(kinds)
 }
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
