@@ -133,14 +133,14 @@ fn seeds_that_went_wrong_once_are_right() {
 /// moment that hardly comes by chance, or have a second guard behind them: `tests/defects` has a scenario for each.
 const NOTICED: &[(Defect, u64)] = &[
     (Defect::OwnersWriteNoFence, 0),
-    (Defect::NewerOwnerIsSteppedOver, 65),
+    (Defect::NewerOwnerIsSteppedOver, 72),
     (Defect::FencesAreCollected, 76),
     (Defect::DeletesBeforeBoundary, 14),
-    (Defect::ExistsIsTakenForOwn, 42),
+    (Defect::ExistsIsTakenForOwn, 50),
     (Defect::CommitsBeforeCheckpoint, 4),
     (Defect::PreparedEpochIsDropped, 3),
     (Defect::TwoEpochsAreOpen, 1),
-    (Defect::CleansUpInDoubt, 6),
+    (Defect::CleansUpInDoubt, 8),
     (Defect::PositionIsAhead, 4),
     (Defect::PositionBeforePages, 106),
     (Defect::StateIsNotSaved, 0),
@@ -150,7 +150,7 @@ const NOTICED: &[(Defect, u64)] = &[
     (Defect::MarkExpires, 3),
     (Defect::StagedIsVacuumed, 138),
     (Defect::QuarantineIsApart, 43),
-    (Defect::QuarantineMayFail, 42),
+    (Defect::QuarantineMayFail, 106),
     (Defect::RejectsVanish, 0),
     (Defect::ChecksumIsNotVerified, 31),
 ];
