@@ -2,7 +2,7 @@
 
 use super::footer;
 use super::pages::Pages;
-use super::reading::{AT_ONCE, Count, guarded, panicked};
+use super::reading::{AT_ONCE, Count, guarded, panicked, rows_at_once};
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use futures::future::{BoxFuture, ready};
@@ -21,20 +21,26 @@ use std::sync::Arc;
 /// Rows that are fetched.
 pub(crate) type Fetched = BoxStream<'static, Result<RecordBatch, ParquetError>>;
 
-/// The rows of a file that has `most` rows at most, as `plan` wants them. Nothing follows an error.
+/// The rows of a file that has `most` rows at most, as `plan` wants them, in types of Parquet. Nothing follows an error.
 ///
 /// # Errors
-/// If it is no Parquet, or says that it has more rows; those of `reader`.
+/// If it is no Parquet, says that it has more rows, or has columns that share a place; those of `reader`.
 pub(crate) async fn fetch<R: AsyncFileReader + Unpin + Send + 'static>(
     mut reader: R,
     most: u64,
     plan: impl FnOnce(ArrowReaderMetadata, Checked<R>) -> Result<ParquetRecordBatchStreamBuilder<Checked<R>>, ParquetError>,
 ) -> Result<Fetched, ParquetError> {
-    let load = ArrowReaderMetadata::load_async(&mut reader, ArrowReaderOptions::new());
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let load = ArrowReaderMetadata::load_async(&mut reader, options);
     let footer = AssertUnwindSafe(load).catch_unwind().await.unwrap_or_else(|_| Err(panicked()))?;
     let mut count = Count::of(footer.metadata(), most)?;
-    let reader = Checked { pages: Pages::of(footer.metadata()), reader };
-    let rows = guarded(|| plan(footer, reader)?.with_batch_size(AT_ONCE).build(), identity)?;
+    let reader = Checked { pages: Pages::of(footer.metadata())?, reader };
+    let open = || {
+        let rows = plan(footer, reader)?;
+        let at_once = rows_at_once(rows.schema(), AT_ONCE)?;
+        rows.with_batch_size(at_once).build()
+    };
+    let rows = guarded(open, identity)?;
     let rows = AssertUnwindSafe(rows).catch_unwind().map(|batch| batch.unwrap_or_else(|_| Err(panicked())));
     // The end is counted too.
     let rows = rows.map(Some).chain(stream::once(ready(None)));
@@ -65,9 +71,15 @@ pub(crate) struct Checked<R> {
 
 impl<R: AsyncFileReader + Send> AsyncFileReader for Checked<R> {
     fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, ParquetError>> {
+        let only = self.get_byte_ranges(vec![range]);
+        only.map(|bytes| bytes?.pop().ok_or_else(|| ParquetError::EOF("the file has no such place".to_owned()))).boxed()
+    }
+
+    // The columns of a row group are asked for in one call.
+    fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, Result<Vec<Bytes>, ParquetError>> {
         async move {
-            let bytes = self.reader.get_bytes(range.clone()).await?;
-            guarded(|| self.pages.check(&range, &bytes), identity)?;
+            let bytes = self.reader.get_byte_ranges(ranges.clone()).await?;
+            guarded(|| self.pages.check(&ranges, &bytes), identity)?;
             Ok(bytes)
         }
         .boxed()

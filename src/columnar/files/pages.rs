@@ -1,6 +1,7 @@
 //! Pages that begin with the lengths of texts, or with a dictionary. The library makes room for as many of them as such a page says before it looks
 //! whether they are there, and a process that cannot have the memory ends at once: no panic, which could be caught. So they are counted before.
 //! And it goes through as many members of a list as a header of a page says, though the bytes have ended. So headers are looked through before.
+//! The pages of all columns of a row group are in memory together, and of a row as many values of a list as they say: so they are added up.
 
 use super::compact::{Compact, FALSE, I32, STRUCT, TRUE};
 use super::varint;
@@ -17,37 +18,55 @@ use std::sync::Arc;
 
 /// Lengths that a byte of a page may stand for: writers put some hundred of those that are all alike into one.
 const MOST_PER_BYTE: u64 = 1 << 13;
-/// Bytes that one of a compressed page can give, and those that any process has room for, whatever gives them.
-const MOST_TIMES: u64 = 1 << 15;
+/// Bytes of pages, and values in lists, that a byte of a row group may stand for; and those that any process has room for, whatever gives them:
+/// what is all alike compresses without a bound.
+const MOST_TIMES: u64 = 1_000;
 const ANYHOW: u64 = 64 << 20;
+const ANYHOW_LISTED: u64 = 16 << 20;
 const MOST_I32: u64 = (1 << 31) - 1;
 
-/// The places of the columns of a file: several at the same one, if the footer says so.
-#[derive(Clone, Debug)]
-pub(super) struct Pages(Arc<HashMap<Range<u64>, Vec<Chunk>>>);
+/// The columns of the row groups of a file, by their places.
+#[derive(Debug)]
+pub(super) struct Pages {
+    columns: HashMap<Range<u64>, Chunk>,
+    groups: Vec<Vec<Range<u64>>>,
+}
 
 #[derive(Debug)]
 struct Chunk {
     column: ColumnDescPtr,
     compression: Compression,
+    /// Of the row group, and of the column with its nulls and empty lists, as the footer says.
     rows: u64,
+    values: u64,
 }
 
 impl Pages {
-    pub(super) fn of(footer: &ParquetMetaData) -> Self {
-        let mut places = HashMap::<_, Vec<_>>::new();
-        for (group, chunk) in
-            footer.row_groups().iter().flat_map(|group| group.columns().iter().map(move |c| (group, c)))
-        {
-            let start = chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset());
-            let end = start.saturating_add(chunk.compressed_size());
-            // Nothing can be read from others.
-            if let (Ok(start), Ok(end), Ok(rows)) = (start.try_into(), end.try_into(), group.num_rows().try_into()) {
-                let (column, compression) = (chunk.column_descr_ptr(), chunk.compression());
-                places.entry(start..end).or_default().push(Chunk { column, compression, rows });
+    /// The columns that a footer tells of.
+    ///
+    /// # Errors
+    /// If two of them share a place.
+    pub(super) fn of(footer: &ParquetMetaData) -> Result<Self, ParquetError> {
+        let (mut columns, mut groups) = (HashMap::new(), Vec::new());
+        for group in footer.row_groups() {
+            let mut places = Vec::new();
+            for chunk in group.columns() {
+                let start = chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset());
+                let end = start.saturating_add(chunk.compressed_size());
+                // Nothing can be read from others.
+                if let (Ok(start), Ok(end), Ok(rows)) =
+                    (u64::try_from(start), u64::try_from(end), u64::try_from(group.num_rows()))
+                {
+                    let (column, compression) = (chunk.column_descr_ptr(), chunk.compression());
+                    let values = u64::try_from(chunk.num_values()).unwrap_or_default();
+                    columns.insert(start..end, Chunk { column, compression, rows, values });
+                    places.push(start..end);
+                }
             }
+            groups.push(places);
         }
-        Self(Arc::new(places))
+        apart(&groups)?;
+        Ok(Self { columns, groups })
     }
 
     /// Whether the columns of a whole file can be decoded.
@@ -56,28 +75,65 @@ impl Pages {
     /// As [`check`](Self::check); if one reaches beyond the file.
     pub(super) fn check_all(&self, file: &Bytes) -> Result<(), ParquetError> {
         let place = |at: u64| usize::try_from(at).ok().filter(|at| *at <= file.len());
-        self.0.keys().try_for_each(|range| match (place(range.start), place(range.end)) {
-            (Some(start), Some(end)) if start <= end => self.check(range, &file.slice(start..end)),
+        let column = |range: &Range<u64>| match (place(range.start), place(range.end)) {
+            (Some(start), Some(end)) if start <= end => Ok(file.slice(start..end)),
             _ => Err(ParquetError::EOF("a column reaches beyond the file".to_owned())),
+        };
+        self.groups.iter().try_for_each(|places| {
+            let bytes = places.iter().map(column).collect::<Result<Vec<_>, _>>()?;
+            self.check(places, &bytes)
         })
     }
 
-    /// Whether the columns at a place, of which these are the bytes, can be decoded.
+    /// Whether the columns at these places of a row group, of which these are the bytes, can be decoded together.
     ///
     /// # Errors
     /// If a page says that it has more lengths, or a dictionary more values, than it can have, if the header of a page says that it has more than it
-    /// has, or if the place is that of no column.
-    pub(super) fn check(&self, range: &Range<u64>, bytes: &Bytes) -> Result<(), ParquetError> {
-        let chunks = self.0.get(range).ok_or_else(|| ParquetError::General("no column is there".to_owned()))?;
-        headers(bytes)?;
-        chunks.iter().try_for_each(|chunk| {
-            // What is compressed is not decompressed twice without need: dictionaries are small, and most pages have no lengths.
-            let counted = |page: &Page| page.is_dictionary_page() || has_lengths(page.encoding());
-            let last =
-                pages(bytes, chunk, Compression::UNCOMPRESSED)?.enumerate().filter(|(_, page)| counted(page)).last();
-            let upto = last.map_or(0, |(number, _)| number + 1);
-            pages(bytes, chunk, chunk.compression)?.take(upto).try_for_each(|page| can_be_decoded(&page, chunk))
-        })
+    /// has, if pages say that they have more values than the footer, or together more bytes, or values in lists, than they can have, or if one of the
+    /// places is that of no column.
+    pub(super) fn check(&self, places: &[Range<u64>], bytes: &[Bytes]) -> Result<(), ParquetError> {
+        let none = || ParquetError::General("no column is there".to_owned());
+        let chunk = |place: &Range<u64>| self.columns.get(place).ok_or_else(none);
+        let (mut stored, mut held, mut listed) = (0_u64, 0_u64, 0_u64);
+        for (place, bytes) in places.iter().zip(bytes) {
+            let (column, said) = (chunk(place)?, headers(bytes)?);
+            within("a column", "values", said.values, column.most_values())?;
+            stored += bytes.len() as u64;
+            held += said.dictionary + said.largest;
+            // Few rows are decoded at a time, but all values of a row. Wide ones count as several.
+            let more = said.values.saturating_sub(column.rows);
+            listed = listed.saturating_add(more.saturating_mul(bits(&column.column).div_ceil(64)));
+        }
+        let most = |anyhow: u64| stored.saturating_mul(MOST_TIMES).saturating_add(anyhow);
+        within("a row group", "bytes in its pages", held, most(ANYHOW))?;
+        within("a row group", "values in its lists", listed, most(ANYHOW_LISTED))?;
+        places.iter().zip(bytes).try_for_each(|(place, bytes)| chunk(place)?.check(bytes))
+    }
+}
+
+/// An error if columns share bytes. No writer makes such; they would be looked through, and decoded, as often as they are named.
+fn apart(groups: &[Vec<Range<u64>>]) -> Result<(), ParquetError> {
+    let mut places: Vec<_> = groups.iter().flatten().filter(|place| !place.is_empty()).collect();
+    places.sort_unstable_by_key(|place| place.start);
+    if places.windows(2).any(|two| matches!(two, [one, next] if next.start < one.end)) {
+        return Err(ParquetError::General("two columns of the file share a place".to_owned()));
+    }
+    Ok(())
+}
+
+impl Chunk {
+    /// Values that its pages may have together.
+    fn most_values(&self) -> u64 {
+        if self.column.max_rep_level() == 0 { self.values.min(self.rows) } else { self.values }
+    }
+
+    /// Whether its pages have the lengths and values that they say.
+    fn check(&self, bytes: &Bytes) -> Result<(), ParquetError> {
+        // What is compressed is not decompressed twice without need: dictionaries are small, and most pages have no lengths.
+        let counted = |page: &Page| page.is_dictionary_page() || has_lengths(page.encoding());
+        let last = pages(bytes, self, Compression::UNCOMPRESSED)?.enumerate().filter(|(_, page)| counted(page)).last();
+        let upto = last.map_or(0, |(number, _)| number + 1);
+        pages(bytes, self, self.compression)?.take(upto).try_for_each(|page| can_be_decoded(&page, self))
     }
 }
 
@@ -96,54 +152,99 @@ fn pages(
     Ok(std::iter::from_fn(move || reader.get_next_page().ok().flatten()))
 }
 
-/// Whether the headers of the pages of a column can be decoded, up to the first page that is not there.
-fn headers(mut bytes: &[u8]) -> Result<(), ParquetError> {
-    let broken = || ParquetError::General("the header of a page says that it has more than it has".to_owned());
-    while !bytes.is_empty() {
-        let mut header = Compact(bytes);
-        let [whole, length] = lengths_of_page(&mut header).ok_or_else(broken)?;
-        let behind = |length: u64| header.0.get(usize::try_from(length).ok()?..);
-        let Some((length, rest)) = length.and_then(|length| Some((length, behind(length)?))) else { return Ok(()) };
-        within("bytes", whole.unwrap_or_default(), length.saturating_mul(MOST_TIMES).saturating_add(ANYHOW))?;
-        bytes = rest;
-    }
-    Ok(())
+/// What the headers of the pages of a column say, up to the first page that is not there.
+#[derive(Debug, Default)]
+struct Said {
+    /// Values of all pages, with nulls and empty lists.
+    values: u64,
+    /// Bytes of the dictionary, and of the largest of the other pages, without compression: these are in memory together.
+    dictionary: u64,
+    largest: u64,
 }
 
-/// Of what kinds the members of headers are, from the first one on: of `DataPageHeader`, `DictionaryPageHeader` and `DataPageHeaderV2`.
+/// Looks through the headers of a column.
+///
+/// # Errors
+/// If one cannot be decoded.
+fn headers(mut bytes: &[u8]) -> Result<Said, ParquetError> {
+    let broken = || ParquetError::General("the header of a page says that it has more than it has".to_owned());
+    let mut said = Said::default();
+    while !bytes.is_empty() {
+        let mut rest = Compact(bytes);
+        let header = header(&mut rest).ok_or_else(broken)?;
+        let behind = |length: u64| rest.0.get(usize::try_from(length).ok()?..);
+        let Some(rest) = header.length.and_then(behind) else { break };
+        let held = if header.kind == DICTIONARY_PAGE { &mut said.dictionary } else { &mut said.largest };
+        *held = header.whole.max(*held);
+        said.values += header.values;
+        bytes = rest;
+    }
+    Ok(said)
+}
+
+const INDEX_PAGE: u64 = 1;
+const DICTIONARY_PAGE: u64 = 2;
+
+/// Of what kinds the members of headers are, from the first one on: of `DataPageHeader`, `DictionaryPageHeader` and `DataPageHeaderV2`. The first
+/// is a number of values.
 const DATA_PAGE: &[u8] = &[I32, I32, I32, I32, STRUCT];
 const DICTIONARY: &[u8] = &[I32, I32, TRUE];
 const DATA_PAGE_V2: &[u8] = &[I32, I32, I32, I32, I32, I32, TRUE, STRUCT];
 
-/// Reads a header, and gives how long its page is without compression and with it, as far as it says so. The library looks at the numbers of
-/// members alone, and takes the last 32 bits of each: one that is of another kind or longer is refused. So is a page of an index, which has never
-/// been in any file: some parts of the library pass over it, and others look for the next header within.
-fn lengths_of_page(header: &mut Compact<'_>) -> Option<[Option<u64>; 2]> {
-    const INDEX_PAGE: u64 = 1;
-    let mut lengths = [None; 2];
-    // `PageHeader`.
-    header.members(0, &mut |header, number, kind| match (number, kind) {
-        (1, I32) => header.int().filter(|kind| *kind != INDEX_PAGE && *kind <= MOST_I32).map(drop),
-        (2 | 3, I32) => {
-            lengths[usize::from(number == 3)] = Some(header.int().filter(|length| *length <= MOST_I32)?);
-            Some(())
-        }
-        (4, I32) | (6, STRUCT) | (9.., _) => header.skip(kind, 1),
-        (5, STRUCT) => of_kinds(header, DATA_PAGE),
-        (7, STRUCT) => of_kinds(header, DICTIONARY),
-        (8, STRUCT) => of_kinds(header, DATA_PAGE_V2),
-        _ => None,
-    })?;
-    Some(lengths)
+/// What the header of a page says: its kind, how long it is without compression and with it, and how many values it has.
+#[derive(Default)]
+struct Header {
+    kind: u64,
+    whole: u64,
+    length: Option<u64>,
+    values: u64,
 }
 
-/// Reads members of which the first ones are of these kinds.
-fn of_kinds(header: &mut Compact<'_>, kinds: &[u8]) -> Option<()> {
-    header.members(1, &mut |header, number, kind| {
+/// Reads a header. The library looks at the numbers of members alone, and takes the last 32 bits of each: one that is of another kind or longer is
+/// refused. So is a page of an index, which has never been in any file: some parts of the library pass over it, and others look for the next
+/// header within.
+fn header(bytes: &mut Compact<'_>) -> Option<Header> {
+    let mut header = Header::default();
+    // `PageHeader`.
+    bytes.members(0, &mut |bytes, number, kind| {
+        match (number, kind) {
+            (1, I32) => header.kind = int(bytes).filter(|kind| *kind != INDEX_PAGE)?,
+            (2, I32) => header.whole = int(bytes)?,
+            (3, I32) => header.length = Some(int(bytes)?),
+            (4, I32) | (6, STRUCT) | (9.., _) => bytes.skip(kind, 1)?,
+            (5, STRUCT) => header.values += of_kinds(bytes, DATA_PAGE)?,
+            (7, STRUCT) => {
+                of_kinds(bytes, DICTIONARY)?;
+            }
+            (8, STRUCT) => header.values += of_kinds(bytes, DATA_PAGE_V2)?,
+            _ => return None,
+        }
+        Some(())
+    })?;
+    Some(header)
+}
+
+/// Reads members of which the first ones are of these kinds, and gives the first.
+fn of_kinds(bytes: &mut Compact<'_>, kinds: &[u8]) -> Option<u64> {
+    let mut first = 0;
+    bytes.members(1, &mut |bytes, number, kind| {
         let taken_for = usize::try_from(number).ok()?.checked_sub(1).and_then(|n| kinds.get(n));
         let is_it = taken_for.is_none_or(|k| *k == kind || (*k == TRUE && kind == FALSE));
-        if is_it { header.skip(kind, 2) } else { None }
-    })
+        match number {
+            _ if !is_it => None,
+            1 => {
+                first = int(bytes)?;
+                Some(())
+            }
+            _ => bytes.skip(kind, 2),
+        }
+    })?;
+    Some(first)
+}
+
+/// A number of 32 bits that is not negative.
+fn int(bytes: &mut Compact<'_>) -> Option<u64> {
+    bytes.int().filter(|number| *number <= MOST_I32)
 }
 
 fn has_lengths(encoding: Encoding) -> bool {
@@ -151,33 +252,32 @@ fn has_lengths(encoding: Encoding) -> bool {
 }
 
 /// An error if a page has more lengths or values than it has room for.
-fn can_be_decoded(page: &Page, Chunk { column, rows, .. }: &Chunk) -> Result<(), ParquetError> {
+fn can_be_decoded(page: &Page, chunk: &Chunk) -> Result<(), ParquetError> {
     let (bytes, values_of_page) = (page.buffer().len() as u64, u64::from(page.num_values()));
     // How many times lengths stand there: of what texts have in common with those before them, and of the rest.
     let times = match page.encoding() {
         _ if page.is_dictionary_page() => {
-            return within("values", values_of_page, bytes.saturating_mul(8) / bits(column));
+            return within("a page", "values", values_of_page, bytes.saturating_mul(8) / bits(&chunk.column));
         }
         Encoding::DELTA_LENGTH_BYTE_ARRAY => 1,
         Encoding::DELTA_BYTE_ARRAY => 2,
         _ => 0,
     };
-    let rows = if column.max_rep_level() == 0 { *rows } else { u64::MAX };
-    let most = values_of_page.min(bytes.saturating_mul(MOST_PER_BYTE)).min(rows);
-    let mut rest = values(page, column);
+    let most = values_of_page.min(bytes.saturating_mul(MOST_PER_BYTE)).min(chunk.most_values());
+    let mut rest = values(page, &chunk.column);
     for _ in 0..times {
         let Some(lengths) = rest.and_then(Lengths::read) else { break };
-        within("lengths", lengths.count, most)?;
+        within("a page", "lengths", lengths.count, most)?;
         rest = lengths.skip();
     }
     Ok(())
 }
 
-fn within(what: &str, number: u64, most: u64) -> Result<(), ParquetError> {
+fn within(whose: &str, what: &str, number: u64, most: u64) -> Result<(), ParquetError> {
     if number <= most {
         return Ok(());
     }
-    Err(ParquetError::General(format!("a page says that it has {number} {what}, and can have {most} at most")))
+    Err(ParquetError::General(format!("{whose} says that it has {number} {what}, and can have {most} at most")))
 }
 
 /// What a value of a dictionary needs at least.
@@ -293,18 +393,18 @@ mod tests {
             &[0x5c, 0x19, 0x01, 0, 0],
             &[0x7c, 0x35, 2, 0, 0],
             &[0x15],
-            // The length of a page, in 34 bits; a page of an index.
+            // The length of a page, and how many values it has, in 34 bits; a page of an index.
             &[0x35, 0x84, 0x80, 0x80, 0x80, 0x20, 0],
+            &[0x5c, 0x15, 0x84, 0x80, 0x80, 0x80, 0x20, 0, 0],
             &[0x15, 2, 0],
         ] {
             let error = check(wrong).expect_err("more than it has").to_string();
             assert!(error.contains("the header of a page says"), "{wrong:?}: {error}");
         }
-        // 63 and 65 MiB, out of two bytes.
-        let out_of_two = |mebibytes: u8| check(&[0x25, 0x80, 0x80, 0x80, mebibytes, 0x15, 4, 0, b'a', b'b']);
-        out_of_two(63).expect("some can give that");
-        let error = out_of_two(65).expect_err("none can").to_string();
-        assert!(error.contains("says that it has 68157440 bytes, and can have 67174400 at most"), "{error}");
+        // Pages are added up: the dictionary and the largest of the others, and the values of these.
+        let larger = [0x15, 0, 0x15, 80, 0x15, 4, 0x2c, 0x15, 6, 0x15, 0, 0x15, 6, 0x15, 6, 0, 0, b'a', b'b'];
+        let said = headers(&[&dictionary[..], &data, &larger, &data].concat()).expect("as they say");
+        assert_eq!((said.values, said.dictionary, said.largest), (5, 2, 40));
         let mut whole = file(Arc::new(StringArray::from(vec!["a"])), false, WriterProperties::new()).to_vec();
         // The first header begins behind `PAR1`.
         whole[4] = 0x39;
@@ -419,7 +519,7 @@ mod tests {
         let leaf =
             parquet::schema::types::Type::primitive_type_builder("c", physical).with_length(3).build().expect("a type");
         let column = Arc::new(ColumnDescriptor::new(Arc::new(leaf), 0, 0, vec!["c".into()].into()));
-        Chunk { column, compression: Compression::UNCOMPRESSED, rows }
+        Chunk { column, compression: Compression::UNCOMPRESSED, rows, values: rows }
     }
 
     #[test]
@@ -462,13 +562,17 @@ mod tests {
         for compression in [Compression::UNCOMPRESSED, Compression::ZSTD(ZstdLevel::default())] {
             let file =
                 file(Arc::new(texts.clone()), false, options(ENCODINGS[0], WriterVersion::PARQUET_2_0, compression));
-            let footer = footer_of(&file);
-            let (start, length) = footer.row_group(0).column(0).byte_range();
+            let bytes = file.slice(place_of(&Pages::of(&footer_of(&file)).expect("one column")));
             let chunk = Chunk { compression, ..chunk(Type::BYTE_ARRAY, 10) };
-            let pages = Pages(Arc::new([(start..start + length, vec![chunk])].into()));
-            let error = pages.check_all(&file).expect_err("as many lengths as there are rows").to_string();
+            let error = chunk.check(&bytes).expect_err("as many lengths as there are rows").to_string();
             assert!(error.contains("can have 10 at most"), "{error}");
         }
+    }
+
+    /// Where the only column of a file is.
+    fn place_of(pages: &Pages) -> Range<usize> {
+        let place = &pages.groups[0][0];
+        usize::try_from(place.start).expect("small")..usize::try_from(place.end).expect("small")
     }
 
     fn footer_of(file: &Bytes) -> ParquetMetaData {
@@ -479,13 +583,35 @@ mod tests {
     fn what_is_no_column_or_not_there_is_not_decoded() {
         let options = options(Encoding::PLAIN, WriterVersion::PARQUET_1_0, Compression::UNCOMPRESSED);
         let file = file(Arc::new(StringArray::from_iter_values(["only"])), false, options);
-        let pages = Pages::of(&footer_of(&file));
+        let pages = Pages::of(&footer_of(&file)).expect("one column");
         pages.check_all(&file).expect("all there");
-        let (range, _) = pages.0.iter().next().expect("one");
-        let end = usize::try_from(range.end).expect("small");
+        let Range { start, end } = place_of(&pages);
         assert!(pages.check_all(&file.slice(..end - 1)).is_err());
-        let chunk = file.slice(usize::try_from(range.start).expect("small")..end);
-        assert!(pages.check(range, &chunk).is_ok());
-        assert!(pages.check(&(range.start + 1..range.end), &chunk.slice(1..)).is_err());
+        let check = |start: usize| {
+            let place = start as u64..end as u64;
+            pages.check(std::slice::from_ref(&place), &[file.slice(start..end)])
+        };
+        assert!(check(start).is_ok());
+        assert!(check(start + 1).is_err());
+    }
+
+    #[test]
+    fn columns_that_share_bytes_are_refused() {
+        let check = |one: &[[u64; 2]], other: &[[u64; 2]]| {
+            let group = |places: &[[u64; 2]]| places.iter().map(|[start, end]| *start..*end).collect::<Vec<_>>();
+            apart(&[group(one), group(other)])
+        };
+        check(&[[4, 9], [12, 20]], &[[9, 12]]).expect("nothing is shared");
+        check(&[[4, 9], [4, 4], [6, 6]], &[[6, 6], [9, 9]]).expect("nothing is nowhere");
+        let wrong = [
+            check(&[[4, 9], [4, 9]], &[]),
+            check(&[[4, 9]], &[[4, 9]]),
+            check(&[[4, 9]], &[[12, 20], [8, 12]]),
+            check(&[[4, 20]], &[[6, 7]]),
+        ];
+        for checked in wrong {
+            let error = checked.expect_err("something is shared").to_string();
+            assert!(error.contains("two columns of the file share a place"), "{error}");
+        }
     }
 }

@@ -1,13 +1,14 @@
 //! Parquet files that are read again. Others wrote them, or a disk has damaged them: on some such files the library panics, and
-//! some give other rows than their footers tell of, or have [footers](super::footer) and [pages](super::pages) for which there is no memory. Here each of that is an error.
+//! some give other rows than their footers tell of, or have [footers](super::footer), [pages](super::pages) and types for which there is no memory.
+//! Here each of that is an error.
 
 use super::footer;
 use super::pages::Pages;
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::schema::types::SchemaDescriptor;
@@ -17,6 +18,8 @@ use std::sync::Arc;
 
 /// Rows that are decoded at a time.
 pub(crate) const AT_ONCE: usize = 8192;
+/// Bytes that they may take by their types alone, whether they are null or not.
+const MOST_BYTES: u64 = 64 << 20;
 
 /// The rows of a file that is in memory. Nothing follows an error.
 #[derive(Debug)]
@@ -27,11 +30,30 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    /// Opens a file that has `most` rows at most. Of its columns those are read that `wanted` says, `at_once` rows at a time.
+    /// Opens a file that has `most` rows at most. Of its columns those are read that `wanted` says, in types of Parquet, `at_once` rows at a time.
     ///
     /// # Errors
-    /// If it is no Parquet, or says that it has more rows.
+    /// If it is no Parquet, says that it has more rows, or asks for more memory than there is.
+    #[cfg_attr(not(feature = "delta"), expect(dead_code, reason = "only a table has files that others wrote"))]
     pub(crate) fn open(
+        bytes: Bytes,
+        most: u64,
+        at_once: usize,
+        wanted: impl FnOnce(&SchemaDescriptor) -> ProjectionMask,
+    ) -> Result<Self, ParquetError> {
+        Self::with(ArrowReaderOptions::new().with_skip_arrow_metadata(true), bytes, most, at_once, wanted)
+    }
+
+    /// Opens a file to read all of its columns, in the types that its writer had: it says which, and may lie.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub(crate) fn whole(bytes: Bytes, most: u64) -> Result<Self, ParquetError> {
+        Self::with(ArrowReaderOptions::new(), bytes, most, AT_ONCE, |_| ProjectionMask::all())
+    }
+
+    fn with(
+        options: ArrowReaderOptions,
         bytes: Bytes,
         most: u64,
         at_once: usize,
@@ -39,21 +61,14 @@ impl Rows {
     ) -> Result<Self, ParquetError> {
         let open = || {
             footer::check_file(&bytes)?;
-            let builder = ParquetRecordBatchReaderBuilder::try_new(bytes.clone())?;
+            let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes.clone(), options)?;
             let count = Count::of(builder.metadata(), most)?;
-            Pages::of(builder.metadata()).check_all(&bytes)?;
+            Pages::of(builder.metadata())?.check_all(&bytes)?;
             let (schema, wanted) = (Arc::clone(builder.schema()), wanted(builder.parquet_schema()));
+            let at_once = rows_at_once(&schema, at_once)?;
             Ok(Self { schema, reader: builder.with_projection(wanted).with_batch_size(at_once).build()?, count })
         };
         guarded(open, identity)
-    }
-
-    /// Opens a file to read all of its columns.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
-    pub(crate) fn whole(bytes: Bytes, most: u64) -> Result<Self, ParquetError> {
-        Self::open(bytes, most, AT_ONCE, |_| ProjectionMask::all())
     }
 
     /// The columns of the file.
@@ -69,6 +84,42 @@ impl Iterator for Rows {
         let reader = &mut self.reader;
         let batch = guarded(|| Ok(reader.next().transpose()?), identity).transpose();
         self.count.check(batch)
+    }
+}
+
+/// How many rows of a schema are decoded at a time: `most`, or fewer if they are wide. For a list or text of a fixed size the library makes room
+/// though it is null.
+///
+/// # Errors
+/// If there is no room for a single one.
+pub(super) fn rows_at_once(schema: &Schema, most: usize) -> Result<usize, ParquetError> {
+    let mut row = 0_u64;
+    for field in schema.fields() {
+        let width = width(field.data_type());
+        if width > MOST_BYTES {
+            let name = field.name();
+            let why = format!("a value of the column {name:?} has {width} bytes, and can have {MOST_BYTES} at most");
+            return Err(ParquetError::General(why));
+        }
+        row = row.saturating_add(width);
+    }
+    let fit = usize::try_from(MOST_BYTES / row.max(1)).unwrap_or(usize::MAX);
+    Ok(most.min(fit.max(1)))
+}
+
+/// Bytes that each value of a type takes at least; some, of values that have no fixed size.
+fn width(data_type: &DataType) -> u64 {
+    let count = |number: i32| u64::try_from(number).unwrap_or(u64::MAX);
+    match data_type {
+        DataType::FixedSizeBinary(bytes) => count(*bytes),
+        DataType::FixedSizeList(element, length) => count(*length).saturating_mul(width(element.data_type())),
+        DataType::Struct(members) => members.iter().map(|m| width(m.data_type())).fold(0, u64::saturating_add),
+        DataType::List(element)
+        | DataType::LargeList(element)
+        | DataType::ListView(element)
+        | DataType::LargeListView(element)
+        | DataType::Map(element, _) => width(element.data_type()),
+        other => other.primitive_width().unwrap_or(size_of::<u64>()) as u64,
     }
 }
 
