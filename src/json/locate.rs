@@ -4,6 +4,7 @@ use super::MAX_DEPTH;
 use super::path::Step;
 use super::scan::Node;
 use super::skip::ends_early;
+use super::tree;
 use super::walk::MARK;
 use crate::error::{Error, Result};
 use serde_json::Value;
@@ -11,7 +12,7 @@ use serde_json_path::{JsonPath, PathElement};
 
 pub(super) fn tree(body: &[u8]) -> Result<Value> {
     let body = body.strip_prefix(MARK).unwrap_or(body);
-    serde_json::from_slice(body).map_err(|e| {
+    tree::of(body)?.map_err(|e| {
         if e.is_eof() {
             return ends_early(body.len());
         }

@@ -22,6 +22,7 @@ mod path;
 mod scan;
 mod skip;
 mod split;
+pub(crate) mod tree;
 mod walk;
 mod write;
 

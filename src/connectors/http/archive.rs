@@ -1,5 +1,6 @@
 //! Zip archives, unpacked as they stream: the files of one, one after the other.
 
+use super::body::Growth;
 use crate::error::Error;
 use async_zip::base::read::WithEntry;
 use async_zip::base::read::stream::{Reading, ZipFileReader};
@@ -37,7 +38,12 @@ enum At {
 struct Archive {
     at: At,
     files: Files,
+    growth: Growth,
     taken: u64,
+    /// Bytes of headers, and of files that are not wanted.
+    passed: u64,
+    /// How often there was nothing to give.
+    rounds: u64,
     /// Whether what has been given ends with a line end.
     ends_line: bool,
 }
@@ -45,13 +51,15 @@ struct Archive {
 /// The text of the files in the archive that `inner` reads.
 ///
 /// The list of files at its end is not needed: each file says itself how long it is, or ends by its compression. A cut
-/// archive is noticed, since the list does not follow.
+/// archive is noticed, since the list does not follow. What is gone over may be no larger than `growth` allows either.
 pub(super) fn unpacked(
     inner: Box<dyn AsyncRead + Send + Unpin>,
     files: Files,
+    growth: Growth,
 ) -> BoxStream<'static, io::Result<Bytes>> {
     let at = At::Between(ZipFileReader::with_tokio(BufReader::with_capacity(PIECE, inner)));
-    try_unfold(Archive { at, files, taken: 0, ends_line: true }, Archive::guarded).boxed()
+    let archive = Archive { at, files, growth, taken: 0, passed: 0, rounds: 0, ends_line: true };
+    try_unfold(archive, Archive::guarded).boxed()
 }
 
 impl Archive {
@@ -77,6 +85,7 @@ impl Archive {
                         return Err(refuse("the archive has several files, of which one is to be named"));
                     }
                     self.taken += u64::from(is_wanted);
+                    self.passed += HEADER + name.len() as u64;
                     self.at = At::In(file, is_wanted);
                     if is_wanted && !self.ends_line {
                         self.ends_line = true;
@@ -93,15 +102,22 @@ impl Archive {
                             return Err(damaged(ZipError::CRC32CheckError));
                         }
                         self.at = At::Between(file.done().await.map_err(damaged)?);
-                        continue;
-                    }
-                    self.at = At::In(file, is_wanted);
-                    buffer.truncate(read);
-                    if is_wanted {
-                        self.ends_line = buffer.last() == Some(&b'\n');
-                        return Ok(Some((buffer.freeze(), self)));
+                    } else {
+                        self.at = At::In(file, is_wanted);
+                        buffer.truncate(read);
+                        if is_wanted {
+                            self.ends_line = buffer.last() == Some(&b'\n');
+                            return Ok(Some((buffer.freeze(), self)));
+                        }
+                        self.passed += read as u64;
                     }
                 }
+            }
+            self.growth.check(self.passed).map_err(io::Error::other)?;
+            self.rounds += 1;
+            if self.rounds % ROUNDS == 0 {
+                // Nobody sees that it goes on: limits of time and a stop of the pipeline have their turn here.
+                tokio::task::yield_now().await;
             }
         }
     }
@@ -134,3 +150,31 @@ fn damaged(error: ZipError) -> io::Error {
 }
 
 const PIECE: usize = 64 << 10;
+/// Bytes of the header of a file, without its name.
+const HEADER: u64 = 30;
+/// Some milliseconds of work.
+const ROUNDS: u64 = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use async_zip::base::write::ZipFileWriter;
+    use async_zip::{Compression, ZipEntryBuilder};
+
+    #[tokio::test]
+    async fn who_goes_over_many_files_lets_others_work_meanwhile() {
+        let mut archive = ZipFileWriter::new(futures::io::Cursor::new(Vec::new()));
+        for n in 0..200 {
+            let folder = ZipEntryBuilder::new(format!("{n}/").into(), Compression::Stored);
+            archive.write_entry_whole(folder, b"").await.expect("in memory");
+        }
+        let file = ZipEntryBuilder::new("a".into(), Compression::Stored);
+        archive.write_entry_whole(file, b"text").await.expect("in memory");
+        let archive = archive.close().await.expect("in memory").into_inner();
+        let growth = Growth::new(1_000);
+        let mut pieces = unpacked(Box::new(io::Cursor::new(archive)), Files::default(), growth);
+        assert!(pieces.next().now_or_never().is_none(), "all in one go");
+        let piece = pieces.next().await.expect("a file").expect("whole");
+        assert_eq!(piece, "text");
+    }
+}

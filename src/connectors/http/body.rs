@@ -3,6 +3,7 @@
 use super::archive::{Files, unpacked};
 use super::client::failed;
 use super::limits::Limits;
+use super::status::quoted;
 use crate::error::{Error, Result, Status};
 use async_compression::tokio::bufread::{BrotliDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder};
 use async_compression::zstd::DParameter;
@@ -20,9 +21,32 @@ use tokio_util::io::StreamReader;
 /// The pieces of a body, decompressed.
 pub(super) struct Body {
     pieces: Pieces,
-    wire: Arc<AtomicU64>,
+    growth: Growth,
     given: u64,
+}
+
+/// How much larger than on the wire a body may become.
+#[derive(Clone, Debug)]
+pub(super) struct Growth {
+    /// Bytes that have come on the wire.
+    wire: Arc<AtomicU64>,
     ratio: u64,
+}
+
+impl Growth {
+    pub(super) fn new(ratio: u64) -> Self {
+        Self { wire: Arc::default(), ratio }
+    }
+
+    /// # Errors
+    /// `Data` if what has come may not become so many bytes.
+    pub(super) fn check(&self, bytes: u64) -> Result<()> {
+        let wire = self.wire.load(Ordering::Relaxed).max(SMALL);
+        if bytes / wire > self.ratio {
+            return Err(too_large("the body grows too much when it is decompressed", self.ratio));
+        }
+        Ok(())
+    }
 }
 
 enum Pieces {
@@ -51,8 +75,8 @@ impl Body {
         files: &Files,
     ) -> Result<Self> {
         let mut codings = codings(encodings)?;
-        let came = Arc::new(AtomicU64::new(0));
-        let counter = Arc::clone(&came);
+        let growth = Growth::new(limits.ratio);
+        let counter = Arc::clone(&growth.wire);
         let mut stream = pieces
             .map(move |piece| {
                 let piece = piece.map_err(io::Error::other)?;
@@ -85,19 +109,19 @@ impl Body {
                 if times > MOST_CODINGS {
                     return Err(too_many(times));
                 }
-                reader = coding.decode(reader, files);
+                reader = coding.decode(reader, files, &growth);
                 let first = begin(&mut reader).await?;
                 outermost = next_coding(&mut codings, &first);
                 reader = Box::new(io::Cursor::new(first).chain(reader));
             }
             Pieces::Decoded(reader)
         };
-        Ok(Self { pieces, wire: came, given: 0, ratio: limits.ratio })
+        Ok(Self { pieces, growth, given: 0 })
     }
 
     /// Bytes that have come on the wire.
     pub(super) fn came(&self) -> u64 {
-        self.wire.load(Ordering::Relaxed)
+        self.growth.wire.load(Ordering::Relaxed)
     }
 
     /// The next piece, or `None` at the end. Not cancel-safe: a piece may be lost.
@@ -114,10 +138,7 @@ impl Body {
             }
         };
         self.given += piece.as_ref().map_or(0, |p| p.len() as u64);
-        let wire = self.wire.load(Ordering::Relaxed).max(SMALL);
-        if self.given / wire > self.ratio {
-            return Err(too_large("the body grows too much when it is decompressed", self.ratio));
-        }
+        self.growth.check(self.given)?;
         Ok(piece)
     }
 }
@@ -164,9 +185,14 @@ enum Coding {
 }
 
 impl Coding {
-    fn decode(self, inner: Box<dyn AsyncRead + Send + Unpin>, files: &Files) -> Box<dyn AsyncRead + Send + Unpin> {
+    fn decode(
+        self,
+        inner: Box<dyn AsyncRead + Send + Unpin>,
+        files: &Files,
+        growth: &Growth,
+    ) -> Box<dyn AsyncRead + Send + Unpin> {
         if self == Self::Zip {
-            return Box::new(StreamReader::new(unpacked(inner, files.clone())));
+            return Box::new(StreamReader::new(unpacked(inner, files.clone(), growth.clone())));
         }
         let inner = tokio::io::BufReader::with_capacity(PIECE, inner);
         match self {
@@ -215,10 +241,8 @@ fn codings(headers: &[impl AsRef<str>]) -> Result<Vec<Coding>> {
                 "zstd" => Coding::Zstd,
                 "br" => Coding::Brotli,
                 _ => {
-                    let name: String = name.chars().take(40).collect();
-                    return Err(
-                        Error::data("read body", "the body has an encoding that is not known").with("encoding", name)
-                    );
+                    let what = "the body has an encoding that is not known";
+                    return Err(Error::data("read body", what).with("encoding", quoted(name)));
                 }
             });
         }

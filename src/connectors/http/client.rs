@@ -88,7 +88,7 @@ impl Client {
                 continue;
             }
             let Some(target) = redirect(&reply)? else { return Ok(reply) };
-            url = reply.signature.stripped(self.follow(request, &reply.url, &target)?);
+            url = self.follow(request, &reply, &target)?;
             redirects += 1;
             if redirects > MOST_REDIRECTS {
                 return Err(Error::config("send request", "too many redirects")
@@ -119,14 +119,21 @@ impl Client {
         self.auth.answered(&cx, signature, &Answered { status: 401, headers: &HeaderMap::new(), refused: true }).await
     }
 
-    fn follow(&self, request: &Request, at: &Url, target: &str) -> Result<Url> {
+    fn follow(&self, request: &Request, reply: &Reply, target: &str) -> Result<Url> {
         if *request.method() != Method::GET {
             // What a POST does is done where it was meant for, and once.
             return Err(Error::config("send request", "only a GET follows redirects")
                 .with("request", request.name())
                 .with_hint("set the URL to where the API redirects to"));
         }
-        self.origins.resolve(at, target)
+        let signature = &reply.signature;
+        let url = self.origins.resolve(&reply.url, target).map_err(|e| signature.cleaned(e))?;
+        let url = signature.stripped(url);
+        if signature.is_in(url.as_str()) && !request.is_hidden() {
+            let what = "where the API redirects to holds a secret of the request, and would be shown with it";
+            return Err(Error::data("send request", what).with("request", request.name()));
+        }
+        Ok(url)
     }
 
     async fn send_once(
@@ -140,6 +147,13 @@ impl Client {
     ) -> Result<(Reply, Reaction), Fault> {
         let access = self.origins.access(&url)?;
         let method = request.method();
+        if access != Access::Credentials && *method != Method::GET {
+            // What a request carries may hold secrets, and what it does is meant for the API.
+            return Err(Error::config("send request", "only a GET goes to an origin that gets no credentials")
+                .with("request", request.name())
+                .with_hint("if it is the API too, say so with .allow_origin_with_credentials(…)")
+                .into());
+        }
         let (kind, body) = request.body().unzip();
         let body: Bytes = body.unwrap_or_default();
         let mut headers = request.headers().clone();

@@ -239,7 +239,11 @@ impl<'a> Fetcher<'a> {
         // How often in a row the credentials were refused and others took their place.
         let (mut renewed, mut others) = (false, 0);
         loop {
-            let got = self.attempt(request, wants).await;
+            let got = self.attempt(request, wants).await.map_err(|fault| match fault {
+                Fault::Failed(error) => Fault::Failed(self.cleaned(error)),
+                // What these quote was searched when it was read.
+                fault => fault,
+            });
             let mut pass = self.pass.take();
             if got.is_ok() {
                 self.permit = None;
@@ -372,6 +376,14 @@ impl<'a> Fetcher<'a> {
         self.out.release();
         if !self.out.has_parts() {
             self.permit = None;
+        }
+    }
+
+    /// `error` without the secrets of the last request, which the API may have said back in what it quotes.
+    pub(super) fn cleaned(&self, error: Error) -> Error {
+        match &self.signed {
+            Some(signature) => signature.cleaned(error),
+            None => error,
         }
     }
 

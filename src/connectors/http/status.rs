@@ -123,9 +123,8 @@ pub(super) fn check_type(headers: &HeaderMap, records: &RecordsPath) -> Result<(
     }
     let hint =
         if essence == "text/html" { LOOKS_LIKE } else { "say with .records(…) in what the API writes its records" };
-    let essence: String = essence.chars().take(60).collect();
     Err(Error::data("read page", format!("the response is not {}", records.format_name()))
-        .with("content_type", essence)
+        .with("content_type", quoted(essence))
         .with_hint(hint))
 }
 
@@ -210,6 +209,11 @@ pub(super) fn excerpt(signature: &Signature, begin: &[u8], whole: bool) -> Optio
     (!text.is_empty()).then_some(text)
 }
 
+/// `text`, which a server has written, for an error: whole or not at all, since a secret that is cut is not found any more.
+pub(super) fn quoted(text: &str) -> &str {
+    if text.len() <= LONGEST_QUOTED { text } else { "too long to be shown" }
+}
+
 const LOOKS_LIKE: &str = "a login page or a proxy's answer looks like this: check the URL and the credentials";
 /// Bytes of the body of an error that are read.
 const READ: usize = 128 << 10;
@@ -217,3 +221,5 @@ const READ: usize = 128 << 10;
 const LONGEST_ESCAPE: usize = 6;
 /// Bytes of it that are shown.
 pub(super) const SHOWN: usize = 509;
+/// Bytes of a word that are shown.
+const LONGEST_QUOTED: usize = 60;

@@ -77,15 +77,16 @@ impl Element {
     fn start(element: &BytesStart<'_>) -> Result<Self, Wrong> {
         let name = String::from_utf8_lossy(element.name().as_ref()).into_owned();
         let mut fields = Vec::new();
-        for attribute in element.attributes() {
+        for (number, attribute) in element.attributes().enumerate() {
+            // Those that are left out too: each is looked for among those before it.
+            if number == MOST_NAMES {
+                return Err(TOO_MANY);
+            }
             let attribute = attribute.map_err(|_| "an attribute is not well-formed")?;
             let key = attribute.key.as_ref();
             // Declarations of prefixes are about names, not data.
             if key == b"xmlns" || key.starts_with(b"xmlns:") {
                 continue;
-            }
-            if fields.len() == MOST_NAMES {
-                return Err(TOO_MANY);
             }
             let value = attribute.unescape_value().map_err(|_| "the value of an attribute is not well-formed")?;
             let value = if value.is_empty() { Value::Null } else { Value::Text(value.into_owned()) };

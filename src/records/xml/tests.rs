@@ -109,6 +109,19 @@ fn bombs_and_what_is_not_well_formed_are_refused() {
     // Inside of a record it is the record that is refused.
     let (records, _) = read("<r><i>1</i><i a='1' a='2'/><i>&b;</i><i><d>2</d></i></r>", "/r/i", &[]).expect("whole");
     assert_eq!(records, [r##"{"#text":"1"}"##, "xml", "xml", r#"{"d":"2"}"#]);
-    let many: String = (0..5_000).map(|n| format!("<n{n}/>")).collect();
-    assert_eq!(read(&format!("<r><i>{many}</i></r>"), "/r/i", &[]).expect("whole").0, ["xml"]);
+}
+
+/// Each name is looked for among the others of its element: their number is bounded, also of those that are no fields.
+#[test]
+fn too_many_names_in_one_element_are_refused() {
+    let path = RecordsPath::parse("/r/i").expect("a path");
+    let written = |record: String| path.text_records().expect("XML").write_json(record.as_bytes(), &mut Vec::new());
+    let many = |one: fn(usize) -> String, times: usize| (0..times).map(one).collect::<String>();
+    let children = written(format!("<i>{}</i>", many(|n| format!("<n{n}/>"), 5_000))).expect_err("too many children");
+    assert!(children.reason.contains("too many attributes or children"), "{}", children.reason);
+    let ways: [fn(usize) -> String; 2] = [|n| format!(" xmlns:n{n}=''"), |n| format!(" n{n}=''")];
+    for attributes in ways {
+        assert_eq!(written(format!("<i{}/>", many(attributes, 5_000))), Err(children.clone()));
+        assert_eq!(written(format!("<i{}/>", many(attributes, 4_096))), Ok(()));
+    }
 }

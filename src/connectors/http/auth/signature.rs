@@ -173,9 +173,23 @@ impl Signature {
         let redacted = self.secrets.iter().fold(text.to_owned(), |text, secret| {
             let secret = secret.expose_secret();
             let encoded: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
-            text.replace(secret, MASK).replace(&encoded, MASK)
+            in_cases(secret).iter().fold(text, |text, secret| text.replace(secret, MASK)).replace(&encoded, MASK)
         });
         (!self.is_held(&redacted, 1)).then_some(redacted)
+    }
+
+    /// `error` without the secrets: what it quotes may be what the server says back. If one is in it that is long enough not to be
+    /// there by chance, all that it says is in its message then.
+    pub(crate) fn cleaned(&self, error: Error) -> Error {
+        if !self.is_held(&format!("{error} {error:?}"), SHORT) {
+            return error;
+        }
+        let text = error.to_string();
+        let said = text.strip_prefix(error.operation()).and_then(|said| said.strip_prefix(": "));
+        let said = said.and_then(|said| self.redacted(said));
+        let nothing = "what the API says holds a secret of the request, and is not shown";
+        let said = said.unwrap_or_else(|| nothing.to_owned());
+        Error::new(error.kind(), error.operation(), said).with_status(error.status())
     }
 
     /// Whether `text` holds a secret that is long enough not to be there by chance.
@@ -187,7 +201,9 @@ impl Signature {
     fn is_held(&self, text: &str, least: usize) -> bool {
         let secrets = self.secrets.iter().map(|secret| secret.expose_secret());
         let secrets: Vec<_> = secrets.filter(|secret| secret.len() >= least).collect();
-        let encoded: Vec<_> = secrets.iter().flat_map(|secret| in_base64(secret.as_bytes())).collect();
+        let encoded = secrets.iter().flat_map(|secret| in_base64(secret.as_bytes()));
+        let encoded: Vec<_> = encoded.flat_map(|secret| in_cases(&secret)).collect();
+        let secrets: Vec<_> = secrets.iter().flat_map(|secret| in_cases(secret)).collect();
         let found = |text: &str| {
             let standard = text.replace('-', "+").replace('_', "/");
             secrets.iter().any(|secret| text.contains(secret)) || encoded.iter().any(|secret| standard.contains(secret))
@@ -214,10 +230,16 @@ impl fmt::Debug for Signature {
     }
 }
 
+/// `secret` as it is and in small letters, as hosts and types are kept: one of a few letters may well be a word then.
+fn in_cases(secret: &str) -> Vec<String> {
+    let small = Some(secret.to_ascii_lowercase()).filter(|small| secret.len() >= SHORT && small != secret);
+    std::iter::once(secret.to_owned()).chain(small).collect()
+}
+
 /// What base64 makes of `secret`, wherever in a longer text it stands: without the characters at the edges, in which its
 /// neighbours have a part.
 fn in_base64(secret: &[u8]) -> impl Iterator<Item = String> + '_ {
-    let long_enough = secret.len() >= SHORTEST_IN_BASE64;
+    let long_enough = secret.len() >= SHORT;
     (0..3).filter(move |_| long_enough).map(|before| {
         let encoded = STANDARD_NO_PAD.encode([&[0_u8; 2][..before], secret].concat());
         let whole = (before + secret.len()) * 8 / 6;
@@ -275,13 +297,14 @@ const MASK: &str = "***";
 const MOST_LAYERS: usize = 4;
 /// A secret of this many bytes is found inside of other text only if it was put there.
 const LONG: usize = 16;
-/// Fewer bytes make base64 that may well be there by chance.
-const SHORTEST_IN_BASE64: usize = 8;
+/// A secret of fewer bytes, and its base64, may well be there by chance.
+const SHORT: usize = 8;
 const LONGEST_ENTITY: usize = 12;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::{ErrorKind, Status};
 
     #[test]
     fn hides_a_secret_that_holds_another_whole_and_encoded() {
@@ -317,6 +340,29 @@ mod tests {
         }
         let harmless = r"100 % of \u00 \x s3cret\/other";
         assert_eq!(signature.redacted(harmless).as_deref(), Some(harmless));
+    }
+
+    #[test]
+    fn an_error_that_quotes_a_secret_says_the_rest() {
+        let mut signature = Signature::default();
+        signature.hide(&"S3cret/Canary+7".to_owned().into());
+        let error = |text: &str| Error::data("read page", "a total").with("value", text).with_hint("look at it");
+        let said = |error: Error| signature.cleaned(error).to_string();
+        for text in ["S3cret/Canary+7", "text/s3cret/canary+7; q=1", "x.s3cret/canary+7.invalid"] {
+            let cleaned = said(error(text).with_source(std::io::Error::other(text)));
+            assert!(cleaned.starts_with("read page: a total, value=`") && cleaned.contains("look at it"), "{cleaned}");
+            assert!(cleaned.contains(MASK) && !cleaned.to_lowercase().contains("canary"), "{cleaned}");
+        }
+        // In another way of writing, or only in the error behind it.
+        for text in ["s3cret%2fcanary%2b7", "UzNjcmV0L0NhbmFyeSs3"] {
+            assert!(said(error(text)).ends_with("and is not shown"));
+            assert!(said(error("x").with_source(std::io::Error::other(text))).ends_with("and is not shown"));
+        }
+        let down = Error::unavailable("read page", "S3cret/Canary+7").with_status(Status::Exhausted);
+        let down = signature.cleaned(down);
+        assert_eq!((down.kind(), down.status()), (ErrorKind::Unavailable, Status::Exhausted));
+        // One that holds none keeps what it is made of.
+        assert_eq!(signature.cleaned(error("harmless")).context(), [("value", "harmless".to_owned())]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::connectors::http::read::Scope;
 use crate::env::Env;
 use crate::env::watch;
 use crate::error::{Error, Result};
+use crate::json::tree;
 use crate::model::Partition;
 use crate::source::{Emitter, list_partitions};
 use names::{FLAGS, NEXT_URLS, TOKEN_HEADERS, TOKENS, TOTAL_HEADERS};
@@ -64,12 +65,12 @@ impl Detected {
     /// Looks at the headers and the body of a first response.
     ///
     /// # Errors
-    /// `Data` if the body is not JSON.
+    /// `Data` if the body is not JSON, or has more than 1,048,576 values.
     pub fn from_response<'a>(headers: impl IntoIterator<Item = (&'a str, &'a str)>, body: &[u8]) -> Result<Self> {
         let headers: Vec<(String, &str)> =
             headers.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
         let header = |wanted: &str| headers.iter().find(|(name, _)| name == wanted).map(|(_, value)| *value);
-        let body: Value = serde_json::from_slice(body).map_err(|e| {
+        let body = tree::of(body)?.map_err(|e| {
             Error::data("look at response", "the response is not JSON").with_source(e).with_hint(
                 "only JSON is looked into: say that the records are `csv`, `ndjson`, or the elements at a path of XML",
             )
@@ -240,5 +241,8 @@ mod tests {
         let nothing = text(&[], r#"{"status":"ok"}"#);
         assert!(nothing.contains("say where the records are") && nothing.contains("nothing leads"), "{nothing}");
         assert!(Detected::from_response([], b"<html>").is_err());
+        let many = format!("[{}1]", "1,".repeat(1 << 20));
+        let error = Detected::from_response([], many.as_bytes()).expect_err("too many");
+        assert!(error.to_string().contains("1,048,576 values"), "{error}");
     }
 }

@@ -15,7 +15,7 @@ pub(in super::super) struct EgressSettings {
 /// Ways out of the machine. Without any of these a source talks to the origin of its URL only, directly.
 impl RestBuilder {
     /// Lets links and redirects lead to `origin`, such as `https://files.example.com`, too. Requests to it carry no credentials,
-    /// no client certificate, and of the headers only those that ask for a representation.
+    /// no client certificate, and of the headers only those that ask for a representation; only a GET is sent there.
     pub fn allow_origin(mut self, origin: impl Into<String>) -> Self {
         self.egress.allowed.push((origin.into(), Access::Named));
         self
@@ -27,8 +27,8 @@ impl RestBuilder {
         self
     }
 
-    /// Lets links and redirects lead to any `https` origin with a public address, without credentials: for downloads from where
-    /// only the data says. Private, loopback, link-local and metadata addresses are refused, however their names resolve.
+    /// Lets links and redirects lead to any `https` origin with a public address, by GET and without credentials: for downloads from
+    /// where only the data says. Private, loopback, link-local and metadata addresses are refused, however their names resolve.
     pub fn allow_public_origins(mut self) -> Self {
         self.egress.public = true;
         self

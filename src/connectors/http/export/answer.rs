@@ -3,6 +3,7 @@
 use super::describe::Exports;
 use super::words::State;
 use crate::error::{Error, Result};
+use crate::json::tree;
 use crate::json::{ValuePath, field};
 use serde_json::Value;
 
@@ -51,8 +52,7 @@ impl Exports {
 
     fn files(&self, body: &[u8]) -> Result<Vec<String>> {
         let Some((path, list)) = &self.files else { return Ok(vec![String::new()]) };
-        let answer: Value = serde_json::from_slice(body)
-            .map_err(|e| Error::data("poll job", "the answer is not JSON").with_source(e))?;
+        let answer = tree::of(body)?.map_err(|e| Error::data("poll job", "the answer is not JSON").with_source(e))?;
         let mut files = Vec::new();
         for found in path.query(&answer) {
             for found in found.as_array().map_or(std::slice::from_ref(found), Vec::as_slice) {
@@ -76,7 +76,7 @@ impl Exports {
 /// The text, the number or the truth value at `path`.
 fn text(body: &[u8], path: &ValuePath) -> Result<Option<String>> {
     let Some(raw) = field(body, path)? else { return Ok(None) };
-    Ok(match serde_json::from_slice(raw) {
+    Ok(match tree::of(raw)? {
         Ok(Value::String(text)) => Some(text),
         // As it was written: an id may have more digits than a number holds.
         Ok(Value::Number(_) | Value::Bool(_)) => Some(String::from_utf8_lossy(raw.trim_ascii()).into_owned()),

@@ -1,3 +1,4 @@
+use crate::connectors::http::status::quoted;
 use crate::error::{Error, Result};
 use serde::Serialize;
 
@@ -26,9 +27,8 @@ impl Words {
         let declared = self.all().into_iter().find(|(_, words)| words.iter().any(|w| is_word(&w.as_str())));
         let usual = || USUAL.iter().find(|(state, words)| self.of(*state).is_empty() && words.iter().any(&is_word));
         declared.map(|(state, _)| state).or_else(|| usual().map(|(state, _)| *state)).ok_or_else(|| {
-            let shown: String = word.chars().take(60).collect();
             Error::data("poll job", "nothing says what this state of a job means")
-                .with("state", shown)
+                .with("state", quoted(word))
                 .with_hint("say so with .running([…]), .done([…]), .failed([…]) or .skipped([…])")
         })
     }

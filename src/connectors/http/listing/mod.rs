@@ -146,7 +146,10 @@ impl<'a> Listing<'a> {
                 Ok(None) => {}
                 Ok(Some(Prepared::Again)) => continue,
                 Ok(Some(Prepared::End(reason))) => return Ok(reason),
-                Err(error) => return Err(self.told(error).await),
+                Err(error) => {
+                    let error = self.fetcher.cleaned(error);
+                    return Err(self.told(error).await);
+                }
             }
             if self.reading.expires.is_some_and(|expires| expires <= self.scope.env.now()) && self.resets < MOST_RESETS
             {
@@ -173,7 +176,7 @@ impl<'a> Listing<'a> {
                         self.resumed = false;
                         continue;
                     }
-                    Err(error) => error,
+                    Err(error) => self.fetcher.cleaned(error),
                 },
                 Ok(Outcome::Refused(error)) if self.resumed && self.export.is_none() => {
                     self.begin_again(&error)?;

@@ -8,6 +8,7 @@ use crate::connectors::http::incremental::{CursorValue, Highest, RowOrder};
 use crate::connectors::http::pagination::{Answer, At, Claims, Step, differs};
 use crate::connectors::http::position::Stand;
 use crate::connectors::http::request::Request;
+use crate::connectors::http::status;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Page, Proof, StopReason};
 
@@ -225,9 +226,8 @@ impl Listing<'_> {
         match values.last().and_then(Option::as_deref) {
             None | Some("null" | "[]") => Ok(()),
             Some(errors) => {
-                let begin: String = errors.chars().take(500).collect();
                 let error = Error::data("read page", "the GraphQL server answers with errors");
-                Err(match head.signature.redacted(&begin) {
+                Err(match status::excerpt(&head.signature, errors.as_bytes(), true) {
                     Some(text) => error.with("errors", text),
                     None => error,
                 })

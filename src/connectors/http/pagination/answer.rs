@@ -1,6 +1,8 @@
 use super::Place;
 use crate::connectors::http::rules::Predicate;
+use crate::connectors::http::status::quoted;
 use crate::error::{Error, Result};
+use crate::json::tree;
 use crate::json::{ValuePath, field, names_near};
 use reqwest::header::HeaderMap;
 
@@ -147,8 +149,11 @@ impl Answer<'_> {
     }
 
     /// Whether the condition holds of the body.
+    ///
+    /// # Errors
+    /// `Data` if the body is not JSON, or has too many values for a tree.
     pub(super) fn fits(&self, condition: &Predicate) -> Result<bool> {
-        let tree: serde_json::Value = serde_json::from_slice(self.around)
+        let tree = tree::of(self.around)?
             .map_err(|e| Error::data("read page", "the body is not one JSON text").with_source(e))?;
         Ok(condition.holds(&serde_json::Value::Array(vec![tree])))
     }
@@ -165,7 +170,7 @@ impl Answer<'_> {
     pub fn count(&self, n: usize) -> Result<u64> {
         let raw = self.raw(n)?.ok_or_else(|| self.missing(n, "the page has no total where one was declared"))?;
         let text = raw.content();
-        text.parse().map_err(|_| self.wrong(n, "the total is not a whole number").with("value", clip(text)))
+        text.parse().map_err(|_| self.wrong(n, "the total is not a whole number").with("value", quoted(text)))
     }
 
     /// Value `n` as a flag: a boolean, or a string of one.
@@ -177,7 +182,7 @@ impl Answer<'_> {
         match raw.content().to_ascii_lowercase().as_str() {
             "true" => Ok(true),
             "false" => Ok(false),
-            text => Err(self.wrong(n, "the flag is neither true nor false").with("value", clip(text))),
+            text => Err(self.wrong(n, "the flag is neither true nor false").with("value", quoted(text))),
         }
     }
 
@@ -218,8 +223,4 @@ impl Answer<'_> {
             place => error.with("path", place.map_or("", Place::name)),
         }
     }
-}
-
-fn clip(raw: &str) -> String {
-    raw.chars().take(40).collect()
 }

@@ -38,7 +38,8 @@ enum Condition {
 
 impl Stop {
     /// This holds of the body: a path that selects something in it, such as `$.meta[?@ == 'done']`, or a filter such as
-    /// `@.status == 'done'`, where `@` is the body (RFC 9535, 2.3.5). The body is held as a tree for it.
+    /// `@.status == 'done'`, where `@` is the body (RFC 9535, 2.3.5). The body is held as a tree for it: one of more than
+    /// 1,048,576 values is an error.
     pub fn query(query: impl Into<String>) -> Self {
         Self(Condition::Query(query.into()))
     }

@@ -2,6 +2,7 @@ use super::Request;
 use crate::connectors::http::incremental::Decimal;
 use crate::connectors::http::request::Content;
 use crate::error::{Error, Result};
+use crate::json::tree;
 use reqwest::header::HeaderName;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -132,7 +133,7 @@ impl Target {
     /// `Data` if that would change it: a number in a body that has more digits than can be held, an array in a query.
     pub(super) fn set_json(&self, request: &mut Request, raw: &str) -> Result<()> {
         let wrong = |what| Error::data("make request", what).with("target", self.name());
-        let value: Value = serde_json::from_str(raw)
+        let value = tree::of(raw.as_bytes())?
             .map_err(|e| wrong("the value for the next page is not valid JSON").with_source(e))?;
         let text = match &value {
             Value::String(text) => text.as_str(),

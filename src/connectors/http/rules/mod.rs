@@ -13,6 +13,7 @@ pub use wait::WaitFrom;
 pub(super) use wait::http_date;
 
 use crate::error::Result;
+use crate::json::tree::TooLarge;
 use crate::model::Timestamp;
 use crate::retry::rate::Learn;
 use on::Compiled;
@@ -72,10 +73,16 @@ impl Rules {
         ByHead::Decided(by_status)
     }
 
-    /// What is known with the body: of the first rule that holds, or of the status.
+    /// What is known with the body: of the first rule that holds, or of the status; a failure if it is too large for one to tell.
     pub(super) fn with_body(&self, told: &Told<'_>) -> Verdict {
-        let first = self.rules.iter().find(|rule| rule.holds(told));
-        first.map_or_else(|| Verdict::by_status(told.status, told.headers), Compiled::verdict)
+        for rule in &self.rules {
+            match rule.holds(told) {
+                Ok(true) => return rule.verdict(),
+                Ok(false) => {}
+                Err(TooLarge) => return Verdict::too_large(),
+            }
+        }
+        Verdict::by_status(told.status, told.headers)
     }
 
     /// The wait that the response asks for, by the first place that says one; else that until a quota is full again that it says

@@ -1,6 +1,7 @@
 use super::predicate::Predicate;
 use super::verdict::{Told, Verdict};
 use crate::error::{Error, ErrorKind, Result};
+use crate::json::tree::TooLarge;
 use regex::Regex;
 use reqwest::header::{HeaderMap, HeaderName};
 use std::borrow::Cow;
@@ -120,7 +121,7 @@ impl On {
     ///
     /// A page is looked at too, whatever its status: without a condition on the status each one is parsed once more. Of a page so
     /// large that it is landed in parts, what stands around the records is looked at; of lines and rows in parts, nothing. Of the
-    /// response to an error, the first 128 KiB are.
+    /// response to an error, the first 128 KiB are. It is held as a tree for this: one of more than 1,048,576 values is an error.
     pub fn body(condition: impl Into<String>) -> Self {
         Self(vec![Condition::Body(condition.into())])
     }
@@ -333,12 +334,24 @@ impl Compiled {
         (!open).then_some(true)
     }
 
-    pub(super) fn holds(&self, told: &Told<'_>) -> bool {
-        self.conditions.iter().all(|check| match check {
-            Check::Body(predicate) => told.json().is_some_and(|json| predicate.holds(json)),
-            Check::Text(text) => told.has_text(text),
-            by_head => by_head.holds_by_head(told.status, told.headers) == Some(true),
-        })
+    /// # Errors
+    /// If the body, which would tell, is too large for that.
+    pub(super) fn holds(&self, told: &Told<'_>) -> Result<bool, TooLarge> {
+        // The head first: a body may be too large for a rule that is about other responses.
+        if self.holds_by_head(told.status, told.headers) == Some(false) {
+            return Ok(false);
+        }
+        for check in &self.conditions {
+            let holds = match check {
+                Check::Body(predicate) => told.json()?.is_some_and(|json| predicate.holds(json)),
+                Check::Text(text) => told.has_text(text),
+                Check::Status(_) | Check::Present(_) | Check::Equals(..) | Check::Matches(..) => true,
+            };
+            if !holds {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     pub(super) fn verdict(&self) -> Verdict {

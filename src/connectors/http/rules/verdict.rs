@@ -1,6 +1,7 @@
 use super::{Action, is_for_rate};
 use crate::defects::{Defect, on};
-use crate::error::{Error, ErrorKind, Status};
+use crate::error::{Error, ErrorKind, Result, Status};
+use crate::json::tree::{self, TooLarge};
 use crate::model::Timestamp;
 use reqwest::header::{AGE, DATE, HeaderMap};
 use serde_json::Value;
@@ -13,7 +14,7 @@ pub(in super::super) struct Told<'a> {
     pub(in super::super) status: u16,
     pub(in super::super) headers: &'a HeaderMap,
     body: &'a [u8],
-    json: OnceCell<Option<Value>>,
+    json: OnceCell<Result<Option<Value>, TooLarge>>,
 }
 
 impl<'a> Told<'a> {
@@ -26,16 +27,18 @@ impl<'a> Told<'a> {
     }
 
     /// An array of the body, if it is JSON; or of its first line, if that is: where lines are expected, an error is one.
-    pub(super) fn json(&self) -> Option<&Value> {
-        let read = || {
+    pub(super) fn json(&self) -> Result<Option<&Value>, TooLarge> {
+        let read = || -> Result<Option<Value>, TooLarge> {
             let body = self.body();
-            let whole = serde_json::from_slice(body).ok().or_else(|| {
-                let line = body.split(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty())?;
-                serde_json::from_slice(line).ok()
-            });
-            whole.map(|body| Value::Array(vec![body]))
+            let mut lines = body.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+            let tree = match (tree::of(body)?, lines.next()) {
+                (Ok(whole), _) => Some(whole),
+                (Err(_), Some(line)) => tree::of(line)?.ok(),
+                (Err(_), None) => None,
+            };
+            Ok(tree.map(|body| Value::Array(vec![body])))
         };
-        self.json.get_or_init(read).as_ref()
+        self.json.get_or_init(read).as_ref().map(Option::as_ref).map_err(|too_large| *too_large)
     }
 
     pub(super) fn has_text(&self, text: &str) -> bool {
@@ -110,6 +113,12 @@ impl Verdict {
         };
         let message = message.unwrap_or(says.into());
         Self { action, kind: kind.unwrap_or(usual), message, hint: None, rule: Some(rule) }
+    }
+
+    /// A rule asks for the body, which is too large to be asked.
+    pub(super) fn too_large() -> Self {
+        let (message, hint) = (TooLarge::WHAT.into(), Some(TooLarge::HINT));
+        Self { action: Action::Fail, kind: ErrorKind::Data, message, hint, rule: None }
     }
 
     pub(super) fn is_success(&self) -> bool {

@@ -283,6 +283,8 @@ async fn bombs_are_refused_whatever_they_are_wrapped_in() {
             (gzip.clone(), "limit=`50`"),
             (encoded!(GzipEncoder, &gzip), "limit=`50`"),
             (zip(&[("a", &text, true)]).await, "limit=`50`"),
+            // What nobody asked for, before what is given.
+            (encoded!(GzipEncoder, &zip(&[("a/", &text, true), ("b", line, false)]).await), "limit=`50`"),
             (encoded!(GzipEncoder, &encoded!(GzipEncoder, &encoded!(GzipEncoder, b"x"))), "too many times"),
         ] {
             let server = Server::start(move |_| Reply::json(body.clone()).header("content-type", "text/plain")).await;

@@ -434,6 +434,17 @@ async fn an_expression_or_a_header_stops_the_listing() {
 }
 
 #[tokio::test]
+async fn a_body_of_too_many_values_for_a_tree_is_refused_where_an_expression_asks_for_one() {
+    let body = format!("{{\"data\":[{}1],\"next\":\"a\",\"last\":true}}", "1,".repeat(1 << 20));
+    let server = Server::start(move |_| Reply::json(body.clone()).header("x-last", "true")).await;
+    let by_token = |stop: Stop| rest(&server, "/r").paginate(Cursor::at("$.next").query("c").stop_when(stop));
+    let brought = read_all(by_token(Stop::query("$.last"))).await;
+    assert_eq!(brought.error().kind(), ErrorKind::Data);
+    assert!(brought.error().to_string().contains("1,048,576 values"), "{}", brought.error());
+    assert!(read_all(by_token(Stop::header("x-last", "true"))).await.stopped().is_complete());
+}
+
+#[tokio::test]
 async fn numbers_go_into_a_body_or_a_header() {
     let server = Server::start(|got| {
         let page = match got.headers.get("x-page") {

@@ -68,6 +68,22 @@ async fn p16_a_redirect_to_an_allowed_origin_carries_no_credentials() {
 }
 
 #[tokio::test]
+async fn p16_what_a_post_carries_goes_to_no_origin_without_credentials() {
+    let other = second().await;
+    let server = across(&other).await;
+    let post = || {
+        let source = Rest::post(server.url("/r")).json(serde_json::json!({ "key": CANARY })).auth(Bearer::new(CANARY));
+        source.paginate(NextUrl::at("$.next")).records("$.data[*]").limits(patient())
+    };
+    let brought = read(&post().allow_origin(other.url("")).build().expect("a source"), None).await;
+    assert_eq!((brought.records(), brought.error().kind()), (vec!["1".to_owned()], ErrorKind::Config));
+    assert!(brought.error().to_string().contains("only a GET"), "{}", brought.error());
+    assert!(other.seen().is_empty(), "nothing was sent there");
+    let rest = post().allow_origin_with_credentials(other.url("")).build().expect("a source");
+    assert_eq!(read(&rest, None).await.records(), ["1", "2", "3"]);
+}
+
+#[tokio::test]
 async fn links_from_data_never_lead_to_private_addresses() {
     let other = Server::start(|_| Reply::json(r#"{"data":[2],"next":null}"#)).await;
     let port = other.url("").rsplit(':').next().expect("a port").to_owned();

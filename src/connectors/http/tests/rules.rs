@@ -169,6 +169,23 @@ async fn a_rule_can_make_a_page_of_another_status_or_type() {
 }
 
 #[tokio::test]
+async fn a_body_of_too_many_values_for_a_tree_is_refused_where_a_rule_asks_for_one() {
+    let page = || Reply::json(format!("[{}1]", "1,".repeat(1 << 20)));
+    let asks = || On::body("@.status == 'ERROR'");
+    let (brought, requests) = with(page(), [asks().fail(ErrorKind::Data), On::text("1").retry()]).await;
+    assert_eq!((requests, brought.error().kind(), brought.error().status()), (1, ErrorKind::Data, Status::Permanent));
+    assert!(brought.error().to_string().contains("1,048,576 values"), "{}", brought.error());
+    // A rule before it that holds, and one that is about other responses, ask for none.
+    for rules in [
+        vec![On::text("1").success(), asks().retry()],
+        vec![On::text("x").retry(), asks().and(On::status(500)).retry()],
+    ] {
+        let (brought, _) = with(page(), rules).await;
+        assert_eq!(brought.pages()[0].records, (1 << 20) + 1);
+    }
+}
+
+#[tokio::test]
 async fn an_error_in_place_of_lines_is_recognised() {
     let server = Server::start(|_| Reply::json("{\"error\":\"no\"}\n")).await;
     let lines = Rest::get(server.url("/r")).records("ndjson").limits(patient());

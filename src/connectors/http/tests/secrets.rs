@@ -132,6 +132,83 @@ async fn a_secret_that_is_cut_at_the_end_of_what_is_read_is_not_shown_in_part() 
 }
 
 #[tokio::test]
+async fn a_secret_where_the_errors_of_graphql_are_cut_is_not_shown_in_part() {
+    let server = Server::start(|got| {
+        let message = format!("{}{CANARY}", "x".repeat(460 + got.number));
+        Reply::json(format!(r#"{{"data":{{"orders":[]}},"errors":[{{"message":"{message}"}}]}}"#))
+    })
+    .await;
+    let rest = Rest::graphql(server.url("/graphql"), "{ orders { id } }").records("$.data.orders[*]").limits(patient());
+    let rest = rest.auth(Bearer::new(CANARY)).build().expect("a source");
+    for _ in 0..60 {
+        let text = read(&rest, None).await.error().to_string();
+        assert!(text.contains("xxx") && !text.contains("s3"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn what_an_error_quotes_of_an_answer_is_without_secrets() {
+    // Hosts and types are kept in small letters.
+    const MIXED: &str = "S3cretCanaryOfAnApi";
+    for kind in ["type", "encoding", "total", "flag", "link", "redirect", "state", "location"] {
+        let server = Server::start(move |got| match (kind, got.method.as_str()) {
+            ("type", _) => page([1], "null").header("content-type", &format!("text/{MIXED}")),
+            ("encoding", _) => page([1], "null").header("content-encoding", MIXED),
+            ("link", _) => page([1], &format!("\"http://{MIXED}.invalid/\"")),
+            ("redirect", _) => Reply::status(302, "").header("location", &format!("http://{MIXED}.invalid/")),
+            ("location", _) => Reply::json("{}").header("location", &format!("http://{MIXED}.invalid/")),
+            ("state", "POST") => Reply::json(r#"{"id":7}"#),
+            ("state", _) => Reply::json(format!(r#"{{"status":"{MIXED}"}}"#)),
+            _ => Reply::json(format!(r#"{{"data":[1],"total":"{MIXED}","more":"{MIXED}"}}"#)),
+        })
+        .await;
+        let get = || Rest::get(server.url("/r")).records("$.data[*]");
+        let exporting = |export| {
+            let post = Rest::post(server.url("/r")).json(serde_json::json!({}));
+            post.export(export).records("ndjson")
+        };
+        let rest = match kind {
+            "total" => get().paginate(PageNumber::query("p").total("$.total")),
+            "flag" => get().paginate(PageNumber::query("p").has_more("$.more")),
+            "link" => get().paginate(NextUrl::at("$.next")),
+            "state" => exporting(Export::poll("/jobs/{id}").status_at("$.status").download_at("$.urls[*]")),
+            "location" => exporting(Export::at_location().download_at("$.urls[*]")),
+            _ => get(),
+        };
+        let rest = rest.auth(Bearer::new(MIXED)).limits(patient()).build().expect("a source");
+        let brought = read(&rest, None).await;
+        assert!(brought.error().to_string().contains("***"), "{kind}: {}", brought.error());
+        let text = shown(&rest, &brought).to_lowercase();
+        assert!(!text.contains("canary"), "{kind}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_too_long_to_be_searched_whole_is_not_quoted() {
+    // Of one that is cut, nothing would be found.
+    let long = CANARY.repeat(5);
+    let server = Server::start(move |_| page([1], "null").header("content-type", &format!("text/{long}"))).await;
+    let rest = Rest::get(server.url("/r")).records("$.data[*]").auth(Bearer::new(CANARY.repeat(5)));
+    let rest = rest.limits(patient()).build().expect("a source");
+    let brought = read(&rest, None).await;
+    assert!(brought.error().to_string().contains("too long") && !tells(&shown(&rest, &brought)), "{}", brought.error());
+}
+
+#[tokio::test]
+async fn a_redirect_to_a_path_that_holds_a_secret_is_not_followed() {
+    const LONG: &str = "s3cret-canary-of-an-api";
+    let server = Server::start(|got| match got.path() {
+        "/r" => Reply::status(302, "").header("location", &format!("/p/{LONG}")),
+        _ => Reply::status(302, ""),
+    })
+    .await;
+    let rest = Rest::get(server.url("/r")).auth(Bearer::new(LONG)).limits(patient()).build().expect("a source");
+    let brought = read(&rest, None).await;
+    assert_eq!((brought.error().kind(), server.seen().len()), (ErrorKind::Data, 1));
+    assert!(!shown(&rest, &brought).contains("canary"), "{}", brought.error());
+}
+
+#[tokio::test]
 async fn links_and_redirects_to_another_origin_are_refused_before_anything_is_sent() {
     let other = Arc::new(Server::start(|_| Reply::json("[1]")).await);
     for auth in auths() {
