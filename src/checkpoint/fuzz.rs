@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::model::{Incarnation, Timestamp};
 use crate::store::{ObjectPath, Store};
 use bytes::Bytes;
+use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_64;
 
 fn chain() -> ChainId {
@@ -48,17 +49,23 @@ pub(crate) fn record(bytes: &[u8]) -> Result<()> {
     read(sealed.into()).or_else(|_| read(payload))
 }
 
-/// A step of the boundary that is read says a boundary.
+/// A step of the boundary that is read says a boundary, which can be moved on. It is read from the place that it names.
 pub(crate) async fn boundary(bytes: &[u8]) -> Result<()> {
+    let said: Option<Value> = serde_json::from_slice(bytes).ok();
+    let number = said.and_then(|step| step.get("step")?.as_u64()).unwrap_or(1);
     let mut sealed = bytes.to_vec();
     seal(&mut sealed);
     let mut read = Ok(());
     // The sealed one last: it is the one that can be read.
     for stored in [bytes.to_vec(), sealed] {
         let store = Store::memory();
-        let path = ObjectPath::parse("chains/fuzz/boundary")?.join(&format!("{:020}", 1))?;
+        let path = ObjectPath::parse("chains/fuzz/boundary")?.join(&format!("{number:020}"))?;
         store.put(&path, stored.into()).await?;
-        read = StoreCheckpoints::new(&store, "chains")?.boundary(&chain()).await.map(drop);
+        let checkpoints = StoreCheckpoints::new(&store, "chains")?;
+        read = match checkpoints.boundary(&chain()).await {
+            Ok(boundary) => checkpoints.advance_boundary(&chain(), boundary.saturating_add(1)).await,
+            Err(e) => Err(e),
+        };
     }
     read
 }

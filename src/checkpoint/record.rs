@@ -191,6 +191,17 @@ pub(super) fn unseal(bytes: &[u8]) -> Option<&[u8]> {
     (last == trailer(crc32c::crc32c(body)).as_bytes() || on(Defect::ChecksumIsNotVerified)).then_some(body)
 }
 
+/// How many bytes the record has that begins with these, by its first line; `None` if that does not say it.
+pub(super) fn stored_len(begin: &[u8]) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Length {
+        payload_len: u64,
+    }
+    let line = begin.iter().take(MAX_HEADER + 1).position(|b| *b == b'\n')?;
+    let Length { payload_len } = serde_json::from_slice(begin.get(..line)?).ok()?;
+    payload_len.checked_add((line + 1 + TRAILER) as u64)
+}
+
 /// Accepts `<name><version>` up to `version`.
 pub(super) fn check_format(
     found: &str,
@@ -223,6 +234,8 @@ const VERSION: u64 = 1;
 /// Bytes that the first line may have.
 const MAX_HEADER: usize = 16 << 10;
 const TRAILER: usize = "\ncrc32c=00000000\n".len();
+/// Bytes that a record has besides its payload, at most: the first line and what closes it, rounded up.
+pub(super) const FRAME: u64 = 17 << 10;
 const NO_HEADER: &str = "the record has no readable first line";
 const NEWER: &str = "the record has a format that this version does not know";
 /// What an operator does about a damaged record. Never: delete it and go on with the one before.

@@ -59,6 +59,8 @@ type Life = Option<Incarnation>;
 
 /// The format of both.
 const FORMAT: u32 = 1;
+/// Bytes that either may have. Of names of at most 64 characters, numbers and a life it has less than 1 KiB.
+const MOST_BYTES: u64 = 64 << 10;
 
 impl Retention {
     /// The retention of the landing of `shard`.
@@ -146,7 +148,7 @@ impl Retention {
 
     async fn progress(&self, load: &PipelineName, life: &Life) -> Result<Option<Progress>> {
         let path = self.progress_path(load, life)?;
-        let Some(bytes) = self.store.get(&path, None).await? else { return Ok(None) };
+        let Some(bytes) = self.store.get_small(READ, &path, MOST_BYTES).await? else { return Ok(None) };
         let progress: Progress = read_versioned(READ, &path, &bytes, FORMAT)?;
         if &progress.load != load || &progress.incarnation != life || progress.shard != self.shard {
             return Err(self.foreign(&path));
@@ -209,7 +211,7 @@ impl Retention {
 
     async fn known(&self, number: usize) -> Result<Option<(PipelineName, Life)>> {
         let path = self.known_path(number)?;
-        let Some(bytes) = self.store.get(&path, None).await? else { return Ok(None) };
+        let Some(bytes) = self.store.get_small(READ, &path, MOST_BYTES).await? else { return Ok(None) };
         let known: KnownLoad = read_versioned(READ, &path, &bytes, FORMAT)?;
         if known.shard != self.shard {
             return Err(self.foreign(&path));

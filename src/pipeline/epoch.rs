@@ -203,6 +203,12 @@ impl Checkpoint {
                 .with("format", head.format)
                 .with_hint("use the version of landfall that wrote it, or a newer one"));
         }
+        if record.payload.len() > MAX_BYTES {
+            return Err(Error::corrupt("read checkpoint", "over 32 MiB: none is written that is so large")
+                .with("shard", shard)
+                .with("number", record.number)
+                .with("bytes", record.payload.len()));
+        }
         serde_json::from_slice(&record.payload).map_err(damaged)
     }
 }

@@ -29,7 +29,7 @@ pub use probe::probe;
 #[cfg(any(feature = "azure", feature = "gcs", feature = "s3"))]
 pub(crate) use uri::{Bucket, Cloud};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::Timestamp;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -165,6 +165,28 @@ impl Store {
     /// `Config` if the folder cannot be made or written.
     pub fn local(folder: impl AsRef<Path>) -> Result<Self> {
         Ok(Self::new(LocalStore::open(folder)?))
+    }
+
+    /// Reads an object that nobody writes with more than `most` bytes. Of one that is larger, one byte more is read.
+    ///
+    /// # Errors
+    /// `Corrupt` if it is larger; else those of [`get`](ObjectAccess::get).
+    pub(crate) async fn get_small(
+        &self,
+        operation: &'static str,
+        path: &ObjectPath,
+        most: u64,
+    ) -> Result<Option<Bytes>> {
+        let found = self.get(path, Some(0..most.saturating_add(1))).await?;
+        if found.as_ref().is_some_and(|bytes| bytes.len() as u64 > most) {
+            return Err(Error::corrupt(operation, "the object is larger than any that is written there")
+                .with("object", path)
+                .with("most_bytes", most)
+                .with_hint(
+                    "it is damaged, or something else wrote it: restore it from a copy or a backup, do not delete it",
+                ));
+        }
+        Ok(found)
     }
 }
 

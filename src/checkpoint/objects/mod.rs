@@ -1,7 +1,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::record::{WAY_OUT, check_format, seal, unseal};
+use super::record::{FRAME, WAY_OUT, check_format, seal, stored_len, unseal};
 use super::{ChainId, CheckpointStore};
 use crate::error::{Error, Result};
 use crate::store::{Created, ObjectPath, Store};
@@ -78,7 +78,7 @@ impl StoreCheckpoints {
 
     async fn read_step(&self, chain: &ChainId, number: u64) -> Result<Option<Step>> {
         let path = self.step(chain, number)?;
-        let Some(bytes) = self.store.get(&path, None).await? else { return Ok(None) };
+        let Some(bytes) = self.store.get_small(BOUNDARY, &path, MOST_STEP).await? else { return Ok(None) };
         let corrupt = |message| Error::corrupt(BOUNDARY, message).with("object", &path).with_hint(WAY_OUT);
         let body = unseal(&bytes).ok_or_else(|| corrupt("the boundary is damaged: its checksum does not fit"))?;
         let stored: StoredStep =
@@ -87,6 +87,9 @@ impl StoreCheckpoints {
         check_format(&stored.format, FORMAT, VERSION, newer, || corrupt("the boundary has an unknown format"))?;
         if stored.chain != chain.as_str() || stored.step != number {
             return Err(corrupt("the boundary was written for another place"));
+        }
+        if number > LAST_STEP {
+            return Err(corrupt("the boundary has no numbers left"));
         }
         Ok(Some(Step { number, boundary: stored.boundary }))
     }
@@ -140,7 +143,15 @@ impl CheckpointStore for StoreCheckpoints {
     }
 
     async fn read(&self, chain: &ChainId, number: u64) -> Result<Option<Bytes>> {
-        self.store.get(&self.record(chain, number)?, None).await
+        let path = self.record(chain, number)?;
+        let Some(bytes) = self.store.get(&path, Some(0..AT_ONCE + 1)).await? else { return Ok(None) };
+        if bytes.len() as u64 <= AT_ONCE {
+            return Ok(Some(bytes));
+        }
+        // One that begins otherwise than a record is too long already.
+        let most = stored_len(&bytes).unwrap_or(AT_ONCE);
+        drop(bytes);
+        self.store.get_small("read chain record", &path, most).await
     }
 
     async fn numbers(&self, chain: &ChainId) -> Result<Vec<u64>> {
@@ -190,6 +201,12 @@ impl CheckpointStore for StoreCheckpoints {
     }
 }
 
+/// Bytes of a record that are asked for at first. A checkpoint has no more; a segment may have, and says in its first line how many.
+const AT_ONCE: u64 = (32 << 20) + FRAME;
+/// A step says less than the first line of a record of its chain.
+const MOST_STEP: u64 = FRAME;
+/// After it there is no next anchor.
+const LAST_STEP: u64 = u64::MAX - KEPT;
 const BOUNDARY: &str = "read boundary";
 const FORMAT: &str = "landfall-boundary/";
 const VERSION: u64 = 1;

@@ -289,8 +289,13 @@ async fn rule_8_a_damaged_boundary_halts_and_names_the_object() {
     };
     let mut flipped = stored("landfall-boundary/1", chain, 1);
     flipped[50] ^= 1;
+    let step = StoredStep { format: "landfall-boundary/1".into(), chain: chain.to_owned(), step: 1, boundary: 1 };
+    let mut long = serde_json::to_vec(&step).expect("json");
+    long.resize(MOST_STEP as usize, b' ');
+    seal(&mut long);
     for (bytes, kind) in [
         (flipped, ErrorKind::Corrupt),
+        (long, ErrorKind::Corrupt),
         (Vec::new(), ErrorKind::Corrupt),
         (stored("landfall-boundary/1", chain, 2), ErrorKind::Corrupt),
         (stored("landfall-boundary/1", "orders/checkpoints/0001", 1), ErrorKind::Corrupt),
@@ -307,6 +312,85 @@ async fn rule_8_a_damaged_boundary_halts_and_names_the_object() {
         assert_eq!(checkpoints.advance_boundary(&id(), 9).await.expect_err("damage").kind(), kind);
         assert_eq!(store.steps().await, [1]);
     }
+}
+
+#[tokio::test]
+async fn rule_8_a_boundary_without_a_next_number_halts() {
+    for (number, has_next) in [(LAST_STEP, true), (LAST_STEP + 1, false), (u64::MAX, false)] {
+        let store = Odd::default();
+        let checkpoints = store.checkpoints();
+        let step =
+            StoredStep { format: "landfall-boundary/1".into(), chain: id().to_string(), step: number, boundary: 7 };
+        let mut bytes = serde_json::to_vec(&step).expect("json");
+        seal(&mut bytes);
+        let object = checkpoints.step(&id(), number).expect("a name");
+        store.put(&object, bytes.into()).await.expect("memory");
+        match checkpoints.boundary(&id()).await {
+            Ok(boundary) => assert!(has_next && boundary == 7, "{number}"),
+            Err(e) => {
+                assert!(!has_next && e.kind() == ErrorKind::Corrupt, "{e}");
+                assert!(e.to_string().contains(object.as_str()), "{e}");
+            }
+        }
+        let error = checkpoints.advance_boundary(&id(), 8).await.expect_err("no number is left");
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    }
+}
+
+#[tokio::test]
+async fn rule_8_a_record_that_is_longer_than_it_says_is_damage() {
+    let says = |payload: u64| format!("{{\"payload_len\":{payload}}}\n");
+    let (short, long, endless) = (says(7), says(AT_ONCE), says(u64::MAX));
+    let longest = long.len() as u64 + AT_ONCE + "\ncrc32c=00000000\n".len() as u64;
+    for (begins, bytes, is_read) in [
+        ("", AT_ONCE, true),
+        ("", AT_ONCE + 1, false),
+        (short.as_str(), AT_ONCE + 1, false),
+        (long.as_str(), longest, true),
+        (long.as_str(), longest + 1, false),
+        (endless.as_str(), AT_ONCE + 1, false),
+    ] {
+        let store = Store::memory();
+        let checkpoints = StoreCheckpoints::new(&store, "state").expect("a name");
+        let object = checkpoints.record(&id(), 1).expect("a name");
+        let mut record = vec![0_u8; bytes as usize];
+        record[..begins.len()].copy_from_slice(begins.as_bytes());
+        store.put(&object, record.into()).await.expect("memory");
+        match checkpoints.read(&id(), 1).await {
+            Ok(found) => assert!(is_read && found.is_some_and(|found| found.len() as u64 == bytes), "{begins} {bytes}"),
+            Err(e) => {
+                assert!(!is_read && e.kind() == ErrorKind::Corrupt, "{begins} {bytes}: {e}");
+                assert!(e.to_string().contains(object.as_str()), "{e}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn rule_8_a_file_that_was_made_larger_than_memory_is_damage_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::local(folder.path()).expect("opens");
+    let checkpoints = StoreCheckpoints::new(&store, "state").expect("a name");
+    let shared: Arc<dyn CheckpointStore> = Arc::new(checkpoints.clone());
+    let mut chain = Chain::open(Arc::clone(&shared), id(), Env::system()).await.expect("opens").chain;
+    assert_eq!(chain.append(Bytes::from_static(b"epoch")).await.expect("appends"), 2);
+    advance(&checkpoints, 1..=1).await;
+    let make_huge = |object: &ObjectPath| {
+        let file = std::fs::OpenOptions::new().write(true).open(folder.path().join(object.as_str()));
+        file.expect("it is there").set_len(1 << 40).expect("a file with a hole");
+    };
+    let record = checkpoints.record(&id(), 2).expect("a name");
+    make_huge(&record);
+    let error = Chain::open(shared, id(), Env::system()).await.expect_err("damage");
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    assert!(error.to_string().contains(record.as_str()), "{error}");
+
+    let step = checkpoints.step(&id(), 1).expect("a name");
+    make_huge(&step);
+    let fresh = StoreCheckpoints::new(&store, "state").expect("a name");
+    let error = fresh.boundary(&id()).await.expect_err("damage");
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    assert!(error.to_string().contains(step.as_str()), "{error}");
 }
 
 mod conformance {

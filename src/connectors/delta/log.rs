@@ -14,6 +14,12 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// Bytes that a version may have. Other writers have made some of hundreds of MiB, with a line of about 1 KiB for each of all files
+/// of a table.
+const MOST_COMMIT: u64 = 1 << 30;
+/// Bytes of `_last_checkpoint` that are read. Other writers leave out of it what makes it longer than some 10 KiB.
+const MOST_HINT: u64 = 1 << 20;
+
 /// The folder of a table.
 #[derive(Clone, Debug)]
 pub(super) struct Log {
@@ -257,14 +263,14 @@ impl Log {
 
     /// Reads the versions after `known`, until one is absent.
     async fn follow(&self, known: Option<Arc<Snapshot>>, keep: Keep) -> Result<Option<Arc<Snapshot>>> {
-        let mut next = known.as_ref().map_or(0, |k| k.version + 1);
-        let Some(mut bytes) = self.store.get(&self.commit_path(next)?, None).await? else { return Ok(known) };
+        let mut next = known.as_ref().map_or(Ok(0), |known| self.after(known.version))?;
+        let Some(mut bytes) = self.read_commit(next).await? else { return Ok(known) };
         let mut snapshot = known.map_or_else(|| Snapshot::empty(keep, 0), Arc::unwrap_or_clone);
         loop {
             snapshot.version = next;
             snapshot.apply_commit(&bytes).map_err(|e| e.with("version", next))?;
-            next += 1;
-            match self.store.get(&self.commit_path(next)?, None).await? {
+            next = self.after(next)?;
+            match self.read_commit(next).await? {
                 Some(more) => bytes = more,
                 None => break,
             }
@@ -277,9 +283,20 @@ impl Log {
         Ok(Some(Arc::new(snapshot)))
     }
 
+    /// The number of the version after `version`.
+    fn after(&self, version: u64) -> Result<u64> {
+        version
+            .checked_add(1)
+            .ok_or_else(|| Error::corrupt("read delta log", "the log has no versions left").with("table", &self.folder))
+    }
+
+    async fn read_commit(&self, version: u64) -> Result<Option<Bytes>> {
+        self.store.get_small("read delta log", &self.commit_path(version)?, MOST_COMMIT).await
+    }
+
     /// The actions of a version; `None` if it is not there.
     pub(super) async fn commit(&self, version: u64) -> Result<Option<Vec<Line>>> {
-        let Some(bytes) = self.store.get(&self.commit_path(version)?, None).await? else { return Ok(None) };
+        let Some(bytes) = self.read_commit(version).await? else { return Ok(None) };
         lines(&bytes).map(Some).map_err(|e| e.with("version", version))
     }
 
@@ -320,9 +337,12 @@ impl Log {
 
     /// What `_last_checkpoint` says: a hint, and a lower bound of the newest version.
     pub(super) async fn last_checkpoint(&self) -> Result<Option<LastCheckpoint>> {
-        let Some(bytes) = self.store.get(&self.path("_last_checkpoint")?, None).await? else { return Ok(None) };
-        // By the protocol it may be anything: then there is no hint.
-        Ok(serde_json::from_slice(&bytes).ok())
+        let path = self.path("_last_checkpoint")?;
+        // What lies behind is cut off, so that it is read as something else, or not at all.
+        let Some(bytes) = self.store.get(&path, Some(0..MOST_HINT)).await? else { return Ok(None) };
+        // By the protocol it may be anything: then there is no hint. A version has 63 bits, and a checkpoint a part at least.
+        let hint: Option<LastCheckpoint> = serde_json::from_slice(&bytes).ok();
+        Ok(hint.filter(|hint| i64::try_from(hint.version).is_ok() && hint.parts != Some(0)))
     }
 
     /// The newest checkpoint that is listed with all of its parts.

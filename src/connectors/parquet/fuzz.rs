@@ -14,13 +14,17 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use std::fmt::Debug;
 
-/// A commit that is read says the same when it is written and read again; its files lie below the dataset.
-pub(crate) fn commit(bytes: &[u8]) -> Result<()> {
+/// A commit that is read says the same when it is written and read again; its files lie below the dataset, and are looked for.
+pub(crate) async fn commit(bytes: &[u8]) -> Result<()> {
     let commit: DatasetCommit = both("landfall dataset commit", "commit", bytes)?;
-    let folder = ObjectPath::parse("lake/orders")?;
-    for name in commit.files.iter().flat_map(|file| [&file.path, &file.staged]) {
-        let object = folder.join(name)?;
-        assert!(object == folder || object.is_below(&folder), "{object}");
+    let folder = Folder { store: Store::memory(), prefix: ObjectPath::parse("lake/orders")? };
+    for (file, name) in commit.files.iter().flat_map(|file| [(file, &file.path), (file, &file.staged)]) {
+        let object = folder.prefix.join(name)?;
+        assert!(object == folder.prefix || object.is_below(&folder.prefix), "{object}");
+        if object != folder.prefix {
+            folder.store.put(&object, Bytes::copy_from_slice(bytes)).await?;
+            drop(folder.is_there(&object, file).await);
+        }
     }
     Ok(())
 }

@@ -14,6 +14,11 @@ use std::collections::BTreeMap;
 
 /// Files that are looked at or moved at the same time.
 const AT_ONCE: usize = 8;
+/// Bytes that a commit may have: the files of a checkpoint, which has 32 MiB, and the columns of those before.
+const MOST_COMMIT: u64 = 64 << 20;
+/// Bytes that the record of a compaction may have: the names of as many small files as make a large one, some 100 bytes for each.
+const MOST_COMPACTION: u64 = 1 << 30;
+const READ: &str = "read dataset";
 
 /// The folder of a dataset.
 #[derive(Clone, Debug)]
@@ -40,7 +45,7 @@ impl Folder {
         let mut compactions = Vec::new();
         for number in after + 1.. {
             let path = self.compaction_path(shard, number)?;
-            let Some(bytes) = self.store.get(&path, None).await? else { break };
+            let Some(bytes) = self.store.get_small(READ, &path, MOST_COMPACTION).await? else { break };
             compactions.push(DatasetCompaction::decode(shard, number, &bytes).map_err(|e| e.with("object", path))?);
         }
         Ok(compactions)
@@ -48,9 +53,11 @@ impl Folder {
 
     /// The bytes of a committed file, verified. It may be moved from its staged to its final name while it is looked for.
     pub(super) async fn bytes(&self, file: &DataFile) -> Result<Bytes> {
-        let damaged = |message| Error::corrupt("read dataset", message).with("file", &file.path);
+        let damaged = |message| Error::corrupt(READ, message).with("file", &file.path);
         for name in [&file.path, &file.staged, &file.path] {
-            if let Some(bytes) = self.store.get(&self.prefix.join(name)?, None).await? {
+            let object = self.prefix.join(name)?;
+            // One byte more than there should be shows a file that is too long.
+            if let Some(bytes) = self.store.get(&object, Some(0..file.bytes.saturating_add(1))).await? {
                 if format!("{:x}", Sha256::digest(&bytes)) != file.sha256 {
                     return Err(damaged("the file is not the one that was committed"));
                 }
@@ -78,7 +85,7 @@ impl Folder {
     /// Reads a commit of a shard; `None` if there is none of that number.
     pub(super) async fn read(&self, shard: &ShardKey, sequence: u64) -> Result<Option<DatasetCommit>> {
         let path = self.commit_path(shard, sequence)?;
-        let Some(bytes) = self.store.get(&path, None).await? else { return Ok(None) };
+        let Some(bytes) = self.store.get_small(READ, &path, MOST_COMMIT).await? else { return Ok(None) };
         DatasetCommit::decode(shard, sequence, &bytes).map(Some).map_err(|e| e.with("object", path))
     }
 
@@ -95,7 +102,10 @@ impl Folder {
             }
         }
         loop {
-            let next = newest.as_ref().map_or(0, |c| c.sequence) + 1;
+            let held = newest.as_ref().map_or(0, |c| c.sequence);
+            let next = held
+                .checked_add(1)
+                .ok_or_else(|| Error::corrupt(READ, "the commits have no numbers left").with("shard", shard))?;
             match self.read(shard, next).await? {
                 Some(commit) => newest = Some(commit),
                 None => return Ok(newest),
@@ -113,7 +123,7 @@ impl Folder {
     }
 
     pub(super) fn gone(&self, shard: &ShardKey, sequence: u64) -> Error {
-        Error::corrupt("read dataset", "a commit object is gone")
+        Error::corrupt(READ, "a commit object is gone")
             .with("shard", shard)
             .with("sequence", sequence)
             .with_hint("restore the folder _commits; it is the only record of what was committed")
@@ -158,10 +168,10 @@ impl Folder {
 
     pub(super) async fn is_there(&self, path: &ObjectPath, file: &DataFile) -> Result<bool> {
         // One byte more is asked for than there should be: it shows a file that is too long.
-        let range = file.bytes.saturating_sub(TAIL)..file.bytes + 1;
-        let expected = range.end - range.start - 1;
+        let start = file.bytes.saturating_sub(TAIL);
+        let range = start..file.bytes.saturating_add(1);
         let Some(tail) = self.store.get(path, Some(range)).await? else { return Ok(false) };
-        if tail.len() as u64 == expected && checksum(&tail) == file.tail_crc32c {
+        if tail.len() as u64 == file.bytes - start && checksum(&tail) == file.tail_crc32c {
             return Ok(true);
         }
         Err(Error::corrupt("check file", "the file is not the one that was staged")

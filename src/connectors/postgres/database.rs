@@ -1,5 +1,6 @@
 use super::fault;
 use super::name::literal;
+use super::plain::Watched;
 use crate::defects::{Defect, on};
 use crate::env::Env;
 use crate::error::{Error, Result};
@@ -56,8 +57,13 @@ pub(super) async fn commit(operation: &'static str, transaction: Transaction<'_>
 
 /// A database, and a pool of connections to it. Cheap to clone: clones share the pool. Connections are opened when they are needed.
 ///
-/// TLS is spoken as `sslmode` in the URL says: `disable`, `prefer` (the default) or `require`. Where it is spoken, the certificate is
-/// verified, also with `prefer`: by the certificates that the platform trusts, or by those in the file that `sslrootcert` names.
+/// TLS is spoken as `sslmode` in the URL says: `disable`, `prefer` (the default, as that of libpq) or `require`. Where it is spoken, the
+/// certificate and the name in it are verified, also with `prefer`: by the certificates that the platform trusts, or by those in the file
+/// that `sslrootcert` names. `verify-ca` and `verify-full` are the same as `require`, `allow` is the same as `prefer`.
+///
+/// With `prefer`, whoever sits between may say in the name of the server that it has no TLS, see and change all that is sent, and ask for
+/// the password as it is: write `sslmode=require` for a server on another machine. A connection to one that came up without TLS is warned
+/// of once.
 ///
 /// Of several hosts, the first that takes writes is used, unless `target_session_attrs` says otherwise: a standby may not know yet what
 /// was committed. What a session is told, whatever the defaults of the role are: `docs/warehouses.md`, "PostgreSQL".
@@ -187,7 +193,10 @@ impl Postgres {
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Verified };
         let manager = match config.get_ssl_mode() {
             SslMode::Disable => Manager::from_config(config.clone(), NoTls, recycling),
-            _ => Manager::from_config(config.clone(), MakeRustlsConnect::new(tls(roots.as_deref())?), recycling),
+            _ => {
+                let tls = MakeRustlsConnect::new(tls(roots.as_deref())?);
+                Manager::from_connect(config.clone(), Watched::new(tls), recycling)
+            }
         };
         let prepare = Hook::async_fn(|client, _| {
             Box::pin(async move {

@@ -470,6 +470,63 @@ fn arrays(array: &ArrayRef, element: &ColumnType) -> Option<Encode> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use arrow::array::{
+        BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int16Array, Int32Array,
+        Int64Array, ListArray, StringArray, StructArray, Time64MicrosecondArray, TimestampMicrosecondArray,
+    };
+    use arrow::datatypes::Field;
+
+    /// The hash of a row of these columns, of which the first is the key.
+    fn hash(columns: &[(&str, ColumnType, ArrayRef)]) -> String {
+        let values = columns.iter().map(|(name, _, values)| (*name, Arc::clone(values), true));
+        let batch = RecordBatch::try_from_iter_with_nullable(values).expect("fits");
+        let kinds: Vec<_> = columns.iter().map(|(name, kind, _)| ((*name).to_owned(), kind.clone())).collect();
+        let hashed: Vec<bool> = (0..columns.len()).map(|number| number > 0).collect();
+        let rows = Rows::new(&batch, &kinds, Some(&hashed), None).expect("each type holds its values");
+        let mut row = Vec::new();
+        rows.encode(0, 0, &mut row).expect("each value fits");
+        String::from_utf8(row.split_off(row.len() - 32)).expect("digits")
+    }
+
+    #[test]
+    fn the_hash_of_a_row_in_postgres_is_what_it_was_when_it_was_first_kept() {
+        let text = |text: Option<&str>| Arc::new(StringArray::from(vec![text])) as ArrayRef;
+        let number: ArrayRef = Arc::new(Int64Array::from(vec![-4]));
+        let decimal = Decimal128Array::from(vec![-1_234_567]).with_precision_and_scale(12, 2).expect("fits");
+        let time = TimestampMicrosecondArray::from(vec![1_700_000_000_123_456]);
+        let list = ListArray::from_iter_primitive::<Int64Type, _, _>([Some(vec![Some(1), None])]);
+        let group = StructArray::from(vec![(Arc::new(Field::new("n", DataType::Int64, true)), Arc::clone(&number))]);
+        let columns: [(&str, ColumnType, ArrayRef); 19] = [
+            ("id", ColumnType::Int8, Arc::new(Int64Array::from(vec![7]))),
+            ("bool", ColumnType::Bool, Arc::new(BooleanArray::from(vec![true]))),
+            ("int2", ColumnType::Int2, Arc::new(Int16Array::from(vec![-2]))),
+            ("int4", ColumnType::Int4, Arc::new(Int32Array::from(vec![-3]))),
+            ("int8", ColumnType::Int8, number),
+            ("float4", ColumnType::Float4, Arc::new(Float32Array::from(vec![0.5]))),
+            ("float8", ColumnType::Float8, Arc::new(Float64Array::from(vec![-0.25]))),
+            ("numeric", ColumnType::Numeric(Some((12, 2))), Arc::new(decimal)),
+            ("text", ColumnType::Text, text(Some("ü"))),
+            ("varchar", ColumnType::TextLike("character varying(20)".to_owned()), text(Some("é"))),
+            ("bytea", ColumnType::Bytea, Arc::new(BinaryArray::from(vec![&b"\x00\xff"[..]]))),
+            ("uuid", ColumnType::Uuid, text(Some("0f0e0d0c-0b0a-0908-0706-050403020100"))),
+            ("date", ColumnType::Date, Arc::new(Date32Array::from(vec![19_000]))),
+            ("time", ColumnType::Time, Arc::new(Time64MicrosecondArray::from(vec![1]))),
+            ("timestamp", ColumnType::Timestamp, Arc::new(time.clone())),
+            ("timestamptz", ColumnType::Timestamptz, Arc::new(time.with_timezone("UTC"))),
+            ("json", ColumnType::Json, text(Some(r#"{"a": 1}"#))),
+            ("jsonb", ColumnType::Jsonb, Arc::new(group)),
+            ("array", ColumnType::Array(Box::new(ColumnType::Int8)), Arc::new(list)),
+        ];
+        let kept = hash(&columns);
+        assert_eq!(kept, "29f1f41af3a7a2d98102325348587097");
+        let mut other = columns.to_vec();
+        other[1..].reverse();
+        other[0].2 = Arc::new(Int64Array::from(vec![8]));
+        other.push(("added", ColumnType::Text, text(None)));
+        assert_eq!(hash(&other), kept, "the key, the order of columns and one that is null say nothing");
+        other[1].2 = Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>([Some(vec![Some(2), None])]));
+        assert_ne!(hash(&other), kept);
+    }
 
     #[test]
     fn an_exponent_that_is_too_far_is_seen_and_text_is_not_taken_for_one() {

@@ -31,6 +31,7 @@ mod fit;
 pub(crate) mod fuzz;
 mod name;
 mod numeric;
+mod plain;
 mod retry;
 mod table;
 mod tables;

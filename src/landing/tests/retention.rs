@@ -84,6 +84,28 @@ async fn what_recovery_needs_is_not_removed() {
 }
 
 #[tokio::test]
+async fn what_a_load_has_published_is_damage_if_it_is_larger_than_it_can_be() {
+    let store = Store::memory();
+    let retention = retention(&store);
+    retention.publish(&load("etl"), &life(), at(7, 3)).await.expect("publishes");
+    for object in store.list(&ObjectPath::root()).await.expect("lists").into_iter().map(|object| object.path) {
+        let written = store.get(&object, None).await.expect("reads").expect("is there");
+        let padded = |bytes: usize| -> Bytes {
+            let mut padded = written.to_vec();
+            padded.resize(bytes, b' ');
+            padded.into()
+        };
+        store.put(&object, padded(64 << 10)).await.expect("puts");
+        assert_eq!(retention.retained().await.expect("it may have so many"), Some(at(7, 3)));
+        store.put(&object, padded((64 << 10) + 1)).await.expect("puts");
+        let error = retention.retained().await.expect_err("nobody has written it");
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+        assert!(error.to_string().contains(object.as_str()), "{error}");
+        store.put(&object, written).await.expect("puts");
+    }
+}
+
+#[tokio::test]
 async fn a_load_below_the_retained_start_halts() {
     let store = Store::memory();
     let mut writer = landed(&store, 80).await;

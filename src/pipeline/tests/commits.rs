@@ -300,14 +300,20 @@ fn a_set_of_tables_with_thousands_of_files_each_is_written() {
 }
 
 #[test]
-fn a_checkpoint_beyond_its_bound_is_not_written() {
+fn a_checkpoint_beyond_its_bound_is_neither_written_nor_read() {
     let of = |bytes: usize| {
         let settings = [("sink".to_owned(), json!("x".repeat(bytes)))].into();
         let config = ConfigRecord { settings, ..ConfigRecord::default() };
         Checkpoint { config, ..empty() }.encode()
     };
     let frame = of(0).expect("small").len();
-    assert_eq!(of((32 << 20) - frame).expect("fits").len(), 32 << 20);
+    let mut largest = of((32 << 20) - frame).expect("fits").to_vec();
+    assert_eq!(largest.len(), 32 << 20);
+    Checkpoint::decode(&shard(), &record_of(&largest)).expect("what is written is read");
+    largest.push(b' ');
+    let error = Checkpoint::decode(&shard(), &record_of(&largest)).expect_err("nobody has written it");
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.to_string().contains("number=`7`"), "{error}");
     let error = of((32 << 20) - frame + 1).expect_err("too large");
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("fewer tables"), "{error}");

@@ -156,7 +156,7 @@ impl StoreRates {
 
     async fn read(&self, folder: &ObjectPath, number: u64) -> Result<Option<Record>> {
         let path = folder.join(&file(number))?;
-        let Some(bytes) = self.store.get(&path, None).await? else { return Ok(None) };
+        let Some(bytes) = self.store.get_small("take rate", &path, MOST_BYTES).await? else { return Ok(None) };
         let damaged = |what: &'static str| Error::corrupt("take rate", what).with("object", &path);
         #[derive(Deserialize)]
         struct Head {
@@ -319,6 +319,8 @@ const KEPT: Duration = Duration::from_secs(3_600);
 const SHARE: u64 = 10;
 const CLEANED_EACH: u64 = 64;
 const TRIES: u32 = 100;
+/// Bytes that a record may have: 100 for each part of a window, and so for more than a thousand rates under one name.
+const MOST_BYTES: u64 = 16 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -349,7 +351,10 @@ mod tests {
         let newer = br#"{"format":"landfall-rates/2","more":[]}"#;
         let odd = String::from_utf8_lossy(FROZEN).replacen("1704067260000000", "1704067260000001", 1);
         let huge = String::from_utf8_lossy(FROZEN).replace("\"weight\":3", "\"weight\":18446744073709551615");
+        let mut long = FROZEN.to_vec();
+        long.resize(MOST_BYTES as usize + 1, b' ');
         let cases = [
+            (&long[..], ErrorKind::Corrupt),
             (&newer[..], ErrorKind::Config),
             (&FROZEN[..80], ErrorKind::Corrupt),
             (&b"{}"[..], ErrorKind::Corrupt),

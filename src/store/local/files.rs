@@ -357,7 +357,9 @@ fn read_range(path: &Path, range: Option<Range<u64>>) -> io::Result<Vec<u8>> {
     let size = file.metadata()?.len();
     let range = range.map_or(0..size, |r| r.start.min(size)..r.end.min(size));
     let length = range.end.saturating_sub(range.start);
-    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+    let mut bytes = Vec::new();
+    // A file may say that it is larger than memory: that is an error of this read, and not the end of the process.
+    bytes.try_reserve_exact(usize::try_from(length).unwrap_or(usize::MAX)).map_err(|_| io::ErrorKind::OutOfMemory)?;
     file.seek(SeekFrom::Start(range.start))?;
     file.take(length).read_to_end(&mut bytes)?;
     Ok(bytes)

@@ -87,7 +87,7 @@ const DECODERS: &[Decoder] = &[
     #[cfg(feature = "parquet")]
     Decoder::new("partition", crate::columnar::fuzz::partition),
     #[cfg(feature = "parquet")]
-    Decoder::new("dataset-commit", crate::connectors::parquet::fuzz::commit),
+    Decoder::new("dataset-commit", |bytes| at_once(crate::connectors::parquet::fuzz::commit(bytes))),
     #[cfg(feature = "parquet")]
     Decoder::new("dataset-compaction", crate::connectors::parquet::fuzz::compaction),
     #[cfg(feature = "parquet")]

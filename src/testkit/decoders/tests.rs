@@ -126,7 +126,7 @@ fn each_decoder_has_seeds_of_its_own_and_a_name_of_its_own() {
     for name in &names {
         assert!(!files(&root().join("fuzz/corpus").join(name)).is_empty(), "fuzz/corpus/{name} is empty");
     }
-    if cfg!(all(feature = "delta", feature = "http", feature = "postgres")) {
+    if cfg!(all(feature = "delta", feature = "http", feature = "postgres", feature = "adbc")) {
         let folders = fs::read_dir(root().join("fuzz/corpus")).expect("a folder");
         let folders = folders.map(|e| e.expect("an entry").file_name().into_string().expect("text"));
         assert_eq!(folders.collect::<BTreeSet<_>>(), names.iter().map(|name| (*name).to_owned()).collect());

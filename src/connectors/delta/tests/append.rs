@@ -141,6 +141,10 @@ async fn a_staged_file_that_is_gone_or_another_one_is_not_registered_and_put_bac
             assert_eq!(ids(&store).await, [1, 2], "{damage}");
         }
         store.put(&path, bytes).await.expect("puts");
+        let mut huge = staged.clone();
+        huge.files[0].bytes = u64::MAX;
+        let error = commit(&owner, 1, 2, Some(1), &huge).await.expect_err("no file has so many bytes");
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
         assert_eq!(commit(&owner, 1, 2, Some(1), &staged).await.expect("commits"), CommitOutcome::Done);
         let mut expected: Vec<i64> = (1..3_000).collect();
         if !merges {

@@ -54,6 +54,10 @@ impl Destination for Lake {
         Some(Batch::new(RecordBatch::try_from_iter(rows).expect("fits")))
     }
 
+    fn stages_outside(&self) -> bool {
+        true
+    }
+
     /// Of a history, the versions that hold.
     async fn read(&self) -> Vec<u64> {
         current(&self.over(&self.store)).await.into_iter().map(i64::unsigned_abs).collect()

@@ -78,8 +78,16 @@ async fn cleaned_by_others(store: &Store, hint: Option<&'static str>) {
 }
 
 /// By the protocol the hint may be missing, and may be anything; or it is old.
-const HINTS: [Option<&str>; 5] =
-    [None, Some("{}"), Some("no JSON"), Some("{\"version\":3,\"size\":null}"), Some("{\"version\":0,\"size\":9}")];
+const HINTS: [Option<&str>; 8] = [
+    None,
+    Some("{}"),
+    Some("no JSON"),
+    Some("{\"version\":3,\"size\":null}"),
+    Some("{\"version\":0,\"size\":9}"),
+    Some("{\"version\":3,\"parts\":0}"),
+    Some("{\"version\":18446744073709551615}"),
+    Some("{\"version\":18446744073709551615,\"parts\":0}"),
+];
 
 #[tokio::test]
 async fn a_version_that_is_known_is_not_the_newest_where_the_next_was_cleaned_up_whatever_the_hint_says() {
@@ -255,6 +263,41 @@ async fn a_hint_to_a_checkpoint_that_is_gone_hides_no_table_and_a_log_without_it
     store.delete(&object(&format!("{:020}.json", 0))).await.expect("deletes");
     let error = table(&store).mark(&shard()).await.expect_err("what was before?");
     assert_eq!(error.kind(), ErrorKind::Corrupt);
+}
+
+#[tokio::test]
+async fn no_more_is_read_of_a_version_or_a_hint_than_there_can_be() {
+    let store = Store::memory();
+    load(&store, 1..=2).await;
+    let object = |name: &str| ObjectPath::parse(&format!("{PREFIX}/_delta_log/{name}")).expect("valid");
+    let hint = format!("{{\"version\":1,\"more\":\"{}\"}}", "x".repeat(1 << 20));
+    store.put(&object("_last_checkpoint"), hint.into()).await.expect("puts");
+    let log = table(&store).log;
+    assert!(log.last_checkpoint().await.expect("reads").is_none(), "it is cut off");
+    assert_eq!(ids(&store).await, [10, 11, 20, 21]);
+    let version = object(&format!("{:020}.json", 2));
+    store.put(&version, vec![0_u8; (1 << 30) + 1].into()).await.expect("puts");
+    for read in [log.newest(None, log::Keep::All).await.map(drop), log.commit(2).await.map(drop)] {
+        let error = read.expect_err("nobody has written it");
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        let text = error.to_string();
+        assert!(text.contains(version.as_str()) && text.contains("larger than any that is written"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_log_without_a_next_version_is_damage() {
+    let store = Store::memory();
+    load(&store, 1..=1).await;
+    let log = table(&store).log;
+    let held = log.newest(None, log::Keep::All).await.expect("reads").expect("there");
+    let last = log::Snapshot { version: u64::MAX, ..(*held).clone() };
+    log.write_checkpoint(&last, 0).await.expect("writes");
+    let first = ObjectPath::parse(&format!("{PREFIX}/_delta_log/{:020}.json", 0)).expect("valid");
+    store.delete(&first).await.expect("deletes");
+    let error = log.newest(None, log::Keep::All).await.expect_err("nothing can follow");
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.to_string().contains("no versions left"), "{error}");
 }
 
 #[tokio::test]

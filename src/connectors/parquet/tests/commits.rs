@@ -151,6 +151,54 @@ async fn a_hole_or_damage_in_the_commits_is_an_error_that_names_the_object() {
 }
 
 #[tokio::test]
+async fn a_size_that_no_file_has_and_a_number_without_a_next_one_are_damage() {
+    let store = Store::memory();
+    let owner = dataset(&store);
+    let staged = stage(&owner, 1, 1, rows([1])).await;
+    let mut huge = staged.clone();
+    huge.files[0].bytes = u64::MAX;
+    let error = commit(&owner, 1, 1, None, &huge).await.expect_err("no file has so many bytes");
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    assert!(error.to_string().contains(&huge.files[0].staged), "{error}");
+    commit(&owner, 1, 1, None, &staged).await.expect("commits");
+
+    let path = |n: u64| ObjectPath::parse(&format!("{PREFIX}/_commits/orders-0000/{n:020}.json")).expect("valid");
+    let written = store.get(&path(1), None).await.expect("reads").expect("is there");
+    let mut last = DatasetCommit::decode(&shard(), 1, &written).expect("own commit");
+    last.sequence = u64::MAX;
+    store.put(&path(u64::MAX), last.encode().expect("encodes")).await.expect("puts");
+    let error = dataset(&store).mark(&shard()).await.expect_err("nothing can follow");
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.to_string().contains("no numbers left"), "{error}");
+}
+
+#[tokio::test]
+async fn no_more_is_read_of_a_commit_or_a_compaction_than_there_can_be() {
+    let store = Store::memory();
+    let staged = stage(&dataset(&store), 1, 1, rows([1])).await;
+    commit(&dataset(&store), 1, 1, None, &staged).await.expect("commits");
+    let first = |of: &str| ObjectPath::parse(&format!("{PREFIX}/{of}/orders-0000/{:020}.json", 1)).expect("valid");
+    let (committed, compacted) = (first("_commits"), first("_compactions"));
+    let written = store.get(&committed, None).await.expect("reads").expect("is there");
+    let mut long = written.to_vec();
+    long.resize(64 << 20, b' ');
+    store.put(&committed, long.clone().into()).await.expect("puts");
+    assert_eq!(followed(&store).await, [1], "it may have so many bytes");
+    long.push(b' ');
+    store.put(&committed, long.into()).await.expect("puts");
+    let reader = DatasetReader::new(&store, PREFIX).expect("valid");
+    let of_commit = reader.snapshot().await.expect_err("nobody has written it");
+    store.put(&committed, written).await.expect("puts");
+    store.put(&compacted, vec![0_u8; (1 << 30) + 1].into()).await.expect("puts");
+    let of_compaction = reader.snapshot().await.expect_err("nobody has written it");
+    for (error, object) in [(of_commit, committed), (of_compaction, compacted)] {
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        let text = error.to_string();
+        assert!(text.contains(object.as_str()) && text.contains("larger than any that is written"), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn refuses_other_partition_columns_than_the_dataset_has() {
     let store = Store::memory();
     let staged = stage(&dataset(&store), 1, 1, rows([1])).await;

@@ -43,6 +43,10 @@ impl Destination for Folder {
         self.partitioned.then(|| Batch::new(RecordBatch::try_from_iter(rows).expect("fits")))
     }
 
+    fn stages_outside(&self) -> bool {
+        true
+    }
+
     async fn read(&self) -> Vec<u64> {
         let mut ids: Vec<_> = followed(&self.store).await.into_iter().map(i64::unsigned_abs).collect();
         ids.sort_unstable();
