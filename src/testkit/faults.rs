@@ -33,6 +33,8 @@ struct State {
     trace: Vec<Point>,
     choose: Choose,
     dead: bool,
+    /// So many effects have happened, or may have.
+    changes: u64,
 }
 
 impl Faults {
@@ -49,7 +51,7 @@ impl Faults {
 
     /// A process of which `choose` is asked at each point, in their order: for faults that are drawn at random while it runs.
     pub fn drawn(choose: impl FnMut(&Point) -> Option<Mode> + Send + 'static) -> Self {
-        let state = State { trace: Vec::new(), choose: Box::new(choose), dead: false };
+        let state = State { trace: Vec::new(), choose: Box::new(choose), dead: false, changes: 0 };
         Self(Arc::new(Inner {
             state: Mutex::new(state),
             paused: watch::Sender::new(false),
@@ -96,6 +98,11 @@ impl Faults {
         self.state().trace.clone()
     }
 
+    /// How many of its operations have changed something by now, or may have: a create that has found something there has not.
+    pub(super) fn changes(&self) -> u64 {
+        self.state().changes
+    }
+
     /// Whether the process has died.
     pub fn is_dead(&self) -> bool {
         self.state().dead
@@ -140,6 +147,7 @@ impl Faults {
         };
         for (_, effect) in due {
             effect.await;
+            self.state().changes += 1;
         }
     }
 
@@ -210,7 +218,7 @@ impl Faults {
             state.trace.push(point);
             mode
         };
-        let pass = Pass { faults: self, operation, mode };
+        let pass = Pass { faults: self, operation, mode, changes: effect != Effect::None };
         match mode {
             Some(Mode::Before) => return Err(pass.die()),
             Some(Mode::Fail) => return Err(unavailable(operation)),
@@ -262,6 +270,15 @@ pub(super) struct Pass<'a> {
     faults: &'a Faults,
     operation: &'static str,
     mode: Option<Mode>,
+    /// Whether it changes something, as far as is known.
+    changes: bool,
+}
+
+impl Drop for Pass<'_> {
+    /// However it ends, its effect may have happened by now.
+    fn drop(&mut self) {
+        self.faults.state().changes += u64::from(self.changes);
+    }
 }
 
 impl Pass<'_> {
@@ -277,7 +294,7 @@ impl Pass<'_> {
 
     /// What the process hears of a create, of which `effect` is the effect.
     pub(super) async fn create(
-        self,
+        mut self,
         effect: impl Future<Output = Result<Created>> + Send + 'static,
     ) -> Result<Created> {
         match self.mode {
@@ -286,7 +303,12 @@ impl Pass<'_> {
                 let answer = effect.await.map(|_| Created::Exists);
                 self.heard(answer)
             }
-            _ => self.write(effect).await,
+            Some(Mode::Late(_)) => self.write(effect).await,
+            _ => {
+                let answer = effect.await;
+                self.changes &= !matches!(answer, Ok(Created::Exists));
+                self.leave(answer)
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 use super::{Schedule, Verdict, World};
 use crate::env::panicked;
 use crate::error::{ErrorKind, Result};
-use crate::testkit::{Faults, Mode, Plan};
+use crate::testkit::{Faults, Plan};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use std::panic::AssertUnwindSafe;
@@ -14,25 +14,28 @@ pub(super) struct History {
     pub(super) met: bool,
 }
 
+/// What the processes of a schedule have done.
+#[derive(Default)]
+struct Course {
+    /// How they ended that may not.
+    wrong: Verdict,
+    /// Whether something was changed after the process without faults had ended, which only the next start may find.
+    is_late: bool,
+}
+
 /// The processes of a schedule, and what the oracle says then. A panic is what came of it, so that it is told of with its schedule.
 pub(super) async fn history(world: &impl World, schedule: Schedule) -> History {
     // Who panics at a fault has met it.
-    let (mut met, mut wrong) = (true, Verdict::default());
+    let (mut met, mut course) = (true, Course::default());
     let told = async {
-        met = processes(world, &schedule.processes(), &mut wrong).await;
-        // What comes last, when all others have ended, may be found by the next start alone.
-        if schedule.plans().any(|plan| lingers(plan.mode)) {
-            blame(&mut wrong, "without faults, a last process", world.process(&Faults::none()).await, &[]);
+        met = processes(world, &schedule.processes(), &mut course).await;
+        if course.is_late {
+            blame(&mut course.wrong, "without faults, a last process", world.process(&Faults::none()).await, &[]);
         }
         world.verdict().await
     };
     let verdict = caught(watched(world, told)).await.unwrap_or_else(Verdict::wrong);
-    History { verdict: verdict.and(wrong), met }
-}
-
-/// Whether what this happens to may have its effect after the processes that recover from it.
-pub(super) fn lingers(mode: Mode) -> bool {
-    matches!(mode, Mode::Pause | Mode::Late(_))
+    History { verdict: verdict.and(course.wrong), met }
 }
 
 /// What comes of it, or that it panicked, in words.
@@ -55,16 +58,17 @@ pub(super) async fn watched(world: &impl World, history: impl Future<Output = Ve
 
 /// A process with each of these faults, the next one within the recovery from it, and then one without faults. Who stands still goes on
 /// when those who have overtaken it have ended; what was still on its way from a process arrives then. Whether all faults were met.
-fn processes<'a>(world: &'a impl World, faulty: &'a [Vec<Plan>], wrong: &'a mut Verdict) -> BoxFuture<'a, bool> {
+fn processes<'a>(world: &'a impl World, faulty: &'a [Vec<Plan>], course: &'a mut Course) -> BoxFuture<'a, bool> {
     Box::pin(async move {
         let Some((plans, rest)) = faulty.split_first() else {
-            blame(wrong, "without faults, a process", world.process(&Faults::none()).await, &[]);
+            blame(&mut course.wrong, "without faults, a process", world.process(&Faults::none()).await, &[]);
             return true;
         };
         let faults = Faults::of(plans.iter().copied());
         let mut process = world.process(&faults);
         let ended = until_paused(&faults, &mut process).await;
-        let others_met = processes(world, rest, wrong).await;
+        let changes = faults.changes();
+        let others_met = processes(world, rest, course).await;
         let (who, ended) = match ended {
             Some(ended) => ("a process that lived on", ended),
             None => {
@@ -80,9 +84,10 @@ fn processes<'a>(world: &'a impl World, faulty: &'a [Vec<Plan>], wrong: &'a mut 
         };
         // Nobody hears how one ends that has died.
         if !faults.is_dead() {
-            blame(wrong, who, ended, plans);
+            blame(&mut course.wrong, who, ended, plans);
         }
         faults.arrive().await;
+        course.is_late |= faults.changes() > changes;
         let trace = faults.trace();
         let each_later = plans.is_sorted_by(|one, other| one.at < other.at);
         each_later && others_met && plans.iter().all(|plan| plan.on(&trace).is_some())

@@ -58,8 +58,8 @@ pub trait World: Send + Sync {
 ///    recovers by itself: it has the second fault too, later ([`Schedule::both`]), or the next process has, if the first did not end well.
 /// 3. *Endings*: a process that has not died ends well, or with what its fault [excuses](Mode::excuses): it asks nobody to mend what a
 ///    fresh start would.
-/// 4. *Recovery*: after the faults, a process without any ends well, at its first try; and another one when who stood still has gone on, and
-///    what was late has arrived. Then the oracle looks.
+/// 4. *Recovery*: after the faults, a process without any ends well, at its first try; and another one if who stood still, or what was
+///    late, has changed something after that. Then the oracle looks.
 /// 5. *Met*: only what happened counts. A history whose process never came to the operation of its fault is [unmet](Outcome::unmet), and
 ///    no schedule; of a world that does not [vary](Self::varies) there must be none.
 /// 6. *Deterministic*: the same world and seed give the same histories; [`replay`](Self::replay) repeats one.

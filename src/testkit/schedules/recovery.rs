@@ -1,4 +1,4 @@
-use super::history::{caught, lingers, until_paused};
+use super::history::{caught, until_paused};
 use super::{Schedule, World};
 use crate::testkit::{Faults, Mode, Plan, Point};
 
@@ -20,7 +20,7 @@ impl Recovery {
         let lives = !Mode::CRASHES.contains(&first.mode);
         let own = if lives { faults.trace() } else { Vec::new() };
         // Who has lived on and ended well has recovered, unless something of it is still on its way.
-        if !lives || lingers(first.mode) || !matches!(ended, Ok(Some(Ok(())))) {
+        if !lives || matches!(first.mode, Mode::Late(_)) || !matches!(ended, Ok(Some(Ok(())))) {
             drop(caught(world.process(&recovery)).await);
         }
         Self { first, own, next: recovery.trace() }

@@ -205,3 +205,34 @@ async fn where_nothing_is_left_to_do_there_is_no_second_fault() {
     let outcome = Schedules::of(Once::default).modes([Mode::LostResponse]).pairs(5).run().await;
     assert_eq!((outcome.schedules, outcome.modes.get("double"), outcome.unmet.len()), (1, None, 0), "{outcome}");
 }
+
+/// Who finds that it is done changes nothing. Each start is counted.
+struct Starts(Store, AtomicU64);
+
+#[async_trait]
+impl World for Starts {
+    async fn process(&self, faults: &Faults) -> Result<()> {
+        self.1.fetch_add(1, Ordering::SeqCst);
+        let (store, path) = (faults.store(&self.0), ObjectPath::parse("done")?);
+        store.get(&path, None).await?;
+        store.create(&path, "done".into()).await?;
+        store.get(&path, None).await?;
+        Ok(())
+    }
+
+    async fn verdict(&self) -> Verdict {
+        let starts = self.1.load(Ordering::SeqCst);
+        if starts > 2 { Verdict::wrong(format!("{starts} processes")) } else { Verdict::default() }
+    }
+
+    async fn watch(&self) -> Verdict {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn nobody_starts_after_one_that_has_changed_nothing() {
+    let world = || Starts(Store::memory(), AtomicU64::new(0));
+    let outcome = Schedules::of(world).modes([Mode::Pause]).pairs(0).run().await;
+    assert_eq!((outcome.schedules, outcome.wrong.len()), (3, 0), "{outcome}");
+}
