@@ -34,7 +34,10 @@ def main():
     ap.add_argument("--of", default=";".join(process_worlds.KINDS), help="some of these")
     ap.add_argument("--seed", type=int, default=int(time.time()))
     a = ap.parse_args()
+    if unknown := set(a.only.split(",")) - SUITES.keys():
+        ap.error(f"no suite {', '.join(sorted(unknown))}: there are {', '.join(SUITES)}")
     kinds, sums = a.of.split(";"), Counter()
+    print(f"seed {a.seed}", flush=True)
     with contextlib.ExitStack() as stack:
         # A client whose first message is made to fail waits for an answer, until the server gives it up.
         server = stack.enter_context(postgres(run_with=("-c", "authentication_timeout=10s")))

@@ -71,8 +71,8 @@ OF_DATABASES = {
     *(f"{defect}, {database}" for defect in ("LostCommitIsFailure", "LostCommitIsSuccess") for database in ("postgres", "adbc postgres")),
     "MarkIsNotLocked, postgres", "ChildrenAreNotLocked, postgres",
 }  # fmt: skip
-# Tests of single rules, contracts and connectors: there are more.
-TESTS = 3_000
+# Tests of single rules, contracts and connectors: there are more, so that one may go.
+TESTS = 2_500
 # A server of others on which the contract of stores is tried: without one, these tests pass and do nothing.
 STORES = {"s3"}
 SYSTEM_CALLS = {f"{call},{fault}" for call in ("fsync", "write", "renameat2") for fault in ("EIO", "ENOSPC", "KILL")} | {"sendto,KILL", "sendto,ECONNRESET"}
@@ -124,7 +124,7 @@ class Proof:
         if suite in MODES:
             line = Counter({key: int(value) for key, value in pairs if value.isdigit()})
             if 0 < line["every"] <= self.every[suite].get(of, line["every"]):
-                enough = line["points"] >= POINTS and line["schedules"] * line["every"] >= WAYS[suite] * line["points"]
+                enough = line["points"] >= POINTS and (line["schedules"] + line["unmet"]) * line["every"] >= WAYS[suite] * line["points"]
                 if of in WHOLE and line["every"] == 1:
                     # Where each history differs, a tenth may be left out.
                     most = line["points"] - min(line["unmet"], line["points"] // 10)
@@ -241,7 +241,7 @@ def figures(proof, long):
                f"{total('model', 'states')} states, {total('model', 'caught')} of {mutations} mutations",
                [less(total("model", "states"), 1_000_000), not total("model", "caught") == mutations >= MUTATIONS and "mutations that were not noticed"]),
         Figure("defects", "all caught, at least 25", f"{caught} of {defects}",
-               [less(defects, 25), names(sorted(known_defects() - OF_PROCESSES - seen), "not tried"), names(sorted(OF_DATABASES - proof.of["defects"].keys()), "not tried"), names(proof.lacks("defects", proof.of["defects"], "caught"), "not caught")]),
+               [less(len(seen), 25), names(sorted(known_defects() - OF_PROCESSES - seen), "not tried"), names(sorted(OF_DATABASES - proof.of["defects"].keys()), "not tried"), names(proof.lacks("defects", proof.of["defects"], "caught"), "not caught")]),
         Figure("connector", "one of others, whole; a broken commit noticed",
                f"{total('connector', 'schedules')} schedules", [names(proof.lacks("connector", {"sqlite"}, "schedules", 2 * POINTS), "too few of"), not total("connector", "broken_commit_noticed") and "the broken commit was not noticed", promised("connector")]),
         Figure("tests", "rules, contracts and connectors, each by itself", f"{total('tests', 'passed')} tests passed",
@@ -284,10 +284,12 @@ def commands(long):
     """What is run, in an order that shows failures early: the suites it is for, the command, and how much of it. One step comes after the other; in
     a step, what stands in one list runs one after the other, and the lists beside each other, since they wait for servers, or for time to pass."""
     amount = {suite: str(both[long]) for suite, both in AMOUNTS.items()}
-    # Eleven shapes make as many pairs, and some fewer; seven in ten are of two crashes.
+    # Twelve shapes make as many pairs, and some fewer; seven in ten are of two crashes.
     each = str(AMOUNTS["pairs"][long] // 7)
-    # Every change meets the same days, every night others.
-    days = {"LANDFALL_SIMULATION_FIRST": str(int(time.time()) // 86_400 * AMOUNTS["simulation"][1])} if long else {}
+    # Every change meets the same days and pairs, every night others.
+    night = int(time.time()) // 86_400
+    days = {"LANDFALL_SIMULATION_FIRST": str(night * AMOUNTS["simulation"][1])} if long else {}
+    drawn = {"LANDFALL_SCHEDULES_SEED": str(night)} if long else {}
     in_warehouses = lambda *filter: [*SERVERS, *cargo("--test", "warehouses", filter=["--test-threads=4", *filter])]
     every, none = {"LANDFALL_WAREHOUSES_EVERY": "1"}, {"LANDFALL_WAREHOUSES_EVERY": "1000000", "LANDFALL_CRASH_EVERY": "1000000"}
 
@@ -319,11 +321,11 @@ def commands(long):
             [
                 *([] if long else more),
                 ("single", cargo("--test", "stores", filter=["a_server_that_dies"]), {"LANDFALL_DEATHS_EACH": "1"}),
-                ("pairs", in_warehouses("survive" if long else "append_survives"), {**none, "LANDFALL_WAREHOUSES_PAIRS": "200" if long else "8"}),
+                ("pairs", in_warehouses("survive" if long else "append_survives"), {**none, **drawn, "LANDFALL_WAREHOUSES_PAIRS": "200" if long else "8"}),
                 ("connector", ["scripts/connector"], {}),
             ],
             [
-                ("pairs", cargo("--test", "crash"), {**none, "LANDFALL_CRASH_DOUBLES": each}),
+                ("pairs", cargo("--test", "crash"), {**none, **drawn, "LANDFALL_CRASH_DOUBLES": each}),
                 ("simulation,disk", cargo("--test", "simulation"), {"LANDFALL_SIMULATION_SEEDS": amount["simulation"], "LANDFALL_DISK_IMAGES": amount["disk"], **days}),
                 ("simulation", cargo("--test", "http", filter=["seeds_over_http"]), {"LANDFALL_SIMULATION_HTTP": amount["simulation over http"], **days}),
             ],
@@ -365,8 +367,8 @@ def of_its_suite(line, suites):
     return line.replace("suite=single ", "suite=answers ") if suites == "answers" else line
 
 
-# Seconds for a command: one that stands still is ended, and has failed.
-PATIENCE = (3_600, 86_400)
+# Seconds without a word of a command, and in a night: it stands still then, is ended, and has failed.
+PATIENCE = (1_800, 14_400)
 # So many it has then to end its servers.
 GRACE = 30
 # Those that run, each in a group with what it started.
@@ -404,12 +406,19 @@ def run(proof, suites, command, environment, patience):
         return False
     if ran is None:
         return False
-    over = time.monotonic() + patience
-    late = threading.Timer(patience, end, [ran])
-    late.daemon = True
-    late.start()
+    heard, ended = [time.monotonic()], threading.Event()
+
+    def wait():
+        """Until it has ended, or has said nothing for so long."""
+        while not ended.wait(max(heard[0] + patience - time.monotonic(), 0)):
+            if time.monotonic() >= heard[0] + patience:
+                return end(ran)
+
+    waiting = threading.Thread(target=wait, daemon=True)
+    waiting.start()
     with ran:
         for line in (of_its_suite(line, suites) for line in ran.stdout):
+            heard[0] = time.monotonic()
             if suites == "tests":
                 # Samples of other suites are among them.
                 if passed := RESULT.search(line):
@@ -418,12 +427,14 @@ def run(proof, suites, command, environment, patience):
                 print("  " + line[line.index("proof ") + 6 :].rstrip(), flush=True)
                 continue
             said = [*said[-100:], line.rstrip()]
-    late.cancel()
+    late = time.monotonic() >= heard[0] + patience
+    ended.set()
+    waiting.join()
     well = ran in running and ran.returncode == 0
     running.discard(ran)
     if not well:
         print("\n".join(f"  | {line}" for line in said), flush=True)
-        print(f"  {command[0]} {f'exits with {ran.returncode}' if time.monotonic() < over else f'was ended after {patience} s'}", flush=True)
+        print(f"  {command[0]} {f'was ended after {patience} s without a word' if late else f'exits with {ran.returncode}'}", flush=True)
     return well
 
 

@@ -13,7 +13,8 @@ FEW = 20
 
 
 def kills(number, seed, server, kind):
-    """Each sink on each place, one after the other; gives what is to be added to the figures."""
+    """Each sink on each place, one after the other; gives what is to be added to the figures, and their names."""
+    names = []
     sums = dict.fromkeys(("kills", "server_kills", "rivals", "ended", "commits_cut", *kill_loop.WRONG), 0)
 
     def one(name, make, number=number):
@@ -22,6 +23,7 @@ def kills(number, seed, server, kind):
             figures = kill_loop.loop(number, seed, api, target)
             figures |= target.end()
         kill_loop.proof("kills", name, figures)
+        names.append(name)
         for figure in sums:
             sums[figure] += figures.get(figure, 0)
 
@@ -41,7 +43,7 @@ def kills(number, seed, server, kind):
     with tempfile.TemporaryDirectory(prefix="landfall-store-") as place, stores_servers.opened(kind, place) as store:
         with stores_servers.environment(store.env):
             one(f"tables,{kind}", lambda folder: IntoTables(folder, store), min(number, FEW))
-    return sums
+    return sums, names
 
 
 def with_checkpoints_in(server, database, target, folder):

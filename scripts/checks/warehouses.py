@@ -18,6 +18,8 @@ import warehouse_kills
 from harness import TARGET
 from postgres_server import postgres
 
+PARTS = ("tables", "kills", "others")
+
 
 def main():
     ap = argparse.ArgumentParser()
@@ -25,25 +27,32 @@ def main():
     ap.add_argument("--seed", type=int, default=int(time.time()))
     ap.add_argument("--store", choices=["s3", "ceph"], default="ceph", help="what is spoken to as S3")
     ap.add_argument("--histories", type=int, default=20, help="of each disposition")
-    ap.add_argument("--only", default="tables,kills,others", help="some of these")
+    ap.add_argument("--only", default=",".join(PARTS), help="some of these")
     ap.add_argument("--more", action="store_true", help="the script has installed more readers")
     a = ap.parse_args()
-    figures, comparison = Counter(sinks=5, stores=2), torture.Comparison()
+    only = set(a.only.split(","))
+    if unknown := only - set(PARTS):
+        ap.error(f"no part {', '.join(sorted(unknown))}: there are {', '.join(PARTS)}")
+    figures, comparison, sinks, stores = Counter(), torture.Comparison(), set(), set()
     with postgres() as server:
-        if "tables" in a.only:
+        if "tables" in only:
             with tempfile.TemporaryDirectory(prefix="landfall-store-") as folder, stores_servers.opened(a.store, folder) as store:
                 torture.compare_all(comparison, server, store)
             histories.compare_all(comparison, server, a.histories, a.seed)
+            sinks |= {"delta", "parquet", "postgres", "duckdb", "sqlite"}
+            stores |= {"local", a.store}
             figures["tables_compared"] += comparison.compared
             figures["different"] += comparison.different
-        if "kills" in a.only and a.kills:
-            sums = warehouse_kills.kills(a.kills, a.seed, server, a.store)
+        if "kills" in only and a.kills:
+            sums, killed = warehouse_kills.kills(a.kills, a.seed, server, a.store)
+            sinks |= {name.partition(",")[0] for name in killed}
+            stores |= {"local", a.store}
             print(" ".join(f"{k}={v}" for k, v in sums.items()), flush=True)
             figures["different"] += sum(sums[k] for k in kill_loop.WRONG)
-        if "others" in a.only:
+        if "others" in only:
             with tempfile.TemporaryDirectory(prefix="landfall-store-") as folder, stores_servers.opened(a.store, folder) as store:
                 others(server, store, figures)
-    print(" ".join(f"{k}={figures[k]}" for k in ("sinks", "stores", "tables_compared", "different")))
+    print(f"sinks={len(sinks)} stores={len(stores)} tables_compared={figures['tables_compared']} different={figures['different']}")
     return 1 if figures["different"] else 0
 
 

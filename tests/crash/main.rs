@@ -15,7 +15,7 @@ mod world;
 #[path = "../worlds/mod.rs"]
 mod worlds;
 
-use asked::{modes, number, pairs};
+use asked::{modes, number, pairs, seed};
 use landfall::testkit::{Mode, Schedules};
 use world::{SHAPES, Shape, World};
 use worlds::Destination;
@@ -30,7 +30,8 @@ async fn enumerate(shape: Shape) {
 async fn enumerate_with(all: &[Mode], shape: Shape, name: &str, costs: u64) {
     let every = number("LANDFALL_CRASH_EVERY").unwrap_or(costs);
     let pairs = pairs(number("LANDFALL_CRASH_DOUBLES").unwrap_or(150) / costs);
-    let outcome = Schedules::of(|| World::new(shape)).modes(modes(all)).every(every).pairs(pairs).run().await;
+    let schedules = Schedules::of(|| World::new(shape)).modes(modes(all)).every(every).pairs(pairs).seed(seed());
+    let outcome = schedules.run().await;
     println!("{}", outcome.proof(name));
     outcome.assert_right();
 }

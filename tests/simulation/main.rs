@@ -36,7 +36,8 @@ const REGRESSIONS: &[u64] = &[];
 const AGAIN: u64 = 9;
 
 fn number(name: &str, otherwise: u64) -> u64 {
-    std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(otherwise)
+    let text = std::env::var(name).ok();
+    text.map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number, and not `{text}`")))
 }
 
 fn run(seed: u64) -> Told {
@@ -129,7 +130,8 @@ fn seeds_that_went_wrong_once_are_right() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Bugs that random days meet, each with a seed that has met it: from there on seeds are run until one notices it. Others need a
+/// Bugs that random days meet, each with a seed that has met it: from there on seeds are run until one notices it, which are more when the days
+/// have changed. Others need a
 /// moment that hardly comes by chance, or have a second guard behind them: `tests/defects` has a scenario for each.
 const NOTICED: &[(Defect, u64)] = &[
     (Defect::OwnersWriteNoFence, 0),
@@ -157,8 +159,7 @@ const NOTICED: &[(Defect, u64)] = &[
 
 #[test]
 fn seeds_notice_defects() {
-    // More of them, to find another seed to begin with.
-    let most = number("LANDFALL_SIMULATION_TRIES", 40);
+    let most = number("LANDFALL_SIMULATION_TRIES", 400);
     let tried: Vec<(Defect, Option<u64>)> = std::thread::scope(|scope| {
         let of = |half: usize| {
             scope.spawn(move || {

@@ -2,7 +2,7 @@
 //! process goes on, and the table must hold what was served, each row once. Some operations only: each n-th with `LANDFALL_WAREHOUSES_EVERY=n`.
 
 use crate::api::{Answer, Api, Place};
-use crate::asked::{modes, number, pairs};
+use crate::asked::{modes, number, pairs, seed};
 use crate::counted::{Counted, Epochs};
 use crate::warehouse::{Delta, Server, Warehouse};
 use landfall::columnar::{ColumnType, Columns, Decode, Unnest, UnnestChild};
@@ -149,7 +149,7 @@ async fn enumerate<W: Warehouse, Made: Future<Output = W> + Send>(
     };
     let every = costs * number("LANDFALL_WAREHOUSES_EVERY").unwrap_or(61);
     let pairs = pairs(number("LANDFALL_WAREHOUSES_PAIRS").unwrap_or(4) / costs);
-    let schedules = Schedules::made_by(world).modes(modes(&Mode::ANY)).every(every).pairs(pairs);
+    let schedules = Schedules::made_by(world).modes(modes(&Mode::ANY)).every(every).pairs(pairs).seed(seed());
     // Who overtakes one that stands still with a lock waits: others go on meanwhile, unless it is a driver that waits, with its thread.
     let at_once = if costs > 1 { 1 } else { 8 };
     let outcome = if W::IS_SERVER { schedules.varies().at_once(at_once) } else { schedules }.run().await;

@@ -2,8 +2,15 @@
 
 use landfall::testkit::Mode;
 
+/// The number that a variable has, if it is there.
 pub fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok()?.parse().ok()
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is a number, and not `{text}`")))
+}
+
+/// Which pairs are drawn, and which operations where not all are taken: those of `LANDFALL_SCHEDULES_SEED`.
+pub fn seed() -> u64 {
+    number("LANDFALL_SCHEDULES_SEED").unwrap_or(0)
 }
 
 /// Of these modes: the crashes with `LANDFALL_MODES=crashes`, the others with `answers`, all without it.
