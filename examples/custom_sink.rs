@@ -36,13 +36,14 @@ impl Database {
     }
 }
 
-/// Names what was staged; it is kept in the checkpoint. The generation is part of it: an owner that was shut out and still
-/// writes never touches what its successor staged.
+/// Names what was staged; it is kept in the checkpoint. It tells owners and their attempts apart: an owner that was shut out, or an
+/// attempt that was given up, and still writes never touches what was staged in its place.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Batch {
     shard: ShardKey,
     generation: u64,
     epoch: u64,
+    attempt: u32,
 }
 
 #[derive(Debug)]
@@ -64,8 +65,9 @@ impl Sink for WordSink {
     }
 
     async fn open(&self, epoch: EpochContext) -> Result<WordWriter> {
-        let batch = Batch { shard: epoch.shard, generation: epoch.generation, epoch: epoch.epoch };
-        Ok(WordWriter { database: self.0.clone(), batch, rows: Vec::new(), bytes: 0 })
+        let EpochContext { shard, generation, epoch, attempt, must_commit, .. } = epoch;
+        let batch = Batch { shard, generation, epoch, attempt };
+        Ok(WordWriter { database: self.0.clone(), batch, rows: Vec::new(), bytes: 0, must_commit })
     }
 
     async fn commit(&self, _env: &Env, request: CommitRequest<Batch>) -> Result<CommitOutcome> {
@@ -108,6 +110,7 @@ struct WordWriter {
     batch: Batch,
     rows: Vec<String>,
     bytes: u64,
+    must_commit: bool,
 }
 
 #[async_trait]
@@ -126,12 +129,12 @@ impl Writer for WordWriter {
     }
 
     async fn finish(self) -> Result<Option<StagedOutput<Batch>>> {
-        let Self { database, batch, rows, bytes } = self;
-        if rows.is_empty() {
+        let Self { database, batch, rows, bytes, must_commit } = self;
+        // Some epochs move the mark though they have no rows.
+        if rows.is_empty() && !must_commit {
             return Ok(None);
         }
         let records = rows.len() as u64;
-        // What an earlier try of the same epoch staged is replaced, never added to.
         database.transaction(|t| t.staging.insert(batch.clone(), rows));
         Ok(Some(StagedOutput { staged: batch, records, bytes }))
     }
@@ -172,11 +175,54 @@ mod tests {
         let sink = WordSink(database.clone());
         let shard = ShardKey { pipeline: PipelineName::new("words")?, shard: 0 };
         let mark = Mark { incarnation: Incarnation("a".into()), generation: 1, epoch: 1, digest: "x".into() };
-        let staged = Batch { shard: shard.clone(), generation: 1, epoch: 1 };
+        let staged = Batch { shard: shard.clone(), generation: 1, epoch: 1, attempt: 0 };
         let request = CommitRequest::new(shard.clone(), mark, None, staged);
         let error = sink.commit(&Env::system(), request).await.expect_err("nothing is staged");
         assert_eq!(error.kind(), ErrorKind::Corrupt);
         assert_eq!(sink.mark(&shard).await?, None);
         Ok(())
     }
+}
+
+/// Whether it keeps the contract: a test of each guarantee, with `--features testkit`.
+#[cfg(all(test, feature = "testkit"))]
+mod conformance {
+    use super::*;
+    use landfall::testkit::Faults;
+    use landfall::testkit::conformance::Destination;
+    use std::ops::Range;
+
+    #[async_trait]
+    impl Destination for Database {
+        type Sink = WordSink;
+
+        fn sink(&self) -> WordSink {
+            WordSink(self.clone())
+        }
+
+        async fn reached_by(&self, _faults: &Faults) -> Option<WordSink> {
+            None // each call is one transaction in memory: nothing of it fails by itself
+        }
+
+        fn item(&self, numbers: Range<u64>) -> Rows<String> {
+            Rows(numbers.map(|number| number.to_string()).collect())
+        }
+
+        fn bad_item(&self, _numbers: Range<u64>) -> Option<Rows<String>> {
+            None // it holds every word
+        }
+
+        fn stages_outside(&self) -> bool {
+            true // what is staged waits in a table of its own
+        }
+
+        async fn read(&self) -> Vec<u64> {
+            let words = self.transaction(|t| t.words.clone());
+            let mut numbers: Vec<u64> = words.iter().map(|word| word.parse().expect("a number")).collect();
+            numbers.sort_unstable();
+            numbers
+        }
+    }
+
+    landfall::sink_conformance!(Database::default());
 }

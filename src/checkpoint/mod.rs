@@ -87,14 +87,19 @@ impl fmt::Display for ChainId {
 /// 1. *Create if absent*: of any number of `create` calls for a number, at most one has effect, and its record is
 ///    never replaced.
 /// 2. *Durable*: what `create` and `advance_boundary` answered survives a power loss.
-/// 3. *Strong reads*: `read` and `boundary` after a completed write see it.
+/// 3. *Strong reads*: `read` and `boundary` see each write and removal that was completed before, whichever process made it.
 /// 4. *Monotone boundary*: `boundary` never goes back, whoever advances it, and is never deleted.
 /// 5. *Hint*: `numbers` may miss records that exist; it names none that never existed.
 ///
 /// # Errors
-/// `Unavailable` (transient) if nothing happened; `Ambiguous` if it may have happened. `create` may also answer
-/// [`Created::Exists`] for its own earlier try, or for a write that was refused: the protocol reads back and compares.
-/// `advance_boundary` and `remove` are done again whatever came of them, so `Unavailable` of these may be in doubt.
+/// `Unavailable` (transient) if nothing happened; `Ambiguous` if it may have happened. What cannot be read is an error, and
+/// never `None` or 0: who was shut out would go on. `create` may also answer [`Created::Exists`] for its own earlier try, or for
+/// a write that was refused: the protocol reads back and compares. `advance_boundary` and `remove` are done again whatever came of
+/// them, so `Unavailable` of these may be in doubt.
+///
+/// A call that fails transiently or in doubt is made again by landfall, up to eight times within some three seconds: an
+/// implementation need not. One that has waited longer by itself, for a server that restarts, says so by
+/// [`Status::Exhausted`](crate::error::Status::Exhausted), which is final.
 ///
 /// # Cancellation
 /// Every method may be dropped at any await; the effect may then have happened or not.
@@ -105,7 +110,7 @@ impl fmt::Display for ChainId {
 )]
 #[async_trait]
 pub trait CheckpointStore: Send + Sync + Debug + 'static {
-    /// Writes record `number` (from 1) if there is none.
+    /// Writes record `number` (from 1) if there is none. Most have a few KiB; one that names very many files has up to 32 MiB and 17 KiB.
     async fn create(&self, chain: &ChainId, number: u64, record: Bytes) -> Result<Created>;
 
     /// Reads record `number`; `None` if there is none.

@@ -38,7 +38,8 @@ pub enum StopReason {
     Ignored(String),
     /// A configured limit was reached; there may be more.
     LimitReached(String),
-    /// Budget for waiting is used up; the position is kept, and the next run goes on.
+    /// The API is not to be asked for longer than a read waits. The position is kept: the run goes on at `until`, if that is known
+    /// and within its `Settings::park_budget`, and else the next run does.
     RateLimited {
         /// When the API said to come back, if it did.
         until: Option<Timestamp>,

@@ -32,6 +32,7 @@ pub struct MemoryStaged {
     shard: ShardKey,
     generation: u64,
     epoch: u64,
+    attempt: u32,
     records: u64,
 }
 
@@ -150,8 +151,8 @@ impl<I: Item + Clone + Sync> Sink for MemorySink<I> {
     }
 
     async fn open(&self, epoch: EpochContext) -> Result<MemoryWriter<I>> {
-        let EpochContext { shard, generation, epoch, must_commit, .. } = epoch;
-        let key = MemoryStaged { shard, generation, epoch, records: 0 };
+        let EpochContext { shard, generation, epoch, attempt, must_commit, .. } = epoch;
+        let key = MemoryStaged { shard, generation, epoch, attempt, records: 0 };
         Ok(MemoryWriter { table: self.table.clone(), key, items: Vec::new(), bytes: 0, must_commit })
     }
 
@@ -217,8 +218,10 @@ impl<I: Item + Clone + Sync> Writer for MemoryWriter<I> {
         }
         let records = key.records;
         let mut content = table.content();
-        // A replay of the same owner replaces what it staged before.
-        content.staged.retain(|s, _| (&s.shard, s.generation, s.epoch) != (&key.shard, key.generation, key.epoch));
+        // What the same attempt staged before is replaced.
+        content.staged.retain(|s, _| {
+            (&s.shard, s.generation, s.epoch, s.attempt) != (&key.shard, key.generation, key.epoch, key.attempt)
+        });
         content.staged.insert(key.clone(), items);
         Ok(Some(StagedOutput { staged: key, records, bytes }))
     }
@@ -381,13 +384,22 @@ mod tests {
                 if self.replace { sink.replace() } else { sink }
             }
 
-            /// A commit is one step in memory: nothing of it fails by itself.
+            /// Each call is one step in memory: nothing of it fails by itself.
             async fn reached_by(&self, _faults: &Faults) -> Option<Sunk> {
                 None
             }
 
             fn item(&self, numbers: Range<u64>) -> Rows<u64> {
                 Rows(numbers.collect())
+            }
+
+            /// It holds every number.
+            fn bad_item(&self, _numbers: Range<u64>) -> Option<Rows<u64>> {
+                None
+            }
+
+            fn stages_outside(&self) -> bool {
+                true
             }
 
             async fn read(&self) -> Vec<u64> {

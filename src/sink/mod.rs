@@ -163,7 +163,8 @@ pub struct EpochContext {
     /// The enumeration that its rows belong to, if the pipeline reads in [enumerations](Demand::Enumerations).
     pub enumeration: Option<Enumeration>,
     /// Whether it is committed in any case: [`finish`](Writer::finish) then gives what to commit also if nothing was written. So
-    /// it is with an epoch that makes an [enumeration whole](Enumeration::whole), and with those of tables that keep one mark.
+    /// it is with an epoch that makes an [enumeration whole](Enumeration::whole), with those of tables that keep one mark, and with
+    /// one that takes the place of an epoch that is abandoned (`Pipeline::abandon_refused`).
     pub must_commit: bool,
     /// Time, randomness, CPU.
     pub env: Env,
@@ -200,6 +201,8 @@ pub struct StagedOutput<S> {
 /// 6. *Honest doubt*: if the outcome is not known, `commit` fails with kind `Ambiguous`, and deletes nothing. The runtime
 ///    repeats the request, and the mark decides.
 /// 7. *Durable*: what `finish` returned, and what `commit` answered, survives a power loss.
+///
+/// A sink that promises [`AtLeastOnce`] need not keep guarantees 1 to 5: it may show rows before they are committed, and again.
 ///
 /// # Requires
 /// At most one uncommitted epoch for a shard. Epoch numbers of a shard grow but may skip.
@@ -244,7 +247,7 @@ pub trait Sink: Send + Sync + 'static {
     /// Makes a staged epoch visible.
     async fn commit(&self, env: &Env, request: CommitRequest<Self::Staged>) -> Result<CommitOutcome>;
 
-    /// The mark that the destination holds for a shard.
+    /// The mark that the destination holds for a shard. One that cannot be read is an error, and not `None`.
     async fn mark(&self, shard: &ShardKey) -> Result<Option<Mark>>;
 
     /// Deletes staged output of `shard` that no epoch will ever commit: of generations below `below_generation` and

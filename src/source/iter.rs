@@ -106,6 +106,10 @@ mod tests {
         fn secrets(&self) -> Vec<String> {
             Vec::new() // it asks nobody
         }
+
+        async fn refused(&self) -> Option<IterSource<u64>> {
+            None // so nobody refuses it
+        }
     }
 
     crate::source_conformance!(Numbers);

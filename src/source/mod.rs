@@ -65,12 +65,13 @@ impl ComponentConfig {
 /// # Guarantees (of an implementation)
 /// 1. *Stable ids*: the same slice of the source has the same partition id in every run.
 /// 2. *Position after*: the position emitted with an item lies after that item and before the next one. Reading from
-///    it gives the rest of the partition: nothing is skipped; what is repeated is removed by a dedup stage.
+///    it gives the rest of the partition: nothing is skipped; what is repeated is removed by a dedup stage. So it is with a
+///    fence ([`Listing::advance`]): listing from its position gives every partition that was not listed before it.
 /// 3. *Proof of the end*: `read` returns [`StopReason::Exhausted`] only with proof. Evidence that conflicts is an error
 ///    of kind `Incomplete`.
 /// 4. *Whole responses*: an item is emitted only if it is known to be whole, or as numbered [`Part`](crate::model::Part)s.
 /// 5. *No sharing*: state of one read belongs to that call; reads of different partitions run at the same time.
-/// 6. *Secrets* appear in no item, position, error or log.
+/// 6. *Secrets* appear in no partition, item, position, coverage, error or log, in no form that gives them back.
 ///
 /// # Requires
 /// The runtime calls `read` at most once at a time for a partition, and `partitions` once in a run, at the same time as reads.
@@ -100,7 +101,8 @@ pub trait Source: Send + Sync + 'static {
     /// `Config`, saying what is wrong and what to do.
     fn config(&self) -> Result<ComponentConfig>;
 
-    /// Lists the partitions that there are now into `out`, one by one, and says with `Ok` that these are all.
+    /// Lists the partitions that there are now into `out`, one by one, and says with `Ok` that these are all. One that is listed
+    /// again is passed over.
     ///
     /// # Errors
     /// An error ends the listing, not the reads under way; the run fails with it, and is not complete.

@@ -43,6 +43,7 @@ mod point;
 #[cfg(test)]
 mod rowed;
 mod schedules;
+mod secrets;
 mod target;
 
 pub use crate::defects::{Defect, SwitchedOn};
@@ -60,6 +61,7 @@ pub use fault_store::FaultStore;
 pub use faults::Faults;
 pub use point::{Effect, Mode, Plan, Point};
 pub use schedules::{Outcome, Schedule, Schedules, Verdict, World, Wrong};
+pub use secrets::secret_forms;
 pub use target::Target;
 
 use crate::env::Env;

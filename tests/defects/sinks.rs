@@ -30,6 +30,15 @@ impl Destination for Folder {
         Batch::new(numbers(of))
     }
 
+    /// A dataset without partitions holds every row.
+    fn bad_item(&self, _of: Range<u64>) -> Option<Batch> {
+        None
+    }
+
+    fn stages_outside(&self) -> bool {
+        true
+    }
+
     async fn read(&self) -> Vec<u64> {
         let snapshot = DatasetReader::new(&self.0, "numbers").expect("a name").snapshot().await.expect("readable");
         ids(&snapshot.read_batches().await.expect("readable"))

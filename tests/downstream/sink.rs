@@ -9,26 +9,30 @@ use landfall::{Result, async_trait};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-/// Adds numbers up. The staged output is small enough to be the sum itself.
+/// Adds numbers up. There are few enough for the staged output to be the numbers themselves: nothing waits in the destination.
 #[derive(Clone, Default)]
 pub struct Ledger(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
-    sum: u64,
+    numbers: Vec<u64>,
     marks: HashMap<ShardKey, Mark>,
 }
 
 impl Ledger {
+    pub fn numbers(&self) -> Vec<u64> {
+        self.0.lock().expect("no panic").numbers.clone()
+    }
+
     pub fn sum(&self) -> u64 {
-        self.0.lock().expect("no panic").sum
+        self.numbers().iter().sum()
     }
 }
 
 #[async_trait]
 impl Sink for Ledger {
     type Item = Rows<u64>;
-    type Staged = u64;
+    type Staged = Vec<u64>;
     type Promise = Transactional;
     type Writer = Adder;
 
@@ -40,16 +44,16 @@ impl Sink for Ledger {
         Demand::Increments
     }
 
-    async fn open(&self, _epoch: EpochContext) -> Result<Adder> {
-        Ok(Adder { sum: 0, records: 0 })
+    async fn open(&self, epoch: EpochContext) -> Result<Adder> {
+        Ok(Adder { numbers: Vec::new(), must_commit: epoch.must_commit })
     }
 
-    async fn commit(&self, _env: &Env, request: CommitRequest<u64>) -> Result<CommitOutcome> {
+    async fn commit(&self, _env: &Env, request: CommitRequest<Vec<u64>>) -> Result<CommitOutcome> {
         let mut state = self.0.lock().expect("no panic");
         match decide_commit(state.marks.get(&request.shard), &request.mark, request.previous) {
             CommitDecision::Answer(outcome) => Ok(outcome),
             CommitDecision::Apply => {
-                state.sum += request.staged;
+                state.numbers.extend(request.staged);
                 state.marks.insert(request.shard, request.mark);
                 Ok(CommitOutcome::Done)
             }
@@ -60,33 +64,75 @@ impl Sink for Ledger {
         Ok(self.0.lock().expect("no panic").marks.get(shard).cloned())
     }
 
-    async fn collect(&self, _shard: &ShardKey, _below_generation: u64, _keep: &[u64]) -> Result<u64> {
+    async fn collect(&self, _shard: &ShardKey, _below_generation: u64, _keep: &[Vec<u64>]) -> Result<u64> {
         Ok(0)
     }
 }
 
 pub struct Adder {
-    sum: u64,
-    records: u64,
+    numbers: Vec<u64>,
+    must_commit: bool,
 }
 
 #[async_trait]
 impl Writer for Adder {
     type Item = Rows<u64>;
-    type Staged = u64;
+    type Staged = Vec<u64>;
 
     async fn write(&mut self, item: Rows<u64>) -> Result<Vec<Reject>> {
-        self.sum += item.0.iter().sum::<u64>();
-        self.records += item.0.len() as u64;
+        self.numbers.extend(item.0);
         Ok(Vec::new())
     }
 
     fn staged_bytes(&self) -> u64 {
-        8 * self.records
+        8 * self.numbers.len() as u64
     }
 
-    async fn finish(self) -> Result<Option<StagedOutput<u64>>> {
-        let Self { sum, records } = self;
-        Ok((records > 0).then_some(StagedOutput { staged: sum, records, bytes: 8 * records }))
+    async fn finish(self) -> Result<Option<StagedOutput<Vec<u64>>>> {
+        let Self { numbers, must_commit } = self;
+        let records = numbers.len() as u64;
+        let output = StagedOutput { staged: numbers, records, bytes: 8 * records };
+        Ok((must_commit || records > 0).then_some(output))
     }
+}
+
+#[cfg(feature = "testkit")]
+mod conformance {
+    use super::*;
+    use landfall::testkit::conformance::Destination;
+    use landfall::testkit::{FaultSink, Faults};
+    use std::ops::Range;
+
+    #[async_trait]
+    impl Destination for Ledger {
+        type Sink = FaultSink<Self>;
+
+        fn sink(&self) -> FaultSink<Self> {
+            FaultSink::new(self.clone(), &Faults::none())
+        }
+
+        async fn reached_by(&self, faults: &Faults) -> Option<FaultSink<Self>> {
+            Some(FaultSink::new(self.clone(), faults))
+        }
+
+        fn item(&self, numbers: Range<u64>) -> Rows<u64> {
+            Rows(numbers.collect())
+        }
+
+        fn bad_item(&self, _numbers: Range<u64>) -> Option<Rows<u64>> {
+            None // it holds every number
+        }
+
+        fn stages_outside(&self) -> bool {
+            false // all of it lies in the checkpoint
+        }
+
+        async fn read(&self) -> Vec<u64> {
+            let mut numbers = self.numbers();
+            numbers.sort_unstable();
+            numbers
+        }
+    }
+
+    landfall::sink_conformance!(Ledger::default());
 }

@@ -86,6 +86,10 @@ mod conformance {
         fn secrets(&self) -> Vec<String> {
             Vec::new() // it asks nobody
         }
+
+        async fn refused(&self) -> Option<Log> {
+            None // so nobody refuses it
+        }
     }
 
     landfall::source_conformance!(Trial);

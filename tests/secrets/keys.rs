@@ -70,11 +70,4 @@ impl Keys {
         })
         .to_string()
     }
-
-    /// What of the private keys could be seen: each line but the first, which begins alike in all keys.
-    pub fn lines(&self) -> impl Iterator<Item = &str> {
-        let keys = [self.client_key.as_str(), self.account_key.as_str()];
-        let lines = keys.into_iter().flat_map(|key| key.lines().filter(|line| !line.starts_with("-----")).skip(1));
-        lines.filter(|line| line.len() >= 16)
-    }
 }

@@ -1,35 +1,26 @@
 use crate::keys::Keys;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use landfall::testkit::secret_forms;
 use std::path::Path;
+use std::sync::LazyLock;
 use url::form_urlencoded;
 
 /// A secret with letters that are written otherwise in URLs, JSON and forms.
 pub const SECRET: &str = "pl4nted/s3cret+canary=7";
 
-/// All ways to write `SECRET` that could come up, the lines of private keys, and the end of each of its bytes in base64.
-fn written() -> Vec<String> {
-    let form: String = form_urlencoded::byte_serialize(SECRET.as_bytes()).collect();
-    let mut ways = vec![SECRET.to_owned(), form.clone(), form.to_lowercase(), SECRET.replace('/', "\\/")];
-    ways.push(form_urlencoded::byte_serialize(form.as_bytes()).collect());
-    // What stays the same however it is written.
-    ways.push("s3cret".to_owned());
-    for before in ["", "x", "xx"] {
-        // As a part of something longer: without the letters that its neighbours change.
-        let coded = STANDARD_NO_PAD.encode(format!("{before}{SECRET}"));
-        let inner = &coded[4..coded.len() - 4];
-        ways.push(inner.to_owned());
-        ways.push(inner.replace('+', "-").replace('/', "_"));
-    }
-    ways.push(URL_SAFE_NO_PAD.encode(SECRET));
-    ways.extend(Keys::all().lines().map(str::to_owned));
-    ways
-}
+/// All ways to write `SECRET` and the private keys that could come up.
+static WRITTEN: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let keys = Keys::all();
+    let secrets = [SECRET, &keys.client_key, &keys.account_key];
+    // What stays the same in `SECRET` however it is written.
+    secrets.into_iter().flat_map(secret_forms).chain(["s3cret".to_owned()]).collect()
+});
 
 /// The first way of writing the secret that occurs in `bytes`, and what stands around it.
 pub fn found(bytes: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(bytes);
-    let (way, at) = written().into_iter().find_map(|way| text.find(&way).map(|at| (way, at)))?;
+    let (way, at) = WRITTEN.iter().find_map(|way| text.find(way.as_str()).map(|at| (way, at)))?;
     let before: String = text[..at].chars().rev().take(80).collect();
     let before: String = before.chars().rev().collect();
     let after: String = text[at..].chars().take(way.len() + 40).collect();
@@ -68,6 +59,8 @@ fn a_secret_is_found_in_every_way_of_writing_it() {
         serde_json::json!({ "key": SECRET }).to_string(),
         SECRET.replace('/', "\\/"),
         serde_json::json!({ "key": Keys::all().account_key }).to_string(),
+        format!("{:?}", Some(&Keys::all().account_key)),
+        STANDARD_NO_PAD.encode(format!("of the account: {}", Keys::all().account_key)),
         Keys::all().client_key.clone(),
     ] {
         assert!(found(text.as_bytes()).is_some(), "{text}");

@@ -87,6 +87,10 @@ impl<W: Sql> Destination for Table<W> {
         Some(Batch::new(RecordBatch::try_from_iter(columns).expect("fits")))
     }
 
+    fn stages_outside(&self) -> bool {
+        true
+    }
+
     async fn read(&self) -> Vec<u64> {
         let rows = match &self.disposition {
             Disposition::Scd2(scd2) => self.warehouse.rows("orders", &format!("id, {}", scd2.valid_to)).await,
@@ -181,6 +185,15 @@ impl Destination for Pair {
     fn item(&self, numbers: Range<u64>) -> Tables<Batch> {
         let (threes, others) = numbers.partition(|n| n % 3 == 0);
         Tables::new().with("orders", batch(threes)).with("items", batch(others))
+    }
+
+    /// What each of the tables refuses is checked of it alone.
+    fn bad_item(&self, _numbers: Range<u64>) -> Option<Tables<Batch>> {
+        None
+    }
+
+    fn stages_outside(&self) -> bool {
+        true
     }
 
     async fn read(&self) -> Vec<u64> {

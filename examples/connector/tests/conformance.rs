@@ -14,6 +14,41 @@ fn folder() -> TempDir {
     tempfile::tempdir().expect("a folder")
 }
 
+/// A database in a file. Whoever opens it has a connection of its own, as another process has.
+struct File {
+    path: PathBuf,
+    _folder: TempDir,
+}
+
+impl File {
+    fn new() -> Self {
+        let folder = folder();
+        Self { path: folder.path().join("readings.db"), _folder: folder }
+    }
+
+    fn open(&self) -> Database {
+        Database::open(&self.path).expect("a database").reached_by(Yielding)
+    }
+
+    fn open_with(&self, faults: &Faults) -> Database {
+        self.open().reached_by(Faulty(faults.clone()))
+    }
+}
+
+/// SQLite answers at once: here others have their turn before and after each transaction, as with a server.
+#[derive(Debug)]
+struct Yielding;
+
+#[async_trait]
+impl Wire for Yielding {
+    async fn pass(&self, _operation: &'static str, transaction: InOneStep<'_>) -> landfall::Result<()> {
+        tokio::task::yield_now().await;
+        transaction.await?;
+        tokio::task::yield_now().await;
+        Ok(())
+    }
+}
+
 /// Each transaction may go wrong, or lose its answer.
 #[derive(Debug)]
 struct Faulty(Faults);
@@ -63,6 +98,10 @@ mod source {
         fn secrets(&self) -> Vec<String> {
             Vec::new() // files are read without a key
         }
+
+        async fn refused(&self) -> Option<StationLogs> {
+            None // so nobody refuses them
+        }
     }
 
     landfall::source_conformance!(Logs::new());
@@ -100,46 +139,16 @@ mod stage {
 mod sink {
     use super::*;
 
-    struct Table {
-        file: PathBuf,
-        _folder: TempDir,
-    }
-
-    impl Table {
-        fn new() -> Self {
-            let folder = folder();
-            Self { file: folder.path().join("readings.db"), _folder: folder }
-        }
-
-        fn database(&self) -> Database {
-            Database::open(&self.file).expect("a database").reached_by(Yielding)
-        }
-    }
-
-    /// SQLite answers at once: here others have their turn before and after each transaction, as with a server.
-    #[derive(Debug)]
-    struct Yielding;
-
     #[async_trait]
-    impl Wire for Yielding {
-        async fn pass(&self, _operation: &'static str, transaction: InOneStep<'_>) -> landfall::Result<()> {
-            tokio::task::yield_now().await;
-            transaction.await?;
-            tokio::task::yield_now().await;
-            Ok(())
-        }
-    }
-
-    #[async_trait]
-    impl Destination for Table {
+    impl Destination for File {
         type Sink = SqliteReadings;
 
         fn sink(&self) -> SqliteReadings {
-            SqliteReadings::new(&self.database()) // a connection of its own, as another process has
+            SqliteReadings::new(&self.open())
         }
 
         async fn reached_by(&self, faults: &Faults) -> Option<SqliteReadings> {
-            Some(SqliteReadings::new(&self.database().reached_by(Faulty(faults.clone()))))
+            Some(SqliteReadings::new(&self.open_with(faults)))
         }
 
         fn item(&self, numbers: Range<u64>) -> Rows<Reading> {
@@ -152,12 +161,16 @@ mod sink {
             Some(Rows([bad].into_iter().chain(self.item(numbers).0).collect()))
         }
 
+        fn stages_outside(&self) -> bool {
+            true // the rows of an epoch wait in a table of their own
+        }
+
         async fn read(&self) -> Vec<u64> {
-            super::times(&self.file).iter().filter_map(|time| time.parse().ok()).collect()
+            super::times(&self.path).iter().filter_map(|time| time.parse().ok()).collect()
         }
     }
 
-    landfall::sink_conformance!(Table::new());
+    landfall::sink_conformance!(File::new());
 }
 
 mod checkpoints {
@@ -166,11 +179,11 @@ mod checkpoints {
 
     landfall::checkpoint_conformance!(
         {
-            let database = Database::in_memory().expect("a database");
-            (Arc::new(SqliteCheckpoints::new(&database)), database)
+            let file = File::new();
+            (Arc::new(SqliteCheckpoints::new(&file.open())), file)
         },
-        reached_by: async |database: &Database, faults: &Faults| {
-            (Arc::new(SqliteCheckpoints::new(&database.reached_by(Faulty(faults.clone())))), ())
+        reached_by: async |file: &File, faults: &Faults| {
+            (Arc::new(SqliteCheckpoints::new(&file.open_with(faults))), ())
         }
     );
 }

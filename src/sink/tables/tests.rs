@@ -240,6 +240,15 @@ impl crate::testkit::conformance::Destination for Sorts {
         Tables::new().with("others", Rows(others)).with("threes", Rows(threes))
     }
 
+    /// The tables hold every number.
+    fn bad_item(&self, _numbers: std::ops::Range<u64>) -> Option<Tables<Rows<u64>>> {
+        None
+    }
+
+    fn stages_outside(&self) -> bool {
+        true
+    }
+
     async fn read(&self) -> Vec<u64> {
         let mut rows: Vec<u64> = self.tables.iter().flat_map(MemoryTable::rows).collect();
         rows.sort_unstable();

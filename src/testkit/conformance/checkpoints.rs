@@ -4,7 +4,7 @@
 //! - Guarantee 2: a loss of power, which a living process does not show. [`SimDisk`](crate::testkit::SimDisk) does, of what lies in a
 //!   [`Store`](crate::store::Store); what to do about files and servers besides is in `docs/testkit.md`.
 
-use super::doubt::each_doubt;
+use super::doubt::{each_doubt, each_failure};
 use super::dropped::{dropped_at, until_the_end_of};
 use super::told::given;
 use crate::checkpoint::chain::{Chain, Opened, probe};
@@ -20,10 +20,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Makes a `#[tokio::test]` of every check of a checkpoint store. The expression gives an empty store as `Arc<dyn CheckpointStore>` and
 /// whatever must live as long as it; it may await, and it may `return` to skip the check.
+/// The crate needs `tokio` with `macros` and `rt`, and a second call a module of its own.
 ///
-/// With `reached_by`, what a store says of a create that has gone wrong is checked too. It is an async closure that takes what must live, and the
-/// [`Faults`] of a process, and gives what the first expression gives: the same store as that process reaches it, each
-/// access of it an I/O point of the faults. Leave it out only where nothing of a create can fail by itself, or nobody can make it fail from here.
+/// With `reached_by` there is more than one process: what another one has written, advanced or removed must be seen, and what is said of a call
+/// that has gone wrong must be right. It is an async closure that takes what must live, and the [`Faults`] of a process, and gives what the first
+/// expression gives: the same store as that process reaches it, each access of it an I/O point of the faults. Where nothing smaller than a call
+/// can be made to fail from here, give [`FaultCheckpoints::new`](crate::testkit::FaultCheckpoints::new) of the store and the faults. Without
+/// `reached_by` a store passes that remembers in each process what it has read, or takes a failure for an answer: leave it out only where there
+/// is one process and no call can fail, as in memory.
 ///
 /// ```
 /// # use landfall::checkpoint::MemoryCheckpoints;
@@ -61,6 +65,7 @@ macro_rules! checkpoint_conformance {
             g4_the_boundary_outlives_the_records
             g5_numbers_name_what_there_is_in_ascending_order
             what_is_removed_is_gone_and_may_be_removed_again
+            the_largest_record_comes_back
             a_call_that_is_dropped_has_happened_or_not
             a_new_owner_shuts_the_old_one_out
             the_probe_accepts_it
@@ -69,7 +74,11 @@ macro_rules! checkpoint_conformance {
     ($open:expr, reached_by: $reached:expr) => {
         $crate::checkpoint_conformance!($open);
         $crate::checkpoint_conformance! { $open, reached_by: $reached;
+            g1_a_record_of_another_process_is_never_replaced
+            g3_what_another_process_has_done_is_seen
+            g4_the_boundary_of_another_process_is_seen_and_never_goes_back
             doubt_is_told
+            a_failure_is_no_answer
         }
     };
     ($open:expr, reached_by: $reached:expr; $($check:ident)+) => {
@@ -113,6 +122,9 @@ const OTHERS: [&str; 8] = [
     "A/c",
     "a/c",
 ];
+
+/// Bytes that a record has at most.
+const LARGEST: usize = (32 << 20) + (17 << 10);
 
 /// Looks at what a test gives, before anything is checked: a mistake there looks like a broken guarantee.
 #[doc(hidden)]
@@ -165,6 +177,21 @@ pub async fn g1_a_record_is_never_replaced(store: Arc<dyn CheckpointStore>) {
     assert_eq!(read(&*store, &chain, 1).await, Some("first".into()));
 }
 
+/// Guarantee 1, create if absent: of a process that has looked before.
+pub async fn g1_a_record_of_another_process_is_never_replaced<K>(
+    store: Arc<dyn CheckpointStore>,
+    reached_by: impl AsyncFn(&Faults) -> (Arc<dyn CheckpointStore>, K),
+) {
+    let chain = chain(ORDERS);
+    let (other, _keep) = reached_by(&Faults::none()).await;
+    for (number, (first, second)) in (1..).zip([(&other, &store), (&store, &other)]) {
+        assert_eq!(read(&**second, &chain, number).await, None);
+        assert_eq!(create(&**first, &chain, number, "first").await, Created::New);
+        assert_eq!(create(&**second, &chain, number, "second").await, Created::Exists);
+        assert_eq!(read(&**first, &chain, number).await, Some("first".into()), "another process replaced it");
+    }
+}
+
 /// Guarantee 1: a number is one of its chain.
 pub async fn g1_chains_do_not_touch_each_other(store: Arc<dyn CheckpointStore>) {
     for name in OTHERS {
@@ -204,6 +231,23 @@ pub async fn g3_every_byte_comes_back(store: Arc<dyn CheckpointStore>) {
     }
 }
 
+/// Guarantee 3, strong reads: by a process that has looked before.
+pub async fn g3_what_another_process_has_done_is_seen<K>(
+    store: Arc<dyn CheckpointStore>,
+    reached_by: impl AsyncFn(&Faults) -> (Arc<dyn CheckpointStore>, K),
+) {
+    let chain = chain(ORDERS);
+    let (other, _keep) = reached_by(&Faults::none()).await;
+    for (number, (writer, reader)) in (1..).zip([(&other, &store), (&store, &other)]) {
+        assert_eq!(read(&**reader, &chain, number).await, None);
+        assert_eq!(create(&**writer, &chain, number, "written").await, Created::New);
+        assert_eq!(read(&**reader, &chain, number).await, Some("written".into()), "another process wrote it");
+        writer.advance_boundary(&chain, number).await.expect("advance");
+        writer.remove(&chain, number).await.expect("remove");
+        assert_eq!(read(&**reader, &chain, number).await, None, "another process removed it");
+    }
+}
+
 /// Guarantee 4, monotone boundary.
 pub async fn g4_the_boundary_never_goes_back(store: Arc<dyn CheckpointStore>) {
     let chain = chain(ORDERS);
@@ -215,6 +259,26 @@ pub async fn g4_the_boundary_never_goes_back(store: Arc<dyn CheckpointStore>) {
         answer.expect("advance");
     }
     assert_eq!(store.boundary(&chain).await.expect("boundary"), 23, "the highest of many at once");
+}
+
+/// Guarantees 3 and 4: of a process that has looked before.
+pub async fn g4_the_boundary_of_another_process_is_seen_and_never_goes_back<K>(
+    store: Arc<dyn CheckpointStore>,
+    reached_by: impl AsyncFn(&Faults) -> (Arc<dyn CheckpointStore>, K),
+) {
+    let chain = chain(ORDERS);
+    let (other, _keep) = reached_by(&Faults::none()).await;
+    for (to, (writer, reader)) in (1_u64..).zip([(&other, &store), (&store, &other)]) {
+        assert_eq!(reader.boundary(&chain).await.expect("boundary"), to - 1);
+        writer.advance_boundary(&chain, to).await.expect("advance");
+        assert_eq!(reader.boundary(&chain).await.expect("boundary"), to, "another process advanced it");
+    }
+    other.advance_boundary(&chain, 9).await.expect("advance");
+    // It has seen 2.
+    store.advance_boundary(&chain, 5).await.expect("advance");
+    for process in [&store, &other] {
+        assert_eq!(process.boundary(&chain).await.expect("boundary"), 9, "after 9 by one process, and 5 by another");
+    }
 }
 
 /// Guarantee 4, monotone boundary.
@@ -254,7 +318,15 @@ pub async fn what_is_removed_is_gone_and_may_be_removed_again(store: Arc<dyn Che
         assert_eq!(read(&*store, &chain, 1).await, None);
     }
     assert_eq!(read(&*store, &chain, 2).await, Some("x".into()));
-    assert!(!store.numbers(&chain).await.expect("numbers").contains(&1));
+}
+
+/// What [`create`](CheckpointStore::create) says of the size.
+pub async fn the_largest_record_comes_back(store: Arc<dyn CheckpointStore>) {
+    let chain = chain(ORDERS);
+    // 251 is prime: of a record that is kept in parts, no two are the same.
+    let record = Bytes::from((0..251).collect::<Vec<u8>>().repeat(LARGEST / 251));
+    assert_eq!(create(&*store, &chain, 1, record.clone()).await, Created::New);
+    assert!(read(&*store, &chain, 1).await == Some(record), "it came back changed");
 }
 
 /// Cancellation: a call that is dropped at an await of it has happened or not, perhaps later, and never in part.
@@ -302,6 +374,50 @@ pub async fn doubt_is_told<K>(
         (answer.map(|created| created == Created::New), there)
     };
     each_doubt("create", create).await;
+}
+
+/// Errors: what could not be read is no answer, and what is said to be done has happened. `numbers` may miss anything, so nothing is asked of it.
+#[allow(clippy::future_not_send, reason = "it is awaited where it is made")]
+pub async fn a_failure_is_no_answer<K>(
+    store: Arc<dyn CheckpointStore>,
+    reached_by: impl AsyncFn(&Faults) -> (Arc<dyn CheckpointStore>, K),
+) {
+    let chain = chain(ORDERS);
+    // The boundary below it is not 0.
+    let next = AtomicU64::new(2);
+    for operation in ["read", "boundary", "advance_boundary", "remove"] {
+        let tried = async |faults: &Faults, when: &str| {
+            let number = next.fetch_add(1, Ordering::SeqCst);
+            create(&*store, &chain, number, "x").await;
+            let before = if operation == "remove" { number } else { number - 1 };
+            store.advance_boundary(&chain, before).await.expect("advance");
+            let (reached, _keep) = reached_by(faults).await;
+            match operation {
+                "read" => {
+                    if let Ok(seen) = reached.read(&chain, number).await {
+                        assert_eq!(seen, Some("x".into()), "{when}");
+                    }
+                }
+                "boundary" => {
+                    if let Ok(boundary) = reached.boundary(&chain).await {
+                        assert_eq!(boundary, before, "{when}");
+                    }
+                }
+                "advance_boundary" => {
+                    let answer = reached.advance_boundary(&chain, number).await;
+                    let boundary = store.boundary(&chain).await.expect("boundary");
+                    let stands = answer.is_err() && boundary == before;
+                    assert!(stands || boundary == number, "{when}: {answer:?}, and the boundary is {boundary}");
+                }
+                _ => {
+                    let answer = reached.remove(&chain, number).await;
+                    let gone = read(&*store, &chain, number).await.is_none();
+                    assert!(gone || answer.is_err(), "{when}: said to be removed, and is there");
+                }
+            }
+        };
+        each_failure(operation, tried).await;
+    }
 }
 
 /// The protocol above it.

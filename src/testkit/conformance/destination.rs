@@ -2,7 +2,9 @@ use super::told::given;
 use crate::env::Env;
 use crate::error::{ErrorKind, Result};
 use crate::model::{Incarnation, Item, PipelineName, ShardKey};
-use crate::sink::{CommitOutcome, CommitRequest, Demand, Enumeration, EpochContext, Mark, Sink, Writer};
+use crate::sink::{
+    AtLeastOnce, CommitOutcome, CommitRequest, Demand, Enumeration, EpochContext, Mark, Promise, Sink, Writer,
+};
 use crate::testkit::{Faults, test_env};
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
@@ -17,27 +19,32 @@ pub trait Destination: Send + Sync {
     /// The sink as another process makes it: nothing but the destination is shared with the ones before.
     fn sink(&self) -> Self::Sink;
 
-    /// The sink as a process reaches it of which every access to the destination is an I/O point of `faults`: what a commit does
-    /// fails, or loses its answer, access by access. `None` if nothing of a commit can fail by itself, or nobody can make it fail
-    /// from here: guarantee 6 is not checked then. Say why.
+    /// The sink as a process reaches it of which every access to the destination is an I/O point of `faults`: what staging, a commit, the
+    /// reading of a mark or a collection does fails, or loses its answer, access by access. `None` if nothing of it can fail by itself, or
+    /// nobody can make it fail from here: what is said of failures is not checked then, such as guarantee 6. Say why.
     async fn reached_by(&self, faults: &Faults) -> Option<Self::Sink>;
 
     /// An item of as many rows as there are `numbers`, each with one of them. No two rows have the same key.
     fn item(&self, numbers: Range<u64>) -> <Self::Sink as Sink>::Item;
 
-    /// The same with one row more, in between, that the destination cannot hold: a null key, a character that it has no place for. `None`, the
-    /// default, only of a destination that holds every row there is: that rejects are not staged is not checked then.
-    fn bad_item(&self, _numbers: Range<u64>) -> Option<<Self::Sink as Sink>::Item> {
-        None
-    }
+    /// The same with one row more, in between, that the destination cannot hold: a null key, a character that it has no place for. `None`
+    /// only of a destination that holds every row there is: that rejects are not staged is not checked then.
+    fn bad_item(&self, numbers: Range<u64>) -> Option<<Self::Sink as Sink>::Item>;
 
-    /// The numbers of the rows that a reader sees now, in ascending order: one for each row. None where no sink has made the place of the rows yet.
+    /// Whether what is staged lies in the destination, as rows or files that are collected if nobody commits them. `false` of a sink whose
+    /// [`Staged`](Sink::Staged) holds the rows themselves: all of it lies in the checkpoint, and nothing is collected.
+    fn stages_outside(&self) -> bool;
+
+    /// The numbers of the rows that a reader sees now, in ascending order: one for each row. Empty where no sink has made the place of the
+    /// rows yet.
     async fn read(&self) -> Vec<u64>;
 }
 
 /// Looks at what a test gives, for a sink of this demand, before anything is checked: a mistake there looks like a broken guarantee.
 pub async fn is_fit<D: Destination>(destination: &D, demand: Demand) {
-    let [one, another] = [0, 1].map(|number| Shard::new(destination, number));
+    let one = Shard::new(destination, 0);
+    let promises_less = <<D::Sink as Sink>::Promise as Promise>::NAME == AtLeastOnce::NAME;
+    given(!promises_less, "the sink promises at least once: the suites are for sinks that promise exactly once");
     let words = match demand {
         Demand::Increments => "the sink demands whole enumerations: use `enumeration_conformance!`",
         Demand::Enumerations => "the sink takes what is new: use `sink_conformance!`",
@@ -56,7 +63,8 @@ pub async fn is_fit<D: Destination>(destination: &D, demand: Demand) {
     }
     const EMPTY: &str = "give each test an empty destination of its own";
     // An enumeration is of one shard.
-    for shard in [Some(&one), (demand == Demand::Increments).then_some(&another)].into_iter().flatten() {
+    let others = (demand == Demand::Increments).then(|| Shard::others(destination));
+    for shard in std::iter::once(&one).chain(others.iter().flatten()) {
         let held = shard.held().await;
         given(held.is_none(), format_args!("the destination holds a mark, {held:?}: {EMPTY}"));
     }
@@ -95,7 +103,16 @@ pub(super) type Held = Option<serde_json::Value>;
 
 impl<'a, D: Destination> Shard<'a, D> {
     pub(super) fn new(destination: &'a D, shard: u32) -> Self {
-        let key = ShardKey { pipeline: PipelineName::new("conformance").expect("a valid name"), shard };
+        Self::of("conformance", destination, shard)
+    }
+
+    /// Shards beside the first one: another of its pipeline, and the first of another pipeline, whose name begins alike.
+    pub(super) fn others(destination: &'a D) -> [Self; 2] {
+        [Self::new(destination, 1), Self::of("conformance-0", destination, 0)]
+    }
+
+    fn of(pipeline: &str, destination: &'a D, shard: u32) -> Self {
+        let key = ShardKey { pipeline: PipelineName::new(pipeline).expect("a valid name"), shard };
         let (life, env) = ("first", test_env(1));
         let sink = destination.sink();
         let enumeration = (sink.demand() == Demand::Enumerations).then(|| Enumeration::begun(1));
@@ -135,19 +152,23 @@ impl<'a, D: Destination> Shard<'a, D> {
     }
 
     pub(super) async fn stage_as(&self, context: EpochContext, numbers: Range<u64>) -> Held {
+        self.try_stage(context, numbers).await.expect("rows are staged")
+    }
+
+    pub(super) async fn try_stage(&self, context: EpochContext, numbers: Range<u64>) -> Result<Held> {
         let rows = numbers.end.saturating_sub(numbers.start);
-        let mut writer = self.sink.open(context).await.expect("open");
+        let mut writer = self.sink.open(context).await?;
         // In two items: an epoch is more than one.
         let middle = numbers.start + rows / 2;
         for part in [numbers.start..middle, middle..numbers.end] {
             if !part.is_empty() {
-                let rejects = writer.write(self.destination.item(part)).await.expect("write");
+                let rejects = writer.write(self.destination.item(part)).await?;
                 assert!(rejects.is_empty(), "rows of the check are refused");
             }
         }
-        let output = writer.finish().await.expect("finish")?;
+        let Some(output) = writer.finish().await? else { return Ok(None) };
         assert_eq!(output.records, rows, "the sink counts other rows than it was given");
-        Some(serde_json::to_value(&output.staged).expect("what is staged goes into a checkpoint"))
+        Ok(Some(serde_json::to_value(&output.staged).expect("what is staged goes into a checkpoint")))
     }
 
     pub(super) fn mark(&self, staged: &Held) -> Mark {

@@ -1,15 +1,18 @@
 //! What a test gives that no check can work with, and the words for it: none of them names a guarantee.
 
-use super::{Destination, checkpoints, sink, store, told};
+use super::{Destination, SourceTrial, StageTrial, checkpoints, rates, sink, source, stage, store, told};
 use crate::checkpoint::{ChainId, CheckpointStore, MemoryCheckpoints};
 use crate::model::Rows;
 use crate::pipeline::Pipeline;
-use crate::sink::{Demand, MemorySink, MemoryTable};
+use crate::retry::rate::StoreRates;
+use crate::sink::{Demand, FnSink, MemorySink, MemoryTable, from_fn};
 use crate::source::IterSource;
+use crate::stage::{FnStage, Output};
 use crate::store::{ObjectPath, Store};
 use crate::testkit::{Faults, test_env};
 use async_trait::async_trait;
 use futures::FutureExt;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::panic::AssertUnwindSafe;
 
@@ -21,6 +24,7 @@ enum Mistake {
     GivesNoBadRow,
     ReadsBackwards,
     ReachesItWithoutFaults,
+    StagesNothingOutside,
 }
 
 struct Table {
@@ -56,6 +60,10 @@ impl Destination for Table {
         (self.mistake == Mistake::GivesNoBadRow).then(|| Rows(numbers.collect()))
     }
 
+    fn stages_outside(&self) -> bool {
+        self.mistake != Mistake::StagesNothingOutside
+    }
+
     async fn read(&self) -> Vec<u64> {
         let mut rows = self.rows.rows();
         rows.sort_unstable();
@@ -63,6 +71,38 @@ impl Destination for Table {
             rows.reverse();
         }
         rows
+    }
+}
+
+/// Hands on what it is given, at least once.
+struct Handed;
+
+#[async_trait]
+impl Destination for Handed {
+    type Sink = FnSink<Rows<u64>>;
+
+    fn sink(&self) -> Self::Sink {
+        from_fn(|_: Rows<u64>| async { Ok(()) })
+    }
+
+    async fn reached_by(&self, _faults: &Faults) -> Option<Self::Sink> {
+        None
+    }
+
+    fn item(&self, numbers: Range<u64>) -> Rows<u64> {
+        Rows(numbers.collect())
+    }
+
+    fn bad_item(&self, _numbers: Range<u64>) -> Option<Rows<u64>> {
+        None
+    }
+
+    fn stages_outside(&self) -> bool {
+        false
+    }
+
+    async fn read(&self) -> Vec<u64> {
+        Vec::new()
     }
 }
 
@@ -109,6 +149,19 @@ async fn a_sink_of_the_other_demand() {
 }
 
 #[tokio::test]
+async fn a_sink_that_promises_less() {
+    let words = said(sink::is_fit(&Handed, Demand::Increments)).await;
+    assert!(words.contains("the sink promises at least once"), "{words}");
+}
+
+#[tokio::test]
+async fn a_sink_that_stages_outside_and_is_said_not_to() {
+    let table = Table::with(Mistake::StagesNothingOutside);
+    let words = said(sink::collection_takes_only_what_nobody_commits(&table)).await;
+    assert!(words.contains("`stages_outside` says that nothing is"), "{words}");
+}
+
+#[tokio::test]
 async fn items_of_other_numbers_of_rows() {
     let words = said(sink::is_fit(&Table::with(Mistake::GivesOneRowMore), Demand::Increments)).await;
     assert!(words.contains("`item(0..1)` must give 1 rows, and gives 2"), "{words}");
@@ -152,4 +205,95 @@ async fn a_checkpoint_store_that_is_not_empty() {
         let words = said(checkpoints::is_fit(store)).await;
         assert!(words.contains(holds) && words.contains("give each test an empty store of its own"), "{words}");
     }
+}
+
+/// Two partitions, each of which is one item.
+struct Numbers {
+    /// Whether there is an API that is said to refuse the key, and does not.
+    is_let_in: bool,
+}
+
+#[async_trait]
+impl SourceTrial for Numbers {
+    type Source = IterSource<u64>;
+
+    fn source(&self) -> IterSource<u64> {
+        IterSource::new(1..=3).with_partition("more", 4..=6)
+    }
+
+    fn records(&self, item: &Rows<u64>) -> Vec<String> {
+        item.0.iter().map(u64::to_string).collect()
+    }
+
+    async fn all(&self) -> BTreeMap<String, Vec<String>> {
+        let texts = |numbers: Range<u64>| numbers.map(|n| n.to_string()).collect();
+        BTreeMap::from([("all".to_owned(), texts(1..4)), ("more".to_owned(), texts(4..7))])
+    }
+
+    fn secrets(&self) -> Vec<String> {
+        vec!["a key that it never needs".to_owned()]
+    }
+
+    async fn refused(&self) -> Option<IterSource<u64>> {
+        self.is_let_in.then(|| self.source())
+    }
+}
+
+#[tokio::test]
+async fn a_source_of_single_items() {
+    let words = said(source::g2_reading_from_a_position_gives_the_rest(&Numbers { is_let_in: true })).await;
+    assert!(words.contains("no partition gives more than one item"), "{words}");
+}
+
+#[tokio::test]
+async fn a_source_that_nobody_refuses() {
+    let words = said(source::g6_secrets_appear_nowhere(&Numbers { is_let_in: true })).await;
+    assert!(words.contains("nobody has refused it"), "{words}");
+    let words = said(source::g6_secrets_appear_nowhere(&Numbers { is_let_in: false })).await;
+    assert!(words.contains("say by `refused` how it fails"), "{words}");
+}
+
+/// Ways to cut records, into one item each.
+struct Cuts(Vec<Vec<u64>>);
+
+type Pass = fn(Rows<u64>, &mut Output<Rows<u64>>) -> crate::error::Result<()>;
+
+impl StageTrial for Cuts {
+    type Stage = FnStage<Rows<u64>, Rows<u64>, Pass>;
+
+    fn stage(&self) -> Self::Stage {
+        crate::stage::from_fn("pass", |rows, out| {
+            out.emit(rows);
+            Ok(())
+        })
+    }
+
+    fn cuts(&self) -> Vec<Vec<Rows<u64>>> {
+        self.0.iter().map(|rows| vec![Rows(rows.clone())]).collect()
+    }
+
+    fn records(&self, item: &Rows<u64>) -> Vec<String> {
+        item.0.iter().map(u64::to_string).collect()
+    }
+}
+
+#[tokio::test]
+async fn ways_to_cut_that_cannot_be_compared() {
+    for (cuts, expected) in [
+        (Cuts(vec![vec![1, 2]]), "one way to cut the records shows nothing"),
+        (Cuts(vec![vec![], vec![]]), "the ways to cut hold no records"),
+        (Cuts(vec![vec![1, 2], vec![1]]), "the ways to cut hold different records"),
+    ] {
+        let words = said(async { stage::g1_the_same_items_give_the_same_output(&cuts) }).await;
+        assert!(words.contains(expected), "{words}");
+    }
+}
+
+#[tokio::test]
+async fn an_accounting_of_which_something_is_taken() {
+    let env = test_env(1);
+    let accounting = StoreRates::in_store(&Store::memory(), "rates").expect("a name");
+    rates::g1_instances_stay_within_the_rates_together(&env, &accounting, &accounting).await;
+    let words = said(rates::g1_instances_stay_within_the_rates_together(&env, &accounting, &accounting)).await;
+    assert!(words.contains("give each test an empty accounting of its own"), "{words}");
 }

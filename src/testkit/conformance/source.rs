@@ -3,15 +3,18 @@
 //! Left to tests of the implementation, over a script of its API:
 //! - Guarantee 3, evidence that conflicts: an API that breaks off, lies or repeats itself.
 //! - Guarantee 4: a response that was cut on its way.
+//! - Coverage: whether what a read says of it is so. Here it is only searched for secrets.
 
 use super::logged::logged;
+use super::told::given;
 use crate::env::Env;
 use crate::env::watch;
-use crate::model::{Item, Partition, PartitionId, StopReason};
-use crate::source::{Emission, Emitter, Source, list_partitions};
+use crate::model::{Item, Partition, PartitionId, PositionValue, StopReason};
+use crate::source::{Emission, Emitter, Listed, Said, Source, list};
+use crate::testkit::secret_forms;
 use async_trait::async_trait;
 use futures::future::{join, join_all};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc};
@@ -38,19 +41,19 @@ pub trait SourceTrial: Send + Sync {
         true
     }
 
-    /// The secrets that the sources were given, as they are: they must appear nowhere. Let the API refuse who does not show them, or the check
-    /// shows nothing. None only of a source that takes none.
+    /// The secrets that the sources were given, as they are: they must appear nowhere, in none of their
+    /// [forms](crate::testkit::secret_forms). Let the API refuse who does not show them, or the check shows nothing. None only of a source that
+    /// takes none.
     fn secrets(&self) -> Vec<String>;
 
     /// The source at an API that refuses its secrets, as if they were revoked, and best repeats them in what it answers: what the source says of
-    /// that is searched for them too. `None`, the default, only of a source that takes none. Called last: the API need not let anybody in again.
-    async fn refused(&self) -> Option<Self::Source> {
-        None
-    }
+    /// that is searched for them too. `None` only of a source that takes none. Called last: the API need not let anybody in again.
+    async fn refused(&self) -> Option<Self::Source>;
 }
 
 /// Makes a `#[tokio::test]` of every check of a source. The expression gives a
 /// [`SourceTrial`]; it may await, and it may `return` to skip the check.
+/// The crate needs `tokio` with `macros` and `rt`, and a second call a module of its own.
 ///
 /// ```
 /// use landfall::async_trait;
@@ -77,6 +80,9 @@ pub trait SourceTrial: Send + Sync {
 ///     fn secrets(&self) -> Vec<String> {
 ///         Vec::new() // it asks nobody
 ///     }
+///     async fn refused(&self) -> Option<IterSource<u64>> {
+///         None // so nobody refuses it
+///     }
 /// }
 ///
 /// landfall::source_conformance!(Numbers);
@@ -89,6 +95,7 @@ macro_rules! source_conformance {
             g2_all_records_are_read
             g2_reading_from_a_position_gives_the_rest
             g2_the_end_is_a_position_too
+            g2_listing_from_a_fence_gives_the_rest
             g3_the_end_is_proven
             g5_reads_at_the_same_time_do_not_share
             g6_secrets_appear_nowhere
@@ -100,8 +107,8 @@ macro_rules! source_conformance {
         $(
             #[tokio::test]
             async fn $check() {
-                let _told = $crate::testkit::conformance::told("Source", stringify!($check));
                 let trial = $open;
+                let _told = $crate::testkit::conformance::told("Source", stringify!($check));
                 $crate::testkit::conformance::source::$check(&trial).await;
             }
         )+
@@ -112,7 +119,7 @@ macro_rules! source_conformance {
 struct Step {
     /// The records of the item, if there is one.
     records: Vec<String>,
-    /// All that the item shows.
+    /// All that the item shows, and what is said of coverage.
     shown: String,
     /// The position after it, as a checkpoint holds it.
     position: Option<serde_json::Value>,
@@ -133,8 +140,9 @@ async fn read<T: SourceTrial>(
     let (queue, mut emitted) = mpsc::channel::<Emission<<T::Source as Source>::Item>>(1);
     let (cancel, stop) = watch::channel(false);
     let budget = Arc::new(Semaphore::new(BYTES as usize));
+    let said = Said::default();
     let reading = async {
-        let mut out = Emitter::new(partition.clone(), budget, BYTES, queue, stop);
+        let mut out = Emitter::new(partition.clone(), budget, BYTES, queue, stop).with_said(said.clone());
         source.read(&Env::system(), partition, from, &mut out).await
     };
     let taking = async {
@@ -147,7 +155,7 @@ async fn read<T: SourceTrial>(
             });
             steps.push(Step {
                 records: records.unwrap_or_default(),
-                shown: format!("{:?}", emission.item),
+                shown: format!("{:?} {:?}", emission.item, emission.coverage),
                 position: emission.position.map(|position| position.value),
             });
             if steps.len() >= items {
@@ -156,7 +164,10 @@ async fn read<T: SourceTrial>(
         }
         steps
     };
-    let (ended, steps) = join(reading, taking).await;
+    let (ended, mut steps) = join(reading, taking).await;
+    // Of the coverage, what no position has followed.
+    let (_, coverage) = said.take();
+    steps.push(Step { records: Vec::new(), shown: format!("{coverage:?}"), position: None });
     (steps, ended)
 }
 
@@ -176,20 +187,34 @@ fn sorted(mut records: Vec<String>) -> Vec<String> {
     records
 }
 
+/// All that a source lists where its parents stand at `positions`.
+async fn listed<T: SourceTrial>(source: &T::Source, positions: BTreeMap<PartitionId, PositionValue>) -> Vec<Listed> {
+    list(source, &Env::system(), positions).await.expect("partitions")
+}
+
+/// The partitions among it. As in a run, the first one of an id counts.
+fn distinct(listed: &[Listed]) -> Vec<Partition> {
+    let mut seen = BTreeSet::new();
+    let partitions = listed.iter().filter_map(|listed| match listed {
+        Listed::Partition(partition) => Some(partition.clone()),
+        Listed::Fence { .. } => None,
+    });
+    partitions.filter(|partition| seen.insert(partition.id.clone())).collect()
+}
+
+fn ids(listed: &[Listed]) -> BTreeSet<PartitionId> {
+    distinct(listed).into_iter().map(|partition| partition.id).collect()
+}
+
 async fn partitions<T: SourceTrial>(source: &T::Source) -> Vec<Partition> {
-    list_partitions(source, &Env::system()).await.expect("partitions")
+    distinct(&listed::<T>(source, BTreeMap::new()).await)
 }
 
 /// Guarantee 1, stable ids.
 pub async fn g1_a_partition_has_one_id_in_every_run<T: SourceTrial>(trial: &T) {
-    let ids = async || -> Vec<PartitionId> {
-        let mut ids: Vec<_> = partitions::<T>(&trial.source()).await.into_iter().map(|p| p.id).collect();
-        ids.sort_unstable();
-        ids
-    };
-    let first = ids().await;
-    assert!(first.windows(2).all(|pair| pair.first() != pair.last()), "an id is given twice: {first:?}");
-    assert_eq!(first, ids().await, "another run has other ids");
+    let first = ids(&listed::<T>(&trial.source(), BTreeMap::new()).await);
+    let another = ids(&listed::<T>(&trial.source(), BTreeMap::new()).await);
+    assert_eq!(first, another, "another run has other ids");
     assert_eq!(first.into_iter().map(|id| id.0).collect::<Vec<_>>(), Vec::from_iter(trial.all().await.into_keys()));
 }
 
@@ -206,18 +231,19 @@ pub async fn g2_all_records_are_read<T: SourceTrial>(trial: &T) {
 /// Guarantee 2, position after.
 pub async fn g2_reading_from_a_position_gives_the_rest<T: SourceTrial>(trial: &T) {
     let source = trial.source();
-    let mut places = 0;
+    let mut within = false;
     for partition in partitions::<T>(&source).await {
         let steps = read_all(trial, &source, &partition).await;
         for (number, step) in steps.iter().enumerate() {
             let Some(position) = &step.position else { continue };
-            places += 1;
             let (again, ended) = read(trial, &trial.source(), &partition, Some(position.clone()), usize::MAX).await;
             let ended = ended.unwrap_or_else(|e| panic!("read {} from {position}: {e}", partition.id));
             assert!(matches!(ended, StopReason::Exhausted(_)), "{} from {position}: {ended:?}", partition.id);
             let again = records(&again);
             let (before, rest) = steps.split_at_checked(number + 1).unwrap_or_default();
             let rest = records(rest);
+            // Where nothing comes after it, a position that is too far skips nothing.
+            within |= !rest.is_empty();
             let skipped: Vec<_> = rest.iter().filter(|record| !again.contains(record)).collect();
             assert!(skipped.is_empty(), "{} from {position}: skipped {skipped:?}", partition.id);
             let known = [records(before), rest.clone()].concat();
@@ -228,7 +254,7 @@ pub async fn g2_reading_from_a_position_gives_the_rest<T: SourceTrial>(trial: &T
             }
         }
     }
-    assert!(places > 1, "no partition gives more than one item");
+    given(within, "no partition gives more than one item: let the source give less at a time");
 }
 
 /// Guarantee 2: the next run has nothing to read, and says so.
@@ -246,6 +272,19 @@ pub async fn g2_the_end_is_a_position_too<T: SourceTrial>(trial: &T) {
         }
         let invented: Vec<_> = again.into_iter().filter(|record| !known.contains(record)).collect();
         assert!(invented.is_empty(), "{}: invented {invented:?} at its end", partition.id);
+    }
+}
+
+/// Guarantee 2, of a fence: a run that begins there finds what the one before had not listed. A source without fences has none of this to keep.
+pub async fn g2_listing_from_a_fence_gives_the_rest<T: SourceTrial>(trial: &T) {
+    let all = listed::<T>(&trial.source(), BTreeMap::new()).await;
+    let mut passed = BTreeMap::new();
+    for (number, next) in all.iter().enumerate() {
+        let Listed::Fence { partition: parent, to } = next else { continue };
+        passed.insert(parent.clone(), to.clone());
+        let rest = listed::<T>(&trial.source(), passed.clone()).await;
+        let (before, _) = all.split_at(number);
+        assert_eq!(&ids(before) | &ids(&rest), ids(&all), "listed until {parent} is at {}, and from there", to.value);
     }
 }
 
@@ -275,37 +314,40 @@ async fn says<T: SourceTrial>(trial: &T, source: &T::Source) -> (Vec<String>, Ve
     let mut said = vec![format!("{:?}", source.config().expect("the configuration is valid"))];
     let mut errors = Vec::new();
     let mut failed = |e: crate::error::Error| errors.push(format!("{e} {e:?}"));
-    let listed = list_partitions(source, &Env::system()).await;
-    for partition in listed.map_err(&mut failed).unwrap_or_default() {
+    let listed = list(source, &Env::system(), BTreeMap::new()).await.map_err(&mut failed).unwrap_or_default();
+    said.push(format!("{listed:?}"));
+    for partition in distinct(&listed) {
         let (steps, ended) = read(trial, source, &partition, None, usize::MAX).await;
         let ended = ended.map_err(&mut failed);
-        said.push(format!("{partition:?} {:?}", ended.ok()));
+        said.push(format!("{:?}", ended.ok()));
         said.extend(steps.into_iter().map(|step| format!("{:?} {} {:?}", step.records, step.shown, step.position)));
     }
     (said, errors)
 }
 
-/// Guarantee 6, secrets: in what is read, in the configuration, in errors, and in what is logged on the thread of the check.
+/// Guarantee 6, secrets: in what is listed and read, in coverage, in the configuration, in errors, and in what is logged on the thread of the
+/// check.
 pub async fn g6_secrets_appear_nowhere<T: SourceTrial>(trial: &T) {
     let (mut said, log) = logged(async {
         let (mut all, errors) = says(trial, &trial.source()).await;
-        assert!(errors.is_empty(), "it is refused with the secrets that it was given");
+        given(errors.is_empty(), "it is refused with the secrets that it was given");
         match trial.refused().await {
             Some(refused) => {
                 let (said, errors) = says(trial, &refused).await;
-                assert!(!errors.is_empty(), "nobody has refused it: its errors were not looked at");
+                given(!errors.is_empty(), "nobody has refused it: its errors were not looked at");
                 all.extend([said, errors].concat());
             }
-            None => assert!(trial.secrets().is_empty(), "say by `refused` how it fails: its errors are not looked at"),
+            None => given(trial.secrets().is_empty(), "say by `refused` how it fails: its errors are not looked at"),
         }
         all
     })
     .await;
     said.push(log);
     for secret in trial.secrets() {
-        assert!(!secret.is_empty(), "a secret of no letters is nowhere");
+        let forms = secret_forms(&secret);
+        given(!forms.is_empty(), "a secret of no letters is nowhere");
         // Without the text itself: a failed check is read by many.
-        let shown = said.iter().filter(|text| text.contains(&secret)).count();
+        let shown = said.iter().filter(|text| forms.iter().any(|form| text.contains(form.as_str()))).count();
         assert_eq!(shown, 0, "a secret of {} bytes is shown", secret.len());
     }
 }

@@ -1,5 +1,6 @@
 //! What [`Stage`] and [`StageState`](crate::stage::StageState) promise. [`stage_conformance!`](crate::stage_conformance) makes a test of each check.
 
+use super::told::given;
 use crate::model::{Item, Reject};
 use crate::stage::{Output, Stage};
 use bytes::Bytes;
@@ -20,7 +21,7 @@ pub trait StageTrial {
     fn records(&self, item: &<Self::Stage as Stage>::Out) -> Vec<String>;
 }
 
-/// Makes a `#[test]` of every check of a stage. The expression gives a [`StageTrial`].
+/// Makes a `#[test]` of every check of a stage. The expression gives a [`StageTrial`]. A second call needs a module of its own.
 ///
 /// ```
 /// use landfall::model::Rows;
@@ -70,8 +71,9 @@ macro_rules! stage_conformance {
         $(
             #[test]
             fn $check() {
+                let trial = $open;
                 let _told = $crate::testkit::conformance::told("Stage", stringify!($check));
-                $crate::testkit::conformance::stage::$check(&$open);
+                $crate::testkit::conformance::stage::$check(&trial);
             }
         )+
     };
@@ -121,10 +123,11 @@ fn apply_all<T: StageTrial>(
 
 fn parts<T: StageTrial>(trial: &T) -> Vec<Vec<<T::Stage as Stage>::In>> {
     let cuts = trial.cuts();
-    assert!(cuts.len() > 1, "one way to cut the records shows nothing: give at least two");
+    given(cuts.len() > 1, "one way to cut the records shows nothing: give at least two");
     let records = |cut: &Vec<<T::Stage as Stage>::In>| cut.iter().map(Item::records).sum::<u64>();
     let first = cuts.first().map(records).unwrap_or_default();
-    assert!(first > 0 && cuts.iter().all(|cut| records(cut) == first), "the ways to cut hold different records");
+    given(first > 0, "the ways to cut hold no records");
+    given(cuts.iter().all(|cut| records(cut) == first), "the ways to cut hold different records");
     cuts
 }
 

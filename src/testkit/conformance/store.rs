@@ -17,7 +17,7 @@ use futures::future::{join, join_all};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Makes a `#[tokio::test]` of every check of a store. The expression gives an empty store and whatever must live as long as it;
-/// it may await.
+/// it may await. The crate needs `tokio` with `macros` and `rt`, and a second call a module of its own.
 ///
 /// With `reached_by`, what a store says of a write that has gone wrong is checked too. It is an async closure that takes what must live, and the
 /// [`Faults`] of a process, and gives what the first expression gives: the same store as that process reaches it, each

@@ -19,14 +19,25 @@ enum Defect {
     OneChain,
     ReadsBehind,
     KeepsText,
+    KeepsThirtyTwoMebibytes,
+    JoinsPartsByName,
     BoundaryGoesBack,
     BoundaryOfRecords,
     NamesTheNextOne,
     NamesInAnyOrder,
     RemovesNothing,
     CreatesInParts,
+    KnowsItsOwnRecords,
+    RemembersWhatWasThere,
+    RemembersWhatWasNotThere,
+    RemembersTheBoundary,
+    AdvancesItsOwnBoundary,
     DeniesDoubt,
     PromisesWhatFailed,
+    TakesAFailureForNothing,
+    TakesAFailureForZero,
+    AdvancesUnheard,
+    RemovesUnheard,
 }
 
 #[derive(Debug, Default)]
@@ -36,10 +47,18 @@ struct Kept {
     newest: u64,
 }
 
+/// What one process has seen last, or done itself.
+#[derive(Debug, Default)]
+struct Seen {
+    records: BTreeMap<(ChainId, u64), Option<Bytes>>,
+    boundaries: BTreeMap<ChainId, u64>,
+}
+
 #[derive(Debug)]
 struct Broken {
     defect: Defect,
     chains: Arc<Mutex<BTreeMap<ChainId, Kept>>>,
+    seen: Mutex<Seen>,
     faults: Faults,
 }
 
@@ -54,7 +73,7 @@ impl Broken {
         chains: &Arc<Mutex<BTreeMap<ChainId, Kept>>>,
         faults: &Faults,
     ) -> Arc<dyn CheckpointStore> {
-        Arc::new(Self { defect, chains: Arc::clone(chains), faults: faults.clone() })
+        Arc::new(Self { defect, chains: Arc::clone(chains), seen: Mutex::default(), faults: faults.clone() })
     }
 
     fn chains(&self) -> MutexGuard<'_, BTreeMap<ChainId, Kept>> {
@@ -67,7 +86,14 @@ impl Broken {
         with(self.chains().entry(chain).or_default())
     }
 
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().expect("no panic under the lock")
+    }
+
     fn has(&self, chain: &ChainId, number: u64) -> bool {
+        if self.defect == Defect::KnowsItsOwnRecords {
+            return self.seen().records.get(&(chain.clone(), number)).is_some_and(Option::is_some);
+        }
         self.chain(chain, |kept| kept.records.contains_key(&number))
     }
 
@@ -82,18 +108,69 @@ impl Broken {
         }
         let kept = match self.defect {
             Defect::KeepsText => String::from_utf8_lossy(&record).into_owned().into(),
+            Defect::KeepsThirtyTwoMebibytes => record.slice(..record.len().min(32 << 20)),
+            Defect::JoinsPartsByName => joined_by_name(&record),
             _ => record,
         };
         if self.defect == Defect::CreatesInParts {
             self.chain(chain, |chain| chain.records.insert(number, kept.slice(..kept.len() / 2)));
             yield_now().await;
         }
+        self.seen().records.insert((chain.clone(), number), Some(kept.clone()));
         self.chain(chain, |chain| {
             chain.newest = number;
             chain.records.insert(number, kept);
         });
         Ok(Created::New)
     }
+
+    fn look(&self, chain: &ChainId, number: u64) -> Option<Bytes> {
+        let behind = self.defect == Defect::ReadsBehind;
+        let now = self.chain(chain, |kept| {
+            // Seen by the one after.
+            let unseen = behind && std::mem::take(&mut kept.newest) == number;
+            kept.records.get(&number).filter(|_| !unseen).cloned()
+        });
+        let before = self.seen().records.insert((chain.clone(), number), now.clone());
+        match (self.defect, before) {
+            (Defect::RemembersWhatWasThere, Some(Some(before))) => Some(before),
+            (Defect::RemembersWhatWasNotThere, Some(None)) => None,
+            _ => now,
+        }
+    }
+
+    fn look_at_boundary(&self, chain: &ChainId) -> u64 {
+        let of_records = self.defect == Defect::BoundaryOfRecords;
+        let now = self.chain(chain, |kept| if of_records && kept.records.is_empty() { 0 } else { kept.boundary });
+        let before = self.seen().boundaries.insert(chain.clone(), now);
+        before.filter(|_| self.defect == Defect::RemembersTheBoundary).unwrap_or(now)
+    }
+
+    fn advance(&self, chain: &ChainId, to: u64) {
+        let own = self.seen().boundaries.get(chain).copied().unwrap_or_default();
+        let boundary = self.chain(chain, |kept| {
+            kept.boundary = match self.defect {
+                Defect::BoundaryGoesBack => to,
+                Defect::AdvancesItsOwnBoundary => own.max(to),
+                _ => kept.boundary.max(to),
+            };
+            kept.boundary
+        });
+        self.seen().boundaries.insert(chain.clone(), boundary);
+    }
+
+    fn take_away(&self, chain: &ChainId, number: u64) {
+        if self.defect != Defect::RemovesNothing {
+            self.chain(chain, |kept| kept.records.remove(&number));
+            self.seen().records.insert((chain.clone(), number), None);
+        }
+    }
+}
+
+/// A record that was kept in parts of 1 MiB, joined in the order of their names.
+fn joined_by_name(record: &Bytes) -> Bytes {
+    let parts = record.chunks(1 << 20).enumerate().map(|(number, part)| (number.to_string(), part));
+    parts.collect::<BTreeMap<_, _>>().into_values().collect::<Vec<_>>().concat().into()
 }
 
 #[async_trait]
@@ -108,12 +185,8 @@ impl CheckpointStore for Broken {
     }
 
     async fn read(&self, chain: &ChainId, number: u64) -> Result<Option<Bytes>> {
-        let behind = self.defect == Defect::ReadsBehind;
-        Ok(self.chain(chain, |kept| {
-            // Seen by the one after.
-            let unseen = behind && std::mem::take(&mut kept.newest) == number;
-            kept.records.get(&number).filter(|_| !unseen).cloned()
-        }))
+        let answer = self.faults.read_point("read record", number, async { Ok(self.look(chain, number)) }).await;
+        if self.defect == Defect::TakesAFailureForNothing { answer.or(Ok(None)) } else { answer }
     }
 
     async fn numbers(&self, chain: &ChainId) -> Result<Vec<u64>> {
@@ -127,21 +200,26 @@ impl CheckpointStore for Broken {
     }
 
     async fn boundary(&self, chain: &ChainId) -> Result<u64> {
-        let of_records = self.defect == Defect::BoundaryOfRecords;
-        Ok(self.chain(chain, |kept| if of_records && kept.records.is_empty() { 0 } else { kept.boundary }))
+        let answer = self.faults.read_point("read boundary", chain, async { Ok(self.look_at_boundary(chain)) }).await;
+        if self.defect == Defect::TakesAFailureForZero { answer.or(Ok(0)) } else { answer }
     }
 
     async fn advance_boundary(&self, chain: &ChainId, to: u64) -> Result<()> {
-        let back = self.defect == Defect::BoundaryGoesBack;
-        self.chain(chain, |kept| kept.boundary = if back { to } else { kept.boundary.max(to) });
-        Ok(())
+        let advance = async {
+            self.advance(chain, to);
+            Ok(())
+        };
+        let answer = self.faults.point("advance boundary", to, advance).await;
+        if self.defect == Defect::AdvancesUnheard { Ok(()) } else { answer }
     }
 
     async fn remove(&self, chain: &ChainId, number: u64) -> Result<()> {
-        if self.defect != Defect::RemovesNothing {
-            self.chain(chain, |kept| kept.records.remove(&number));
-        }
-        Ok(())
+        let take_away = async {
+            self.take_away(chain, number);
+            Ok(())
+        };
+        let answer = self.faults.point("remove record", number, take_away).await;
+        if self.defect == Defect::RemovesUnheard { Ok(()) } else { answer }
     }
 
     fn objects(&self) -> Option<(Store, ObjectPath)> {
@@ -150,15 +228,19 @@ impl CheckpointStore for Broken {
 }
 
 macro_rules! run {
-    (doubt_is_told, $defect:expr) => {
+    ($check:ident, $defect:expr) => {
+        checkpoints::$check(Broken::with($defect))
+    };
+}
+
+/// A check of several processes, or of one that fails.
+macro_rules! run_reached {
+    ($check:ident, $defect:expr) => {
         async {
             let chains = Arc::default();
             let reached = async |faults: &Faults| (Broken::reached_by($defect, &chains, faults), ());
-            checkpoints::doubt_is_told(Broken::reached_by($defect, &chains, &Faults::none()), reached).await
+            checkpoints::$check(Broken::reached_by($defect, &chains, &Faults::none()), reached).await
         }
-    };
-    ($check:ident, $defect:expr) => {
-        checkpoints::$check(Broken::with($defect))
     };
 }
 
@@ -172,8 +254,16 @@ caught! { run:
     g4_the_boundary_outlives_the_records by BoundaryOfRecords;
     g5_numbers_name_what_there_is_in_ascending_order by NamesTheNextOne, NamesInAnyOrder;
     what_is_removed_is_gone_and_may_be_removed_again by RemovesNothing;
+    the_largest_record_comes_back by KeepsThirtyTwoMebibytes, JoinsPartsByName;
     a_call_that_is_dropped_has_happened_or_not by CreatesInParts;
-    doubt_is_told by DeniesDoubt, PromisesWhatFailed;
     a_new_owner_shuts_the_old_one_out by Replaces;
     the_probe_accepts_it by Replaces;
+}
+
+caught! { run_reached:
+    g1_a_record_of_another_process_is_never_replaced by KnowsItsOwnRecords;
+    g3_what_another_process_has_done_is_seen by RemembersWhatWasThere, RemembersWhatWasNotThere;
+    g4_the_boundary_of_another_process_is_seen_and_never_goes_back by RemembersTheBoundary, AdvancesItsOwnBoundary;
+    doubt_is_told by DeniesDoubt, PromisesWhatFailed;
+    a_failure_is_no_answer by TakesAFailureForNothing, TakesAFailureForZero, AdvancesUnheard, RemovesUnheard;
 }

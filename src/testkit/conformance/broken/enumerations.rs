@@ -18,6 +18,7 @@ caught! { run:
     g2_the_step_that_makes_whole_is_whole_or_nothing_when_it_is_dropped by ReplacesInTwoSteps;
     g3_the_same_commit_again_changes_nothing by AppliesAgain;
     g3_one_epoch_committed_twice_at_once_is_there_once by LooksThenCommits;
+    g3_a_mark_is_told_as_it_is_or_not_at_all by TakesDoubtForNothing, PassesNoPoint;
     g3_the_step_that_makes_whole_again_changes_nothing by AppliesAgain;
     g4_an_older_owner_changes_nothing by LetsZombiesCommit;
     g4_staged_output_of_two_owners_does_not_mix by NamesWithoutGeneration;
@@ -31,9 +32,11 @@ caught! { run:
     g6_doubt_about_the_step_that_makes_whole_is_told by DeniesDoubt, PassesNoPoint;
     g7_another_process_commits_what_was_staged by StagesInTheProcess, CountsWrongly;
     g7_another_process_makes_whole_what_was_gathered by GathersInTheProcess, StagesInTheProcess;
-    attempts_do_not_mix by NamesWithoutAttempt;
-    a_writer_that_is_dropped_is_in_nobodys_way by NamesWithoutAttempt, ShowsWhatIsStaged;
+    g7_what_is_said_to_be_staged_is_there by ForgetsFailedWrites, PassesNoPoint;
+    attempts_do_not_mix by NamesWithoutAttempt, AddsToLeftovers;
+    a_writer_that_is_dropped_is_in_nobodys_way by AddsToLeftovers, ShowsWhatIsStaged;
     collection_that_is_dropped_may_be_done_again by CollectsAndPutsBack;
+    collection_that_fails_may_be_done_again by CollectsAndPutsBack, PassesNoPoint;
     collection_takes_only_what_nobody_commits by CollectsNothing, CollectsWhatIsKept, CollectsNewerOwners, CollectsWhatIsGathered;
     nothing_written_is_nothing_staged by CommitsNothing;
     rejects_are_not_staged by StagesRejects, CountsRejects, RejectsAll, FailsAtBadRows;

@@ -1,7 +1,7 @@
 use super::denied;
 use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::model::{Reject, Rows, ShardKey};
+use crate::model::{PipelineName, Reject, Rows, ShardKey};
 use crate::sink::{
     CommitDecision, CommitOutcome, CommitRequest, Demand, Enumeration, EpochContext, Mark, Sink, StagedOutput,
     Transactional, Writer, decide_commit,
@@ -35,9 +35,13 @@ pub(super) enum Defect {
     CountsEpochs,
     DeniesDoubt,
     PassesNoPoint,
+    TakesDoubtForNothing,
     StagesInTheProcess,
+    ForgetsFailedWrites,
     NamesWithoutAttempt,
+    AddsToLeftovers,
     OneMarkForAllShards,
+    ForgetsThePipeline,
     CollectsNothing,
     CollectsWhatIsKept,
     CollectsNewerOwners,
@@ -92,6 +96,15 @@ impl Table {
     fn content(&self) -> MutexGuard<'_, Content> {
         self.content.lock().expect("no panic under the lock")
     }
+
+    /// A shard as the sink knows it.
+    fn known(&self, shard: &ShardKey) -> ShardKey {
+        if self.defect == Defect::ForgetsThePipeline {
+            let pipeline = PipelineName::new("any").expect("a valid name");
+            return ShardKey { pipeline, ..*shard };
+        }
+        shard.clone()
+    }
 }
 
 #[async_trait]
@@ -114,6 +127,10 @@ impl Destination for Table {
 
     fn bad_item(&self, numbers: Range<u64>) -> Option<Rows<u64>> {
         Some(Rows([BAD].into_iter().chain(numbers).collect()))
+    }
+
+    fn stages_outside(&self) -> bool {
+        true
     }
 
     async fn read(&self) -> Vec<u64> {
@@ -149,20 +166,26 @@ impl Sink for Broken {
     }
 
     async fn open(&self, epoch: EpochContext) -> Result<Staging> {
-        if self.table.defect == Defect::ClearsBeforeTheStep && epoch.enumeration.is_some_and(|e| e.whole) {
+        let defect = self.table.defect;
+        if defect == Defect::ClearsBeforeTheStep && epoch.enumeration.is_some_and(|e| e.whole) {
             self.table.content().rows.clear();
         }
         let EpochContext { shard, mut generation, epoch, mut attempt, must_commit, .. } = epoch;
-        match self.table.defect {
+        match defect {
             Defect::NamesWithoutGeneration => generation = 0,
-            Defect::NamesWithoutAttempt => attempt = 0,
+            Defect::NamesWithoutAttempt | Defect::AddsToLeftovers => attempt = 0,
             _ => {}
         }
-        let name = (shard, generation, epoch, attempt);
-        if self.table.defect != Defect::NamesWithoutAttempt {
-            self.table.content().staged.remove(&name);
-        }
-        Ok(Staging { table: self.table.clone(), name, process: self.process, records: 0, must_commit })
+        let name = (self.table.known(&shard), generation, epoch, attempt);
+        let clear = async {
+            if defect != Defect::AddsToLeftovers {
+                self.table.content().staged.remove(&name);
+            }
+            Ok(())
+        };
+        self.faults.point("open", epoch, clear).await?;
+        let (table, faults) = (self.table.clone(), self.faults.clone());
+        Ok(Staging { table, name, process: self.process, faults, records: 0, must_commit })
     }
 
     async fn commit(&self, _env: &Env, request: CommitRequest<Staged>) -> Result<CommitOutcome> {
@@ -171,24 +194,31 @@ impl Sink for Broken {
     }
 
     async fn mark(&self, shard: &ShardKey) -> Result<Option<Mark>> {
-        Ok(self.table.content().marks.get(shard).cloned())
+        let read = async { Ok(self.table.content().marks.get(&self.table.known(shard)).cloned()) };
+        let answer = self.faults.read_point("mark", shard, read).await;
+        if self.table.defect == Defect::TakesDoubtForNothing { Ok(answer.unwrap_or_default()) } else { answer }
     }
 
     async fn collect(&self, shard: &ShardKey, below_generation: u64, keep: &[Staged]) -> Result<u64> {
-        let defect = self.table.defect;
-        if defect == Defect::CollectsAndPutsBack {
-            let all = std::mem::take(&mut self.table.content().staged);
+        let (defect, shard) = (self.table.defect, self.table.known(shard));
+        let puts_back = defect == Defect::CollectsAndPutsBack;
+        let taken = puts_back.then(|| std::mem::take(&mut self.table.content().staged));
+        let list = async {
             tokio::task::yield_now().await;
-            self.table.content().staged = all;
-        }
+            Ok(())
+        };
+        self.faults.read_point("list", &shard, list).await?;
         let mut content = self.table.content();
+        if let Some(taken) = taken {
+            content.staged = taken;
+        }
         if defect == Defect::CollectsWhatIsGathered {
             content.gathered.2.clear();
         }
         let before = content.staged.len();
         content.staged.retain(|name, _| {
             defect == Defect::CollectsNothing
-                || (name.0 != *shard && defect != Defect::CollectsOtherShards)
+                || (name.0 != shard && defect != Defect::CollectsOtherShards)
                 || (name.1 >= below_generation && defect != Defect::CollectsNewerOwners)
                 || (keep.iter().any(|(kept, _)| kept == name) && defect != Defect::CollectsWhatIsKept)
         });
@@ -200,6 +230,7 @@ impl Broken {
     async fn answer(&self, request: CommitRequest<Staged>) -> Result<CommitOutcome> {
         let defect = self.table.defect;
         let CommitRequest { shard, mark, previous, staged: (name, process), enumeration, .. } = request;
+        let shard = self.table.known(&shard);
         let key = if defect == Defect::OneMarkForAllShards { ShardKey { shard: 0, ..shard } } else { shard };
         let held = self.table.content().marks.get(&key).cloned();
         if defect == Defect::LooksThenCommits {
@@ -306,6 +337,7 @@ pub(super) struct Staging {
     table: Table,
     name: Name,
     process: u64,
+    faults: Faults,
     records: u64,
     must_commit: bool,
 }
@@ -316,9 +348,7 @@ impl Writer for Staging {
     type Staged = Staged;
 
     async fn write(&mut self, item: Rows<u64>) -> Result<Vec<Reject>> {
-        tokio::task::yield_now().await;
         let defect = self.table.defect;
-        let mut content = self.table.content();
         let all = item.0.len() as u64;
         let is_bad = item.0.contains(&BAD);
         if is_bad && defect == Defect::FailsAtBadRows {
@@ -327,13 +357,22 @@ impl Writer for Staging {
         let refuses = |row: &u64| *row == BAD || (is_bad && defect == Defect::RejectsAll);
         let (refused, good): (Vec<u64>, Vec<u64>) = item.0.into_iter().partition(refuses);
         self.records += if defect == Defect::CountsRejects { all } else { good.len() as u64 };
-        if defect == Defect::ShowsWhatIsStaged {
-            content.rows.extend(&good);
-        }
-        let staged = content.staged.entry(self.name.clone()).or_default();
-        staged.extend(good);
-        if defect == Defect::StagesRejects {
-            staged.extend(&refused);
+        let write = async {
+            tokio::task::yield_now().await;
+            let mut content = self.table.content();
+            if defect == Defect::ShowsWhatIsStaged {
+                content.rows.extend(&good);
+            }
+            let staged = content.staged.entry(self.name.clone()).or_default();
+            staged.extend(&good);
+            if defect == Defect::StagesRejects {
+                staged.extend(&refused);
+            }
+            Ok(())
+        };
+        let written = self.faults.point("write", self.name.2, write).await;
+        if defect != Defect::ForgetsFailedWrites {
+            written?;
         }
         Ok(refused.iter().map(|row| Reject::new("bad", "the table cannot hold it", row.to_string())).collect())
     }
@@ -343,18 +382,22 @@ impl Writer for Staging {
     }
 
     async fn finish(self) -> Result<Option<StagedOutput<Staged>>> {
-        let Self { table, name, process, records, must_commit } = self;
+        let Self { table, name, process, faults, records, must_commit } = self;
         if records == 0
             && (!must_commit || table.defect == Defect::SkipsEmptyEpochs)
             && table.defect != Defect::CommitsNothing
         {
             return Ok(None);
         }
-        let mut content = table.content();
-        let rows = content.staged.entry(name.clone()).or_default().clone();
-        if table.defect == Defect::ShowsAtFinish {
-            content.rows.extend(rows);
-        }
+        let finish = async {
+            let mut content = table.content();
+            let rows = content.staged.entry(name.clone()).or_default().clone();
+            if table.defect == Defect::ShowsAtFinish {
+                content.rows.extend(rows);
+            }
+            Ok(())
+        };
+        faults.point("finish", name.2, finish).await?;
         let records = if table.defect == Defect::CountsWrongly { records + 1 } else { records };
         Ok(Some(StagedOutput { staged: (name, process), records, bytes: 8 * records }))
     }
@@ -373,6 +416,7 @@ caught! { run:
     g2_a_commit_that_is_dropped_is_whole_or_nothing by CommitsRowByRow, MarksApart;
     g3_the_same_commit_again_changes_nothing by AppliesAgain;
     g3_one_epoch_committed_twice_at_once_is_there_once by LooksThenCommits;
+    g3_a_mark_is_told_as_it_is_or_not_at_all by TakesDoubtForNothing, PassesNoPoint;
     g4_an_older_owner_changes_nothing by LetsZombiesCommit;
     g4_staged_output_of_two_owners_does_not_mix by NamesWithoutGeneration;
     g5_a_gap_changes_nothing by TakesGaps;
@@ -381,11 +425,13 @@ caught! { run:
     g5_numbers_of_epochs_may_skip by CountsEpochs;
     g6_doubt_is_told by DeniesDoubt, PassesNoPoint;
     g7_another_process_commits_what_was_staged by StagesInTheProcess, CountsWrongly;
-    attempts_do_not_mix by NamesWithoutAttempt;
-    a_writer_that_is_dropped_is_in_nobodys_way by NamesWithoutAttempt, ShowsWhatIsStaged;
+    g7_what_is_said_to_be_staged_is_there by ForgetsFailedWrites, PassesNoPoint;
+    attempts_do_not_mix by NamesWithoutAttempt, AddsToLeftovers;
+    a_writer_that_is_dropped_is_in_nobodys_way by AddsToLeftovers, ShowsWhatIsStaged;
     collection_that_is_dropped_may_be_done_again by CollectsAndPutsBack;
-    shards_do_not_touch_each_other by OneMarkForAllShards;
-    collection_takes_only_what_nobody_commits by CollectsNothing, CollectsWhatIsKept, CollectsNewerOwners, CollectsOtherShards;
+    collection_that_fails_may_be_done_again by CollectsAndPutsBack, PassesNoPoint;
+    shards_do_not_touch_each_other by OneMarkForAllShards, ForgetsThePipeline;
+    collection_takes_only_what_nobody_commits by CollectsNothing, CollectsWhatIsKept, CollectsNewerOwners, CollectsOtherShards, ForgetsThePipeline;
     nothing_written_is_nothing_staged by CommitsNothing;
     rejects_are_not_staged by StagesRejects, CountsRejects, RejectsAll, FailsAtBadRows;
     an_epoch_that_must_be_committed_moves_the_mark by SkipsEmptyEpochs;

@@ -1,9 +1,11 @@
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Partition, Proof, Rows, StopReason};
+use crate::model::{Coverage, Partition, PartitionId, Proof, Rows, StopReason};
 use crate::source::{ComponentConfig, Emitter, Listing, RowsRead, Source};
 use crate::testkit::conformance::{SourceTrial, source};
 use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,13 +15,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 enum Defect {
     None,
     NamesByChance,
-    ListsTwice,
+    AdvancesFirst,
     LeavesOneOut,
     PositionsAhead,
     BeginsAgainAtTheEnd,
     IgnoresPositions,
     ShowsItsKey,
     ShowsItsKeyInItems,
+    ShowsItsKeyInUrls,
+    ShowsItsKeyInHeaders,
+    ShowsALineOfItsKey,
+    ShowsItsKeyInFences,
+    ShowsItsKeyInCoverage,
+    ShowsItsKeyInTheLastCoverage,
     ShowsItsKeyInErrors,
     ShowsItsKeyInCauses,
     LogsItsKey,
@@ -32,7 +40,10 @@ enum Defect {
     ConfiguresByChance,
 }
 
-const KEY: &str = "key-5f1c";
+/// `Debug` and URLs write it in other ways.
+const KEY: &str = "key/\"5f1c\"";
+
+const LINES: &str = "the first line of a key\nthe second line of a key";
 
 static MADE: AtomicU64 = AtomicU64::new(0);
 
@@ -65,11 +76,17 @@ impl Source for Numbers {
     }
 
     async fn partitions(&self, _env: &Env, out: &mut Listing<RowsRead>) -> Result<()> {
-        for (id, _) in PARTITIONS {
+        let parent = PartitionId::from(if self.defect == Defect::ShowsItsKeyInFences { KEY } else { "letters" });
+        let from = out.position(&parent).await?.map_or(0, |listed| listed.0);
+        for (listed, (id, _)) in (1..).zip(PARTITIONS).filter(|(listed, _)| *listed > from) {
             let id = if self.defect == Defect::NamesByChance { format!("{id}{}", self.made) } else { id.to_owned() };
-            out.add(Partition::new(id.clone())).await?;
-            if self.defect == Defect::ListsTwice {
-                out.add(Partition::new(id)).await?;
+            if self.defect == Defect::AdvancesFirst {
+                out.advance(&parent, &RowsRead(listed)).await?;
+            }
+            // Twice, as of two records of a parent.
+            out.add_all(vec![Partition::new(id.clone()), Partition::new(id)]).await?;
+            if self.defect != Defect::AdvancesFirst {
+                out.advance(&parent, &RowsRead(listed)).await?;
             }
         }
         Ok(())
@@ -99,6 +116,10 @@ impl Source for Numbers {
             numbers.pop();
         }
         let all = numbers.len() as u64;
+        let shows = |key: &str| Coverage::of(partition.id.clone(), StopReason::LimitReached(key.to_owned()));
+        if self.defect == Defect::ShowsItsKeyInCoverage {
+            out.cover(shows(KEY));
+        }
         let mut at = from.map_or(0, |from| from.0);
         if self.defect == Defect::BeginsAgainAtTheEnd && at == all {
             // As an API does that takes a spent cursor for none.
@@ -116,7 +137,13 @@ impl Source for Numbers {
             at += 1;
             self.place.store(at, Ordering::SeqCst);
             let after = if self.defect == Defect::PositionsAhead { at + 1 } else { at };
-            let asked = if self.defect == Defect::ShowsItsKeyInItems { format!("?key={KEY}") } else { String::new() };
+            let asked = match self.defect {
+                Defect::ShowsItsKeyInItems => KEY.to_owned(),
+                Defect::ShowsItsKeyInUrls => "/numbers?key=key%2F%225f1c%22".to_owned(),
+                Defect::ShowsItsKeyInHeaders => format!("Basic {}", STANDARD.encode(format!("user:{KEY}"))),
+                Defect::ShowsALineOfItsKey => LINES.lines().nth(1).unwrap_or_default().to_owned(),
+                _ => String::new(),
+            };
             match out.emit(Rows(vec![Number { number: *number, _asked: asked }]), &RowsRead(after)).await {
                 Err(_) if self.defect == Defect::FailsWhenCancelled => panic!("nobody takes the item"),
                 Err(_) if self.defect == Defect::EndsWhenCancelled => break,
@@ -125,6 +152,9 @@ impl Source for Numbers {
             if out.is_cancelled() && self.defect == Defect::FailsWhenCancelled {
                 panic!("cancelled");
             }
+        }
+        if self.defect == Defect::ShowsItsKeyInTheLastCoverage {
+            out.cover(shows(KEY));
         }
         match self.defect {
             Defect::EndsWithoutProof => Ok(StopReason::LimitReached("enough".to_owned())),
@@ -149,7 +179,7 @@ impl SourceTrial for Trial {
     }
 
     fn secrets(&self) -> Vec<String> {
-        vec![KEY.to_owned()]
+        vec![KEY.to_owned(), LINES.to_owned()]
     }
 
     async fn refused(&self) -> Option<Numbers> {
@@ -169,14 +199,16 @@ macro_rules! run {
 }
 
 caught! { run:
-    g1_a_partition_has_one_id_in_every_run by NamesByChance, ListsTwice;
+    g1_a_partition_has_one_id_in_every_run by NamesByChance;
     g2_all_records_are_read by LeavesOneOut;
     g2_reading_from_a_position_gives_the_rest by PositionsAhead, IgnoresPositions;
     g2_the_end_is_a_position_too by BeginsAgainAtTheEnd, IgnoresPositions;
+    g2_listing_from_a_fence_gives_the_rest by AdvancesFirst;
     g3_the_end_is_proven by EndsWithoutProof;
     g5_reads_at_the_same_time_do_not_share by SharesItsPlace;
-    g6_secrets_appear_nowhere by ShowsItsKey, ShowsItsKeyInItems, ShowsItsKeyInErrors, ShowsItsKeyInCauses, LogsItsKey,
-        IsNeverRefused, HasNoRefusal;
+    g6_secrets_appear_nowhere by ShowsItsKey, ShowsItsKeyInItems, ShowsItsKeyInUrls, ShowsItsKeyInHeaders,
+        ShowsALineOfItsKey, ShowsItsKeyInFences, ShowsItsKeyInCoverage, ShowsItsKeyInTheLastCoverage,
+        ShowsItsKeyInErrors, ShowsItsKeyInCauses, LogsItsKey, IsNeverRefused, HasNoRefusal;
     a_read_that_is_cancelled_ends_and_can_be_gone_on_with by FailsWhenCancelled, EndsWhenCancelled, PositionsAhead;
     its_configuration_is_stable by ConfiguresByChance;
 }

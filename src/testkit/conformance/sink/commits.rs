@@ -47,6 +47,27 @@ pub async fn g3_one_epoch_committed_twice_at_once_is_there_once<D: Destination>(
     shard.ends_with(0..40).await;
 }
 
+/// Guarantee 3: the mark is current state, and whoever cannot read it says so. Needs [`Destination::reached_by`].
+pub async fn g3_a_mark_is_told_as_it_is_or_not_at_all<D: Destination>(destination: &D) {
+    let mut shard = Shard::new(destination, 0);
+    shard.load(0..10).await;
+    let held = shard.held().await;
+    for mode in [Mode::Fail, Mode::LostResponse] {
+        for at in until_the_end_of("reading a mark", 0) {
+            let faults = Faults::of([Plan { at, mode }]);
+            let Some(reached) = shard.reached_by(&faults).await else { return };
+            let told = reached.sink().mark(reached.key()).await;
+            tried_something(&faults, "reading a mark");
+            if let Ok(told) = told {
+                assert_eq!(told, held, "{mode:?} at {at}");
+            }
+            if faults.count() <= at {
+                break;
+            }
+        }
+    }
+}
+
 /// Guarantee 4, fenced.
 pub async fn g4_an_older_owner_changes_nothing<D: Destination>(destination: &D) {
     let mut shard = Shard::new(destination, 0);

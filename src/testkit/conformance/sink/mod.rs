@@ -1,7 +1,11 @@
 //! What [`Sink`](crate::sink::Sink) and its writers promise. [`sink_conformance!`](crate::sink_conformance) makes a test of each check for a sink that takes what
 //! is new, [`enumeration_conformance!`](crate::enumeration_conformance) for one that demands whole enumerations.
 //!
+//! Both are for sinks that promise exactly once: one that promises [`AtLeastOnce`](crate::sink::AtLeastOnce) need not keep guarantees 1 to 5, and is
+//! refused.
+//!
 //! Left to tests of the implementation:
+//! - Guarantee 3, after the history of the destination was compacted: how that is done, only the implementation knows.
 //! - Guarantee 7, a loss of power: a living process does not show it. [`SimDisk`](crate::testkit::SimDisk) does, of what lies in a
 //!   [`Store`](crate::store::Store); what to do about files and servers besides is in `docs/testkit.md`.
 //!
@@ -22,8 +26,10 @@ pub use enumerations::*;
 pub use staging::*;
 pub use visibility::*;
 
-/// Makes a `#[tokio::test]` of every check of a sink that takes what is new. The expression gives an empty
+/// Makes a `#[tokio::test]` of every check of a sink that takes what is new, and promises exactly once: guarantees 1 to 5 do not hold of one that
+/// promises [`AtLeastOnce`](crate::sink::AtLeastOnce). The expression gives an empty
 /// [`Destination`](crate::testkit::conformance::Destination); it may await, and it may `return` to skip the check.
+/// The crate needs `tokio` with `macros` and `rt`, and a second call a module of its own.
 ///
 /// ```
 /// use landfall::async_trait;
@@ -42,10 +48,16 @@ pub use visibility::*;
 ///         MemorySink::new(&self.0)
 ///     }
 ///     async fn reached_by(&self, _faults: &Faults) -> Option<Self::Sink> {
-///         None // a commit is one step in memory: nothing of it fails by itself
+///         None // each call is one step in memory: nothing of it fails by itself
 ///     }
 ///     fn item(&self, numbers: Range<u64>) -> Rows<u64> {
 ///         Rows(numbers.collect())
+///     }
+///     fn bad_item(&self, _numbers: Range<u64>) -> Option<Rows<u64>> {
+///         None // it holds every number
+///     }
+///     fn stages_outside(&self) -> bool {
+///         true // what is staged waits in the table, and not in the checkpoint
 ///     }
 ///     async fn read(&self) -> Vec<u64> {
 ///         let mut rows = self.0.rows();
@@ -66,6 +78,7 @@ macro_rules! sink_conformance {
             g2_a_commit_that_is_dropped_is_whole_or_nothing
             g3_the_same_commit_again_changes_nothing
             g3_one_epoch_committed_twice_at_once_is_there_once
+            g3_a_mark_is_told_as_it_is_or_not_at_all
             g4_an_older_owner_changes_nothing
             g4_staged_output_of_two_owners_does_not_mix
             g5_a_gap_changes_nothing
@@ -74,9 +87,11 @@ macro_rules! sink_conformance {
             g5_numbers_of_epochs_may_skip
             g6_doubt_is_told
             g7_another_process_commits_what_was_staged
+            g7_what_is_said_to_be_staged_is_there
             attempts_do_not_mix
             a_writer_that_is_dropped_is_in_nobodys_way
             collection_that_is_dropped_may_be_done_again
+            collection_that_fails_may_be_done_again
             shards_do_not_touch_each_other
             collection_takes_only_what_nobody_commits
             nothing_written_is_nothing_staged
@@ -112,6 +127,7 @@ macro_rules! enumeration_conformance {
             g2_the_step_that_makes_whole_is_whole_or_nothing_when_it_is_dropped
             g3_the_same_commit_again_changes_nothing
             g3_one_epoch_committed_twice_at_once_is_there_once
+            g3_a_mark_is_told_as_it_is_or_not_at_all
             g3_the_step_that_makes_whole_again_changes_nothing
             g4_an_older_owner_changes_nothing
             g4_staged_output_of_two_owners_does_not_mix
@@ -124,10 +140,12 @@ macro_rules! enumeration_conformance {
             g6_doubt_is_told
             g6_doubt_about_the_step_that_makes_whole_is_told
             g7_another_process_commits_what_was_staged
+            g7_what_is_said_to_be_staged_is_there
             g7_another_process_makes_whole_what_was_gathered
             attempts_do_not_mix
             a_writer_that_is_dropped_is_in_nobodys_way
             collection_that_is_dropped_may_be_done_again
+            collection_that_fails_may_be_done_again
             collection_takes_only_what_nobody_commits
             nothing_written_is_nothing_staged
             rejects_are_not_staged
