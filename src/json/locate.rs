@@ -10,9 +10,16 @@ use crate::error::{Error, Result};
 use serde_json::Value;
 use serde_json_path::{JsonPath, PathElement};
 
+/// A page of 16 MiB of usual records, several times. Objects of a single member take most: 1.4 GB in all.
+const MOST: usize = 1 << 22;
+
 pub(super) fn tree(body: &[u8]) -> Result<Value> {
     let body = body.strip_prefix(MARK).unwrap_or(body);
-    tree::of(body)?.map_err(|e| {
+    if !tree::is_within(body, MOST) {
+        return Err(Error::data("scan page", "the page has more than 4,194,304 values, too many to hold it as a tree")
+            .with_hint("names, with a wildcard at their end, need no tree; or ask for smaller pages"));
+    }
+    serde_json::from_slice(body).map_err(|e| {
         if e.is_eof() {
             return ends_early(body.len());
         }

@@ -30,7 +30,8 @@ pub(super) enum Kind {
 /// nothing is in that place, the page is not what was declared. Behind a wildcard, as in `$.data[*].items[*]`, it must be
 /// in at least one of the elements, if there are any. A filter or a slice may select nothing.
 ///
-/// Names and a final wildcard cost nothing beyond the pass over the page. Other paths (filters, slices, `..`) build a tree of it.
+/// Names and a final wildcard cost nothing beyond the pass over the page. Other paths (filters, slices, `..`, a wildcard before
+/// the end) build a tree of it: a page of more than 4,194,304 values is an error.
 #[derive(Clone, PartialEq)]
 pub struct Query {
     text: String,

@@ -14,7 +14,7 @@ pub(crate) struct TooLarge;
 impl TooLarge {
     pub(crate) const WHAT: &'static str = "the body has more than 1,048,576 values, too many to hold it as a tree";
     pub(crate) const HINT: &'static str =
-        "ask for smaller pages; names and a wildcard at their end, and a condition on a header, need no tree";
+        "ask for smaller pages; a condition on a header, and a total, a flag or a token at a path, need no tree";
 }
 
 impl From<TooLarge> for Error {
@@ -28,15 +28,16 @@ impl From<TooLarge> for Error {
 /// # Errors
 /// If it has too many values, wherever it stops to be JSON after them.
 pub(crate) fn of(json: &[u8]) -> Result<serde_json::Result<Value>, TooLarge> {
-    let left = Cell::new(MOST);
+    if is_within(json, MOST) { Ok(serde_json::from_slice(json)) } else { Err(TooLarge) }
+}
+
+/// Whether `json` has so many values at most, as far as it is JSON.
+pub(super) fn is_within(json: &[u8], most: usize) -> bool {
+    let left = Cell::new(most);
     // Each value takes a byte at least.
-    if json.len() > MOST {
-        let counted = Values(&left).deserialize(&mut serde_json::Deserializer::from_slice(json));
-        if counted.is_err() && left.get() == 0 {
-            return Err(TooLarge);
-        }
-    }
-    Ok(serde_json::from_slice(json))
+    json.len() <= most
+        || Values(&left).deserialize(&mut serde_json::Deserializer::from_slice(json)).is_ok()
+        || left.get() > 0
 }
 
 /// Takes one from what is left for each value that it passes.

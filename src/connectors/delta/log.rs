@@ -156,6 +156,18 @@ fn lines(bytes: &[u8]) -> Result<Vec<Line>> {
 }
 
 /// An empty partition value is a null, by the protocol.
+/// Whether a version of so many bytes could be read again.
+fn is_readable(bytes: usize) -> Result<()> {
+    if bytes as u64 <= MOST_COMMIT {
+        return Ok(());
+    }
+    let message = "one version would name more files than can be read again";
+    Err(Error::config("write delta log", message)
+        .with("bytes", bytes)
+        .with("most_bytes", MOST_COMMIT)
+        .with_hint("replace less in one enumeration, or load it in larger epochs, whose files are larger and fewer"))
+}
+
 fn nullify(values: &mut BTreeMap<String, Option<String>>) {
     values.values_mut().filter(|value| value.as_deref() == Some("")).for_each(|value| *value = None);
 }
@@ -406,6 +418,7 @@ impl Log {
                 .map_err(|e| Error::bug("write delta log", "an action does not serialise").with_source(e))?;
             bytes.push(b'\n');
         }
+        is_readable(bytes.len())?;
         let path = self.commit_path(version)?;
         if on(Defect::CommitsOverwrite) {
             return self.store.put(&path, Bytes::from(bytes)).await.map(|()| Created::New);
@@ -438,5 +451,17 @@ impl Log {
             self.store.put(&self.path("_last_checkpoint")?, hint.into()).await?;
         }
         Ok(size)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_version_is_written_that_could_not_be_read_again() {
+        let most = usize::try_from(MOST_COMMIT).expect("64 bits");
+        is_readable(most).expect("it can be read");
+        assert_eq!(is_readable(most + 1).expect_err("it cannot").kind(), crate::ErrorKind::Config);
     }
 }

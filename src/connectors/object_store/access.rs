@@ -1,4 +1,4 @@
-use super::fault::{failed_read, failed_write, is_missing};
+use super::fault::{failed_read, failed_write, is_missing, may_be_behind};
 use super::upload::ObjectUpload;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Timestamp;
@@ -78,8 +78,7 @@ impl ObjectAccess for ObjectStoreAccess {
             (Ok(bytes), _) => Ok(Some(bytes)),
             (Err(e), _) if is_missing(&e) => Ok(None),
             // Stores refuse a range that begins behind the end, each in its own words.
-            (Err(e), Some(range)) if !empty && !matches!(e, Refusal::NotFound { .. }) => match self.0.head(&name).await
-            {
+            (Err(e), Some(range)) if !empty && may_be_behind(&e, range.start) => match self.0.head(&name).await {
                 Ok(found) if range.start >= found.size => Ok(Some(Bytes::new())),
                 Err(gone) if is_missing(&gone) => Ok(None),
                 _ => Err(failed_read(GET, path, e)),

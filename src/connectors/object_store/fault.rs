@@ -43,6 +43,14 @@ pub(super) fn is_missing(e: &Refusal) -> bool {
     matches!(e, Refusal::NotFound { .. }) && !Said::of(e).is_one_of(NO_STORE)
 }
 
+/// Whether this may say that a range from `start` on begins behind the end of the object: from 0 on, that of an empty one does. A store that is
+/// out of reach or busy is asked nothing more.
+pub(super) fn may_be_behind(e: &Refusal, start: u64) -> bool {
+    let said = Said::of(e);
+    let is_of_the_range = said.status.map_or(!said.tried_again, |status| status == 416);
+    !matches!(e, Refusal::NotFound { .. }) && (start > 0 || is_of_the_range)
+}
+
 /// What the server said, as far as the client passes it on: in words.
 struct Said {
     status: Option<u16>,
@@ -240,6 +248,22 @@ mod tests {
         assert_eq!(failed_write("put", &path(), unknown()).kind(), ErrorKind::Ambiguous);
         let read = failed_read("get", &path(), unknown());
         assert!(read.kind() == ErrorKind::Unavailable && read.is_transient() && read.to_string().contains("timed out"));
+    }
+
+    #[test]
+    fn only_of_what_may_be_behind_the_end_is_more_asked() {
+        let said = |text: &str| Refusal::Generic { store: "S3", source: text.to_owned().into() };
+        let status = |status: u16| said(&format!("Server returned non-2xx status code: {status} of them: x"));
+        for (refusal, from_0) in [
+            (status(416), true),
+            (said("wanted range starting at 0, but object was only 0 bytes long"), true),
+            (status(503), false),
+            (status(403), false),
+            (said("after 10 retries, max_retries: 10, timed out"), false),
+        ] {
+            assert_eq!((may_be_behind(&refusal, 0), may_be_behind(&refusal, 1)), (from_0, true), "{refusal}");
+        }
+        assert!(!may_be_behind(&refusal(|path, source| Refusal::NotFound { path, source }), 1));
     }
 
     #[test]
