@@ -1,4 +1,4 @@
-"""What a process is not given: room on the disk, or on that of its server, the right to write, open files, memory, the length of a file. It ends
+"""What a process is not given: room on the disk, on that of its server, or in its object store, the right to write, open files, memory, the length of a file. It ends
 with an error that says what is missing and where, or is killed; when it is given it again, the next one goes on."""
 
 import contextlib
@@ -25,13 +25,13 @@ ENOUGH_RUNS = 10
 ROOM = {None: 300 << 10, "tables": 600 << 10, "duckdb": 2 * MIB}
 PLENTY = 256 * MIB
 
-# The way in which the disk of PostgreSQL is full, and the room that a run needs there.
-OF_SERVER = "disk,server"
-ROOM_OF_SERVER = 3 * MIB // 2
+# The disk of PostgreSQL is full, or the object store: what it is, and the room that a run needs there.
+OF_SERVER, OF_STORE = "disk,server", "store"
+ELSEWHERE = {OF_SERVER: (lambda worlds: worlds.server, 3 * MIB // 2), OF_STORE: (lambda worlds: worlds.store, 16 << 10)}
 
 # What says that a disk is full. SQLite's driver says that it could not roll back what the database had rolled back already; PostgreSQL says no
 # more of a file that it writes for each database.
-FULL = ("no space left", "No space left", "disk is full", "disk full", "out of disk", "free disk space", "cannot rollback", "could not write init file")
+FULL = ("no space left", "No space left", "disk is full", "disk full", "out of disk", "free disk space", "cannot rollback", "could not write init file", "the store is full")
 
 # What ends a process, by its exit code, and what it says then.
 ANYTHING = ("",)
@@ -46,15 +46,17 @@ MEMORY = (30 * MIB, 200 * MIB)
 def limits(worlds, wanted, seed):
     """`wanted` cases of each kind that has something on the disk; prints a line for each limit."""
     kinds, rng = [k for k in worlds.kinds if "s3" not in k], random.Random(seed)
-    in_postgres = [k for k in kinds if "postgres" in k]
-    ways = dict.fromkeys(WAYS, kinds)
-    if reason := why_no_disk():
+    in_postgres, in_store = [k for k in kinds if "postgres" in k], [k for k in worlds.kinds if "s3" in k]
+    ways = dict.fromkeys(WAYS if kinds else (), kinds)
+    if kinds and (reason := why_no_disk()):
         print(f"skipped full disks: {reason}", flush=True)
         ways = {way: of for way, of in ways.items() if way not in ("disk", "readonly")}
     if in_postgres and (reason := why_no_disk(owner())):
         print(f"skipped full disks of servers: {reason}", flush=True)
     elif in_postgres:
         ways[OF_SERVER] = in_postgres
+    if in_store:
+        ways[OF_STORE] = in_store
     cases = []
     for way, of in ways.items():
         number = -(-(wanted or 400) // len(ways))
@@ -62,11 +64,12 @@ def limits(worlds, wanted, seed):
         of = rng.sample(of, len(of))
         cases += [(way, of[n % len(of)], rng.random()) for n in range(number)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        ran = list(pool.map(lambda case: (case, tried(one, worlds, *case)), [case for case in cases if case[0] != OF_SERVER]))
+        ran = list(pool.map(lambda case: (case, tried(one, worlds, *case)), [case for case in cases if case[0] not in ELSEWHERE]))
+    # One after the other: what a server is not given, all would miss.
+    ran += [(case, tried(one_elsewhere, worlds, *case)) for case in cases if case[0] == OF_STORE]
     if OF_SERVER in ways:
-        # One after the other: what the server is not given, all would miss.
         with on_a_small_disk(in_postgres) as others:
-            ran += [(case, tried(one_of_server, others, *case)) for case in cases if case[0] == OF_SERVER]
+            ran += [(case, tried(one_elsewhere, others, *case)) for case in cases if case[0] == OF_SERVER]
     figures = {way: Counter() for way in ways}
     for (way, kind, _), found in ran:
         figures[way] += found
@@ -75,7 +78,7 @@ def limits(worlds, wanted, seed):
         if found["runs"] >= ENOUGH_RUNS and not found["errors"] + found["kills"]:
             print(f"failed: {way}: in {found['runs']} runs nothing was missing", flush=True)
             found["failed"] += 1
-        kill_loop.proof("limits", way, {k: found[k] for k in ("runs", "enough", "errors", "kills", *(["gone"] if way == OF_SERVER else []), *met(found), *WRONG, *sorted(kinds))})
+        kill_loop.proof("limits", way, {k: found[k] for k in ("runs", "enough", "errors", "kills", *(["gone"] if way == OF_SERVER else []), *met(found), *WRONG, *sorted(worlds.kinds))})
     return seldom(sum(figures.values(), Counter()))
 
 
@@ -114,16 +117,17 @@ def one(worlds, way, kind, part):
     return figures
 
 
-def one_of_server(worlds, way, kind, part):
-    """A run while the server is given this part of the room that it needs, and one that has all."""
-    figures, server = Found(f"{kind} with {part:.3f} of {way}"), worlds.server
+def one_elsewhere(worlds, way, kind, part):
+    """A run while a server is given this part of the room that it needs, and one that has all."""
+    find, needed = ELSEWHERE[way]
+    figures, place = Found(f"{kind} with {part:.3f} of {way}"), find(worlds)
     with worlds.world(kind) as target:
         try:
-            server.leave(int(part * ROOM_OF_SERVER))
+            place.leave(int(part * needed))
             code, said = ended(target.start(more=["--patience", 2]))
-            gone = server.is_gone()
+            gone = place.is_gone()
         finally:
-            server.make_room()
+            place.make_room()
         figures["runs"] += 1
         figures["gone"] += gone
         if code == 0:

@@ -83,7 +83,7 @@ MET = {
     ("sendto", "writev"): {kind for kind in PROCESSES if "postgres" in kind or "s3" in kind},
     ("pwrite64",): {"duckdb", "sqlite"},
 }
-LIMITS = {"disk", "disk,server", "readonly", "files", "length", "length,kills", "memory"}
+LIMITS = {"disk", "disk,server", "store", "readonly", "files", "length", "length,kills", "memory"}
 # Decisions of the protocol that the model bends.
 MUTATIONS = 33
 # Defects that are switched on in random days, and in processes; and the ways in which a disk lies.
@@ -259,8 +259,8 @@ def figures(proof, long):
                f"{total('zombies', 'zombies')}, {total('zombies', 'fenced')} fenced",
                [names(proof.lacks("zombies", PROCESSES, "zombies"), "none of"), names(sorted(kind for kind in PROCESSES if not sum(proof.of["zombies"][kind][end] for end in WOKEN)), "none woken of"),
                 less(total("zombies", "fenced"), FENCED), silent("zombies")]),
-        Figure("limits", "disk, files, memory: each, each sink on it", f"{total('limits', 'runs')}",
-               [names(proof.lacks("limits", LIMITS, "runs"), "none of"), names(sorted(kind for kind in PROCESSES if "s3" not in kind and not total("limits", kind)), "none in"), silent("limits")]),
+        Figure("limits", "disk, store, files, memory: each, each sink on it", f"{total('limits', 'runs')}",
+               [names(proof.lacks("limits", LIMITS, "runs"), "none of"), names(sorted(kind for kind in PROCESSES if not total("limits", kind)), "none in"), silent("limits")]),
         Figure("servers", "standing still, each kind", f"{total('servers', 'stops')}",
                [names(proof.lacks("servers", {kind for kind in PROCESSES if "postgres" in kind or "s3" in kind}, "stops"), "none of"), silent("servers")]),
         Figure("fuzz", f"{amount['fuzz']} s for each of {len(decoders)} decoders", f"{total('fuzz', 'runs')} inputs for {len(proof.of['fuzz'])}",

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from harness import CACHE, free_port, server
+from harness import CACHE, fetch, free_port, server
 
 MODULES = CACHE / "node-stores" / "node_modules"
 BUCKET = "lake"
@@ -24,6 +24,19 @@ class Store:
         # Kills the server and starts it again; only of one that keeps what it has confirmed.
         self.restart = None
         self.pid = None
+        # Where it is told how much more can be written; only of one that can be full.
+        self.room = None
+
+    def leave(self, more):
+        """So much more can be written, and then it is full."""
+        fetch(f"{self.room}?{more}", "PUT")
+
+    def is_gone(self):
+        """It answers, however full it is."""
+        return False
+
+    def make_room(self):
+        fetch(self.room, "DELETE")
 
     def below(self, folder):
         """A folder of it, as a place of its own."""
@@ -50,7 +63,7 @@ def moto():
     program = [sys.executable, str(Path(__file__).with_name("moto_server.py")), str(port)]
     with server(program, f"http://127.0.0.1:{port}/moto-api/") as running:
         store = s3(f"http://127.0.0.1:{port}", "any", "any")
-        store.pid = running.pid
+        store.pid, store.room = running.pid, f"http://127.0.0.1:{port}/-/room"
         yield store
 
 

@@ -22,6 +22,10 @@ pub(super) fn fit(column: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, Arro
             let micros = exactly(column, &DataType::Timestamp(TimeUnit::Microsecond, None))?;
             Arc::new(micros.as_primitive::<TimestampMicrosecondType>().clone().with_timezone(Arc::clone(zone)))
         }
+        // Files of seconds have numbers without a unit: those of a table are microseconds, and say so.
+        (have, DataType::Timestamp(..)) if have.is_integer() => {
+            return Err(ArrowError::CastError("numbers are no times: they do not say their unit".to_owned()));
+        }
         (DataType::Null, wanted) => new_null_array(wanted, column.len()),
         (DataType::Struct(_), DataType::Struct(members)) => {
             let held = column.as_struct();
@@ -157,4 +161,20 @@ fn unfit(column: &ArrayRef) -> Result<Vec<bool>, ArrowError> {
 
 fn where_unfit<T: ArrowPrimitiveType<Native = i64>>(column: &ArrayRef, fits: impl Fn(i64) -> bool) -> Vec<bool> {
     column.as_primitive::<T>().iter().map(|value| value.is_some_and(|value| !fits(value))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{Int64Array, TimestampMillisecondArray};
+
+    #[test]
+    fn numbers_are_no_times() {
+        let wanted = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![1_700_000_000]));
+        assert!(fit(&numbers, &wanted).expect_err("of which unit?").to_string().contains("no times"));
+        let times: ArrayRef = Arc::new(TimestampMillisecondArray::from(vec![1_700_000_000_000]));
+        let fitted = fit(&times, &wanted).expect("milliseconds are");
+        assert_eq!(fitted.as_primitive::<TimestampMicrosecondType>().values().as_ref(), [1_700_000_000_000_000]);
+    }
 }

@@ -100,6 +100,8 @@ impl Verdict {
 const NO_STORE: &[&str] = &["NoSuchBucket", "ContainerNotFound", "ContainerBeingDeleted", "AccountIsDisabled"];
 const CLOCK: &[&str] = &["RequestTimeTooSkewed", "RequestExpired"];
 const EXPIRED: &[&str] = &["ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken"];
+/// Of Ceph and others, with 403; of MinIO.
+const FULL: &[&str] = &["QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded"];
 /// Answers with 400 to requests that were cut or damaged on their way.
 const DAMAGED: &[&str] = &[
     "RequestTimeout",
@@ -124,6 +126,10 @@ fn verdict(e: &Refusal, said: &Said) -> Option<Verdict> {
     }
     if said.is_one_of(EXPIRED) {
         return Some(Verdict::new(Auth, "the credentials have expired", "renew the credentials of the store"));
+    }
+    if said.is_one_of(FULL) || said.status == Some(507) {
+        let hint = "make room, or raise the quota of the bucket or of its owner; nothing is lost, the next run goes on";
+        return Some(Verdict::new(Config, "the store is full", hint));
     }
     if said.is_one_of(REGION) || said.text.contains("incorrectly configured region") {
         return Some(Verdict::new(Config, "the bucket is in another region", "set the region of the bucket"));
@@ -281,6 +287,19 @@ mod tests {
             let error = failed_write("put", &path(), refusal);
             assert_eq!(error.kind(), kind, "{error}");
             assert!(error.hint().is_some() && error.to_string().contains(&said), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_store_without_room_says_so() {
+        let quota = "status code: 403 Forbidden: <Error><Code>QuotaExceeded</Code></Error>";
+        let full = "status code: 507 Insufficient Storage: x";
+        for refusal in [
+            Refusal::PermissionDenied { path: "a/x".into(), source: quota.into() },
+            Refusal::Generic { store: "S3", source: full.into() },
+        ] {
+            let error = failed_write("put", &path(), refusal);
+            assert!(error.kind() == ErrorKind::Config && error.to_string().contains("the store is full"), "{error}");
         }
     }
 
