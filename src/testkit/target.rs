@@ -53,13 +53,8 @@ impl Target {
         self
     }
 
-    /// How many operations it was, but for their place.
-    pub fn met(&self) -> u64 {
-        self.met.load(Ordering::SeqCst)
-    }
-
     /// Whether it is about something of that name. Counts nothing.
-    pub fn is_on(&self, name: &str) -> bool {
+    pub(super) fn is_on(&self, name: &str) -> bool {
         name.contains(&self.name)
     }
 
