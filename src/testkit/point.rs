@@ -22,7 +22,7 @@ pub enum Mode {
     /// The effect comes late: this operation alone waits until all others have had so many turns.
     Slow(u32),
     /// The effect does not happen, and the error is of this kind: `Unavailable` of a server that is busy (it is transient then), `Auth` of a
-    /// missing permission, `Config` of a store without space, `Ambiguous` of a request that was lost with its answer. The process lives on.
+    /// missing permission, `Config` of a store that is not there, `Ambiguous` of a request that was lost with its answer. The process lives on.
     Refuse(ErrorKind),
     /// A create has its effect, and the answer is that something was there: an earlier try of the client was lost. Other operations go well.
     Exists,

@@ -129,7 +129,7 @@ fn verdict(e: &Refusal, said: &Said) -> Option<Verdict> {
     }
     if said.is_one_of(FULL) || said.status == Some(507) {
         let hint = "make room, or raise the quota of the bucket or of its owner; nothing is lost, the next run goes on";
-        return Some(Verdict::new(Config, "the store is full", hint));
+        return Some(Verdict::new(Unavailable, "the store is full", hint));
     }
     if said.is_one_of(REGION) || said.text.contains("incorrectly configured region") {
         return Some(Verdict::new(Config, "the bucket is in another region", "set the region of the bucket"));
@@ -299,7 +299,10 @@ mod tests {
             Refusal::Generic { store: "S3", source: full.into() },
         ] {
             let error = failed_write("put", &path(), refusal);
-            assert!(error.kind() == ErrorKind::Config && error.to_string().contains("the store is full"), "{error}");
+            assert!(
+                error.kind() == ErrorKind::Unavailable && error.to_string().contains("the store is full"),
+                "{error}"
+            );
         }
     }
 
