@@ -30,6 +30,7 @@ const WORDS: &[(&str, &str)] = &[
     (".auth(Basic::new(…))", "`auth = { by = \"basic\", … }`"),
     (".ordered()", "`row_order`"),
     (".allow_origin(…)", "`allow_origins`"),
+    (".allow_origin_with_credentials(…)", "`allow_origins_with_credentials`"),
     ("Rest::get(…)", "`method = \"GET\"`"),
     ("Rest::post(…)", "`method = \"POST\"`"),
     (", or use Export::at_location()", "; without `poll` the `Location` of the answer is polled"),
