@@ -4,7 +4,7 @@ use super::MAX_DEPTH;
 use super::path::Step;
 use super::scan::Node;
 use super::skip::ends_early;
-use super::tree;
+use super::values::is_within;
 use super::walk::MARK;
 use crate::error::{Error, Result};
 use serde_json::Value;
@@ -15,7 +15,7 @@ const MOST: usize = 1 << 22;
 
 pub(super) fn tree(body: &[u8]) -> Result<Value> {
     let body = body.strip_prefix(MARK).unwrap_or(body);
-    if !tree::is_within(body, MOST) {
+    if !is_within(body, MOST) {
         return Err(Error::data("scan page", "the page has more than 4,194,304 values, too many to hold it as a tree")
             .with_hint("names, with a wildcard at their end, need no tree; or ask for smaller pages"));
     }

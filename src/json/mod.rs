@@ -22,7 +22,7 @@ mod path;
 mod scan;
 mod skip;
 mod split;
-pub(crate) mod tree;
+pub(crate) mod values;
 mod walk;
 mod write;
 

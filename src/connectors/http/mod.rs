@@ -53,6 +53,7 @@ mod rules;
 mod scanned;
 mod status;
 mod template;
+mod tree;
 mod unsaid;
 mod validators;
 mod windows;

@@ -2,8 +2,8 @@
 
 use super::describe::Exports;
 use super::words::State;
+use crate::connectors::http::tree;
 use crate::error::{Error, Result};
-use crate::json::tree;
 use crate::json::{ValuePath, field};
 use serde_json::Value;
 

@@ -1,8 +1,8 @@
 use super::Place;
 use crate::connectors::http::rules::Predicate;
 use crate::connectors::http::status::quoted;
+use crate::connectors::http::tree;
 use crate::error::{Error, Result};
-use crate::json::tree;
 use crate::json::{ValuePath, field, names_near};
 use reqwest::header::HeaderMap;
 

@@ -1,8 +1,8 @@
 use super::Request;
 use crate::connectors::http::incremental::Decimal;
 use crate::connectors::http::request::Content;
+use crate::connectors::http::tree;
 use crate::error::{Error, Result};
-use crate::json::tree;
 use reqwest::header::HeaderName;
 use serde::Serialize;
 use serde_json::value::RawValue;

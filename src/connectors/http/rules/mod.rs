@@ -12,8 +12,8 @@ pub(super) use verdict::{Told, Verdict};
 pub use wait::WaitFrom;
 pub(super) use wait::http_date;
 
+use crate::connectors::http::tree::TooLarge;
 use crate::error::Result;
-use crate::json::tree::TooLarge;
 use crate::model::Timestamp;
 use crate::retry::rate::Learn;
 use on::Compiled;

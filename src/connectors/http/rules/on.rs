@@ -1,7 +1,7 @@
 use super::predicate::Predicate;
 use super::verdict::{Told, Verdict};
+use crate::connectors::http::tree::TooLarge;
 use crate::error::{Error, ErrorKind, Result};
-use crate::json::tree::TooLarge;
 use regex::Regex;
 use reqwest::header::{HeaderMap, HeaderName};
 use std::borrow::Cow;

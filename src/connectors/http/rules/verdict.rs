@@ -1,7 +1,7 @@
 use super::{Action, is_for_rate};
+use crate::connectors::http::tree::{self, TooLarge};
 use crate::defects::{Defect, on};
 use crate::error::{Error, ErrorKind, Result, Status};
-use crate::json::tree::{self, TooLarge};
 use crate::model::Timestamp;
 use reqwest::header::{AGE, DATE, HeaderMap};
 use serde_json::Value;
