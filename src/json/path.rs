@@ -139,6 +139,8 @@ impl fmt::Debug for ValuePath {
 
 /// Filters in a path: where they lie within each other and one is not closed, the parser takes twice as long with each.
 const MOST_FILTERS: usize = 8;
+/// Parentheses in a path: where they lie within each other, the parser needs another piece of the stack for each.
+const MOST_PARENTHESES: usize = 64;
 
 /// Reads a path of RFC 9535.
 #[allow(clippy::disallowed_methods, reason = "here is the guard")]
@@ -148,8 +150,10 @@ pub(crate) fn json_path(text: &str) -> std::result::Result<JsonPath, Box<dyn std
     if escapes.iter().any(|escape| text.ends_with(escape)) {
         return Err(format!("at position {}, it ends within an escape", text.len()).into());
     }
-    if text.matches('?').count() > MOST_FILTERS {
-        return Err(format!("it has more than {MOST_FILTERS} filters").into());
+    for (mark, most, of) in [('?', MOST_FILTERS, "filters"), ('(', MOST_PARENTHESES, "parentheses")] {
+        if text.matches(mark).count() > most {
+            return Err(format!("it has more than {most} {of}").into());
+        }
     }
     Ok(JsonPath::parse(text)?)
 }
@@ -285,5 +289,13 @@ mod tests {
         let error = json_path(&many).expect_err("it would take a day");
         assert!(error.to_string().contains("more than 8 filters"), "{error}");
         assert!(Query::parse("$.a[?@.b == 1].c[?@.d]").is_ok());
+    }
+
+    #[test]
+    fn parentheses_within_parentheses_are_few() {
+        let nested = |depth: usize| Query::parse(&format!("$[?{}@.a{}]", "(".repeat(depth), ")".repeat(depth)));
+        nested(64).expect("a path");
+        let error = nested(20_000).expect_err("the parser would need more stack than there is");
+        assert!(error.to_string().contains("more than 64 parentheses"), "{error}");
     }
 }
