@@ -1,6 +1,7 @@
 use super::{Wrong, broken, referred};
 use crate::json::MAX_DEPTH;
 use crate::records::text::{Unreadable, WriteText, push_text};
+use indexmap::IndexMap;
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
@@ -61,7 +62,7 @@ fn take_text(open: &mut [Element], text: &str, is_blank: bool) {
 struct Element {
     name: String,
     /// Attributes and children, in the order in which each name came first.
-    fields: Vec<(String, Vec<Value>)>,
+    fields: IndexMap<String, Vec<Value>>,
     text: String,
     /// Whether its text is nothing but white space between tags, which says nothing.
     is_blank: bool,
@@ -76,7 +77,7 @@ enum Value {
 impl Element {
     fn start(element: &BytesStart<'_>) -> Result<Self, Wrong> {
         let name = String::from_utf8_lossy(element.name().as_ref()).into_owned();
-        let mut fields = Vec::new();
+        let mut fields = IndexMap::new();
         for (number, attribute) in element.attributes().enumerate() {
             // Those that are left out too: each is looked for among those before it.
             if number == MOST_NAMES {
@@ -90,20 +91,17 @@ impl Element {
             }
             let value = attribute.unescape_value().map_err(|_| "the value of an attribute is not well-formed")?;
             let value = if value.is_empty() { Value::Null } else { Value::Text(value.into_owned()) };
-            fields.push((format!("@{}", String::from_utf8_lossy(key)), vec![value]));
+            fields.insert(format!("@{}", String::from_utf8_lossy(key)), vec![value]);
         }
         Ok(Self { name, fields, text: String::new(), is_blank: true })
     }
 
-    fn put(&mut self, child: Self) -> Result<(), Wrong> {
-        let name = child.name.clone();
-        let value = child.into_value();
-        let is_full = self.fields.len() == MOST_NAMES;
-        match self.fields.iter_mut().find(|(field, _)| *field == name) {
-            Some((_, values)) => values.push(value),
-            None if is_full => return Err(TOO_MANY),
-            None => self.fields.push((name, vec![value])),
+    fn put(&mut self, mut child: Self) -> Result<(), Wrong> {
+        let name = std::mem::take(&mut child.name);
+        if self.fields.len() == MOST_NAMES && !self.fields.contains_key(&name) {
+            return Err(TOO_MANY);
         }
+        self.fields.entry(name).or_default().push(child.into_value());
         Ok(())
     }
 
@@ -117,9 +115,9 @@ impl Element {
 
     fn into_object(mut self) -> Value {
         if !self.is_blank {
-            self.fields.push(("#text".to_owned(), vec![Value::Text(self.text)]));
+            self.fields.insert("#text".to_owned(), vec![Value::Text(self.text)]);
         }
-        Value::Object(self.fields)
+        Value::Object(self.fields.into_iter().collect())
     }
 }
 
@@ -154,6 +152,6 @@ impl Value {
     }
 }
 
-/// Names in one element: each is looked for among the others.
+/// Names in one element: the reader looks for each attribute among those before it.
 const MOST_NAMES: usize = 4096;
 const TOO_MANY: Wrong = "an element has too many attributes or children of different names";

@@ -111,7 +111,7 @@ fn bombs_and_what_is_not_well_formed_are_refused() {
     assert_eq!(records, [r##"{"#text":"1"}"##, "xml", "xml", r#"{"d":"2"}"#]);
 }
 
-/// Each name is looked for among the others of its element: their number is bounded, also of those that are no fields.
+/// The number of names is bounded, also of those that are no fields: the reader looks for each attribute among those before it.
 #[test]
 fn too_many_names_in_one_element_are_refused() {
     let path = RecordsPath::parse("/r/i").expect("a path");
