@@ -296,7 +296,8 @@ impl Shard {
             ShardInput::Landed(landing) => (self.load_landed(&landing, load, &mut errors).await, None),
             ShardInput::Source => (self.load_directly(load, reads, partitions, &mut errors).await, None),
         };
-        if let (Some(mut loaded), true) = (loaded, errors.is_empty()) {
+        // Also beside partitions that failed, which may do so in each run: what nobody needs any more is none of theirs.
+        if let Some(mut loaded) = loaded {
             let collecting = self.collect(&mut loaded, writer).instrument(tracing::debug_span!("collect"));
             if let Err(error) = collecting.await {
                 self.events.send(Event::CollectionFailed { shard: self.key.clone(), error: error.to_string() });
@@ -342,7 +343,11 @@ impl Shard {
         let loading = self.loading(load, feed, Some(incarnation));
         let extracting = Task::spawn("extract", extract.run(writer, partitions, sender));
         let (extracted, loaded) = tokio::join!(extracting, loading);
-        let (failures, landed) = extracted.unwrap_or_else(|error| (Vec::new(), Err(error)));
+        let (failures, landed) = extracted.unwrap_or_else(|error| {
+            // It has not told so itself, and others wait for what it has begun.
+            self.fences.give_up();
+            (Vec::new(), Err(error))
+        });
         let writer = landed.map_err(|error| errors.push(error)).ok();
         errors.extend(failures);
         let loaded = loaded.and_then(|r| r).map_err(|error| errors.push(error)).ok();

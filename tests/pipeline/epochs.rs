@@ -14,6 +14,7 @@ use landfall::source::{ComponentConfig, Emitter, IterSource, Listing, Source};
 use landfall::store::{ObjectPath, Store};
 use landfall::testkit::Faults;
 use landfall::{Error, ErrorKind, Result, async_trait};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -105,7 +106,7 @@ async fn what_was_read_fills_an_epoch_though_nothing_of_it_is_staged() {
 async fn a_response_that_broke_off_is_accounted_for_though_there_is_nothing_else() {
     let mut script = Script::new(1, 4, 9);
     script.parts = vec!["p0".to_owned()];
-    script.broken.store(1, std::sync::atomic::Ordering::SeqCst);
+    script.broken.store(1, Ordering::SeqCst);
     let world = World::new(script);
     let first = world.pipeline().run().await.expect_err("it breaks off");
     assert_eq!((first.report().ledger.read, first.report().ledger.superseded), (0, 27), "{first}");
@@ -151,6 +152,28 @@ async fn what_is_collected_is_told() {
     assert!(deleted("state") > 0, "{trace:?}");
     assert_eq!((told, world.table.staged_epochs()), (deleted("") + 1, 0));
     watched.assert_exact().await;
+}
+
+#[tokio::test]
+async fn a_partition_that_fails_in_each_run_holds_no_collection_up() {
+    let mut world = World::new(Script::new(2, 6, 9));
+    world.settings.kept_checkpoints = 0;
+    world.settings.prune_landing = true;
+    world.script.parts = vec!["p0".to_owned()];
+    world.script.broken.store(u64::MAX, Ordering::SeqCst);
+    let mut deleted = Vec::new();
+    for pages in [6, 12, 18] {
+        world.script.partitions[1] = Script::new(2, pages, 9).partitions.swap_remove(1);
+        let handle = world.pipeline().start();
+        let mut events = handle.events();
+        handle.wait().await.expect_err("a partition fails");
+        while let Ok(event) = events.try_recv() {
+            if let Event::Collected { deleted: told, .. } = event {
+                deleted.push(told);
+            }
+        }
+    }
+    assert!(deleted.len() == 3 && deleted[1..].iter().all(|told| *told > 0), "{deleted:?}");
 }
 
 /// Says which epochs were opened, and may refuse to make an enumeration whole.
@@ -231,7 +254,7 @@ impl Writer for WatchedWriter {
 async fn what_is_staged_again_is_another_attempt() {
     let mut script = Script::new(2, 6, 9);
     script.parts = vec!["p0".to_owned()];
-    script.broken.store(1, std::sync::atomic::Ordering::SeqCst);
+    script.broken.store(1, Ordering::SeqCst);
     let world = World { segment_bytes: 1, ..World::new(script) };
     let sink = Watched::over(MemorySink::new(&world.table));
     let pipeline = world.builder_into(sink.clone()).build().expect("complete");

@@ -62,12 +62,13 @@ impl<S: Source<Item = Page, Position = PageNumber>> Source for Odd<S> {
     }
 }
 
-/// A store that gives so many creates below a folder away, and refuses the others.
+/// A store that gives so many creates below a folder away, and refuses the others, or panics over them.
 #[derive(Debug)]
 pub struct Refusing {
     pub inner: Store,
     pub below: String,
     pub spare: AtomicU64,
+    pub panics: bool,
 }
 
 #[async_trait]
@@ -75,6 +76,7 @@ impl ObjectAccess for Refusing {
     async fn create(&self, path: &ObjectPath, bytes: bytes::Bytes) -> Result<Created> {
         let spent = || self.spare.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_err();
         if path.as_str().starts_with(&self.below) && spent() {
+            assert!(!self.panics, "a bug in the store");
             return Err(Error::new(ErrorKind::Auth, "create", "no right to do that any more"));
         }
         self.inner.create(path, bytes).await

@@ -1,6 +1,6 @@
 //! How partitions come and go: listed one by one, listed twice, behind fences, parked.
 
-use crate::odd::{Odd, Oddity};
+use crate::odd::{Odd, Oddity, Refusing};
 use crate::support::{PageNumber, Script, World};
 use landfall::ErrorKind;
 use landfall::env::Env;
@@ -8,6 +8,7 @@ use landfall::env::watch;
 use landfall::model::{Page, Partition, PartitionId, Proof, StopReason, Timestamp};
 use landfall::pipeline::{Event, Pipeline};
 use landfall::source::{ComponentConfig, Emitter, Listing, Source};
+use landfall::store::Store;
 use landfall::{Error, Result, async_trait};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -147,7 +148,7 @@ fn rows(world: &World, children: &[&str]) {
 const FAMILY: [Step; 6] = [Child("a1"), Child("a2"), Fence, Child("b1"), Child("b2"), Fence];
 
 #[tokio::test]
-async fn i08_a_parent_moves_only_when_all_its_children_have_ended_with_proof() {
+async fn a_parent_moves_only_when_all_its_children_have_ended_with_proof() {
     for shards in [1, 3] {
         let world = world(shards);
         let mut tree = Tree::new(&FAMILY);
@@ -166,7 +167,7 @@ async fn i08_a_parent_moves_only_when_all_its_children_have_ended_with_proof() {
 }
 
 #[tokio::test]
-async fn i08_a_crash_while_a_child_is_under_way_leaves_the_old_state() {
+async fn a_crash_while_a_child_is_under_way_leaves_the_old_state() {
     for shards in [1, 3] {
         let world = world(shards);
         let (_go, waits) = watch::channel(false);
@@ -196,7 +197,7 @@ async fn i08_a_crash_while_a_child_is_under_way_leaves_the_old_state() {
 }
 
 #[tokio::test]
-async fn i08_a_stop_keeps_what_was_proven_before_it() {
+async fn a_stop_keeps_what_was_proven_before_it() {
     let world = world(1);
     let (_go, waits) = watch::channel(false);
     let mut tree = Tree::new(&FAMILY);
@@ -216,7 +217,7 @@ async fn i08_a_stop_keeps_what_was_proven_before_it() {
 }
 
 #[tokio::test]
-async fn i09_a_partition_that_is_listed_twice_is_read_once() {
+async fn a_partition_that_is_listed_twice_is_read_once() {
     let world = world(1);
     let (go, waits) = watch::channel(false);
     let mut tree = Tree::new(&[Child("slow"), Child("slow"), Child("a"), Child("b"), Child("a"), Fence]);
@@ -374,7 +375,7 @@ impl Source for Many {
 }
 
 #[tokio::test]
-async fn i10_ten_thousand_partitions_keep_their_own_state_and_a_later_one_gets_its_history() {
+async fn ten_thousand_partitions_keep_their_own_state_and_a_later_one_gets_its_history() {
     let mut world = world(2);
     (world.settings.epoch_records, world.segment_bytes) = (5_000, 1 << 20);
     let mut many = Many { partitions: 10_001, records: 2 };
@@ -397,9 +398,26 @@ async fn a_landing_that_fails_ends_the_listing() {
     let mut world = world(1);
     // The fence is landed, and nothing after it.
     let (below, spare) = ("raw/numbers/segments".to_owned(), 1.into());
-    world.raw = landfall::store::Store::new(crate::odd::Refusing { inner: world.store.clone(), below, spare });
+    world.raw = Store::new(Refusing { inner: world.store.clone(), below, spare, panics: false });
     let listing = Odd(Tree::new(&[Child("a")]), Oddity::HangsAfterListing);
     let failure = world.builder_of(listing).build().expect("complete").run().await.expect_err("nowhere to land");
     assert_eq!(failure.error().kind(), ErrorKind::Auth, "{failure:?}");
     assert!(failure.others().is_empty(), "{failure:?}");
+}
+
+/// What one shard has begun, the others wait for.
+#[tokio::test]
+#[allow(clippy::disallowed_methods, reason = "who waits for ever does so in real time")]
+async fn a_panic_in_what_lands_one_shard_ends_the_run() {
+    let mut bugs = 0;
+    for shard in 0..3 {
+        let mut world = world(3);
+        // The fence is landed, and nothing after it.
+        let (below, spare) = (format!("raw/numbers/segments/{shard:04}"), 1.into());
+        world.raw = Store::new(Refusing { inner: world.store.clone(), below, spare, panics: true });
+        let pipeline = Tree::new(&FAMILY).pipeline(&world);
+        let ended = tokio::time::timeout(Duration::from_secs(60), pipeline.run()).await.expect("nobody waits for ever");
+        bugs += u64::from(ended.is_err_and(|failure| failure.error().kind() == ErrorKind::Bug));
+    }
+    assert!(bugs > 0, "each child is in a shard");
 }

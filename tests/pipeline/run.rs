@@ -166,7 +166,12 @@ async fn events_and_status_tell_how_far_it_has_come() {
 async fn a_failure_tells_what_was_landed_and_committed_all_the_same() {
     let world = World::new(Script::new(1, 30, 10));
     let spare = AtomicU64::new(5);
-    let store = Store::new(Refusing { inner: world.store.clone(), below: "state/numbers/checkpoints".into(), spare });
+    let store = Store::new(Refusing {
+        inner: world.store.clone(),
+        below: "state/numbers/checkpoints".into(),
+        spare,
+        panics: false,
+    });
     let failure = World { store, ..world.clone() }.pipeline().run().await.expect_err("the store refuses");
     let report = failure.report();
     // Of the five, one is the fence and one the configuration.

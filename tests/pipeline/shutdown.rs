@@ -66,8 +66,8 @@ async fn a_landing_or_a_load_that_fails_ends_the_reads() {
         world.settings.epoch_age = std::time::Duration::from_millis(500);
         let landed = at.starts_with("raw");
         let healthy = world.store.clone();
-        let refusing =
-            Store::new(Refusing { inner: healthy.clone(), below: at.to_owned(), spare: AtomicU64::new(spare) });
+        let (inner, below, spare) = (healthy.clone(), at.to_owned(), AtomicU64::new(spare));
+        let refusing = Store::new(Refusing { inner, below, spare, panics: false });
         world.raw = refusing.clone();
         let failing = World { store: refusing, ..world.clone() };
         let odd = Odd(world.script.clone(), Oddity::Hangs);
