@@ -1,5 +1,5 @@
 use super::Target;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::store::{Created, ObjectAccess, ObjectInfo, ObjectPath, Store, Upload};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -21,7 +21,15 @@ pub enum Damage {
     LateListing,
     /// Somebody else deletes what is to be read, for good.
     Vanished,
+    /// Behind what was written come zeros, up to a terabyte, as in a file with a hole. Who reads more of it at once than fits into memory gets
+    /// a [`Bug`](crate::error::ErrorKind::Bug).
+    Endless,
 }
+
+/// The size of an object that is [`Damage::Endless`], in bytes.
+const ENDLESS: u64 = 1 << 40;
+/// What is taken to fit into memory, in bytes.
+const MEMORY: u64 = 2 << 30;
 
 /// A store that gives back something else than what was put there, at the operations of a [`Target`]: those that read an object, or, for
 /// [`Damage::LateListing`], listings. The name in the target is that of an object then, too.
@@ -83,6 +91,7 @@ impl ObjectAccess for DamagedStore {
         }
         let held = self.inner.get(path, range.clone()).await?;
         Ok(match self.damage {
+            Damage::Endless if hit => held.map(|bytes| continued(path, &bytes, range)).transpose()?,
             Damage::Flip if hit => held.map(flipped),
             Damage::Truncate if hit => held.map(|bytes| bytes.slice(..bytes.len() / 2)),
             Damage::Stale if hit => match self.before().get(path) {
@@ -95,6 +104,9 @@ impl ObjectAccess for DamagedStore {
 
     async fn list(&self, prefix: &ObjectPath) -> Result<Vec<ObjectInfo>> {
         let mut listed = self.inner.list(prefix).await?;
+        if self.damage == Damage::Endless {
+            listed.iter_mut().filter(|info| self.target.is_on(info.path.as_str())).for_each(|info| info.size = ENDLESS);
+        }
         if self.damage == Damage::LateListing {
             let before = self.before();
             let late = |info: &ObjectInfo| before.contains_key(&info.path) && self.target.is_on(info.path.as_str());
@@ -125,6 +137,20 @@ fn flipped(bytes: Bytes) -> Bytes {
         *byte ^= 1;
     }
     bytes.into()
+}
+
+/// The bytes of a range of which these are the beginning, and zeros the rest.
+fn continued(path: &ObjectPath, beginning: &[u8], range: Option<Range<u64>>) -> Result<Bytes> {
+    let range = range.unwrap_or(0..ENDLESS);
+    let length = range.end.min(ENDLESS).saturating_sub(range.start);
+    if length > MEMORY {
+        return Err(Error::bug("get", "more is read at once than fits into memory")
+            .with("object", path)
+            .with("bytes", length));
+    }
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
+    bytes[..beginning.len()].copy_from_slice(beginning);
+    Ok(bytes.into())
 }
 
 fn part(bytes: &Bytes, range: Option<Range<u64>>) -> Bytes {

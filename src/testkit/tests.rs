@@ -1,6 +1,7 @@
 use super::*;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{Created, LocalStore, ObjectPath, Store, probe};
+use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::join;
 use std::sync::Mutex;
@@ -406,4 +407,23 @@ async fn damage_is_given_back_and_not_stored() {
     let late = vec!["b".to_owned()];
     assert_eq!(read(Damage::LateListing).await, (vec![some("new!"), some("abcd")], some("ew"), late.clone(), all()));
     assert_eq!(read(Damage::Vanished).await, (vec![None, None], None, late.clone(), late));
+}
+
+#[tokio::test]
+async fn what_is_endless_can_be_read_in_parts_alone() {
+    let disk = Store::memory();
+    let store = Store::new(DamagedStore::new(&disk, Damage::Endless, Target::all().on("a/")));
+    for name in ["a/1", "b"] {
+        store.put(&path(name), "text".into()).await.expect("put");
+    }
+    let read = async |name, range| store.get(&path(name), range).await;
+    assert_eq!(read("b", None).await.expect("get"), Some("text".into()));
+    assert_eq!(read("a/2", None).await.expect("get"), None);
+    assert_eq!(read("a/1", Some(2..6)).await.expect("get"), Some(Bytes::from_static(b"xt\0\0")));
+    assert_eq!(read("a/1", Some(9..11)).await.expect("get"), Some(Bytes::from_static(b"\0\0")));
+    for range in [None, Some(0..u64::MAX)] {
+        assert_eq!(read("a/1", range).await.expect_err("it is larger than memory").kind(), ErrorKind::Bug);
+    }
+    let sizes: Vec<u64> = store.list(&ObjectPath::root()).await.expect("list").iter().map(|info| info.size).collect();
+    assert_eq!(sizes, [1 << 40, 4]);
 }

@@ -21,15 +21,17 @@ async fn run(world: &World) -> Result<(), Error> {
     world.builder().build()?.run().await.map(drop).map_err(Error::from)
 }
 
+/// How many operations a run has without faults.
+async fn operations() -> u64 {
+    let (world, faults) = (world(), Faults::none());
+    run(&through(&world, &faults.store(&world.store))).await.expect("no faults");
+    faults.count()
+}
+
 /// At every operation: either it goes on, or it ends with what the store said or with doubt; and a process after it completes.
 #[tokio::test]
 async fn every_odd_answer_is_ridden_out_or_ends_the_run() {
-    let count = async {
-        let (world, faults) = (world(), Faults::none());
-        run(&through(&world, &faults.store(&world.store))).await.expect("no faults");
-        faults.count()
-    };
-    let points = count.await;
+    let points = operations().await;
     let kinds = [ErrorKind::Unavailable, ErrorKind::Auth, ErrorKind::Config, ErrorKind::Ambiguous];
     let odd = [Mode::Exists, Mode::Conflict, Mode::Late(0), Mode::Late(7), Mode::Late(1_000)];
     let mut ended = BTreeMap::<String, (u64, u64)>::new();
@@ -62,8 +64,9 @@ async fn every_odd_answer_is_ridden_out_or_ends_the_run() {
 #[tokio::test]
 async fn damage_halts_or_is_not_needed() {
     let mut halted = BTreeMap::<String, (u64, u64)>::new();
-    for damage in [Damage::Flip, Damage::Truncate, Damage::Vanished, Damage::LateListing] {
-        for died_at in [20, 40, 60] {
+    let points = operations().await;
+    for damage in [Damage::Flip, Damage::Truncate, Damage::Vanished, Damage::LateListing, Damage::Endless] {
+        for died_at in (19..points).step_by(13) {
             let left = async || {
                 let world = world();
                 let faults = Faults::of([Plan { at: died_at, mode: Mode::AfterLostResponse }]);
@@ -75,8 +78,9 @@ async fn damage_halts_or_is_not_needed() {
                 let world = left().await;
                 let damaged = DamagedStore::new(&world.store, damage, Target::all().on(&name));
                 let ended = run(&through(&world, &Store::new(damaged))).await;
-                let folder = name.split('/').next().unwrap_or_default();
-                let counts = halted.entry(format!("{damage:?} {folder}")).or_default();
+                let kinds = ["numbers/state", "quarantine", "state", "raw"];
+                let kind = kinds.into_iter().find(|kind| name.contains(kind)).unwrap_or(&name);
+                let counts = halted.entry(format!("{damage:?} {kind}")).or_default();
                 match ended {
                     Ok(()) => {
                         counts.0 += 1;
@@ -100,11 +104,11 @@ async fn damage_halts_or_is_not_needed() {
         }
     }
     println!("not needed and halted: {halted:?}");
-    for (damage, folder) in
-        [(Damage::Flip, "raw"), (Damage::Truncate, "raw"), (Damage::Flip, "state"), (Damage::Truncate, "state")]
-    {
-        let (_, halts) = halted[&format!("{damage:?} {folder}")];
-        assert!(halts > 0, "{damage:?} in {folder}: {halted:?}");
+    for damage in [Damage::Flip, Damage::Truncate, Damage::Endless] {
+        for kind in ["numbers/state", "quarantine", "state", "raw"] {
+            let (_, halts) = halted[&format!("{damage:?} {kind}")];
+            assert!(halts > 0, "{damage:?} of {kind}: {halted:?}");
+        }
     }
     assert!(halted.iter().any(|(of, (_, halts))| of.starts_with("Vanished") && *halts > 0), "{halted:?}");
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 /// Bytes that a version may have. Other writers have made some of hundreds of MiB, with a line of about 1 KiB for each of all files
 /// of a table.
-const MOST_COMMIT: u64 = 1 << 30;
+pub(super) const MOST_COMMIT: u64 = 1 << 30;
 /// Bytes of `_last_checkpoint` that are read. Other writers leave out of it what makes it longer than some 10 KiB.
 const MOST_HINT: u64 = 1 << 20;
 
@@ -155,9 +155,8 @@ fn lines(bytes: &[u8]) -> Result<Vec<Line>> {
     lines.map(read).collect()
 }
 
-/// An empty partition value is a null, by the protocol.
-/// Whether a version of so many bytes could be read again.
-fn is_readable(bytes: usize) -> Result<()> {
+/// Whether an object of so many bytes that lists files could be read again.
+pub(super) fn is_readable(bytes: usize) -> Result<()> {
     if bytes as u64 <= MOST_COMMIT {
         return Ok(());
     }
@@ -168,6 +167,7 @@ fn is_readable(bytes: usize) -> Result<()> {
         .with_hint("replace less in one enumeration, or load it in larger epochs, whose files are larger and fewer"))
 }
 
+/// An empty partition value is a null, by the protocol.
 fn nullify(values: &mut BTreeMap<String, Option<String>>) {
     values.values_mut().filter(|value| value.as_deref() == Some("")).for_each(|value| *value = None);
 }

@@ -3,7 +3,7 @@
 //! listing is asked. Format: docs/formats.md, "Delta pending".
 
 use super::actions::Txn;
-use super::log::{Log, Snapshot};
+use super::log::{Log, MOST_COMMIT, Snapshot, is_readable};
 use super::mark::app_id;
 use super::staged::{DeltaFile, DeltaStaged};
 use crate::error::{Error, Result};
@@ -89,6 +89,7 @@ pub(super) async fn keep(log: &Log, shard: &ShardKey, head: Head, staged: &Delta
     };
     let bytes = serde_json::to_vec(&pending)
         .map_err(|e| Error::bug("write delta pending", "it does not serialise").with_source(e))?;
+    is_readable(bytes.len())?;
     let newest = hash(&bytes);
     // Its name says its content: one that exists is this one. But that it exists may be the answer for one that failed.
     let path = path(log, shard, newest)?;
@@ -107,7 +108,7 @@ pub(super) async fn is_over(log: &Log, object: &ObjectPath, held: &Snapshot) -> 
     let pipeline = parts.next().and_then(|pipeline| PipelineName::new(pipeline).ok());
     let (Some(shard), Some(pipeline)) = (shard, pipeline) else { return Ok(false) };
     let Some(head) = Head::of(&ShardKey { pipeline, shard }, Some(held)) else { return Ok(false) };
-    let Some(bytes) = log.store.get(object, None).await? else { return Ok(false) };
+    let Some(bytes) = log.store.get(object, Some(0..MOST_COMMIT)).await? else { return Ok(false) };
     let Ok(pending) = serde_json::from_slice::<Pending>(&bytes) else { return Ok(false) };
     Ok(pending.enumeration < head.enumeration || pending.enumeration == head.enumeration && head.newest.is_none())
 }
@@ -123,8 +124,8 @@ pub(super) async fn all(log: &Log, shard: &ShardKey, head: Head) -> Result<Vec<D
                 .with("object", &path)
                 .with_hint("restore it from a copy; or start over with a new folder of checkpoints and an empty table")
         };
-        let bytes =
-            log.store.get(&path, None).await?.ok_or_else(|| broken("what an enumeration has brought is gone"))?;
+        let bytes = log.store.get_small("read delta pending", &path, MOST_COMMIT).await?;
+        let bytes = bytes.ok_or_else(|| broken("what an enumeration has brought is gone"))?;
         if hash(&bytes) != number {
             return Err(broken("it is not what was written"));
         }

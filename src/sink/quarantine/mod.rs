@@ -57,7 +57,8 @@ impl Quarantine {
 
     /// Gives staged records their final name. Call it only after the sink has committed their epoch.
     ///
-    /// Idempotent: records that are published already, perhaps by another owner, are left as they are.
+    /// Idempotent: records that are published already, perhaps by another owner, are left as they are. So is an object that
+    /// was emptied since, because its records were taken care of.
     ///
     /// # Errors
     /// `Corrupt` if the records are neither staged nor published, or if others are published under their name.
@@ -76,13 +77,21 @@ impl Quarantine {
         Err(Error::corrupt("publish quarantine", "the quarantined records of a committed epoch are gone")
             .with("staged", staged)
             .with("published", published)
-            .with_hint("restore one of the two objects; nothing is decoded again by itself"))
+            .with_hint(
+                "restore one of the two objects; or, if its records were taken care of, put an empty object under the published name: nothing \
+                 is decoded again by itself",
+            ))
     }
 
-    /// Whether an object is there; others than the staged records under its name are an error.
+    /// Whether an object is there; others than the staged records under its name are an error. A published one may be empty: its
+    /// records were taken care of. That it is gone says nothing.
     async fn holds(&self, path: &ObjectPath, records: &QuarantineRef) -> Result<bool> {
-        let Some(bytes) = self.store.get(path, None).await? else { return Ok(false) };
-        if format!("{:x}", Sha256::digest(&bytes)) == records.sha256 {
+        // As much of it as was staged: of what is larger, enough to notice.
+        let Some(bytes) = self.store.get(path, Some(0..records.bytes.saturating_add(1))).await? else {
+            return Ok(false);
+        };
+        let is_emptied = bytes.is_empty() && *path == self.prefix.join(&records.path)?;
+        if is_emptied || format!("{:x}", Sha256::digest(&bytes)) == records.sha256 {
             return Ok(true);
         }
         Err(Error::corrupt("publish quarantine", "other records are quarantined under the name of this epoch")

@@ -137,6 +137,22 @@ async fn refuses_to_publish_what_is_gone_or_in_the_place_of_other_records() {
 }
 
 #[tokio::test]
+async fn records_that_were_taken_care_of_leave_an_empty_object() {
+    let store = Store::memory();
+    let quarantine = Quarantine::in_store(&store, "q").expect("valid");
+    let object = |name: &str| ObjectPath::parse("q").and_then(|p| p.join(name)).expect("valid");
+    let staged = stage(&quarantine, 1, 7, &[b"a"]).await;
+    quarantine.publish(&staged).await.expect("publishes");
+    store.put(&object(&staged.path), "".into()).await.expect("puts");
+    quarantine.publish(&staged).await.expect("is left as it is");
+    assert!(raws(&quarantine).await.is_empty());
+    // Only of what was published is that said.
+    let staged = stage(&quarantine, 1, 8, &[b"a"]).await;
+    store.put(&object(&staged.staged), "".into()).await.expect("puts");
+    assert_eq!(quarantine.publish(&staged).await.expect_err("was not in view").kind(), ErrorKind::Corrupt);
+}
+
+#[tokio::test]
 async fn another_life_publishes_beside_the_one_before_though_its_numbers_are_the_same() {
     let quarantine = Quarantine::in_store(&Store::memory(), "q").expect("valid");
     let mut refs = Vec::new();

@@ -66,7 +66,7 @@ impl Load {
 }
 
 #[tokio::test]
-async fn l01_children_are_those_of_the_record_that_wins() {
+async fn children_are_those_of_the_record_that_wins() {
     let load = Load::new(Children::of(["order_id"]));
     let row = |record, parent, index, name| (record, parent, 0, index, name, false);
     // One parent twice in a batch, with three children each; and once more in the next batch.
@@ -88,7 +88,7 @@ async fn l01_children_are_those_of_the_record_that_wins() {
 }
 
 #[tokio::test]
-async fn l02_children_go_with_a_parent_that_is_deleted_and_older_ones_change_nothing() {
+async fn children_go_with_a_parent_that_is_deleted_and_older_ones_change_nothing() {
     let load = Load::new(Children::of(["order_id"]).newest("at").deleted_when("gone"));
     load.load(&[items(&[
         (0, 1, 5, 0, "new", false),

@@ -46,7 +46,7 @@ fn pairs(expected: &[(i64, &str)]) -> Vec<(i64, String)> {
 }
 
 #[tokio::test]
-async fn l01_one_row_of_a_key_also_of_those_that_come_together() {
+async fn one_row_of_a_key_also_of_those_that_come_together() {
     let first = versions(&[(1, 1, "a", false), (2, 1, "b", false), (1, 1, "c", false)]);
     let second = versions(&[(2, 0, "d", false), (3, 0, "e", false)]);
     let seen = load(&Store::memory(), Upsert::by(["id"]), &[first, second]).await;
@@ -65,7 +65,7 @@ async fn the_newest_row_stays_wherever_the_epochs_are_cut() {
 }
 
 #[tokio::test]
-async fn l02_deletes_follow_the_newest_row_and_insert_only_changes_nothing() {
+async fn deletes_follow_the_newest_row_and_insert_only_changes_nothing() {
     let upsert = || Upsert::by(["id"]).newest("at").deleted_when("gone");
     let begun = versions(&[(1, 1, "a", false), (2, 1, "b", false), (3, 1, "c", false)]);
     let store = Store::memory();

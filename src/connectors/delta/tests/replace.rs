@@ -19,7 +19,7 @@ pub(super) async fn enumerate(table: &DeltaTable, number: u64, epochs: &[RecordB
 }
 
 #[tokio::test]
-async fn l04_the_old_rows_stay_until_an_enumeration_is_whole() {
+async fn the_old_rows_stay_until_an_enumeration_is_whole() {
     let store = Store::memory();
     let table = table(&store).disposition(Replace::table().may_shrink_by(0.5));
     assert_eq!(table.demand(), Demand::Enumerations);
@@ -46,7 +46,7 @@ async fn what_waits_is_not_collected_and_what_is_forgotten_is() {
 }
 
 #[tokio::test]
-async fn l14_a_table_that_would_lose_too_much_stays_as_it_is() {
+async fn a_table_that_would_lose_too_much_stays_as_it_is() {
     let store = Store::memory();
     let table = table(&store).disposition(Replace::table());
     enumerate(&table, 1, &[rows(1..=10)], true).await.expect("replaces");

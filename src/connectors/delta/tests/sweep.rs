@@ -16,7 +16,7 @@ async fn add_rows_of_others(store: &Store) {
 }
 
 #[tokio::test]
-async fn l09_a_sweep_deletes_what_did_not_come_and_nothing_of_others() {
+async fn a_sweep_deletes_what_did_not_come_and_nothing_of_others() {
     let store = Store::memory();
     let table = table(&store).disposition(Upsert::by(["id"]).sweep(1.0));
     table.config().expect("known");
@@ -59,7 +59,7 @@ async fn open_ids(table: &DeltaTable) -> Vec<(i64, bool)> {
 }
 
 #[tokio::test]
-async fn l14_a_sweep_that_would_take_too_much_is_refused_before_anything_is_prepared() {
+async fn a_sweep_that_would_take_too_much_is_refused_before_anything_is_prepared() {
     for disposition in [Disposition::from(Upsert::by(["id"]).sweep(0.5)), Scd2::by(["id"]).sweep(0.5).into()] {
         let store = Store::memory();
         let table = table(&store).disposition(disposition);
@@ -146,7 +146,7 @@ async fn very_many_buckets_are_few_files() {
 }
 
 #[tokio::test]
-async fn l14_what_an_enumeration_gives_twice_counts_once_for_the_guard() {
+async fn what_an_enumeration_gives_twice_counts_once_for_the_guard() {
     let store = Store::memory();
     let table = table(&store).disposition(Replace::table().key(["id"]));
     enumerate(&table, 1, &[rows(1..=4)], true).await.expect("replaces");

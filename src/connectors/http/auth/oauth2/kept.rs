@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -61,16 +61,18 @@ impl TokenStore for KeptToken {
     async fn load(&self) -> Result<Option<SecretString>> {
         match &self.0 {
             Place::Object(store, name) => {
-                let Some(bytes) = store.get(name, None).await? else { return Ok(None) };
-                let text = String::from_utf8(bytes.to_vec()).map_err(|_| damaged())?;
-                Ok(Some(text.into()))
+                let bytes = store.get(name, Some(0..MOST_BYTES + 1)).await?;
+                bytes.map(|bytes| text(bytes.to_vec())).transpose()
             }
             Place::File(path) => {
                 let path = path.clone();
-                off_thread("read kept token", move || match fs::read_to_string(&path) {
-                    Ok(text) => Ok(Some(text.into())),
-                    Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-                    Err(e) => Err(unusable("read kept token", &path, e)),
+                off_thread("read kept token", move || {
+                    let mut bytes = Vec::new();
+                    match File::open(&path).and_then(|file| file.take(MOST_BYTES + 1).read_to_end(&mut bytes)) {
+                        Ok(_) => text(bytes).map(Some),
+                        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+                        Err(e) => Err(unusable("read kept token", &path, e)),
+                    }
                 })
                 .await
             }
@@ -136,6 +138,14 @@ fn fingerprint(secret: &SecretString) -> String {
     format!("{:x}", Sha256::digest(secret.expose_secret()))
 }
 
+/// What was kept, of which a byte more was read than it can have.
+fn text(bytes: Vec<u8>) -> Result<SecretString> {
+    if bytes.len() as u64 > MOST_BYTES {
+        return Err(damaged());
+    }
+    String::from_utf8(bytes).map(SecretString::from).map_err(|_| damaged())
+}
+
 fn damaged() -> Error {
     Error::corrupt("read kept token", "the kept token is damaged")
         .with_hint("remove it, and configure a refresh token of a new consent")
@@ -169,6 +179,8 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
 }
 
 const VERSION: u32 = 1;
+/// Bytes of what is kept: the answer with the token has 1 MiB at most.
+const MOST_BYTES: u64 = 2 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -215,5 +227,17 @@ mod tests {
         }
         assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(folder.path()).expect("there").count(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_is_larger_than_any_token_is_damage_at_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("token");
+        File::create(&path).expect("a file").set_len(1 << 40).expect("with a hole");
+        let store = Store::local(folder.path()).expect("opens");
+        for kept in [KeptToken::in_file(&path), KeptToken::in_store(&store, "token").expect("a name")] {
+            let error = kept.load().await.expect_err("a terabyte is no token");
+            assert_eq!(error.kind(), crate::ErrorKind::Corrupt, "{error}");
+        }
     }
 }
