@@ -30,11 +30,13 @@ impl Landing {
         let (checkpoints, id) = self.chain(shard);
         let chain = ChainReader::new(checkpoints, id).with_env(env);
         let base = recover(self, shard, &chain).await?.base();
+        let folder = self.folder("segments", shard);
+        let segments = self.store.list(&folder).await?;
+        // Only now: what a listing takes minutes for, a load may become known in.
         let retained = Retention::new(self, shard, env).retained().await?;
         let through = removable(retained, base);
         let limit = chain.collectable(through).await?;
-        let folder = self.folder("segments", shard);
-        for object in self.store.list(&folder).await? {
+        for object in segments {
             let Some(number) = number_of(&folder, &object.path) else { continue };
             if number <= limit {
                 report.delete(object.path.as_str(), object.size, Why::Loaded);

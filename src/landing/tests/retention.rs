@@ -1,7 +1,7 @@
 use super::*;
 use crate::ErrorKind;
 use crate::model::{LandingPosition, Why};
-use crate::testkit::{Faults, Mode, Plan};
+use crate::testkit::{Faults, Mode, Plan, Target};
 
 fn at(segment: u64, record: u64) -> LandingPosition {
     LandingPosition { segment, record }
@@ -349,6 +349,24 @@ async fn a_vacuum_that_is_overtaken_looks_again() {
         vacuumed.unwrap_or_else(|e| panic!("paused at {at_point}: {e}"));
         assert_eq!(oldest(&store).await, 130, "paused at {at_point}");
     }
+}
+
+#[tokio::test]
+async fn a_load_that_comes_while_a_vacuum_lists_loses_nothing() {
+    let store = Store::memory();
+    landed(&store, 80).await;
+    let retention = retention(&store);
+    retention.publish(&load("orders"), &life(), at(70, 0)).await.expect("publishes");
+    let faults = Faults::at(Target::operation("list").on("segments").times(1), Mode::Pause);
+    let (slow, shard, env) = (landing(&faults.store(&store)), shard(), env());
+    let come = async {
+        faults.until_paused().await;
+        retention.announce(&load("new")).await.expect("everything is there");
+        faults.resume();
+    };
+    let (vacuumed, ()) = tokio::join!(slow.vacuum(&shard, &env, false), come);
+    assert!(vacuumed.expect("vacuums").deleted.is_empty());
+    assert_eq!(oldest(&store).await, 1);
 }
 
 /// A store that keeps nothing, whatever it says.
