@@ -106,6 +106,97 @@ fn nothing_turns_the_verification_of_certificates_off() {
     }
 }
 
+/// What decodes: JSON, XML, CSV, Parquet, archives, compressed bytes, keys.
+const DECODES: &[&str] = &[
+    "serde_json::from_",
+    "serde_json::Deserializer",
+    "quick_xml::Reader",
+    "csv_core::",
+    "ParquetRecordBatch",
+    "ParquetMetaDataReader",
+    "ZipFileReader",
+    "async_compression::",
+    "lz4_flex::",
+    "zstd::bulk::decompress",
+    "EncodingKey::from_",
+];
+
+/// Decoders of `testkit::decoders()`, and the files that they are for. Not all are here: what reads names or types does so without
+/// any of the above.
+const FUZZED: &[(&str, &[&str])] = &[
+    ("accounts-and-coverage", &["landing/accounts.rs", "landing/coverage.rs", "landing/positions.rs"]),
+    ("block", &["landing/block.rs"]),
+    ("boundary", &["checkpoint/objects/mod.rs"]),
+    ("chain-record", &["checkpoint/record.rs"]),
+    ("checkpoint", &["pipeline/epoch.rs"]),
+    ("columns", &["columnar/decode/frozen.rs", "columnar/schema/text.rs"]),
+    ("dataset-commit", &["connectors/parquet/envelope.rs"]),
+    ("dataset-file", &["columnar/files/fetching.rs", "columnar/files/reading.rs"]),
+    ("delta-checkpoint", &["connectors/delta/checkpoint.rs"]),
+    ("delta-file", &["connectors/delta/file.rs"]),
+    ("delta-log", &["connectors/delta/log.rs"]),
+    ("delta-pending", &["connectors/delta/pending.rs"]),
+    ("delta-schema", &["connectors/delta/schema.rs"]),
+    ("delta-stats", &["connectors/delta/stats.rs"]),
+    ("http-body", &["connectors/http/archive.rs", "connectors/http/body.rs"]),
+    ("http-credentials", &["connectors/http/auth/endpoint.rs", "connectors/http/auth/oauth2/answer.rs"]),
+    ("http-cursor", &["connectors/http/incremental/value.rs"]),
+    (
+        "http-page",
+        &["connectors/http/detect/mod.rs", "connectors/http/pagination/answer.rs", "connectors/http/tree.rs"],
+    ),
+    ("http-response", &["connectors/http/status.rs"]),
+    ("http-wait", &["connectors/http/rules/wait.rs"]),
+    ("kept-token", &["connectors/http/auth/oauth2/kept.rs"]),
+    ("key-file", &["connectors/http/auth/jwt.rs", "connectors/http/auth/jwt_bearer.rs"]),
+    ("quarantine", &["sink/quarantine/record.rs"]),
+    ("rates", &["retry/rate/store_rates.rs"]),
+    ("record-paths", &["records/csv/mod.rs"]),
+    ("records", &["json/locate.rs", "json/values.rs", "json/walk.rs"]),
+    ("records", &["records/csv/rows.rs", "records/xml/element.rs", "records/xml/scan.rs"]),
+    ("segment", &["landing/manifest.rs"]),
+];
+
+/// Files that decode no more than their reason says.
+const NOT_FUZZED: &[(&str, &str)] = &[
+    ("connectors/adbc/table.rs", "a list of names that our own query has made"),
+    ("connectors/delta/ledger.rs", "the fields of a schema, as they are"),
+    ("connectors/http/pagination/place.rs", "what `connectors/http/tree.rs` has read"),
+    ("connectors/http/partitions/parent.rs", "one string of a record that was scanned"),
+    ("connectors/postgres/encode.rs", "whether a text of a row is JSON"),
+    ("records/text.rs", "whether a text is a number"),
+];
+
+#[test]
+fn whatever_decodes_is_fuzzed() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let src = root.join("src");
+    let mut known: BTreeSet<&str> = NOT_FUZZED.iter().map(|(file, _)| *file).collect();
+    for (decoder, files) in FUZZED {
+        assert!(root.join("fuzz/corpus").join(decoder).is_dir(), "there is no decoder {decoder}");
+        known.extend(files.iter().copied());
+    }
+    let is_test = |file: &Path| {
+        file.iter().any(|part| matches!(part.to_str(), Some("tests" | "tests.rs" | "fuzz.rs" | "testkit" | "defects")))
+    };
+    let mut decoding = BTreeSet::new();
+    for file in rust_files(&src) {
+        let name = file.strip_prefix(&src).expect("it lies below src");
+        let code = code_of(&fs::read_to_string(&file).expect("the source is text"));
+        if !is_test(name) && DECODES.iter().any(|word| code.contains(word)) {
+            decoding.insert(name.to_string_lossy().replace('\\', "/"));
+        }
+    }
+    let new: Vec<_> = decoding.iter().filter(|file| !known.contains(file.as_str())).collect();
+    assert!(
+        new.is_empty(),
+        "{new:?} decode, and no decoder of testkit::decoders() is for them: add one, with seeds in fuzz/corpus, and \
+         name both in FUZZED"
+    );
+    let gone: Vec<_> = known.iter().filter(|file| !decoding.contains(**file)).collect();
+    assert!(gone.is_empty(), "{gone:?} decode nothing any more: take them out of the lists");
+}
+
 #[test]
 fn notices_an_import_against_the_direction() {
     let cases = [

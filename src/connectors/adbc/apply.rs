@@ -75,21 +75,24 @@ impl Apply<'_> {
     /// The rows that were staged must be those that are there.
     fn check_staged(&mut self) -> Result<u64> {
         let Some(staging) = self.staging else { return Ok(0) };
-        let gone = |message: &'static str| {
-            Error::corrupt(OPERATION, message).with("table", staging).with("staged", self.staged.rows).with_hint(
-                "restore the database; or load the landing again under a new pipeline name, into an empty table",
-            )
-        };
         let columns = table::columns_in(self.session, staging)?;
         if columns.is_empty() {
-            return Err(gone("the staged rows are gone; nothing was committed"));
+            return Err(self.changed(staging, "the staged rows are gone; nothing was committed", 0));
         }
         self.check_fits(&columns, self.columns())?;
         let found = self.session.count(OPERATION, &format!("SELECT count(*) FROM {}", staging.sql()))?;
         if found != self.staged.rows {
-            return Err(gone("other rows are staged than were; nothing was committed").with("found", found));
+            return Err(self.changed(staging, "other rows are staged than were; nothing was committed", found));
         }
         Ok(found)
+    }
+
+    fn changed(&self, staging: &TableName, message: &'static str, found: u64) -> Error {
+        Error::corrupt(OPERATION, message)
+            .with("table", staging)
+            .with("staged", self.staged.rows)
+            .with("found", found)
+            .with_hint("restore the database; or load the landing again under a new pipeline name, into an empty table")
     }
 
     /// Columns of rows that wait must fit those of the table, if it is there.
@@ -123,7 +126,18 @@ impl Apply<'_> {
         let counts = Counts { staged, ..Counts::default() };
         let Some(staging) = self.staging else { return Ok(counts) };
         match &self.staged.disposition {
-            Disposition::Append => Ok(Counts { inserted: self.insert(staging, "")?, ..counts }),
+            Disposition::Append => {
+                let inserted = self.insert(staging, "")?;
+                // An ingest that was tried again may come through after the count. Of fewer, the table has its own reasons.
+                if inserted > staged {
+                    return Err(self.changed(
+                        staging,
+                        "more rows are staged than were; nothing was committed",
+                        inserted,
+                    ));
+                }
+                Ok(Counts { inserted, ..counts })
+            }
             Disposition::InsertOnly(_) => {
                 self.collapse(staging, &format!("{} ASC", quoted(ROW)))?;
                 Ok(Counts { inserted: self.insert_absent(staging)?, ..counts })

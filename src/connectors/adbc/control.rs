@@ -3,7 +3,7 @@
 
 use super::dialect::AdbcDialect;
 use super::name::TableName;
-use super::session::Session;
+use super::session::{Row, Session};
 use super::table::{self, TableColumn};
 use super::types::ColumnType;
 use super::writer::StagedRows;
@@ -14,6 +14,7 @@ use arrow::datatypes::DataType;
 
 /// The version of the control tables that this crate writes, and the newest that it reads.
 const VERSION: u64 = 1;
+const PREPARE: &str = "prepare control tables";
 
 /// The control tables of a schema.
 #[derive(Clone, Debug)]
@@ -28,6 +29,34 @@ pub(super) struct Held {
     pub mark: Option<Mark>,
     /// Its number, and the rows that were put aside for it.
     pub enumeration: Option<(u64, u64)>,
+}
+
+impl Held {
+    /// What the row of a mark says.
+    ///
+    /// # Errors
+    /// `Corrupt` if fields are missing or negative.
+    pub(super) fn read(row: Row) -> Result<Self> {
+        let mut values = row.into_iter();
+        let mut next = || values.next().flatten();
+        let (incarnation, generation, epoch, digest) = (next(), next(), next(), next());
+        let missing = || damaged("a mark has fields that are missing or negative");
+        let number = |text: Option<String>| text.map(|n| n.parse::<u64>()).transpose().map_err(|_| missing());
+        let mark = match (incarnation, number(generation)?, number(epoch)?, digest) {
+            (Some(incarnation), Some(generation), Some(epoch), Some(digest)) => {
+                Some(Mark { incarnation: Incarnation(incarnation), generation, epoch, digest })
+            }
+            (None, None, None, None) => None,
+            _ => return Err(missing()),
+        };
+        // What waits of an enumeration that is not known is dropped, and its rows would be swept.
+        let enumeration = match (number(next())?, number(next())?) {
+            (Some(number), Some(rows)) => Some((number, rows)),
+            (None, None) => None,
+            _ => return Err(missing()),
+        };
+        Ok(Self { mark, enumeration })
+    }
 }
 
 impl Control {
@@ -49,23 +78,16 @@ impl Control {
     /// # Errors
     /// `Config` if they are of a newer version, or the database has no such schema.
     pub(super) fn prepare(&self, session: &mut Session) -> Result<()> {
-        const OPERATION: &str = "prepare control tables";
         let version = self.beside("landfall_version");
         if !table::columns_in(session, &version)?.is_empty() {
             let query = format!("SELECT max(version) FROM {}", version.sql());
-            if let Some(found) = session.value(OPERATION, &query)? {
-                return match found.parse::<u64>() {
-                    Ok(found) if found <= VERSION => Ok(()),
-                    _ => Err(Error::config(OPERATION, "they are of a version that this crate does not know")
-                        .with("table", version)
-                        .with("version", found)
-                        .with_hint("use a newer version of landfall, or a schema of its own with `control_schema`")),
-                };
+            if let Some(found) = session.value(PREPARE, &query)? {
+                return check_version(&found).map_err(|e| e.with("table", version));
             }
         }
         table::ensure_schema(session, &version)?;
         for statement in self.tables(session.dialect) {
-            session.execute(OPERATION, &statement)?;
+            session.execute(PREPARE, &statement)?;
         }
         Ok(())
     }
@@ -156,37 +178,13 @@ impl Control {
             self.marks.sql(),
             Self::of(session, table, shard)
         );
-        let rows = session.query("read mark", &select)?;
-        let damaged = |message: &'static str| {
-            Error::corrupt("read mark", message)
-                .with("table", table)
-                .with("shard", shard)
-                .with_hint("restore the row of `landfall_marks` from a backup")
-        };
-        let mut rows = rows.into_iter();
+        let mut rows = session.query("read mark", &select)?.into_iter();
         let Some(row) = rows.next() else { return Ok(Held::default()) };
-        if rows.next().is_some() {
-            return Err(damaged("there are two marks of one shard"));
-        }
-        let mut values = row.into_iter();
-        let mut next = || values.next().flatten();
-        let (incarnation, generation, epoch, digest) = (next(), next(), next(), next());
-        let missing = || damaged("a mark has fields that are missing or negative");
-        let number = |text: Option<String>| text.map(|n| n.parse::<u64>()).transpose().map_err(|_| missing());
-        let mark = match (incarnation, number(generation)?, number(epoch)?, digest) {
-            (Some(incarnation), Some(generation), Some(epoch), Some(digest)) => {
-                Some(Mark { incarnation: Incarnation(incarnation), generation, epoch, digest })
-            }
-            (None, None, None, None) => None,
-            _ => return Err(missing()),
+        let held = match rows.next() {
+            None => Held::read(row),
+            Some(_) => Err(damaged("there are two marks of one shard")),
         };
-        // What waits of an enumeration that is not known is dropped, and its rows would be swept.
-        let enumeration = match (number(next())?, number(next())?) {
-            (Some(number), Some(rows)) => Some((number, rows)),
-            (None, None) => None,
-            _ => return Err(missing()),
-        };
-        Ok(Held { mark, enumeration })
+        held.map_err(|e| e.with("table", table).with("shard", shard))
     }
 
     /// Sets the mark, and enters the load, within the transaction that changes the rows.
@@ -291,6 +289,23 @@ impl Control {
         );
         session.execute(OPERATION, &insert)?;
         Ok(version)
+    }
+}
+
+fn damaged(message: &'static str) -> Error {
+    Error::corrupt("read mark", message).with_hint("restore the row of `landfall_marks` from a backup")
+}
+
+/// Makes sure that the control tables are of a version that this crate knows.
+///
+/// # Errors
+/// `Config` if not.
+pub(super) fn check_version(found: &str) -> Result<()> {
+    match found.parse::<u64>() {
+        Ok(found) if found <= VERSION => Ok(()),
+        _ => Err(Error::config(PREPARE, "they are of a version that this crate does not know")
+            .with("version", found)
+            .with_hint("use a newer version of landfall, or a schema of its own with `control_schema`")),
     }
 }
 

@@ -67,7 +67,7 @@ pub(super) fn columns_in(session: &mut Session, table: &TableName) -> Result<Vec
 }
 
 /// A column as the catalogue tells it.
-fn column(dialect: AdbcDialect, record: &HashMap<String, String>) -> TableColumn {
+pub(super) fn column(dialect: AdbcDialect, record: &HashMap<String, String>) -> TableColumn {
     let text = |name: &str| record.get(name).map(String::as_str);
     let says = |name: &str, word: &str| text(name).is_some_and(|text| text.eq_ignore_ascii_case(word));
     let sql = text("data_type").unwrap_or_default().to_owned();

@@ -99,6 +99,16 @@ pub(crate) fn credentials(bytes: &[u8]) -> Result<()> {
     super::auth::fuzzed(bytes)
 }
 
+/// The values of a cursor field.
+pub(crate) fn cursor(bytes: &[u8]) -> Result<()> {
+    super::incremental::fuzzed(bytes)
+}
+
+/// What the key file of a service account says.
+pub(crate) fn key_file(bytes: &[u8]) -> Result<()> {
+    super::auth::key_file(bytes)
+}
+
 /// What a page says of the listing is understood or refused, by each way to the next page; and what a first response shows is told. Headers are in
 /// the first line.
 pub(crate) fn page(bytes: &[u8]) -> Result<()> {

@@ -13,7 +13,7 @@ use crate::model::{Incarnation, ShardKey};
 use crate::sink::{CommitRequest, Mark};
 use deadpool_postgres::{Client, GenericClient, Transaction};
 
-const TABLES: VersionedTables = VersionedTables {
+pub(super) const TABLES: VersionedTables = VersionedTables {
     hold: "marks",
     named: "landfall_marks",
     version: 1,
@@ -33,6 +33,41 @@ pub(super) struct Held {
     pub mark: Option<Mark>,
     /// Its number, and the rows that were put aside for it.
     pub enumeration: Option<(i64, i64)>,
+}
+
+impl Held {
+    /// What the row of a mark says.
+    ///
+    /// # Errors
+    /// `Corrupt` if fields are missing or negative.
+    pub(super) fn read(
+        incarnation: Option<String>,
+        generation: Option<i64>,
+        epoch: Option<i64>,
+        digest: Option<String>,
+        enumeration: Option<i64>,
+        enumeration_rows: Option<i64>,
+    ) -> Result<Self> {
+        let damaged = || {
+            Error::corrupt("read mark", "a mark has fields that are missing or negative")
+                .with_hint("restore the row of `landfall_marks` from a backup")
+        };
+        let number = |n: Option<i64>| n.map(u64::try_from).transpose().map_err(|_| damaged());
+        let mark = match (incarnation, number(generation)?, number(epoch)?, digest) {
+            (Some(incarnation), Some(generation), Some(epoch), Some(digest)) => {
+                Some(Mark { incarnation: Incarnation(incarnation), generation, epoch, digest })
+            }
+            (None, None, None, None) => None,
+            _ => return Err(damaged()),
+        };
+        // What waits of an enumeration that is not known is dropped, and its rows would be swept.
+        let enumeration = match (enumeration, enumeration_rows) {
+            (Some(number @ 0..), Some(rows @ 0..)) => Some((number, rows)),
+            (None, None) => None,
+            _ => return Err(damaged()),
+        };
+        Ok(Self { mark, enumeration })
+    }
 }
 
 impl Control {
@@ -104,27 +139,8 @@ impl Control {
         let Some(row) = client.query_opt(&select, &[&name, &pipeline, &number]).await.map_err(failed)? else {
             return Ok(Held::default());
         };
-        let damaged = || {
-            Error::corrupt("read mark", "a mark has fields that are missing or negative")
-                .with("table", table)
-                .with("shard", shard)
-                .with_hint("restore the row of `landfall_marks` from a backup")
-        };
-        let number = |at| row.get::<_, Option<i64>>(at).map(u64::try_from).transpose().map_err(|_| damaged());
-        let mark = match (row.get::<_, Option<String>>(0), number(1)?, number(2)?, row.get(3)) {
-            (Some(incarnation), Some(generation), Some(epoch), Some(digest)) => {
-                Some(Mark { incarnation: Incarnation(incarnation), generation, epoch, digest })
-            }
-            (None, None, None, None::<String>) => None,
-            _ => return Err(damaged()),
-        };
-        // What waits of an enumeration that is not known is dropped, and its rows would be swept.
-        let enumeration = match (row.get::<_, Option<i64>>(4), row.get::<_, Option<i64>>(5)) {
-            (Some(number @ 0..), Some(rows @ 0..)) => Some((number, rows)),
-            (None, None) => None,
-            _ => return Err(damaged()),
-        };
-        Ok(Held { mark, enumeration })
+        Held::read(row.get(0), row.get(1), row.get(2), row.get(3), row.get(4), row.get(5))
+            .map_err(|e| e.with("table", table).with("shard", shard))
     }
 
     /// Whether the control tables are there.

@@ -43,10 +43,17 @@ impl VersionedTables {
         let Some(row) = found.map_err(|e| fault::statement(self.operation, e).with("schema", schema))? else {
             return Ok(false);
         };
-        let comment = row.get::<_, Option<String>>(0).unwrap_or_default();
+        self.check(schema, &row.get::<_, Option<String>>(0).unwrap_or_default()).map(|()| true)
+    }
+
+    /// Makes sure that `comment` says a version that this crate knows.
+    ///
+    /// # Errors
+    /// `Config` if not.
+    pub(super) fn check(&self, schema: &str, comment: &str) -> Result<()> {
         let version = comment.strip_prefix(&self.prefix()).and_then(|version| version.parse::<u32>().ok());
         if version.is_some_and(|version| (1..=self.version).contains(&version)) {
-            return Ok(true);
+            return Ok(());
         }
         Err(Error::config(self.operation, "the tables are of a version that this crate does not know")
             .with("schema", schema)

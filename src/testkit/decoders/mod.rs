@@ -71,7 +71,11 @@ const DECODERS: &[Decoder] = &[
     Decoder::new("staged-tables", staged::<sink::TableSet<Page>>),
     Decoder::new("store-uri", store::fuzz::uri),
     #[cfg(feature = "adbc")]
+    Decoder::new("adbc-control", crate::connectors::adbc::fuzz::control),
+    #[cfg(feature = "adbc")]
     Decoder::new("adbc-names", crate::connectors::adbc::fuzz::names),
+    #[cfg(feature = "adbc")]
+    Decoder::new("adbc-types", crate::connectors::adbc::fuzz::types),
     #[cfg(feature = "adbc")]
     Decoder::new("staged-adbc", staged::<crate::connectors::adbc::AdbcTable>),
     #[cfg(any(feature = "http", feature = "arrow"))]
@@ -117,6 +121,8 @@ const DECODERS: &[Decoder] = &[
     #[cfg(feature = "http")]
     Decoder::new("http-credentials", crate::connectors::http::fuzz::credentials),
     #[cfg(feature = "http")]
+    Decoder::new("http-cursor", crate::connectors::http::fuzz::cursor),
+    #[cfg(feature = "http")]
     Decoder::new("http-export", crate::connectors::http::fuzz::export),
     #[cfg(feature = "http")]
     Decoder::new("http-page", crate::connectors::http::fuzz::page),
@@ -132,8 +138,14 @@ const DECODERS: &[Decoder] = &[
     Decoder::new("http-wait", crate::connectors::http::fuzz::wait),
     #[cfg(feature = "http")]
     Decoder::new("kept-token", crate::connectors::http::fuzz::token),
+    #[cfg(feature = "http")]
+    Decoder::new("key-file", crate::connectors::http::fuzz::key_file),
+    #[cfg(feature = "postgres")]
+    Decoder::new("postgres-control", crate::connectors::postgres::fuzz::control),
     #[cfg(feature = "postgres")]
     Decoder::new("postgres-names", crate::connectors::postgres::fuzz::names),
+    #[cfg(feature = "postgres")]
+    Decoder::new("postgres-types", crate::connectors::postgres::fuzz::types),
     #[cfg(feature = "postgres")]
     Decoder::new("postgres-url", crate::connectors::postgres::fuzz::url),
     #[cfg(feature = "postgres")]

@@ -1,7 +1,8 @@
 use super::oauth2::issued;
-use super::{Exchanged, TokenAt};
+use super::{Auth, Exchanged, JwtBearer, TokenAt};
 use crate::error::Result;
 use reqwest::header::{HeaderMap, HeaderValue, SET_COOKIE};
+use serde_json::Value;
 
 /// The answer of a token endpoint or of a login is read or refused; a refusal does not show it.
 pub(in super::super) fn answer(bytes: &[u8]) -> Result<()> {
@@ -23,6 +24,23 @@ pub(in super::super) fn answer(bytes: &[u8]) -> Result<()> {
         let shown = text.len() > SHORT && error.to_string().contains(&*text);
         assert!(!shown, "{error}");
     }
+    read
+}
+
+/// The key file of a service account, and the key in it, are read or refused; neither shows the key.
+pub(in super::super) fn key_file(bytes: &[u8]) -> Result<()> {
+    let text = String::from_utf8_lossy(bytes).into_owned();
+    let said: Value = serde_json::from_str(&text).unwrap_or_default();
+    let key = said.get("private_key").and_then(Value::as_str).unwrap_or_default();
+    let auth = JwtBearer::service_account(text.as_str());
+    let read = auth.check();
+    let shown = match &read {
+        Ok(()) => format!("{auth:?}"),
+        Err(error) => format!("{error} {error:?}"),
+    };
+    // The address is no secret, and its scheme may be shown.
+    let elsewhere = said.get("token_uri").and_then(Value::as_str).is_some_and(|address| address.contains(key));
+    assert!(key.len() <= SHORT || elsewhere || !shown.contains(key), "{shown}");
     read
 }
 

@@ -25,7 +25,7 @@ pub use bearer::Bearer;
 pub use context::{Answered, AuthContext};
 pub use endpoint::{Endpoints, Exchange, Exchanged};
 #[cfg(any(test, feature = "testkit"))]
-pub(super) use fuzz::answer as fuzzed;
+pub(super) use fuzz::{answer as fuzzed, key_file};
 pub use hmac::{Hmac, HmacEncoding, HmacTime};
 pub use jwt::Jwt;
 pub use jwt_bearer::JwtBearer;

@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn r13_an_answer_lowers_a_quota_and_never_raises_it_within_its_window() {
+    fn an_answer_lowers_a_quota_and_never_raises_it_within_its_window() {
         let mut quota = Quota::default();
         quota.observe(Some(10), Some(at(60)));
         quota.observe(Some(7), Some(at(60)));

@@ -13,6 +13,8 @@ pub use format::{CursorFormat, Unit};
 pub(super) use highest::{Highest, Known, Order, highest};
 pub use since::{CursorTooOld, Edge, RowOrder, Since, Without};
 pub(super) use value::CursorValue;
+#[cfg(any(test, feature = "testkit"))]
+pub(super) use value::fuzzed;
 
 #[cfg(test)]
 mod tests;

@@ -213,6 +213,21 @@ impl Key<'_> {
     }
 }
 
+/// A value of a record is no later than itself, and later than less of it.
+#[cfg(any(test, feature = "testkit"))]
+pub(in super::super) fn fuzzed(bytes: &[u8]) -> Result<()> {
+    let (key, text) = CursorValue::read(bytes)
+        .ok_or_else(|| Error::data("read cursor field", "the value cannot be compared with others"))?;
+    let value = CursorValue::new(&key, text.into_owned());
+    assert_eq!(value.is_after(&value), Some(false), "{value:?}");
+    let less = [value.less_time(Duration::from_secs(1)), value.less_number(1)];
+    // Text of digits has another order.
+    for less in less.into_iter().flatten().filter(|less| !matches!(less, CursorValue::Text(_))) {
+        assert_ne!(less.is_after(&value), Some(true), "{less:?} {value:?}");
+    }
+    Ok(())
+}
+
 /// [`Key::rank`] of times.
 pub(super) const TIME: usize = 0;
 /// [`Key::rank`] of other text.

@@ -161,9 +161,9 @@ async fn stops_a_body_that_is_larger_than_its_limits() {
 const FORMATS: [(&str, &str); 3] =
     [("$.data[*]", BODY), ("ndjson", "{\"id\":1}\n{\"id\":2}\n"), ("csv", "id,name\n1,\"a\nb\"\n2,\u{e9}\n")];
 
-/// D01: whatever the header says of a body and whatever it really is, the text that was meant is landed.
+/// Whatever the header says of a body and whatever it really is, the text that was meant is landed.
 #[tokio::test]
-async fn d01_bodies_are_what_they_are_whatever_their_header_says() {
+async fn bodies_are_what_they_are_whatever_their_header_says() {
     for (records, text) in FORMATS {
         let gzip = encoded!(GzipEncoder, text.as_bytes());
         let twice = encoded!(GzipEncoder, &gzip);
@@ -297,9 +297,9 @@ async fn bombs_are_refused_whatever_they_are_wrapped_in() {
     }
 }
 
-/// P14: `null` in the place of the records on the last page is no records, and a clean end.
+/// `null` in the place of the records on the last page is no records, and a clean end.
 #[tokio::test]
-async fn p14_a_last_page_with_null_for_records_ends_without_error() {
+async fn a_last_page_with_null_for_records_ends_without_error() {
     for last in [r#"{"data":null,"next":null}"#, r#"{"data":null}"#, "{\"next\":null,\"data\":\n null }"] {
         let server = Server::start(move |got| match got.parameter("cursor") {
             None => page([1, 2], "\"a\""),

@@ -30,7 +30,7 @@ fn by_link(server: &Server) -> RestBuilder {
 }
 
 #[tokio::test]
-async fn p16_an_allowed_origin_gets_no_credentials_unless_it_is_said_so() {
+async fn an_allowed_origin_gets_no_credentials_unless_it_is_said_so() {
     for with_credentials in [false, true] {
         let other = second().await;
         let server = across(&other).await;
@@ -55,7 +55,7 @@ async fn p16_an_allowed_origin_gets_no_credentials_unless_it_is_said_so() {
 }
 
 #[tokio::test]
-async fn p16_a_redirect_to_an_allowed_origin_carries_no_credentials() {
+async fn a_redirect_to_an_allowed_origin_carries_no_credentials() {
     let other = Server::start(|_| Reply::json(r#"{"data":[2],"next":null}"#)).await;
     let target = other.url("/file");
     let server = Server::start(move |_| Reply::status(302, "").header("location", &target)).await;
@@ -68,7 +68,7 @@ async fn p16_a_redirect_to_an_allowed_origin_carries_no_credentials() {
 }
 
 #[tokio::test]
-async fn p16_what_a_post_carries_goes_to_no_origin_without_credentials() {
+async fn what_a_post_carries_goes_to_no_origin_without_credentials() {
     let other = second().await;
     let server = across(&other).await;
     let post = || {
@@ -149,7 +149,7 @@ async fn a_head_that_is_too_large_is_refused() {
 }
 
 #[tokio::test]
-async fn r15_a_token_of_an_endpoint_is_hidden_in_each_way_of_writing() {
+async fn a_token_of_an_endpoint_is_hidden_in_each_way_of_writing() {
     use base64::Engine;
     let token = "t0ken/canary+7 of an endpoint";
     let base64 = base64::engine::general_purpose::STANDARD.encode(format!("Bearer {token}"));

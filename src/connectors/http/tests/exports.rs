@@ -92,7 +92,7 @@ fn methods(server: &Server) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn j01_a_job_is_created_polled_read_and_deleted() {
+async fn a_job_is_created_polled_read_and_deleted() {
     let (server, _) = jobs(2, |_| "DONE").await;
     let brought = read(&exporting(&server, export().rows_at("$.rows")).build().expect("a source"), None).await;
     assert_eq!(brought.records(), ids(1..=4));
@@ -114,7 +114,7 @@ async fn j01_a_job_is_created_polled_read_and_deleted() {
 }
 
 #[tokio::test]
-async fn j01_a_failed_job_fails_its_partition_and_frees_the_slot() {
+async fn a_failed_job_fails_its_partition_and_frees_the_slot() {
     let (server, _) = jobs(1, |of| if of.contains("\"a\"") { "FAILED" } else { "DONE" }).await;
     let brought = read_all(&many(&server, export().attempts(1), 3)).await;
     let error = brought[0].error();
@@ -126,7 +126,7 @@ async fn j01_a_failed_job_fails_its_partition_and_frees_the_slot() {
 }
 
 #[tokio::test]
-async fn j01_a_job_that_takes_too_long_is_aborted_and_frees_the_slot() {
+async fn a_job_that_takes_too_long_is_aborted_and_frees_the_slot() {
     let (server, api) = jobs(1, |of| if of.contains("\"a\"") { "RUNNING" } else { "DONE" }).await;
     let brought = read_all(&many(&server, export().attempts(1).timeout(10 * MINUTE), 3)).await;
     assert!(brought[0].error().to_string().contains("takes too long"), "{}", brought[0].error());
@@ -137,7 +137,7 @@ async fn j01_a_job_that_takes_too_long_is_aborted_and_frees_the_slot() {
 }
 
 #[tokio::test]
-async fn j01_a_skipped_job_is_zero_rows_and_not_tried_again() {
+async fn a_skipped_job_is_zero_rows_and_not_tried_again() {
     let (server, _) = jobs(0, |_| "Skipped").await;
     let brought = read(&exporting(&server, export()).build().expect("a source"), None).await;
     assert_eq!((brought.records().len(), brought.stopped()), (0, &StopReason::Exhausted(Proof::AllFiles(0))));
@@ -145,7 +145,7 @@ async fn j01_a_skipped_job_is_zero_rows_and_not_tried_again() {
 }
 
 #[tokio::test]
-async fn j01_more_jobs_than_slots_all_finish() {
+async fn more_jobs_than_slots_all_finish() {
     let (server, api) = jobs(1, |_| "DONE").await;
     let brought = read_all(&many(&server, export().slots(2), 9)).await;
     assert!(brought.iter().all(|brought| brought.records() == ids(1..=2) && brought.stopped().is_complete()));
@@ -154,7 +154,7 @@ async fn j01_more_jobs_than_slots_all_finish() {
 }
 
 #[tokio::test]
-async fn j01_a_fatal_error_aborts_the_running_job() {
+async fn a_fatal_error_aborts_the_running_job() {
     let server = Server::start(|got| match got.method.as_str() {
         "POST" => Reply::json("{\"id\":\"x/1\"}"),
         "GET" => Reply::status(403, ""),
@@ -168,7 +168,7 @@ async fn j01_a_fatal_error_aborts_the_running_job() {
 }
 
 #[tokio::test]
-async fn j01_the_cooldown_of_a_failed_job_is_put_off_not_waited_for() {
+async fn the_cooldown_of_a_failed_job_is_put_off_not_waited_for() {
     let (server, _) = jobs(1, |_| "FAILED").await;
     let rest = exporting(&server, export().attempts(2).cooldown(5 * MINUTE)).build().expect("a source");
     let clock = Arc::new(FastClock::default());
@@ -186,7 +186,7 @@ async fn j01_the_cooldown_of_a_failed_job_is_put_off_not_waited_for() {
 }
 
 #[tokio::test]
-async fn j01_a_crash_after_the_creation_does_not_create_a_second_job() {
+async fn a_crash_after_the_creation_does_not_create_a_second_job() {
     let (server, _) = jobs(3, |_| "DONE").await;
     let rest = exporting(&server, export()).build().expect("a source");
     let brought = read(&rest, None).await;
@@ -200,7 +200,7 @@ async fn j01_a_crash_after_the_creation_does_not_create_a_second_job() {
 }
 
 #[tokio::test]
-async fn j01_each_window_is_a_job_that_a_crash_does_not_make_again() {
+async fn each_window_is_a_job_that_a_crash_does_not_make_again() {
     // A job is called by what it is of.
     let server = Server::start(|got| match (got.method.as_str(), got.path().split('/').nth(1)) {
         ("POST", _) => {

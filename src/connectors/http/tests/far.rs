@@ -75,7 +75,7 @@ async fn what_was_asked_for_in_vain_is_dropped() {
 }
 
 #[tokio::test]
-async fn p20_a_listing_at_the_limit_of_the_api_is_cut_at_the_last_cursor_value() {
+async fn a_listing_at_the_limit_of_the_api_is_cut_at_the_last_cursor_value() {
     // A search over 1 to 25, which gives ten hits at most of one listing, and refuses to go on behind them.
     let search = |got: &Got| {
         let number = |name: &str| got.parameter(name).and_then(|n| n.parse::<u64>().ok());

@@ -151,7 +151,7 @@ fn within(brought: &Brought, from: u64, to: u64) -> usize {
 }
 
 #[tokio::test]
-async fn i02_a_feed_in_order_ends_where_it_leaves_the_bounds() {
+async fn a_feed_in_order_ends_where_it_leaves_the_bounds() {
     let newest_first = || Since::field("id").initial("10").row_order(RowOrder::Descending);
     let server = Server::start(feed((0..=48).rev())).await;
     let brought = read(&by_cursor(&server).since(newest_first()).build().expect("a source"), None).await;
@@ -166,7 +166,7 @@ async fn i02_a_feed_in_order_ends_where_it_leaves_the_bounds() {
 }
 
 #[tokio::test]
-async fn i02_a_wrong_declared_order_loses_no_rows() {
+async fn a_wrong_declared_order_loses_no_rows() {
     for size_one in [false, true] {
         for (order, initial, until) in [(RowOrder::Descending, "10", "100"), (RowOrder::Ascending, "0", "45")] {
             // Each order declared of a feed in the other one.
@@ -209,7 +209,7 @@ async fn a_feed_that_begins_again_is_still_in_order() {
 }
 
 #[tokio::test]
-async fn p18_a_newest_first_feed_ends_at_the_first_page_with_a_known_record() {
+async fn a_newest_first_feed_ends_at_the_first_page_with_a_known_record() {
     let pages = |got: &Got, newest: &str| {
         let row = |t: &str| format!("{{\"t\":\"{t}\"}}");
         let rows = match got.parameter("cursor") {
@@ -246,7 +246,7 @@ async fn p18_a_newest_first_feed_ends_at_the_first_page_with_a_known_record() {
 }
 
 #[tokio::test]
-async fn i05_the_lag_and_the_edges_of_a_range_with_equal_values() {
+async fn the_lag_and_the_edges_of_a_range_with_equal_values() {
     let server = Server::start(rows(&[(1, 'a'), (2, 'b'), (3, 'c'), (3, 'd')])).await;
     let begun = read(&since(&server, Since::field("t")), None).await.last_position();
     let asked = |since: Since| {
@@ -269,7 +269,7 @@ async fn i05_the_lag_and_the_edges_of_a_range_with_equal_values() {
 }
 
 #[tokio::test]
-async fn i13_another_cursor_field_starts_over_explicitly() {
+async fn another_cursor_field_starts_over_explicitly() {
     let server = Server::start(rows(&[(1, 'a'), (2, 'b')])).await;
     let begun = read(&since(&server, Since::field("t")), None).await.last_position();
     let refused = read(&since(&server, Since::field("id")), Some(begun.clone())).await;
@@ -315,7 +315,7 @@ async fn a_bound_that_the_api_does_not_go_back_to_follows_the_policy() {
 }
 
 #[tokio::test]
-async fn i04_a_bounded_load_ends_at_its_value() {
+async fn a_bounded_load_ends_at_its_value() {
     let server = Server::start(rows(&[(1, 'a'), (2, 'b'), (3, 'c'), (9, 'd')])).await;
     let bounded = Since::field("t").until_query("until").until("3");
     let brought = read(&since(&server, bounded), None).await;

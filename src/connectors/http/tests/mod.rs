@@ -2,7 +2,6 @@
 
 mod authority;
 mod bodies;
-mod cases_p;
 mod conformance;
 mod credentials;
 mod drift;
@@ -26,6 +25,7 @@ mod together;
 mod told;
 mod unreachable;
 mod waits;
+mod ways_on;
 mod windows;
 
 use super::*;

@@ -18,7 +18,7 @@ fn budget(quota: Quota) -> RateBudget {
 }
 
 #[tokio::test]
-async fn r12_strictest_rate_wins() {
+async fn strictest_rate_wins() {
     let server = Server::start(three_pages).await;
     let rates = [Rate::new(10, 10 * MINUTE), Rate::new(3, 10 * SECOND), Rate::new(2, HOUR)];
     let budget = budget(Quota::new(rates).of(Calls::path("/r").method("GET").weight(2)));
@@ -29,7 +29,7 @@ async fn r12_strictest_rate_wins() {
 }
 
 #[tokio::test]
-async fn r12_sources_share_a_budget() {
+async fn sources_share_a_budget() {
     let (orders, users) = (Server::start(|_| Reply::json("[1]")).await, Server::start(|_| Reply::json("[1]")).await);
     let budget = budget(Quota::new([Rate::new(2, MINUTE)]));
     let clock = Arc::new(FastClock::default());
@@ -82,7 +82,7 @@ async fn faults_far_apart_are_no_outage() {
 }
 
 #[tokio::test]
-async fn r13_what_a_response_says_is_left_is_kept_to() {
+async fn what_a_response_says_is_left_is_kept_to() {
     let server = Server::start(|got| {
         let left = match got.number {
             0 => "0",
@@ -136,7 +136,7 @@ async fn waiting_for_a_turn_is_not_taken_for_a_slow_api() {
 }
 
 #[tokio::test]
-async fn r16_the_report_says_how_often_it_was_throttled_and_how_long_it_waited() {
+async fn the_report_says_how_often_it_was_throttled_and_how_long_it_waited() {
     let server = Server::start(|got| match got.number {
         0 | 1 => Reply::status(429, "").header("retry-after", "1"),
         _ => Reply::json("[1,2]"),
@@ -188,7 +188,7 @@ async fn stopped_while_waiting(rest: Rest) -> Duration {
 }
 
 #[tokio::test]
-async fn r16_a_stopped_wait_counts_only_what_was_slept() {
+async fn a_stopped_wait_counts_only_what_was_slept() {
     let server = Server::start(|_| Reply::status(429, "").header("retry-after", "30")).await;
     assert_eq!(stopped_while_waiting(by_cursor(&server).build().expect("a source")).await, 10 * SECOND);
     let server = Server::start(three_pages).await;

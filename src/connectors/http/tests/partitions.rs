@@ -60,7 +60,7 @@ async fn children_are_listed_page_by_page_with_what_their_parent_gives() {
 }
 
 #[tokio::test]
-async fn p15_three_children_of_two_pages_each_make_six_child_pages_one_by_one_and_at_once() {
+async fn three_children_of_two_pages_each_make_six_child_pages_one_by_one_and_at_once() {
     for at_once in [false, true] {
         let server = Server::start(blog).await;
         let rest =
@@ -84,7 +84,7 @@ async fn p15_three_children_of_two_pages_each_make_six_child_pages_one_by_one_an
 }
 
 #[tokio::test]
-async fn i14_a_parent_record_without_the_field_is_an_error_that_names_it_or_is_passed_over() {
+async fn a_parent_record_without_the_field_is_an_error_that_names_it_or_is_passed_over() {
     let script = |_: &Got| {
         Reply::json(r#"{"data":[{"id":1},{"name":"x"},{"id":null},{"id":{}},{"id":""},{"id":"a/b"}],"next":null}"#)
     };
@@ -104,7 +104,7 @@ async fn i14_a_parent_record_without_the_field_is_an_error_that_names_it_or_is_p
 }
 
 #[test]
-fn i14_what_is_bound_and_what_the_request_takes_must_fit_at_build_time() {
+fn what_is_bound_and_what_the_request_takes_must_fit_at_build_time() {
     let posts = || Rest::get("http://h/posts");
     let comments = |parent| Rest::get("http://h/posts/{post}/comments").parent(parent).build().map(drop);
     comments(Parent::of(posts()).bind("post", "$.id")).expect("fine");
@@ -178,7 +178,7 @@ async fn a_parent_that_is_not_read_to_its_end_is_no_complete_list() {
 }
 
 #[tokio::test]
-async fn i09_a_parent_without_records_closes() {
+async fn a_parent_without_records_closes() {
     let server = Server::start(|_| page([], "null")).await;
     let rest = comments(&server, Parent::of(source(&server, "/posts")).bind("post", "$.id")).build().expect("a source");
     assert_eq!(ids_of(&all(&rest, BTreeMap::new()).await.expect("listed")), ["fence of .parent/all"]);

@@ -13,7 +13,7 @@ async fn with(reply: Reply, rules: impl IntoIterator<Item = Rule>) -> (Brought, 
 }
 
 #[tokio::test]
-async fn r08_a_521_is_tried_again_and_a_refusal_is_told_with_its_body() {
+async fn a_521_is_tried_again_and_a_refusal_is_told_with_its_body() {
     let (brought, requests) = with(Reply::status(521, "down"), []).await;
     assert_eq!((requests, brought.error().status()), (5, Status::Exhausted));
     for status in [400, 403] {
@@ -26,7 +26,7 @@ async fn r08_a_521_is_tried_again_and_a_refusal_is_told_with_its_body() {
 }
 
 #[tokio::test]
-async fn r08_an_error_with_status_200_fails_by_a_rule() {
+async fn an_error_with_status_200_fails_by_a_rule() {
     let reply = || Reply::json(r#"{"status":"ERROR","reason":"quota of the plan"}"#);
     for condition in ["@.status == 'ERROR'", "$[?@.status == 'ERROR']"] {
         let rule = On::body(condition).fail(ErrorKind::Data).message("the API reports an error");
@@ -41,7 +41,7 @@ async fn r08_an_error_with_status_200_fails_by_a_rule() {
 }
 
 #[tokio::test]
-async fn r08_the_body_in_an_error_is_without_secrets() {
+async fn the_body_in_an_error_is_without_secrets() {
     let server = Server::start(|_| Reply::json(r#"{"status":"ERROR","key":"s3cret-canary"}"#)).await;
     let rest = Rest::get(server.url("/r")).auth(Bearer::new("s3cret-canary")).limits(patient());
     let rest = rest.rule(On::body("@.status == 'ERROR'").fail(ErrorKind::Auth)).build().expect("a source");
@@ -51,7 +51,7 @@ async fn r08_the_body_in_an_error_is_without_secrets() {
 }
 
 #[tokio::test]
-async fn r09_a_404_that_is_ignored_brings_nothing_and_the_rest_goes_on() {
+async fn a_404_that_is_ignored_brings_nothing_and_the_rest_goes_on() {
     let server = Server::start(|got| match got.path() {
         "/b" => Reply::status(404, "no such shop"),
         path => Reply::json(format!("[\"{}\"]", &path[1..])),
@@ -79,7 +79,7 @@ async fn r09_a_404_that_is_ignored_brings_nothing_and_the_rest_goes_on() {
 }
 
 #[tokio::test]
-async fn r09_a_422_is_ignored_in_either_order_of_the_rules() {
+async fn a_422_is_ignored_in_either_order_of_the_rules() {
     let reply = Reply::status(422, r#"{"code":"archived"}"#);
     let one = || On::status(404).fail(ErrorKind::Config);
     let other = || On::status(422).and(On::body("@.code == 'archived'")).ignore();
@@ -95,7 +95,7 @@ async fn r09_a_422_is_ignored_in_either_order_of_the_rules() {
 }
 
 #[tokio::test]
-async fn r09_what_is_ignored_does_not_move_the_bound() {
+async fn what_is_ignored_does_not_move_the_bound() {
     let server = Server::start(|got| match got.number {
         0 => Reply::json(r#"[{"at":"2024-01-01T00:00:00Z"}]"#),
         1 => Reply::status(404, ""),
@@ -113,7 +113,7 @@ async fn r09_what_is_ignored_does_not_move_the_bound() {
 }
 
 #[tokio::test]
-async fn r10_the_first_rule_that_holds_decides_before_the_status() {
+async fn the_first_rule_that_holds_decides_before_the_status() {
     let reply = || Reply::status(400, r#"{"error":"busy"}"#);
     let busy = || On::body("@.error == 'busy'").retry().message("busy");
     let any = || On::status(400).fail(ErrorKind::Data).message("bad request");

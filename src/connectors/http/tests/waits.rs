@@ -16,7 +16,7 @@ async fn slept(rest: RestBuilder) -> Vec<Duration> {
 }
 
 #[tokio::test]
-async fn r01_waits_as_asked_and_gives_up_after_five_attempts() {
+async fn waits_as_asked_and_gives_up_after_five_attempts() {
     let server = refusing_once(Reply::status(429, "").header("retry-after", "4")).await;
     assert_eq!(slept(by_cursor(&server)).await, [Duration::from_secs(4)]);
 
@@ -26,7 +26,7 @@ async fn r01_waits_as_asked_and_gives_up_after_five_attempts() {
 }
 
 #[tokio::test]
-async fn r02_a_regex_finds_the_wait_in_a_header() {
+async fn a_regex_finds_the_wait_in_a_header() {
     let refusal = || Reply::status(429, "").header("x-retry", "61,60");
     let backoff = Duration::from_millis(25);
 
@@ -71,7 +71,7 @@ async fn an_epoch_is_read_by_the_clock_of_the_server() {
 }
 
 #[tokio::test]
-async fn r04_a_wait_above_the_cap_ends_the_read_as_rate_limited() {
+async fn a_wait_above_the_cap_ends_the_read_as_rate_limited() {
     let refuse_second = |got: &Got| match got.parameter("cursor") {
         Some(_) if got.number == 1 => Reply::status(503, r#"{"wait":61}"#),
         _ => three_pages(got),

@@ -84,7 +84,7 @@ async fn whatever_the_moment_of_a_crash_the_next_run_brings_what_is_missing() {
 }
 
 #[tokio::test]
-async fn i15_four_partitions_of_three_windows_make_twelve_requests_each_once() {
+async fn four_partitions_of_three_windows_make_twelve_requests_each_once() {
     let server = Server::start(|_| page([], "null")).await;
     let since = Since::field("at").initial("2023-12-29").window(Window::days());
     let rest = windowed(&server, since).query("of", "{p}").parallel_windows(3);
@@ -110,7 +110,7 @@ async fn i15_four_partitions_of_three_windows_make_twelve_requests_each_once() {
 }
 
 #[tokio::test]
-async fn i15_a_window_cut_short_leaves_its_gap_and_withholds_the_watermark() {
+async fn a_window_cut_short_leaves_its_gap_and_withholds_the_watermark() {
     let server = Server::start(|got| match got.parameter("from").as_deref() {
         Some("10") if got.parameter("cursor").is_some() => Reply::json("{\"oops\":true}"),
         _ => numbers(got),
@@ -151,7 +151,7 @@ async fn an_api_that_fails_is_not_asked_for_all_its_windows() {
 }
 
 #[tokio::test]
-async fn i06_inclusive_ends_do_not_overlap() {
+async fn inclusive_ends_do_not_overlap() {
     let server = Server::start(|_| page([], "null")).await;
     let rest = windowed(&server, thirty().upper(Edge::Inclusive)).build().expect("a source");
     read(&rest, None).await;

@@ -30,7 +30,7 @@ fn completed(span: Interval, done: &[Interval]) -> Ledger {
 }
 
 #[test]
-fn i06_gaps_between_completed_intervals_are_read_and_the_lookback_is_on_the_latest_only() {
+fn gaps_between_completed_intervals_are_read_and_the_lookback_is_on_the_latest_only() {
     let whole = Window::numbers(1_000);
     let mut ledger = completed(numbers(0, 40), &[numbers(0, 10), numbers(20, 25), numbers(30, 40)]);
     assert_eq!(ledger.watermark(), Bound::Number(10));
@@ -44,7 +44,7 @@ fn i06_gaps_between_completed_intervals_are_read_and_the_lookback_is_on_the_late
 }
 
 #[test]
-fn i06_the_monthly_clamp_follows_the_lengths_of_months() {
+fn the_monthly_clamp_follows_the_lengths_of_months() {
     let span = times("2024-01-15T00:00:00Z", "2024-04-02T12:00:00Z");
     let months = all(&Window::months(), &mut Ledger::new(span));
     let expected = [

@@ -45,7 +45,7 @@ fn tells(brought: &Brought) -> bool {
 }
 
 #[tokio::test]
-async fn r05_a_refused_token_is_replaced_and_the_same_request_sent_again_in_mid_pagination() {
+async fn a_refused_token_is_replaced_and_the_same_request_sent_again_in_mid_pagination() {
     let server = with_tokens("", |got, token| match (got.parameter("cursor").as_deref(), token) {
         (Some("b"), "t1") => Reply::status(401, "expired"),
         _ => three_pages(got),
@@ -61,7 +61,7 @@ async fn r05_a_refused_token_is_replaced_and_the_same_request_sent_again_in_mid_
 }
 
 #[tokio::test]
-async fn r05_a_second_refusal_is_an_auth_error() {
+async fn a_second_refusal_is_an_auth_error() {
     let server = with_tokens("", |got, _| Reply::status(401, format!("{:?}", got.headers))).await;
     let rest = by_cursor(&server).auth(client(&server)).build().expect("a source");
     let brought = read(&rest, None).await;
@@ -76,7 +76,7 @@ async fn r05_a_second_refusal_is_an_auth_error() {
 }
 
 #[tokio::test]
-async fn r05_a_post_is_sent_again_after_a_refusal_since_nothing_was_done() {
+async fn a_post_is_sent_again_after_a_refusal_since_nothing_was_done() {
     let server = with_tokens("", |_, token| match token {
         "t1" => Reply::status(401, ""),
         _ => page([1], "null"),
@@ -90,7 +90,7 @@ async fn r05_a_post_is_sent_again_after_a_refusal_since_nothing_was_done() {
 }
 
 #[tokio::test]
-async fn r05_a_rule_can_say_that_credentials_are_refused() {
+async fn a_rule_can_say_that_credentials_are_refused() {
     let server = with_tokens("", |_, token| match token {
         "t1" => Reply::status(403, r#"{"code":"token_expired"}"#),
         _ => page([1], "null"),
@@ -103,7 +103,7 @@ async fn r05_a_rule_can_say_that_credentials_are_refused() {
 }
 
 #[tokio::test]
-async fn r07_a_signature_is_made_anew_for_each_attempt() {
+async fn a_signature_is_made_anew_for_each_attempt() {
     let server = Server::start(|got| match got.number {
         0 => Reply::status(503, "").header("retry-after", "7"),
         _ => page([1], "null"),

@@ -22,7 +22,7 @@ fn tokens(server: &Server) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn r13_an_exhausted_token_makes_place_for_another_without_waiting() {
+async fn an_exhausted_token_makes_place_for_another_without_waiting() {
     let server = with_quotas().await;
     let rest = by_cursor(&server).auth(TokenPool::of([Bearer::new("a"), Bearer::new("b")])).build().expect("a source");
     let brought = read(&rest, None).await;
@@ -33,7 +33,7 @@ async fn r13_an_exhausted_token_makes_place_for_another_without_waiting() {
 }
 
 #[tokio::test]
-async fn r13_a_token_that_is_told_to_be_used_up_makes_place_at_once() {
+async fn a_token_that_is_told_to_be_used_up_makes_place_at_once() {
     let server = Server::start(|got| match got.headers["authorization"].as_str() {
         "Bearer a" => Reply::status(429, "").header("retry-after", "3600"),
         _ => three_pages(got),
@@ -47,7 +47,7 @@ async fn r13_a_token_that_is_told_to_be_used_up_makes_place_at_once() {
 }
 
 #[tokio::test]
-async fn r13_all_tokens_exhausted_waits_for_the_first_and_not_beyond_the_budget() {
+async fn all_tokens_exhausted_waits_for_the_first_and_not_beyond_the_budget() {
     let pool = || TokenPool::of([Bearer::new("a")]);
     let server = with_quotas().await;
     let rest = by_cursor(&server).auth(pool()).build().expect("a source");
@@ -67,7 +67,7 @@ async fn r13_all_tokens_exhausted_waits_for_the_first_and_not_beyond_the_budget(
 }
 
 #[tokio::test]
-async fn r13_a_quota_comes_back_when_the_api_says_though_our_clock_is_a_little_off() {
+async fn a_quota_comes_back_when_the_api_says_though_our_clock_is_a_little_off() {
     // Seconds by which the clock of the API is behind ours, or before it.
     for (date, reset) in [("Sun, 31 Dec 2023 23:59:40 GMT", -10), ("Mon, 01 Jan 2024 00:00:20 GMT", 30)] {
         let server = Server::start(move |got| {

@@ -1,4 +1,4 @@
-//! The acceptance cases of pagination, by their numbers.
+//! What leads on to the next page, and what ends a listing, in the ways that APIs have.
 
 use super::*;
 use crate::model::Proof;
@@ -19,7 +19,7 @@ fn refused(builder: RestBuilder) -> String {
 }
 
 #[tokio::test]
-async fn p01_next_link_keys() {
+async fn next_link_keys() {
     for (first, last, path) in [
         (r#"{"data":[1],"@odata.nextLink":"/r?p=2"}"#, r#"{"data":[2]}"#, "$['@odata.nextLink']"),
         (r#"{"data":[1],"next_page":{"url":"/r?p=2"}}"#, r#"{"data":[2],"next_page":{"url":null}}"#, "$.next_page.url"),
@@ -34,7 +34,7 @@ async fn p01_next_link_keys() {
 }
 
 #[tokio::test]
-async fn p02_relative_next_keeps_port_and_percent_encoding() {
+async fn relative_next_keeps_port_and_percent_encoding() {
     let server = Server::start(|got| match got.target.as_str() {
         "/api/r" => page([1], "\"/api/r?page=2&query=%E3%81%82\""),
         _ => page([2], "null"),
@@ -45,7 +45,7 @@ async fn p02_relative_next_keeps_port_and_percent_encoding() {
 }
 
 #[tokio::test]
-async fn p03_a_next_link_replaces_the_parameters() {
+async fn a_next_link_replaces_the_parameters() {
     let server = Server::start(|got| match got.target.as_str() {
         "/r?page=1&limit=10" => page([1], "\"?sort=asc\""),
         _ => page([2], "null"),
@@ -57,7 +57,7 @@ async fn p03_a_next_link_replaces_the_parameters() {
 }
 
 #[tokio::test]
-async fn p04_link_header_next_or_finished() {
+async fn link_header_next_or_finished() {
     let server = Server::start(|got| match got.target.as_str() {
         "/r" => page([1], "0").header("link", "</r?page=3>;rel=next,</r?page=2>;rel=back"),
         _ => page([2], "0").header("link", "</r?page=2>;rel=back"),
@@ -76,7 +76,7 @@ async fn p04_link_header_next_or_finished() {
 }
 
 #[tokio::test]
-async fn p04_a_first_page_without_a_link_header_is_the_only_one_by_declaration() {
+async fn a_first_page_without_a_link_header_is_the_only_one_by_declaration() {
     let server = Server::start(|got| page(if got.path() == "/none" { 0..0 } else { 0..1 }, "0")).await;
     let brought = read_all(rest(&server, "/r").paginate(LinkHeader::new())).await;
     assert_eq!(brought.error().kind(), ErrorKind::Data);
@@ -86,7 +86,7 @@ async fn p04_a_first_page_without_a_link_header_is_the_only_one_by_declaration()
 }
 
 #[tokio::test]
-async fn p06_total_as_string_or_error() {
+async fn total_as_string_or_error() {
     for (body, outcome) in [
         (r#"{"data":[1],"total":"1"}"#, Ok(())),
         (r#"{"data":[1],"total":1}"#, Ok(())),
@@ -114,7 +114,7 @@ async fn p06_total_as_string_or_error() {
 }
 
 #[tokio::test]
-async fn p06_totals_in_headers() {
+async fn totals_in_headers() {
     let server = Server::start(|got| {
         let reply = Reply::json(format!("[{}]", got.number));
         match got.path() {
@@ -137,7 +137,7 @@ async fn p06_totals_in_headers() {
 }
 
 #[tokio::test]
-async fn p07_has_more_as_string_or_error() {
+async fn has_more_as_string_or_error() {
     for (more, outcome) in [
         (r#","more":"false""#, Some(true)),
         (r#","more":false"#, Some(true)),
@@ -165,7 +165,7 @@ async fn p07_has_more_as_string_or_error() {
 }
 
 #[tokio::test]
-async fn p07_more_that_nothing_leads_to_is_an_error() {
+async fn more_that_nothing_leads_to_is_an_error() {
     let server = Server::start(|_| Reply::json(r#"{"data":[1],"next":null,"more":true}"#)).await;
     for source in [
         rest(&server, "/r").paginate(Cursor::at("$.next").query("c").has_more("$.more")),
@@ -177,7 +177,7 @@ async fn p07_more_that_nothing_leads_to_is_an_error() {
 }
 
 #[tokio::test]
-async fn p08_empty_pages_go_on_or_stop_as_declared() {
+async fn empty_pages_go_on_or_stop_as_declared() {
     // The API says that there is more behind an empty page.
     let server = Server::start(|got| match got.parameter("p").as_deref() {
         Some("1") => Reply::json(r#"{"data":[1],"more":true}"#),
@@ -203,7 +203,7 @@ async fn p08_empty_pages_go_on_or_stop_as_declared() {
 }
 
 #[tokio::test]
-async fn p09_an_empty_or_null_cursor_stops() {
+async fn an_empty_or_null_cursor_stops() {
     for end in ["\"\"", "null", "false"] {
         let server =
             Server::start(move |got| page([got.number as u64], if got.number == 0 { "\"a\"" } else { end })).await;
@@ -219,7 +219,7 @@ async fn p09_an_empty_or_null_cursor_stops() {
 }
 
 #[test]
-fn p10_what_cannot_end_does_not_build() {
+fn what_cannot_end_does_not_build() {
     let rest = || Rest::get("http://h/r");
     for never in [
         rest().paginate(Offset::query("o").limit("l", 10)),
@@ -241,7 +241,7 @@ fn p10_what_cannot_end_does_not_build() {
 }
 
 #[test]
-fn p11_both_places_or_neither_do_not_build() {
+fn both_places_or_neither_do_not_build() {
     let rest = || Rest::get("http://h/r");
     let post = || Rest::post("http://h/r").json(serde_json::json!({}));
     assert!(refused(rest().paginate(Cursor::at("$.n"))).contains("exactly one"));
@@ -258,7 +258,7 @@ fn p11_both_places_or_neither_do_not_build() {
 }
 
 #[tokio::test]
-async fn p14_a_final_page_of_null_is_an_empty_page() {
+async fn a_final_page_of_null_is_an_empty_page() {
     let script = |got: &Got| match got.parameter("p").as_deref() {
         Some("1") => Reply::json(r#"{"data":[1],"total":1}"#),
         _ => Reply::json(r#"{"data":null,"total":1}"#),
@@ -270,7 +270,7 @@ async fn p14_a_final_page_of_null_is_an_empty_page() {
 }
 
 #[tokio::test]
-async fn p16_links_to_other_origins_are_refused_before_anything_is_sent() {
+async fn links_to_other_origins_are_refused_before_anything_is_sent() {
     let other = Server::start(|_| page([9], "null")).await;
     let elsewhere = other.url("/r");
     let server = Server::start(move |_| {
@@ -481,7 +481,7 @@ async fn a_number_in_a_body_never_changes_on_its_way() {
 }
 
 #[tokio::test]
-async fn d04_graphql_errors_in_a_200_are_a_failure() {
+async fn graphql_errors_in_a_200_are_a_failure() {
     let server = Server::start(|got| {
         let body = got.json();
         assert!(body["query"].as_str().expect("a query").contains("{shop}"), "braces of a query stay as they are");
