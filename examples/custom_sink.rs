@@ -184,7 +184,7 @@ mod tests {
     }
 }
 
-/// Whether it keeps the contract: a test of each guarantee, with `--features testkit`.
+/// Whether it keeps the contract: a test of each check, with `--features testkit`.
 #[cfg(all(test, feature = "testkit"))]
 mod conformance {
     use super::*;

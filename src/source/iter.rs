@@ -103,6 +103,10 @@ mod tests {
             BTreeMap::from([texts("all", 1..11), texts("more", 11..13), texts("none", 0..0)])
         }
 
+        fn is_exact(&self) -> bool {
+            true
+        }
+
         fn secrets(&self) -> Vec<String> {
             Vec::new() // it asks nobody
         }

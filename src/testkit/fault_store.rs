@@ -8,14 +8,14 @@ use std::ops::Range;
 
 /// A store of which every operation, and every write and finish of an upload, is an I/O point of a [`Faults`].
 #[derive(Clone, Debug)]
-pub struct FaultStore {
+pub(super) struct FaultStore {
     inner: Store,
     faults: Faults,
 }
 
 impl FaultStore {
     /// `store` as the process of `faults` reaches it. Several stores may share one process.
-    pub fn new(store: &Store, faults: &Faults) -> Self {
+    pub(super) fn new(store: &Store, faults: &Faults) -> Self {
         Self { inner: store.clone(), faults: faults.clone() }
     }
 

@@ -1,4 +1,5 @@
-use super::{Effect, FaultStore, Mode, Plan, Point, Target};
+use super::fault_store::FaultStore;
+use super::{Effect, Mode, Plan, Point, Target};
 use crate::env::watch;
 use crate::error::{Error, ErrorKind, Result, Status};
 use crate::store::{Created, Store, Upload};
@@ -11,9 +12,9 @@ const CRASH: &str = "injected crash";
 
 /// The counted I/O points of one imagined process, and the faults planned at them. Clones are the same process.
 ///
-/// Every operation of a [`FaultStore`] is a point; whatever else has effects is made one by [`point`](Self::point). A run
-/// without faults tells by [`count`](Self::count) how many there are; then each of them is made to fail in turn. Once the
-/// process has died, every operation of it fails, without effect and without being counted.
+/// Every operation of a store that is reached by [`store`](Self::store) is a point; whatever else has effects is made one by
+/// [`point`](Self::point). A run without faults tells by [`count`](Self::count) how many there are; then each of them is made to
+/// fail in turn. Once the process has died, every operation of it fails, without effect and without being counted.
 #[derive(Clone)]
 pub struct Faults(Arc<Inner>);
 
@@ -83,7 +84,8 @@ impl Faults {
         Self::drawn(|_| Some(Mode::Slow(1)))
     }
 
-    /// `store` as this process reaches it.
+    /// `store` as this process reaches it: every operation is a point, and so are every write and the finish of an upload. Several stores may
+    /// share one process.
     pub fn store(&self, store: &Store) -> Store {
         Store::new(FaultStore::new(store, self))
     }
@@ -163,8 +165,8 @@ impl Faults {
         false
     }
 
-    /// Passes one point with the effect of `operation` on `name`, which has no visible parts: what [`FaultStore`] does for
-    /// each of its operations, for a sink, a source or a checkpoint store in a test.
+    /// Passes one point with the effect of `operation` on `name`, which has no visible parts: what [`store`](Self::store) does
+    /// for each operation of a store, for a sink, a source or a checkpoint store in a test.
     ///
     /// # Errors
     /// Those of the effect and of the faults planned.
@@ -249,12 +251,6 @@ impl Faults {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Default for Faults {
-    fn default() -> Self {
-        Self::none()
     }
 }
 

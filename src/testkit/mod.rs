@@ -57,7 +57,6 @@ pub use fault_checkpoints::FaultCheckpoints;
 pub use fault_proxy::FaultProxy;
 pub use fault_sink::{FaultSink, FaultWriter};
 pub use fault_source::FaultSource;
-pub use fault_store::FaultStore;
 pub use faults::Faults;
 pub use point::{Effect, Mode, Plan, Point};
 pub use schedules::{Outcome, Schedule, Schedules, Verdict, World, Wrong};

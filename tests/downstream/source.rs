@@ -83,6 +83,10 @@ mod conformance {
             BTreeMap::from([("log".to_owned(), LINES.map(str::to_owned).to_vec())])
         }
 
+        fn is_exact(&self) -> bool {
+            true // a position is the number of lines before it
+        }
+
         fn secrets(&self) -> Vec<String> {
             Vec::new() // it asks nobody
         }

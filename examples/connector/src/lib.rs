@@ -14,7 +14,7 @@ mod database;
 pub use database::{Database, InOneStep, Wire};
 
 mod writer;
-pub use writer::{Batch, SqliteWriter};
+pub use writer::{SqliteWriter, StagedReadings};
 
 mod sink;
 pub use sink::SqliteReadings;

@@ -2,7 +2,7 @@
 
 use crate::database::{Answer, Database};
 use crate::parse::Reading;
-use crate::writer::{Batch, SqliteWriter, unstage};
+use crate::writer::{SqliteWriter, StagedReadings, unstage};
 use landfall::env::Env;
 use landfall::model::{Rows, ShardKey};
 use landfall::sink::{
@@ -26,7 +26,7 @@ impl SqliteReadings {
 #[async_trait]
 impl Sink for SqliteReadings {
     type Item = Rows<Reading>;
-    type Staged = Batch;
+    type Staged = StagedReadings;
     type Promise = Transactional;
     type Writer = SqliteWriter;
 
@@ -42,7 +42,7 @@ impl Sink for SqliteReadings {
         SqliteWriter::open(&self.0, epoch).await
     }
 
-    async fn commit(&self, _env: &Env, request: CommitRequest<Batch>) -> Result<CommitOutcome> {
+    async fn commit(&self, _env: &Env, request: CommitRequest<StagedReadings>) -> Result<CommitOutcome> {
         let CommitRequest { shard, mark, previous, staged, .. } = request;
         let committed = self.0.transaction("commit readings", |t| {
             match decide(held(t, &shard)?.as_ref(), &mark, previous) {
@@ -82,7 +82,7 @@ impl Sink for SqliteReadings {
         self.0.transaction("read mark", |t| held(t, shard)).await
     }
 
-    async fn collect(&self, shard: &ShardKey, below_generation: u64, keep: &[Batch]) -> Result<u64> {
+    async fn collect(&self, shard: &ShardKey, below_generation: u64, keep: &[StagedReadings]) -> Result<u64> {
         self.0
             .transaction("collect staged rows", |t| {
                 let mut find = t

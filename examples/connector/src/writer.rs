@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 /// Names what a writer staged. It goes into the checkpoint, where a process of another version may find it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Batch {
+pub struct StagedReadings {
     pub(crate) name: String,
     pub(crate) rows: u64,
 }
 
-impl Batch {
+impl StagedReadings {
     /// Of everything that makes an epoch this owner's, and this try of it: an owner that was shut out and still writes does not
     /// touch what its successor staged.
     fn of(epoch: &EpochContext) -> Self {
@@ -29,14 +29,14 @@ impl Batch {
 #[derive(Debug)]
 pub struct SqliteWriter {
     database: Database,
-    batch: Batch,
+    batch: StagedReadings,
     epoch: EpochContext,
     bytes: u64,
 }
 
 impl SqliteWriter {
     pub(crate) async fn open(database: &Database, epoch: EpochContext) -> Result<Self> {
-        let batch = Batch::of(&epoch);
+        let batch = StagedReadings::of(&epoch);
         database.transaction("stage readings", |t| unstage(t, &batch.name)).await?;
         Ok(Self { database: database.clone(), batch, epoch, bytes: 0 })
     }
@@ -45,7 +45,7 @@ impl SqliteWriter {
 #[async_trait]
 impl Writer for SqliteWriter {
     type Item = Rows<Reading>;
-    type Staged = Batch;
+    type Staged = StagedReadings;
 
     async fn write(&mut self, readings: Rows<Reading>) -> Result<Vec<Reject>> {
         // SQLite would make a null of what is no number: it goes to the quarantine.
@@ -72,7 +72,7 @@ impl Writer for SqliteWriter {
         self.bytes
     }
 
-    async fn finish(self) -> Result<Option<StagedOutput<Batch>>> {
+    async fn finish(self) -> Result<Option<StagedOutput<StagedReadings>>> {
         let Self { batch, epoch, bytes, .. } = self;
         let nothing = batch.rows == 0 && !epoch.must_commit;
         Ok((!nothing).then_some(StagedOutput { records: batch.rows, staged: batch, bytes }))

@@ -4,7 +4,7 @@ use landfall::ErrorKind;
 use landfall::model::{Incarnation, PipelineName, ShardKey};
 use landfall::sink::{CommitOutcome, CommitRequest, Mark, Sink};
 use landfall::testkit::test_env;
-use landfall_stations::{Batch, BytesRead, Database, SqliteReadings};
+use landfall_stations::{BytesRead, Database, SqliteReadings, StagedReadings};
 use std::path::PathBuf;
 use tempfile::TempDir;
 
@@ -40,7 +40,7 @@ fn file(sql: &str) -> (TempDir, PathBuf) {
 
 #[test]
 fn what_a_checkpoint_holds_is_read_and_written_as_it_was() {
-    let batch: Batch = serde_json::from_str(BATCH).expect("it can be read");
+    let batch: StagedReadings = serde_json::from_str(BATCH).expect("it can be read");
     assert_eq!(serde_json::to_string(&batch).expect("JSON"), BATCH);
     let position: BytesRead = serde_json::from_str(POSITION).expect("it can be read");
     assert_eq!((position, serde_json::to_string(&position).expect("JSON").as_str()), (BytesRead(41), POSITION));
@@ -49,7 +49,7 @@ fn what_a_checkpoint_holds_is_read_and_written_as_it_was() {
 #[test]
 fn a_batch_that_says_more_or_less_is_refused() {
     for other in [BATCH.replace('}', r#","table":"readings"}"#), BATCH.replace(r#","rows":1"#, "")] {
-        assert!(serde_json::from_str::<Batch>(&other).is_err(), "{other}");
+        assert!(serde_json::from_str::<StagedReadings>(&other).is_err(), "{other}");
     }
 }
 

@@ -5,8 +5,8 @@
 //!   [`Store`](crate::store::Store); what to do about files and servers besides is in `docs/testkit.md`.
 
 use super::doubt::{each_doubt, each_failure};
-use super::dropped::{dropped_at, until_the_end_of};
 use super::told::given;
+use super::walk::{dropped_at, until_the_end_of};
 use crate::checkpoint::chain::{Chain, Opened, probe};
 use crate::checkpoint::{ChainId, CheckpointStore};
 use crate::env::Env;

@@ -230,6 +230,10 @@ impl SourceTrial for Numbers {
         BTreeMap::from([("all".to_owned(), texts(1..4)), ("more".to_owned(), texts(4..7))])
     }
 
+    fn is_exact(&self) -> bool {
+        true
+    }
+
     fn secrets(&self) -> Vec<String> {
         vec!["a key that it never needs".to_owned()]
     }

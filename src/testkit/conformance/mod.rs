@@ -5,7 +5,6 @@ mod broken;
 pub mod checkpoints;
 mod destination;
 mod doubt;
-mod dropped;
 pub(crate) mod logged;
 #[cfg(test)]
 mod mistakes;
@@ -18,6 +17,7 @@ pub mod store;
 #[cfg(test)]
 mod tests;
 mod told;
+mod walk;
 
 pub use destination::Destination;
 pub use source::SourceTrial;

@@ -1,8 +1,8 @@
 //! What [`SharedRates`] promises. The macro `rates_conformance!` makes a test
 //! of each check. Time passes on the clock of [`test_env`](crate::testkit::test_env).
 
-use super::dropped::{dropped_at, until_the_end_of};
 use super::told::given;
+use super::walk::{dropped_at, until_the_end_of};
 use crate::env::Env;
 use crate::retry::rate::{Grant, Rate, SharedRates};
 use futures::future::join_all;

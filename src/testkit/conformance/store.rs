@@ -6,8 +6,8 @@
 //!   [`LocalStore`](crate::store::LocalStore) only; what to do about others is in `docs/testkit.md`.
 
 use super::doubt::each_doubt;
-use super::dropped::{dropped_at, until_the_end_of};
 use super::told::given;
+use super::walk::{dropped_at, until_the_end_of};
 use crate::env::Env;
 use crate::error::Result;
 use crate::store::{Created, ObjectPath, Store, probe};

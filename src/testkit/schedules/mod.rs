@@ -113,7 +113,8 @@ pub trait World: Send + Sync {
 pub struct Schedules<F> {
     make: F,
     modes: Vec<Mode>,
-    pairs: u64,
+    /// `None` is all that there are.
+    pairs: Option<u64>,
     every: u64,
     seed: u64,
     until_wrong: bool,
@@ -126,9 +127,6 @@ const OTHER: u64 = 31;
 
 /// How often a pair is drawn, at most, for each that is asked for: some come twice.
 const DRAWS: u64 = 4;
-
-/// As many pairs as there are.
-const ALL: u64 = u64::MAX;
 
 /// How often a schedule is tried again that did not meet its faults, in a world that varies.
 const AGAIN: u32 = 3;
@@ -144,7 +142,7 @@ impl Schedules<()> {
         Schedules {
             make,
             modes: Mode::ANY.to_vec(),
-            pairs: 150,
+            pairs: Some(150),
             every: 1,
             seed: 0,
             until_wrong: false,
@@ -168,18 +166,17 @@ where
         Self { modes: modes.into_iter().collect(), ..self }
     }
 
-    /// How many pairs are tried, of these modes: fewer if there are not so many, or if four draws for each do not find them. `u64::MAX` is
-    /// [all of them](Self::all_pairs).
+    /// How many pairs are tried, of these modes: fewer if there are not so many, or if four draws for each do not find them.
     #[must_use]
     pub fn pairs(self, pairs: u64) -> Self {
-        Self { pairs, ..self }
+        Self { pairs: Some(pairs), ..self }
     }
 
     /// All pairs: each operation in each mode, or those that are asked for, and then each operation within the recovery from that in each
     /// mode. They are as many as the square of the operations, and more: for small worlds.
     #[must_use]
     pub fn all_pairs(self) -> Self {
-        self.pairs(ALL)
+        Self { pairs: None, ..self }
     }
 
     /// Only each `n`-th operation, for worlds that take long: others for each mode and each [`seed`](Self::seed).
@@ -240,8 +237,8 @@ where
             }
         }
         match self.pairs {
-            ALL => self.each_pair(&singles, &mut outcome).await,
-            _ => self.drawn_pairs(&mut outcome).await,
+            Some(pairs) => self.drawn_pairs(pairs, &mut outcome).await,
+            None => self.each_pair(&singles, &mut outcome).await,
         }
         outcome
     }
@@ -259,10 +256,10 @@ where
         }
     }
 
-    async fn drawn_pairs(&self, outcome: &mut Outcome) {
+    async fn drawn_pairs(&self, pairs: u64, outcome: &mut Outcome) {
         let (chance, mut ran, mut recoveries) = (SeededEntropy::new(self.seed), HashSet::new(), HashMap::new());
-        for _ in 0..self.pairs.saturating_mul(DRAWS) {
-            if outcome.pairs() == self.pairs {
+        for _ in 0..pairs.saturating_mul(DRAWS) {
+            if outcome.pairs == pairs {
                 break;
             }
             let Some(schedule) = self.draw(&chance, &outcome.trace, &mut recoveries).await else { continue };

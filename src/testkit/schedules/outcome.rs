@@ -117,8 +117,10 @@ pub struct Outcome {
     pub unmet: Vec<Schedule>,
     /// Whether some may be.
     pub(super) varies: bool,
-    /// The same by mode; pairs are `double`.
+    /// Of the schedules, those of a single fault, by mode.
     pub modes: BTreeMap<String, u64>,
+    /// Of the schedules, the pairs.
+    pub pairs: u64,
     /// Of the pairs, those in which both processes crash or stand still: [`Mode::CRASHES`].
     pub double_crashes: u64,
     /// Sums over those that went wrong.
@@ -127,8 +129,6 @@ pub struct Outcome {
     pub wrong: Vec<Wrong>,
 }
 
-const PAIRS: &str = "double";
-
 impl Outcome {
     /// Counts a schedule that was run, if its faults were met.
     pub(super) fn count(&mut self, schedule: Schedule, met: bool) {
@@ -136,16 +136,15 @@ impl Outcome {
             self.unmet.push(schedule);
             return;
         }
-        let mode = match schedule.second {
-            None => format!("{:?}", schedule.first.mode),
+        self.schedules += 1;
+        match schedule.second {
+            None => *self.modes.entry(format!("{:?}", schedule.first.mode)).or_default() += 1,
             Some(second) => {
                 let crashes = [schedule.first, second].iter().all(|plan| Mode::CRASHES.contains(&plan.mode));
+                self.pairs += 1;
                 self.double_crashes += u64::from(crashes);
-                PAIRS.to_owned()
             }
-        };
-        *self.modes.entry(mode).or_default() += 1;
-        self.schedules += 1;
+        }
     }
 
     /// Takes what came of a schedule, unless it was told of before.
@@ -168,32 +167,27 @@ impl Outcome {
         })
     }
 
-    /// Pairs that were run.
-    pub(super) fn pairs(&self) -> u64 {
-        self.modes.get(PAIRS).copied().unwrap_or(0)
-    }
-
     /// The lines that a suite of `scripts/prove` prints: one for single faults, one for pairs.
     pub fn proof(&self, of: impl fmt::Display) -> String {
-        let Self { points, every, schedules, .. } = self;
-        let (pairs, told) = (self.pairs(), |pairs: bool| {
+        let Self { points, every, pairs, double_crashes, .. } = self;
+        let singles = self.schedules - pairs;
+        let told = |pairs: bool| {
             let wrong = self.wrong.iter().filter(|wrong| wrong.schedule.second.is_some() == pairs);
             wrong.fold(Verdict::default(), |sum, wrong| sum.and(wrong.verdict.clone())).sums()
-        });
-        let modes = self.modes.iter().filter(|(mode, _)| *mode != PAIRS);
-        let modes: String = modes.map(|(mode, schedules)| format!(" {mode}={schedules}")).collect();
+        };
+        let modes: String = self.modes.iter().map(|(mode, schedules)| format!(" {mode}={schedules}")).collect();
         let unmet = |pairs: bool| self.unmet.iter().filter(|schedule| schedule.second.is_some() == pairs).count();
         let mut lines = Vec::new();
-        if (*schedules - pairs, unmet(false)) != (0, 0) {
-            let (schedules, unmet, sums) = (schedules - pairs, unmet(false), told(false));
+        if (singles, unmet(false)) != (0, 0) {
+            let (unmet, sums) = (unmet(false), told(false));
             lines.push(format!(
-                "proof suite=single of=\"{of}\" every={every} points={points} schedules={schedules} unmet={unmet} {sums}{modes}"
+                "proof suite=single of=\"{of}\" every={every} points={points} schedules={singles} unmet={unmet} {sums}{modes}"
             ));
         }
-        if (pairs, unmet(true)) != (0, 0) {
-            let (crashes, unmet, sums) = (self.double_crashes, unmet(true), told(true));
+        if (*pairs, unmet(true)) != (0, 0) {
+            let (unmet, sums) = (unmet(true), told(true));
             lines.push(format!(
-                "proof suite=pairs of=\"{of}\" schedules={pairs} double_crashes={crashes} unmet={unmet} {sums}"
+                "proof suite=pairs of=\"{of}\" schedules={pairs} double_crashes={double_crashes} unmet={unmet} {sums}"
             ));
         }
         lines.join("\n")
@@ -237,7 +231,8 @@ const UNMET: u64 = 10;
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { points, schedules, modes, total, .. } = self;
-        write!(f, "points={points} schedules={schedules} unmet={} {} {modes:?}", self.unmet.len(), total.sums())
+        let Self { points, schedules, modes, pairs, total, .. } = self;
+        let (unmet, sums) = (self.unmet.len(), total.sums());
+        write!(f, "points={points} schedules={schedules} unmet={unmet} {sums} {modes:?} pairs={pairs}")
     }
 }

@@ -187,6 +187,10 @@ impl SourceTrial for Trial {
         (self.0 != Defect::HasNoRefusal).then(|| Numbers { refused, ..self.source() })
     }
 
+    fn is_exact(&self) -> bool {
+        true
+    }
+
     async fn all(&self) -> BTreeMap<String, Vec<String>> {
         PARTITIONS.into_iter().map(|(id, numbers)| (id.to_owned(), numbers.map(|n| n.to_string()).collect())).collect()
     }

@@ -2,8 +2,8 @@ use super::denied;
 use crate::error::Result;
 use crate::model::Timestamp;
 use crate::store::{Created, ObjectAccess, ObjectInfo, ObjectPath, Store, Upload};
+use crate::testkit::Faults;
 use crate::testkit::conformance::store;
-use crate::testkit::{FaultStore, Faults};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -178,7 +178,7 @@ impl Upload for Uploading {
 #[derive(Debug)]
 struct Mishears {
     defect: Defect,
-    store: FaultStore,
+    store: Store,
 }
 
 impl Mishears {
@@ -226,9 +226,8 @@ macro_rules! run {
     (doubt_is_told, $defect:expr) => {
         async {
             let store = Broken::with(Defect::None);
-            let reached = async |faults: &Faults| {
-                (Store::new(Mishears { defect: $defect, store: FaultStore::new(&store, faults) }), ())
-            };
+            let reached =
+                async |faults: &Faults| (Store::new(Mishears { defect: $defect, store: faults.store(&store) }), ());
             store::doubt_is_told(&store, reached).await
         }
     };

@@ -2,10 +2,9 @@
 
 use crate::error::ErrorKind;
 use crate::sink::{CommitOutcome, Sink};
+use crate::testkit::Faults;
 use crate::testkit::conformance::destination::{Destination, Held, Shard, digest};
-use crate::testkit::conformance::doubt::tried_something;
-use crate::testkit::conformance::dropped::{Walk, until_the_end_of};
-use crate::testkit::{Faults, Mode, Plan};
+use crate::testkit::conformance::doubt::{Failures, tried_something};
 use futures::future::join;
 
 /// Guarantee 3, idempotent.
@@ -52,18 +51,12 @@ pub async fn g3_a_mark_is_told_as_it_is_or_not_at_all<D: Destination>(destinatio
     let mut shard = Shard::new(destination, 0);
     shard.load(0..10).await;
     let held = shard.held().await;
-    for mode in [Mode::Fail, Mode::LostResponse] {
-        for at in until_the_end_of("reading a mark", 0) {
-            let faults = Faults::of([Plan { at, mode }]);
-            let Some(reached) = shard.reached_by(&faults).await else { return };
-            let told = reached.sink().mark(reached.key()).await;
-            tried_something(&faults, "reading a mark");
-            if let Ok(told) = told {
-                assert_eq!(told, held, "{mode:?} at {at}");
-            }
-            if faults.count() <= at {
-                break;
-            }
+    for (faults, when) in Failures::of("reading a mark") {
+        let Some(reached) = shard.reached_by(&faults).await else { return };
+        let told = reached.sink().mark(reached.key()).await;
+        tried_something(&faults, "reading a mark");
+        if let Ok(told) = told {
+            assert_eq!(told, held, "{when}");
         }
     }
 }
@@ -173,21 +166,14 @@ pub async fn g5_numbers_of_epochs_may_skip<D: Destination>(destination: &D) {
 /// Guarantee 6, honest doubt: a commit that says that nothing has happened is right. Needs [`Destination::reached_by`].
 pub async fn g6_doubt_is_told<D: Destination>(destination: &D) {
     let (mut shard, mut loaded) = (Shard::new(destination, 0), 0);
-    for mode in [Mode::Fail, Mode::LostResponse] {
-        let mut accesses = until_the_end_of("a commit", 0);
-        while let Some(at) = accesses.next() {
-            let faults = Faults::of([Plan { at, mode }]);
-            let Some(reached) = shard.reached_by(&faults).await else { return };
-            let staged = shard.stage(loaded..loaded + 10).await;
-            loaded += 10;
-            let when = format!("{mode:?} at {at}");
-            shard = doubted(reached, &faults, &staged, &when, &mut accesses).await;
-            shard.sees(0..loaded, &when).await;
-            shard.next();
-            if faults.count() <= at {
-                break;
-            }
-        }
+    let mut failures = Failures::of("a commit");
+    while let Some((faults, when)) = failures.next() {
+        let Some(reached) = shard.reached_by(&faults).await else { return };
+        let staged = shard.stage(loaded..loaded + 10).await;
+        loaded += 10;
+        shard = doubted(reached, &faults, &staged, &when, &mut failures).await;
+        shard.sees(0..loaded, &when).await;
+        shard.next();
     }
     shard.ends_with(0..loaded).await;
 }
@@ -198,7 +184,7 @@ pub(super) async fn doubted<'a, D: Destination>(
     faults: &Faults,
     staged: &Held,
     when: &str,
-    accesses: &mut Walk,
+    failures: &mut Failures,
 ) -> Shard<'a, D> {
     let answer = reached.try_commit(staged).await;
     tried_something(faults, "commit");
@@ -215,7 +201,7 @@ pub(super) async fn doubted<'a, D: Destination>(
     }
     let before = none.count();
     match other.commit(staged).await {
-        CommitOutcome::Done => accesses.was(none.count() - before),
+        CommitOutcome::Done => failures.was(none.count() - before),
         CommitOutcome::AlreadyCommitted => {}
         again => panic!("{when}, then {again:?}"),
     }

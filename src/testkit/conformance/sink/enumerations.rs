@@ -2,9 +2,9 @@
 
 use crate::sink::{CommitOutcome, Sink};
 use crate::testkit::conformance::destination::{Destination, Shard, digest};
-use crate::testkit::conformance::dropped::{counted, dropped_at, until_the_end_of};
+use crate::testkit::conformance::doubt::Failures;
 use crate::testkit::conformance::sink::commits::doubted;
-use crate::testkit::{Faults, Mode, Plan};
+use crate::testkit::conformance::walk::{counted, dropped_at, until_the_end_of};
 
 /// A sink that holds an enumeration of the numbers from 0 to 20.
 async fn enumerated<D: Destination>(destination: &D) -> Shard<'_, D> {
@@ -173,24 +173,17 @@ pub async fn g5_a_gap_or_a_fork_makes_nothing_whole<D: Destination>(destination:
 /// Guarantee 6, honest doubt. Needs [`Destination::reached_by`].
 pub async fn g6_doubt_about_the_step_that_makes_whole_is_told<D: Destination>(destination: &D) {
     let (mut shard, mut first) = (enumerated(destination).await, 0);
-    for mode in [Mode::Fail, Mode::LostResponse] {
-        let mut accesses = until_the_end_of("the step that makes whole", 0);
-        while let Some(at) = accesses.next() {
-            let faults = Faults::of([Plan { at, mode }]);
-            first += 10;
-            shard.begin(first);
-            shard.load(first..first + 20).await;
-            shard.end();
-            let staged = shard.stage(0..0).await;
-            let Some(reached) = shard.reached_by(&faults).await else { return };
-            let when = format!("{mode:?} at {at}");
-            shard = doubted(reached, &faults, &staged, &when, &mut accesses).await;
-            assert_eq!(shard.rows().await, Vec::from_iter(first..first + 20), "{when}");
-            shard.next();
-            if faults.count() <= at {
-                break;
-            }
-        }
+    let mut failures = Failures::of("the step that makes whole");
+    while let Some((faults, when)) = failures.next() {
+        first += 10;
+        shard.begin(first);
+        shard.load(first..first + 20).await;
+        shard.end();
+        let staged = shard.stage(0..0).await;
+        let Some(reached) = shard.reached_by(&faults).await else { return };
+        shard = doubted(reached, &faults, &staged, &when, &mut failures).await;
+        assert_eq!(shard.rows().await, Vec::from_iter(first..first + 20), "{when}");
+        shard.next();
     }
 }
 

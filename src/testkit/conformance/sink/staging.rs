@@ -1,11 +1,11 @@
 //! What is staged, and what is collected of it.
 
 use crate::sink::{CommitOutcome, EpochContext, Sink, Writer};
+use crate::testkit::Faults;
 use crate::testkit::conformance::destination::{Destination, Held, Shard};
-use crate::testkit::conformance::doubt::tried_something;
-use crate::testkit::conformance::dropped::{counted, dropped_at, until_the_end_of};
+use crate::testkit::conformance::doubt::{Failures, tried_something};
 use crate::testkit::conformance::told::given;
-use crate::testkit::{Faults, Mode, Plan};
+use crate::testkit::conformance::walk::{counted, dropped_at, until_the_end_of};
 use std::ops::Range;
 
 /// The first row that is staged and never committed.
@@ -14,34 +14,27 @@ const LOST: u64 = 900_000;
 /// Guarantee 7, durable: what `finish` gives is there, whatever has gone wrong before. Needs [`Destination::reached_by`].
 pub async fn g7_what_is_said_to_be_staged_is_there<D: Destination>(destination: &D) {
     let (mut shard, mut loaded) = (Shard::new(destination, 0), 0);
-    for mode in [Mode::Fail, Mode::LostResponse] {
-        let mut accesses = until_the_end_of("staging", 0);
-        while let Some(at) = accesses.next() {
-            let (none, faults) = (Faults::none(), Faults::of([Plan { at, mode }]));
-            let rows = loaded..loaded + 10;
-            loaded += 10;
-            // To know how long it is; then it is given up.
-            let Some(other) = shard.reached_by(&none).await else { return };
-            other.stage(rows.clone()).await;
-            accesses.was(none.count());
-            let reached = shard.reached_by(&faults).await.expect("it was reached before");
-            let staged = reached.try_stage(EpochContext { attempt: 1, ..shard.context() }, rows.clone()).await;
-            if destination.stages_outside() {
-                tried_something(&faults, "staging");
-            }
-            let when = format!("{mode:?} at {at}");
-            shard = shard.restarted();
-            let staged = match staged {
-                Ok(staged) => staged,
-                Err(_) => shard.stage_as(EpochContext { attempt: 2, ..shard.context() }, rows).await,
-            };
-            assert_eq!(shard.commit(&staged).await, CommitOutcome::Done, "{when}");
-            shard.sees(0..loaded, &when).await;
-            shard.next();
-            if faults.count() <= at {
-                break;
-            }
+    let mut failures = Failures::of("staging");
+    while let Some((faults, when)) = failures.next() {
+        let (none, rows) = (Faults::none(), loaded..loaded + 10);
+        loaded += 10;
+        // To know how long it is; then it is given up.
+        let Some(other) = shard.reached_by(&none).await else { return };
+        other.stage(rows.clone()).await;
+        failures.was(none.count());
+        let reached = shard.reached_by(&faults).await.expect("it was reached before");
+        let staged = reached.try_stage(EpochContext { attempt: 1, ..shard.context() }, rows.clone()).await;
+        if destination.stages_outside() {
+            tried_something(&faults, "staging");
         }
+        shard = shard.restarted();
+        let staged = match staged {
+            Ok(staged) => staged,
+            Err(_) => shard.stage_as(EpochContext { attempt: 2, ..shard.context() }, rows).await,
+        };
+        assert_eq!(shard.commit(&staged).await, CommitOutcome::Done, "{when}");
+        shard.sees(0..loaded, &when).await;
+        shard.next();
     }
     shard.ends_with(0..loaded).await;
 }
@@ -111,26 +104,21 @@ pub async fn collection_that_is_dropped_may_be_done_again<D: Destination>(destin
 /// Errors, of a collection: what is left is collected later. Needs [`Destination::reached_by`].
 pub async fn collection_that_fails_may_be_done_again<D: Destination>(destination: &D) {
     let (mut shard, mut loaded) = (Shard::new(destination, 0), 0);
-    for mode in [Mode::Fail, Mode::LostResponse] {
-        let mut accesses = until_the_end_of("a collection", 0);
-        while let Some(at) = accesses.next() {
-            let (none, faults) = (Faults::none(), Faults::of([Plan { at, mode }]));
-            let Some(reached) = shard.reached_by(&faults).await else { return };
-            let prepared = prepared_beside_one_that_is_lost(&shard, loaded..loaded + 10).await;
-            loaded += 10;
-            let (below, keep) = (shard.generation + 1, [shard.request(&prepared).staged]);
-            drop(reached.sink().collect(reached.key(), below, &keep).await);
-            if destination.stages_outside() {
-                tried_something(&faults, "a collection");
-            }
-            let other = reached.reached_by(&none).await.expect("it was reached before");
-            other.collect(below, &[&prepared]).await;
-            accesses.was(none.count());
-            shard = collected_and_committed(other.restarted(), &prepared, loaded, &format!("{mode:?} at {at}")).await;
-            if faults.count() <= at {
-                break;
-            }
+    let mut failures = Failures::of("a collection");
+    while let Some((faults, when)) = failures.next() {
+        let Some(reached) = shard.reached_by(&faults).await else { return };
+        let prepared = prepared_beside_one_that_is_lost(&shard, loaded..loaded + 10).await;
+        loaded += 10;
+        let (below, keep) = (shard.generation + 1, [shard.request(&prepared).staged]);
+        drop(reached.sink().collect(reached.key(), below, &keep).await);
+        if destination.stages_outside() {
+            tried_something(&faults, "a collection");
         }
+        let none = Faults::none();
+        let other = reached.reached_by(&none).await.expect("it was reached before");
+        other.collect(below, &[&prepared]).await;
+        failures.was(none.count());
+        shard = collected_and_committed(other.restarted(), &prepared, loaded, &when).await;
     }
     shard.ends_with(0..loaded).await;
 }

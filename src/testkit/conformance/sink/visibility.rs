@@ -2,7 +2,7 @@
 
 use crate::sink::{CommitOutcome, Sink, Writer};
 use crate::testkit::conformance::destination::{Destination, Shard, read};
-use crate::testkit::conformance::dropped::{counted, dropped_at, until_the_end_of};
+use crate::testkit::conformance::walk::{counted, dropped_at, until_the_end_of};
 use futures::future::select;
 use std::pin::pin;
 

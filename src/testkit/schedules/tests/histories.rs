@@ -152,24 +152,24 @@ async fn who_was_overtaken_or_refused_may_say_so() {
 async fn half_of_the_pairs_are_drawn_from_crashes_alone() {
     let run = async |modes: &[Mode]| Schedules::of(Diary::default).modes(modes.to_vec()).pairs(40).run().await;
     let outcome = run(&Mode::ANY).await;
-    let (pairs, crashes) = (outcome.pairs(), outcome.double_crashes);
+    let (pairs, crashes) = (outcome.pairs, outcome.double_crashes);
     // Of the others, four of nine.
     assert!(pairs == 40 && (24..36).contains(&crashes), "{crashes} of {outcome}");
     assert!(outcome.proof("a diary").contains(&format!("schedules=40 double_crashes={crashes} unmet=0")), "{outcome}");
     assert_eq!(run(&[Mode::LostResponse, Mode::Fail]).await.double_crashes, 0);
     let outcome = run(&[Mode::Before, Mode::Pause]).await;
-    assert_eq!((outcome.pairs(), outcome.double_crashes), (40, 40), "{outcome}");
+    assert_eq!((outcome.pairs, outcome.double_crashes), (40, 40), "{outcome}");
 }
 
 #[tokio::test]
 async fn pairs_are_of_all_modes_and_each_is_run_once() {
     let run = async |modes: &[Mode]| Schedules::of(Diary::default).modes(modes.to_vec()).pairs(20).run().await;
     let outcome = run(&[Mode::Pause]).await;
-    assert_eq!((outcome.modes["Pause"], outcome.modes["double"]), (5, 20), "{outcome}");
+    assert_eq!((outcome.modes["Pause"], outcome.pairs), (5, 20), "{outcome}");
     // Where nothing can be torn, to die before it is the same: 25 pairs are all that there are.
     let outcome = Schedules::of(Diary::default).modes([Mode::Before, Mode::Torn]).pairs(40).run().await;
     assert_eq!(outcome.modes.get("Torn"), None, "{outcome}");
-    assert!(outcome.modes["Before"] == 5 && outcome.modes["double"] <= 25, "{outcome}");
+    assert!(outcome.modes["Before"] == 5 && outcome.pairs <= 25, "{outcome}");
 }
 
 #[tokio::test]
@@ -193,7 +193,7 @@ async fn a_pair_that_shows_what_one_fault_shows_is_not_counted_again() {
     };
     let diary = Diary { judge: Some(judge), ..Diary::default() };
     let outcome = Schedules::of(|| diary.fresh()).modes([Mode::Before]).pairs(12).run().await;
-    assert_eq!((outcome.wrong.len(), outcome.total.doubled, outcome.modes["double"]), (2, 2, 12), "{outcome}");
+    assert_eq!((outcome.wrong.len(), outcome.total.doubled, outcome.pairs), (2, 2, 12), "{outcome}");
     let proof = outcome.proof("a diary");
     let (single, pairs) = proof.split_once('\n').expect("two lines");
     assert_eq!(

@@ -47,7 +47,7 @@ async fn a_fault_that_no_process_comes_to_is_no_schedule() {
 
     let outcome = Schedules::of(worlds(5, 4)).modes([Mode::Before]).every(u64::MAX).pairs(12).run().await;
     assert!(outcome.unmet.iter().any(|pair| pair.first == before(4) && pair.second.is_some()), "{outcome}");
-    let pairs = outcome.modes["double"];
+    let pairs = outcome.pairs;
     assert!(outcome.proof("steps").contains(&format!("schedules={pairs} double_crashes={pairs} unmet=")), "{outcome}");
 }
 
@@ -203,7 +203,7 @@ impl World for Once {
 #[tokio::test]
 async fn where_nothing_is_left_to_do_there_is_no_second_fault() {
     let outcome = Schedules::of(Once::default).modes([Mode::LostResponse]).pairs(5).run().await;
-    assert_eq!((outcome.schedules, outcome.modes.get("double"), outcome.unmet.len()), (1, None, 0), "{outcome}");
+    assert_eq!((outcome.schedules, outcome.pairs, outcome.unmet.len()), (1, 0, 0), "{outcome}");
 }
 
 /// Who finds that it is done changes nothing. Each start is counted.
