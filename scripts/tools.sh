@@ -44,13 +44,14 @@ node_tools() {
     cp "$wanted" "$folder/installed.json"
 }
 
-# ADBC drivers, as $duckdb, $sqlite and $postgres: libraries, of which the packages are only the way here.
+# ADBC drivers, for what is started here: libraries, of which the packages are only the way here.
 adbc_drivers() {
     python_tools adbc
     node_tools adbc
-    duckdb=$(find "$cache/node-adbc/node_modules/@duckdb" -name 'libduckdb.*' | head -1)
-    sqlite=$(find "$cache/venv" -name 'libadbc_driver_sqlite.*' | head -1)
-    postgres=$(find "$cache/venv" -name 'libadbc_driver_postgresql.*' | head -1)
+    LANDFALL_TEST_ADBC_DUCKDB=$(find "$cache/node-adbc/node_modules/@duckdb" -name 'libduckdb.*' | head -1)
+    LANDFALL_TEST_ADBC_SQLITE=$(find "$cache/venv" -name 'libadbc_driver_sqlite.*' | head -1)
+    LANDFALL_TEST_ADBC_POSTGRES=$(find "$cache/venv" -name 'libadbc_driver_postgresql.*' | head -1)
+    export LANDFALL_TEST_ADBC_DUCKDB LANDFALL_TEST_ADBC_SQLITE LANDFALL_TEST_ADBC_POSTGRES
 }
 
 # Whatever builds here links with it, and compiles zstd.

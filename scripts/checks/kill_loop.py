@@ -160,19 +160,23 @@ def loop(wanted, seed, api, target):
             # What it did not do is left to the next one: kills must not all come before anything is committed.
             typical *= 1.15
         _, said = proc.communicate()
+        # Those that were not killed.
+        ends = [] if killed else [(proc.returncode, said)]
         if rival:
+            over = rival.poll() is not None
             rival.kill()
-            rival.communicate()
+            _, said = rival.communicate()
+            ends += [(rival.returncode, said)] if over else []
             rivals += 1
         runs += 1
-        if not killed:
-            if not restarted:
-                typical = 0.8 * typical + 0.2 * (time.monotonic() - began)
-            if restarted and proc.returncode in target.forgiven:
+        if not killed and not restarted:
+            typical = 0.8 * typical + 0.2 * (time.monotonic() - began)
+        for code, said in ends:
+            if restarted and code in target.forgiven:
                 print(f"run {runs} ended as the server died: {said.strip()}", flush=True)
                 ended += 1
-            elif proc.returncode and not (rival and proc.returncode in target.outrun):
-                print(f"run {runs} failed with {proc.returncode}: {said.strip()}", flush=True)
+            elif code and not (rival and is_outrun(target, code, said)):
+                print(f"run {runs} failed with {code}: {said.strip()}", flush=True)
                 problems["failed"] += 1
         try:
             ids = target.ids()
@@ -249,6 +253,16 @@ def begin_again(target):
 def tells_of_damage(code, said):
     """Whether a run ended because its database is damaged, and says where one reads how to go on."""
     return code == CORRUPT and "Corrupt database file" in said and "docs/adbc.md" in said
+
+
+def is_outrun(target, code, said):
+    """Whether a run ended because another one has taken over."""
+    return code in target.outrun or is_gone(code, said)
+
+
+def is_gone(code, said):
+    """Whether what it was about to stage was collected by another one, before it could ask who owns the shard."""
+    return code == 4 and "another instance has taken over" in said
 
 
 class Truth:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import kill_loop
 from postgres_server import PostgresServer, hand_over, owner
-from process_worlds import WRONG, Found, Worlds, ended, met, seldom, tried
+from process_worlds import LATE, WRONG, Found, Worlds, ended, met, seldom, tried
 
 MIB = 1 << 20
 
@@ -297,7 +297,7 @@ def memory(stack, target, part):
     words = ("memory", "Memory", "bad_alloc", "failed to map", "cannot map", "os error 12", "errno 12", *NO_THREADS)
     # Where a thread cannot be started the runtime panics, and the pipeline may say so; where it has not begun yet, it may hang. A stack that
     # cannot grow is ended by the system without a word.
-    deaths = {-signal.SIGABRT: words, 101: words, 127: words, 10: (*NO_THREADS, NO_MEMORY), None: NO_THREADS, -signal.SIGSEGV: ANYTHING}
+    deaths = {-signal.SIGABRT: words, 101: words, 127: words, 10: (*NO_THREADS, NO_MEMORY), LATE: NO_THREADS, -signal.SIGSEGV: ANYTHING}
     return prlimit(target, resource.RLIMIT_AS, number), words, deaths
 
 

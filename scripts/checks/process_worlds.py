@@ -30,6 +30,9 @@ KINDS = (
 # Figures that must be 0.
 WRONG = ("lost", "doubled", "partial", "wrong", "corrupt", "believed", "failed")
 
+# The code of a process that took too long, as `timeout` gives it.
+LATE = 124
+
 # Those that speak to PostgreSQL alone.
 IN_POSTGRES = {"postgres": IntoPostgres, "postgres-tables": IntoPostgresTables, "adbc-postgres": IntoPostgresByAdbc}
 
@@ -118,7 +121,7 @@ class Worlds:
 
 
 def ended(proc, patience=120, hopeless=lambda: False):
-    """(exit code, what it said); one that takes too long, or is hopeless, is killed, and has said so."""
+    """(exit code, what it said); one that takes too long, or is hopeless, is killed: its code is `LATE`, and it has said so."""
     end = time.monotonic() + patience
     try:
         while True:
@@ -129,7 +132,7 @@ def ended(proc, patience=120, hopeless=lambda: False):
                 if time.monotonic() > end or hopeless():
                     os.killpg(proc.pid, signal.SIGKILL)
                     _, said = proc.communicate()
-                    return None, f"{said}\n(killed: it took too long)"
+                    return LATE, f"{said}\n(killed: it took too long)"
     finally:
         if proc.poll() is None:
             os.killpg(proc.pid, signal.SIGKILL)

@@ -1,6 +1,7 @@
-"""Is a file that a kill has damaged told from one that is damaged for no reason, and loaded again?"""
+"""Is a file that a kill has damaged told from one that is damaged for no reason, and loaded again? And is one noticed that does not end?"""
 
 import contextlib
+import functools
 import io
 import os
 import subprocess
@@ -48,6 +49,13 @@ class Target:
         return 0
 
 
+class Hanging(Target):
+    """One whose next run does not end."""
+
+    def start(self):
+        return subprocess.Popen(["sleep", "600"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
 def found(target, **figures):
     """What is found at a target after a process of which these figures are known."""
     # What was served is compared elsewhere.
@@ -74,6 +82,11 @@ class Damage(unittest.TestCase):
     def test_the_next_run_says_what_it_meets_and_where_one_reads_how_to_go_on(self):
         for ends, says in ((1, TELLS), (CORRUPT, "Corrupt database file"), (CORRUPT, "docs/adbc.md"), (0, "")):
             self.assertEqual(found(Target(ends, says), kills=1), {"kills": 1, "met": 1, "failed": 1})
+
+    def test_a_next_run_that_does_not_end_has_failed(self):
+        soon = functools.partial(process_worlds.ended, patience=0.2)
+        with mock.patch.object(process_worlds, "ended", soon):
+            self.assertEqual(found(Hanging(damaged=False)), {"failed": 1})
 
     def test_more_than_one_is_not_seldom(self):
         for met, kills, failed in ((0, 0, 0), (1, 40, 0), (2, 40, 2), (2, 500, 0), (3, 999, 3)):

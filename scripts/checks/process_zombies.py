@@ -119,8 +119,7 @@ def zombie(target, api, rng, can_trace, figures):
         code, said = ended(proc, hopeless=lambda: wake(stopped))
     if code == FENCED:
         figures["fenced"] += 1
-    elif code == 4 and "another instance has taken over" in said:
-        # What it was about to stage was collected before it could ask who owns the shard.
+    elif kill_loop.is_gone(code, said):
         figures["gone"] += 1
     elif code == 0:
         # What it had begun, the others have finished; nothing was left to it.

@@ -9,23 +9,29 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 # Tests of cargo; and those that `scripts/stores` has run on the server that it names.
 RESULT = re.compile(r"test result: ok\. (\d+) passed|^(\w+): (\d+) checks passed")
+# Tests that did nothing, for want of something that a run of the proof has. Stores of real clouds it has not.
+IDLE = re.compile(r"test result: ok\. 0 passed|^\w+: 0 checks passed|(?:^|[.iF])skipped(?: for [^:]*)?: (?!\w+ names no store)")
 LINE = re.compile(r'proof suite=(\w+) of=("[^"]*"|\S+)((?: \S+=\S+)*)')
 # What the promise names: these must be 0 in all suites.
 PROMISE = ("lost", "doubled", "corrupt", "invented", "partial")
 # And what else may not be.
 WRONG = (*PROMISE, "wrong", "failed", "believed", "crashes")
+# What a suite says of what went wrong in the middle of it, by how such a line begins.
+TELLING = re.compile(rf"seed |differs: |({'|'.join(WRONG)}): |FAILED|run \d+ failed|the \w+ run failed|after kill |damage |thread '.*' .*panicked|error")
+# Lines that are shown of a suite that failed: the last ones, and as many of those that tell what went wrong before.
+SHOWN = 100
 
 # Every sink and store of the tree, by the names that the suites print: with a fault at every operation in every way.
 WHOLE = {
     "one shard", "three shards", "a response in parts", "collection", "parquet", "parquet, two shards", "delta", "delta, upsert", "tables",
-    "parquet, put together", "replayable source", "one landing, two loads", "delta append", "parquet on s3", "postgres append, checkpoints too", "postgres append, with children", "adbc duckdb append",
+    "parquet, put together", "replayable source", "one landing, two loads", "delta append", "parquet on s3", "parquet on local files", "postgres append, checkpoints too", "postgres append, with children", "adbc duckdb append",
     "adbc sqlite append",
 }  # fmt: skip
 # The ways in which each of them goes wrong: it dies or stands still, or is told nothing or of a failure and lives on.
@@ -53,6 +59,8 @@ FEW_KILLS = {"tables,s3": 20}
 KILLED_SERVERS = {kind for kind in KILLED if "postgres" in kind}
 # Those that can damage their own file, and are loaded again from what was landed.
 DAMAGED = {"duckdb"}
+# Those beside which others put files together and write checkpoints.
+KEPT_UP = {"delta,local", "delta,local,upsert", "delta,s3"}
 # Those whose rows do not name their load, or are replaced: no reader can see that a part of it is missing.
 UNNAMED = {"parquet,local,ingest", "parquet,postgres", "parquet,s3", "delta,local,upsert"}
 PROCESSES = {
@@ -236,7 +244,8 @@ def figures(proof, long):
                 not total("simulation", "caught") == total("simulation", "defects") >= DEFECTS_OF_DAYS and "defects that were not noticed", promised("simulation", {"defects"})]),
         Figure("disk", f"{amount['disk']} losses of power, lying disks noticed",
                f"{total('disk', 'images')} images, {total('disk', 'caught')} of {total('disk', 'lies')} lies",
-               [less(total("disk", "images"), amount["disk"]), not total("disk", "caught") == total("disk", "lies") >= LIES and "lies that were believed", promised("disk", {"lies"})]),
+               [less(total("disk", "images"), amount["disk"]), not total("disk", "caught") == total("disk", "lies") >= LIES and "lies that were believed", promised("disk", {"lies"}),
+                total("disk", "recovered") * 20 < total("disk", "images") and "too few images were recovered"]),
         Figure("model", "every state, at least 10⁶; every mutation caught",
                f"{total('model', 'states')} states, {total('model', 'caught')} of {mutations} mutations",
                [less(total("model", "states"), 1_000_000), not total("model", "caught") == mutations >= MUTATIONS and "mutations that were not noticed"]),
@@ -250,7 +259,7 @@ def figures(proof, long):
                f"{total('kills', 'kills')} of {len(proof.of['kills'])}",
                [names(proof.lacks("kills", KILLED, "kills", amount["kills"]), "fewer of"),
                 *(names(proof.lacks("kills", {name}, "kills", few), "fewer of") for name, few in FEW_KILLS.items()), names(proof.lacks("kills", KILLED, "rivals"), "never two at once in"),
-                names(proof.lacks("kills", KILLED_SERVERS, "server_kills"), "no server killed under"), silent("kills"), names(proof.lacks("kills", DAMAGED, "damaged"), "no damaged file of"), names(sorted({*KILLED, *FEW_KILLS} - UNNAMED - proof.saying("kills", "partial")), "nobody looked for parts in")]),
+                names(proof.lacks("kills", KILLED_SERVERS, "server_kills"), "no server killed under"), silent("kills"), names(proof.lacks("kills", DAMAGED, "damaged"), "no damaged file of"), *(names(proof.lacks("kills", KEPT_UP, what), f"no {what} beside") for what in ("compact", "checkpoint")), names(sorted({*KILLED, *FEW_KILLS} - UNNAMED - proof.saying("kills", "partial")), "nobody looked for parts in")]),
         Figure("syscalls", "system calls that fail or kill, each sink", f"{total('syscalls', 'injected')} of {len(proof.of['syscalls'])}",
                [names(proof.lacks("syscalls", SYSTEM_CALLS, "injected"), "none of"), *(names(kinds, f"no {' or '.join(calls)} in") for calls, kinds in proof.spared().items()), silent("syscalls")]),
         Figure("processes", "defects in real processes noticed", f"{total('processes', 'caught')} of {total('processes', 'defects')}",
@@ -266,7 +275,8 @@ def figures(proof, long):
         Figure("fuzz", f"{amount['fuzz']} s for each of {len(decoders)} decoders", f"{total('fuzz', 'runs')} inputs for {len(proof.of['fuzz'])}",
                [names(proof.lacks("fuzz", decoders, "runs"), "none for"), names(proof.lacks("fuzz", decoders, "seconds", amount["fuzz"]), "shorter for")]),
         *([Figure("mutants", "95 % of each module caught", f"{total('mutants', 'caught')} of {total('mutants', 'mutants')}",
-                  [names(sorted(mutated() - mutants.keys()), "none of"), names(sorted(name for name, part in mutants.items() if part < 0.95), "fewer of")])] if long else []),
+                  [names(sorted(mutated() - mutants.keys()), "none of"), names(sorted(name for name, part in mutants.items() if part < 0.95), "fewer of"),
+                   names(sorted(name for name, of in proof.of["mutants"].items() if of["skipped"] > of["mutants"]), "more skipped than tried of")])] if long else []),
     ]  # fmt: skip
 
 
@@ -277,7 +287,7 @@ def cargo(*test, filter=()):
 SERVERS = ("scripts/with-postgres", "scripts/with-adbc")
 TESTED = ("pipeline", "warehouses", "postgres", "adbc", "stores", "http", "secrets", "documents", "layers", "downstream", "compile_fail")
 # Those that are suites of their own.
-HISTORIES = ("--skip", "l16_", "--skip", "s3_survives", "--skip", "a_server_that_dies")
+HISTORIES = ("--skip", "histories::")
 
 
 def commands(long):
@@ -291,22 +301,25 @@ def commands(long):
     days = {"LANDFALL_SIMULATION_FIRST": str(night * AMOUNTS["simulation"][1])} if long else {}
     drawn = {"LANDFALL_SCHEDULES_SEED": str(night)} if long else {}
     in_warehouses = lambda *filter: [*SERVERS, *cargo("--test", "warehouses", filter=["--test-threads=4", *filter])]
-    every, none = {"LANDFALL_WAREHOUSES_EVERY": "1"}, {"LANDFALL_WAREHOUSES_EVERY": "1000000", "LANDFALL_CRASH_EVERY": "1000000"}
+    every, none = {"LANDFALL_SCHEDULES_EVERY": "1"}, {"LANDFALL_SCHEDULES_EVERY": "1000000"}
+    at_night = every if long else {}
 
     def enumerations(suite, modes):
         """Each sink and store; in a night in every shape."""
         which = {"LANDFALL_MODES": modes}
         fewer = [] if long else ["--skip", "more::", "--skip", "sampled::"]
         return [
-            [(suite, cargo("--test", "crash", filter=fewer), {**which, **({"LANDFALL_CRASH_EVERY": "1"} if long else {})})],
-            [(suite, cargo("--test", "stores", filter=["s3_survives"]), {**which, "LANDFALL_DEATHS_EACH": "1"})],
+            [(suite, cargo("--test", "crash", filter=fewer), {**which, **at_night})],
+            [(suite, cargo("--test", "stores", filter=["survive" if long else "s3_survives"]), {**which, **every})],
             [(suite, in_warehouses("survive" if long else "append_survives"), {**which, **every})],
         ]
 
     more = [
         ("single", cargo("--test", "crash", filter=["more::"]), {"LANDFALL_MODES": "crashes"}),
         ("answers", cargo("--test", "crash", filter=["more::"]), {"LANDFALL_MODES": "answers"}),
-        ("single", cargo("--test", "crash", filter=["sampled::"]), {"LANDFALL_CRASH_DOUBLES": "0"}),
+        ("single", cargo("--test", "stores", filter=["local_files"]), {**every, "LANDFALL_MODES": "crashes"}),
+        ("answers", cargo("--test", "stores", filter=["local_files"]), {**every, "LANDFALL_MODES": "answers"}),
+        ("single", cargo("--test", "crash", filter=["sampled::"]), {"LANDFALL_SCHEDULES_PAIRS": "0"}),
         ("single,pairs", in_warehouses("survive", "--skip", "append_survives"), {}),
     ]
 
@@ -320,12 +333,12 @@ def commands(long):
         [
             [
                 *([] if long else more),
-                ("single", cargo("--test", "stores", filter=["a_server_that_dies"]), {"LANDFALL_DEATHS_EACH": "1"}),
-                ("pairs", in_warehouses("survive" if long else "append_survives"), {**none, **drawn, "LANDFALL_WAREHOUSES_PAIRS": "200" if long else "8"}),
+                ("single", cargo("--test", "stores", filter=["a_server_that_dies"]), every),
+                ("pairs", in_warehouses("survive" if long else "append_survives"), {**none, **drawn, "LANDFALL_SCHEDULES_PAIRS": "200" if long else "8"}),
                 ("connector", ["scripts/connector"], {}),
             ],
             [
-                ("pairs", cargo("--test", "crash"), {**none, **drawn, "LANDFALL_CRASH_DOUBLES": each}),
+                ("pairs", cargo("--test", "crash"), {**none, **drawn, "LANDFALL_SCHEDULES_PAIRS": each}),
                 ("simulation,disk", cargo("--test", "simulation"), {"LANDFALL_SIMULATION_SEEDS": amount["simulation"], "LANDFALL_DISK_IMAGES": amount["disk"], **days}),
                 ("simulation", cargo("--test", "http", filter=["seeds_over_http"]), {"LANDFALL_SIMULATION_HTTP": amount["simulation over http"], **days}),
             ],
@@ -337,7 +350,7 @@ def commands(long):
                 ("syscalls,processes,zombies,limits,servers", ["scripts/processes", *(["--long"] if long else [])], {}),
                 # A rule that is gone may have no history in which it is missed: then its own test misses it.
                 ("tests", [*SERVERS, *cargo("--lib"), "--skip", "chain::tests::model"], {}),
-                ("tests", [*SERVERS, *cargo(*(arg for binary in TESTED for arg in ("--test", binary))), *HISTORIES], {}),
+                ("tests", [*SERVERS, *cargo(*(arg for binary in TESTED for arg in ("--test", binary))), *HISTORIES], at_night),
                 ("tests", ["scripts/stores", "0", "--only", "s3"], {}),
             ],
             [("fuzz", ["scripts/fuzz", amount["fuzz"]], {}), *([("mutants", ["scripts/mutants"], {})] if long else [])],
@@ -398,7 +411,7 @@ def end(ran):
 
 def run(proof, suites, command, environment, patience):
     """Runs a suite; whether it ended well, in so many seconds. What it says besides figures is shown only if it does not."""
-    said = []
+    said, told = deque(), []
     try:
         ran = start(command, {**environment_of(command), **environment})
     except FileNotFoundError:
@@ -423,17 +436,22 @@ def run(proof, suites, command, environment, patience):
                 # Samples of other suites are among them.
                 if passed := RESULT.search(line):
                     proof.of["tests"][passed[2] or "all"]["passed"] += int(passed[1] or passed[3])
+                if IDLE.search(line):
+                    proof.of["tests"]["all"]["failed"] += 1
+                    print(f"  nothing was tested: {line.strip()}", flush=True)
             elif proof.read(line):
                 print("  " + line[line.index("proof ") + 6 :].rstrip(), flush=True)
                 continue
-            said = [*said[-100:], line.rstrip()]
+            said.append(line.rstrip())
+            if len(said) > SHOWN and TELLING.match(first := said.popleft()) and len(told) < SHOWN:
+                told.append(first)
     late = time.monotonic() >= heard[0] + patience
     ended.set()
     waiting.join()
     well = ran in running and ran.returncode == 0
     running.discard(ran)
     if not well:
-        print("\n".join(f"  | {line}" for line in said), flush=True)
+        print("\n".join(f"  | {line}" for line in [*told, *said]), flush=True)
         print(f"  {command[0]} {f'was ended after {patience} s without a word' if late else f'exits with {ran.returncode}'}", flush=True)
     return well
 

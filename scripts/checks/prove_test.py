@@ -28,7 +28,7 @@ def recorded(long=False):
     yield f"proof suite=simulation of=seeds seeds={amount['simulation']} hours=9 {promise}"
     yield f"proof suite=simulation of=http seeds={amount['simulation over http']} {promise}"
     yield "proof suite=simulation of=defects defects=21 caught=21"
-    yield f"proof suite=disk of=Delta images={amount['disk']} {promise}"
+    yield f"proof suite=disk of=Delta images={amount['disk']} recovered={amount['disk'] // 20} {promise}"
     yield "proof suite=disk of=lies lies=2 caught=2"
     yield "proof suite=model of=storm states=2000000"
     yield "proof suite=model of=mutations mutations=33 caught=33"
@@ -37,7 +37,7 @@ def recorded(long=False):
     yield f"proof suite=connector of=sqlite points=20 schedules=40 {promise} broken_commit_noticed=1"
     yield f"proof suite=tests of=all passed={prove.TESTS}"
     yield from (f"proof suite=tests of={store} passed=1" for store in prove.STORES)
-    yield from (f"proof suite=kills of={name} kills={amount['kills']} rivals=1 lost=0 doubled=0" + " server_kills=1" * (name in prove.KILLED_SERVERS) + " partial=0" * (name not in prove.UNNAMED) + " damaged=1" * (name in prove.DAMAGED) for name in prove.KILLED)
+    yield from (f"proof suite=kills of={name} kills={amount['kills']} rivals=1 lost=0 doubled=0" + " server_kills=1" * (name in prove.KILLED_SERVERS) + " partial=0" * (name not in prove.UNNAMED) + " damaged=1" * (name in prove.DAMAGED) + " compact=1 checkpoint=1" * (name in prove.KEPT_UP) for name in prove.KILLED)
     kinds = {f"{calls[-1]},KILL": " ".join(f"{kind}=1" for kind in met) for calls, met in prove.MET.items()}
     yield from (f"proof suite=kills of={name} kills={few} lost=0 doubled=0 partial=0" for name, few in prove.FEW_KILLS.items())
     yield from (f"proof suite=syscalls of={name} injected=9 believed=0 lost=0 doubled=0 {kinds.get(name, '')}" for name in prove.SYSTEM_CALLS | kinds.keys())
@@ -49,7 +49,7 @@ def recorded(long=False):
     decoders = (folder.name for folder in (prove.ROOT / "fuzz/corpus").iterdir())
     yield from (f"proof suite=fuzz of={name} seconds={amount['fuzz']} runs=5 crashes=0" for name in decoders)
     if long:
-        yield from (f"proof suite=mutants of={name} mutants=100 caught=95" for name in sorted(prove.mutated()))
+        yield from (f"proof suite=mutants of={name} mutants=100 caught=95 skipped=100" for name in sorted(prove.mutated()))
 
 
 def missed(lines, long=False):
@@ -89,6 +89,17 @@ class Figures(unittest.TestCase):
 
     def test_what_can_be_damaged_was(self):
         self.assertEqual(missed([line.replace(" damaged=1", " damaged=0") for line in recorded()])[0], {"kills"})
+
+    def test_what_is_kept_up_was(self):
+        for what in ("compact", "checkpoint"):
+            self.assertEqual(missed([line.replace(f" {what}=1", f" {what}=0") for line in recorded()])[0], {"kills"})
+
+    def test_images_of_a_disk_are_recovered(self):
+        self.assertEqual(missed([re.sub(r" recovered=\d+", " recovered=9", line) for line in recorded()])[0], {"disk"})
+
+    def test_most_mutants_are_tried(self):
+        lines = [line.replace("caught=95 skipped=100", "caught=95 skipped=101") if "of=delta " in line else line for line in recorded(True)]
+        self.assertEqual(missed(lines, True)[0], {"mutants"})
 
     def test_a_history_says_all_that_is_promised(self):
         for suite in ("single", "answers", "pairs", "simulation", "disk", "connector"):
@@ -136,6 +147,30 @@ class Figures(unittest.TestCase):
             self.assertTrue(prove.run(proof, "tests", ["printf", said], {}, 600))
         self.assertEqual({name: of["passed"] for name, of in proof.of["tests"].items()}, {"all": 57, "s3": 60})
 
+    def test_tests_that_do_nothing_have_failed(self):
+        for said, failed in (
+            ("test result: ok. 0 passed; 0 failed", 1),
+            ("test result: ok. 10 passed; 0 failed; 0 ignored", 0),
+            ("s3: 0 checks passed, 0 failed", 1),
+            ("skipped: LANDFALL_S3_URI names no store", 0),
+            ("skipped: LANDFALL_TEST_POSTGRES is not set; see scripts/with-postgres", 1),
+            ("..i.skipped for DuckDb: LANDFALL_TEST_ADBC_DUCKDB or its server is not there", 1),
+            ("one of the records was skipped: it is no number", 0),
+        ):
+            proof = prove.Proof()
+            with contextlib.redirect_stdout(io.StringIO()):
+                prove.run(proof, "tests", ["printf", "%s\n", said], {}, 600)
+            self.assertEqual(proof.wrong(), {"failed": 1} if failed else {}, said)
+
+    def test_what_went_wrong_early_is_shown_of_a_suite_that_failed(self):
+        lines = ("seed 7", "run 3 ended as the server died: gone", "run 4 failed with 10: a bug", "differs: a -> b")
+        said = "".join(f"echo '{line}'; " for line in lines)
+        with contextlib.redirect_stdout(io.StringIO()) as shown:
+            prove.run(prove.Proof(), "kills", ["bash", "-c", f"{said} yes 'differs: c' | head -{prove.SHOWN}; yes well | head -{3 * prove.SHOWN}; exit 1"], {}, 600)
+        shown = [line.removeprefix("  | ") for line in shown.getvalue().splitlines() if line.startswith("  | ")]
+        self.assertEqual(shown[:3], [lines[0], *lines[2:]])
+        self.assertEqual(len(shown), 2 * prove.SHOWN)
+
     def test_single_faults_are_of_the_suite_that_ran_them(self):
         proof = prove.Proof()
         proof.read(prove.of_its_suite("proof suite=single of=delta every=1 points=20 schedules=40 Fail=20", "answers"))
@@ -164,6 +199,11 @@ class Figures(unittest.TestCase):
         # One of them says what the others are to be.
         for name in re.findall(r"#\[test\]\nfn (\w+)", (prove.ROOT / "tests/defects/main.rs").read_text()):
             self.assertTrue(any(word in name for command in ran if "defects" in command for word in command[command.index("--nocapture") + 1 :]), name)
+
+    def test_each_variable_is_read_by_some_test(self):
+        told = {name for long in (False, True) for step in prove.commands(long) for lane in step for _, _, environment in lane for name in environment}
+        code = "".join(path.read_text() for folder in ("src", "tests") for path in (prove.ROOT / folder).rglob("*.rs"))
+        self.assertEqual({name for name in told if f'"{name}"' not in code}, set())
 
     def test_few_mutants_of_a_module_may_be_missed(self):
         lines = [line.replace("of=delta mutants=100 caught=95", "of=delta mutants=100 caught=94") for line in recorded(True)]

@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import tempfile
+from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 
@@ -16,6 +17,10 @@ from postgres_server import LosesAnswers
 from table_sets import apart
 
 UPSERT = ["--disposition", '{"upsert": {"key": ["id"], "newest": "updated_at"}}']
+
+# What keeps a Delta table up, and what that says if there was nothing to do.
+UPKEEP = ("compact", "checkpoint")
+IDLE = ("Compacted { files_before: 0,", "None")
 
 # Commits in a hundred whose answer is lost.
 LOST_ANSWERS = 0.1
@@ -229,21 +234,31 @@ class IntoDeltaKeptUp(IntoDelta):
 
     def __init__(self, *args, **options):
         super().__init__(*args, **options)
-        self.upkeep, self.turns = None, itertools.cycle(["compact", "checkpoint", None])
+        self.upkeep, self.turns = None, itertools.cycle([*UPKEEP, None])
+        self.kept_up = Counter(dict.fromkeys((*UPKEEP, "failed"), 0))
 
     def start(self, *args, **options):
         if what := next(self.turns):
             self.end()
             command = [str(TARGET / "warehouses"), what, self.sink]
-            self.upkeep = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+            self.upkeep = what, subprocess.Popen(command, **quiet)
         return super().start(*args, **options)
 
     def end(self):
-        """If it is not done yet, it never will be."""
+        """If it is not done yet, it never will be. Gives how often each has done something, and failed."""
         if self.upkeep:
-            self.upkeep.kill()
-            self.upkeep.wait()
-        return {}
+            what, proc = self.upkeep
+            over = proc.poll() is not None
+            proc.kill()
+            did, said = proc.communicate()
+            if over and proc.returncode == 0:
+                self.kept_up[what] += not did.startswith(IDLE)
+            elif over and proc.returncode not in self.forgiven:
+                print(f"failed: {what} ended with {proc.returncode}: {said.strip()}", flush=True)
+                self.kept_up["failed"] += 1
+            self.upkeep = None
+        return self.kept_up
 
 
 class IntoTables(IntoDelta):

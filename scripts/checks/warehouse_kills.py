@@ -3,6 +3,7 @@ what is there after each kill. The table is appended to: a record that was loade
 `kill_loop.py`."""
 
 import tempfile
+from collections import Counter
 
 import kill_loop
 import stores_servers
@@ -20,8 +21,8 @@ def kills(number, seed, server, kind):
     def one(name, make, number=number):
         with tempfile.TemporaryDirectory(prefix="landfall-kill-") as folder, kill_loop.api_to_load() as api:
             target = make(folder).serve(api)
-            figures = kill_loop.loop(number, seed, api, target)
-            figures |= target.end()
+            figures = Counter(kill_loop.loop(number, seed, api, target))
+            figures.update(target.end())
         kill_loop.proof("kills", name, figures)
         names.append(name)
         for figure in sums:
