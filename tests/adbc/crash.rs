@@ -1,7 +1,8 @@
 //! A process that is killed at each of its writes in turn, and run again: however often, each row is there once.
 
+use crate::environment::every;
 use crate::pipeline::pages;
-use crate::support::{Kind, World, every, reach};
+use crate::support::{Kind, World, reach};
 use landfall::checkpoint::StoreCheckpoints;
 use landfall::columnar::{Columns, Decode};
 use landfall::connectors::adbc::AdbcTable;
@@ -10,11 +11,13 @@ use landfall::pipeline::{Pipeline, Settings};
 use landfall::sink::{Disposition, Quarantine, Replace, Upsert};
 use landfall::store::Store;
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// The calls by which a file of a database changes.
 const WRITES: &str = "pwrite64,write,fsync,fdatasync,ftruncate,unlink";
+const SIGKILL: i32 = 9;
 
 /// What a process of its own does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,13 +129,17 @@ fn as_a_process_of_its_own() {
 /// Kills at each write, until a process needs fewer: at some of them, because all of them take minutes (see [`every`]).
 async fn at_every_write(kind: Kind, what: Child) {
     // DuckDB makes few writes, of which most are the commits.
-    let step = every(if kind == Kind::DuckDb { 3 } else { 19 });
+    let step = usize::try_from(every(if kind == Kind::DuckDb { 3 } else { 19 })).expect("a step");
     let mut kills = 0;
     for at in (1..).step_by(step) {
         let Some(world) = World::new(kind) else { return };
         let Some(mut killed) = child(&world, what, Some(at)) else { return };
-        let whole = killed.0.wait().expect("ends").success();
+        let ended = killed.0.wait().expect("ends");
+        let whole = ended.success();
         if !whole {
+            // strace ends as what it traces does; without the right to trace, by itself.
+            let case = format!("{kind:?}, {what:?}, to be killed at {at}");
+            assert_eq!(ended.signal(), Some(SIGKILL), "{case}, ended with {ended}: may strace trace here?");
             kills += 1;
             let again = child(&world, what, None).expect("starts").0.wait().expect("ends");
             assert!(again.success(), "{kind:?}, {what:?}, killed at {at}: it does not recover");
@@ -144,6 +151,7 @@ async fn at_every_write(kind: Kind, what: Child) {
             break;
         }
     }
+    assert!(kills > 0, "{kind:?}, {what:?}: no call was met that changes its file");
     println!("proof suite=kills of=\"adbc {kind:?} {what:?}\" every={step} kills={kills} lost=0 doubled=0");
 }
 

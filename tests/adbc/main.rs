@@ -10,6 +10,9 @@
 
 #[path = "../loads/columns.rs"]
 mod columns;
+#[path = "../worlds/environment.rs"]
+#[allow(dead_code, reason = "shared with other test binaries")]
+mod environment;
 #[path = "../loads/load.rs"]
 mod load;
 #[path = "../loads/pages.rs"]

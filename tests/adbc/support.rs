@@ -9,11 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tempfile::TempDir;
 
-/// Each how-many-th operation is tried of those that take long: as `LANDFALL_ADBC_EVERY` says.
-pub fn every(otherwise: usize) -> usize {
-    std::env::var("LANDFALL_ADBC_EVERY").ok().and_then(|n| n.parse().ok()).unwrap_or(otherwise)
-}
-
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,35 +1,36 @@
 //! Crash enumeration: a small pipeline is run once for every I/O operation × every way in which it can go wrong there, and
 //! again with a second crash inside of the recovery. After each, destination, quarantine and landing must hold what was
-//! served: nothing lost, nothing doubled. `scripts/crash-enumeration` prints the figures.
+//! served: nothing lost, nothing doubled. `scripts/prove --only single,answers,pairs` prints the figures, with those over servers.
 
 #![allow(clippy::type_complexity, unreachable_pub, reason = "a test binary has no outside")]
 #![allow(clippy::disallowed_macros, clippy::print_stdout, reason = "it prints figures")]
 
-#[path = "../worlds/asked.rs"]
-mod asked;
+#[path = "../worlds/environment.rs"]
+mod environment;
+mod reader;
 mod source;
 #[path = "../pipeline/support.rs"]
 #[allow(dead_code, reason = "shared with another test binary")]
 mod support;
+mod watched;
 mod world;
 #[path = "../worlds/mod.rs"]
 mod worlds;
 
-use asked::{modes, number, pairs, seed};
+use environment::{every, modes, pairs, seed};
 use landfall::testkit::{Mode, Schedules};
 use world::{SHAPES, Shape, World};
 use worlds::Destination;
 
-/// Each n-th operation with `LANDFALL_CRASH_EVERY=n`, every one without it; n pairs of faults for each shape with
-/// `LANDFALL_CRASH_DOUBLES=n`, 150 without it.
+/// Every operation, and 150 pairs of faults for each shape, or fewer by what one costs, unless `LANDFALL_SCHEDULES_EVERY` and
+/// `LANDFALL_SCHEDULES_PAIRS` say otherwise.
 async fn enumerate(shape: Shape) {
     let costs = if (shape.into == Destination::Delta && shape.together) || shape.evolves { 5 } else { 1 };
     enumerate_with(&Mode::ANY, shape, shape.name, costs).await;
 }
 
 async fn enumerate_with(all: &[Mode], shape: Shape, name: &str, costs: u64) {
-    let every = number("LANDFALL_CRASH_EVERY").unwrap_or(costs);
-    let pairs = pairs(number("LANDFALL_CRASH_DOUBLES").unwrap_or(150) / costs);
+    let (every, pairs) = (every(costs), pairs(150) / costs);
     let schedules = Schedules::of(|| World::new(shape)).modes(modes(all)).every(every).pairs(pairs).seed(seed());
     let outcome = schedules.run().await;
     println!("{}", outcome.proof(name));

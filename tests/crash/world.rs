@@ -2,21 +2,23 @@
 
 use crate::source::FaultySource;
 use crate::support::{Line, Script};
+use crate::watched::Watched;
 use crate::worlds::{Destination, Epochs, Way, children, dataset, delta, found, landed, number, quarantined, rows};
+use futures::FutureExt;
 use landfall::checkpoint::StoreCheckpoints;
 use landfall::columnar::{ColumnType, Columns};
 use landfall::connectors::parquet::DatasetReader;
 use landfall::env::Env;
 use landfall::landing::Landing;
-use landfall::model::{Page, Rows, Why};
+use landfall::model::{Page, PipelineName, Rows, ShardKey, Why};
 use landfall::pipeline::{Pipeline, PipelineBuilder, Pipelines, Settings};
 use landfall::sink::{MemoryTable, Quarantine};
 use landfall::source::Source;
 use landfall::store::{ObjectPath, Store};
 use landfall::testkit::{Faults, ManualClock, SeededEntropy, Verdict, test_env};
 use landfall::{Error, ErrorKind, Result, async_trait, testkit};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// How pages come to what loads them.
@@ -107,11 +109,24 @@ pub struct World {
     grown: Script,
     /// The epochs of children.
     children: Epochs,
+    reader: Arc<Reader>,
     processes: AtomicU64,
 }
 
+/// Who reads while processes are at work, after each change of a destination.
+struct Reader {
+    shape: Shape,
+    store: Store,
+    loaded: Loaded,
+    children: Epochs,
+    /// How often it has looked.
+    looks: AtomicU64,
+    /// What it has seen that nobody may see.
+    seen: Mutex<Verdict>,
+}
+
 /// What a load has brought to its destination.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Loaded {
     table: MemoryTable<Rows<u64>>,
     epochs: Epochs,
@@ -144,8 +159,40 @@ impl World {
                 vec![repeated, new, bad]
             });
         }
-        let (loaded, copied, children, processes) = Default::default();
-        Self { shape, store: Store::memory(), loaded, copied, first, grown, children, processes }
+        let store = Store::memory();
+        let (loaded, copied, children, processes): (Loaded, _, Epochs, _) = Default::default();
+        let reader = Arc::new(Reader {
+            shape,
+            store: store.clone(),
+            loaded: loaded.clone(),
+            children: children.clone(),
+            looks: AtomicU64::new(0),
+            seen: Mutex::default(),
+        });
+        Self { shape, store, loaded, copied, first, grown, children, reader, processes }
+    }
+
+    /// This world, with an epoch of which no reader will see more than a part.
+    pub fn promising_more(self) -> Self {
+        // Rows are those of the first shard that promises them.
+        let shard = ShardKey { pipeline: PipelineName::new("a").expect("a name"), shard: 0 };
+        self.loaded.epochs.promise(&shard, 1, [self.expected()[0], u64::MAX]);
+        self
+    }
+
+    /// How often a reader has looked.
+    pub fn looks(&self) -> u64 {
+        self.reader.looks.load(Ordering::SeqCst)
+    }
+
+    /// The store as a process reaches it.
+    fn store(&self, faults: &Faults) -> Store {
+        let reader = Arc::clone(&self.reader);
+        let look = move || {
+            let reader = Arc::clone(&reader);
+            async move { reader.look().await }.boxed()
+        };
+        Store::new(Watched::new(faults.store(&self.store), look))
     }
 
     fn env(&self) -> Env {
@@ -157,7 +204,7 @@ impl World {
         let evolved = self.shape.evolves && std::ptr::eq(script, &self.grown);
         let columns = Columns::new().int64("n");
         let columns = if evolved { columns.list("children", ColumnType::Int64) } else { columns };
-        let process = Process { faults, store: faults.store(&self.store), env: self.env(), columns };
+        let process = Process { faults, store: self.store(faults), env: self.env(), columns };
         let landing = || Landing::in_store(&process.store, "raw").expect("a name").segment_bytes(40);
         let read = Pipeline::named(NUMBERS).source(FaultySource { script: script.clone(), faults: faults.clone() });
         match self.shape.route {
@@ -283,8 +330,25 @@ impl World {
         found
     }
 
+    fn served(&self) -> Vec<Line> {
+        self.grown.partitions.iter().flat_map(|(_, pages)| pages.iter().flatten().cloned()).collect()
+    }
+}
+
+impl Reader {
+    async fn look(&self) {
+        self.looks.fetch_add(1, Ordering::SeqCst);
+        if let Some(seen) = self.sees().await {
+            let mut all = self.seen.lock().expect("no panic");
+            // Once is enough.
+            if all.is_right() {
+                *all = seen;
+            }
+        }
+    }
+
     /// What a reader sees that none may see: part of an epoch, or a row twice.
-    async fn look(&self) -> Option<Verdict> {
+    async fn sees(&self) -> Option<Verdict> {
         let committed = async || match self.shape.into.is_parquet() {
             true => {
                 DatasetReader::new(&self.store, "numbers").expect("a name").snapshot().await.expect("readable").rows()
@@ -292,10 +356,18 @@ impl World {
             false => 0,
         };
         let before = committed().await;
-        let mut rows = match found::read_rows(&self.store, self.shape.into, &self.loaded.table).await {
+        let read = async || found::read_rows(&self.store, self.shape.into, &self.loaded.table).await;
+        let mut found = read().await;
+        // Files that nothing needs any more are deleted at once here, and not after the hours that readers have: who looks again
+        // reads those that took their place.
+        for _ in 0..LOOKS {
+            if found.is_ok() || !self.shape.together {
+                break;
+            }
+            found = read().await;
+        }
+        let mut rows = match found {
             Ok(rows) => rows,
-            // Files that nothing needs any more are deleted at once here, and not after the hours that readers have.
-            Err(_) if self.shape.together => return None,
             Err(e) => return Some(Verdict::corrupt(format!("a reader: {e}"))),
         };
         let after = committed().await;
@@ -317,10 +389,6 @@ impl World {
         let doubled = seen - rows.len() as u64;
         (doubled > 0).then(|| Verdict { doubled, ..Verdict::wrong("a reader saw rows twice") })
     }
-
-    fn served(&self) -> Vec<Line> {
-        self.grown.partitions.iter().flat_map(|(_, pages)| pages.iter().flatten().cloned()).collect()
-    }
 }
 
 #[async_trait]
@@ -330,7 +398,7 @@ impl testkit::World for World {
         for script in [&self.first, &self.grown] {
             run(self.pipelines(script, faults)).await?;
             if self.shape.into == Destination::Delta && self.shape.together {
-                let table = delta(&faults.store(&self.store), self.shape.into);
+                let table = delta(&self.store(faults), self.shape.into);
                 table.compact(&self.env()).await?;
                 table.checkpoint(&self.env()).await?;
                 table.vacuum(&much_later(), HOUR, false).await?;
@@ -361,22 +429,12 @@ impl testkit::World for World {
             verdict = verdict.and(Verdict::of(served, landed(&self.store, self.shape.shards).await));
         }
         verdict.wrong.extend(self.wrong_accounts().await);
-        verdict
+        verdict.and(self.reader.seen.lock().expect("no panic").clone())
     }
 
+    /// A table in memory changes with its mark under one lock; everywhere else, who changes something lets a reader look.
     async fn watch(&self) -> Verdict {
-        // A table in memory changes with its mark under one lock.
-        if self.shape.into == Destination::Memory {
-            std::future::pending::<()>().await;
-        }
-        loop {
-            if let Some(verdict) = self.look().await {
-                return verdict;
-            }
-            for _ in 0..50 {
-                tokio::task::yield_now().await;
-            }
-        }
+        std::future::pending().await
     }
 }
 
@@ -398,6 +456,8 @@ fn json(line: &str) -> Line {
     }
 }
 
+/// How often a reader looks again that met a file that was deleted.
+const LOOKS: usize = 9;
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// So late that nobody reads what was replaced.

@@ -25,7 +25,7 @@ pub struct Pair {
 /// server, or a process of their own, are noticed elsewhere, in the files that are named.
 macro_rules! pairs {
     (
-        here { $($(#[$on:meta])* $defect:ident: $rule:literal => $room:ident::$scenario:ident says $says:literal,)+ }
+        here { $($defect:ident: $rule:literal => $room:ident::$scenario:ident says $says:literal,)+ }
         elsewhere { $($other:ident: $of:literal => $what:literal in [$($file:literal),+],)+ }
     ) => {
         const ELSEWHERE: &[(Defect, u8, &str, &[&str])] =
@@ -34,10 +34,7 @@ macro_rules! pairs {
         fn pair(defect: Defect) -> Option<Pair> {
             match defect {
                 $(Defect::$other => None,)+
-                // With the feature `http` only.
-                #[cfg(not(feature = "http"))]
-                Defect::CirclesAreFollowed | Defect::CutBodiesAreWhole | Defect::DriftIsNotNoticed | Defect::LateRowsAreMissed | Defect::LinksLeadAnywhere | Defect::NullsAreLeftOut | Defect::RefusedPagesAreLeftOut | Defect::TiesAreCut => None,
-                $($(#[$on])* Defect::$defect => Some(Pair {
+                $(Defect::$defect => Some(Pair {
                     defect,
                     rule: $rule,
                     scenario: concat!(stringify!($room), "::", stringify!($scenario)),

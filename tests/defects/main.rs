@@ -11,7 +11,6 @@ mod harness;
 #[path = "../worlds/hooked.rs"]
 #[allow(dead_code, reason = "shared with another test binary")]
 mod hooked;
-#[cfg(feature = "http")]
 mod http;
 mod lake;
 #[path = "../pipeline/odd.rs"]
@@ -28,6 +27,8 @@ mod stops;
 #[path = "../pipeline/support.rs"]
 #[allow(dead_code, reason = "shared with another test binary")]
 mod support;
+#[path = "../crash/watched.rs"]
+mod watched;
 #[path = "../crash/world.rs"]
 #[allow(dead_code, reason = "shared with another test binary")]
 mod world;
@@ -95,7 +96,6 @@ pairs! {
         PositionBeforePages: 11 => pipelines::every_operation_may_fail says "records are lost",
         // I12: a response is a unit.
         PartsAreCommitted: 12 => pipelines::a_response_in_parts_is_loaded_whole says "records are there twice",
-        #[cfg(feature = "http")]
         CutBodiesAreWhole: 12 => http::lines_of_which_the_end_is_not_known_are_no_page says "a body that may be cut is taken for a whole one",
         // I13: replay gives the same.
         StateIsNotSaved: 13 => pipelines::every_operation_may_fail says "doubled=2",
@@ -107,20 +107,13 @@ pairs! {
         OwnersShareNames: 15 => sinks::the_contract_of_a_sink_holds says "g4_staged_output_of_two_owners_does_not_mix",
         // I16: an end needs proof.
         FailedReadIsWhole: 16 => pipelines::a_replacement_that_failed_takes_nothing_away says "a part has taken the place of what was there",
-        #[cfg(feature = "http")]
         LateRowsAreMissed: 16 => http::rows_that_come_late_are_read_by_the_overlap says "rows that came late are missing",
-        #[cfg(feature = "http")]
         TiesAreCut: 16 => http::rows_at_the_bound_are_read_again says "rows that share the value of the last one are missing",
-        #[cfg(feature = "http")]
         NullsAreLeftOut: 16 => http::rows_without_a_cursor_value_are_read says "rows without a value are missing",
-        #[cfg(feature = "http")]
         DriftIsNotNoticed: 16 => http::rows_that_move_under_the_offset_are_found says "rows that moved up are missing",
-        #[cfg(feature = "http")]
         CirclesAreFollowed: 16 => http::a_listing_that_goes_in_circles_is_an_error says "goes in circles is taken for a whole one",
-        #[cfg(feature = "http")]
         RefusedPagesAreLeftOut: 16 => http::a_page_that_is_refused_is_not_left_out says "a page is missing, and nobody says so",
         // I18: secrets stay out.
-        #[cfg(feature = "http")]
         LinksLeadAnywhere: 18 => http::nothing_is_asked_of_another_origin says "requests of another origin",
         // I19: parents behind their children.
         ParentsAreAhead: 19 => parents::a_parent_stays_behind_a_child_that_fails says "nobody asks for the child any more",
@@ -159,9 +152,6 @@ fn the_table_of_the_documents_is_true() {
     let mut made: Vec<_> =
         pairs.map(|pair| (pair.rule, format!("{:?}", pair.defect), pair.scenario.to_owned())).collect();
     made.extend(ELSEWHERE.iter().map(|(defect, rule, what, _)| (*rule, format!("{defect:?}"), (*what).to_owned())));
-    if cfg!(not(feature = "http")) {
-        told.retain(|(.., scenario)| !scenario.starts_with("http::"));
-    }
     told.sort_unstable();
     made.sort_unstable();
     assert_eq!(told, made);

@@ -4,6 +4,9 @@
 #![allow(clippy::disallowed_macros, clippy::print_stdout, reason = "it prints figures")]
 
 mod drift;
+#[path = "../worlds/environment.rs"]
+#[allow(dead_code, reason = "shared with other test binaries")]
+mod environment;
 mod faults;
 #[path = "../secrets/keys.rs"]
 #[allow(dead_code, reason = "only its certificates are needed here")]

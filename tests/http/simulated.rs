@@ -3,6 +3,7 @@
 //!
 //! `LANDFALL_SIMULATION_HTTP=n` runs that many seeds, from `LANDFALL_SIMULATION_FIRST` on.
 
+use crate::environment::number;
 use crate::scripted::{NEVER, accesses, env, rest};
 use landfall::checkpoint::StoreCheckpoints;
 use landfall::columnar::arrow::array::AsArray;
@@ -37,8 +38,8 @@ struct World {
 
 #[tokio::test]
 async fn seeds_over_http_lose_and_double_nothing() {
-    let number = |name, default| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default);
-    let (first, seeds) = (number("LANDFALL_SIMULATION_FIRST", 0), number("LANDFALL_SIMULATION_HTTP", 18));
+    let first = number("LANDFALL_SIMULATION_FIRST").unwrap_or(0);
+    let seeds = number("LANDFALL_SIMULATION_HTTP").unwrap_or(18);
     let seeds: BTreeSet<u64> = (first..first + seeds).chain(REGRESSIONS).collect();
     let (mut total, mut requests, mut faults, mut deaths, mut wrong) = (Verdict::default(), 0, 0, 0, Vec::new());
     for &seed in &seeds {
@@ -59,6 +60,7 @@ async fn seeds_over_http_lose_and_double_nothing() {
         total.sums()
     );
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(faults > 0 && deaths > 0, "of {requests} requests and {} seeds, nothing went wrong", seeds.len());
 }
 
 impl World {

@@ -1,5 +1,6 @@
 //! The way out for epochs that the destination refuses for good.
 
+use crate::environment::every;
 use crate::support::{Once, Script, World, parse};
 use landfall::checkpoint::StoreCheckpoints;
 use landfall::env::Env;
@@ -286,14 +287,10 @@ impl testkit::World for Five {
     }
 }
 
-/// With `LANDFALL_ABANDON_EVERY=1`, each operation.
-fn every() -> u64 {
-    std::env::var("LANDFALL_ABANDON_EVERY").ok().and_then(|n| n.parse().ok()).unwrap_or(7)
-}
-
+/// At each seventh, or as `LANDFALL_SCHEDULES_EVERY` says.
 #[tokio::test]
 async fn giving_up_survives_a_fault_at_every_operation() {
-    let outcome = Schedules::of(|| Five::new(Script::new(1, 2, 6))).every(every()).pairs(20).run().await;
+    let outcome = Schedules::of(|| Five::new(Script::new(1, 2, 6))).every(every(7)).pairs(20).run().await;
     outcome.assert_right();
     assert!(outcome.points > 100, "{outcome}");
 }

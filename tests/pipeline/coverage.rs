@@ -129,7 +129,7 @@ async fn covered(world: &World) -> Vec<Coverage> {
 }
 
 #[tokio::test]
-async fn i15_each_window_of_each_partition_is_asked_for_once_and_a_gap_is_filled_by_the_next_run() {
+async fn each_window_of_each_partition_is_asked_for_once_and_a_gap_is_filled_by_the_next_run() {
     let world = World::new(Script::new(0, 0, 0));
     let mut calendar = Calendar::new(4, 3);
     calendar.broken = vec![(1, 2, 7), (3, 0, 0)];

@@ -72,7 +72,7 @@ async fn each_run_reads_everything_and_takes_the_place_of_the_one_before() {
 }
 
 #[tokio::test]
-async fn l04_replace_with_a_failing_second_stream_leaves_the_old_data_readable() {
+async fn replace_with_a_failing_second_stream_leaves_the_old_data_readable() {
     let world = World::new(Script::new(2, 3, 7));
     run(replacing(&world, world.script.clone())).await;
     let old = world.rows();

@@ -2,6 +2,9 @@
 
 #![allow(clippy::type_complexity, unreachable_pub, reason = "a test binary has no outside")]
 
+#[path = "../worlds/environment.rs"]
+#[allow(dead_code, reason = "shared with other test binaries")]
+mod environment;
 mod support;
 
 mod abandon;

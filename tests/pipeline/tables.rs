@@ -126,7 +126,7 @@ async fn a_table_that_is_down_is_made_up_for_and_nothing_is_doubled() {
 }
 
 #[tokio::test]
-async fn l12_rows_for_a_table_that_is_not_in_the_set_stop_the_run() {
+async fn rows_for_a_table_that_is_not_in_the_set_stop_the_run() {
     let split = Split::new(Script::new(1, 3, 9));
     let fewer = TableSet::new().table("all", MemorySink::new(&split.world.table));
     let failure = split.pipeline(fewer).run().await.expect_err("there is no table for the digits");

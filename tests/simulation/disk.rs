@@ -19,7 +19,7 @@ use tempfile::TempDir;
 
 #[test]
 fn what_is_acknowledged_survives_a_power_loss_at_any_call() {
-    let images = crate::number("LANDFALL_DISK_IMAGES", 1_600) / 2;
+    let images = crate::environment::number("LANDFALL_DISK_IMAGES").unwrap_or(1_600) / 2;
     for into in [Destination::Parquet, Destination::Delta] {
         let Losses { calls, images, recovered, verdict } = block_on(lose(into, None, images));
         let sums = verdict.sums();

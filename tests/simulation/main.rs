@@ -15,6 +15,9 @@ mod api;
 mod chance;
 mod damage;
 mod disk;
+#[path = "../worlds/environment.rs"]
+#[allow(dead_code, reason = "shared with other test binaries")]
+mod environment;
 mod history;
 mod oracle;
 #[path = "../pipeline/support.rs"]
@@ -25,6 +28,7 @@ mod world;
 #[allow(dead_code, reason = "shared with another test binary")]
 mod worlds;
 
+use environment::number;
 use history::Told;
 use landfall::testkit::{Defect, Verdict};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -34,11 +38,6 @@ const REGRESSIONS: &[u64] = &[];
 /// Each so many seeds, one is run again and must do the same. It has no divisor in common with the number of destinations, which
 /// seeds take in turn: so each of them is run again.
 const AGAIN: u64 = 9;
-
-fn number(name: &str, otherwise: u64) -> u64 {
-    let text = std::env::var(name).ok();
-    text.map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number, and not `{text}`")))
-}
 
 fn run(seed: u64) -> Told {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
@@ -119,8 +118,8 @@ fn simulate(of: &str, seeds: impl Iterator<Item = u64>) -> Vec<String> {
 
 #[test]
 fn seeds_lose_and_double_nothing() {
-    let first = number("LANDFALL_SIMULATION_FIRST", 0);
-    let wrong = simulate("seeds", first..first + number("LANDFALL_SIMULATION_SEEDS", 40));
+    let first = number("LANDFALL_SIMULATION_FIRST").unwrap_or(0);
+    let wrong = simulate("seeds", first..first + number("LANDFALL_SIMULATION_SEEDS").unwrap_or(40));
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
@@ -159,7 +158,7 @@ const NOTICED: &[(Defect, u64)] = &[
 
 #[test]
 fn seeds_notice_defects() {
-    let most = number("LANDFALL_SIMULATION_TRIES", 400);
+    let most = number("LANDFALL_SIMULATION_TRIES").unwrap_or(400);
     let tried: Vec<(Defect, Option<u64>)> = std::thread::scope(|scope| {
         let of = |half: usize| {
             scope.spawn(move || {
@@ -168,8 +167,15 @@ fn seeds_notice_defects() {
                     .skip(half)
                     .step_by(2)
                     .map(|(defect, first)| {
-                        let _on = defect.switch_on();
-                        let tries = (1..=most).find(|n| !run(first + n - 1).verdict.is_right());
+                        let noticing = |seed: &u64| {
+                            let _on = defect.switch_on();
+                            !run(*seed).verdict.is_right()
+                        };
+                        let seed = (*first..first + most).find(noticing);
+                        // That it is the defect that was noticed.
+                        let without = seed.map(|seed| run(seed).verdict).unwrap_or_default();
+                        assert!(without.is_right(), "{seed:?} without {defect:?}: {without}");
+                        let tries = seed.map(|seed| seed - first + 1);
                         println!("  {defect:?}, from seed {first} on, after so many: {tries:?}");
                         (*defect, tries)
                     })

@@ -1,6 +1,5 @@
-//! A whole pipeline whose landing, checkpoints, dataset and quarantine are in one store, while answers are lost and servers die.
+//! A whole pipeline whose landing, checkpoints, dataset and quarantine are in one store, while answers are lost.
 
-use crate::asked::{modes, number, pairs, seed};
 use crate::counted::{Counted, Epochs};
 use crate::server::{Operation, Server};
 use crate::support::Script;
@@ -15,10 +14,8 @@ use landfall::landing::Landing;
 use landfall::pipeline::{Pipeline, RunFailure, Settings};
 use landfall::sink::Quarantine;
 use landfall::store::Store;
-use landfall::testkit::{self, Faults, Mode, Schedules, Verdict, test_env};
-use landfall::{Result, async_trait};
+use landfall::testkit::{Verdict, test_env};
 use std::collections::BTreeSet;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 fn pipeline(store: &Store, script: &Script, env: Env, epochs: &Epochs) -> Pipeline {
@@ -52,24 +49,24 @@ fn script() -> Script {
 }
 
 /// Loads the script, once what is there and once more.
-async fn load(store: &Store, env: impl Fn() -> Env) -> Result<(), RunFailure> {
+pub async fn load(store: &Store, env: impl Fn() -> Env) -> Result<(), RunFailure> {
     load_in(store, env, &Epochs::default()).await
 }
 
 /// Environments that are not alike, from this seed on.
-fn envs(first: u64) -> impl Fn() -> Env {
+pub fn envs(first: u64) -> impl Fn() -> Env {
     let next = AtomicU64::new(first);
     move || test_env(next.fetch_add(1, Ordering::SeqCst))
 }
 
-async fn load_in(store: &Store, env: impl Fn() -> Env, epochs: &Epochs) -> Result<(), RunFailure> {
+pub async fn load_in(store: &Store, env: impl Fn() -> Env, epochs: &Epochs) -> Result<(), RunFailure> {
     for _ in 0..2 {
         pipeline(store, &script(), env(), epochs).run().await?;
     }
     Ok(())
 }
 
-async fn numbers(store: &Store) -> Vec<u64> {
+pub async fn numbers(store: &Store) -> Vec<u64> {
     let reader = DatasetReader::new(store, "numbers").expect("a name");
     let mut found = Vec::new();
     for batch in reader.snapshot().await.expect("readable").read_batches().await.expect("readable") {
@@ -80,7 +77,7 @@ async fn numbers(store: &Store) -> Vec<u64> {
 }
 
 /// Compares dataset and quarantine with the script.
-async fn verdict(store: &Store) -> Verdict {
+pub async fn verdict(store: &Store) -> Verdict {
     let script = script();
     let lines: Vec<_> = script.partitions.iter().flat_map(|(_, pages)| pages.iter().flatten()).collect();
     let number = |line: &str| line.strip_prefix("{\"n\":")?.strip_suffix('}')?.parse().ok();
@@ -119,100 +116,4 @@ async fn lost_answers_stop_nothing_and_double_nothing() {
             assert_exact(&store, &format!("each {each}")).await;
         }
     }
-}
-
-/// The server dies at one request after another, before that had its effect and after; then a new process goes on. At every
-/// ninth, or at every `LANDFALL_DEATHS_EACH`th.
-#[tokio::test]
-async fn a_server_that_dies_at_any_request_loses_nothing() {
-    let server = Server::start().await;
-    load(&s3(&server), envs(1)).await.expect("it loads");
-    let requests = server.requests();
-    assert!(requests > 50, "{requests}");
-    let step = usize::try_from(number("LANDFALL_DEATHS_EACH").unwrap_or(9)).expect("a step");
-    let (mut deaths, mut unmet, mut total) = (0, 0, Verdict::default());
-    for at in (0..requests).step_by(step) {
-        for has_effect in [false, true] {
-            let case = format!("request {at}, effect {has_effect}");
-            let epochs = Epochs::default();
-            let Some(server) = dead_at(at, has_effect, &epochs).await else {
-                assert!(at >= requests - requests / 10, "{case}: no load made so many requests");
-                unmet += 1;
-                continue;
-            };
-            let store = s3(&server);
-            load_in(&store, envs(100), &epochs).await.unwrap_or_else(|e| panic!("{case}: {e}"));
-            let verdict = verdict(&store).await;
-            assert!(verdict.is_right(), "{case}: {verdict}");
-            total = total.and(verdict);
-            deaths += 1;
-        }
-    }
-    println!(
-        "proof suite=single of=\"s3, a server that dies\" every={step} points={requests} schedules={deaths} unmet={unmet} {}",
-        total.sums()
-    );
-}
-
-/// A server that died at a request of a load, and is there again. The parts of a pipeline run side by side, so that not each load makes as
-/// many requests. `None` if ten of them have not.
-async fn dead_at(request: usize, has_effect: bool, epochs: &Epochs) -> Option<Server> {
-    for _ in 0..10 {
-        let server = Server::start().await;
-        server.dies_at(request, has_effect);
-        // What it tidies up at its end may fail, and it ends well.
-        drop(load_in(&s3(&server), envs(1), epochs).await);
-        if server.is_dead() {
-            server.revives();
-            return Some(server);
-        }
-    }
-    None
-}
-
-/// What outlives the processes: all of it on one server.
-struct World {
-    store: Store,
-    _server: Server,
-    processes: AtomicU64,
-    epochs: Epochs,
-    /// What readers have seen.
-    seen: Mutex<Verdict>,
-}
-
-#[async_trait]
-impl testkit::World for World {
-    async fn process(&self, faults: &Faults) -> Result<()> {
-        let env = || test_env(self.processes.fetch_add(1, Ordering::SeqCst) + 1);
-        let ended = load_in(&faults.store(&self.store), env, &self.epochs).await;
-        if let Some(partial) = self.epochs.look("rows", numbers(&self.store).await) {
-            let mut seen = self.seen.lock().expect("no panic");
-            *seen = seen.clone().and(partial);
-        }
-        Ok(ended?)
-    }
-
-    async fn verdict(&self) -> Verdict {
-        verdict(&self.store).await.and(self.seen.lock().expect("no panic").clone())
-    }
-
-    /// A reader looks where a process has ended; one that looks all the time is there over a store in memory.
-    async fn watch(&self) -> Verdict {
-        std::future::pending().await
-    }
-}
-
-/// The process dies, stands still or is not told at one operation after another. At every ninth, or at every `LANDFALL_DEATHS_EACH`th.
-#[tokio::test]
-async fn s3_survives_a_fault_at_every_operation() {
-    let every = number("LANDFALL_DEATHS_EACH").unwrap_or(9);
-    let world = async || {
-        let _server = Server::start().await;
-        let (store, processes) = (s3(&_server), AtomicU64::new(0));
-        World { store, _server, processes, epochs: Epochs::default(), seen: Mutex::default() }
-    };
-    let schedules = Schedules::made_by(world).modes(modes(&Mode::ANY)).every(every).pairs(pairs(20)).seed(seed());
-    let outcome = schedules.varies().run().await;
-    println!("{}", outcome.proof("parquet on s3"));
-    outcome.assert_right();
 }

@@ -1,14 +1,15 @@
 //! Object stores over HTTP: what each answer of a server means, over a server that answers as told; and real servers, where
-//! the environment names one.
+//! the environment names one. Whole pipelines on them, and on local files.
 
 #![allow(clippy::type_complexity, unreachable_pub, reason = "a test binary has no outside")]
 #![allow(clippy::print_stdout, clippy::disallowed_macros, reason = "an enumeration says its figures")]
 
-#[path = "../worlds/asked.rs"]
-mod asked;
 #[path = "../worlds/counted.rs"]
 #[allow(dead_code, reason = "shared with another test binary")]
 mod counted;
+#[path = "../worlds/environment.rs"]
+mod environment;
+mod histories;
 mod lifecycle;
 mod outcomes;
 mod real;

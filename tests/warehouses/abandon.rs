@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 cases! {
-    l11_of_an_older_commit_and_giving_its_epoch_up_one_counts,
+    of_an_older_commit_and_giving_its_epoch_up_one_counts,
 }
 
 /// When the commit of the older owner goes on.
@@ -22,7 +22,7 @@ enum Older {
     After,
 }
 
-async fn l11_of_an_older_commit_and_giving_its_epoch_up_one_counts<W: Warehouse>(warehouse: W) {
+async fn of_an_older_commit_and_giving_its_epoch_up_one_counts<W: Warehouse>(warehouse: W) {
     for (round, older) in [Older::Before, Older::After].into_iter().chain([Older::Meanwhile; 6]).enumerate() {
         race(&warehouse, older, &format!("orders_{round}")).await;
     }

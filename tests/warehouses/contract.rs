@@ -9,17 +9,17 @@ use landfall::pipeline::{RunFailure, RunReport};
 use landfall::sink::{Disposition, Upsert};
 
 cases! {
-    l06_a_new_table_is_made,
-    l06_a_new_table_is_refused_where_tables_are_frozen,
-    l06_a_new_column_is_added,
-    l06_a_new_column_is_refused_where_the_table_is_frozen,
-    l06_a_new_field_stops_the_run_where_nothing_may_be_refused,
-    l06_a_record_with_a_new_field_is_discarded,
-    l06_a_new_field_is_left_out_of_its_record,
-    l06_a_value_of_a_new_type_is_kept_where_the_column_takes_any,
-    l06_a_value_of_a_new_type_stops_the_run_where_nothing_may_be_refused,
-    l06_a_record_with_a_value_of_a_new_type_is_discarded,
-    l06_a_value_of_a_new_type_is_left_out_of_its_record,
+    a_new_table_is_made,
+    a_new_table_is_refused_where_tables_are_frozen,
+    a_new_column_is_added,
+    a_new_column_is_refused_where_the_table_is_frozen,
+    a_new_field_stops_the_run_where_nothing_may_be_refused,
+    a_record_with_a_new_field_is_discarded,
+    a_new_field_is_left_out_of_its_record,
+    a_value_of_a_new_type_is_kept_where_the_column_takes_any,
+    a_value_of_a_new_type_stops_the_run_where_nothing_may_be_refused,
+    a_record_with_a_value_of_a_new_type_is_discarded,
+    a_value_of_a_new_type_is_left_out_of_its_record,
 }
 
 fn columns() -> Columns {
@@ -44,28 +44,28 @@ async fn then<W: Warehouse>(
     builder.build().expect("complete").run().await
 }
 
-async fn l06_a_new_table_is_made<W: Warehouse>(warehouse: W) {
+async fn a_new_table_is_made<W: Warehouse>(warehouse: W) {
     let sink = warehouse.sink("orders", Disposition::Append);
     Place::new().run(&Api::pages([OLD]), &columns(), sink).await.expect("runs");
     assert_eq!(warehouse.columns("orders").await, ["amount", "id"]);
     assert_eq!(warehouse.rows("orders", "id, amount").await, ["1|10"]);
 }
 
-async fn l06_a_new_table_is_refused_where_tables_are_frozen<W: Warehouse>(warehouse: W) {
+async fn a_new_table_is_refused_where_tables_are_frozen<W: Warehouse>(warehouse: W) {
     let sink = warehouse.frozen("orders", Disposition::Append);
     let failure = Place::new().run(&Api::pages([OLD]), &columns(), sink).await.expect_err("there is none");
     assert_eq!(failure.error().kind(), ErrorKind::Config, "{failure}");
     assert!(warehouse.columns("orders").await.is_empty());
 }
 
-async fn l06_a_new_column_is_added<W: Warehouse>(warehouse: W) {
+async fn a_new_column_is_added<W: Warehouse>(warehouse: W) {
     let wider = Decode::pages().schema(columns().utf8("note"));
     then(&warehouse, &Place::new(), wider, r#"{"id":2,"amount":20,"note":"new"}"#, false).await.expect("runs");
     assert_eq!(warehouse.columns("orders").await, ["amount", "id", "note"]);
     assert_eq!(warehouse.rows("orders", "id, amount, note").await, ["1|10|-", "2|20|new"]);
 }
 
-async fn l06_a_new_column_is_refused_where_the_table_is_frozen<W: Warehouse>(warehouse: W) {
+async fn a_new_column_is_refused_where_the_table_is_frozen<W: Warehouse>(warehouse: W) {
     let place = Place::new();
     let first = Api::pages([OLD]);
     place.run(&first, &columns(), warehouse.sink("orders", Disposition::Append)).await.expect("runs");
@@ -88,13 +88,13 @@ fn strict() -> Decode {
     Decode::pages().schema(columns()).unknown_fields(UnknownFields::Quarantine)
 }
 
-async fn l06_a_new_field_stops_the_run_where_nothing_may_be_refused<W: Warehouse>(warehouse: W) {
+async fn a_new_field_stops_the_run_where_nothing_may_be_refused<W: Warehouse>(warehouse: W) {
     let failure = then(&warehouse, &Place::new(), strict(), NEW_FIELD, false).await.expect_err("a new field");
     assert_eq!(failure.error().kind(), ErrorKind::Data, "{failure}");
     assert_eq!(warehouse.rows("orders", "id, amount").await, ["1|10"]);
 }
 
-async fn l06_a_record_with_a_new_field_is_discarded<W: Warehouse>(warehouse: W) {
+async fn a_record_with_a_new_field_is_discarded<W: Warehouse>(warehouse: W) {
     let place = Place::new();
     let report = then(&warehouse, &place, strict(), NEW_FIELD, true).await.expect("runs");
     assert_eq!((report.ledger.staged, report.ledger.quarantined), (1, 1), "{report}");
@@ -102,34 +102,34 @@ async fn l06_a_record_with_a_new_field_is_discarded<W: Warehouse>(warehouse: W) 
     assert_eq!(place.quarantined().await, [r#"{"id":2,"amount":20,"note":"new"}"#]);
 }
 
-async fn l06_a_new_field_is_left_out_of_its_record<W: Warehouse>(warehouse: W) {
+async fn a_new_field_is_left_out_of_its_record<W: Warehouse>(warehouse: W) {
     let place = Place::new();
     then(&warehouse, &place, Decode::pages().schema(columns()), NEW_FIELD, true).await.expect("runs");
     assert_eq!(warehouse.rows("orders", "id, amount").await, ["1|10", "2|20", "3|30"]);
     assert!(place.quarantined().await.is_empty());
 }
 
-async fn l06_a_value_of_a_new_type_is_kept_where_the_column_takes_any<W: Warehouse>(warehouse: W) {
+async fn a_value_of_a_new_type_is_kept_where_the_column_takes_any<W: Warehouse>(warehouse: W) {
     let any = Columns::new().int64("id").text("amount");
     let sink = warehouse.sink("orders", Upsert::by(["id"]));
     Place::new().run(&Api::pages([OLD, NEW_TYPE]), &any, sink).await.expect("runs");
     assert_eq!(warehouse.rows("orders", "id, amount").await, ["1|10", "2|twenty", "3|30"]);
 }
 
-async fn l06_a_value_of_a_new_type_stops_the_run_where_nothing_may_be_refused<W: Warehouse>(warehouse: W) {
+async fn a_value_of_a_new_type_stops_the_run_where_nothing_may_be_refused<W: Warehouse>(warehouse: W) {
     let failure = then(&warehouse, &Place::new(), Decode::pages().schema(columns()), NEW_TYPE, false).await;
     assert_eq!(failure.expect_err("a new type").error().kind(), ErrorKind::Data);
     assert_eq!(warehouse.rows("orders", "id, amount").await, ["1|10"]);
 }
 
-async fn l06_a_record_with_a_value_of_a_new_type_is_discarded<W: Warehouse>(warehouse: W) {
+async fn a_record_with_a_value_of_a_new_type_is_discarded<W: Warehouse>(warehouse: W) {
     let place = Place::new();
     then(&warehouse, &place, Decode::pages().schema(columns()), NEW_TYPE, true).await.expect("runs");
     assert_eq!(warehouse.rows("orders", "id, amount").await, ["1|10", "3|30"]);
     assert_eq!(place.quarantined().await, [r#"{"id":2,"amount":"twenty"}"#]);
 }
 
-async fn l06_a_value_of_a_new_type_is_left_out_of_its_record<W: Warehouse>(warehouse: W) {
+async fn a_value_of_a_new_type_is_left_out_of_its_record<W: Warehouse>(warehouse: W) {
     let place = Place::new();
     let decode = Decode::pages().schema(columns()).unfit_values(UnfitValues::Null);
     then(&warehouse, &place, decode, NEW_TYPE, true).await.expect("runs");

@@ -7,7 +7,7 @@ use landfall::columnar::Columns;
 use landfall::sink::{Disposition, Sink, Upsert};
 
 sql_cases! {
-    l01_merge_collapses_repeats_within_an_epoch_and_with_the_table,
+    merge_collapses_repeats_within_an_epoch_and_with_the_table,
     rows_without_a_key_go_to_the_quarantine,
     a_key_of_several_columns_and_of_odd_names,
     a_column_that_the_rows_do_not_have_is_a_mistake_in_the_disposition,
@@ -29,7 +29,7 @@ async fn counted<W: Sql>(warehouse: &W) -> Vec<String> {
     warehouse.rows("landfall_loads", "epoch, rows_staged, rows_inserted, rows_updated, rows_deleted").await
 }
 
-async fn l01_merge_collapses_repeats_within_an_epoch_and_with_the_table<W: Sql>(warehouse: W) {
+async fn merge_collapses_repeats_within_an_epoch_and_with_the_table<W: Sql>(warehouse: W) {
     let mut load = load(&warehouse, Upsert::by(["id"]));
     load.load("{\"id\":1,\"name\":\"a\"}\n{\"id\":2,\"name\":\"b\"}\n{\"id\":1,\"name\":\"c\"}").await.expect("loads");
     let rows = warehouse.rows("orders", "id, name").await;

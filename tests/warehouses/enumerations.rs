@@ -8,10 +8,10 @@ use landfall::columnar::Columns;
 use landfall::sink::{CommitOutcome, Disposition, Replace, ReplacePartitions, Scd2, Sink, Upsert, Writer};
 
 sql_cases! {
-    l04_a_table_is_replaced_in_one_step_and_only_by_what_is_whole,
+    a_table_is_replaced_in_one_step_and_only_by_what_is_whole,
     who_asks_for_an_old_commit_again_leaves_the_rows_of_a_later_enumeration,
     only_partitions_that_came_are_replaced,
-    l09_a_sweep_deletes_what_did_not_come_and_nothing_of_others,
+    a_sweep_deletes_what_did_not_come_and_nothing_of_others,
     a_sweep_that_would_take_too_much_is_refused_before_anything_is_prepared,
 }
 
@@ -29,7 +29,7 @@ fn lines(rows: &[(u64, &str)]) -> String {
 const BROUGHT: &str =
     "SELECT id, l.epoch FROM {orders} o JOIN {landfall_loads} l ON l.load_id = o._landfall_load ORDER BY id";
 
-async fn l04_a_table_is_replaced_in_one_step_and_only_by_what_is_whole<W: Sql>(warehouse: W) {
+async fn a_table_is_replaced_in_one_step_and_only_by_what_is_whole<W: Sql>(warehouse: W) {
     let mut load = load(&warehouse, "orders", Replace::table());
     let all = async || warehouse.rows("orders", "id, name").await;
     load.load(&lines(&[(1, "a"), (2, "b")])).await.expect("loads");
@@ -81,7 +81,7 @@ async fn only_partitions_that_came_are_replaced<W: Sql>(warehouse: W) {
     assert_eq!(all().await.len(), 4, "no row is no partition");
 }
 
-async fn l09_a_sweep_deletes_what_did_not_come_and_nothing_of_others<W: Sql>(warehouse: W) {
+async fn a_sweep_deletes_what_did_not_come_and_nothing_of_others<W: Sql>(warehouse: W) {
     let mut load = load(&warehouse, "orders", Upsert::by(["id"]).sweep(1.0));
     let all = async || warehouse.rows("orders", "id, name").await;
     load.load(&lines(&[(1, "a"), (2, "b"), (3, "c")])).await.expect("loads");

@@ -12,12 +12,12 @@
 
 mod adbc;
 mod api;
-#[path = "../worlds/asked.rs"]
-mod asked;
 #[path = "../worlds/counted.rs"]
 #[allow(dead_code, reason = "shared with another test binary")]
 mod counted;
 mod cuts;
+#[path = "../worlds/environment.rs"]
+mod environment;
 #[path = "../worlds/hooked.rs"]
 #[allow(dead_code, reason = "shared with another test binary")]
 mod hooked;
@@ -77,11 +77,11 @@ mod abandon;
 mod commits;
 mod conformance;
 mod contract;
-mod crashes;
 mod defects;
 mod dispositions;
 mod enumerations;
 mod evolution;
+mod histories;
 mod meanwhile;
 mod odd_servers;
 mod odd_tables;

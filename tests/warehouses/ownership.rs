@@ -10,10 +10,10 @@ use landfall::sink::{Disposition, Sink, Transactional};
 use landfall::{Error, ErrorKind};
 
 cases! {
-    l11_after_a_commit_that_failed_the_rows_come_again,
-    l11_a_page_without_records_moves_the_position,
-    l11_a_graceful_stop_flushes_the_tail,
-    l11_who_has_lost_its_place_changes_nothing_any_more,
+    after_a_commit_that_failed_the_rows_come_again,
+    a_page_without_records_moves_the_position,
+    a_graceful_stop_flushes_the_tail,
+    who_has_lost_its_place_changes_nothing_any_more,
 }
 
 fn columns() -> Columns {
@@ -24,7 +24,7 @@ fn pipeline<K: Sink<Item = Batch, Promise = Transactional>>(place: &Place, api: 
     place.builder("orders", api, Decode::pages().schema(columns()), 1_000, sink).build().expect("complete")
 }
 
-async fn l11_after_a_commit_that_failed_the_rows_come_again<W: Warehouse>(warehouse: W) {
+async fn after_a_commit_that_failed_the_rows_come_again<W: Warehouse>(warehouse: W) {
     let place = Place::new();
     let api = Api::pages([r#"{"id":1}"#, r#"{"id":2}"#]);
     let refused = before_commit(warehouse.sink("orders", Disposition::Append), |_| async {
@@ -37,7 +37,7 @@ async fn l11_after_a_commit_that_failed_the_rows_come_again<W: Warehouse>(wareho
     assert_eq!(warehouse.rows("orders", "id").await, ["1", "2"]);
 }
 
-async fn l11_a_page_without_records_moves_the_position<W: Warehouse>(warehouse: W) {
+async fn a_page_without_records_moves_the_position<W: Warehouse>(warehouse: W) {
     let place = Place::new();
     let api = Api::pages([r#"{"id":1}"#, ""]);
     for _ in 0..2 {
@@ -47,7 +47,7 @@ async fn l11_a_page_without_records_moves_the_position<W: Warehouse>(warehouse: 
     assert_eq!(warehouse.rows("orders", "id").await, ["1"]);
 }
 
-async fn l11_a_graceful_stop_flushes_the_tail<W: Warehouse>(warehouse: W) {
+async fn a_graceful_stop_flushes_the_tail<W: Warehouse>(warehouse: W) {
     let (place, gate) = (Place::new(), Gate::new());
     let stuck = Answer::Waits(gate.clone(), r#"{"id":3}"#.to_owned());
     let api = Api::pages([r#"{"id":1}"#.into(), r#"{"id":2}"#.into(), stuck]);
@@ -69,7 +69,7 @@ async fn l11_a_graceful_stop_flushes_the_tail<W: Warehouse>(warehouse: W) {
     assert_eq!(warehouse.rows("orders", "id").await, ["1", "2", "3"]);
 }
 
-async fn l11_who_has_lost_its_place_changes_nothing_any_more<W: Warehouse>(warehouse: W) {
+async fn who_has_lost_its_place_changes_nothing_any_more<W: Warehouse>(warehouse: W) {
     let (place, gate) = (Place::new(), Gate::new());
     let stuck = Answer::Waits(gate.clone(), r#"{"id":3}"#.to_owned());
     let zombie = Api::pages([r#"{"id":1}"#.into(), r#"{"id":2}"#.into(), stuck]);

@@ -9,20 +9,20 @@ use landfall::sink::{Replace, Upsert};
 use std::sync::Arc;
 
 cases! {
-    l04_replace_with_a_failing_stream_leaves_the_old_rows,
-    l04_a_reader_never_sees_a_table_that_is_replaced_by_half,
-    l14_replace_verifies_the_staged_row_count,
-    l14_replace_refuses_to_shrink_the_table_by_too_much,
-    l14_a_sweep_that_would_take_too_much_is_refused,
+    replace_with_a_failing_stream_leaves_the_old_rows,
+    a_reader_never_sees_a_table_that_is_replaced_by_half,
+    replace_verifies_the_staged_row_count,
+    replace_refuses_to_shrink_the_table_by_too_much,
+    a_sweep_that_would_take_too_much_is_refused,
     a_key_collapses_what_an_enumeration_gives_twice,
-    l17_a_refresh_keeps_the_columns_and_clears_rows_and_cursors_of_its_stream_only,
+    a_refresh_keeps_the_columns_and_clears_rows_and_cursors_of_its_stream_only,
 }
 
 fn columns() -> Columns {
     Columns::new().int64("id").utf8("name")
 }
 
-async fn l04_replace_with_a_failing_stream_leaves_the_old_rows<W: Warehouse>(warehouse: W) {
+async fn replace_with_a_failing_stream_leaves_the_old_rows<W: Warehouse>(warehouse: W) {
     let place = Place::new();
     let run = async |api: Api| place.run_by(2, &api, &columns(), warehouse.sink("orders", Replace::table())).await;
     let old = Api::of([("a", vec![r#"{"id":1},{"id":2}"#]), ("b", vec![r#"{"id":3}"#])]);
@@ -43,7 +43,7 @@ async fn l04_replace_with_a_failing_stream_leaves_the_old_rows<W: Warehouse>(war
     );
 }
 
-async fn l04_a_reader_never_sees_a_table_that_is_replaced_by_half<W: Warehouse>(warehouse: W) {
+async fn a_reader_never_sees_a_table_that_is_replaced_by_half<W: Warehouse>(warehouse: W) {
     let (place, warehouse) = (Place::new(), Arc::new(warehouse));
     let pages = |n: u64| Api::pages((0..6).map(|page| format!("{{\"id\":{}}}", n + page)).map(Answer::Records));
     place.run_by(1, &pages(10), &columns(), warehouse.sink("orders", Replace::table())).await.expect("runs");
@@ -59,7 +59,7 @@ async fn l04_a_reader_never_sees_a_table_that_is_replaced_by_half<W: Warehouse>(
     assert_eq!(warehouse.rows("orders", "id").await, ["20", "21", "22", "23", "24", "25"]);
 }
 
-async fn l14_replace_verifies_the_staged_row_count<W: Warehouse>(warehouse: W) {
+async fn replace_verifies_the_staged_row_count<W: Warehouse>(warehouse: W) {
     let (place, warehouse) = (Place::new(), Arc::new(warehouse));
     let pages = |ids: [u64; 4]| Api::pages(ids.map(|id| Answer::Records(format!("{{\"id\":{id}}}"))));
     let replace = || warehouse.sink("orders", Replace::table());
@@ -80,7 +80,7 @@ async fn l14_replace_verifies_the_staged_row_count<W: Warehouse>(warehouse: W) {
     assert_eq!(warehouse.rows("orders", "id").await, ["1", "2", "3", "4"], "nothing was changed");
 }
 
-async fn l14_replace_refuses_to_shrink_the_table_by_too_much<W: Warehouse>(warehouse: W) {
+async fn replace_refuses_to_shrink_the_table_by_too_much<W: Warehouse>(warehouse: W) {
     let place = Place::new();
     let run = async |page: &str, replace: Replace| {
         place.run(&Api::pages([page]), &columns(), warehouse.sink("orders", replace)).await
@@ -95,7 +95,7 @@ async fn l14_replace_refuses_to_shrink_the_table_by_too_much<W: Warehouse>(wareh
     assert_eq!(warehouse.rows("orders", "id").await, ["1"]);
 }
 
-async fn l14_a_sweep_that_would_take_too_much_is_refused<W: Warehouse>(warehouse: W) {
+async fn a_sweep_that_would_take_too_much_is_refused<W: Warehouse>(warehouse: W) {
     let place = Place::new();
     let run = async |page: &str| {
         place.run(&Api::pages([page]), &columns(), warehouse.sink("orders", Upsert::by(["id"]).sweep(0.5))).await
@@ -117,7 +117,7 @@ async fn a_key_collapses_what_an_enumeration_gives_twice<W: Warehouse>(warehouse
     assert_eq!(warehouse.rows("orders", "id, name").await, ["1|b", "2|c"]);
 }
 
-async fn l17_a_refresh_keeps_the_columns_and_clears_rows_and_cursors_of_its_stream_only<W: Warehouse>(warehouse: W) {
+async fn a_refresh_keeps_the_columns_and_clears_rows_and_cursors_of_its_stream_only<W: Warehouse>(warehouse: W) {
     let place = Place::new();
     let load = async |stream: &str, api: &Api, refresh: bool| {
         let decode = Decode::pages().schema(columns().utf8("more"));

@@ -9,16 +9,16 @@ use landfall::{Error, ErrorKind};
 use std::sync::Arc;
 
 cases! {
-    l05_the_state_of_a_load_that_was_not_committed_is_not_gone_on_from,
-    l05_without_its_checkpoints_a_table_is_not_loaded_again_by_mistake,
-    l08_no_stream_is_read_on_from_beyond_the_rows_that_are_there,
+    the_state_of_a_load_that_was_not_committed_is_not_gone_on_from,
+    without_its_checkpoints_a_table_is_not_loaded_again_by_mistake,
+    no_stream_is_read_on_from_beyond_the_rows_that_are_there,
 }
 
 fn columns() -> Columns {
     Columns::new().int64("id").utf8("stream")
 }
 
-async fn l05_the_state_of_a_load_that_was_not_committed_is_not_gone_on_from<W: Warehouse>(warehouse: W) {
+async fn the_state_of_a_load_that_was_not_committed_is_not_gone_on_from<W: Warehouse>(warehouse: W) {
     let place = Place::new();
     let api = Api::pages((1..=4).map(|id| Answer::Records(format!("{{\"id\":{id}}}"))));
     let sink = || warehouse.sink("orders", Disposition::Append);
@@ -40,7 +40,7 @@ async fn l05_the_state_of_a_load_that_was_not_committed_is_not_gone_on_from<W: W
     assert_eq!(warehouse.loads("orders").await, 2, "it was loaded once");
 }
 
-async fn l05_without_its_checkpoints_a_table_is_not_loaded_again_by_mistake<W: Warehouse>(warehouse: W) {
+async fn without_its_checkpoints_a_table_is_not_loaded_again_by_mistake<W: Warehouse>(warehouse: W) {
     let api = Api::pages([r#"{"id":1},{"id":2}"#]);
     let place = Place::new();
     place.run(&api, &columns(), warehouse.sink("orders", Disposition::Append)).await.expect("runs");
@@ -54,7 +54,7 @@ async fn l05_without_its_checkpoints_a_table_is_not_loaded_again_by_mistake<W: W
     assert_eq!(warehouse.rows("again", "id").await, ["1", "2"]);
 }
 
-async fn l08_no_stream_is_read_on_from_beyond_the_rows_that_are_there<W: Warehouse>(warehouse: W) {
+async fn no_stream_is_read_on_from_beyond_the_rows_that_are_there<W: Warehouse>(warehouse: W) {
     let warehouse = Arc::new(warehouse);
     let page = |stream: &str, id: u64| Answer::Records(format!("{{\"id\":{id},\"stream\":\"{stream}\"}}"));
     let streams =

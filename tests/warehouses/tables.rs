@@ -9,10 +9,10 @@ use landfall::pipeline::{RunFailure, RunReport};
 use landfall::sink::{Children, Disposition, ExactlyOnce, Replace, Sink, TableSet, Tables, Upsert};
 
 cases! {
-    l01_of_parents_with_one_key_in_a_batch_the_children_of_the_winner_stay,
-    l01_without_a_key_all_parents_and_children_are_kept,
-    l02_a_parent_that_is_deleted_takes_its_children_with_it,
-    l12_rows_of_an_unknown_table_are_an_error_and_never_dropped,
+    of_parents_with_one_key_in_a_batch_the_children_of_the_winner_stay,
+    without_a_key_all_parents_and_children_are_kept,
+    a_parent_that_is_deleted_takes_its_children_with_it,
+    rows_of_an_unknown_table_are_an_error_and_never_dropped,
 }
 
 /// Orders with their items.
@@ -62,7 +62,7 @@ async fn found<W: Warehouse>(warehouse: &W) -> (Vec<String>, Vec<String>) {
 
 const TWICE: &str = r#"{"id":1,"at":2,"items":[{"sku":"d"},{"sku":"e"},{"sku":"f"}]},{"id":1,"at":1,"items":[{"sku":"a"},{"sku":"b"},{"sku":"c"}]},{"id":2,"at":1,"items":[{"sku":"x"}]}"#;
 
-async fn l01_of_parents_with_one_key_in_a_batch_the_children_of_the_winner_stay<W: Warehouse>(warehouse: W) {
+async fn of_parents_with_one_key_in_a_batch_the_children_of_the_winner_stay<W: Warehouse>(warehouse: W) {
     if !offers_children(&warehouse) {
         return;
     }
@@ -81,13 +81,13 @@ async fn l01_of_parents_with_one_key_in_a_batch_the_children_of_the_winner_stay<
     assert_eq!((parents, children), (vec!["1|3".into(), "2|5".into()], vec!["1|0|g".into()]));
 }
 
-async fn l01_without_a_key_all_parents_and_children_are_kept<W: Warehouse>(warehouse: W) {
+async fn without_a_key_all_parents_and_children_are_kept<W: Warehouse>(warehouse: W) {
     load(&Place::new(), &[TWICE], warehouse.set(Disposition::Append, Disposition::Append)).await.expect("runs");
     let (parents, children) = found(&warehouse).await;
     assert_eq!((parents.len(), children.iter().filter(|row| row.starts_with("1|")).count()), (3, 6));
 }
 
-async fn l02_a_parent_that_is_deleted_takes_its_children_with_it<W: Warehouse>(warehouse: W) {
+async fn a_parent_that_is_deleted_takes_its_children_with_it<W: Warehouse>(warehouse: W) {
     if !offers_children(&warehouse) {
         return;
     }
@@ -101,7 +101,7 @@ async fn l02_a_parent_that_is_deleted_takes_its_children_with_it<W: Warehouse>(w
     assert_eq!(children, ["2|0|x"]);
 }
 
-async fn l12_rows_of_an_unknown_table_are_an_error_and_never_dropped<W: Warehouse>(warehouse: W) {
+async fn rows_of_an_unknown_table_are_an_error_and_never_dropped<W: Warehouse>(warehouse: W) {
     let place = Place::new();
     // As a release before items were known would have it.
     let only = TableSet::new().table("orders", warehouse.sink("orders", Disposition::Append));
@@ -113,7 +113,7 @@ async fn l12_rows_of_an_unknown_table_are_an_error_and_never_dropped<W: Warehous
 }
 
 #[tokio::test]
-async fn l12_postgres_tables_refuse_rows_of_an_unknown_table() {
+async fn postgres_tables_refuse_rows_of_an_unknown_table() {
     let Some(server) = Server::new().await else { return };
     let only = PostgresTables::new().table("orders", server.sink("orders", Disposition::Append));
     let failure = load(&Place::new(), &[TWICE], only).await.expect_err("nobody takes the items");

@@ -7,15 +7,15 @@ use landfall::columnar::{Columns, Decode};
 use landfall::sink::{Disposition, InsertOnly, Scd2, Sink, Upsert};
 
 cases! {
-    l01_of_rows_with_one_key_in_a_batch_the_winner_stays,
-    l01_without_a_key_both_rows_are_kept,
-    l02_a_row_that_says_it_is_deleted_is,
-    l02_what_is_newest_of_a_deletion_and_a_row_of_one_key_counts,
-    l02_the_newest_version_wins_whatever_the_order_and_a_delete_is_a_version,
-    l02_deleted_rows_are_kept_or_that_is_refused,
-    l02_insert_only_never_overwrites,
-    l02_a_history_ends_with_the_deletion,
-    l09_what_an_enumeration_did_not_give_goes_and_nothing_of_others,
+    of_rows_with_one_key_in_a_batch_the_winner_stays,
+    without_a_key_both_rows_are_kept,
+    a_row_that_says_it_is_deleted_is,
+    what_is_newest_of_a_deletion_and_a_row_of_one_key_counts,
+    the_newest_version_wins_whatever_the_order_and_a_delete_is_a_version,
+    deleted_rows_are_kept_or_that_is_refused,
+    insert_only_never_overwrites,
+    a_history_ends_with_the_deletion,
+    what_an_enumeration_did_not_give_goes_and_nothing_of_others,
 }
 
 fn columns() -> Columns {
@@ -28,7 +28,7 @@ async fn load<W: Warehouse>(warehouse: &W, place: &Place, pages: &[&str], dispos
     assert!(report.is_complete(), "{report}");
 }
 
-async fn l01_of_rows_with_one_key_in_a_batch_the_winner_stays<W: Warehouse>(warehouse: W) {
+async fn of_rows_with_one_key_in_a_batch_the_winner_stays<W: Warehouse>(warehouse: W) {
     let place = Place::new();
     let first = r#"{"id":1,"name":"a","at":1},{"id":2,"name":"b","at":1},{"id":1,"name":"A","at":1}"#;
     load(&warehouse, &place, &[first], Upsert::by(["id"])).await;
@@ -46,13 +46,13 @@ async fn l01_of_rows_with_one_key_in_a_batch_the_winner_stays<W: Warehouse>(ware
     );
 }
 
-async fn l01_without_a_key_both_rows_are_kept<W: Warehouse>(warehouse: W) {
+async fn without_a_key_both_rows_are_kept<W: Warehouse>(warehouse: W) {
     let rows = r#"{"id":1,"name":"a"},{"id":1,"name":"a"}"#;
     load(&warehouse, &Place::new(), &[rows], Disposition::Append).await;
     assert_eq!(warehouse.rows("orders", "id, name").await, ["1|a", "1|a"]);
 }
 
-async fn l02_a_row_that_says_it_is_deleted_is<W: Warehouse>(warehouse: W) {
+async fn a_row_that_says_it_is_deleted_is<W: Warehouse>(warehouse: W) {
     let place = Place::new();
     let disposition = Upsert::by(["id"]).deleted_when("deleted");
     let first = r#"{"id":1,"name":"a"},{"id":2,"name":"b","deleted":false},{"id":3,"name":"c","deleted":true}"#;
@@ -62,7 +62,7 @@ async fn l02_a_row_that_says_it_is_deleted_is<W: Warehouse>(warehouse: W) {
     assert_eq!(warehouse.rows("orders", "id").await, ["2"]);
 }
 
-async fn l02_what_is_newest_of_a_deletion_and_a_row_of_one_key_counts<W: Warehouse>(warehouse: W) {
+async fn what_is_newest_of_a_deletion_and_a_row_of_one_key_counts<W: Warehouse>(warehouse: W) {
     let page = r#"{"id":1,"name":"a","at":5},{"id":1,"at":4,"deleted":true},{"id":2,"name":"b","at":4},{"id":2,"at":5,"deleted":true}"#;
     load(&warehouse, &Place::new(), &[page], Upsert::by(["id"]).newest("at").deleted_when("deleted")).await;
     assert_eq!(warehouse.rows("orders", "id, name").await, ["1|a"]);
@@ -72,7 +72,7 @@ async fn l02_what_is_newest_of_a_deletion_and_a_row_of_one_key_counts<W: Warehou
     assert!(warehouse.rows("landed", "id, name").await.is_empty(), "without a column, the last one that was landed");
 }
 
-async fn l02_the_newest_version_wins_whatever_the_order_and_a_delete_is_a_version<W: Warehouse>(warehouse: W) {
+async fn the_newest_version_wins_whatever_the_order_and_a_delete_is_a_version<W: Warehouse>(warehouse: W) {
     let upsert = || Upsert::by(["id"]).newest("at").deleted_when("deleted");
     let (place, mut pages) = (Place::new(), Vec::new());
     let steps: [(&str, &[&str], &str); 5] = [
@@ -105,7 +105,7 @@ async fn l02_the_newest_version_wins_whatever_the_order_and_a_delete_is_a_versio
     }
 }
 
-async fn l02_deleted_rows_are_kept_or_that_is_refused<W: Warehouse>(warehouse: W) {
+async fn deleted_rows_are_kept_or_that_is_refused<W: Warehouse>(warehouse: W) {
     let keep = Upsert::by(["id"]).newest("at").deleted_when("deleted").keep_deleted();
     if !warehouse.offers(&keep.clone().into()) {
         let error = warehouse.sink("orders", keep).config().expect_err("it is not kept");
@@ -120,7 +120,7 @@ async fn l02_deleted_rows_are_kept_or_that_is_refused<W: Warehouse>(warehouse: W
     assert_eq!(warehouse.rows("orders", "id, at, deleted").await, ["1|7|t"], "an older version is no row again");
 }
 
-async fn l02_insert_only_never_overwrites<W: Warehouse>(warehouse: W) {
+async fn insert_only_never_overwrites<W: Warehouse>(warehouse: W) {
     let place = Place::new();
     let first = r#"{"id":1,"name":"a"},{"id":1,"name":"b"}"#;
     load(&warehouse, &place, &[first], InsertOnly::by(["id"])).await;
@@ -128,7 +128,7 @@ async fn l02_insert_only_never_overwrites<W: Warehouse>(warehouse: W) {
     assert_eq!(warehouse.rows("orders", "id, name").await, ["1|a", "2|d"]);
 }
 
-async fn l02_a_history_ends_with_the_deletion<W: Warehouse>(warehouse: W) {
+async fn a_history_ends_with_the_deletion<W: Warehouse>(warehouse: W) {
     let disposition = Scd2::by(["id"]).deleted_when("deleted");
     if !warehouse.offers(&disposition.clone().into()) {
         let error = warehouse.sink("orders", disposition).config().expect_err("there is none");
@@ -152,7 +152,7 @@ async fn l02_a_history_ends_with_the_deletion<W: Warehouse>(warehouse: W) {
     assert_eq!((versions.len(), open), (3, vec![&"2|b|-".to_owned()]));
 }
 
-async fn l09_what_an_enumeration_did_not_give_goes_and_nothing_of_others<W: Warehouse>(warehouse: W) {
+async fn what_an_enumeration_did_not_give_goes_and_nothing_of_others<W: Warehouse>(warehouse: W) {
     let disposition = Upsert::by(["id"]).sweep(1.0);
     let place = Place::new();
     // Another source writes the same table, and is never swept by this one.

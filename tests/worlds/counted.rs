@@ -49,17 +49,27 @@ impl Epochs {
         if rest.is_empty() { None } else { partial(format!("{} {what} of no epoch", rest.len())) }
     }
 
+    /// These keys are asked to be committed as an epoch.
+    pub fn promise(&self, shard: &ShardKey, epoch: u64, keys: impl IntoIterator<Item = u64>) {
+        self.state().promise(shard, epoch, keys.into_iter().collect());
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn asked(&self, shard: &ShardKey, mark: &Mark, staged: &impl Serialize) {
         let mut state = self.state();
-        let State { staged: all, shards } = &mut *state;
-        let mut keys = all.get(&named(staged)).expect("what is committed was staged").clone();
-        let epochs = shards.entry(shard.clone()).or_default();
+        let keys = state.staged.get(&named(staged)).expect("what is committed was staged").clone();
+        state.promise(shard, mark.epoch, keys);
+    }
+}
+
+impl State {
+    fn promise(&mut self, shard: &ShardKey, epoch: u64, mut keys: BTreeSet<u64>) {
+        let epochs = self.shards.entry(shard.clone()).or_default();
         epochs.values().for_each(|known| keys.retain(|key| !known.contains(key)));
-        epochs.entry(mark.epoch).or_insert(keys);
+        epochs.entry(epoch).or_insert(keys);
     }
 }
 

@@ -191,7 +191,7 @@ fn children_of(batch: &Batch, deleted: bool) -> Vec<String> {
 }
 
 #[test]
-fn l01_a_parent_that_comes_twice_has_the_children_of_the_winner() {
+fn a_parent_that_comes_twice_has_the_children_of_the_winner() {
     let records = r#"{"id":1,"items":[{"sku":"a"},{"sku":"b"},{"sku":"c"}]}
 {"id":2,"items":[{"sku":"z"}]}
 {"id":1,"items":[{"sku":"d"},{"sku":"e"},{"sku":"f"}]}
@@ -202,7 +202,7 @@ fn l01_a_parent_that_comes_twice_has_the_children_of_the_winner() {
 }
 
 #[test]
-fn l02_the_children_of_a_deleted_parent_go_with_it() {
+fn the_children_of_a_deleted_parent_go_with_it() {
     let records = r#"{"id":1,"gone":false,"items":[{"sku":"a"},{"sku":"b"}]}
 {"id":2,"gone":false,"items":[{"sku":"z"}]}
 {"id":1,"gone":true,"items":[{"sku":"a"},{"sku":"b"}]}"#;

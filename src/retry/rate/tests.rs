@@ -45,7 +45,7 @@ fn due(budget: &RateBudget, env: &Env, path: &str) -> Duration {
 }
 
 #[tokio::test]
-async fn r12_strictest_rate_wins() {
+async fn strictest_rate_wins() {
     let env = owned(&ManualClock::new());
     let rates = [Rate::new(10, 10 * MINUTE), Rate::new(3, 10 * SECOND), Rate::new(2, HOUR)];
     let budget = RateBudget::named("api")
@@ -65,7 +65,7 @@ async fn r12_strictest_rate_wins() {
 }
 
 #[test]
-fn r12_a_weight_above_a_limit_does_not_build() {
+fn a_weight_above_a_limit_does_not_build() {
     let rates = [Rate::new(10, MINUTE), Rate::new(3, SECOND)];
     let built = |quota: Quota| RateBudget::named("api").quota(quota).build().map(|_| ());
     let error = built(Quota::new(rates).of(Calls::all().weight(4))).expect_err("4 of 3");
@@ -83,7 +83,7 @@ fn r12_a_weight_above_a_limit_does_not_build() {
 }
 
 #[test]
-fn r12_two_endpoints_share_a_budget_with_different_weights() {
+fn two_endpoints_share_a_budget_with_different_weights() {
     let env = owned(&ManualClock::new());
     let shared = Quota::new([Rate::new(20, MINUTE)]).of(Calls::path("/dear").weight(10)).of(Calls::path("/cheap"));
     let budget = RateBudget::named("api").quota(shared).build().expect("a budget");
@@ -239,7 +239,7 @@ fn left(remaining: u64, reset_seconds: u64) -> impl Fn(&str) -> Option<String> {
 }
 
 #[tokio::test]
-async fn r13_headers_lower_the_budget_and_never_raise_it_in_a_window() {
+async fn headers_lower_the_budget_and_never_raise_it_in_a_window() {
     let clock = ManualClock::new();
     let env = owned(&clock);
     let quota = Quota::new([Rate::new(100, HOUR)]).learn(Learn::usual());
@@ -257,7 +257,7 @@ async fn r13_headers_lower_the_budget_and_never_raise_it_in_a_window() {
 }
 
 #[tokio::test]
-async fn r13_a_late_response_of_an_old_window_is_ignored() {
+async fn a_late_response_of_an_old_window_is_ignored() {
     let clock = ManualClock::new();
     let env = owned(&clock);
     let budget = RateBudget::named("api").quota(Quota::learned(Learn::usual())).build().expect("a budget");
@@ -271,7 +271,7 @@ async fn r13_a_late_response_of_an_old_window_is_ignored() {
 }
 
 #[tokio::test]
-async fn r13_what_is_told_makes_waiting_calls_wait_longer_or_put_off() {
+async fn what_is_told_makes_waiting_calls_wait_longer_or_put_off() {
     let env = test_env(1);
     let budget = RateBudget::named("api").quota(Quota::learned(Learn::usual())).build().expect("a budget");
     let first = budget.acquire(&env, &get("/"), Incremental, MINUTE).await.expect("no store");
@@ -386,7 +386,7 @@ fn written(remaining: u64, written: u64, ends: u64) -> impl Fn(&str) -> Option<S
 }
 
 #[tokio::test]
-async fn r13_a_late_response_never_raises_the_budget_whatever_it_says_of_the_time() {
+async fn a_late_response_never_raises_the_budget_whatever_it_says_of_the_time() {
     let clock = ManualClock::new();
     let env = owned(&clock);
     let budget = RateBudget::named("api").quota(Quota::learned(Learn::usual())).build().expect("a budget");

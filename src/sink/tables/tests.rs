@@ -140,7 +140,7 @@ async fn two_entries_that_are_one_table_are_found_out() {
 }
 
 #[tokio::test]
-async fn l12_rows_for_a_table_that_is_not_in_the_set_are_never_dropped() {
+async fn rows_for_a_table_that_is_not_in_the_set_are_never_dropped() {
     let world = World::default();
     let mut writer = world.set().open(EpochContext::new(shard(), 1, 1, Env::system())).await.expect("opens");
     let item = Tables::new().with("orders", Rows(vec![1])).with("taxes", Rows(vec![7]));

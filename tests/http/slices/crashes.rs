@@ -142,7 +142,7 @@ fn exporting(api: &Api) -> RestBuilder {
 }
 
 #[tokio::test]
-async fn j01_an_export_brings_every_row_once_and_leaks_no_job_it_knew_of_wherever_a_process_dies() {
+async fn an_export_brings_every_row_once_and_leaks_no_job_it_knew_of_wherever_a_process_dies() {
     let answers = Answers::new(AtomicI64::new(i64::MIN / 2));
     let api = Api::start(exports(&answers, &Jobs::default())).await;
     let (world, faults) = (World::new(), Faults::none());

@@ -23,7 +23,7 @@ fn of(asked: &Asked) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn i08_the_state_of_a_parent_moves_only_after_all_its_children() {
+async fn the_state_of_a_parent_moves_only_after_all_its_children() {
     let broken = Arc::new(AtomicBool::new(true));
     let breaks = Arc::clone(&broken);
     let api = Api::start(move |asked| match asked.0.path() {
@@ -50,7 +50,7 @@ async fn i08_the_state_of_a_parent_moves_only_after_all_its_children() {
 }
 
 #[tokio::test]
-async fn i09_parents_without_records_close_and_a_parent_that_comes_twice_is_read_once() {
+async fn parents_without_records_close_and_a_parent_that_comes_twice_is_read_once() {
     let api = Api::start(|asked| match asked.0.path() {
         "/parents" if asked.parameter("cursor").is_some() => rows(&[(1, 3), (4, 4)], None),
         "/parents" => rows(&[(1, 1), (1, 1), (2, 2)], Some("2")),
@@ -70,7 +70,7 @@ async fn i09_parents_without_records_close_and_a_parent_that_comes_twice_is_read
 }
 
 #[tokio::test]
-async fn i10_each_of_many_partitions_has_a_state_of_its_own_and_a_late_one_gets_its_full_history() {
+async fn each_of_many_partitions_has_a_state_of_its_own_and_a_late_one_gets_its_full_history() {
     const MANY: usize = 1_001;
     let asked_since = Arc::new(Mutex::new(BTreeSet::new()));
     let seen = Arc::clone(&asked_since);

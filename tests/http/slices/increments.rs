@@ -17,7 +17,7 @@ const FIRST: &[(i64, i64)] = &[(1, 1), (2, 2), (3, 3), (4, 3), (5, 3)];
 const SECOND: &[(i64, i64)] = &[(3, 3), (4, 3), (5, 3), (6, 3), (7, 4)];
 
 #[tokio::test]
-async fn i01_rows_at_the_boundary_come_again_and_are_loaded_once() {
+async fn rows_at_the_boundary_come_again_and_are_loaded_once() {
     let run = Arc::new(AtomicUsize::new(0));
     let served = Arc::clone(&run);
     let api = Api::start(move |_| rows(if served.load(Ordering::SeqCst) == 0 { FIRST } else { SECOND }, None)).await;
@@ -33,7 +33,7 @@ async fn i01_rows_at_the_boundary_come_again_and_are_loaded_once() {
 }
 
 #[tokio::test]
-async fn i02_a_newest_first_feed_loads_what_is_within_and_counts_the_rest_as_filtered() {
+async fn a_newest_first_feed_loads_what_is_within_and_counts_the_rest_as_filtered() {
     let feed = |asked: &Asked| {
         let from = asked.number("cursor").unwrap_or(48);
         let page: Vec<(i64, i64)> = (0..=from).rev().take(5).map(|n| (n, n)).collect();
@@ -52,7 +52,7 @@ async fn i02_a_newest_first_feed_loads_what_is_within_and_counts_the_rest_as_fil
 }
 
 #[tokio::test]
-async fn i03_rows_without_a_cursor_are_loaded_refused_or_excluded_as_declared() {
+async fn rows_without_a_cursor_are_loaded_refused_or_excluded_as_declared() {
     let api = Api::start(|_| (200, r#"{"data":[{"id":1,"t":5},{"id":2,"t":null},{"id":3}],"next":null}"#.into())).await;
     let world = World::new();
     world.run("included", source(&api, since())).await.expect("complete");
@@ -73,7 +73,7 @@ async fn i03_rows_without_a_cursor_are_loaded_refused_or_excluded_as_declared() 
 }
 
 #[tokio::test]
-async fn i04_a_backfill_leaves_the_state_of_the_live_pipeline_alone() {
+async fn a_backfill_leaves_the_state_of_the_live_pipeline_alone() {
     let all: Vec<(i64, i64)> = (0..100).map(|n| (n, n)).collect();
     let api = Api::start(move |asked| {
         let (from, to) = (asked.number("since").unwrap_or(0), asked.number("until").unwrap_or(i64::MAX));

@@ -1,9 +1,9 @@
 //! Every operation in turn goes wrong: each request to the API, each access to an object, each message to the database. Then another
-//! process goes on, and the table must hold what was served, each row once. Some operations only: each n-th with `LANDFALL_WAREHOUSES_EVERY=n`.
+//! process goes on, and the table must hold what was served, each row once. Some operations only: each n-th with `LANDFALL_SCHEDULES_EVERY=n`.
 
 use crate::api::{Answer, Api, Place};
-use crate::asked::{modes, number, pairs, seed};
 use crate::counted::{Counted, Epochs};
+use crate::environment::{every, modes, pairs, seed};
 use crate::warehouse::{Delta, Server, Warehouse};
 use landfall::columnar::{ColumnType, Columns, Decode, Unnest, UnnestChild};
 use landfall::sink::{Children, Disposition, Replace, Upsert};
@@ -133,7 +133,7 @@ impl<W: Warehouse> testkit::World for World<W> {
     }
 }
 
-/// Enumerates the schedules of one shape, as many as `LANDFALL_WAREHOUSES_EVERY` and `LANDFALL_WAREHOUSES_PAIRS` say, or fewer by what one
+/// Enumerates the schedules of one shape, as many as `LANDFALL_SCHEDULES_EVERY` and `LANDFALL_SCHEDULES_PAIRS` say, or fewer by what one
 /// costs: `warehouse` makes a new one for each.
 async fn enumerate<W: Warehouse, Made: Future<Output = W> + Send>(
     shape: Shape,
@@ -147,8 +147,7 @@ async fn enumerate<W: Warehouse, Made: Future<Output = W> + Send>(
             World { warehouse, place, shape, epochs: Epochs::default(), seen: Mutex::default() }
         }
     };
-    let every = costs * number("LANDFALL_WAREHOUSES_EVERY").unwrap_or(61);
-    let pairs = pairs(number("LANDFALL_WAREHOUSES_PAIRS").unwrap_or(4) / costs);
+    let (every, pairs) = (costs * every(61), pairs(4) / costs);
     let schedules = Schedules::made_by(world).modes(modes(&Mode::ANY)).every(every).pairs(pairs).seed(seed());
     // Who overtakes one that stands still with a lock waits: others go on meanwhile, unless it is a driver that waits, with its thread.
     let at_once = if costs > 1 { 1 } else { 8 };
@@ -170,52 +169,52 @@ async fn on_postgres(shape: impl Into<Shape>) {
 }
 
 #[tokio::test]
-async fn l16_delta_append_survives_a_fault_at_every_operation() {
+async fn delta_append_survives_a_fault_at_every_operation() {
     on_delta(Disposition::Append).await;
 }
 
 #[tokio::test]
-async fn l16_delta_upsert_survives_a_fault_at_every_operation() {
+async fn delta_upsert_survives_a_fault_at_every_operation() {
     on_delta(Disposition::from(Upsert::by(["id"]))).await;
 }
 
 #[tokio::test]
-async fn l16_delta_replace_survives_a_fault_at_every_operation() {
+async fn delta_replace_survives_a_fault_at_every_operation() {
     on_delta(Disposition::from(Replace::table())).await;
 }
 
 #[tokio::test]
-async fn l16_delta_parents_and_children_survive_a_fault_at_every_operation() {
+async fn delta_parents_and_children_survive_a_fault_at_every_operation() {
     on_delta(Shape { children: true, ..Disposition::from(Upsert::by(["id"])).into() }).await;
 }
 
 #[tokio::test]
-async fn l16_postgres_append_alone_survives_a_fault_at_every_operation() {
+async fn postgres_append_alone_survives_a_fault_at_every_operation() {
     on_postgres(Disposition::Append).await;
 }
 
 #[tokio::test]
-async fn l16_postgres_append_survives_a_fault_at_every_operation_with_its_checkpoints_there_too() {
+async fn postgres_append_survives_a_fault_at_every_operation_with_its_checkpoints_there_too() {
     on_postgres(Shape { checkpoints: true, ..Disposition::Append.into() }).await;
 }
 
 #[tokio::test]
-async fn l16_postgres_parents_and_children_append_survives_a_fault_at_every_operation() {
+async fn postgres_parents_and_children_append_survives_a_fault_at_every_operation() {
     on_postgres(Shape { children: true, ..Disposition::Append.into() }).await;
 }
 
 #[tokio::test]
-async fn l16_postgres_upsert_survives_a_fault_at_every_operation_with_its_checkpoints_there_too() {
+async fn postgres_upsert_survives_a_fault_at_every_operation_with_its_checkpoints_there_too() {
     on_postgres(Shape { checkpoints: true, ..Disposition::from(Upsert::by(["id"])).into() }).await;
 }
 
 #[tokio::test]
-async fn l16_postgres_replace_survives_a_fault_at_every_operation() {
+async fn postgres_replace_survives_a_fault_at_every_operation() {
     on_postgres(Disposition::from(Replace::table())).await;
 }
 
 #[tokio::test]
-async fn l16_postgres_parents_and_children_survive_a_fault_at_every_operation() {
+async fn postgres_parents_and_children_survive_a_fault_at_every_operation() {
     on_postgres(Shape { children: true, ..Disposition::from(Upsert::by(["id"])).into() }).await;
 }
 
@@ -232,28 +231,28 @@ mod adbc {
     }
 
     #[tokio::test]
-    async fn l16_duckdb_append_survives_a_fault_at_every_call() {
+    async fn duckdb_append_survives_a_fault_at_every_call() {
         through::<DuckDb>(Disposition::Append).await;
     }
 
     #[tokio::test]
-    async fn l16_duckdb_survives_a_fault_at_every_call() {
+    async fn duckdb_survives_a_fault_at_every_call() {
         through::<DuckDb>(Upsert::by(["id"])).await;
         through::<DuckDb>(Replace::table()).await;
     }
 
     #[tokio::test]
-    async fn l16_sqlite_append_survives_a_fault_at_every_call() {
+    async fn sqlite_append_survives_a_fault_at_every_call() {
         through::<Sqlite>(Disposition::Append).await;
     }
 
     #[tokio::test]
-    async fn l16_sqlite_survives_a_fault_at_every_call() {
+    async fn sqlite_survives_a_fault_at_every_call() {
         through::<Sqlite>(Replace::table()).await;
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn l16_postgres_through_adbc_survives_a_fault_at_every_message() {
+    async fn postgres_through_adbc_survives_a_fault_at_every_message() {
         through::<Postgres>(Disposition::Append).await;
         through::<Postgres>(Replace::table()).await;
     }

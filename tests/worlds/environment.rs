@@ -1,4 +1,5 @@
-//! Which schedules are asked for, by the environment.
+//! What the environment asks for: how much is run, and which of it. What cannot be read ends the test, which would quietly run
+//! less.
 
 use landfall::testkit::Mode;
 
@@ -6,6 +7,11 @@ use landfall::testkit::Mode;
 pub fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} is a number, and not `{text}`")))
+}
+
+/// Each so-many-th operation is taken: as `LANDFALL_SCHEDULES_EVERY` says.
+pub fn every(otherwise: u64) -> u64 {
+    number("LANDFALL_SCHEDULES_EVERY").unwrap_or(otherwise)
 }
 
 /// Which pairs are drawn, and which operations where not all are taken: those of `LANDFALL_SCHEDULES_SEED`.
@@ -24,7 +30,10 @@ pub fn modes(of: &[Mode]) -> Vec<Mode> {
     of.iter().copied().filter(|mode| Mode::CRASHES.contains(mode) == crashes).collect()
 }
 
-/// So many pairs, of all modes; none where some modes are asked for.
-pub fn pairs(n: u64) -> u64 {
-    if std::env::var_os("LANDFALL_MODES").is_some() { 0 } else { n }
+/// So many pairs, of all modes: as `LANDFALL_SCHEDULES_PAIRS` says, and none where some modes are asked for.
+pub fn pairs(otherwise: u64) -> u64 {
+    if std::env::var_os("LANDFALL_MODES").is_some() {
+        return 0;
+    }
+    number("LANDFALL_SCHEDULES_PAIRS").unwrap_or(otherwise)
 }
