@@ -40,6 +40,8 @@ MODES = {"single": {"Before", "AfterLostResponse", "Torn", "Pause"}, "answers": 
 WAYS = {"single": 2, "answers": 1}
 # These are among them at every operation, whatever it does.
 ALWAYS = {"single": {"Before", "Pause"}, "answers": {"Fail"}}
+# Seconds that the step of each of them may take on two cores; in a night they have more shapes.
+SECONDS = 180
 # And whose server dies, before and after each request.
 DYING = {"s3, a server that dies"}
 # More shapes: at each n-th operation, and at every one in a night.
@@ -230,9 +232,9 @@ def figures(proof, long):
     mutations = total("model", "mutations")
     mutants = {name: of["caught"] / max(of["mutants"], 1) for name, of in proof.of["mutants"].items()}
     return [
-        Figure("single", f"every operation, every crash: {len(whole)} sinks and stores" + (f", {len(sampled)} more sampled" if sampled else ""),
-               f"{total('single', 'schedules')} schedules of {len(proof.of['single'])}{unmet('single')}, each sink and store in one way in {proof.seconds['single']:.0f} s (180 s wanted)",
-               [names(proof.lacks("single", whole | sampled | DYING, "schedules")), sampled_too("single"), names(proof.thin("single"), "too few of"), promised("single"), *never("single")]),
+        Figure("single", f"every operation, every crash: {len(whole)} sinks and stores{'' if long else f' in {SECONDS} s'}, {len(sampled)} more sampled",
+               f"{total('single', 'schedules')} schedules of {len(proof.of['single'])}{unmet('single')}, each sink and store in one way in {proof.seconds['single']:.0f} s",
+               [not long and proof.seconds["single"] > SECONDS and f"it took more than {SECONDS} s: machines differ, and other work disturbs it", names(proof.lacks("single", whole | sampled | DYING, "schedules")), sampled_too("single"), names(proof.thin("single"), "too few of"), promised("single"), *never("single")]),
         Figure("answers", "every operation fails, and loses its answer",
                f"{total('answers', 'schedules')} schedules of {len(proof.of['answers'])}{unmet('answers')}",
                [names(proof.lacks("answers", whole, "schedules")), sampled_too("answers"), names(proof.thin("answers"), "too few of"), promised("answers"), *never("answers")]),
@@ -481,6 +483,8 @@ def main():
     only = set(filter(None, a.only.split(",")))
     if unknown := only - set(known):
         ap.error(f"no suite {', '.join(sorted(unknown))}: there are {', '.join(known)}")
+    # Nor of what is installed. Suites over servers that cannot be had are missing in the end.
+    subprocess.run([*SERVERS, "true"], check=False)
     for command in BUILDS:
         if "fuzz" not in command[0] or not only or "fuzz" in only:
             subprocess.run(command, check=True, env=environment_of(command))

@@ -52,9 +52,10 @@ def recorded(long=False):
         yield from (f"proof suite=mutants of={name} mutants=100 caught=95 skipped=100" for name in sorted(prove.mutated()))
 
 
-def missed(lines, long=False):
-    """The suites of which something is missing."""
+def missed(lines, long=False, **seconds):
+    """The suites of which something is missing, where they took so many seconds."""
     proof = prove.Proof()
+    proof.seconds.update(seconds)
     for line in lines:
         assert proof.read(line), line
     return {figure.suite for figure in prove.figures(proof, long) if figure.missing or not proof.of[figure.suite]}, proof.wrong()
@@ -75,6 +76,11 @@ class Figures(unittest.TestCase):
     def test_what_is_not_caught_is_noticed(self):
         for line in ("simulation of=defects defects=1 caught=0", "defects of=One rule=I1 caught=0", "disk of=lies lies=1 caught=0", "model of=mutations mutations=1 caught=0"):
             self.assertEqual(missed([*recorded(), f"proof suite={line}"])[0], {line.split()[0]})
+
+    def test_single_crashes_have_their_time(self):
+        self.assertEqual(missed(recorded(), single=prove.SECONDS)[0], set())
+        self.assertEqual(missed(recorded(), single=prove.SECONDS + 1)[0], {"single"})
+        self.assertEqual(missed(recorded(long=True), long=True, single=prove.SECONDS + 1)[0], set())
 
     def test_a_sample_is_not_whole(self):
         self.assertEqual(missed([line.replace("every=1 ", "every=2 ") for line in recorded()])[0], {"single", "answers"})

@@ -16,6 +16,7 @@ use crate::model::ShardKey;
 use crate::sink::{Disposition, Enumeration, ReplacePartitions, Scd2, Upsert};
 use deadpool_postgres::{Client, Transaction};
 use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
 
 /// The number of a staged row within its epoch.
 pub(super) const ROW: &str = "_landfall_row";
@@ -84,7 +85,7 @@ impl Apply<'_> {
                 "restore the database; or load the landing again under a new pipeline name, into an empty table",
             )
         };
-        let found: i64 = match self.transaction.query_one(&count, &[]).await {
+        let found: i64 = match self.transaction.query_typed_one(&count, &[]).await {
             Ok(row) => row.get(0),
             Err(e) if e.code() == Some(&SqlState::UNDEFINED_TABLE) => {
                 return Err(gone("the staged rows are gone; nothing was committed"));
@@ -104,7 +105,7 @@ impl Apply<'_> {
     }
 
     pub(super) async fn execute(&self, statement: &str) -> Result<i64> {
-        let rows = self.transaction.execute(statement, &[]).await;
+        let rows = self.transaction.execute_typed(statement, &[]).await;
         let rows = rows.map_err(|e| fault::moving("commit rows", e).with("into", self.table))?;
         Ok(i64::try_from(rows).unwrap_or(i64::MAX))
     }
@@ -189,7 +190,7 @@ impl Apply<'_> {
             load = quoted(LOAD),
             id = literal(self.load),
         );
-        let row = self.transaction.query_one(&statement, &[]).await;
+        let row = self.transaction.query_typed_one(&statement, &[]).await;
         let row = row.map_err(|e| fault::moving("commit rows", e).with("into", self.table))?;
         let updated = row.get::<_, i64>(1) + marked;
         Ok(Counts { inserted: row.get(0), updated, deleted, ..counts })
@@ -290,8 +291,7 @@ impl Apply<'_> {
 
     /// Takes away what a whole enumeration has not given.
     async fn whole(&self, number: i64, expected: i64) -> Result<Counts> {
-        let there =
-            self.transaction.query_one("SELECT pg_catalog.to_regclass($1) IS NOT NULL", &[&self.table.sql()]).await;
+        let there = self.transaction.query_typed_one(IS_THERE, &[(&self.table.sql(), Type::TEXT)]).await;
         if !there.map_err(|e| fault::statement("commit rows", e))?.get::<_, bool>(0) {
             // No row ever came, or somebody has dropped what came.
             return if expected == 0 { Ok(Counts::default()) } else { Err(gone(self.table, expected)) };
@@ -306,7 +306,7 @@ impl Apply<'_> {
             );
             self.execute(&create).await?;
         }
-        let count = self.transaction.query_one(&format!("SELECT pg_catalog.count(*) FROM {aside}"), &[]).await;
+        let count = self.transaction.query_typed_one(&format!("SELECT pg_catalog.count(*) FROM {aside}"), &[]).await;
         let found: i64 = count.map_err(|e| fault::statement("commit rows", e))?.get(0);
         if found != expected {
             return Err(Error::corrupt("replace rows", "other rows wait than were put aside; nothing was changed")
@@ -443,6 +443,9 @@ pub(super) fn scratch(staging: &TableName) -> Result<String> {
     Ok(TableName::new(&staging.schema, &format!("{}_s", staging.table))?.sql())
 }
 
+/// Whether there is a table of this name.
+const IS_THERE: &str = "SELECT pg_catalog.to_regclass($1) IS NOT NULL";
+
 /// The error of a table that is not there, though rows have come for it.
 fn gone(table: &TableName, waiting: i64) -> Error {
     Error::corrupt("replace rows", "the table is gone, and rows of an enumeration are there; nothing was changed")
@@ -461,8 +464,7 @@ pub(super) async fn left(
     begun: bool,
 ) -> Result<(u64, u64)> {
     let failed = |e| fault::statement("count rows", e).with("table", table);
-    let there =
-        client.query_one("SELECT pg_catalog.to_regclass($1) IS NOT NULL", &[&table.sql()]).await.map_err(failed)?;
+    let there = client.query_typed_one(IS_THERE, &[(&table.sql(), Type::TEXT)]).await.map_err(failed)?;
     let is_there = there.get::<_, bool>(0);
     if !is_there && !begun {
         return Ok((0, 0));
@@ -470,7 +472,7 @@ pub(super) async fn left(
     // A newer owner may have collected what waits since the mark was read.
     let uncounted = |e| fault::staging("count rows", e).with("table", table);
     let count = async |query: String| -> Result<u64> {
-        let row = client.query_one(&query, &[]).await.map_err(uncounted)?;
+        let row = client.query_typed_one(&query, &[]).await.map_err(uncounted)?;
         Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or_default())
     };
     if !is_there {

@@ -1,4 +1,5 @@
 use super::Postgres;
+use super::database::Parameter;
 use super::fault;
 use super::name::{self, quoted};
 use super::version::VersionedTables;
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use deadpool_postgres::Client;
 use std::sync::Arc;
 use tokio::sync::OnceCell;
+use tokio_postgres::types::Type;
 
 /// Checkpoint chains as rows: `landfall_chain_records` and `landfall_chain_boundaries` in a schema. Format: docs/formats.md,
 /// "Chains in PostgreSQL". Tables of a newer version are refused when they are first needed (`Config`).
@@ -138,8 +140,10 @@ impl CheckpointStore for PostgresCheckpoints {
             "INSERT INTO {} (chain, number, record) SELECT $1::text, $2::bigint, $3::bytea WHERE {DURABLE} ON CONFLICT DO NOTHING",
             self.records()
         );
+        let (name, at, bytes) = (chain.as_str(), signed(number)?, record.as_ref());
+        let created: [Parameter<'_>; 3] = [(&name, Type::TEXT), (&at, Type::INT8), (&bytes, Type::BYTEA)];
         // One statement is its own transaction: without an answer it may have happened.
-        let created = client.execute(&insert, &[&chain.as_str(), &signed(number)?, &record.as_ref()]).await;
+        let created = client.execute_typed(&insert, &created).await;
         let created =
             created.map_err(|e| fault::commit("create checkpoint", e).with("chain", chain).with("number", number))?;
         Ok(if created == 1 { Created::New } else { Created::Exists })
@@ -150,7 +154,7 @@ impl CheckpointStore for PostgresCheckpoints {
             (format!("SELECT record FROM {} WHERE chain = $1 AND number = $2", self.records()), signed(number)?);
         let (select, at) = (&select, &at);
         self.again(|client| async move {
-            let row = client.query_opt(select, &[&chain.as_str(), at]).await;
+            let row = client.query_typed_opt(select, &[(&chain.as_str(), Type::TEXT), (at, Type::INT8)]).await;
             let row = row.map_err(|e| fault::statement("read checkpoint", e).with("chain", chain))?;
             Ok(row.map(|row| Bytes::from(row.get::<_, Vec<u8>>(0))))
         })
@@ -160,7 +164,7 @@ impl CheckpointStore for PostgresCheckpoints {
     async fn numbers(&self, chain: &ChainId) -> Result<Vec<u64>> {
         let select = &format!("SELECT number FROM {} WHERE chain = $1 ORDER BY number", self.records());
         self.again(|client| async move {
-            let rows = client.query(select, &[&chain.as_str()]).await;
+            let rows = client.query_typed(select, &[(&chain.as_str(), Type::TEXT)]).await;
             let rows = rows.map_err(|e| fault::statement("list checkpoints", e).with("chain", chain))?;
             rows.iter().map(|row| self.unsigned("list checkpoints", RECORDS, chain, row.get(0))).collect()
         })
@@ -170,7 +174,7 @@ impl CheckpointStore for PostgresCheckpoints {
     async fn boundary(&self, chain: &ChainId) -> Result<u64> {
         let select = &format!("SELECT boundary FROM {} WHERE chain = $1", self.boundaries());
         self.again(|client| async move {
-            let row = client.query_opt(select, &[&chain.as_str()]).await;
+            let row = client.query_typed_opt(select, &[(&chain.as_str(), Type::TEXT)]).await;
             let row = row.map_err(|e| fault::statement("read boundary", e).with("chain", chain))?;
             row.map_or(Ok(0), |row| self.unsigned("read boundary", BOUNDARIES, chain, row.get(0)))
         })
@@ -186,7 +190,7 @@ impl CheckpointStore for PostgresCheckpoints {
         let to = &signed(to)?;
         // Done twice it is done once.
         self.again(|client| async move {
-            let advanced = client.execute(advance, &[&chain.as_str(), to]).await;
+            let advanced = client.execute_typed(advance, &[(&chain.as_str(), Type::TEXT), (to, Type::INT8)]).await;
             advanced.map(drop).map_err(|e| fault::statement("advance boundary", e).with("chain", chain))
         })
         .await
@@ -196,7 +200,7 @@ impl CheckpointStore for PostgresCheckpoints {
         let delete = &format!("DELETE FROM {} WHERE chain = $1 AND number = $2", self.records());
         let number = &signed(number)?;
         self.again(|client| async move {
-            let removed = client.execute(delete, &[&chain.as_str(), number]).await;
+            let removed = client.execute_typed(delete, &[(&chain.as_str(), Type::TEXT), (number, Type::INT8)]).await;
             removed.map(drop).map_err(|e| fault::statement("remove checkpoint", e).with("chain", chain))
         })
         .await

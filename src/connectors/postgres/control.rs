@@ -1,7 +1,7 @@
 //! What the sink keeps beside the rows, in the same transaction: the mark of each shard, and the ledger of loads. Written
 //! description: docs/formats.md, "Tables in PostgreSQL".
 
-use super::database::schema_lock;
+use super::database::{Parameter, Session, schema_lock};
 use super::fault;
 use super::name::{TableName, quoted};
 use super::types::TableColumn;
@@ -11,7 +11,9 @@ use crate::defects::{Defect, on};
 use crate::error::{Error, Result};
 use crate::model::{Incarnation, ShardKey};
 use crate::sink::{CommitRequest, Mark};
-use deadpool_postgres::{Client, GenericClient, Transaction};
+use deadpool_postgres::{Client, Transaction};
+use tokio_postgres::GenericClient;
+use tokio_postgres::types::Type;
 
 pub(super) const TABLES: VersionedTables = VersionedTables {
     hold: "marks",
@@ -118,25 +120,27 @@ impl Control {
     /// mark that it has set.
     pub(super) async fn held(
         &self,
-        client: &impl GenericClient,
+        client: &impl Session,
         table: &TableName,
         shard: &ShardKey,
         lock: bool,
     ) -> Result<Held> {
-        let failed = |e| fault::statement("read mark", e).with("table", table).with("shard", shard);
+        let (client, failed) =
+            (client.session(), |e| fault::statement("read mark", e).with("table", table).with("shard", shard));
         let marks = self.table("landfall_marks");
         let (name, pipeline, number) = (table.to_string(), shard.pipeline.to_string(), i64::from(shard.shard));
+        let of_shard: [Parameter<'_>; 3] = [(&name, Type::TEXT), (&pipeline, Type::TEXT), (&number, Type::INT8)];
         if lock {
             let insert =
                 format!("INSERT INTO {marks} (table_name, pipeline, shard) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING");
-            client.execute(&insert, &[&name, &pipeline, &number]).await.map_err(failed)?;
+            client.execute_typed(&insert, &of_shard).await.map_err(failed)?;
         }
         let select = format!(
             "SELECT incarnation, generation, epoch, digest, enumeration, enumeration_rows FROM {marks} \
              WHERE table_name = $1 AND pipeline = $2 AND shard = $3{}",
             if lock && !on(Defect::MarkIsNotLocked) { " FOR UPDATE" } else { "" }
         );
-        let Some(row) = client.query_opt(&select, &[&name, &pipeline, &number]).await.map_err(failed)? else {
+        let Some(row) = client.query_typed_opt(&select, &of_shard).await.map_err(failed)? else {
             return Ok(Held::default());
         };
         Held::read(row.get(0), row.get(1), row.get(2), row.get(3), row.get(4), row.get(5))
@@ -173,18 +177,18 @@ impl Control {
             self.table("landfall_marks")
         );
         let changed = transaction
-            .execute(
+            .execute_typed(
                 &update,
                 &[
-                    &name,
-                    &pipeline,
-                    &number,
-                    &mark.incarnation.0,
-                    &generation,
-                    &epoch,
-                    &mark.digest,
-                    &aside,
-                    &aside_rows,
+                    (&name, Type::TEXT),
+                    (&pipeline, Type::TEXT),
+                    (&number, Type::INT8),
+                    (&mark.incarnation.0, Type::TEXT),
+                    (&generation, Type::INT8),
+                    (&epoch, Type::INT8),
+                    (&mark.digest, Type::TEXT),
+                    (&aside, Type::INT8),
+                    (&aside_rows, Type::INT8),
                 ],
             )
             .await
@@ -226,27 +230,27 @@ impl Control {
         );
         let Counts { staged, inserted, updated, deleted } = load.counts;
         transaction
-            .execute(
+            .execute_typed(
                 &insert,
                 &[
-                    &load.id,
-                    &name,
-                    &pipeline,
-                    &number,
-                    &epoch,
-                    &generation,
-                    &mark.incarnation.0,
-                    &mark.digest,
-                    &load.disposition,
-                    &version,
-                    &staged,
-                    &inserted,
-                    &updated,
-                    &deleted,
-                    &position,
-                    &ledger,
-                    &number_of,
-                    &whole,
+                    (&load.id, Type::TEXT),
+                    (&name, Type::TEXT),
+                    (&pipeline, Type::TEXT),
+                    (&number, Type::INT8),
+                    (&epoch, Type::INT8),
+                    (&generation, Type::INT8),
+                    (&mark.incarnation.0, Type::TEXT),
+                    (&mark.digest, Type::TEXT),
+                    (&load.disposition, Type::TEXT),
+                    (&version, Type::INT4),
+                    (&staged, Type::INT8),
+                    (&inserted, Type::INT8),
+                    (&updated, Type::INT8),
+                    (&deleted, Type::INT8),
+                    (&position, Type::TEXT),
+                    (&ledger, Type::TEXT),
+                    (&number_of, Type::INT8),
+                    (&whole, Type::BOOL),
                 ],
             )
             .await
@@ -265,7 +269,10 @@ impl Control {
         let select = format!(
             "SELECT version, columns = $2::text::jsonb FROM {schemas} WHERE table_name = $1 ORDER BY version DESC LIMIT 1"
         );
-        let newest = transaction.query_opt(&select, &[&table, &columns]).await.map_err(failed)?;
+        let newest = transaction
+            .query_typed_opt(&select, &[(&table, Type::TEXT), (&columns, Type::TEXT)])
+            .await
+            .map_err(failed)?;
         let newest = newest.map(|row| (row.get::<_, i32>(0), row.get::<_, bool>(1)));
         if let Some((version, true)) = newest {
             return Ok(version);
@@ -274,7 +281,9 @@ impl Control {
         let insert = format!(
             "INSERT INTO {schemas} (table_name, version, load_id, columns) VALUES ($1, $2, $3, $4::text::jsonb)"
         );
-        transaction.execute(&insert, &[&table, &version, &load.id, &columns]).await.map_err(failed)?;
+        let entered: [Parameter<'_>; 4] =
+            [(&table, Type::TEXT), (&version, Type::INT4), (&load.id, Type::TEXT), (&columns, Type::TEXT)];
+        transaction.execute_typed(&insert, &entered).await.map_err(failed)?;
         Ok(version)
     }
 }

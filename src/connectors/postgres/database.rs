@@ -14,7 +14,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio_postgres::config::{SslMode, TargetSessionAttrs};
-use tokio_postgres::{Config, IsolationLevel, NoTls};
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Config, GenericClient, IsolationLevel, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// Set in every session, whatever the defaults of the role are: what is committed survives a power loss; an epoch takes as long as it
@@ -36,6 +37,27 @@ const SESSION: &str = "\
     SET tcp_user_timeout = '60s'; \
     SELECT pg_catalog.set_config('idle_in_transaction_session_timeout', '60s', false) \
     WHERE pg_catalog.current_setting('idle_in_transaction_session_timeout') = '0'";
+
+/// A parameter of a statement, and the type that the statement has for it.
+pub(super) type Parameter<'p> = (&'p (dyn ToSql + Sync), Type);
+
+/// What statements are sent to. Each goes in one message with its parameters, by the methods named `typed`: to prepare it first would take another
+/// round trip, and a pooler that remembers it.
+pub(super) trait Session {
+    fn session(&self) -> &impl GenericClient;
+}
+
+impl Session for Client {
+    fn session(&self) -> &impl GenericClient {
+        &***self
+    }
+}
+
+impl Session for Transaction<'_> {
+    fn session(&self) -> &impl GenericClient {
+        &**self
+    }
+}
 
 /// Begins a transaction whose commit must survive a power loss, also where a pooler gives each transaction another session.
 pub(super) async fn begin(client: &mut Client) -> Result<Transaction<'_>, tokio_postgres::Error> {

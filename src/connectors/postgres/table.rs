@@ -1,6 +1,6 @@
 //! The table that rows go to: what columns it has, and how it gets those that are new. Changes only add, and may be repeated.
 
-use super::database::schema_lock;
+use super::database::{Parameter, Session, schema_lock};
 use super::fault;
 use super::fit;
 use super::name::{self, TableName, literal, quoted};
@@ -8,10 +8,11 @@ use super::types::{ColumnType, TableColumn};
 pub(super) use crate::columnar::{LOAD_COLUMN as LOAD, RECORD_COLUMN as RECORD, SEGMENT_COLUMN as SEGMENT};
 use crate::error::{Error, Result};
 use crate::sink::{Disposition, Scd2};
-use deadpool_postgres::{Client, GenericClient};
+use deadpool_postgres::Client;
 use std::collections::BTreeMap;
-use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
+use tokio_postgres::{GenericClient, Row};
 
 /// What tells versions of a row apart, for a history of versions.
 pub(super) const HASH: &str = "_landfall_hash";
@@ -42,7 +43,7 @@ pub(super) enum Given {
 }
 
 /// What the catalogue says of `table`; `None` if there is no such relation.
-pub(super) async fn relation(client: &impl GenericClient, table: &TableName) -> Result<Option<Relation>> {
+pub(super) async fn relation(client: &impl Session, table: &TableName) -> Result<Option<Relation>> {
     let statement = "WITH of AS MATERIALIZED (SELECT c.oid, c.relkind::text AS kind, pg_catalog.row_security_active(c.oid) AS hidden, \
                          CASE WHEN c.relpersistence <> 'p' THEN c.relname::text WHEN c.relkind = 'p' THEN \
                              (SELECT pg_catalog.min(k.relname::text) FROM pg_catalog.pg_partition_tree(c.oid::regclass) p \
@@ -56,7 +57,8 @@ pub(super) async fn relation(client: &impl GenericClient, table: &TableName) -> 
                      FROM of LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = of.oid AND a.attnum > 0 AND NOT a.attisdropped \
                      LEFT JOIN pg_catalog.pg_type y ON y.oid = a.atttypid LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation ORDER BY a.attnum";
     let rows = client
-        .query(statement, &[&table.schema, &table.table])
+        .session()
+        .query_typed(statement, &[(&table.schema, Type::TEXT), (&table.table, Type::TEXT)])
         .await
         .map_err(|e| fault::statement("read columns of table", e).with("table", table))?;
     let Some(first) = rows.first() else { return Ok(None) };
@@ -81,7 +83,7 @@ pub(super) async fn relation(client: &impl GenericClient, table: &TableName) -> 
 }
 
 /// The columns of `table`, in order; empty if there is no such table.
-pub(super) async fn columns_in(client: &impl GenericClient, table: &TableName) -> Result<Vec<TableColumn>> {
+pub(super) async fn columns_in(client: &impl Session, table: &TableName) -> Result<Vec<TableColumn>> {
     Ok(relation(client, table).await?.map(|relation| relation.columns).unwrap_or_default())
 }
 
@@ -185,7 +187,7 @@ async fn change(
     statements.push(format!("ALTER TABLE {} {}", table.sql(), added.join(", ")));
     // One statement that fails for a right that is missing must not stop those that need none.
     if transaction
-        .query_opt("SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1", &[&table.schema])
+        .query_typed_opt("SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1", &[(&table.schema, Type::TEXT)])
         .await
         .map_err(failed)?
         .is_some()
@@ -196,7 +198,7 @@ async fn change(
     if !has_unique_key(&transaction, table, disposition).await? {
         if let Some(index) = key_index(table, disposition) {
             let empty = format!("SELECT NOT EXISTS (SELECT 1 FROM {})", table.sql());
-            if transaction.query_one(&empty, &[]).await.map_err(failed)?.get::<_, bool>(0) {
+            if transaction.query_typed_one(&empty, &[]).await.map_err(failed)?.get::<_, bool>(0) {
                 transaction.batch_execute(&index).await.map_err(failed)?;
             }
         }
@@ -204,7 +206,7 @@ async fn change(
     if let Disposition::Children(_) = disposition {
         // Rows of a parent are looked for; there may be an index already.
         let bare = "SELECT NOT EXISTS (SELECT 1 FROM pg_catalog.pg_index WHERE indrelid = pg_catalog.to_regclass($1))";
-        if transaction.query_one(bare, &[&table.sql()]).await.map_err(failed)?.get::<_, bool>(0) {
+        if transaction.query_typed_one(bare, &[(&table.sql(), Type::TEXT)]).await.map_err(failed)?.get::<_, bool>(0) {
             let columns = name::list(key.iter().map(String::as_str));
             let index = format!("CREATE INDEX ON {} ({columns})", table.sql());
             transaction.batch_execute(&index).await.map_err(failed)?;
@@ -236,7 +238,7 @@ async fn check_key(client: &Client, table: &TableName, disposition: &Disposition
 }
 
 /// Whether a unique index is over exactly the key; for a history of versions, over those that are current.
-async fn has_unique_key(client: &impl GenericClient, table: &TableName, disposition: &Disposition) -> Result<bool> {
+async fn has_unique_key(client: &impl Session, table: &TableName, disposition: &Disposition) -> Result<bool> {
     if key_index(table, disposition).is_none() {
         return Ok(true);
     }
@@ -248,8 +250,11 @@ async fn has_unique_key(client: &impl GenericClient, table: &TableName, disposit
                      JOIN pg_catalog.pg_class c ON c.oid = i.indrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
                      WHERE n.nspname = $1 AND c.relname = $2 AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indexprs IS NULL \
                      AND (i.indpred IS NOT NULL) = $3";
+    let of_table: [Parameter<'_>; 3] =
+        [(&table.schema, Type::TEXT), (&table.table, Type::TEXT), (&partial, Type::BOOL)];
     let rows = client
-        .query(statement, &[&table.schema, &table.table, &partial])
+        .session()
+        .query_typed(statement, &of_table)
         .await
         .map_err(|e| fault::statement("read indexes of table", e).with("table", table))?;
     let mut found = rows.iter().filter_map(|row| row.get::<_, Option<Vec<String>>>(0));
@@ -280,6 +285,6 @@ pub(super) async fn tables(client: &Client, schema: &str, prefix: &str) -> Resul
         prefix.chars().count(),
         literal(prefix)
     );
-    let rows = client.query(&statement, &[]).await.map_err(|e| fault::statement("list staged tables", e))?;
+    let rows = client.query_typed(&statement, &[]).await.map_err(|e| fault::statement("list staged tables", e))?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }

@@ -1,10 +1,12 @@
 //! The version of tables that are landfall's own: the comment on one of them says it, for all that are made with it.
 
-use super::database::{self, schema_lock};
+use super::database::{self, Session, schema_lock};
 use super::fault;
 use super::name::{literal, quoted};
 use crate::error::{Error, Result};
-use deadpool_postgres::{Client, GenericClient};
+use deadpool_postgres::Client;
+use tokio_postgres::GenericClient;
+use tokio_postgres::types::Type;
 
 /// Tables of a schema that are made together.
 #[derive(Clone, Copy, Debug)]
@@ -36,10 +38,10 @@ impl VersionedTables {
     ///
     /// # Errors
     /// `Config` if they are of a newer version, or if the comment does not say one.
-    pub(super) async fn exist(&self, client: &impl GenericClient, schema: &str) -> Result<bool> {
+    pub(super) async fn exist(&self, client: &impl Session, schema: &str) -> Result<bool> {
         let look = "SELECT pg_catalog.obj_description(c.oid, 'pg_class'::name) FROM pg_catalog.pg_class c \
                     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2";
-        let found = client.query_opt(look, &[&schema, &self.named]).await;
+        let found = client.session().query_typed_opt(look, &[(&schema, Type::TEXT), (&self.named, Type::TEXT)]).await;
         let Some(row) = found.map_err(|e| fault::statement(self.operation, e).with("schema", schema))? else {
             return Ok(false);
         };
@@ -78,7 +80,7 @@ impl VersionedTables {
             return Ok(());
         }
         let there = "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1";
-        if transaction.query_opt(there, &[&schema]).await.map_err(failed)?.is_none() {
+        if transaction.query_typed_opt(there, &[(&schema, Type::TEXT)]).await.map_err(failed)?.is_none() {
             let create = format!("CREATE SCHEMA IF NOT EXISTS {}", quoted(schema));
             transaction.batch_execute(&create).await.map_err(failed)?;
         }

@@ -376,7 +376,7 @@ fn encode(
 /// Rows that are staged.
 async fn count(sink: &PostgresTable, staging: &TableName) -> Result<u64> {
     let client = sink.database.client().await?;
-    let count = client.query_one(&format!("SELECT pg_catalog.count(*) FROM {}", staging.sql()), &[]).await;
+    let count = client.query_typed_one(&format!("SELECT pg_catalog.count(*) FROM {}", staging.sql()), &[]).await;
     let count: i64 = count.map_err(|e| fault::staging("stage rows", e).with("staging", staging))?.get(0);
     Ok(u64::try_from(count).unwrap_or_default())
 }
