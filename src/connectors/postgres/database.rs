@@ -43,18 +43,18 @@ pub(super) type Parameter<'p> = (&'p (dyn ToSql + Sync), Type);
 
 /// What statements are sent to. Each goes in one message with its parameters, by the methods named `typed`: to prepare it first would take another
 /// round trip, and a pooler that remembers it.
-pub(super) trait Session {
-    fn session(&self) -> &impl GenericClient;
+pub(super) trait Session: Sync {
+    fn session(&self) -> &(impl GenericClient + Sync);
 }
 
 impl Session for Client {
-    fn session(&self) -> &impl GenericClient {
+    fn session(&self) -> &(impl GenericClient + Sync) {
         &***self
     }
 }
 
 impl Session for Transaction<'_> {
-    fn session(&self) -> &impl GenericClient {
+    fn session(&self) -> &(impl GenericClient + Sync) {
         &**self
     }
 }
