@@ -282,7 +282,7 @@ impl PostgresTable {
         &self,
         CommitRequest { shard, staged, enumeration, .. }: &CommitRequest<StagedRows>,
     ) -> Result<()> {
-        let mut client = self.database.client().await?;
+        let client = self.database.client().await?;
         let mut done: Vec<_> = self.staged_in(shard, staged)?.into_iter().map(|staging| staging.table).collect();
         if let Some(Enumeration { number, whole, .. }) = enumeration {
             let prefix = format!("{}{ASIDE}", self.staging_prefix(shard));
@@ -295,7 +295,7 @@ impl PostgresTable {
         }
         for name in done {
             let table = TableName::new(&self.control_schema, &name)?;
-            if !table::discard(&mut client, &table).await? {
+            if !table::discard(&client, &table).await? {
                 tracing::info!(%table, "rows that are committed are in use where they waited, and are dropped later");
             }
         }
@@ -311,7 +311,7 @@ impl PostgresTable {
     }
 
     async fn try_collect(&self, shard: &ShardKey, below_generation: u64, keep: &[StagedRows]) -> Result<u64> {
-        let mut client = self.database.client().await?;
+        let client = self.database.client().await?;
         let prefix = self.staging_prefix(shard);
         let kept: HashSet<&str> = keep.iter().filter_map(|staged| staged.staging.as_deref()).collect();
         let mut dropped = 0;
@@ -320,7 +320,7 @@ impl PostgresTable {
             let generation = generation.and_then(|digits| u64::from_str_radix(digits, 16).ok());
             if generation.is_some_and(|g| g < below_generation) && !kept.contains(name.as_str()) {
                 let table = TableName::new(&self.control_schema, &name)?;
-                if !table::discard(&mut client, &table).await? {
+                if !table::discard(&client, &table).await? {
                     tracing::warn!(%table, "staged rows of an older owner are in use, and are left to the next collection");
                     continue;
                 }

@@ -94,14 +94,15 @@ pub(super) struct Held {
     pub not_null: bool,
 }
 
-/// Gives `table` the columns that it lacks, or makes it; gives what it holds of each of `wanted`. Types that
-/// are there stay: values that they cannot hold are refused row by row.
+/// Gives `table`, of which the catalogue has just said what it is, the columns that it lacks, or makes it; gives what it holds of each of
+/// `wanted`. Types that are there stay: values that they cannot hold are refused row by row.
 ///
 /// # Errors
 /// `Config` if a name or a type cannot be that of a column, or if the table is not fit for the disposition.
 pub(super) async fn evolve(
     client: &mut Client,
     table: &TableName,
+    relation: Option<Relation>,
     wanted: &[(String, ColumnType)],
     disposition: &Disposition,
     frozen: bool,
@@ -110,7 +111,6 @@ pub(super) async fn evolve(
         name::check(column).map_err(|e| e.with("table", table))?;
     }
     let all = with_own(wanted, disposition);
-    let relation = relation(client, table).await?;
     if let Some(relation) = &relation {
         fit::check(table, relation, &all, disposition)?;
     }
@@ -265,14 +265,13 @@ async fn has_unique_key(client: &impl Session, table: &TableName, disposition: &
 }
 
 /// Drops a table of staged rows; gives whether it could be had. A process that stands still may hold it for as long as it does.
-pub(super) async fn discard(client: &mut Client, table: &TableName) -> Result<bool> {
-    let failed = |e| fault::statement("drop staged rows", e).with("table", table);
-    let transaction = client.transaction().await.map_err(failed)?;
+pub(super) async fn discard(client: &Client, table: &TableName) -> Result<bool> {
+    // What is sent at once is one transaction.
     let drop = format!("SET LOCAL lock_timeout = '2s'; DROP TABLE IF EXISTS {}", table.sql());
-    match transaction.batch_execute(&drop).await {
-        Ok(()) => transaction.commit().await.map(|()| true).map_err(failed),
+    match client.batch_execute(&drop).await {
+        Ok(()) => Ok(true),
         Err(e) if e.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => Ok(false),
-        Err(e) => Err(failed(e)),
+        Err(e) => Err(fault::statement("drop staged rows", e).with("table", table)),
     }
 }
 

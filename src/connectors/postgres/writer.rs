@@ -6,7 +6,7 @@ use super::encode::{Rows, TRAILER};
 use super::fault;
 use super::name::{TableName, list, quoted};
 use super::table::{self, HASH, RECORD, SEGMENT};
-use super::types::{ColumnType, TableColumn};
+use super::types::ColumnType;
 use crate::columnar::{Batch, staging};
 use crate::error::{Error, Result};
 use crate::model::{Reject, Timestamp};
@@ -188,17 +188,16 @@ impl PostgresWriter {
     async fn try_admit(&self, schema: &SchemaRef, tried: u32) -> Result<Admitted> {
         let sink = &self.sink;
         let mut client = sink.database.client().await?;
-        let there = table::columns_in(&client, &sink.table).await?;
-        let kind_in = |there: &[TableColumn], name: &str| {
+        let relation = table::relation(&client, &sink.table).await?;
+        let there = relation.as_ref().map_or(&[][..], |relation| &relation.columns);
+        let kind_in = |name: &str| {
             there.iter().find(|column| column.name == name).and_then(|column| ColumnType::from_sql(&column.kind))
         };
-        let wanted = staging::typed(&sink.table, schema, &sink.disposition, ColumnType::for_field, |name| {
-            kind_in(&there, name)
-        })?;
+        let wanted = staging::typed(&sink.table, schema, &sink.disposition, ColumnType::for_field, kind_in)?;
         let own = [Some(table::LOAD), sink.hash()].into_iter().flatten();
         let own: Vec<(String, ColumnType)> = own.map(|name| (name.to_owned(), ColumnType::Text)).collect();
         let all: Vec<_> = wanted.iter().chain(&own).cloned().collect();
-        let held = table::evolve(&mut client, &sink.table, &all, &sink.disposition, sink.frozen).await?;
+        let held = table::evolve(&mut client, &sink.table, relation, &all, &sink.disposition, sink.frozen).await?;
         let kind_of = |name: &String| held.get(name).map(|held| held.kind.clone());
         let columns: Vec<_> = wanted
             .into_iter()
