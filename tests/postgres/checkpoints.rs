@@ -141,6 +141,21 @@ mod conformance {
         (Arc::new(PostgresCheckpoints::in_schema(&database, &world.schema).expect("a name")), proxy)
     }
 
+    /// A statement is not prepared first, which would be another round trip: besides it, the server is only asked whether the connection lives.
+    #[tokio::test]
+    async fn a_statement_and_its_parameters_are_one_message() {
+        let Some(world) = World::new().await else { return };
+        let faults = Faults::none();
+        let (store, _proxy) = reached_by(&world, &faults).await;
+        let chain = ChainId::named("orders/0").expect("a name");
+        store.create(&chain, 1, "one".into()).await.expect("connects");
+        let before = faults.count();
+        store.read(&chain, 1).await.expect("readable").expect("is there");
+        assert_eq!(faults.count() - before, 2);
+        store.create(&chain, 2, "two".into()).await.expect("answers");
+        assert_eq!(faults.count() - before, 4);
+    }
+
     landfall::checkpoint_conformance!(
         {
             let Some(world) = World::new().await else { return };
