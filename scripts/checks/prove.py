@@ -40,7 +40,7 @@ MODES = {"single": {"Before", "AfterLostResponse", "Torn", "Pause"}, "answers": 
 WAYS = {"single": 2, "answers": 1}
 # These are among them at every operation, whatever it does.
 ALWAYS = {"single": {"Before", "Pause"}, "answers": {"Fail"}}
-# Seconds that the step of each of them may take on two cores; in a night they have more shapes.
+# Seconds that the step `single` may take, of all sinks and stores in one way; in a night there are more shapes in it.
 SECONDS = 180
 # And whose server dies, before and after each request.
 DYING = {"s3, a server that dies"}
